@@ -1,0 +1,47 @@
+/**
+ * The contract of a discovery source: it watches one target and reports the endpoints it knows.
+ * "I could not find out" (`failed`) and "there are none" (an empty `replace`) are different news
+ * and never confused: the first keeps the last good set (faults.md D1, D2).
+ */
+
+/** What a source knows of one endpoint. Plain data; equality is by value. */
+export interface EndpointInfo {
+  /** A DNS name or an IP literal, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** Relative share of picks, 0 or more; default 1. 0 beside others: only if nothing else is available. */
+  readonly weight?: number;
+  readonly zone?: string;
+  /** Part of the identity besides the address (a pod's uid): a recycled address starts afresh. */
+  readonly uid?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** Where a source reports to. Calls after `stop()` are ignored. */
+export interface EndpointSink {
+  /** The whole set, as the source knows it now. Empty means: there are none. */
+  replace(endpoints: readonly EndpointInfo[]): void;
+  /** A difference, for sources that know one: work is proportional to it, not to the set. */
+  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void;
+  /** The source cannot tell at the moment. The last good set stays in use. */
+  failed(error: Error): void;
+}
+
+export interface Discovery {
+  /** Closed set, used as a metric label: `static`, `dns`, … */
+  readonly source: string;
+  /** Starts watching. A source that knows its answer already calls the sink before it returns. */
+  watch(sink: EndpointSink): EndpointWatch;
+}
+
+export interface EndpointWatch {
+  /** Asks the source to look again soon, for example after a refused connection. May be ignored. */
+  refresh(): void;
+  /** Idempotent. Frees sockets and timers; no call to the sink follows. */
+  stop(): void;
+}
+
+/** `host:port`, with brackets around an IPv6 literal. */
+export function addressOf(info: { readonly host: string; readonly port: number }): string {
+  return info.host.includes(":") ? `[${info.host}]:${info.port}` : `${info.host}:${info.port}`;
+}

@@ -1,0 +1,12 @@
+/** A fixed list of endpoints, from code, file or environment. */
+import type { Discovery, EndpointInfo, EndpointSink, EndpointWatch } from "./discovery.ts";
+
+export function staticDiscovery(endpoints: readonly EndpointInfo[]): Discovery {
+  return {
+    source: "static",
+    watch(sink: EndpointSink): EndpointWatch {
+      sink.replace(endpoints);
+      return { refresh() {}, stop() {} };
+    },
+  };
+}

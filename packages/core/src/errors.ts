@@ -1,0 +1,85 @@
+/**
+ * Every failure that inmesh itself reports: a closed set of codes for programs, a closed set of
+ * reasons for people and metric labels, and how far the request got, which is what retries read.
+ */
+
+export const ERROR_CODES = [
+  "deadline_exceeded",
+  "cancelled",
+  "no_route",
+  "no_endpoint",
+  "overloaded",
+  "connect_failed",
+  "connection_lost",
+  "bad_response",
+  "bad_request",
+  "identity_unavailable",
+  "denied",
+  "loop",
+  "closed",
+  "bad_config",
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** Why, in one word. Every code owns the reasons listed beside it; no reason has two codes. */
+export const ERROR_REASONS = {
+  deadline_exceeded: ["call_deadline", "attempt_timeout", "idle_timeout", "queue_wait"],
+  cancelled: ["caller", "hedge_lost", "shutdown"],
+  no_route: ["no_route"],
+  no_endpoint: ["no_endpoints", "all_open", "discovery_pending"],
+  overloaded: ["queue_full", "concurrency", "local_exhaustion"],
+  connect_failed: ["connect_refused", "connect_timeout", "tls_handshake", "protocol_mismatch"],
+  connection_lost: ["reset_before_response", "reset_mid_response", "goaway", "refused_stream"],
+  bad_response: [
+    "malformed_response",
+    "response_header_too_large",
+    "content_length_mismatch",
+    "unexpected_1xx",
+  ],
+  bad_request: ["bad_target", "bad_header", "bad_body", "body_used", "header_too_large"],
+  identity_unavailable: ["no_certificate", "certificate_expired"],
+  denied: ["policy", "unauthenticated"],
+  loop: ["loop"],
+  closed: ["closing"],
+  bad_config: ["invalid"],
+} as const satisfies Record<ErrorCode, readonly string[]>;
+export type ErrorReason = (typeof ERROR_REASONS)[ErrorCode][number];
+
+/**
+ * How far the request got before it failed. `not-sent`: no peer application can have seen it, so
+ * any method may be sent again. `maybe-processed`: everything else. It never leaves the process:
+ * what is unsent on this hop may be processed on another.
+ */
+export type Progress = "not-sent" | "maybe-processed";
+
+export interface MeshErrorInit {
+  code: ErrorCode;
+  reason: ErrorReason;
+  /** Starts with where: `orders → 10.0.0.7:8080: …`. Never holds a header or a body. */
+  message: string;
+  progress: Progress;
+  cause?: unknown;
+  /** A refusal on the fast path costs 4 µs less without a stack trace. */
+  stackless?: boolean;
+}
+
+export class MeshError extends Error {
+  override readonly name = "MeshError";
+  readonly code: ErrorCode;
+  readonly reason: ErrorReason;
+  readonly progress: Progress;
+  /** How many attempts the call had made when it failed. Written by retry, once. */
+  attempts = 0;
+  /** The last endpoint tried, `host:port`. Written where the failure is met. */
+  endpoint: string | undefined = undefined;
+
+  constructor(init: MeshErrorInit) {
+    const limit = Error.stackTraceLimit;
+    if (init.stackless === true) Error.stackTraceLimit = 0;
+    super(init.message, init.cause === undefined ? undefined : { cause: init.cause });
+    if (init.stackless === true) Error.stackTraceLimit = limit;
+    this.code = init.code;
+    this.reason = init.reason;
+    this.progress = init.progress;
+  }
+}

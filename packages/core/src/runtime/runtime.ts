@@ -1,0 +1,18 @@
+/** The only door to time, chance and timers. Lint keeps Date, Math.random and setTimeout behind it. */
+export interface Runtime {
+  /** Monotonic milliseconds, with a fraction. Never compare it with wall-clock time. */
+  now(): number;
+  /** Uniform in [0, 1). */
+  random(): number;
+  /**
+   * Runs `run(arg)` once, `delayMs` from now. Delays above 2^31-1 ms never fire (Node would fire
+   * them at once). The timer does not keep the process alive, unless `hold` says that somebody
+   * awaits it: a pause between two attempts must not let the process end in the middle of a call.
+   */
+  after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer;
+}
+
+export interface Timer {
+  /** Idempotent; without effect after the timer has fired. */
+  cancel(): void;
+}
