@@ -1,0 +1,176 @@
+/**
+ * The two inputs of the pipeline. A Call is what the application asked for; an Attempt is one try
+ * of it against one endpoint. Both are one mutable object each, because a layer that copies them
+ * costs more than it does: the rule is one writer per field, named in its comment.
+ */
+import type { MeshError } from "./errors.ts";
+import type { Timer } from "./runtime/runtime.ts";
+
+/**
+ * What one attempt says about the endpoint that served it. Only the transport judges;
+ * breakers, balancers, budgets and metrics read its verdict.
+ */
+export type Outcome =
+  | "success" // the endpoint did its job; a caller error such as 404 is still its job done
+  | "failure" // the endpoint is at fault: reset, 5xx, after the request was sent
+  | "timeout" // the deadline passed while the endpoint held the attempt
+  | "overloaded" // refused before work began: 429, 503 + Retry-After, REFUSED_STREAM
+  | "abandoned"; // we stopped listening, or it never left: says nothing about the endpoint
+
+/** Why this attempt was made: the first, a policy retry, or the re-send of one never sent (R0). */
+export type AttemptKind = "first" | "retry" | "resend";
+
+/** What every layer may know of a reply, whatever the transport. */
+export interface Reply {
+  /** The verdict as the reply starts. The attempt may still settle with a worse one. */
+  readonly outcome: Outcome;
+  /** The peer itself guarantees that it did not process the request (faults.md 1.1 f). */
+  readonly nacked: boolean;
+  /** A protocol's number for the result (an HTTP status), which routes list for retries. */
+  readonly code: number;
+  /** The server's request to wait before the next attempt; undefined when it gave none. */
+  readonly retryAfterMs: number | undefined;
+  /** Drops an unread body so that its connection can be reused. Idempotent. */
+  discard(): void;
+}
+
+/** What counts a call when it is over; bound to a route when the route is compiled. */
+export interface CallRecorder {
+  ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
+}
+
+/** Learns how an attempt ended: the cluster it ran in, and the attempt's record. */
+export interface AttemptListener {
+  settled(attempt: Attempt, outcome: Outcome): void;
+}
+
+/** The endpoint as an attempt needs it; the cluster's Endpoint has the rest. */
+export interface EndpointRef {
+  /** `host:port`. */
+  readonly address: string;
+}
+
+/** One logical request, as the application sees it. Several attempts may serve it. */
+export class Call<Req = unknown> {
+  readonly service: string;
+  readonly request: Req;
+  /** Doing it twice is the same as doing it once: from the method; a route may vouch for it. Writers: protocol, route. */
+  idempotent: boolean;
+  /** The body can still be sent from its start. A transport clears it when it begins to consume a stream. */
+  replayable: boolean;
+  /** Milliseconds on the runtime's monotonic clock; Infinity when nobody set one. Writer: deadline. */
+  deadlineAt: number;
+  /** Attempt number this process was itself called with: above 1, only R0 re-sends are made here. */
+  inheritedAttempt = 1;
+  /** Writer: telemetry. */
+  startedAt = 0;
+  /** Name of the matched route. Writer: route. */
+  route = "";
+  recorder: CallRecorder | undefined = undefined;
+  /** The attempt in progress. Writer: retry. */
+  attempt: Attempt<Req> | undefined = undefined;
+  /** Endpoints that failed this call, in order; undefined until one did. Writer: retry. */
+  tried: EndpointRef[] | undefined = undefined;
+  /** The deadline's timer. Writer: deadline. */
+  timer: Timer | undefined = undefined;
+  /** Ends a wait of the call that is not an attempt: a retry's pause, a wait for discovery. */
+  onCancel: ((error: MeshError) => void) | undefined = undefined;
+  /** Runs once when the call is over. Writer: the protocol (removes the caller's abort listener). */
+  onEnd: (() => void) | undefined = undefined;
+  cancelled: MeshError | undefined = undefined;
+  #ended = false;
+
+  constructor(
+    service: string,
+    request: Req,
+    idempotent: boolean,
+    replayable: boolean,
+    deadlineAt = Infinity,
+  ) {
+    this.service = service;
+    this.request = request;
+    this.idempotent = idempotent;
+    this.replayable = replayable;
+    this.deadlineAt = deadlineAt;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /**
+   * Ends everything done for this call. `outcome` is what the attempt in progress says about its
+   * endpoint: `timeout` when a deadline passed, `abandoned` when the caller left.
+   */
+  cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
+    if (this.cancelled !== undefined || this.#ended) return;
+    this.cancelled = error;
+    this.onCancel?.(error);
+    this.attempt?.cancel(error, outcome);
+  }
+
+  /** The last byte was read, dropped or failed, or the call was refused. Disarms all that waits. */
+  end(outcome: Outcome, error?: MeshError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.timer?.cancel();
+    this.recorder?.ended(this, outcome, error);
+    this.onEnd?.();
+  }
+}
+
+/** One try of a Call against one endpoint. */
+export class Attempt<Req = unknown> {
+  readonly call: Call<Req>;
+  /** 1 for the first. */
+  readonly number: number;
+  readonly kind: AttemptKind;
+  /** Writer: balance. */
+  endpoint: EndpointRef | undefined = undefined;
+  startedAt = 0;
+  /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */
+  answeredAt = 0;
+  /** A reply that is the caller's fault (4xx): a success, but its speed proves nothing. Writer: transport. */
+  callerFault = false;
+  /** No connection came about: counts as a strike against the endpoint. Writer: transport. */
+  connectFailed = false;
+  /** The endpoint asks to be spared this long; 0: it did not. Writer: transport. */
+  busyForMs = 0;
+  /** The reply's code, or why there is none. For records. Writer: transport. */
+  code = 0;
+  error: MeshError | undefined = undefined;
+  /** Must make the pending send reject in the same turn, even while queued. Writer: transport. */
+  onCancel: ((error: MeshError, outcome: "timeout" | "abandoned") => void) | undefined = undefined;
+  /** Writers: balance (the cluster) and telemetry. */
+  cluster: AttemptListener | undefined = undefined;
+  recorder: AttemptListener | undefined = undefined;
+  /** Its reply was given to the application: the call ends with this attempt. Writer: telemetry. */
+  delivered = false;
+  outcome: Outcome | undefined = undefined;
+  /** Neighbours in the endpoint's list of unanswered attempts. Writer: Endpoint. */
+  older: Attempt | undefined = undefined;
+  newer: Attempt | undefined = undefined;
+  unanswered = false;
+
+  constructor(call: Call<Req>, number: number, kind: AttemptKind) {
+    this.call = call;
+    this.number = number;
+    this.kind = kind;
+  }
+
+  cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
+    if (this.outcome === undefined) this.onCancel?.(error, outcome);
+  }
+
+  /**
+   * The transport's verdict, once: the last byte was read, dropped or failed. A second call is
+   * ignored, so that a late event of a socket cannot count twice.
+   */
+  settle(outcome: Outcome): void {
+    if (this.outcome !== undefined) return;
+    this.outcome = outcome;
+    this.cluster?.settled(this as Attempt, outcome);
+    this.recorder?.settled(this as Attempt, outcome);
+    if (this.delivered) this.call.end(outcome, this.error);
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * One deadline per call. It stands above retry, so it covers every attempt, the pauses between
+ * them and the reply's body: the timer is disarmed where the call ends (Call.end), not where the
+ * reply starts.
+ */
+import type { Call, Reply } from "../call.ts";
+import { MeshError } from "../errors.ts";
+import type { Handler, Layer } from "../handler.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+
+/** A deadline missed by more than this was missed by our own event loop, not by the endpoint (B5). */
+const STALL_MS = 25;
+
+/**
+ * `timeoutMs` counts from the start of the call; an inherited deadline that comes earlier wins.
+ * Infinity: only an inherited deadline applies.
+ */
+export function deadline<Req, R extends Reply>(
+  timeoutMs: number,
+  runtime: Runtime,
+): Layer<Call<Req>, R> {
+  const expire = (call: Call<Req>): void => {
+    const stalled = runtime.now() - call.deadlineAt > STALL_MS;
+    call.cancel(expired(call as Call), stalled ? "abandoned" : "timeout");
+  };
+  return (inner: Handler<Call<Req>, R>) =>
+    (call: Call<Req>): Promise<R> => {
+      const at = call.startedAt + timeoutMs;
+      if (at < call.deadlineAt) call.deadlineAt = at;
+      else if (call.deadlineAt === Infinity) return inner(call);
+      // Without an inherited deadline the remainder is the whole timeout: no second clock read.
+      const remainingMs = call.deadlineAt === at ? timeoutMs : call.deadlineAt - runtime.now();
+      if (remainingMs <= 0) return Promise.reject(expired(call as Call));
+      call.timer = runtime.after(remainingMs, expire, call);
+      return inner(call);
+    };
+}
+
+function expired(call: Call): MeshError {
+  const attempt = call.attempt;
+  const where = attempt?.endpoint === undefined ? "" : ` → ${attempt.endpoint.address}`;
+  return new MeshError({
+    code: "deadline_exceeded",
+    reason: "call_deadline",
+    message: `${call.service}${where}: deadline exceeded after ${Math.round(call.deadlineAt - call.startedAt)} ms`,
+    progress: attempt === undefined ? "not-sent" : "maybe-processed",
+    stackless: true,
+  });
+}

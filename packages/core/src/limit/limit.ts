@@ -1,0 +1,27 @@
+/** Refuses calls above a fixed number in progress, before a timer is armed or a route matched. */
+import type { Call, Reply } from "../call.ts";
+import { MeshError } from "../errors.ts";
+import type { Layer } from "../handler.ts";
+
+/** Calls of one service in progress. Writers: the call record, which sees every start and end. */
+export interface InFlight {
+  calls: number;
+}
+
+export function limit<Req, R extends Reply>(
+  maxInFlight: number,
+  inFlight: InFlight,
+): Layer<Call<Req>, R> {
+  return (inner) => (call) =>
+    inFlight.calls > maxInFlight
+      ? Promise.reject(
+          new MeshError({
+            code: "overloaded",
+            reason: "concurrency",
+            message: `${call.service}: ${maxInFlight} calls are in progress already (limits.maxInFlight)`,
+            progress: "not-sent",
+            stackless: true,
+          }),
+        )
+      : inner(call);
+}

@@ -1,0 +1,150 @@
+/**
+ * Turns a Call into Attempts. Whether a failed attempt may be followed by another is decided from
+ * how far the request got, never from the error's name:
+ *
+ *   R0  not sent, or nacked          any method, at once, at most 3 per call
+ *   R1  maybe processed, idempotent  after a pause, within `attempts`
+ *   R2  maybe processed, otherwise   never
+ *   R3  the reply has started        never (the attempt has already returned)
+ *
+ * All of them need a body that can be sent from its start, time before the deadline, and budget.
+ */
+import { Attempt, type AttemptKind, type Call, type Reply } from "../call.ts";
+import { MeshError } from "../errors.ts";
+import type { Handler } from "../handler.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { backoffMs } from "./backoff.ts";
+import type { RetryBudget } from "./budget.ts";
+
+export const MAX_RESENDS = 3;
+/** A server may ask us to wait, but not for ever. */
+const MAX_HINT_MS = 60_000;
+
+export interface RetryPolicy {
+  readonly attempts: number;
+  readonly codes: readonly number[];
+  readonly backoffBaseMs: number;
+  readonly backoffMaxMs: number;
+  readonly overloadedMeansUnprocessed: boolean;
+}
+
+/** Why a further attempt was made or not. A closed set: it is a metric label. */
+export type RetryDecision =
+  | "sent"
+  | "budget"
+  | "deadline"
+  | "attempts"
+  | "not_replayable"
+  | "not_idempotent"
+  | "layer";
+
+export interface RetryRecorder {
+  decided(decision: RetryDecision, kind: AttemptKind): void;
+}
+
+export function retry<Req, R extends Reply>(
+  policy: RetryPolicy,
+  budget: RetryBudget,
+  recorder: RetryRecorder,
+  runtime: Runtime,
+): (send: Handler<Attempt<Req>, R>) => Handler<Call<Req>, R> {
+  const codes = new Set(policy.codes);
+
+  return (send) =>
+    async (call: Call<Req>): Promise<R> => {
+      budget.deposit(call.startedAt);
+      let kind: AttemptKind = "first";
+      let attempts = 1;
+      let resends = 0;
+      for (let number = 1; ; number++) {
+        const attempt: Attempt<Req> = new Attempt(call, number, kind);
+        call.attempt = attempt;
+        let hintMs: number | undefined;
+        let reply: R | undefined;
+        let failure: MeshError | undefined;
+        let unprocessed: boolean;
+        try {
+          reply = await send(attempt);
+          if (reply.outcome === "success" || !(reply.nacked || codes.has(reply.code))) return reply;
+          unprocessed =
+            reply.nacked || (policy.overloadedMeansUnprocessed && reply.outcome === "overloaded");
+          hintMs = reply.retryAfterMs;
+        } catch (error) {
+          if (!(error instanceof MeshError)) throw error;
+          error.attempts = number;
+          failure = error;
+          if (!isRetryable(error)) throw error;
+          unprocessed = error.progress === "not-sent";
+        }
+
+        // A nack or a request that never left costs no attempt; a pause only if the server asked.
+        const next: AttemptKind = unprocessed && resends < MAX_RESENDS ? "resend" : "retry";
+        const pauseMs =
+          hintMs !== undefined
+            ? Math.min(hintMs, MAX_HINT_MS)
+            : next === "resend"
+              ? 0
+              : backoffMs(attempts - 1, policy.backoffBaseMs, policy.backoffMaxMs, runtime.random());
+        const decision = decide(call, next, attempts, pauseMs, unprocessed);
+        recorder.decided(decision, next);
+        if (decision !== "sent") {
+          if (reply !== undefined) return reply;
+          throw failure!;
+        }
+        reply?.discard();
+        if (next === "resend") resends++;
+        else attempts++;
+        kind = next;
+        if (attempt.endpoint !== undefined) (call.tried ??= []).push(attempt.endpoint);
+        if (pauseMs > 0) await pause(call, pauseMs, runtime);
+        if (call.cancelled !== undefined) throw call.cancelled;
+      }
+    };
+
+  function decide(
+    call: Call<Req>,
+    next: AttemptKind,
+    attempts: number,
+    pauseMs: number,
+    unprocessed: boolean,
+  ): RetryDecision {
+    if (call.cancelled !== undefined) return "deadline";
+    if (!call.replayable) return "not_replayable";
+    if (next === "retry") {
+      if (attempts >= policy.attempts) return "attempts";
+      // One layer retries: whoever is itself a retry of an outer hop leaves it to that hop.
+      if (call.inheritedAttempt > 1) return "layer";
+      if (!call.idempotent && !unprocessed) return "not_idempotent";
+    }
+    // A pause that the deadline would end is no pause: the failure goes back at once.
+    if (runtime.now() + pauseMs >= call.deadlineAt) return "deadline";
+    return budget.withdraw() ? "sent" : "budget"; // last: a withdrawal is spent even when nobody retries
+  }
+}
+
+function isRetryable(error: MeshError): boolean {
+  switch (error.code) {
+    case "connect_failed":
+    case "connection_lost":
+    case "bad_response":
+    case "overloaded":
+      return true;
+    case "deadline_exceeded":
+      return error.reason === "attempt_timeout";
+    default:
+      return false;
+  }
+}
+
+/** Waits inside a call; a cancelled call ends the wait in the same turn. */
+function pause<Req>(call: Call<Req>, pauseMs: number, runtime: Runtime): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      call.onCancel = undefined;
+      timer.cancel();
+      resolve();
+    };
+    const timer = runtime.after(pauseMs, done, undefined, true);
+    call.onCancel = done;
+  });
+}

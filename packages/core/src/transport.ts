@@ -1,0 +1,25 @@
+/**
+ * Everything a protocol must supply. `http`, and later `grpc`, and the in-memory stub implement
+ * this and nothing else, and pass testing/transport-conformance.ts.
+ */
+import type { Attempt, Reply } from "./call.ts";
+import type { EndpointInfo } from "./discovery/discovery.ts";
+
+export interface Transport<Req, Res extends Reply> {
+  /** Makes the way to one endpoint. Opens no socket before the first send. */
+  connect(endpoint: EndpointInfo): Connection<Req, Res>;
+}
+
+export interface Connection<Req, Res extends Reply> {
+  /**
+   * Sends one attempt. Resolves when the reply has started (its head is known), and calls
+   * `attempt.settle(outcome)` exactly once, when the last byte was read, dropped or failed. If it
+   * rejects, it rejects with a MeshError and has settled before. It installs `attempt.onCancel`
+   * before it returns.
+   */
+  send(attempt: Attempt<Req>): Promise<Res>;
+  /** Waits for attempts in flight, at most `graceMs`, then breaks them off. Idempotent. */
+  close(graceMs: number): Promise<void>;
+  /** Completes a handshake and keeps the connection; for breakers that opened on a refused one. */
+  probe(): Promise<boolean>;
+}
