@@ -132,11 +132,6 @@ describe("precedence", () => {
     ]);
   });
 
-  it("does not rank an exact path by its length", () => {
-    const routes = [entry("a", exactPath("/a")), entry("b", exactPath("/long"), exactPath("/a"))];
-    expect(compileTable(routes, "").match(factsOf({ pathname: "/a" }))).toBe("a");
-  });
-
   it("goes on to prefixes where an exact path's other conditions fail", () => {
     const routes = [
       entry("exact", { ...exactPath("/a"), method: "PUT" }),

@@ -107,7 +107,7 @@ function pathRank(path: RouteMatchConfig["path"]): readonly [kind: number, lengt
       return length === 0 ? [0, 0] : [2, length];
     }
     case "Exact":
-      // Two exact paths of different length never compete, so their length must not count.
+      // Only equal ones ever compete, so their length decides nothing.
       return [3, 0];
   }
 }
