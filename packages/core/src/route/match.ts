@@ -78,31 +78,28 @@ function methodCondition(method: string): Condition {
 function pathCondition(path: NonNullable<RouteMatchConfig["path"]>): Condition | undefined {
   const { type, value } = path;
   const wanted = JSON.stringify(value);
-  switch (type) {
-    case "Exact":
-      return {
-        kind: "path",
-        test: (facts) => facts.pathname === value,
-        why: (facts) => `path ${JSON.stringify(facts.pathname)} is not ${wanted}`,
-      };
-    case "PathPrefix": {
-      const prefix = prefixOf(value);
-      if (prefix === "") return undefined;
-      return {
-        kind: "path",
-        test: (facts) => isUnder(facts.pathname, prefix),
-        why: (facts) => `path ${JSON.stringify(facts.pathname)} is not under ${wanted}`,
-      };
-    }
-    case "RegularExpression": {
-      const expression = compileSafeRegExp(value);
-      return {
-        kind: "path",
-        test: (facts) => expression.test(facts.pathname),
-        why: (facts) => `path ${JSON.stringify(facts.pathname)} does not match ${wanted}`,
-      };
-    }
+  if (type === "Exact") {
+    return {
+      kind: "path",
+      test: (facts) => facts.pathname === value,
+      why: (facts) => `path ${JSON.stringify(facts.pathname)} is not ${wanted}`,
+    };
   }
+  if (type === "RegularExpression") {
+    const expression = compileSafeRegExp(value);
+    return {
+      kind: "path",
+      test: (facts) => expression.test(facts.pathname),
+      why: (facts) => `path ${JSON.stringify(facts.pathname)} does not match ${wanted}`,
+    };
+  }
+  const prefix = prefixOf(value);
+  if (prefix === "") return undefined;
+  return {
+    kind: "path",
+    test: (facts) => isUnder(facts.pathname, prefix),
+    why: (facts) => `path ${JSON.stringify(facts.pathname)} is not under ${wanted}`,
+  };
 }
 
 const slash = 0x2f;

@@ -97,19 +97,12 @@ function rankOf(match: RouteMatchConfig): readonly number[] {
 }
 
 function pathRank(path: RouteMatchConfig["path"]): readonly [kind: number, length: number] {
-  switch (path?.type) {
-    case undefined:
-      return [0, 0];
-    case "RegularExpression":
-      return [1, path.value.length];
-    case "PathPrefix": {
-      const { length } = prefixOf(path.value);
-      return length === 0 ? [0, 0] : [2, length];
-    }
-    case "Exact":
-      // Only equal ones ever compete, so their length decides nothing.
-      return [3, 0];
-  }
+  if (path === undefined) return [0, 0];
+  // Only equal exact paths ever compete, so their length decides nothing.
+  if (path.type === "Exact") return [3, 0];
+  if (path.type === "RegularExpression") return [1, path.value.length];
+  const { length } = prefixOf(path.value);
+  return length === 0 ? [0, 0] : [2, length];
 }
 
 function byPrecedence<T>(a: Rule<T>, b: Rule<T>): number {
