@@ -1,0 +1,370 @@
+/**
+ * A stub resolver. Node's own gives no TTL for SRV records, and its `lookup` is getaddrinfo in
+ * libuv's thread pool, without TTL and stalled by a busy host (faults.md D21). This one follows
+ * resolv.conf and the hosts file, caches by TTL and shares identical questions.
+ */
+import { domainToASCII } from "node:url";
+import { LRUCache } from "lru-cache";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { type Found, MAX_ALIASES, readAnswer, type SrvRecord } from "./answer.ts";
+import { DnsError } from "./dns-error.ts";
+import { exchange, plainName, type QueryType, responseCode } from "./exchange.ts";
+import {
+  FileValue,
+  type NameServer,
+  parseHosts,
+  parseResolvConf,
+  platformConf,
+  type ResolvConf,
+} from "./system-files.ts";
+
+export type { SrvRecord } from "./answer.ts";
+
+/** TTLs below are raised: nobody gains from asking more often (faults.md D3). */
+export const MIN_TTL_MS = 5000;
+/** TTLs above are lowered: a year is a mistake more often than a promise. */
+export const MAX_TTL_MS = 300_000;
+
+export interface AddressAnswer {
+  /** IP literals, each once. Empty: the servers say that there are none. */
+  readonly addresses: readonly string[];
+  /** How long the answer may still be used. */
+  readonly ttlMs: number;
+}
+
+export interface ServiceAnswer {
+  /** Empty: the servers say that there are none. */
+  readonly services: readonly SrvRecord[];
+  readonly ttlMs: number;
+}
+
+export interface LookupOptions {
+  /** Do not answer from what is older than a second. Default false. */
+  readonly fresh?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Rejects when it cannot find out; "there are none" is an answer. */
+export interface Resolver {
+  /** A and AAAA records. A trailing dot makes the name absolute. */
+  addresses(name: string, options?: LookupOptions): Promise<AddressAnswer>;
+  services(name: string, options?: LookupOptions): Promise<ServiceAnswer>;
+}
+
+export interface StubResolverOptions {
+  /** Default `/etc/resolv.conf`. */
+  readonly resolvConfPath?: string;
+  /** Default `/etc/hosts`. */
+  readonly hostsPath?: string;
+  /** The whole lookup: search list, servers, attempts, aliases. Default 5000. */
+  readonly lookupTimeoutMs?: number;
+  /** Upper bound of one try at one server, whatever resolv.conf says. Default 2000. */
+  readonly tryTimeoutMs?: number;
+  /** Once one address family is there, the other gets this much longer. Default 1000. */
+  readonly familyGraceMs?: number;
+  /** The files are checked for changes this often at most. Default 1000. */
+  readonly recheckMs?: number;
+  /** Answers kept. Default 1000. */
+  readonly maxAnswers?: number;
+}
+
+const FRESH_MS = 1000;
+const NOERROR = 0;
+const FORMERR = 1;
+const NXDOMAIN = 3;
+const REFUSED = 5;
+const BADVERS = 16;
+/** 253 characters and the trailing dot, as they go over the wire. */
+const MAX_NAME = 253;
+
+interface Entry {
+  readonly found: Found;
+  readonly ttlMs: number;
+  readonly at: number;
+}
+
+/** One question under way, shared by everybody who asks it. */
+interface Flight {
+  readonly promise: Promise<Entry>;
+  readonly controller: AbortController;
+  waiters: number;
+}
+
+interface Lookup {
+  readonly conf: ResolvConf;
+  readonly deadline: number;
+  readonly fresh: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+export class StubResolver implements Resolver {
+  readonly #runtime: Runtime;
+  readonly #conf: FileValue<ResolvConf>;
+  readonly #hosts: FileValue<ReadonlyMap<string, readonly string[]>>;
+  readonly #lookupTimeoutMs: number;
+  readonly #tryTimeoutMs: number;
+  readonly #familyGraceMs: number;
+  readonly #cache: LRUCache<string, Entry>;
+  readonly #flights = new Map<string, Flight>();
+  #cacheOf: ResolvConf | undefined = undefined;
+
+  constructor(runtime: Runtime, options: StubResolverOptions = {}) {
+    const recheckMs = options.recheckMs ?? 1000;
+    const resolvConfPath = options.resolvConfPath ?? "/etc/resolv.conf";
+    this.#runtime = runtime;
+    this.#conf = new FileValue(runtime, resolvConfPath, parseResolvConf, platformConf, recheckMs);
+    this.#hosts = new FileValue<ReadonlyMap<string, readonly string[]>>(
+      runtime,
+      options.hostsPath ?? "/etc/hosts",
+      parseHosts,
+      () => new Map(),
+      recheckMs,
+    );
+    this.#lookupTimeoutMs = options.lookupTimeoutMs ?? 5000;
+    this.#tryTimeoutMs = options.tryTimeoutMs ?? 2000;
+    this.#familyGraceMs = options.familyGraceMs ?? 1000;
+    this.#cache = new LRUCache({
+      max: options.maxAnswers ?? 1000,
+      ttl: MAX_TTL_MS,
+      // Anything else would arm a Node timer to remember the time. A start of 0 would mean "not set".
+      ttlResolution: 0,
+      ttlAutopurge: false,
+      perf: { now: () => runtime.now() + 1 },
+    });
+  }
+
+  async addresses(name: string, options: LookupOptions = {}): Promise<AddressAnswer> {
+    const plain = plainName(name);
+    const local = this.#hosts.get().get(plain) ?? loopback(plain);
+    if (local !== undefined) return { addresses: local, ttlMs: MIN_TTL_MS };
+    const lookup = this.#begin(options);
+    let ttlMs = MAX_TTL_MS;
+    for (const candidate of candidates(name, lookup.conf)) {
+      // Both families of one candidate before the next one: never half from here, half from there.
+      const { entries, error } = await this.#bothFamilies(candidate, lookup);
+      const addresses = new Set<string>();
+      let foundMs = MAX_TTL_MS;
+      for (const entry of entries) {
+        for (const address of entry.found.addresses) addresses.add(address);
+        if (entry.found.addresses.length > 0) foundMs = Math.min(foundMs, this.#leftMs(entry));
+        ttlMs = Math.min(ttlMs, this.#leftMs(entry));
+      }
+      if (addresses.size > 0) return { addresses: [...addresses], ttlMs: foundMs };
+      // The next candidate might be somebody else's service: better no news than wrong news.
+      if (error !== undefined) throw error;
+    }
+    return { addresses: [], ttlMs };
+  }
+
+  async services(name: string, options: LookupOptions = {}): Promise<ServiceAnswer> {
+    const lookup = this.#begin(options);
+    let ttlMs = MAX_TTL_MS;
+    for (const candidate of candidates(name, lookup.conf)) {
+      const entry = await this.#shared(candidate, "SRV", lookup);
+      ttlMs = Math.min(ttlMs, this.#leftMs(entry));
+      const services = entry.found.services;
+      if (services.length > 0) return { services, ttlMs: this.#leftMs(entry) };
+    }
+    return { services: [], ttlMs };
+  }
+
+  #begin(options: LookupOptions): Lookup {
+    const conf = this.#conf.get();
+    // Other servers may have other answers.
+    if (conf !== this.#cacheOf) this.#cache.clear();
+    this.#cacheOf = conf;
+    return {
+      conf,
+      deadline: this.#runtime.now() + this.#lookupTimeoutMs,
+      fresh: options.fresh === true,
+      signal: options.signal,
+    };
+  }
+
+  #leftMs(entry: Entry): number {
+    return Math.max(0, entry.at + entry.ttlMs - this.#runtime.now());
+  }
+
+  /**
+   * What A and AAAA say. A family that fails does not spoil the other, and one that is slow delays
+   * it by the grace only: some servers never answer AAAA.
+   */
+  #bothFamilies(name: string, lookup: Lookup): Promise<{ entries: Entry[]; error: unknown }> {
+    return new Promise((resolve) => {
+      const entries: Entry[] = [];
+      const rest = new AbortController();
+      const stop = (): void => rest.abort();
+      lookup.signal?.addEventListener("abort", stop);
+      if (lookup.signal?.aborted === true) rest.abort();
+      let error: unknown;
+      let open = 2;
+      let grace: { cancel(): void } | undefined;
+      const ended = (): void => {
+        if (--open > 0) return;
+        grace?.cancel();
+        lookup.signal?.removeEventListener("abort", stop);
+        resolve({ entries, error });
+      };
+      for (const type of ["A", "AAAA"] as const) {
+        this.#shared(name, type, { ...lookup, signal: rest.signal }).then(
+          (entry) => {
+            entries.push(entry);
+            if (open === 2 && entry.found.addresses.length > 0) {
+              grace = this.#runtime.after(this.#familyGraceMs, stop, undefined);
+            }
+            ended();
+          },
+          (reason: unknown) => {
+            error ??= reason;
+            ended();
+          },
+        );
+      }
+    });
+  }
+
+  /** From the cache, or from the flight that is under way, or by asking. */
+  #shared(name: string, type: QueryType, lookup: Lookup): Promise<Entry> {
+    const key = `${type} ${name}`;
+    const known = this.#cache.get(key);
+    if (known !== undefined) {
+      if (!lookup.fresh || this.#runtime.now() - known.at < FRESH_MS) return Promise.resolve(known);
+    }
+    let flight = this.#flights.get(key);
+    if (flight === undefined) {
+      const controller = new AbortController();
+      const promise = this.#resolve(name, type, lookup, controller.signal).then((entry) => {
+        // Not if the configuration changed meanwhile: the cache then belongs to other servers.
+        if (this.#cacheOf === lookup.conf) this.#cache.set(key, entry, { ttl: entry.ttlMs });
+        return entry;
+      });
+      const begun: Flight = { promise, controller, waiters: 0 };
+      flight = begun;
+      this.#flights.set(key, begun);
+      const over = (): void => {
+        if (this.#flights.get(key) === begun) this.#flights.delete(key);
+      };
+      promise.then(over, over);
+    }
+    return this.#join(key, flight, lookup.signal);
+  }
+
+  /** A flight that nobody waits for any more is called off, and its sockets closed. */
+  #join(key: string, flight: Flight, signal: AbortSignal | undefined): Promise<Entry> {
+    flight.waiters++;
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        signal?.removeEventListener("abort", leave);
+        reject(new DnsError("cancelled", `dns ${key}: cancelled`));
+        if (--flight.waiters > 0) return;
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+        flight.controller.abort();
+      };
+      if (signal?.aborted === true) return leave();
+      signal?.addEventListener("abort", leave);
+      flight.promise.then(
+        (entry) => {
+          signal?.removeEventListener("abort", leave);
+          resolve(entry);
+        },
+        (error: unknown) => {
+          signal?.removeEventListener("abort", leave);
+          reject(error);
+        },
+      );
+    });
+  }
+
+  /** Follows aliases across replies. */
+  async #resolve(
+    name: string,
+    type: QueryType,
+    lookup: Lookup,
+    signal: AbortSignal,
+  ): Promise<Entry> {
+    let ttlS = Number.POSITIVE_INFINITY;
+    let hops = 0;
+    for (let owner = name; ; ) {
+      const found = await this.#ask(owner, type, lookup, signal);
+      ttlS = Math.min(ttlS, found.ttlS);
+      hops += found.hops;
+      if (hops > MAX_ALIASES) {
+        throw new DnsError("malformed", `dns ${type} ${name}: more than ${MAX_ALIASES} aliases`);
+      }
+      if (found.alias === undefined) {
+        return { found, ttlMs: clampTtl(ttlS * 1000), at: this.#runtime.now() };
+      }
+      owner = found.alias;
+    }
+  }
+
+  /** Server after server, round after round, until one gives an answer. */
+  async #ask(
+    name: string,
+    type: QueryType,
+    lookup: Lookup,
+    signal: AbortSignal,
+  ): Promise<Found> {
+    const { conf, deadline } = lookup;
+    let servers = conf.servers;
+    let error: unknown;
+    for (let round = 0; round < conf.attempts && servers.length > 0; round++) {
+      const again: NameServer[] = [];
+      for (const [index, server] of servers.entries()) {
+        const leftMs = deadline - this.#runtime.now();
+        if (leftMs <= 0) throw error ?? new DnsError("timeout", `dns ${type} ${name}: out of time`);
+        // A share of what is left, so that a silent server leaves time for the others.
+        const tries = (conf.attempts - round) * servers.length - index;
+        const timeoutMs = Math.min(conf.timeoutMs, this.#tryTimeoutMs, leftMs / tries);
+        try {
+          return await this.#askOne({ server, name, type, timeoutMs, edns: true, signal });
+        } catch (reason) {
+          if (signal.aborted) throw reason;
+          error = reason;
+          // Who refused will refuse again; who was silent may have lost the packet.
+          const silent = reason instanceof DnsError && reason.code !== "refused";
+          if (silent && reason.code !== "servfail") again.push(server);
+        }
+      }
+      servers = again;
+    }
+    throw error ?? new DnsError("timeout", `dns ${type} ${name}: no server answered`);
+  }
+
+  async #askOne(ask: Parameters<typeof exchange>[1]): Promise<Found> {
+    let packet = await exchange(this.#runtime, ask);
+    let code = responseCode(packet);
+    if (code === FORMERR || code === BADVERS) {
+      packet = await exchange(this.#runtime, { ...ask, edns: false });
+      code = responseCode(packet);
+    }
+    if (code === NOERROR || code === NXDOMAIN) return readAnswer(packet, ask.name, ask.type);
+    const message = `dns ${ask.type} ${ask.name} → ${ask.server.host}#${ask.server.port}: code ${code}`;
+    throw new DnsError(code === REFUSED ? "refused" : "servfail", message);
+  }
+}
+
+/** Into 5 s … 300 s; what is no number counts as 0. */
+export function clampTtl(ttlMs: number): number {
+  return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, Number.isNaN(ttlMs) ? 0 : ttlMs));
+}
+
+/** RFC 6761: these never leave the machine. */
+function loopback(name: string): readonly string[] | undefined {
+  return name === "localhost" || name.endsWith(".localhost") ? ["127.0.0.1", "::1"] : undefined;
+}
+
+/** The absolute names to ask for, in order, without trailing dot. Throws for an unusable name. */
+function candidates(name: string, conf: ResolvConf): readonly string[] {
+  const ascii = /^[\x21-\x7e]+$/.test(name) ? name : domainToASCII(name);
+  const own = plainName(ascii);
+  if (!isUsable(own)) throw new DnsError("malformed", "dns: not a usable domain name");
+  if (ascii.endsWith(".")) return [own];
+  const searched = conf.search.map((domain) => plainName(`${own}.${domain}`)).filter(isUsable);
+  const dots = own.split(".").length - 1;
+  return [...new Set(dots >= conf.ndots ? [own, ...searched] : [...searched, own])];
+}
+
+function isUsable(name: string): boolean {
+  return name.length <= MAX_NAME && name.split(".").every((label) => label !== "" && label.length <= 63);
+}
