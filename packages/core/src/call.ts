@@ -78,6 +78,9 @@ export class Call<Req = unknown> {
   /** Runs once when the call is over. Writer: the protocol (removes the caller's abort listener). */
   onEnd: (() => void) | undefined = undefined;
   cancelled: MeshError | undefined = undefined;
+  /** Neighbours in the list of calls in progress. Writer: ActiveCalls. */
+  previous: Call | undefined = undefined;
+  next: Call | undefined = undefined;
   #ended = false;
 
   constructor(
@@ -85,7 +88,7 @@ export class Call<Req = unknown> {
     request: Req,
     idempotent: boolean,
     replayable: boolean,
-    deadlineAt = Infinity,
+    deadlineAt: number = Infinity,
   ) {
     this.service = service;
     this.request = request;

@@ -3,7 +3,7 @@
  * reasons for people and metric labels, and how far the request got, which is what retries read.
  */
 
-export const ERROR_CODES = [
+const CODES = [
   "deadline_exceeded",
   "cancelled",
   "no_route",
@@ -19,10 +19,11 @@ export const ERROR_CODES = [
   "closed",
   "bad_config",
 ] as const;
-export type ErrorCode = (typeof ERROR_CODES)[number];
+export type ErrorCode = (typeof CODES)[number];
+export const ERROR_CODES: readonly ErrorCode[] = CODES;
 
 /** Why, in one word. Every code owns the reasons listed beside it; no reason has two codes. */
-export const ERROR_REASONS = {
+const REASONS = {
   deadline_exceeded: ["call_deadline", "attempt_timeout", "idle_timeout", "queue_wait"],
   cancelled: ["caller", "hedge_lost", "shutdown"],
   no_route: ["no_route"],
@@ -42,8 +43,9 @@ export const ERROR_REASONS = {
   loop: ["loop"],
   closed: ["closing"],
   bad_config: ["invalid"],
-} as const satisfies Record<ErrorCode, readonly string[]>;
-export type ErrorReason = (typeof ERROR_REASONS)[ErrorCode][number];
+} as const;
+export type ErrorReason = (typeof REASONS)[ErrorCode][number];
+export const ERROR_REASONS: Readonly<Record<ErrorCode, readonly ErrorReason[]>> = REASONS;
 
 /**
  * How far the request got before it failed. `not-sent`: no peer application can have seen it, so

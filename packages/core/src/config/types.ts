@@ -5,7 +5,7 @@
 import type { EndpointInfo } from "../discovery/discovery.ts";
 
 export interface MeshConfig {
-  /** Goes up by one with every version taken into force by this process. */
+  /** By name. Has no prototype, so that a lookup of `constructor` finds nothing. */
   readonly services: Readonly<Record<string, ServiceConfig>>;
   /** Applied when a service is asked for that no source names, see `defaultServiceConfig`. */
   readonly defaults: ServicePolicies;

@@ -3,9 +3,9 @@ import type { Call, Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { Layer } from "../handler.ts";
 
-/** Calls of one service in progress. Writers: the call record, which sees every start and end. */
+/** Calls of one service in progress; the call record adds and removes them. */
 export interface InFlight {
-  calls: number;
+  readonly calls: number;
 }
 
 export function limit<Req, R extends Reply>(

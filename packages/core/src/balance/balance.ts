@@ -1,0 +1,106 @@
+/**
+ * The last step before the transport: picks an endpoint, accounts for the attempt, sends it. Each
+ * attempt picks afresh, so a retry can avoid the endpoint that has just failed.
+ */
+import type { Attempt, Reply } from "../call.ts";
+import type { Cluster } from "../cluster/cluster.ts";
+import { MeshError } from "../errors.ts";
+import type { Handler } from "../handler.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Picker } from "./picker.ts";
+
+/** A call waits this long for the first answer of discovery, then it is told. */
+const DISCOVERY_PATIENCE_MS = 3_000;
+
+/** A cluster with the picker over it: what a route's backendRef leads to. */
+export interface Backend<Req, R extends Reply> {
+  readonly cluster: Cluster<Req, R>;
+  readonly picker: Picker<Req, R>;
+}
+
+/**
+ * `choose` gives the backend for a uniform draw; one backend is a constant.
+ * `attemptTimeoutMs` covers an attempt until the head of its reply; Infinity: none.
+ */
+export function balance<Req, R extends Reply>(
+  choose: (u: number) => Backend<Req, R>,
+  single: boolean,
+  attemptTimeoutMs: number,
+  runtime: Runtime,
+): Handler<Attempt<Req>, R> {
+  const only = single ? choose(0) : undefined;
+
+  function send(attempt: Attempt<Req>): Promise<R> {
+    const { cluster, picker } = only ?? choose(runtime.random());
+    const now = runtime.now();
+    const endpoint = picker.pick(attempt, now);
+    if (endpoint === undefined) return noEndpoint(cluster, attempt);
+    cluster.begin(attempt, endpoint, now);
+    const sent = endpoint.connection!.send(attempt);
+    return attemptTimeoutMs === Infinity ? sent : timed(attempt, sent);
+  }
+
+  async function noEndpoint(cluster: Cluster<Req, R>, attempt: Attempt<Req>): Promise<R> {
+    if (!cluster.known) {
+      await waitForDiscovery(cluster, attempt);
+      if (attempt.call.cancelled !== undefined) throw attempt.call.cancelled;
+      if (cluster.known) return send(attempt);
+    }
+    throw refusal(cluster, attempt);
+  }
+
+  function waitForDiscovery(cluster: Cluster<Req, R>, attempt: Attempt<Req>): Promise<void> {
+    const { call } = attempt;
+    return new Promise((resolve) => {
+      call.onCancel = () => resolve();
+      void cluster.whenKnown(DISCOVERY_PATIENCE_MS).then(() => {
+        call.onCancel = undefined;
+        resolve();
+      });
+    });
+  }
+
+  async function timed(attempt: Attempt<Req>, sent: Promise<R>): Promise<R> {
+    const timer = runtime.after(attemptTimeoutMs, expire, attempt);
+    try {
+      return await sent;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  function expire(attempt: Attempt<Req>): void {
+    const late = runtime.now() - attempt.startedAt - attemptTimeoutMs;
+    attempt.cancel(
+      new MeshError({
+        code: "deadline_exceeded",
+        reason: "attempt_timeout",
+        message: `${attempt.call.service} → ${attempt.endpoint?.address}: no reply within ${attemptTimeoutMs} ms (timeouts.backendRequest)`,
+        progress: "maybe-processed",
+        stackless: true,
+      }),
+      late > 25 ? "abandoned" : "timeout",
+    );
+  }
+
+  return send;
+}
+
+function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
+  const { service } = attempt.call;
+  const size = cluster.endpoints.size;
+  const why =
+    size > 0
+      ? `none of the ${size} endpoints of ${cluster.name} accepts connections`
+      : cluster.known
+        ? `discovery found no endpoint for ${cluster.name}`
+        : `discovery has no answer for ${cluster.name} yet`;
+  return new MeshError({
+    code: "no_endpoint",
+    reason: size > 0 ? "all_open" : cluster.known ? "no_endpoints" : "discovery_pending",
+    message: `${service}: ${why}${cluster.stale === undefined ? "" : ` (${cluster.stale.message})`}`,
+    progress: "not-sent",
+    cause: cluster.stale,
+    stackless: true,
+  });
+}

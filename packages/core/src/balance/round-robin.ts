@@ -1,0 +1,44 @@
+/** Each in turn, or one at random: for comparison, and for endpoints whose latency says nothing. */
+import type { Attempt, Reply } from "../call.ts";
+import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
+import type { EndpointLists } from "../cluster/lists.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { scan, timesTried, type Picker } from "./picker.ts";
+
+export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
+  readonly #lists: EndpointLists<Req, R>;
+  readonly #runtime: Runtime;
+  readonly #shuffled: boolean;
+  /** A random start, or every process of a fleet would march in step. */
+  #next: number;
+
+  constructor(lists: EndpointLists<Req, R>, runtime: Runtime, shuffled: boolean) {
+    this.#lists = lists;
+    this.#runtime = runtime;
+    this.#shuffled = shuffled;
+    this.#next = Math.floor(runtime.random() * 2 ** 31);
+  }
+
+  pick(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
+    const { available, spare, ejected, panic } = this.#lists;
+    const from = panic
+      ? [...available, ...ejected]
+      : available.length > 0
+        ? available
+        : spare;
+    for (let k = 0; k < from.length; k++) {
+      const i = this.#shuffled
+        ? Math.floor(this.#runtime.random() * from.length)
+        : this.#next++ % from.length;
+      const endpoint = from[i]!;
+      if (!panic && endpoint.rank(now, attempt as Attempt) > RANK_BUSY) continue;
+      if (timesTried(attempt as Attempt, endpoint as unknown as Endpoint) > 0) continue;
+      return endpoint;
+    }
+    return scan(from, attempt, now, 0, inFlight);
+  }
+}
+
+function inFlight(endpoint: { readonly inFlight: number }): number {
+  return endpoint.inFlight;
+}

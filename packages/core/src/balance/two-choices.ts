@@ -1,0 +1,138 @@
+/**
+ * Power of two choices: draw two distinct endpoints, take the better. It avoids both the herd that
+ * runs after the one lowest number and the blindness of a random choice, at a constant price.
+ * Rank is compared before cost, so that an endpoint that fails fast attracts nobody by its speed.
+ * Draws after Finagle's P2CPick (distinct pair); the random order of the pair breaks ties.
+ */
+import type { Attempt, Reply } from "../call.ts";
+import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
+import type { EndpointLists } from "../cluster/lists.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { AliasTable } from "./alias.ts";
+import { scan, timesTried, type Picker } from "./picker.ts";
+
+const REDRAWS = 4;
+/** In panic the verdicts are doubted but the cost is not: best of this many. */
+const PANIC_DRAWS = 5;
+
+export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
+  readonly #lists: EndpointLists<Req, R>;
+  readonly #cost: (endpoint: Endpoint<Req, R>, now: number) => number;
+  readonly #slowStartMs: number;
+  readonly #runtime: Runtime;
+  #alias: AliasTable | undefined = undefined;
+  #aliasVersion = -1;
+
+  constructor(
+    lists: EndpointLists<Req, R>,
+    cost: (endpoint: Endpoint<Req, R>, now: number) => number,
+    slowStartMs: number,
+    runtime: Runtime,
+  ) {
+    this.#lists = lists;
+    this.#cost = cost;
+    this.#slowStartMs = slowStartMs;
+    this.#runtime = runtime;
+  }
+
+  pick(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
+    const lists = this.#lists;
+    if (lists.panic) return this.#pickInPanic(attempt, now);
+    const from = lists.available.length > 0 ? lists.available : lists.spare;
+    const n = from.length;
+    if (n <= 1) return from[0];
+    if (this.#aliasVersion !== lists.version) this.#weigh(from);
+    const alias = from === lists.available ? this.#alias : undefined;
+    const tried = attempt.call.tried;
+    for (let draw = 0; draw <= REDRAWS; draw++) {
+      let i: number;
+      let j: number;
+      if (alias === undefined) {
+        i = Math.floor(this.#runtime.random() * n);
+        j = Math.floor(this.#runtime.random() * (n - 1));
+        if (j >= i) j++;
+      } else {
+        i = alias.draw(this.#runtime.random());
+        j = i;
+        for (let k = 0; j === i && k < 8; k++) j = alias.draw(this.#runtime.random());
+        if (j === i) j = (i + 1) % n;
+      }
+      const a = from[i]!;
+      const b = from[j]!;
+      const rankA = a.rank(now, attempt as Attempt);
+      const rankB = b.rank(now, attempt as Attempt);
+      if (tried === undefined) {
+        if (rankA > RANK_BUSY && rankB > RANK_BUSY) continue;
+      } else {
+        const outA = rankA > RANK_BUSY || timesTried(attempt as Attempt, a as never) > 0;
+        const outB = rankB > RANK_BUSY || timesTried(attempt as Attempt, b as never) > 0;
+        if (outA && outB) continue;
+        if (outA) return b;
+        if (outB) return a;
+      }
+      if (rankA !== rankB) return rankA < rankB ? a : b;
+      return this.#cost(b, now) < this.#cost(a, now)
+        ? this.#accept(b, a, now)
+        : this.#accept(a, b, now);
+    }
+    return scan(from, attempt, now, Math.floor(this.#runtime.random() * n), this.#cost);
+  }
+
+  /** A ramping winner is kept in proportion to its share; neutral when the other ramps alike. */
+  #accept(winner: Endpoint<Req, R>, other: Endpoint<Req, R>, now: number): Endpoint<Req, R> {
+    if (winner.rampUntil <= now) return winner;
+    const share = winner.ramp(now, this.#slowStartMs);
+    const otherShare = other.ramp(now, this.#slowStartMs);
+    if (share >= otherShare) return winner;
+    return this.#runtime.random() < share / otherShare ? winner : other;
+  }
+
+  #pickInPanic(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
+    const { available, ejected } = this.#lists;
+    const n = available.length + ejected.length;
+    if (n === 0) return undefined;
+    const draws = Math.min(PANIC_DRAWS, n);
+    const tried = attempt.call.tried;
+    let best: Endpoint<Req, R> | undefined;
+    let bestTried = 0;
+    let bestCost = 0;
+    // Distinct without memory: a random start and consecutive places would follow the list's
+    // order, so the step is random too and has no factor in common with n when n is its power.
+    const start = Math.floor(this.#runtime.random() * n);
+    const step = coprimeStep(n, this.#runtime.random());
+    for (let k = 0; k < draws; k++) {
+      const i = (start + k * step) % n;
+      const endpoint = i < available.length ? available[i]! : ejected[i - available.length]!;
+      const times =
+        tried === undefined ? 0 : timesTried(attempt as Attempt, endpoint as unknown as Endpoint);
+      const cost = this.#cost(endpoint, now);
+      if (best === undefined || times < bestTried || (times === bestTried && cost < bestCost)) {
+        best = endpoint;
+        bestTried = times;
+        bestCost = cost;
+      }
+    }
+    return best;
+  }
+
+  #weigh(from: readonly Endpoint<Req, R>[]): void {
+    this.#aliasVersion = this.#lists.version;
+    const first = from[0]!.weight;
+    this.#alias = from.every((endpoint) => endpoint.weight === first)
+      ? undefined
+      : new AliasTable(from.map((endpoint) => endpoint.weight));
+  }
+}
+
+/** A step in 1…n-1 whose multiples visit every place before they repeat. */
+function coprimeStep(n: number, u: number): number {
+  if (n <= 2) return 1;
+  let step = 1 + Math.floor(u * (n - 1));
+  while (gcd(step, n) !== 1) step = (step % (n - 1)) + 1;
+  return step;
+}
+
+function gcd(a: number, b: number): number {
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
+}

@@ -1,0 +1,89 @@
+/**
+ * How loaded an endpoint looks from here: Peak EWMA in our form, plus a bounded penalty for
+ * failures. Derived from Finagle's PeakEwma, with the defects of that form mended: reads change
+ * nothing, an idle endpoint drifts toward its peers instead of toward perfection, a fast failure
+ * cannot make an endpoint look fast, and a penalty never multiplies an earlier one.
+ *
+ * All instants are monotonic milliseconds; `g` is the peers' median (see peerMedian).
+ */
+export interface LatencyOptions {
+  readonly decayMs: number;
+  readonly seedMs: number;
+  readonly penaltyFactor: number;
+  readonly callerFaultFactor: number;
+  readonly penaltyDecayMs: number;
+  readonly penaltyMaxMs: number;
+}
+
+/** A success takes back half of the penalty. */
+const FORGIVE = 0.5;
+
+export class Latency {
+  /** The stored estimate; -1 while there is no data. */
+  estimate = -1;
+  #stamp = 0;
+  #penalty = 0;
+  #penaltyAt = 0;
+  readonly #options: LatencyOptions;
+
+  constructor(options: LatencyOptions) {
+    this.#options = options;
+  }
+
+  /** The estimate as of `now`. Pure. */
+  projected(now: number, g: number): number {
+    if (this.estimate < 0) return g;
+    const age = now - this.#stamp;
+    return age <= 0 ? this.estimate : g + (this.estimate - g) * Math.exp(-age / this.#options.decayMs);
+  }
+
+  /** What is left of the penalty. Pure. */
+  penalty(now: number): number {
+    if (this.#penalty === 0) return 0;
+    return this.#penalty * Math.exp(-(now - this.#penaltyAt) / this.#options.penaltyDecayMs);
+  }
+
+  /**
+   * A sample. Compared with the stored estimate, so the result is monotone in the sample. A
+   * censored one (the answer was not a real one) may raise the estimate, never lower it.
+   */
+  observe(now: number, sample: number, censored: boolean, g: number): void {
+    if (this.estimate < 0) this.#set(now, censored ? Math.max(g, sample) : sample);
+    else if (sample > this.estimate) this.#set(now, sample);
+    else if (!censored) {
+      const w = Math.exp(-(now - this.#stamp) / this.#options.decayMs);
+      this.#set(now, this.estimate * w + sample * (1 - w));
+    }
+  }
+
+  forgive(now: number): void {
+    if (this.#penalty === 0) return;
+    const left = this.penalty(now) * FORGIVE;
+    this.#penalty = left < 0.01 ? 0 : left;
+    this.#penaltyAt = now;
+  }
+
+  /** `factor` times the peers' median, at most the cap: the larger of it and what is left. */
+  penalise(now: number, factor: number, g: number): void {
+    this.#penalty = Math.max(this.penalty(now), Math.min(factor * g, this.#options.penaltyMaxMs));
+    this.#penaltyAt = now;
+  }
+
+  /** Forgets everything: a recovered endpoint starts where its peers are. */
+  reset(): void {
+    this.estimate = -1;
+    this.#penalty = 0;
+  }
+
+  #set(now: number, estimate: number): void {
+    this.estimate = estimate;
+    this.#stamp = now;
+  }
+}
+
+/** Lower median of the estimates that exist; the seed when there is none. */
+export function peerMedian(estimates: number[], seedMs: number): number {
+  if (estimates.length === 0) return seedMs;
+  estimates.sort((a, b) => a - b);
+  return estimates[(estimates.length - 1) >> 1]!;
+}

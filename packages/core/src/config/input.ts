@@ -1,0 +1,83 @@
+/**
+ * What users write, as types for code. In code a duration is a number with `Ms` in its name; the
+ * unit-less names with a string (`request: "500ms"`) of files are accepted too.
+ */
+import type { EndpointInfo } from "../discovery/discovery.ts";
+import type {
+  BackendRefConfig,
+  BalancerConfig,
+  BreakerConfig,
+  LimitConfig,
+  RetryBudgetConfig,
+  TimeoutConfig,
+} from "./types.ts";
+
+type Unit<Name extends string> = Name extends `${infer Base}Ms` ? Base : never;
+/** Every `…Ms` field also under its name without unit, as text. */
+type Written<T> = Partial<T> & { readonly [Name in keyof T & string as Unit<Name>]?: string };
+
+export interface PoliciesInput {
+  readonly timeouts?: Written<TimeoutConfig>;
+  readonly retry?: RetryInput;
+  readonly retryBudget?: Written<RetryBudgetConfig>;
+  readonly balancer?: Written<BalancerConfig>;
+  readonly breaker?: Written<BreakerConfig>;
+  readonly limits?: Partial<LimitConfig>;
+  readonly idle?: string;
+  readonly idleMs?: number;
+  readonly drainGrace?: string;
+  readonly drainGraceMs?: number;
+  readonly trustNacks?: boolean;
+}
+
+export interface RetryInput {
+  readonly attempts?: number;
+  readonly codes?: readonly number[];
+  readonly backoff?: string;
+  readonly backoffBaseMs?: number;
+  readonly maxBackoff?: string;
+  readonly backoffMaxMs?: number;
+}
+
+export type DiscoveryInput =
+  | { readonly static: readonly (string | EndpointInfo)[] }
+  | { readonly dns: string; readonly port: number }
+  | { readonly srv: string };
+
+export interface ServiceInput extends PoliciesInput {
+  /** Scheme, authority and, without `discovery`, where to look: `http://orders.shop.svc:8080`. */
+  readonly url?: string;
+  readonly authority?: string;
+  readonly discovery?: DiscoveryInput;
+  readonly routes?: readonly RouteInput[];
+}
+
+export interface ValueMatchInput {
+  readonly name: string;
+  readonly type?: "Exact" | "RegularExpression";
+  readonly value: string;
+}
+
+export interface RouteInput {
+  readonly name: string;
+  readonly matches?: readonly {
+    readonly method?: string;
+    readonly path?: {
+      readonly type?: "Exact" | "PathPrefix" | "RegularExpression";
+      readonly value: string;
+    };
+    readonly headers?: readonly ValueMatchInput[];
+    readonly queryParams?: readonly ValueMatchInput[];
+  }[];
+  readonly timeouts?: Written<Pick<TimeoutConfig, "requestMs" | "backendRequestMs">>;
+  readonly retry?: RetryInput;
+  readonly idempotent?: boolean;
+  readonly overloadedMeansUnprocessed?: boolean;
+  readonly streaming?: boolean;
+  readonly backendRefs?: readonly (Pick<BackendRefConfig, "name"> & Partial<BackendRefConfig>)[];
+}
+
+export interface MeshInput {
+  readonly defaults?: PoliciesInput;
+  readonly services?: Readonly<Record<string, ServiceInput>>;
+}

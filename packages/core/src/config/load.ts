@@ -1,0 +1,44 @@
+/** All sources together: code over file over environment over defaults. */
+import { type Layer, mergeConfig } from "./merge.ts";
+import { ConfigError, type Mistake } from "./mistakes.ts";
+import { parseLocated } from "./parse.ts";
+import { readEnvConfig } from "./sources/env.ts";
+import { readConfigFile } from "./sources/file.ts";
+import type { MeshConfig } from "./types.ts";
+
+export interface LoadOptions {
+  /** What the program says itself. */
+  readonly code?: unknown;
+  /** Path of the file; otherwise INMESH_CONFIG. `false`: no file. */
+  readonly file?: string | false | undefined;
+  /** `false`: the environment is not read. */
+  readonly env?: Readonly<Record<string, string | undefined>> | false | undefined;
+}
+
+export interface LoadedConfig {
+  readonly config: MeshConfig;
+  /** For each service the origins that say something about it, lowest first. */
+  readonly provenance: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Throws ConfigError with the mistakes of all sources. */
+export function loadConfig(options: LoadOptions = {}): LoadedConfig {
+  const mistakes: Mistake[] = [];
+  const layers: Layer[] = [];
+  const env = options.env === false ? undefined : readEnvConfig(options.env);
+  if (env !== undefined) {
+    mistakes.push(...env.mistakes);
+    layers.push(...env.layers);
+  }
+  const path = options.file === false ? undefined : (options.file ?? env?.file);
+  const file = path === undefined ? undefined : readConfigFile(path);
+  if (file?.ok === true) layers.push(file.layer);
+  if (file?.ok === false) mistakes.push(...file.mistakes);
+  if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
+  const merged = mergeConfig(layers);
+  const parsed = parseLocated(merged.input, (where) => merged.locate(where));
+  // Without its file, what code refers to may be missing: say only what is certain.
+  if (!parsed.ok && file?.ok !== false) mistakes.push(...parsed.mistakes);
+  if (!parsed.ok || mistakes.length > 0) throw new ConfigError(Object.freeze(mistakes));
+  return { config: parsed.config, provenance: merged.provenance };
+}

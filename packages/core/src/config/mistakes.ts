@@ -1,0 +1,105 @@
+/**
+ * What is wrong with a configuration, said so that the reader can repair it: where, which rule, and
+ * the value met. Values are rendered once, here, so that no secret and no control character leaks.
+ */
+import { MeshError } from "../errors.ts";
+
+export interface Mistake {
+  /** `services.orders.retry.attempts`. */
+  readonly path: string;
+  /** `must be at least 1`. */
+  readonly rule: string;
+  /** The value as text: at most 80 characters, control characters escaped, secrets left out. */
+  readonly value: string;
+  /** `file:/etc/mesh.yaml`, `env:INMESH_SERVICE_ORDERS`, `code`. */
+  readonly origin: string;
+  /** Line in the file, from 1, where it is known. */
+  readonly line?: number;
+}
+
+export type PathPart = string | number;
+
+const MAX_VALUE = 80;
+const MAX_LINES = 100;
+/** Under these keys people keep what must not be in a log. */
+const SECRET_KEY = /^(?:metadata|headers|queryParams)$|secret|passw|token|credential|api-?key|authorization/i;
+const USERINFO = /\/\/[^/?#\s]*@/g;
+const PLAIN_KEY = /^[A-Za-z0-9_*-]+$/;
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** The configuration was refused; `mistakes` names every one. The last good version stays. */
+export class ConfigError extends MeshError {
+  readonly mistakes: readonly Mistake[];
+
+  constructor(mistakes: readonly Mistake[]) {
+    super({
+      code: "bad_config",
+      reason: "invalid",
+      progress: "not-sent",
+      message: describeMistakes(mistakes),
+    });
+    this.mistakes = mistakes;
+  }
+}
+
+/** One line for each mistake, below a line that counts them. */
+export function describeMistakes(mistakes: readonly Mistake[]): string {
+  const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
+  const lines = mistakes.slice(0, MAX_LINES).map(describeMistake);
+  if (mistakes.length > MAX_LINES) lines.push(`  … and ${mistakes.length - MAX_LINES} more`);
+  return [`configuration refused, ${count}:`, ...lines].join("\n");
+}
+
+function describeMistake(mistake: Mistake): string {
+  const line = mistake.line === undefined ? "" : `:${mistake.line}`;
+  const where = `${escapeText(mistake.origin)}${line}: ${mistake.path}`;
+  const got = mistake.value === "" ? "" : ` (got ${mistake.value})`;
+  return `  ${where}: ${mistake.rule}${got}`;
+}
+
+export function makeMistake(
+  path: readonly PathPart[],
+  rule: string,
+  value: unknown,
+  origin: string,
+  line?: number,
+): Mistake {
+  const text = path.some((part) => typeof part === "string" && SECRET_KEY.test(part))
+    ? "a value not shown"
+    : renderValue(value);
+  const base = { path: renderPath(path), rule: escapeText(rule), value: text, origin };
+  return Object.freeze(line === undefined ? base : { ...base, line });
+}
+
+/** `services.orders.routes[0].name`; unusual keys are quoted. The root is `(everything)`. */
+export function renderPath(path: readonly PathPart[]): string {
+  let text = "";
+  for (const part of path) {
+    if (typeof part === "number") text += `[${part}]`;
+    else if (PLAIN_KEY.test(part)) text += text === "" ? part : `.${part}`;
+    else text += `[${cap(JSON.stringify(part))}]`;
+  }
+  return text === "" ? "(everything)" : escapeText(text);
+}
+
+/** Objects and lists are only named: what they hold may be secret, and is long. */
+export function renderValue(value: unknown): string {
+  if (value === undefined) return "";
+  if (typeof value === "string") {
+    return cap(escapeText(JSON.stringify(value.slice(0, 1_000).replace(USERINFO, "//…@"))));
+  }
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  if (typeof value === "function") return "a function";
+  return cap(escapeText(String(value)));
+}
+
+export function escapeText(text: string): string {
+  return text.replace(UNPRINTABLE, (char) => {
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+function cap(text: string): string {
+  return text.length <= MAX_VALUE ? text : `${text.slice(0, MAX_VALUE - 1)}…`;
+}

@@ -1,0 +1,50 @@
+/**
+ * A parsed configuration as a user would write it, in full: JSON can hold it (Infinity is `none`),
+ * and parsing it gives the same configuration again. For the admin page and for snapshots.
+ */
+import { formatDuration } from "./duration.ts";
+import { type Field, groupOf, nameOf, POLICY_FIELDS } from "./fields.ts";
+import type { DiscoveryConfig, MeshConfig, RouteConfig } from "./types.ts";
+
+type Printed = Record<string, unknown>;
+
+export function printConfig(config: MeshConfig): Printed {
+  const services: [string, Printed][] = Object.entries(config.services).map(([name, service]) => [
+    name,
+    {
+      scheme: service.scheme,
+      authority: service.authority,
+      discovery: printDiscovery(service.discovery),
+      ...printPolicies(service, POLICY_FIELDS),
+      routes: service.routes.map(printRoute),
+    },
+  ]);
+  return {
+    defaults: printPolicies(config.defaults, POLICY_FIELDS),
+    services: Object.fromEntries(services),
+  };
+}
+
+function printRoute(route: RouteConfig): Printed {
+  const { name, matches, idempotent, streaming, overloadedMeansUnprocessed, backendRefs } = route;
+  const policies = printPolicies(route, POLICY_FIELDS.filter((field) => field.route === true));
+  return { name, matches, ...policies, idempotent, streaming, overloadedMeansUnprocessed, backendRefs };
+}
+
+function printDiscovery(discovery: DiscoveryConfig): Printed {
+  if (discovery.kind === "dns") return { dns: discovery.host, port: discovery.port };
+  return discovery.kind === "srv" ? { srv: discovery.name } : { static: discovery.endpoints };
+}
+
+function printPolicies(from: object, fields: readonly Field[]): Printed {
+  const result: Printed = {};
+  for (const field of fields) {
+    let value: unknown = from;
+    for (const part of field.parsed?.split(".") ?? []) value = Reflect.get(value as object, part);
+    if (field.type === "duration") value = formatDuration(value as number);
+    const group = groupOf(field);
+    if (group === undefined) result[nameOf(field)] = value;
+    else result[group] = { ...(result[group] as Printed | undefined), [nameOf(field)]: value };
+  }
+  return result;
+}

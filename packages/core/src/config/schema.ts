@@ -1,0 +1,257 @@
+/**
+ * The shape of what users write, as a zod schema: types, ranges, unknown keys. Rules that need more
+ * than one place (known backends, sums of weights, inherited values) are in `parse.ts`.
+ * zod is loaded at the first use, because importing inmesh must stay cheap.
+ */
+import { createRequire } from "node:module";
+import type * as Zod from "zod";
+import { unknownKeyRule } from "./did-you-mean.ts";
+import { formatDuration, parseDuration } from "./duration.ts";
+import type { PathPart } from "./mistakes.ts";
+import { isRaw, type Report } from "./plain.ts";
+import { type Field, groupOf, LIMITS, millisecondNames, nameOf, POLICY_FIELDS, rangeOf, STRUCTURE_FIELDS } from "./fields.ts";
+
+type Shape = Record<string, Zod.ZodType>;
+
+export const SERVICE_NAME: RegExp = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const NO_CONTROLS = /^[^\u0000-\u001f\u007f]*$/;
+
+let made: Zod.ZodType | undefined;
+
+/** The schema of a whole configuration. Made once, kept. */
+export function configSchema(): Zod.ZodType {
+  made ??= new SchemaMaker(loadZod()).config();
+  return made;
+}
+
+/** The same as JSON Schema, for editors and for the tests that compare it with the table of fields. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = loadZod().toJSONSchema(configSchema(), { unrepresentable: "any", io: "input" });
+  return schema as Record<string, unknown>;
+}
+
+function loadZod(): typeof Zod {
+  return createRequire(import.meta.url)("zod") as typeof Zod;
+}
+
+class SchemaMaker {
+  readonly #z: typeof Zod;
+
+  constructor(z: typeof Zod) {
+    this.#z = z;
+  }
+
+  config(): Zod.ZodType {
+    const z = this.#z;
+    const services = z.record(z.string(), this.#service(), { error: () => "must be an object with services by name" });
+    return this.#object({ defaults: this.#object(this.#policies(POLICY_FIELDS)), services }, "");
+  }
+
+  #service(): Zod.ZodType {
+    const z = this.#z;
+    const endpoint = this.#object(
+      {
+        host: z.string(typed("a text")),
+        port: this.#structure("services.*.discovery.static[].port"),
+        weight: this.#structure("services.*.discovery.static[].weight"),
+        zone: this.#text(),
+        uid: this.#text(),
+        metadata: z.record(z.string(), this.#text(), typed("an object with texts")),
+      },
+      "host",
+      "port",
+    );
+    const discovery = this.#object({
+      dns: this.#text(),
+      srv: this.#text(),
+      port: this.#structure("services.*.discovery.port"),
+      static: this.#list(z.union([z.string(), endpoint]), 100_000).min(1, "must hold at least one endpoint"),
+    });
+    return this.#object({
+      url: this.#text(),
+      scheme: this.#structure("services.*.scheme"),
+      authority: this.#text(),
+      discovery,
+      routes: this.#list(this.#route(), LIMITS.routesPerService),
+      ...this.#policies(POLICY_FIELDS),
+    });
+  }
+
+  #route(): Zod.ZodType {
+    const z = this.#z;
+    const condition = (name: Zod.ZodType): Zod.ZodType =>
+      this.#object({ type: this.#structure("services.*.routes[].matches[].headers[].type"), name, value: this.#text() }, "name", "value");
+    const path = this.#object({ type: this.#structure("services.*.routes[].matches[].path.type"), value: this.#text() }, "value");
+    const match = this.#object({
+      method: z.string(typed("a text")).regex(/^[A-Z][A-Z0-9-]{0,31}$/, "must be a method in capital letters, such as GET"),
+      path,
+      headers: this.#list(condition(z.string(typed("a text")).regex(TOKEN, "must be a header's name")), LIMITS.conditionsPerMatch),
+      queryParams: this.#list(condition(this.#text().min(1, "must not be empty")), LIMITS.conditionsPerMatch),
+    });
+    const backend = this.#object(
+      { name: this.#text(), weight: this.#structure("services.*.routes[].backendRefs[].weight") },
+      "name",
+    );
+    return this.#object({
+      name: z.string(typed("a text")).regex(/^[^\s\u0000-\u001f\u007f]{1,100}$/, "must be 1 to 100 characters without blanks"),
+      matches: this.#list(match, LIMITS.matchesPerRoute),
+      idempotent: z.boolean(typed("true or false")),
+      streaming: z.boolean(typed("true or false")),
+      overloadedMeansUnprocessed: z.boolean(typed("true or false")),
+      backendRefs: this.#list(backend, LIMITS.backendRefsPerRoute),
+      ...this.#policies(POLICY_FIELDS.filter((field) => field.route === true)),
+    });
+  }
+
+  /** One object for each group (`timeouts`, `retry`, …), from the table of fields. */
+  #policies(fields: readonly Field[]): Shape {
+    const groups = new Map<string, Shape>();
+    const shape: Shape = {};
+    for (const field of fields) {
+      const group = groupOf(field);
+      const target = group === undefined ? shape : (groups.get(group) ?? {});
+      if (group !== undefined) groups.set(group, target);
+      target[nameOf(field)] = this.#leaf(field);
+      for (const name of millisecondNames(field)) target[name] = this.#milliseconds(field);
+    }
+    for (const [group, inner] of groups) shape[group] = this.#object(inner);
+    return shape;
+  }
+
+  #structure(path: string): Zod.ZodType {
+    const field = STRUCTURE_FIELDS.find((candidate) => candidate.path === path);
+    if (field === undefined) throw new TypeError(`no field ${path}`);
+    return this.#leaf(field);
+  }
+
+  #leaf(field: Field): Zod.ZodType {
+    return this.#typed(field).meta({ description: field.meaning });
+  }
+
+  #typed(field: Field): Zod.ZodType {
+    const z = this.#z;
+    switch (field.type) {
+      case "duration":
+        return this.#duration(field);
+      case "boolean":
+        return z.boolean(typed("true or false"));
+      case "choice":
+        return z.enum([...(field.choices ?? [])], typed(`one of ${(field.choices ?? []).join(", ")}`));
+      case "integer":
+        return this.#ranged(z.number(typed("a whole number")).int("must be a whole number"), field);
+      case "number":
+        return this.#ranged(z.number(typed("a number")), field);
+      case "list": {
+        const status = this.#ranged(z.number(typed("a status")).int("must be a whole number"), field);
+        return this.#list(status, 200);
+      }
+      default:
+        return this.#text();
+    }
+  }
+
+  #ranged(schema: Zod.ZodNumber, field: Field): Zod.ZodNumber {
+    const { min = -Infinity, max = Infinity } = field;
+    return schema.min(min, `must be at least ${min}`).max(max, `must be at most ${max}`);
+  }
+
+  #duration(field: Field): Zod.ZodType {
+    const [inCode = ""] = millisecondNames(field);
+    const wrong = `must be a duration with its unit, such as "500ms" or "1m30s" (a plain number goes under ${inCode})`;
+    return this.#z.string({ error: () => wrong }).check((context) => {
+      const text = context.value;
+      const ms = text === "none" ? Infinity : parseDuration(text);
+      const message = ms === undefined ? wrong : durationRule(field, ms);
+      if (message !== undefined) context.issues.push({ code: "custom", message, input: text });
+    });
+  }
+
+  /** The form of code: a number, or Infinity. Also `none`, which JSON can say. */
+  #milliseconds(field: Field): Zod.ZodType {
+    const z = this.#z;
+    // z.number() refuses Infinity, which is what "no timeout" is in code.
+    const schema = z.custom<number | "none">((value) => value === "none" || typeof value === "number", {
+      error: () => "must be a whole number of milliseconds",
+      abort: true,
+    });
+    return schema.check((context) => {
+      const ms = context.value === "none" ? Infinity : context.value;
+      const whole = Number.isInteger(ms) || ms === Infinity;
+      const message = whole ? durationRule(field, ms) : "must be a whole number of milliseconds";
+      if (message !== undefined) context.issues.push({ code: "custom", message, input: ms });
+    });
+  }
+
+  #text(): Zod.ZodString {
+    return this.#z
+      .string(typed("a text"))
+      .max(LIMITS.textLength, `must have at most ${LIMITS.textLength} characters`)
+      .regex(NO_CONTROLS, "must not hold control characters");
+  }
+
+  #list(item: Zod.ZodType, max: number): Zod.ZodArray<Zod.ZodType> {
+    return this.#z.array(item, typed("a list")).max(max, `must hold at most ${max} items`);
+  }
+
+  #object(shape: Shape, ...required: readonly string[]): Zod.ZodType {
+    const inner: Shape = {};
+    for (const [key, schema] of Object.entries(shape)) {
+      inner[key] = required.includes(key) ? schema : schema.optional();
+    }
+    const known = Object.keys(shape).filter((key) => !key.endsWith("Ms"));
+    return this.#z.strictObject(inner, {
+      error: (issue) =>
+        issue.code === "unrecognized_keys"
+          ? issue.keys.map((key) => unknownKeyRule(key, known)).join("\n")
+          : "must be an object (leave the key out to take the default)",
+    });
+  }
+}
+
+function durationRule(field: Field, ms: number): string | undefined {
+  const { min = 0, max = Infinity } = field;
+  if (ms === Infinity) return field.none === true ? undefined : `must be a limit: ${rangeOf(field)}`;
+  if (ms < min) return `must be at least ${formatDuration(min)}`;
+  if (ms > max) return `must be at most ${formatDuration(max)}`;
+  return undefined;
+}
+
+function typed(what: string): { error: (issue: { input?: unknown }) => string } {
+  return {
+    error: (issue) => (issue.input === undefined ? `must be written: ${what}` : `must be ${what}`),
+  };
+}
+
+/** Every broken rule of the shape, one by one. */
+export function checkShape(input: unknown, report: Report): void {
+  const result = configSchema().safeParse(input);
+  if (!result.success) reportIssues(result.error.issues, [], input, report);
+}
+
+function reportIssues(issues: readonly Zod.core.$ZodIssue[], at: readonly PathPart[], input: unknown, report: Report): void {
+  for (const issue of issues) {
+    const path = [...at, ...issue.path.map((part) => (typeof part === "number" ? part : String(part)))];
+    if (issue.code === "unrecognized_keys") {
+      const rules = issue.message.split("\n");
+      for (const [index, key] of issue.keys.entries()) {
+        report([...path, key], rules[index] ?? "is not known", valueAt(input, [...path, key]));
+      }
+    } else if (issue.code === "invalid_union" && isRaw(valueAt(input, path))) {
+      // Of "a text or an object" only the second can have been meant.
+      reportIssues(issue.errors.at(-1) ?? [], path, input, report);
+    } else if (issue.code === "invalid_union") {
+      report(path, "must be host:port, or an object with host and port", valueAt(input, path));
+    } else {
+      report(path, issue.message, valueAt(input, path));
+    }
+  }
+}
+
+function valueAt(input: unknown, path: readonly PathPart[]): unknown {
+  let value = input;
+  for (const part of path) {
+    value = typeof value === "object" && value !== null ? Reflect.get(value, part) : undefined;
+  }
+  return value;
+}

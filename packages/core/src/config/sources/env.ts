@@ -1,0 +1,83 @@
+/**
+ * Services from environment variables, for containers that have no file:
+ * `INMESH_SERVICE_ORDERS_V2=http://orders-v2:8080` is the service `orders-v2`.
+ * `INMESH_CONFIG` names the configuration file.
+ */
+import type { Layer } from "../merge.ts";
+import { makeMistake, type Mistake } from "../mistakes.ts";
+import { authorityRule, readUrl, type ServiceTarget } from "../target.ts";
+
+export interface EnvConfig {
+  /** Path from INMESH_CONFIG. */
+  readonly file: string | undefined;
+  /** One for each variable, so that each mistake names its own. */
+  readonly layers: readonly Layer[];
+  readonly mistakes: readonly Mistake[];
+}
+
+const PREFIX = "INMESH_SERVICE_";
+const MAX_TEXT = 65_536;
+
+/** `env` is read when called, not when imported: tests and loaders of .env files come later. */
+export function readEnvConfig(env: Readonly<Record<string, string | undefined>> = process.env): EnvConfig {
+  const layers: Layer[] = [];
+  const mistakes: Mistake[] = [];
+  const writers = new Map<string, string>();
+  for (const variable of Object.keys(env).sort()) {
+    const text = env[variable]?.trim();
+    // An empty variable is how shells and compose files say "not set".
+    if (!variable.startsWith(PREFIX) || text === undefined || text === "") continue;
+    const origin = `env:${variable}`;
+    const report = (rule: string): void => {
+      mistakes.push(makeMistake([variable], rule, text, origin));
+    };
+    const name = variable.slice(PREFIX.length).toLowerCase().replaceAll("_", "-");
+    const other = writers.get(name);
+    if (other !== undefined) report(`must not name the same service as ${other}`);
+    writers.set(name, variable);
+    if (name === "") report("must have a service's name behind INMESH_SERVICE_");
+    const service = text.length > MAX_TEXT ? tooLong(report) : readService(text, report);
+    if (service !== undefined) layers.push({ origin, input: { services: { [name]: service } } });
+  }
+  const file = env["INMESH_CONFIG"]?.trim();
+  return { file: file === "" ? undefined : file, layers, mistakes };
+}
+
+function tooLong(report: (rule: string) => void): undefined {
+  report(`must have at most ${MAX_TEXT} characters; use a file`);
+  return undefined;
+}
+
+function readService(text: string, report: (rule: string) => void): object | undefined {
+  const srv = /^srv\+(https?):\/\/([^/?#]+)\/?$/i.exec(text);
+  if (srv !== null) return readSrv(srv[1] ?? "", srv[2] ?? "", report);
+  const targets: ServiceTarget[] = [];
+  let failed = false;
+  for (const part of text.split(",").map((piece) => piece.trim())) {
+    const read = readUrl(part);
+    if ("rules" in read) {
+      failed = true;
+      for (const rule of read.rules) report(rule);
+    } else targets.push(read);
+  }
+  const [first] = targets;
+  if (failed || first === undefined) return undefined;
+  if (targets.length === 1) return { url: text };
+  if (targets.some((target) => target.scheme !== first.scheme)) {
+    report("must use http or https for all addresses, not both");
+    return undefined;
+  }
+  const endpoints = targets.map(({ discovery }) =>
+    discovery.kind === "static" ? discovery.endpoints[0] : discovery.kind === "dns" ? { host: discovery.host, port: discovery.port } : undefined,
+  );
+  return { scheme: first.scheme, discovery: { static: endpoints } };
+}
+
+function readSrv(scheme: string, name: string, report: (rule: string) => void): object | undefined {
+  const rest = /^_[^.]+\._[^.]+\.(.+)$/.exec(name)?.[1];
+  if (rest === undefined || rest.includes(":") || authorityRule(rest) !== undefined) {
+    report("must be srv+http://_service._protocol.name, such as srv+http://_http._tcp.orders.shop");
+    return undefined;
+  }
+  return { scheme: scheme.toLowerCase(), discovery: { srv: name } };
+}

@@ -1,0 +1,105 @@
+/**
+ * Reads a configuration file, YAML or JSON by its extension, and keeps the lines, so that mistakes
+ * found later can name them. `yaml` is loaded at the first file.
+ */
+import { readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import type * as Yaml from "yaml";
+import { LIMITS } from "../fields.ts";
+import type { Layer } from "../merge.ts";
+import { makeMistake, type Mistake, type PathPart } from "../mistakes.ts";
+
+export type FileResult =
+  | { readonly ok: true; readonly layer: Layer }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+const MAX_ALIASES = 100;
+const MAX_SYNTAX_MISTAKES = 20;
+
+/** Synchronous: a process reads its file before it makes its first call. */
+export function readConfigFile(path: string): FileResult {
+  const origin = `file:${path}`;
+  try {
+    const size = statSync(path).size;
+    if (size > LIMITS.fileBytes) return refused(origin, `must be at most 4 MiB, not ${size} bytes`);
+    return parseConfigText(readFileSync(path), path);
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
+    return refused(origin, `cannot be read (${code})`);
+  }
+}
+
+/** The same for what a watcher has read already. */
+export function parseConfigText(content: string | Uint8Array, path: string): FileResult {
+  const origin = `file:${path}`;
+  const extension = /\.(ya?ml|json)$/i.exec(path)?.[1]?.toLowerCase();
+  if (extension === undefined) return refused(origin, "must be named .yaml, .yml or .json");
+  if (content.length > LIMITS.fileBytes) return refused(origin, "must be at most 4 MiB");
+  let text: string;
+  try {
+    text = typeof content === "string" ? content : new TextDecoder("utf-8", { fatal: true }).decode(content);
+  } catch {
+    return refused(origin, "must be UTF-8 text");
+  }
+  if (text.trim() === "") return refused(origin, "is empty; an empty configuration is written {}");
+  return read(text.startsWith("\uFEFF") ? text.slice(1) : text, origin, extension === "json");
+}
+
+function read(text: string, origin: string, isJson: boolean): FileResult {
+  const yaml = createRequire(import.meta.url)("yaml") as typeof Yaml;
+  const lines = new yaml.LineCounter();
+  const mistakes: Mistake[] = [];
+  let input: unknown;
+  if (isJson) {
+    try {
+      input = JSON.parse(text);
+    } catch {
+      mistakes.push(makeMistake([], "is not JSON", undefined, origin));
+    }
+  }
+  // JSON is YAML as well, and this parser sees keys that are written twice and knows the lines.
+  const document = yaml.parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false, logLevel: "silent" });
+  const errors = isJson && mistakes.length === 0
+    ? document.errors.filter((error) => error.code === "DUPLICATE_KEY")
+    : document.errors;
+  for (const error of errors.slice(0, MAX_SYNTAX_MISTAKES)) {
+    const { line } = lines.linePos(error.pos[0]);
+    mistakes.push(makeMistake([], `cannot be read: ${error.message}`, undefined, origin, line));
+  }
+  if (mistakes.length > 0) return { ok: false, mistakes };
+  if (!isJson) {
+    try {
+      input = document.toJS({ maxAliasCount: MAX_ALIASES });
+    } catch {
+      return refused(origin, "cannot be read: too many aliases, or one that is not known");
+    }
+    // Only comments, or `---`.
+    if (input === null) return refused(origin, "is empty; an empty configuration is written {}");
+  }
+  return { ok: true, layer: { origin, input, lineOf: (path) => lineOf(yaml, document, lines, path) } };
+}
+
+/** The line of the key itself; of what is around it where the key is missing. */
+function lineOf(yaml: typeof Yaml, document: Yaml.Document, lines: Yaml.LineCounter, path: readonly PathPart[]): number | undefined {
+  let node: unknown = document.contents;
+  let offset: number | undefined;
+  for (const part of path) {
+    if (yaml.isAlias(node)) node = node.resolve(document);
+    let start: unknown;
+    if (yaml.isMap(node)) {
+      const pair = node.items.find((item) => String(item.key) === String(part));
+      start = pair?.key;
+      node = pair?.value;
+    } else if (yaml.isSeq(node)) {
+      node = typeof part === "number" ? node.items[part] : undefined;
+      start = node;
+    } else break;
+    if (!yaml.isNode(start)) break;
+    offset = start.range?.[0] ?? offset;
+  }
+  return offset === undefined ? undefined : lines.linePos(offset).line;
+}
+
+function refused(origin: string, rule: string): FileResult {
+  return { ok: false, mistakes: [makeMistake([], rule, undefined, origin)] };
+}

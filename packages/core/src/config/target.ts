@@ -1,0 +1,95 @@
+/** Reads URLs and addresses: what a user gives as a service's target. */
+import { isIP } from "node:net";
+import type { EndpointInfo } from "../discovery/discovery.ts";
+import { deepFreeze } from "./defaults.ts";
+import { makeMistake, type Mistake } from "./mistakes.ts";
+import type { DiscoveryConfig, ServiceConfig, ServicePolicies } from "./types.ts";
+
+export type ServiceTarget = Pick<ServiceConfig, "name" | "scheme" | "authority" | "discovery">;
+
+export type TargetResult =
+  | { readonly ok: true; readonly target: ServiceTarget }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+const DNS_LABELS = /^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?$/;
+const DEFAULT_PORTS = { http: 80, https: 443 } as const;
+
+/** The pieces of a service from a URL such as `http://orders.shop.svc:8080`. */
+export function parseUrlTarget(url: string | URL, origin: string = "code"): TargetResult {
+  const text = String(url);
+  const read = readUrl(text);
+  if (!("rules" in read)) return { ok: true, target: deepFreeze(read) };
+  const mistakes = read.rules.map((rule) => makeMistake(["url"], rule, text, origin));
+  return { ok: false, mistakes: Object.freeze(mistakes) };
+}
+
+/** A service that no source names: the target's pieces and the policies of `defaults`. */
+export function defaultServiceConfig(target: ServiceTarget, defaults: ServicePolicies): ServiceConfig {
+  return deepFreeze({ ...defaults, ...target, routes: [] });
+}
+
+export function readUrl(text: string): ServiceTarget | { readonly rules: readonly string[] } {
+  const example = "such as http://orders.shop.svc:8080";
+  if (/[\s\\\u0000-\u001f\u007f]/.test(text)) return { rules: [`must be a URL without blanks, ${example}`] };
+  const parts = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)(.*)$/.exec(text);
+  if (parts === null) return { rules: [`must be a URL with its scheme, ${example}`] };
+  const [, rawScheme = "", rawAuthority = "", rest = ""] = parts;
+  const rules: string[] = [];
+  const lower = rawScheme.toLowerCase();
+  const scheme = lower === "https" ? "https" : "http";
+  if (lower !== scheme) rules.push("must begin with http:// or https://");
+  if (rest !== "" && rest !== "/") rules.push("must end after the port; put the path into fetch()");
+  const at = rawAuthority.lastIndexOf("@");
+  if (at >= 0) rules.push("must not hold a user or password; put an Authorization header into fetch()");
+  const address = readAddress(rawAuthority.slice(at + 1), DEFAULT_PORTS[scheme]);
+  if (typeof address === "string") rules.push(address);
+  if (rules.length > 0 || typeof address === "string") return { rules };
+  const { host, port } = address;
+  const shown = host.includes(":") ? `[${host}]` : host;
+  const authority = port === DEFAULT_PORTS[scheme] ? shown : `${shown}:${port}`;
+  const discovery: DiscoveryConfig =
+    isIP(host) === 0 ? { kind: "dns", host, port } : { kind: "static", endpoints: [{ host, port }] };
+  // http and https of one host are two services, so the name of the second says its port.
+  const name = scheme === "https" ? `${shown}:${port}` : authority;
+  return { name, scheme, authority, discovery };
+}
+
+/** `host:port` or `[::1]:port` to its pieces; a text is the rule that was broken. */
+export function readAddress(text: string, defaultPort?: number): EndpointInfo | string {
+  const parts = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::([0-9]{1,6}))?$/.exec(text);
+  if (parts === null) {
+    return isIP(text) === 6
+      ? `must have brackets around an IPv6 address, such as [${text}]:8080`
+      : "must be host:port, such as 10.0.0.1:8080";
+  }
+  const [, six, name = "", portText] = parts;
+  if (six !== undefined && isIP(six) !== 6) return "must have an IPv6 address between the brackets";
+  const host = (six ?? name).toLowerCase();
+  const wrong = hostRule(host);
+  if (wrong !== undefined) return wrong;
+  if (portText === undefined && defaultPort === undefined) return "must have a port, as host:port";
+  const port = portText === undefined ? (defaultPort ?? 0) : Number(portText);
+  if (port < 1 || port > 65_535) return "must have a port from 1 to 65535";
+  return { host, port };
+}
+
+export function hostRule(host: string): string | undefined {
+  if (host.includes("%")) return "must not have an IPv6 zone";
+  if (isIP(host) !== 0) return undefined;
+  if (host === "") return "must have a host";
+  // 10.0.1 or 256.1.1.1 would be looked up as names, or read as other addresses by some parsers.
+  if (/^[0-9.]+$/.test(host)) return "must be a whole IPv4 address, such as 10.0.0.1";
+  if (host.length > 254 || !DNS_LABELS.test(host)) return "must be a DNS name or an IP address";
+  return undefined;
+}
+
+/** The authority for a host and port, without the port that its scheme has anyway. */
+export function authorityOf(host: string, port: number, scheme: "http" | "https"): string {
+  const shown = host.includes(":") ? `[${host}]` : host;
+  return port === DEFAULT_PORTS[scheme] ? shown : `${shown}:${port}`;
+}
+
+export function authorityRule(text: string): string | undefined {
+  const address = readAddress(text, 80);
+  return typeof address === "string" ? `${address} (the port may be left out)` : undefined;
+}

@@ -1,0 +1,91 @@
+/** Whatever bytes arrive: reading them gives a reply, nothing, or a DnsError. */
+import { encode } from "dns-packet";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { normalAddress } from "./address.ts";
+import { readAnswer } from "./answer.ts";
+import { DnsError } from "./dns-error.ts";
+import { type Exchange, type QueryType, readReply } from "./exchange.ts";
+
+const ID = 4711;
+
+function ask(type: QueryType): Exchange {
+  const signal = new AbortController().signal;
+  const server = { host: "127.0.0.1", port: 53 };
+  return { server, name: "orders.test", type, timeoutMs: 1, edns: true, signal };
+}
+
+function packet(type: QueryType): Buffer {
+  return encode({
+    type: "response",
+    id: ID,
+    questions: [{ type, name: "orders.test", class: "IN" }],
+    answers: [
+      { type: "CNAME", name: "orders.test", data: "a.test", ttl: 9 },
+      { type: "A", name: "a.test", data: "10.0.0.1", ttl: 9 },
+      { type: "AAAA", name: "a.test", data: "2001:db8::1", ttl: 9 },
+      { type: "SRV", name: "a.test", ttl: 9, data: { target: "b.test", port: 80 } },
+    ],
+    authorities: [
+      { type: "SOA", name: "test", ttl: 9, data: { mname: "m", rname: "r", minimum: 3 } },
+    ],
+    additionals: [{ type: "A", name: "b.test", data: "10.0.0.2", ttl: 9 }],
+  });
+}
+
+function read(bytes: Buffer, type: QueryType): void {
+  const reply = readReply(bytes, ID, ask(type));
+  if (reply === undefined) return;
+  try {
+    const found = readAnswer(reply, "orders.test", type);
+    expect(found.addresses.every((address) => normalAddress(address) === address)).toBe(true);
+    expect(found.hops).toBeLessThanOrEqual(8);
+  } catch (error) {
+    if (!(error instanceof DnsError)) throw error;
+  }
+}
+
+const types = fc.constantFrom<QueryType>("A", "AAAA", "SRV");
+
+describe("decoder", () => {
+  it("D3 CO: mutated packets never throw outward", () => {
+    const edits = fc.array(fc.tuple(fc.nat(250), fc.nat(255)), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(types, edits, fc.nat(60), (type, changes, cut) => {
+        const bytes = Buffer.from(packet(type));
+        for (const [at, value] of changes) bytes[12 + (at % (bytes.length - 12))] = value;
+        read(bytes, type);
+        read(bytes.subarray(0, bytes.length - cut), type);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it("D3 CO: arbitrary bytes behind a good header never throw outward", () => {
+    fc.assert(
+      fc.property(types, fc.uint8Array({ maxLength: 400 }), (type, tail) => {
+        read(Buffer.concat([packet(type).subarray(0, 29), tail]), type);
+        read(Buffer.from(tail), type);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("D3 CO: a compression pointer to itself is no reply", () => {
+    const bytes = Buffer.concat([packet("A").subarray(0, 12), Buffer.from([0xc0, 12, 0, 1, 0, 1])]);
+    expect(readReply(bytes, ID, ask("A"))).toBeUndefined();
+  });
+
+  it("addresses have one text each", () => {
+    expect(normalAddress("::FFFF:1.2.3.4")).toBe("1.2.3.4");
+    expect(normalAddress("2001:0DB8:0:0:1:0:0:1")).toBe("2001:db8::1:0:0:1");
+    expect(normalAddress("fe80:0::1%eth0")).toBe("fe80::1%eth0");
+    expect(normalAddress("orders")).toBeUndefined();
+    fc.assert(
+      fc.property(fc.ipV6(), (text) => {
+        const once = normalAddress(text)!;
+        expect(normalAddress(once)).toBe(once);
+      }),
+    );
+  });
+});

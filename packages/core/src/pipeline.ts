@@ -1,0 +1,115 @@
+/**
+ * THE order of the layers, in request direction, top first, with the reason for each place. It is
+ * compiled once per configuration; what a service does not use is left out here, so a call never
+ * asks whether something is switched on.
+ *
+ *   1 call record    outermost: counts every call once, also those refused below, and ends it
+ *   2 limit          protects this process: before any timer is armed or route matched
+ *   3 route          timeouts, retry policy and destinations are chosen by it, so it comes first
+ *   4 deadline       above retry: one deadline covers all attempts, the pauses and the body
+ *   5 retry          the split: above it Calls, below it Attempts
+ *   6 attempt record below retry: one per try
+ *   7 balance        each attempt picks afresh and can avoid the endpoint that just failed
+ *   – connection     the transport
+ *
+ * Endpoint breakers are not in the list: they listen to outcomes, and change which endpoints the
+ * picker of 7 can see. Applications may add layers after 1 (`callLayers`) and after 6
+ * (`attemptLayers`).
+ */
+import type { ActiveCalls } from "./active-calls.ts";
+import { balance, type Backend } from "./balance/balance.ts";
+import type { Attempt, Call, Reply } from "./call.ts";
+import type { RouteConfig, ServiceConfig } from "./config/types.ts";
+import { deadline } from "./deadline/deadline.ts";
+import type { Handler, Layer } from "./handler.ts";
+import { limit } from "./limit/limit.ts";
+import type { RetryBudget } from "./retry/budget.ts";
+import { retry } from "./retry/retry.ts";
+import type { RouteFacts } from "./route/facts.ts";
+import { route, type CompiledRoute } from "./route/route.ts";
+import { compileSplit } from "./route/split.ts";
+import { compileTable } from "./route/table.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import { attemptRecord, callRecord, RouteRecord } from "./telemetry/record.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
+
+export interface PipelineParts<Req, R extends Reply> {
+  readonly service: ServiceConfig;
+  readonly protocol: string;
+  /** The running backend of a service, by name: the service's own, or one that a route refers to. */
+  readonly backendOf: (name: string) => Backend<Req, R>;
+  readonly budget: RetryBudget;
+  readonly active: ActiveCalls;
+  readonly telemetry: Telemetry;
+  readonly runtime: Runtime;
+  readonly callLayers?: readonly Layer<Call<Req>, R>[];
+  readonly attemptLayers?: readonly Layer<Attempt<Req>, R>[];
+}
+
+export function compilePipeline<Req extends RouteFacts, R extends Reply>(
+  parts: PipelineParts<Req, R>,
+): Handler<Call<Req>, R> {
+  const { service, active, runtime } = parts;
+  const fallback: RouteConfig = {
+    name: "default",
+    matches: [],
+    timeouts: service.timeouts,
+    retry: service.retry,
+    idempotent: false,
+    overloadedMeansUnprocessed: false,
+    streaming: false,
+    backendRefs: [],
+  };
+  const record = recordOf(parts, "default");
+  const routes = service.routes.map((config) => ({
+    config,
+    value: compileRoute(parts, config, recordOf(parts, config.name)),
+  }));
+  const table = compileTable(routes, compileRoute(parts, fallback, record));
+  return chain<Call<Req>, R>(
+    [
+      callRecord(record, active, runtime), // 1
+      ...(parts.callLayers ?? []),
+      limit(service.limits.maxInFlight, active), // 2
+    ],
+    route(table), // 3
+  );
+}
+
+/** Everything below the route: 4 to 7. */
+function compileRoute<Req, R extends Reply>(
+  parts: PipelineParts<Req, R>,
+  config: RouteConfig,
+  record: RouteRecord,
+): CompiledRoute<Req, R> {
+  const { service, budget, runtime } = parts;
+  const refs =
+    config.backendRefs.length === 0 ? [{ name: service.name, weight: 1 }] : config.backendRefs;
+  const backends = refs.map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));
+  const choose = compileSplit(backends, ({ cluster }) => !cluster.known || cluster.usable);
+  const send = chain<Attempt<Req>, R>(
+    [attemptRecord(record), ...(parts.attemptLayers ?? [])], // 6
+    balance(choose, backends.length === 1, config.timeouts.backendRequestMs, runtime), // 7
+  );
+  const policy = {
+    ...config.retry,
+    overloadedMeansUnprocessed: config.overloadedMeansUnprocessed,
+  };
+  const attempts = retry<Req, R>(policy, budget, record, runtime)(send); // 5
+  return {
+    name: config.name,
+    idempotent: config.idempotent,
+    recorder: record,
+    send: deadline<Req, R>(config.timeouts.requestMs, runtime)(attempts), // 4
+  };
+}
+
+function recordOf<Req, R extends Reply>(parts: PipelineParts<Req, R>, name: string): RouteRecord {
+  const { service, protocol, telemetry, active, runtime } = parts;
+  const labels = { service: service.name, route: name, protocol };
+  return new RouteRecord(telemetry, labels, active, runtime);
+}
+
+function chain<In, Out>(layers: readonly Layer<In, Out>[], inner: Handler<In, Out>): Handler<In, Out> {
+  return layers.reduceRight((handler, layer) => layer(handler), inner);
+}

@@ -1,0 +1,75 @@
+/** What `mesh.snapshot()` gives: the state behind every decision, as plain data for people and tools. */
+import type { Backend } from "./balance/balance.ts";
+import type { BreakerState, BreakerTrigger } from "./breaker/breaker.ts";
+import type { Reply } from "./call.ts";
+
+export interface MeshSnapshot {
+  /** Version of the configuration in force; goes up by one with each change. */
+  readonly configVersion: number;
+  readonly state: "open" | "closing" | "closed";
+  readonly services: readonly ServiceSnapshot[];
+}
+
+export interface ServiceSnapshot {
+  readonly name: string;
+  readonly protocol: string;
+  readonly routes: readonly string[];
+  readonly callsInFlight: number;
+  readonly retryBudget: { readonly balance: number; readonly refused: number; readonly withdrawn: number };
+  readonly discovery: {
+    readonly source: string;
+    /** `pending` before the first answer, `stale` while the last good set is served after an error. */
+    readonly state: "pending" | "current" | "stale" | "idle";
+    readonly error: string | undefined;
+  };
+  /** Verdicts on failures are ignored because there are too many of them. */
+  readonly panic: boolean;
+  readonly endpoints: readonly EndpointSnapshot[];
+}
+
+export interface EndpointSnapshot {
+  /** `host:port`. */
+  readonly address: string;
+  readonly zone: string | undefined;
+  readonly weight: number;
+  readonly inFlight: number;
+  readonly picks: number;
+  /** What the picker compares; milliseconds times attempts in flight. */
+  readonly cost: number;
+  readonly latencyMs: number;
+  readonly penaltyMs: number;
+  /** The endpoint asked to be spared for this long. */
+  readonly busyForMs: number;
+  readonly breaker: {
+    readonly state: BreakerState;
+    readonly trigger: BreakerTrigger | undefined;
+    /** Until the next probe; 0 when none is planned. */
+    readonly nextProbeInMs: number;
+    readonly consecutiveFailures: number;
+  };
+}
+
+export function snapshotEndpoints<Req, R extends Reply>(
+  { cluster }: Backend<Req, R>,
+  now: number,
+): EndpointSnapshot[] {
+  const g = cluster.peerMedian(now);
+  return [...cluster.endpoints.values()].map((endpoint) => ({
+    address: endpoint.address,
+    zone: endpoint.info.zone,
+    weight: endpoint.weight,
+    inFlight: endpoint.inFlight,
+    picks: endpoint.picks,
+    cost: endpoint.cost(now, g),
+    latencyMs: endpoint.latency.projected(now, g),
+    penaltyMs: endpoint.latency.penalty(now),
+    busyForMs: Math.max(0, endpoint.busyUntil - now),
+    breaker: {
+      state: endpoint.breaker.state,
+      trigger: endpoint.breaker.trigger,
+      nextProbeInMs:
+        endpoint.breaker.state === "open" ? Math.max(0, endpoint.breaker.openUntil - now) : 0,
+      consecutiveFailures: endpoint.breaker.streak,
+    },
+  }));
+}

@@ -1,0 +1,32 @@
+/** For transports, discovery sources and exporters. Not covered by semver before 1.0. */
+export { createMesh, Mesh, type MeshOptions, type Protocol, type Service } from "./mesh.ts";
+export {
+  Attempt,
+  Call,
+  type AttemptKind,
+  type AttemptListener,
+  type CallRecorder,
+  type EndpointRef,
+  type Outcome,
+  type Reply,
+} from "./call.ts";
+export type { Connection, Transport } from "./transport.ts";
+export type { Handler, Layer } from "./handler.ts";
+export type { RouteFacts } from "./route/facts.ts";
+export type { Runtime, Timer } from "./runtime/runtime.ts";
+export { NodeRuntime } from "./runtime/node-runtime.ts";
+export { context, inheritedDeadlineAt, type ServedRequest } from "./context.ts";
+export {
+  addressOf,
+  type Discovery,
+  type EndpointInfo,
+  type EndpointSink,
+  type EndpointWatch,
+} from "./discovery/discovery.ts";
+export { staticDiscovery } from "./discovery/static.ts";
+export type { Counter, Histogram, Instrument, Labels, Series, Telemetry } from "./telemetry/telemetry.ts";
+export { Recorder } from "./telemetry/recorder.ts";
+export { INSTRUMENTS } from "./telemetry/instruments.ts";
+export type { MeshConfig, ServiceConfig, ServicePolicies } from "./config/types.ts";
+export { DEFAULT_POLICIES } from "./config/defaults.ts";
+export { MeshError, ERROR_CODES, ERROR_REASONS, type ErrorCode, type ErrorReason, type Progress } from "./errors.ts";

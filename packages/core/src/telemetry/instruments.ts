@@ -1,0 +1,102 @@
+/** Every metric that core writes, by name. docs/reference/metrics.md is checked against this list. */
+import type { Instrument } from "./telemetry.ts";
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+type Histogrammed = Instrument & { readonly bounds: readonly number[] };
+
+export const CALLS: Instrument = {
+  name: "inmesh.calls",
+  unit: "{call}",
+  description: "Calls that ended, as the application saw them.",
+};
+export const CALL_DURATION: Histogrammed = {
+  name: "inmesh.call.duration",
+  unit: "s",
+  description: "From the start of a call to the last byte of its reply.",
+  bounds: SECONDS,
+};
+export const CALL_ACTIVE: Instrument = {
+  name: "inmesh.call.active",
+  unit: "{call}",
+  description: "Calls in progress.",
+};
+export const ATTEMPTS: Instrument = {
+  name: "inmesh.attempts",
+  unit: "{attempt}",
+  description: "Attempts that ended, as the endpoints saw them.",
+};
+export const ATTEMPT_DURATION: Histogrammed = {
+  name: "inmesh.attempt.duration",
+  unit: "s",
+  description: "From the pick of an endpoint to the last byte of its reply.",
+  bounds: SECONDS,
+};
+export const RETRY_DECISIONS: Instrument = {
+  name: "inmesh.retry.decisions",
+  unit: "{decision}",
+  description: "Each time a further attempt was possible: made, or why not.",
+};
+export const RETRY_BUDGET_BALANCE: Instrument = {
+  name: "inmesh.retry.budget.balance",
+  unit: "{retry}",
+  description: "Retries that the budget would pay for now.",
+};
+export const BREAKER_TRANSITIONS: Instrument = {
+  name: "inmesh.breaker.transitions",
+  unit: "{transition}",
+  description: "Changes of an endpoint's breaker, by new state and trigger.",
+};
+export const BREAKER_SUPPRESSED: Instrument = {
+  name: "inmesh.breaker.suppressed",
+  unit: "{transition}",
+  description: "Times a verdict was not enforced because of maxEjectedRatio.",
+};
+export const BALANCER_PANIC: Instrument = {
+  name: "inmesh.balancer.panic",
+  unit: "{state}",
+  description: "1 while verdicts on failures are ignored because there are too many of them.",
+};
+export const BALANCER_UPDATES: Instrument = {
+  name: "inmesh.balancer.updates",
+  unit: "{change}",
+  description: "Endpoints added and removed.",
+};
+export const DISCOVERY_ENDPOINTS: Instrument = {
+  name: "inmesh.discovery.endpoints",
+  unit: "{endpoint}",
+  description: "Endpoints of a service, as last received.",
+};
+export const DISCOVERY_STALE: Instrument = {
+  name: "inmesh.discovery.stale",
+  unit: "{state}",
+  description: "1 while the last good endpoints are served because discovery cannot tell.",
+};
+export const DISCOVERY_ERRORS: Instrument = {
+  name: "inmesh.discovery.errors",
+  unit: "{error}",
+  description: "Answers of discovery that were errors.",
+};
+export const ENDPOINTS_EXCESS: Instrument = {
+  name: "inmesh.discovery.excess",
+  unit: "{endpoint}",
+  description: "Endpoints ignored because of limits.maxEndpoints.",
+};
+
+export const INSTRUMENTS: readonly Instrument[] = [
+  CALLS,
+  CALL_DURATION,
+  CALL_ACTIVE,
+  ATTEMPTS,
+  ATTEMPT_DURATION,
+  RETRY_DECISIONS,
+  RETRY_BUDGET_BALANCE,
+  BREAKER_TRANSITIONS,
+  BREAKER_SUPPRESSED,
+  BALANCER_PANIC,
+  BALANCER_UPDATES,
+  DISCOVERY_ENDPOINTS,
+  DISCOVERY_STALE,
+  DISCOVERY_ERRORS,
+  ENDPOINTS_EXCESS,
+];

@@ -1,0 +1,198 @@
+/**
+ * The records of calls and attempts. The call record is the outermost layer: it counts every call
+ * once, also those refused below it, and it is the only place where a call ends. Counters for
+ * results not seen before are bound when they first occur, and found by a number afterwards.
+ */
+import type {
+  Attempt,
+  AttemptKind,
+  AttemptListener,
+  Call,
+  CallRecorder,
+  Outcome,
+  Reply,
+} from "../call.ts";
+import { MeshError } from "../errors.ts";
+import type { Handler, Layer } from "../handler.ts";
+import type { ActiveCalls } from "../active-calls.ts";
+import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import {
+  ATTEMPTS,
+  ATTEMPT_DURATION,
+  CALLS,
+  CALL_DURATION,
+  RETRY_DECISIONS,
+} from "./instruments.ts";
+import type { Counter, Histogram, Labels, Telemetry } from "./telemetry.ts";
+
+const OUTCOMES: readonly Outcome[] = ["success", "failure", "timeout", "overloaded", "abandoned"];
+
+function outcomeIndex(outcome: Outcome): number {
+  switch (outcome) {
+    case "success":
+      return 0;
+    case "failure":
+      return 1;
+    case "timeout":
+      return 2;
+    case "overloaded":
+      return 3;
+    case "abandoned":
+      return 4;
+  }
+}
+
+/** HTTP-like codes as their class; a protocol without a code gives 0. */
+function statusOf(code: number): string {
+  return code >= 100 && code < 600 ? `${Math.floor(code / 100)}xx` : "none";
+}
+
+/** Counter and histogram per outcome, status class and reason, bound when first needed. */
+class Results {
+  readonly #plain: (Counter | undefined)[] = [];
+  readonly #byReason = new Map<string, Counter>();
+  readonly #durations: (Histogram | undefined)[] = [];
+  readonly #telemetry: Telemetry;
+  readonly #count: typeof CALLS;
+  readonly #duration: typeof CALL_DURATION;
+  readonly #labels: Labels;
+
+  constructor(
+    telemetry: Telemetry,
+    count: typeof CALLS,
+    duration: typeof CALL_DURATION,
+    labels: Labels,
+  ) {
+    this.#telemetry = telemetry;
+    this.#count = count;
+    this.#duration = duration;
+    this.#labels = labels;
+  }
+
+  record(outcome: Outcome, code: number, reason: string | undefined, elapsedMs: number): void {
+    const o = outcomeIndex(outcome);
+    if (reason === undefined) {
+      const i = o * 8 + (code >= 100 && code < 600 ? Math.floor(code / 100) : 0);
+      (this.#plain[i] ??= this.#bind(outcome, code, "none")).add(1);
+    } else {
+      const key = `${o}|${reason}`;
+      let counter = this.#byReason.get(key);
+      if (counter === undefined) {
+        counter = this.#bind(outcome, 0, reason);
+        this.#byReason.set(key, counter);
+      }
+      counter.add(1);
+    }
+    (this.#durations[o] ??= this.#telemetry.histogram(this.#duration, {
+      ...this.#labels,
+      outcome: OUTCOMES[o]!,
+    })).record(elapsedMs / 1000);
+  }
+
+  #bind(outcome: Outcome, code: number, reason: string): Counter {
+    return this.#telemetry.counter(this.#count, {
+      ...this.#labels,
+      outcome,
+      status: statusOf(code),
+      reason,
+    });
+  }
+}
+
+/** One per route: the records of its calls and attempts, and of the decisions between them. */
+export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder {
+  readonly #runtime: Runtime;
+  readonly #calls: Results;
+  readonly #attempts: Record<AttemptKind, Results>;
+  readonly #decisions = new Map<string, Counter>();
+  readonly #telemetry: Telemetry;
+  readonly #labels: Labels;
+  readonly #active: ActiveCalls;
+
+  constructor(telemetry: Telemetry, labels: Labels, active: ActiveCalls, runtime: Runtime) {
+    this.#runtime = runtime;
+    this.#telemetry = telemetry;
+    this.#labels = labels;
+    this.#active = active;
+    const outbound = { ...labels, direction: "outbound" };
+    this.#calls = new Results(telemetry, CALLS, CALL_DURATION, outbound);
+    const attempts = (kind: AttemptKind): Results =>
+      new Results(telemetry, ATTEMPTS, ATTEMPT_DURATION, { ...labels, kind });
+    this.#attempts = {
+      first: attempts("first"),
+      retry: attempts("retry"),
+      resend: attempts("resend"),
+    };
+  }
+
+  ended(call: Call, outcome: Outcome, error: MeshError | undefined): void {
+    this.#active.remove(call);
+    const elapsedMs = this.#runtime.now() - call.startedAt;
+    this.#calls.record(outcome, call.attempt?.code ?? 0, error?.reason, elapsedMs);
+  }
+
+  settled(attempt: Attempt, outcome: Outcome): void {
+    const elapsedMs = this.#runtime.now() - attempt.startedAt;
+    this.#attempts[attempt.kind].record(outcome, attempt.code, attempt.error?.reason, elapsedMs);
+  }
+
+  decided(decision: RetryDecision, kind: AttemptKind): void {
+    const key = `${decision}|${kind}`;
+    let counter = this.#decisions.get(key);
+    if (counter === undefined) {
+      counter = this.#telemetry.counter(RETRY_DECISIONS, { ...this.#labels, decision, kind });
+      this.#decisions.set(key, counter);
+    }
+    counter.add(1);
+  }
+}
+
+/** The outermost layer. `record` serves calls that end before a route is known. */
+export function callRecord<Req, R extends Reply>(
+  record: RouteRecord,
+  active: ActiveCalls,
+  runtime: Runtime,
+): Layer<Call<Req>, R> {
+  return (inner: Handler<Call<Req>, R>) =>
+    async (call: Call<Req>): Promise<R> => {
+      call.startedAt = runtime.now();
+      call.recorder = record;
+      active.add(call as Call);
+      try {
+        const reply = await inner(call);
+        const attempt = call.attempt!;
+        // The call is over when its reply's last byte is, which a short reply has already seen.
+        if (attempt.outcome === undefined) attempt.delivered = true;
+        else call.end(attempt.outcome, attempt.error);
+        return reply;
+      } catch (error) {
+        call.end(outcomeOf(error), error instanceof MeshError ? error : undefined);
+        throw error;
+      }
+    };
+}
+
+/** One record per try, with the kind of it. */
+export function attemptRecord<Req, R extends Reply>(
+  record: RouteRecord,
+): Layer<Attempt<Req>, R> {
+  return (inner) => (attempt) => {
+    attempt.recorder = record;
+    return inner(attempt);
+  };
+}
+
+function outcomeOf(error: unknown): Outcome {
+  if (!(error instanceof MeshError)) return "failure";
+  switch (error.code) {
+    case "deadline_exceeded":
+      return "timeout";
+    case "cancelled":
+      return "abandoned";
+    case "overloaded":
+      return "overloaded";
+    default:
+      return "failure";
+  }
+}
