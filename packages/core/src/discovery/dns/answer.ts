@@ -37,7 +37,9 @@ export function readAnswer(packet: DecodedPacket, name: string, type: QueryType)
   let owner = plainName(name);
   let ttlS = Number.POSITIVE_INFINITY;
   for (let hops = 0; hops <= MAX_ALIASES; hops++) {
-    const own = answers.filter((record) => record.type === type && plainName(record.name) === owner);
+    const own = answers.filter(
+      (record) => record.type === type && plainName(record.name) === owner,
+    );
     if (own.length > 0) {
       for (const record of own) ttlS = Math.min(ttlS, ttlOf(record));
       return collect(own, packet.additionals ?? [], ttlS, hops);

@@ -77,11 +77,20 @@ function start(target: DnsTarget = HOST, options: Partial<DnsDiscoveryOptions> =
   return { runtime, resolver, sink, watch };
 }
 
+function askedAt(resolver: FakeResolver, index: number): number {
+  return resolver.asked[index]?.at ?? Number.NaN;
+}
+
 function answer(ttlMs: number, ...addresses: string[]): AddressAnswer {
   return { addresses, ttlMs };
 }
 
-function srv(target: string, port: number, weight: number, more: Partial<SrvRecord> = {}): SrvRecord {
+function srv(
+  target: string,
+  port: number,
+  weight: number,
+  more: Partial<SrvRecord> = {},
+): SrvRecord {
   return { target, port, weight, priority: 0, addresses: [], ...more };
 }
 
@@ -94,10 +103,12 @@ describe("dnsDiscovery", () => {
     resolver.hosts.set("orders", new DnsError("servfail", "down"));
     await runtime.advance(600_000);
 
-    expect(sink.events[0]!.set).toEqual(["10.0.0.1:80"]);
+    expect(sink.events[0]?.set).toEqual(["10.0.0.1:80"]);
     const errors = sink.events.slice(1);
     expect(errors.every((event) => event.error instanceof DnsError)).toBe(true);
-    const gaps = errors.slice(1).map((event, index) => event.at - errors[index]!.at);
+    const gaps = errors
+      .slice(1)
+      .map((event, index) => event.at - (errors[index]?.at ?? Number.NaN));
     expect(Math.max(...gaps)).toBeLessThanOrEqual(30_000);
     expect(Math.max(...gaps)).toBeGreaterThan(8000);
     expect(new Set(gaps).size).toBe(gaps.length);
@@ -115,7 +126,7 @@ describe("dnsDiscovery", () => {
     watch();
     await runtime.advance(0);
     expect(sink.events).toHaveLength(1);
-    expect(sink.events[0]!.error).toMatchObject({ code: "timeout" });
+    expect(sink.events[0]?.error).toMatchObject({ code: "timeout" });
   });
 
   it("D2 CO: 'there are none' is held for 30 s, then reported", async () => {
@@ -127,7 +138,7 @@ describe("dnsDiscovery", () => {
     await runtime.advance(120_000);
 
     expect(sink.events.map((event) => event.set?.length)).toEqual(expect.arrayContaining([1, 0]));
-    const firstEmptyAsk = resolver.asked[1]!.at;
+    const firstEmptyAsk = askedAt(resolver, 1);
     const reported = sink.events.find((event) => event.set?.length === 0)!;
     expect(reported.at - firstEmptyAsk).toBeCloseTo(30_000, 0);
   });
@@ -150,7 +161,7 @@ describe("dnsDiscovery", () => {
     expect(sink.events.some((event) => event.set?.length === 0)).toBe(false);
     resolver.hosts.set("orders", answer(5000));
     await runtime.advance(60_000);
-    expect(sink.events.filter((event) => event.set?.length === 0)[0]).toBeDefined();
+    expect(sink.events.find((event) => event.set?.length === 0)).toBeDefined();
   });
 
   it("D2 CO: a first answer that is empty is reported at once", async () => {
@@ -175,7 +186,7 @@ describe("dnsDiscovery", () => {
         watch();
         await runtime.advance(clampedMs);
         expect(resolver.asked.length).toBe(2);
-        delays.add(resolver.asked[1]!.at);
+        delays.add(askedAt(resolver, 1));
         expect(resolver.asked[1]).toMatchObject({ fresh: true });
       }
       expect(Math.min(...delays)).toBeGreaterThanOrEqual(clampedMs * 0.8);
@@ -192,11 +203,11 @@ describe("dnsDiscovery", () => {
     resolver.hosts.set("orders", answer(5000, ...all));
     watch();
     await runtime.advance(0);
-    resolver.hosts.set("orders", answer(5000, ...all.reverse()));
+    resolver.hosts.set("orders", answer(5000, ...all.toReversed()));
     await runtime.advance(5000);
     expect(sink.events).toHaveLength(2);
-    expect(sink.events[0]!.set).toHaveLength(1000);
-    expect(sink.events[1]!.set).toEqual(sink.events[0]!.set);
+    expect(sink.events[0]?.set).toHaveLength(1000);
+    expect(sink.events[1]?.set).toEqual(sink.events[0]?.set);
     expect(excess).toBe(2 * 3096);
   });
 
@@ -208,7 +219,7 @@ describe("dnsDiscovery", () => {
     );
     watch();
     await runtime.advance(0);
-    expect(sink.events[0]!.set).toEqual(["10.0.0.1:80", "[2001:db8::1]:80"]);
+    expect(sink.events[0]?.set).toEqual(["10.0.0.1:80", "[2001:db8::1]:80"]);
   });
 
   it("an IP literal is a static answer", () => {
@@ -239,7 +250,7 @@ describe("dnsDiscovery", () => {
     await runtime.advance(4999);
     expect(sink.events).toEqual([]);
     await runtime.advance(1);
-    expect(sink.events[0]!.error).toMatchObject({ code: "timeout" });
+    expect(sink.events[0]?.error).toMatchObject({ code: "timeout" });
     expect(resolver.aborted).toBe(1);
   });
 
@@ -317,12 +328,15 @@ describe("dnsDiscovery of SRV records", () => {
 
   it("targets without glue are looked up as absolute names; the smallest TTL counts", async () => {
     const { runtime, resolver, sink, watch } = start(SRV);
-    resolver.srv.set(SRV.name, { services: [srv("a.x", 80, 1), srv("b.x", 80, 1)], ttlMs: 300_000 });
+    resolver.srv.set(SRV.name, {
+      services: [srv("a.x", 80, 1), srv("b.x", 80, 1)],
+      ttlMs: 300_000,
+    });
     resolver.hosts.set("a.x.", answer(20_000, "10.0.0.1"));
     resolver.hosts.set("b.x.", answer(10_000, "10.0.0.2"));
     watch();
     await runtime.advance(0);
-    expect(sink.events[0]!.set).toEqual(["10.0.0.1:80", "10.0.0.2:80"]);
+    expect(sink.events[0]?.set).toEqual(["10.0.0.1:80", "10.0.0.2:80"]);
     await runtime.advance(10_000);
     expect(sink.events).toHaveLength(2);
   });
@@ -335,7 +349,7 @@ describe("dnsDiscovery of SRV records", () => {
     resolver.hosts.set("b.x.", down);
     watch();
     await runtime.advance(0);
-    expect(sink.events[0]!.set).toEqual(["10.0.0.1:80"]);
+    expect(sink.events[0]?.set).toEqual(["10.0.0.1:80"]);
     resolver.hosts.set("b.x.", answer(5000, "10.0.0.2"));
     await runtime.advance(5000);
     resolver.hosts.set("b.x.", down);
@@ -347,6 +361,6 @@ describe("dnsDiscovery of SRV records", () => {
     other.resolver.hosts.set("a.x.", down);
     other.watch();
     await other.runtime.advance(0);
-    expect(other.sink.events[0]!.error).toBe(down);
+    expect(other.sink.events[0]?.error).toBe(down);
   });
 });

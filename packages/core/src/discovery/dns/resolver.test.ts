@@ -52,7 +52,13 @@ function cname(name: string, data: string, ttl = 60): Answer {
 }
 
 function soa(ttl: number, minimum: number): Answer {
-  return { type: "SOA", name: "test", ttl, class: "IN", data: { mname: "ns", rname: "x", minimum } };
+  return {
+    type: "SOA",
+    name: "test",
+    ttl,
+    class: "IN",
+    data: { mname: "ns", rname: "x", minimum },
+  };
 }
 
 /** NODATA, for the family a test is not about. */
@@ -149,17 +155,17 @@ describe("answers", () => {
     }
   });
 
-  it("D3 CO: 4096 records, and a name of 253 characters", async () => {
+  it("D3 CO: thousands of records, and a name of 253 characters", async () => {
     const name = `${"a".repeat(63)}.${"b".repeat(63)}.${"c".repeat(63)}.${"d".repeat(61)}`;
     const many = Array.from({ length: 240 }, (_, index) => a(name, `10.0.0.${index}`));
     setHost(name, ...many);
     expect((await resolver().addresses(name)).addresses).toHaveLength(240);
 
-    // dns-packet does not compress names, so a short one it is: 4096 × 16 bytes fit 64 KiB.
-    const most = Array.from({ length: 4096 - 20 }, (_, index) =>
-      a("o", `10.0.${index >> 8}.${index & 255}`, 60),
+    // As many as fit 64 KiB: the encoder does not compress names.
+    const most = Array.from({ length: 3800 }, (_, index) =>
+      a("o", `10.0.${index >> 8}.${index & 255}`),
     );
-    setHost("o", ...most.slice(0, 3800));
+    setHost("o", ...most);
     expect((await resolver().addresses("o.")).addresses).toHaveLength(3800);
   });
 
@@ -332,8 +338,9 @@ describe("transport", () => {
     const lookup = patient.addresses("silent.test.", { signal: controller.signal });
     await vi.waitFor(() => expect(server.queries.length).toBe(2));
     const sockets = (): number =>
-      process.getActiveResourcesInfo().filter((kind) => kind === "UDPWRAP").length;
+      process.getActiveResourcesInfo().filter((kind) => kind === "UDPWrap").length;
     const during = sockets();
+    expect(during).toBeGreaterThanOrEqual(3);
     controller.abort();
     await expect(lookup).rejects.toMatchObject({ code: "cancelled" });
     await vi.waitFor(() => expect(sockets()).toBe(during - 2));

@@ -284,7 +284,7 @@ export class StubResolver implements Resolver {
   ): Promise<Entry> {
     let ttlS = Number.POSITIVE_INFINITY;
     let hops = 0;
-    for (let owner = name; ; ) {
+    for (let owner = name; ;) {
       const found = await this.#ask(owner, type, lookup, signal);
       ttlS = Math.min(ttlS, found.ttlS);
       hops += found.hops;
@@ -299,12 +299,7 @@ export class StubResolver implements Resolver {
   }
 
   /** Server after server, round after round, until one gives an answer. */
-  async #ask(
-    name: string,
-    type: QueryType,
-    lookup: Lookup,
-    signal: AbortSignal,
-  ): Promise<Found> {
+  async #ask(name: string, type: QueryType, lookup: Lookup, signal: AbortSignal): Promise<Found> {
     const { conf, deadline } = lookup;
     let servers = conf.servers;
     let error: unknown;
@@ -366,5 +361,7 @@ function candidates(name: string, conf: ResolvConf): readonly string[] {
 }
 
 function isUsable(name: string): boolean {
-  return name.length <= MAX_NAME && name.split(".").every((label) => label !== "" && label.length <= 63);
+  return (
+    name.length <= MAX_NAME && name.split(".").every((label) => label !== "" && label.length <= 63)
+  );
 }

@@ -39,7 +39,10 @@ export function parseResolvConf(text: string): ResolvConf | undefined {
   let timeoutS = 5;
   let attempts = 2;
   for (const line of text.split("\n")) {
-    const [keyword, ...words] = line.split(/[#;]\s/, 1)[0]!.trim().split(/\s+/);
+    const [keyword, ...words] = line
+      .split(/[#;]\s/, 1)[0]!
+      .trim()
+      .split(/\s+/);
     if (keyword === "nameserver") {
       const server = parseServer(words[0] ?? "");
       if (server !== undefined && servers.length < MAX_SERVERS) servers.push(server);
@@ -65,8 +68,8 @@ export function parseResolvConf(text: string): ResolvConf | undefined {
 
 /** `ip`, `ip#port` or `[ip]:port`. */
 function parseServer(text: string): NameServer | undefined {
-  const [, host, port] =
-    /^\[(.+)\]:(\d+)$/.exec(text) ?? /^(.+)#(\d+)$/.exec(text) ?? [text, text, "53"];
+  const [, host, port] = /^\[(.+)\]:(\d+)$/.exec(text) ??
+    /^(.+)#(\d+)$/.exec(text) ?? [text, text, "53"];
   const number = Number(port);
   if (host === undefined || isIP(host) === 0 || number < 1 || number > 65535) return undefined;
   return { host, port: number };
