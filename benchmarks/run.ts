@@ -1,0 +1,65 @@
+/**
+ * Runs one benchmark: `npm run bench -- <name> [--json] [--quick] [--save]`.
+ *
+ * A benchmark is a module `benchmarks/<name>.ts`, listed in NAMES below and imported only when it
+ * is asked for. The contract:
+ *
+ *   export const describe: string;                           // one line, for the list of names
+ *   export function run(options: Options): Promise<Row[]>;   // Options and Row: see report.ts
+ *
+ * It throws if what it measures does not work; a bar that does not hold is a row with
+ * `holds: false`, never an error. It writes nothing to stdout; progress goes to `options.progress`.
+ * Code that must be measured in a fresh process stands in `benchmarks/child/` (see child.ts).
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { print, save, type Options, type Row } from "./report.ts";
+
+export interface Benchmark {
+  readonly describe: string;
+  run(options: Options): Promise<Row[]>;
+}
+
+const NAMES = ["seam", "parts", "startup", "memory", "http", "tail"];
+
+async function load(name: string): Promise<Benchmark | undefined> {
+  const url = new URL(`./${name}.ts`, import.meta.url);
+  if (!NAMES.includes(name) || !existsSync(fileURLToPath(url))) return undefined;
+  return (await import(url.href)) as Benchmark;
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: "boolean", default: false },
+      quick: { type: "boolean", default: false },
+      save: { type: "boolean", default: false },
+    },
+  });
+  const [name = ""] = positionals;
+  const benchmark = await load(name);
+  if (benchmark === undefined) {
+    process.stderr.write(await usage());
+    process.exitCode = name === "" ? 0 : 2;
+    return;
+  }
+  const rows = await benchmark.run({
+    quick: values.quick,
+    progress: (line) => void process.stderr.write(`${line}\n`),
+  });
+  if (values.save) save(name, rows);
+  print(name, rows, values.json);
+}
+
+async function usage(): Promise<string> {
+  const lines = ["npm run bench -- <name> [--json] [--quick] [--save]\n"];
+  for (const name of NAMES) {
+    const benchmark = await load(name);
+    if (benchmark !== undefined) lines.push(`  ${name.padEnd(9)}${benchmark.describe}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+await main();
