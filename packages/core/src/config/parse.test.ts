@@ -366,3 +366,12 @@ describe("FIELDS", () => {
     expect([...inSchema].sort()).toEqual(inTable.sort());
   });
 });
+
+describe("a deadline below the inherited limit of attempts", () => {
+  it("caps it", () => {
+    const { services } = parsed(
+      inOrders({ timeouts: { backendRequest: "2s" }, routes: [{ timeouts: { request: "1s" } }] }),
+    );
+    expect(services["orders"]?.routes[0]?.timeouts).toEqual({ requestMs: 1_000, backendRequestMs: 1_000 });
+  });
+});

@@ -6,12 +6,12 @@ import { formatDuration, parseDuration } from "./duration.ts";
 import { type Field, groupOf, millisecondNames, nameOf, POLICY_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, rawOf, type Report } from "./plain.ts";
-import type { RouteConfig, ServicePolicies } from "./types.ts";
+import type { RetryConfig, RouteConfig, ServicePolicies } from "./types.ts";
 
 type RoutePolicies = Pick<RouteConfig, "timeouts" | "retry">;
 
 export function servicePolicies(raw: Raw, base: ServicePolicies, path: readonly PathPart[], report: Report): ServicePolicies {
-  const result = { ...base };
+  const result: { -readonly [Key in keyof ServicePolicies]: ServicePolicies[Key] } = { ...base };
   for (const field of POLICY_FIELDS) assign(result, field, raw, path, report);
   checkPairs(raw, result, path, report);
   const { minOpenMs, maxOpenMs } = result.breaker;
@@ -34,20 +34,21 @@ export function routePolicies(raw: Raw, service: ServicePolicies, path: readonly
   return result;
 }
 
-function checkPairs(raw: Raw, result: RoutePolicies, path: readonly PathPart[], report: Report): void {
+function checkPairs<T extends RoutePolicies["timeouts"]>(raw: Raw, result: { timeouts: T; readonly retry: RetryConfig }, path: readonly PathPart[], report: Report): void {
   const { backoffBaseMs, backoffMaxMs } = result.retry;
   if (backoffBaseMs > backoffMaxMs && isRaw(raw["retry"])) {
     const rule = `must be at least backoff, which is ${formatDuration(backoffBaseMs)} here`;
     report([...path, "retry", "maxBackoff"], rule, formatDuration(backoffMaxMs));
   }
-  // Only when both are written together: an inherited attempt limit above a short deadline is harmless.
-  const timeouts = rawOf(raw["timeouts"]);
-  const written = ["backendRequest", "backendRequestMs"].some((key) => key in timeouts)
-    && ["request", "requestMs"].some((key) => key in timeouts);
   const { requestMs, backendRequestMs } = result.timeouts;
-  if (written && backendRequestMs !== Infinity && backendRequestMs > requestMs) {
+  if (backendRequestMs === Infinity || backendRequestMs <= requestMs) return;
+  const timeouts = rawOf(raw["timeouts"]);
+  if ("backendRequest" in timeouts || "backendRequestMs" in timeouts) {
     const rule = `must be at most request, which is ${formatDuration(requestMs)} here`;
     report([...path, "timeouts", "backendRequest"], rule, formatDuration(backendRequestMs));
+  } else {
+    // An inherited limit of attempts above a shorter deadline is harmless, and says nothing.
+    result.timeouts = { ...result.timeouts, backendRequestMs: requestMs };
   }
 }
 

@@ -1,0 +1,24 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { parseConfigText } from "../packages/core/src/config/sources/file.ts";
+import { ConfigError, parseConfig } from "../packages/core/src/config/parse.ts";
+import { configReference } from "../scripts/config-reference.ts";
+
+const page = readFileSync(new URL("reference/config.md", import.meta.url), "utf8");
+
+describe("docs/reference/config.md", () => {
+  it("is what scripts/write-config-reference.ts writes", () => {
+    expect(page).toBe(configReference());
+  });
+
+  const blocks = [...page.matchAll(/^```yaml\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text);
+
+  it("has examples", () => expect(blocks.length).toBeGreaterThan(0));
+
+  it.each(blocks)("has an example that is valid: %#", (text) => {
+    const read = parseConfigText(text, "example.yaml");
+    if (!read.ok) throw new ConfigError(read.mistakes);
+    const result = parseConfig(read.layer.input, "example");
+    if (!result.ok) throw new ConfigError(result.mistakes);
+  });
+});
