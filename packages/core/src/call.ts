@@ -44,6 +44,11 @@ export interface AttemptListener {
   settled(attempt: Attempt, outcome: Outcome): void;
 }
 
+/** Must make the pending send reject in the same turn, even while it is queued. */
+export interface AttemptCanceller {
+  cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void;
+}
+
 /** The endpoint as an attempt needs it; the cluster's Endpoint has the rest. */
 export interface EndpointRef {
   /** `host:port`. */
@@ -142,10 +147,10 @@ export class Attempt<Req = unknown> {
   /** The reply's code, or why there is none. For records. Writer: transport. */
   code = 0;
   error: MeshError | undefined = undefined;
-  /** Must make the pending send reject in the same turn, even while queued. Writer: transport. */
-  onCancel: ((error: MeshError, outcome: "timeout" | "abandoned") => void) | undefined = undefined;
+  /** Whoever sends it. Writer: transport. */
+  canceller: AttemptCanceller | undefined = undefined;
   /** Writers: balance (the cluster) and telemetry. */
-  cluster: AttemptListener | undefined = undefined;
+  cluster: (AttemptListener & { answered(attempt: Attempt): void }) | undefined = undefined;
   recorder: AttemptListener | undefined = undefined;
   /** Its reply was given to the application: the call ends with this attempt. Writer: telemetry. */
   delivered = false;
@@ -162,7 +167,12 @@ export class Attempt<Req = unknown> {
   }
 
   cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
-    if (this.outcome === undefined) this.onCancel?.(error, outcome);
+    if (this.outcome === undefined) this.canceller?.cancelAttempt(error, outcome);
+  }
+
+  /** The head of the reply is here: the attempt no longer ages. Called by the transport. */
+  answered(): void {
+    this.cluster?.answered(this as Attempt);
   }
 
   /**

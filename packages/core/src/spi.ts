@@ -3,6 +3,7 @@ export { createMesh, Mesh, type MeshOptions, type Protocol, type Service } from 
 export {
   Attempt,
   Call,
+  type AttemptCanceller,
   type AttemptKind,
   type AttemptListener,
   type CallRecorder,

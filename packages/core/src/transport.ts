@@ -14,7 +14,7 @@ export interface Connection<Req, Res extends Reply> {
   /**
    * Sends one attempt. Resolves when the reply has started (its head is known), and calls
    * `attempt.settle(outcome)` exactly once, when the last byte was read, dropped or failed. If it
-   * rejects, it rejects with a MeshError and has settled before. It installs `attempt.onCancel`
+   * rejects, it rejects with a MeshError and has settled before. It installs `attempt.canceller`
    * before it returns.
    */
   send(attempt: Attempt<Req>): Promise<Res>;

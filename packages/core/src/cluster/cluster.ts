@@ -236,6 +236,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.connection ??= this.#transport.connect(endpoint.info);
   }
 
+  answered(attempt: Attempt): void {
+    (attempt.endpoint as Endpoint<Req, R>).answered(attempt);
+  }
+
   settled(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint as Endpoint<Req, R>;
     const now = this.#runtime.now();

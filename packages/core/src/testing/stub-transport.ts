@@ -70,7 +70,7 @@ class StubConnection implements Connection<StubRequest, StubReply> {
         attempt.settle(outcome);
         reject(error);
       };
-      attempt.onCancel = fail;
+      attempt.canceller = { cancelAttempt: fail };
       this.#pending.add(fail);
       this.#serve(
         {
@@ -82,6 +82,7 @@ class StubConnection implements Connection<StubRequest, StubReply> {
             reply.retryAfterMs = more.retryAfterMs;
             attempt.code = code;
             if (outcome === "overloaded") attempt.busyForMs = more.retryAfterMs ?? 0;
+            attempt.answered();
             if (more.open !== true) {
               this.#pending.delete(fail);
               attempt.settle(outcome);
