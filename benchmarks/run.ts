@@ -45,10 +45,15 @@ async function main(): Promise<void> {
     process.exitCode = name === "" ? 0 : 2;
     return;
   }
-  const rows = await benchmark.run({
-    quick: values.quick,
-    progress: (line) => void process.stderr.write(`${line}\n`),
-  });
+  const progress = (line: string): void => void process.stderr.write(`${line}\n`);
+  let rows: Row[];
+  try {
+    rows = await benchmark.run({ quick: values.quick, progress });
+  } catch (error) {
+    progress(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+    return;
+  }
   if (values.save) save(name, rows);
   print(name, rows, values.json);
 }
