@@ -1,0 +1,140 @@
+/**
+ * Dials one endpoint for a pool whose origin is the service: Host and SNI are the service's, the
+ * address is the endpoint's. Keeps what undici does not tell: whether an error came from dialling,
+ * and whether a connection is being reset at this very moment.
+ */
+import type { Socket } from "node:net";
+import { MeshError, type EndpointInfo, type Runtime, type ServiceConfig } from "@inmesh/core/spi";
+import { buildConnector } from "undici";
+
+/** A spare connection from a breaker's handshake is kept no longer than an idle one. */
+const SPARE_MS = 4_000;
+/** RFC 8305 §5; Node's own default differs between its versions. */
+const FAMILY_ATTEMPT_MS = 250;
+const KEEPALIVE_DELAY_MS = 10_000;
+
+type Connect = ReturnType<typeof buildConnector>;
+type Options = Parameters<Connect>[0];
+type Callback = Parameters<Connect>[1];
+
+export class Connector {
+  /**
+   * True while the `error` event of a socket is being delivered. undici ends a reply whose length
+   * only the close tells as if it were complete, also when the close was a reset (faults.md C12).
+   */
+  resetting = false;
+  readonly #base: Connect;
+  readonly #endpoint: EndpointInfo;
+  readonly #service: ServiceConfig;
+  readonly #runtime: Runtime;
+  readonly #connectErrors = new WeakSet<Error>();
+  #spare: Socket | undefined = undefined;
+
+  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime) {
+    this.#endpoint = endpoint;
+    this.#service = service;
+    this.#runtime = runtime;
+    // The types leave out what net.connect and tls.connect take; undici passes it on.
+    const options = {
+      allowH2: false,
+      timeout: 0, // ours is exact and covers the handshake
+      autoSelectFamily: true,
+      autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEPALIVE_DELAY_MS,
+    };
+    this.#base = buildConnector(options as Parameters<typeof buildConnector>[0]);
+  }
+
+  /** The `connect` function of the pool. Calls back in a later turn, as undici needs. */
+  readonly connect = (options: Options, callback: Callback): void => {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (spare !== undefined && !spare.destroyed && spare.readable && spare.writable) {
+      spare.ref();
+      queueMicrotask(() => callback(null, spare));
+      return;
+    }
+    this.#dial(options, callback);
+  };
+
+  failedToConnect(error: unknown): boolean {
+    return error instanceof Error && this.#connectErrors.has(error);
+  }
+
+  /** Completes a handshake and keeps the connection for the next request. */
+  probe(): Promise<boolean> {
+    const url = new URL(`${this.#service.scheme}://${this.#service.authority}`);
+    const options = {
+      hostname: url.hostname,
+      host: url.host,
+      protocol: url.protocol,
+      port: url.port,
+    } as Options;
+    return new Promise((resolve) => {
+      this.#dial(options, (error, socket) => {
+        if (error !== null || socket === null) return resolve(false);
+        this.#spare?.destroy();
+        this.#spare = socket as Socket;
+        socket.unref();
+        this.#runtime.after(
+          SPARE_MS,
+          (one) => {
+            if (this.#spare !== one) return;
+            this.#spare = undefined;
+            one.destroy();
+          },
+          socket as Socket,
+        );
+        resolve(true);
+      });
+    });
+  }
+
+  close(): void {
+    this.#spare?.destroy();
+    this.#spare = undefined;
+  }
+
+  #dial(options: Options, callback: Callback): void {
+    const { connectMs } = this.#service.timeouts;
+    const { host, port } = this.#endpoint;
+    let settled = false;
+    const finish = (error: Error | null, socket: Socket | null): void => {
+      if (settled) return;
+      settled = true;
+      timer.cancel();
+      if (error !== null) {
+        this.#connectErrors.add(error);
+        callback(error, null);
+      } else callback(null, socket!);
+    };
+    // Its type says nothing is returned; it is the socket, and we need it before it connects.
+    const socket = this.#base(
+      { ...options, hostname: host, port: String(port) } as Options,
+      (error, connected) => finish(error, connected as Socket | null),
+    ) as unknown as Socket;
+    const timer = this.#runtime.after(
+      connectMs,
+      () => {
+        const error = new MeshError({
+          code: "connect_failed",
+          reason: "connect_timeout",
+          message: `${this.#service.name} → ${host}:${port}: no connection within ${connectMs} ms (timeouts.connect)`,
+          progress: "not-sent",
+          stackless: true,
+        });
+        finish(error, null);
+        socket.destroy();
+      },
+      undefined,
+    );
+    // Ours is the first `error` listener, so it runs before undici's ends the reply.
+    socket.on("error", () => {
+      this.resetting = true;
+      queueMicrotask(() => {
+        this.resetting = false;
+      });
+    });
+  }
+}

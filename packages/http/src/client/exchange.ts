@@ -1,0 +1,236 @@
+/**
+ * One attempt on the wire: the handler that undici drives. It settles its attempt exactly once,
+ * whatever order the socket's events, the deadline and the caller's abort come in.
+ *
+ * undici hands over its controller only when the request reaches a socket, so a request that is
+ * still queued cannot be aborted through it: the caller is told at once, and the request is
+ * aborted if it ever starts.
+ */
+import { MeshError, type Attempt, type AttemptCanceller, type Outcome, type Runtime, type Timer } from "@inmesh/core/spi";
+import type { Dispatcher } from "undici";
+import { CONTENT_LENGTH, RETRY_AFTER, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
+import { classify, isCallerFault } from "./classify.ts";
+import type { HttpConnection } from "./connection.ts";
+import { failureOf } from "./failure.ts";
+import { HttpReply } from "./reply.ts";
+import type { HttpRequest } from "./request.ts";
+import { surfaced } from "./surface.ts";
+
+type Controller = Dispatcher.DispatchController;
+
+/** A server may send 103 a few times; more is an attack on patience. */
+const MAX_INTERIM = 32;
+
+export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
+  /** The request had a connection; 0 before. */
+  sentAt = 0;
+  readonly #attempt: Attempt<HttpRequest>;
+  readonly #connection: HttpConnection;
+  readonly #runtime: Runtime;
+  #resolve!: (reply: HttpReply) => void;
+  #reject!: (error: unknown) => void;
+  #controller: Controller | undefined = undefined;
+  #reply: HttpReply | undefined = undefined;
+  #done: MeshError | true | undefined = undefined;
+  #closeDelimited = false;
+  #interim = 0;
+  #idle: Timer | undefined = undefined;
+  #lastByteAt = 0;
+
+  constructor(attempt: Attempt<HttpRequest>, connection: HttpConnection, runtime: Runtime) {
+    this.#attempt = attempt;
+    this.#connection = connection;
+    this.#runtime = runtime;
+  }
+
+  send(): Promise<HttpReply> {
+    const promise = new Promise<HttpReply>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const attempt = this.#attempt;
+    const { call } = attempt;
+    attempt.canceller = this;
+    call.request.stamp(attempt.number, call.deadlineAt - attempt.startedAt);
+    try {
+      this.#connection.pool.dispatch(call.request as unknown as Dispatcher.DispatchOptions, this);
+    } catch (error) {
+      this.onResponseError(undefined, error as Error);
+    }
+    return promise;
+  }
+
+  // ── undici's events ──────────────────────────────────────────────────────────────────────────
+
+  onRequestStart(controller: Controller): void {
+    if (this.#done !== undefined) {
+      controller.abort(this.#done === true ? new Error("the attempt is over") : this.#done);
+      return;
+    }
+    this.#controller = controller;
+    this.sentAt = this.#runtime.now();
+    // From here on a streamed body may be read, and undici would send the rest of it as the whole.
+    const { call } = this.#attempt;
+    if (call.request.streamed) call.replayable = false;
+  }
+
+  onResponseStart(controller: Controller, status: number, headers: RawHeaders, statusText?: string): void {
+    if (this.#done !== undefined) return;
+    if (status < 200) {
+      if (++this.#interim > MAX_INTERIM) controller.abort(this.#interimError());
+      return;
+    }
+    const attempt = this.#attempt;
+    const now = this.#runtime.now();
+    const hinted = headers[RETRY_AFTER] !== undefined;
+    const outcome = classify(status, hinted);
+    attempt.code = status;
+    attempt.callerFault = isCallerFault(status);
+    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    attempt.answered();
+    this.#closeDelimited =
+      headers[CONTENT_LENGTH] === undefined && headers[TRANSFER_ENCODING] === undefined;
+    const idleMs = this.#connection.service.timeouts.bodyIdleMs;
+    if (attempt.call.deadlineAt - now > idleMs) {
+      this.#lastByteAt = now;
+      this.#idle = this.#runtime.after(idleMs, lookIdle, this);
+    }
+    const { trustNacks } = this.#connection.service;
+    const reply = new HttpReply(
+      status,
+      statusText ?? "",
+      headers,
+      outcome,
+      this,
+      attempt,
+      trustNacks,
+      now,
+    );
+    this.#reply = reply;
+    this.#resolve(reply);
+  }
+
+  onResponseData(controller: Controller, chunk: Buffer): void {
+    if (this.#done !== undefined) return;
+    const attempt = this.#attempt;
+    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
+    if (!this.#reply!.receive(chunk)) controller.pause();
+  }
+
+  onResponseEnd(controller: Controller, trailers: RawHeaders): void {
+    if (this.#done !== undefined) return;
+    if (this.#closeDelimited && this.#connection.connector.resetting) {
+      const reset: Error & { code?: string } = new Error("reset in a body that only the close ends");
+      reset.code = "ECONNRESET";
+      this.onResponseError(controller, reset);
+      return;
+    }
+    this.#done = true;
+    this.#idle?.cancel();
+    this.#reply!.finish(trailers);
+    this.#attempt.settle(this.#reply!.outcome);
+  }
+
+  /** A throw in here would be an uncaught exception of the host: nothing below may throw. */
+  onResponseError(_controller: Controller | undefined, cause: Error): void {
+    if (this.#done !== undefined) return;
+    const attempt = this.#attempt;
+    const failure = failureOf(cause, {
+      where: this.#where,
+      started: this.#controller !== undefined,
+      replyStarted: this.#reply !== undefined,
+      streamedBody: attempt.call.request.streamed,
+      connecting: this.#connection.connector.failedToConnect(cause),
+    });
+    attempt.connectFailed = failure.connectFailed;
+    this.#fail(failure.error, failure.outcome);
+  }
+
+  // ── the mesh's side ──────────────────────────────────────────────────────────────────────────
+
+  cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void {
+    if (this.#done !== undefined) return;
+    const controller = this.#controller;
+    if (controller === undefined && outcome === "timeout") {
+      // It never had a connection: that says nothing about how fast the endpoint answers.
+      this.#fail(
+        new MeshError({
+          code: "deadline_exceeded",
+          reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
+          message: `${this.#where}: deadline exceeded while waiting for a connection`,
+          progress: "not-sent",
+          cause: error,
+          stackless: true,
+        }),
+        "abandoned",
+      );
+      return;
+    }
+    this.#fail(error, outcome);
+    controller?.abort(error);
+  }
+
+  /** The reader wants more. */
+  resume(): void {
+    if (this.#done === undefined && this.#controller?.paused === true) this.#controller.resume();
+  }
+
+  /** Nobody wants the rest of the body. The verdict is the reply's own. */
+  abandon(): void {
+    if (this.#done !== undefined) return;
+    const outcome = this.#reply?.outcome ?? "abandoned";
+    this.#done = true;
+    this.#idle?.cancel();
+    this.#attempt.settle(outcome);
+    this.#controller?.abort(new Error("the body was not wanted"));
+  }
+
+  /** No byte of the body came for `bodyIdleMs`, whether the peer stalls or the reader does. */
+  idled(): void {
+    if (this.#done !== undefined) return;
+    const idleMs = this.#connection.service.timeouts.bodyIdleMs;
+    const leftMs = this.#lastByteAt + idleMs - this.#runtime.now();
+    if (leftMs > 0) {
+      this.#idle = this.#runtime.after(leftMs, lookIdle, this);
+      return;
+    }
+    const error = new MeshError({
+      code: "deadline_exceeded",
+      reason: "idle_timeout",
+      message: `${this.#where}: no byte of the body for ${idleMs} ms (timeouts.bodyIdle)`,
+      progress: "maybe-processed",
+      stackless: true,
+    });
+    this.#fail(error, "timeout");
+    this.#controller?.abort(error);
+  }
+
+  #fail(error: MeshError, outcome: Outcome): void {
+    this.#done = error;
+    this.#idle?.cancel();
+    const attempt = this.#attempt;
+    error.endpoint ??= attempt.endpoint?.address;
+    attempt.error = error;
+    attempt.settle(outcome);
+    if (this.#reply === undefined) this.#reject(error);
+    else this.#reply.fail(surfaced(error));
+  }
+
+  get #where(): string {
+    return `${this.#attempt.call.service} → ${this.#attempt.endpoint?.address}`;
+  }
+
+  #interimError(): MeshError {
+    return new MeshError({
+      code: "bad_response",
+      reason: "unexpected_1xx",
+      message: `${this.#where}: more than ${MAX_INTERIM} interim replies`,
+      progress: "maybe-processed",
+    });
+  }
+}
+
+function lookIdle(exchange: Exchange): void {
+  exchange.idled();
+}

@@ -1,0 +1,112 @@
+/**
+ * From what undici and the system report to a MeshError: what happened, how far the request got,
+ * and what it says about the endpoint. The discriminator for "not sent" is whether undici ever gave
+ * a controller: without one, no byte of this request was written.
+ */
+import { MeshError, type ErrorCode, type ErrorReason, type Outcome } from "@inmesh/core/spi";
+
+export interface Failure {
+  readonly error: MeshError;
+  readonly outcome: Outcome;
+  /** No connection came about: a strike against the endpoint. */
+  readonly connectFailed: boolean;
+}
+
+export interface FailureFacts {
+  readonly where: string;
+  /** undici had handed over its controller: bytes may have left. */
+  readonly started: boolean;
+  readonly replyStarted: boolean;
+  readonly streamedBody: boolean;
+  /** The error came out of our connector. */
+  readonly connecting: boolean;
+}
+
+interface Coded {
+  readonly code?: unknown;
+  readonly message?: unknown;
+}
+
+const EXHAUSTED = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]);
+
+export function failureOf(cause: unknown, facts: FailureFacts): Failure {
+  if (cause instanceof MeshError) {
+    const outcome =
+      cause.code === "deadline_exceeded"
+        ? "timeout"
+        : cause.code === "connect_failed"
+          ? "failure"
+          : "abandoned";
+    return { error: cause, outcome, connectFailed: cause.code === "connect_failed" };
+  }
+  const { code: rawCode, message: rawMessage } = (cause ?? {}) as Coded;
+  const code = typeof rawCode === "string" ? rawCode : "";
+  const text = typeof rawMessage === "string" ? rawMessage : String(cause);
+
+  const fail = (
+    errorCode: ErrorCode,
+    reason: ErrorReason,
+    outcome: Outcome,
+    what: string,
+    connectFailed = false,
+  ): Failure => ({
+    error: new MeshError({
+      code: errorCode,
+      reason,
+      message: `${facts.where}: ${what}`,
+      progress: facts.started ? "maybe-processed" : "not-sent",
+      cause,
+      stackless: true,
+    }),
+    outcome,
+    connectFailed,
+  });
+
+  if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED") {
+    return fail("bad_request", badRequestReason(text), "abandoned", text);
+  }
+  if (code === "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH") {
+    return fail("bad_request", "bad_body", "abandoned", "the body is not as long as content-length says");
+  }
+  if (EXHAUSTED.has(code)) {
+    return fail("overloaded", "local_exhaustion", "abandoned", `this process has run out of sockets (${code})`);
+  }
+  if (facts.connecting) {
+    if (code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || /CERT|SIGNED|ISSUER/.test(code)) {
+      return fail("connect_failed", "tls_handshake", "failure", `TLS handshake failed (${code})`, true);
+    }
+    const refused = code === "" ? text : code;
+    return fail("connect_failed", "connect_refused", "failure", `no connection (${refused})`, true);
+  }
+  if (!facts.started) {
+    // An idle socket was reset, or the pool was closed, while the request waited for its turn.
+    return fail("connection_lost", "reset_before_response", "abandoned", `connection lost before the request was sent (${code || text})`);
+  }
+  if (code.startsWith("HPE_")) {
+    const too = code === "HPE_HEADER_OVERFLOW";
+    return fail("bad_response", too ? "response_header_too_large" : "malformed_response", "failure", `malformed reply (${code})`);
+  }
+  if (code === "UND_ERR_HEADERS_OVERFLOW") {
+    return fail("bad_response", "response_header_too_large", "failure", "the reply's head is larger than limits.maxReplyHeaderBytes");
+  }
+  if (code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") {
+    return fail("bad_response", "content_length_mismatch", "failure", "the reply's body is not as long as it said");
+  }
+  if (text === "bad response" || text === "bad upgrade") {
+    return fail("bad_response", "unexpected_1xx", "failure", "the server sent an interim reply that nobody asked for");
+  }
+  if (code.startsWith("UND_ERR") || SYSTEM.test(code) || !facts.streamedBody) {
+    return facts.replyStarted
+      ? fail("connection_lost", "reset_mid_response", "failure", `connection lost in the middle of the reply (${code || text})`)
+      : fail("connection_lost", "reset_before_response", "failure", `connection lost before the reply (${code || text})`);
+  }
+  // What is left is an error of the application's own request stream.
+  return fail("bad_request", "bad_body", "abandoned", `the request body failed: ${text}`);
+}
+
+const SYSTEM = /^(E[A-Z]{3,}|ERR_(STREAM|SOCKET|SSL|TLS))/;
+
+function badRequestReason(text: string): ErrorReason {
+  if (/header|content-length/i.test(text)) return "bad_header";
+  return /body/i.test(text) ? "bad_body" : "bad_target";
+}

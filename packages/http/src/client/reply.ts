@@ -1,0 +1,302 @@
+/**
+ * A lean reply. The head is here when the promise resolves; the body waits, at most 64 KiB of it,
+ * until somebody says in which form it is wanted. An unread body holds back the peer, and ends with
+ * the call's deadline.
+ */
+import { AsyncResource } from "node:async_hooks";
+import { Readable } from "node:stream";
+import type { ReadableStream } from "node:stream/web";
+import { MeshError, type Attempt, type Outcome, type Reply } from "@inmesh/core/spi";
+import { HttpHeaders, retryAfterMs, RETRY_AFTER, NACK, single, type RawHeaders } from "../headers.ts";
+import type { Exchange } from "./exchange.ts";
+import type { HttpRequest } from "./request.ts";
+
+/** Held for a reader who has not come yet; then the peer has to wait. */
+const HIGH_WATER_BYTES = 65_536;
+/** A body dropped unread is read to its end up to this size: cheaper than a new connection. */
+const DISCARD_BYTES = 65_536;
+
+/** How the call came to this reply. */
+export interface ReplyInfo {
+  readonly service: string;
+  readonly route: string;
+  /** `host:port` of the endpoint that answered. */
+  readonly endpoint: string;
+  readonly zone: string | undefined;
+  /** Attempts made, re-sends included; 1 if the first succeeded. */
+  readonly attempts: number;
+  /** Endpoints that failed this call before, in order. */
+  readonly tried: readonly string[];
+  readonly timings: {
+    /** From the start of the call to the head of this reply. */
+    readonly headMs: number;
+    /** From the last pick to the head of this reply. */
+    readonly attemptMs: number;
+    /** From the last pick until the request had a connection. */
+    readonly queuedMs: number;
+  };
+  /** One sentence: which route, and why this endpoint after others. */
+  readonly why: string;
+}
+
+type Mode = "waiting" | "collecting" | "streaming" | "discarding";
+
+export class HttpReply implements Reply {
+  readonly status: number;
+  readonly statusText: string;
+  readonly outcome: Outcome;
+  readonly #raw: RawHeaders;
+  readonly #attempt: Attempt<HttpRequest>;
+  readonly #exchange: Exchange;
+  readonly #trustNacks: boolean;
+  readonly #headAt: number;
+  #headers: HttpHeaders | undefined = undefined;
+  #mode: Mode = "waiting";
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #ended = false;
+  #used = false;
+  #error: unknown = undefined;
+  #trailers: RawHeaders | undefined = undefined;
+  #collector: { resolve: (body: Buffer) => void; reject: (error: unknown) => void } | undefined =
+    undefined;
+  #stream: BodyStream | undefined = undefined;
+
+  constructor(
+    status: number,
+    statusText: string,
+    raw: RawHeaders,
+    outcome: Outcome,
+    exchange: Exchange,
+    attempt: Attempt<HttpRequest>,
+    trustNacks: boolean,
+    headAt: number,
+  ) {
+    this.status = status;
+    this.statusText = statusText;
+    this.#raw = raw;
+    this.outcome = outcome;
+    this.#exchange = exchange;
+    this.#attempt = attempt;
+    this.#trustNacks = trustNacks;
+    this.#headAt = headAt;
+  }
+
+  get code(): number {
+    return this.status;
+  }
+
+  /** The status is 200 to 299. */
+  get ok(): boolean {
+    return this.status >= 200 && this.status < 300;
+  }
+
+  get headers(): HttpHeaders {
+    return (this.#headers ??= new HttpHeaders(this.#raw));
+  }
+
+  /** Trailers; undefined before the body has ended. */
+  get trailers(): HttpHeaders | undefined {
+    return this.#trailers === undefined ? undefined : new HttpHeaders(this.#trailers);
+  }
+
+  get nacked(): boolean {
+    return this.#trustNacks && single(this.#raw, NACK) !== undefined;
+  }
+
+  get retryAfterMs(): number | undefined {
+    return this.#raw[RETRY_AFTER] === undefined ? undefined : retryAfterMs(this.#raw);
+  }
+
+  /** The body was asked for; it can be asked for once. */
+  get bodyUsed(): boolean {
+    return this.#used;
+  }
+
+  /** Endpoint, attempts, timings, and why it was routed so. */
+  get mesh(): ReplyInfo {
+    const { call, endpoint, number, kind, startedAt } = this.#attempt;
+    const tried = (call.tried ?? []).map(({ address }) => address);
+    const address = endpoint?.address ?? "";
+    const after =
+      tried.length === 0 ? "lower cost of two drawn" : `${kind} after ${tried.join(", ")} failed`;
+    return {
+      service: call.service,
+      route: call.route,
+      endpoint: address,
+      zone: undefined,
+      attempts: number,
+      tried,
+      timings: {
+        headMs: this.#headAt - call.startedAt,
+        attemptMs: this.#headAt - startedAt,
+        queuedMs: Math.max(0, this.#exchange.sentAt - startedAt),
+      },
+      why: `route ${call.route} → ${address}: ${after}`,
+    };
+  }
+
+  // ── body, as the application reads it ────────────────────────────────────────────────────────
+
+  /** The whole body. Rejects with the reason if it is cut, the deadline passes or the call is aborted. */
+  bytes(): Promise<Uint8Array> {
+    return this.#collect();
+  }
+
+  /** The body as UTF-8 text, without a byte order mark. */
+  async text(): Promise<string> {
+    const body = await this.#collect();
+    const bom = body.length > 2 && body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
+    return bom ? body.toString("utf8", 3) : body.toString("utf8");
+  }
+
+  /** The body as JSON. Throws SyntaxError if it is not. */
+  async json<T = unknown>(): Promise<T> {
+    return JSON.parse(await this.text()) as T;
+  }
+
+  /** The body as a Node stream. Destroying it ends the request. */
+  get body(): Readable {
+    if (this.#stream !== undefined) return this.#stream;
+    this.#use();
+    const stream = new BodyStream(this);
+    this.#stream = stream;
+    this.#mode = "streaming";
+    for (const chunk of this.#chunks) stream.push(chunk);
+    this.#chunks = [];
+    this.#bytes = 0;
+    if (this.#error !== undefined) stream.destroy(asError(this.#error));
+    else if (this.#ended) stream.push(null);
+    return stream;
+  }
+
+  /** The body as a web stream. */
+  get webBody(): ReadableStream<Uint8Array> {
+    return Readable.toWeb(this.body) as ReadableStream<Uint8Array>;
+  }
+
+  /** The WHATWG class, for code that wants it; making it costs more than the call's whole way. */
+  toResponse(): Response {
+    const headers = new Headers();
+    for (const [name, value] of this.headers) headers.append(name, value);
+    const empty = this.status === 204 || this.status === 205 || this.status === 304;
+    if (empty) this.discard();
+    const init = { status: this.status, statusText: this.statusText, headers };
+    return new Response(empty ? null : (this.webBody as never), init);
+  }
+
+  discard(): void {
+    if (this.#ended || this.#mode === "discarding") return;
+    this.#used = true;
+    this.#mode = "discarding";
+    this.#chunks = [];
+    if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
+    else this.#exchange.resume();
+  }
+
+  #use(): void {
+    if (this.#used) {
+      throw new MeshError({
+        code: "bad_request",
+        reason: "body_used",
+        message: `${this.#attempt.call.service}: the body was read or discarded before`,
+        progress: "maybe-processed",
+      });
+    }
+    this.#used = true;
+  }
+
+  #collect(): Promise<Buffer> {
+    try {
+      this.#use();
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    if (this.#error !== undefined) return Promise.reject(asError(this.#error));
+    if (this.#ended) return Promise.resolve(this.#joined());
+    this.#mode = "collecting";
+    return new Promise((resolve, reject) => {
+      this.#collector = { resolve, reject };
+      this.#exchange.resume();
+    });
+  }
+
+  #joined(): Buffer {
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+  }
+
+  // ── body, as the exchange delivers it ────────────────────────────────────────────────────────
+
+  /** False: the peer has to wait. */
+  receive(chunk: Buffer): boolean {
+    this.#bytes += chunk.length;
+    switch (this.#mode) {
+      case "waiting":
+        this.#chunks.push(chunk);
+        return this.#bytes < HIGH_WATER_BYTES;
+      case "collecting":
+        this.#chunks.push(chunk);
+        return true;
+      case "streaming":
+        return this.#stream!.deliver(chunk);
+      case "discarding":
+        if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
+        return true;
+    }
+  }
+
+  finish(trailers: RawHeaders): void {
+    this.#ended = true;
+    this.#trailers = trailers;
+    this.#collector?.resolve(this.#joined());
+    this.#stream?.deliver(null);
+  }
+
+  /** The body is cut: whoever reads it, now or later, learns why. */
+  fail(error: unknown): void {
+    this.#ended = true;
+    this.#error = error;
+    this.#chunks = [];
+    this.#collector?.reject(error);
+    this.#stream?.destroy(asError(error));
+  }
+
+  /** For the stream: its reader wants more, or has left. */
+  resume(): void {
+    this.#exchange.resume();
+  }
+
+  leave(): void {
+    if (!this.#ended) this.#exchange.abandon();
+  }
+}
+
+/** Emits in the async context of whoever asked for the body, not of whoever opened the socket. */
+class BodyStream extends Readable {
+  readonly #reply: HttpReply;
+  readonly #resource = new AsyncResource("InmeshBody");
+
+  constructor(reply: HttpReply) {
+    super({ highWaterMark: HIGH_WATER_BYTES });
+    this.#reply = reply;
+  }
+
+  deliver(chunk: Buffer | null): boolean {
+    return this.destroyed || this.#resource.runInAsyncScope(this.push, this, chunk);
+  }
+
+  override _read(): void {
+    this.#reply.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#reply.leave();
+    callback(error);
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error });
+}

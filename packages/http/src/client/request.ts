@@ -1,0 +1,109 @@
+/**
+ * One request, as undici takes it and as routes ask about it. The object is built once per call and
+ * handed to `pool.dispatch` as it is for every attempt: nothing is copied below.
+ */
+import { MeshError, type RouteFacts } from "@inmesh/core/spi";
+import { ATTEMPT, HOST, IDEMPOTENCY_KEY, NAMESPACE, TIMEOUT_MS } from "../headers.ts";
+import { isStreamed, type RequestBody } from "./body.ts";
+
+export type HeadersInput =
+  | Iterable<readonly [string, string]>
+  | Readonly<Record<string, string | readonly string[] | undefined>>;
+
+export class HttpRequest implements RouteFacts {
+  readonly path: string;
+  readonly method: string;
+  /** Names and values in turn. */
+  readonly headers: string[];
+  readonly body: unknown;
+  readonly streamed: boolean;
+  #pathname: string | undefined = undefined;
+  #query: URLSearchParams | undefined = undefined;
+  #timeoutSlot = -1;
+  #attemptSlot = -1;
+
+  constructor(path: string, method: string, headers: HeadersInput | undefined, body: RequestBody) {
+    this.path = path;
+    this.method = method;
+    this.headers = headers === undefined ? [] : flatten(headers);
+    this.body = body;
+    if (body instanceof URLSearchParams) {
+      this.body = body.toString();
+      if (this.header("content-type") === undefined) {
+        this.headers.push("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
+      }
+    }
+    this.streamed = body !== null && isStreamed(this.body);
+  }
+
+  get pathname(): string {
+    if (this.#pathname === undefined) {
+      const end = this.path.search(/[?#]/);
+      this.#pathname = end < 0 ? this.path : this.path.slice(0, end);
+    }
+    return this.#pathname;
+  }
+
+  header(name: string): string | undefined {
+    for (let i = 0; i < this.headers.length; i += 2) {
+      const key = this.headers[i]!;
+      if (key.length === name.length && key.toLowerCase() === name) return this.headers[i + 1];
+    }
+    return undefined;
+  }
+
+  queryParam(name: string): string | undefined {
+    if (this.#query === undefined) {
+      const start = this.path.indexOf("?");
+      this.#query = new URLSearchParams(start < 0 ? "" : this.path.slice(start + 1));
+    }
+    return this.#query.get(name) ?? undefined;
+  }
+
+  get hasIdempotencyKey(): boolean {
+    return this.headers.length > 0 && this.header(IDEMPOTENCY_KEY) !== undefined;
+  }
+
+  /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
+  stamp(number: number, remainingMs: number): void {
+    if (remainingMs !== Infinity) {
+      if (this.#timeoutSlot < 0) this.#timeoutSlot = this.headers.push(TIMEOUT_MS, "") - 1;
+      this.headers[this.#timeoutSlot] = String(Math.max(1, Math.ceil(remainingMs)));
+    }
+    if (number > 1) {
+      if (this.#attemptSlot < 0) this.#attemptSlot = this.headers.push(ATTEMPT, "") - 1;
+      this.headers[this.#attemptSlot] = String(number);
+    }
+  }
+}
+
+function flatten(headers: HeadersInput): string[] {
+  const flat: string[] = [];
+  if (Symbol.iterator in headers) {
+    for (const [name, value] of headers as Iterable<readonly [string, string]>) {
+      add(flat, name, value);
+    }
+    return flat;
+  }
+  const record = headers as Readonly<Record<string, string | readonly string[] | undefined>>;
+  for (const name of Object.keys(record)) {
+    const value = record[name];
+    if (typeof value === "string") add(flat, name, value);
+    else if (value !== undefined) for (const one of value) add(flat, name, one);
+  }
+  return flat;
+}
+
+function add(flat: string[], name: string, value: string): void {
+  const lower = name.toLowerCase();
+  if (lower.startsWith(NAMESPACE)) return;
+  if (lower === HOST) {
+    throw new MeshError({
+      code: "bad_request",
+      reason: "bad_header",
+      message: "the Host header belongs to the service; set its `authority` in the configuration",
+      progress: "not-sent",
+    });
+  }
+  flat.push(name, value);
+}

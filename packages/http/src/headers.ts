@@ -1,0 +1,75 @@
+/** Every header that inmesh itself reads or writes on HTTP. Their names stand nowhere else. */
+
+/** Milliseconds the caller is still willing to wait: relative, so clocks need not agree. */
+export const TIMEOUT_MS = "x-mesh-timeout-ms";
+/** Number of this attempt, sent from the second on: one layer retries, the others leave it to that. */
+export const ATTEMPT = "x-mesh-attempt";
+/** A refusal whose sender guarantees that the request was not processed. Believed by `trustNacks` only. */
+export const NACK = "x-mesh-nack";
+/** Our namespace: what an application puts there is not sent. */
+export const NAMESPACE = "x-mesh-";
+export const RETRY_AFTER = "retry-after";
+export const IDEMPOTENCY_KEY = "idempotency-key";
+export const CONTENT_LENGTH = "content-length";
+export const TRANSFER_ENCODING = "transfer-encoding";
+export const CONTENT_TYPE = "content-type";
+export const DATE = "date";
+export const HOST = "host";
+
+/** Headers as undici hands them over: lower-case names, several values of one name as an array. */
+export type RawHeaders = Record<string, string | string[] | undefined>;
+
+/** The one value of a header; undefined if it is absent, or there are several (they contradict). */
+export function single(headers: RawHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** `Retry-After` in milliseconds: seconds, or a date measured by the reply's own clock. */
+export function retryAfterMs(headers: RawHeaders): number | undefined {
+  const text = single(headers, RETRY_AFTER);
+  if (text === undefined) return undefined;
+  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  // A date is compared with the server's Date, never with our clock, which may be hours apart.
+  const sent = single(headers, DATE);
+  if (sent === undefined) return undefined;
+  const ms = parseHttpDate(text) - parseHttpDate(sent);
+  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
+}
+
+function parseHttpDate(text: string): number {
+  // oxlint-disable-next-line no-restricted-globals -- parses a text; reads no clock
+  return Date.parse(text);
+}
+
+/** Headers of a reply, as received: never joined, never reordered. */
+export class HttpHeaders implements Iterable<[string, string]> {
+  readonly #raw: RawHeaders;
+
+  constructor(raw: RawHeaders) {
+    this.#raw = raw;
+  }
+
+  /** First value, by name in any case; undefined if absent. */
+  get(name: string): string | undefined {
+    const value = this.#raw[name.toLowerCase()];
+    return Array.isArray(value) ? value[0] : value;
+  }
+
+  /** Every value of a name, for `set-cookie` and others that repeat. */
+  getAll(name: string): readonly string[] {
+    const value = this.#raw[name.toLowerCase()];
+    return value === undefined ? [] : Array.isArray(value) ? value : [value];
+  }
+
+  has(name: string): boolean {
+    return this.#raw[name.toLowerCase()] !== undefined;
+  }
+
+  *[Symbol.iterator](): Generator<[string, string]> {
+    for (const [name, value] of Object.entries(this.#raw)) {
+      if (Array.isArray(value)) for (const one of value) yield [name, one];
+      else if (value !== undefined) yield [name, value];
+    }
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * `meshClient(nameOrUrl)`: the way in for new code. It turns a path and a few options into a Call,
+ * runs it through the pipeline in force, and gives back a lean reply.
+ */
+import { createMesh, type Mesh } from "@inmesh/core";
+import type { ServiceInput } from "@inmesh/core";
+import {
+  Call,
+  context,
+  inheritedDeadlineAt,
+  MeshError,
+  type Protocol,
+  type Service,
+} from "@inmesh/core/spi";
+import type { RequestBody } from "./client/body.ts";
+import { isIdempotent } from "./client/classify.ts";
+import { HttpConnection } from "./client/connection.ts";
+import type { HttpReply } from "./client/reply.ts";
+import { HttpRequest, type HeadersInput } from "./client/request.ts";
+import { surfaced } from "./client/surface.ts";
+
+export const HTTP: Protocol<HttpRequest, HttpReply> = {
+  name: "http",
+  transport: (service, runtime) => ({
+    connect: (endpoint) => new HttpConnection(endpoint, service, runtime),
+  }),
+};
+
+export interface ClientOptions extends ServiceInput {
+  /** The mesh to call through. Default: one per process, configured by environment and file. */
+  readonly mesh?: Mesh;
+}
+
+export interface FetchInit {
+  /** Default `GET`. Upper case, as on the wire. */
+  readonly method?: string;
+  /** `x-mesh-*` is ours and dropped; `host` belongs to the service and is refused. */
+  readonly headers?: HeadersInput;
+  /** Streams are sent as they are read, and are not sent a second time. */
+  readonly body?: RequestBody;
+  /** Ends the call in the same turn; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | null;
+  /** Milliseconds for the whole call, body included; shortens the route's timeout, never extends it. */
+  readonly timeoutMs?: number;
+  /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
+  readonly idempotent?: boolean;
+}
+
+export interface RequestInit extends FetchInit {
+  /** Starts with `/`. */
+  readonly path: string;
+}
+
+const NOTHING: FetchInit = {};
+let shared: Mesh | undefined;
+
+/** The mesh of clients that name none. Made when first used, from environment and file. */
+export function defaultMesh(): Mesh {
+  return (shared ??= createMesh());
+}
+
+/**
+ * A client for a service, by the name it has in the configuration or by URL. Cheap to call again:
+ * the same name gives the same connections. Throws ConfigError if the name is unknown.
+ */
+export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {}): MeshClient {
+  const { mesh = defaultMesh(), ...input } = options;
+  const said = Object.keys(input).length === 0 ? undefined : input;
+  return new MeshClient(mesh, mesh.service(nameOrUrl, HTTP, said));
+}
+
+export class MeshClient {
+  readonly mesh: Mesh;
+  readonly #service: Service<HttpRequest, HttpReply>;
+
+  constructor(mesh: Mesh, service: Service<HttpRequest, HttpReply>) {
+    this.mesh = mesh;
+    this.#service = service;
+  }
+
+  get name(): string {
+    return this.#service.name;
+  }
+
+  /**
+   * Makes a call. Resolves when the head of the reply is here, whatever its status; rejects with a
+   * MeshError when there is none, or with the signal's reason.
+   */
+  fetch(path: string, init: FetchInit = NOTHING): Promise<HttpReply> {
+    const { method = "GET", signal } = init;
+    const service = this.#service;
+    let request: HttpRequest;
+    try {
+      if (path.charCodeAt(0) !== 47) throw badPath(service.name, path);
+      request = new HttpRequest(path, method, init.headers, init.body ?? null);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
+    const idempotent = init.idempotent ?? (isIdempotent(method) || request.hasIdempotencyKey);
+    const call = new Call(service.name, request, idempotent, true);
+    const served = context.getStore();
+    if (init.timeoutMs !== undefined || served !== undefined) {
+      const now = service.runtime.now();
+      if (init.timeoutMs !== undefined) call.deadlineAt = now + init.timeoutMs;
+      if (served !== undefined) {
+        call.deadlineAt = Math.min(call.deadlineAt, inheritedDeadlineAt(served, now));
+        call.inheritedAttempt = served.attempt;
+      }
+    }
+    return signal === undefined || signal === null
+      ? service.current(call)
+      : abortable(service, call, signal);
+  }
+
+  /** The same, with the path among the options, as in undici. */
+  request(init: RequestInit): Promise<HttpReply> {
+    return this.fetch(init.path, init);
+  }
+}
+
+async function abortable(
+  service: Service<HttpRequest, HttpReply>,
+  call: Call<HttpRequest>,
+  signal: AbortSignal,
+): Promise<HttpReply> {
+  if (signal.aborted) throw signal.reason;
+  const abort = (): void =>
+    call.cancel(
+      new MeshError({
+        code: "cancelled",
+        reason: "caller",
+        message: `${call.service}: aborted by the caller`,
+        progress: "maybe-processed",
+        cause: signal.reason,
+        stackless: true,
+      }),
+      "abandoned",
+    );
+  signal.addEventListener("abort", abort, { once: true });
+  call.onEnd = () => signal.removeEventListener("abort", abort);
+  try {
+    return await service.current(call);
+  } catch (error) {
+    throw surfaced(error);
+  }
+}
+
+function badPath(service: string, path: string): MeshError {
+  return new MeshError({
+    code: "bad_request",
+    reason: "bad_target",
+    message: `${service}: the path must start with "/", got ${JSON.stringify(path.slice(0, 80))}`,
+    progress: "not-sent",
+  });
+}
