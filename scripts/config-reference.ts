@@ -124,8 +124,18 @@ function section(field: Field): string[] {
 }
 
 function row(field: Field): string {
-  const meaning = field.noEffectWhen === undefined ? field.meaning : `${field.meaning} No effect when ${field.noEffectWhen}.`;
-  const cells = [`\`${field.path}\``, field.type, field.defaultText ?? "", rangeOf(field), meaning, field.nameElsewhere ?? ""];
+  const meaning =
+    field.noEffectWhen === undefined
+      ? field.meaning
+      : `${field.meaning} No effect when ${field.noEffectWhen}.`;
+  const cells = [
+    `\`${field.path}\``,
+    field.type,
+    field.defaultText ?? "",
+    rangeOf(field),
+    meaning,
+    field.nameElsewhere ?? "",
+  ];
   return `| ${cells.join(" | ")} |`;
 }
 

@@ -3,31 +3,57 @@ import { isIP } from "node:net";
 import { addressOf, type EndpointInfo } from "../discovery/discovery.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
-import { authorityOf, authorityRule, hostRule, readAddress, readUrl, type ServiceTarget } from "./target.ts";
+import {
+  authorityOf,
+  authorityRule,
+  hostRule,
+  readAddress,
+  readUrl,
+  type ServiceTarget,
+} from "./target.ts";
 import type { DiscoveryConfig } from "./types.ts";
 
 const SRV_NAME = /^_[A-Za-z0-9-]{1,62}\._[A-Za-z0-9-]{1,62}\.(.+)$/;
 
-export function readTarget(name: string, raw: Raw, path: readonly PathPart[], report: Report): ServiceTarget | undefined {
+export function readTarget(
+  name: string,
+  raw: Raw,
+  path: readonly PathPart[],
+  report: Report,
+): ServiceTarget | undefined {
   const fromUrl = targetOfUrl(raw["url"], path, report);
   const written = raw["scheme"];
   if (fromUrl !== undefined && typeof written === "string" && written !== fromUrl.scheme) {
-    report([...path, "scheme"], `must be left out or agree with url, which says ${fromUrl.scheme}`, written);
+    report(
+      [...path, "scheme"],
+      `must be left out or agree with url, which says ${fromUrl.scheme}`,
+      written,
+    );
   }
   const scheme = written === "https" || written === "http" ? written : (fromUrl?.scheme ?? "http");
-  const discovery = "discovery" in raw
-    ? readDiscovery(raw["discovery"], fromUrl, [...path, "discovery"], report)
-    : fromUrl?.discovery;
+  const discovery =
+    "discovery" in raw
+      ? readDiscovery(raw["discovery"], fromUrl, [...path, "discovery"], report)
+      : fromUrl?.discovery;
   if (discovery === undefined && !("discovery" in raw) && !("url" in raw)) {
     const rule = `needs an address: write "url: http://${name}:8080", or "discovery: { dns: ${name}, port: 8080 }"`;
     report(path, rule, undefined);
   }
   const authority = readAuthority(raw["authority"], path, report) ?? fromUrl?.authority;
   if (discovery === undefined) return undefined;
-  return { name, scheme, discovery, authority: authority ?? defaultAuthority(name, discovery, scheme) };
+  return {
+    name,
+    scheme,
+    discovery,
+    authority: authority ?? defaultAuthority(name, discovery, scheme),
+  };
 }
 
-function targetOfUrl(url: unknown, path: readonly PathPart[], report: Report): ServiceTarget | undefined {
+function targetOfUrl(
+  url: unknown,
+  path: readonly PathPart[],
+  report: Report,
+): ServiceTarget | undefined {
   if (typeof url !== "string") return undefined;
   const read = readUrl(url);
   if (!("rules" in read)) return read;
@@ -35,14 +61,22 @@ function targetOfUrl(url: unknown, path: readonly PathPart[], report: Report): S
   return undefined;
 }
 
-function readAuthority(text: unknown, path: readonly PathPart[], report: Report): string | undefined {
+function readAuthority(
+  text: unknown,
+  path: readonly PathPart[],
+  report: Report,
+): string | undefined {
   if (typeof text !== "string") return undefined;
   const rule = authorityRule(text);
   if (rule !== undefined) report([...path, "authority"], rule, text);
   return text.toLowerCase();
 }
 
-function defaultAuthority(name: string, discovery: DiscoveryConfig, scheme: "http" | "https"): string {
+function defaultAuthority(
+  name: string,
+  discovery: DiscoveryConfig,
+  scheme: "http" | "https",
+): string {
   if (discovery.kind === "dns") return authorityOf(discovery.host, discovery.port, scheme);
   if (discovery.kind === "srv") return SRV_NAME.exec(discovery.name)?.[1] ?? name;
   return name;
@@ -57,7 +91,10 @@ function readDiscovery(
   if (!isRaw(value)) return undefined;
   const kinds = ["dns", "srv", "static"].filter((kind) => kind in value);
   if (kinds.length !== 1) {
-    const rule = kinds.length === 0 ? "must have one of dns, srv, static" : `must have only one of ${kinds.join(", ")}`;
+    const rule =
+      kinds.length === 0
+        ? "must have one of dns, srv, static"
+        : `must have only one of ${kinds.join(", ")}`;
     report(path, rule, value);
   }
   if ("port" in value && !("dns" in value)) {
@@ -71,15 +108,22 @@ function readDiscovery(
   return found[0];
 }
 
-function readDns(raw: Raw, fromUrl: ServiceTarget | undefined, path: readonly PathPart[], report: Report): DiscoveryConfig | undefined {
+function readDns(
+  raw: Raw,
+  fromUrl: ServiceTarget | undefined,
+  path: readonly PathPart[],
+  report: Report,
+): DiscoveryConfig | undefined {
   const { dns } = raw;
   if (typeof dns !== "string") return undefined;
   const host = dns.toLowerCase();
-  const wrong = isIP(host) === 0 ? hostRule(host) : "must be a DNS name; write an address under static";
+  const wrong =
+    isIP(host) === 0 ? hostRule(host) : "must be a DNS name; write an address under static";
   if (wrong !== undefined) report([...path, "dns"], wrong, dns);
   const urlPort = portOf(fromUrl?.discovery);
   const port = "port" in raw ? raw["port"] : urlPort;
-  if (port === undefined) report([...path, "port"], `must be written: { dns: ${dns}, port: 8080 }`, undefined);
+  if (port === undefined)
+    report([...path, "port"], `must be written: { dns: ${dns}, port: 8080 }`, undefined);
   return wrong === undefined && typeof port === "number" ? { kind: "dns", host, port } : undefined;
 }
 
@@ -88,32 +132,50 @@ function portOf(discovery: DiscoveryConfig | undefined): number | undefined {
   return discovery?.kind === "static" ? discovery.endpoints[0]?.port : undefined;
 }
 
-function readSrv(name: unknown, path: readonly PathPart[], report: Report): DiscoveryConfig | undefined {
+function readSrv(
+  name: unknown,
+  path: readonly PathPart[],
+  report: Report,
+): DiscoveryConfig | undefined {
   if (typeof name !== "string") return undefined;
   const rest = SRV_NAME.exec(name)?.[1];
   if (rest === undefined || isIP(rest) !== 0 || hostRule(rest) !== undefined) {
-    report([...path, "srv"], "must be _service._protocol.name, such as _http._tcp.orders.shop.svc", name);
+    report(
+      [...path, "srv"],
+      "must be _service._protocol.name, such as _http._tcp.orders.shop.svc",
+      name,
+    );
     return undefined;
   }
   return { kind: "srv", name };
 }
 
-function readStatic(value: unknown, path: readonly PathPart[], report: Report): DiscoveryConfig | undefined {
+function readStatic(
+  value: unknown,
+  path: readonly PathPart[],
+  report: Report,
+): DiscoveryConfig | undefined {
   const endpoints: EndpointInfo[] = [];
   const seen = new Set<string>();
   for (const [index, item] of listOf(value).entries()) {
     const at = [...path, "static", index];
-    const endpoint = typeof item === "string" ? readText(item, at, report) : readObject(rawOf(item), at, report);
+    const endpoint =
+      typeof item === "string" ? readText(item, at, report) : readObject(rawOf(item), at, report);
     if (endpoint === undefined) continue;
     const identity = `${addressOf(endpoint)} ${endpoint.uid ?? ""}`;
-    if (seen.has(identity)) report(at, "must not be listed twice; use weight for a larger share", addressOf(endpoint));
+    if (seen.has(identity))
+      report(at, "must not be listed twice; use weight for a larger share", addressOf(endpoint));
     seen.add(identity);
     endpoints.push(endpoint);
   }
   return endpoints.length === 0 ? undefined : { kind: "static", endpoints };
 }
 
-function readText(text: string, path: readonly PathPart[], report: Report): EndpointInfo | undefined {
+function readText(
+  text: string,
+  path: readonly PathPart[],
+  report: Report,
+): EndpointInfo | undefined {
   const address = readAddress(text);
   if (typeof address !== "string") return address;
   report(path, address, text);
@@ -123,7 +185,9 @@ function readText(text: string, path: readonly PathPart[], report: Report): Endp
 function readObject(raw: Raw, path: readonly PathPart[], report: Report): EndpointInfo | undefined {
   const { host, port, weight, zone, uid, metadata } = raw;
   if (typeof host !== "string") return undefined;
-  const wrong = host.startsWith("[") ? "must be written without brackets" : hostRule(host.toLowerCase());
+  const wrong = host.startsWith("[")
+    ? "must be written without brackets"
+    : hostRule(host.toLowerCase());
   if (wrong !== undefined) report([...path, "host"], wrong, host);
   if (wrong !== undefined || typeof port !== "number") return undefined;
   return {

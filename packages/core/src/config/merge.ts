@@ -19,15 +19,20 @@ export interface MergedConfig {
   readonly input: unknown;
   /** The origins that wrote something about a service, lowest first. */
   readonly provenance: Readonly<Record<string, readonly string[]>>;
-  locate(path: readonly PathPart[]): { readonly origin: string; readonly line?: number | undefined };
+  locate(path: readonly PathPart[]): {
+    readonly origin: string;
+    readonly line?: number | undefined;
+  };
 }
 
 /** `requestMs` and `backoffBaseMs` to the names without unit: one field, one winner. */
 const FIELD_OF: ReadonlyMap<string, string> = new Map(
-  POLICY_FIELDS.flatMap((field) => millisecondNames(field).map((name) => [name, nameOf(field)] as const)),
+  POLICY_FIELDS.flatMap((field) =>
+    millisecondNames(field).map((name) => [name, nameOf(field)] as const),
+  ),
 );
 /** What a new `url` brings with it, and what lower layers said about the old one. */
-const FROM_URL = ["discovery", "authority", "scheme"];
+const FROM_URL: ReadonlySet<string> = new Set(["discovery", "authority", "scheme"]);
 
 /** Lowest first: environment, file, code. */
 export function mergeConfig(layers: readonly Layer[]): MergedConfig {
@@ -50,7 +55,8 @@ export function mergeConfig(layers: readonly Layer[]): MergedConfig {
     const own = new Set(Object.keys(above).map(fieldOf));
     for (const key of Object.keys(result)) {
       const replaced = own.has(fieldOf(key)) && !(key in above);
-      const ofOldUrl = path.length === 2 && path[0] === "services" && "url" in above && FROM_URL.includes(key);
+      const ofOldUrl =
+        path.length === 2 && path[0] === "services" && "url" in above && FROM_URL.has(key);
       if (replaced || (ofOldUrl && !(key in above))) delete result[key];
     }
     for (const [key, value] of Object.entries(above)) {

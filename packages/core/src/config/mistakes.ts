@@ -22,10 +22,11 @@ export type PathPart = string | number;
 const MAX_VALUE = 80;
 const MAX_LINES = 100;
 /** Under these keys people keep what must not be in a log. */
-const SECRET_KEY = /^(?:metadata|headers|queryParams)$|secret|passw|token|credential|api-?key|authorization/i;
+const SECRET_KEY =
+  /^(?:metadata|headers|queryParams)$|secret|passw|token|credential|api-?key|authorization/i;
 const USERINFO = /\/\/[^/?#\s]*@/g;
 const PLAIN_KEY = /^[A-Za-z0-9_*-]+$/;
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
 /** The configuration was refused; `mistakes` names every one. The last good version stays. */
 export class ConfigError extends MeshError {

@@ -14,14 +14,22 @@ import type { MeshConfig, ServiceConfig } from "./types.ts";
 
 export { ConfigError, describeMistakes, type Mistake } from "./mistakes.ts";
 export { type Layer, mergeConfig, type MergedConfig } from "./merge.ts";
-export { defaultServiceConfig, parseUrlTarget, type ServiceTarget, type TargetResult } from "./target.ts";
+export {
+  defaultServiceConfig,
+  parseUrlTarget,
+  type ServiceTarget,
+  type TargetResult,
+} from "./target.ts";
 
 export type ParseResult =
   | { readonly ok: true; readonly config: MeshConfig }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };
 
 /** Where a path was written. */
-export type Locate = (path: readonly PathPart[]) => { readonly origin: string; readonly line?: number | undefined };
+export type Locate = (path: readonly PathPart[]) => {
+  readonly origin: string;
+  readonly line?: number | undefined;
+};
 
 /** `origin` stands before each mistake: `code`, `file:/etc/mesh.yaml`. */
 export function parseConfig(input: unknown, origin: string): ParseResult {
@@ -51,14 +59,22 @@ function build(plain: unknown, report: Report): MeshConfig {
   const written = rawOf(raw["services"]);
   const names = Object.keys(written);
   if (names.length > LIMITS.services) {
-    report(["services"], `must hold at most ${LIMITS.services} services, not ${names.length}`, undefined);
+    report(
+      ["services"],
+      `must hold at most ${LIMITS.services} services, not ${names.length}`,
+      undefined,
+    );
   }
   const known: ReadonlySet<string> = new Set(names);
   const services = emptyRaw() as Record<string, ServiceConfig>;
   for (const name of names) {
     const path = ["services", name];
     if (!SERVICE_NAME.test(name)) {
-      report(path, "must have a name of letters, digits, -, _ and . that begins and ends with a letter or digit", undefined);
+      report(
+        path,
+        "must have a name of letters, digits, -, _ and . that begins and ends with a letter or digit",
+        undefined,
+      );
     }
     const value = written[name];
     if (!isRaw(value)) continue;

@@ -10,7 +10,12 @@ import type { RetryConfig, RouteConfig, ServicePolicies } from "./types.ts";
 
 type RoutePolicies = Pick<RouteConfig, "timeouts" | "retry">;
 
-export function servicePolicies(raw: Raw, base: ServicePolicies, path: readonly PathPart[], report: Report): ServicePolicies {
+export function servicePolicies(
+  raw: Raw,
+  base: ServicePolicies,
+  path: readonly PathPart[],
+  report: Report,
+): ServicePolicies {
   const result: { -readonly [Key in keyof ServicePolicies]: ServicePolicies[Key] } = { ...base };
   for (const field of POLICY_FIELDS) assign(result, field, raw, path, report);
   checkPairs(raw, result, path, report);
@@ -22,7 +27,12 @@ export function servicePolicies(raw: Raw, base: ServicePolicies, path: readonly 
   return result;
 }
 
-export function routePolicies(raw: Raw, service: ServicePolicies, path: readonly PathPart[], report: Report): RoutePolicies {
+export function routePolicies(
+  raw: Raw,
+  service: ServicePolicies,
+  path: readonly PathPart[],
+  report: Report,
+): RoutePolicies {
   const { requestMs, backendRequestMs } = service.timeouts;
   // A stream is meant to outlast the deadline that fits the service's other calls.
   const inherited = raw["streaming"] === true ? Infinity : requestMs;
@@ -34,7 +44,12 @@ export function routePolicies(raw: Raw, service: ServicePolicies, path: readonly
   return result;
 }
 
-function checkPairs<T extends RoutePolicies["timeouts"]>(raw: Raw, result: { timeouts: T; readonly retry: RetryConfig }, path: readonly PathPart[], report: Report): void {
+function checkPairs<T extends RoutePolicies["timeouts"]>(
+  raw: Raw,
+  result: { timeouts: T; readonly retry: RetryConfig },
+  path: readonly PathPart[],
+  report: Report,
+): void {
   const { backoffBaseMs, backoffMaxMs } = result.retry;
   if (backoffBaseMs > backoffMaxMs && isRaw(raw["retry"])) {
     const rule = `must be at least backoff, which is ${formatDuration(backoffBaseMs)} here`;
@@ -53,7 +68,13 @@ function checkPairs<T extends RoutePolicies["timeouts"]>(raw: Raw, result: { tim
 }
 
 /** Puts what `raw` says about `field` into `target`, whose inner objects are copied, never changed. */
-function assign(target: object, field: Field, raw: Raw, path: readonly PathPart[], report: Report): void {
+function assign(
+  target: object,
+  field: Field,
+  raw: Raw,
+  path: readonly PathPart[],
+  report: Report,
+): void {
   const group = groupOf(field);
   const section = group === undefined ? raw : raw[group];
   if (!isRaw(section)) return;
@@ -61,7 +82,8 @@ function assign(target: object, field: Field, raw: Raw, path: readonly PathPart[
   const names = [nameOf(field), ...millisecondNames(field)].filter((name) => name in section);
   const [name, second] = names;
   if (name === undefined) return;
-  if (second !== undefined) report([...at, second], `must not be written together with ${name}`, section[second]);
+  if (second !== undefined)
+    report([...at, second], `must not be written together with ${name}`, section[second]);
   const value = readValue(field, section[name]);
   if (value === undefined || field.parsed === undefined) return;
   const key = field.parsed.slice(field.parsed.lastIndexOf(".") + 1);

@@ -27,8 +27,19 @@ export function printConfig(config: MeshConfig): Printed {
 
 function printRoute(route: RouteConfig): Printed {
   const { name, matches, idempotent, streaming, overloadedMeansUnprocessed, backendRefs } = route;
-  const policies = printPolicies(route, POLICY_FIELDS.filter((field) => field.route === true));
-  return { name, matches, ...policies, idempotent, streaming, overloadedMeansUnprocessed, backendRefs };
+  const policies = printPolicies(
+    route,
+    POLICY_FIELDS.filter((field) => field.route === true),
+  );
+  return {
+    name,
+    matches,
+    ...policies,
+    idempotent,
+    streaming,
+    overloadedMeansUnprocessed,
+    backendRefs,
+  };
 }
 
 function printDiscovery(discovery: DiscoveryConfig): Printed {

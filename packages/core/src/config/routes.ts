@@ -3,7 +3,13 @@ import { compileSafeRegExp } from "../route/regex.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
 import { routePolicies } from "./policies.ts";
-import type { BackendRefConfig, RouteConfig, RouteMatchConfig, ServicePolicies, ValueMatchConfig } from "./types.ts";
+import type {
+  BackendRefConfig,
+  RouteConfig,
+  RouteMatchConfig,
+  ServicePolicies,
+  ValueMatchConfig,
+} from "./types.ts";
 
 export function readRoutes(
   value: unknown,
@@ -17,11 +23,14 @@ export function readRoutes(
     const at = [...path, "routes", index];
     const raw = rawOf(item);
     const name = typeof raw["name"] === "string" ? raw["name"] : `route-${index + 1}`;
-    if (seen.has(name)) report([...at, "name"], "must not be that of another route of the service", name);
+    if (seen.has(name))
+      report([...at, "name"], "must not be that of another route of the service", name);
     seen.add(name);
     return {
       name,
-      matches: listOf(raw["matches"]).map((match, nth) => readMatch(rawOf(match), [...at, "matches", nth], report)),
+      matches: listOf(raw["matches"]).map((match, nth) =>
+        readMatch(rawOf(match), [...at, "matches", nth], report),
+      ),
       ...routePolicies(raw, service, at, report),
       idempotent: raw["idempotent"] === true,
       overloadedMeansUnprocessed: raw["overloadedMeansUnprocessed"] === true,
@@ -43,8 +52,10 @@ function readBackends(
   for (const [index, raw] of items.entries()) {
     const { name } = raw;
     if (typeof name !== "string") continue;
-    if (!serviceNames.has(name)) report([...path, index, "name"], "must be a service of this configuration", name);
-    if (seen.has(name)) report([...path, index, "name"], "must not be listed twice; add the weights", name);
+    if (!serviceNames.has(name))
+      report([...path, index, "name"], "must be a service of this configuration", name);
+    if (seen.has(name))
+      report([...path, index, "name"], "must not be listed twice; add the weights", name);
     seen.add(name);
     result.push({ name, weight: typeof raw["weight"] === "number" ? raw["weight"] : 1 });
   }
@@ -59,23 +70,36 @@ function readMatch(raw: Raw, path: readonly PathPart[], report: Report): RouteMa
   return {
     ...(typeof method === "string" && { method }),
     ...(isRaw(raw["path"]) && { path: readPath(raw["path"], [...path, "path"], report) }),
-    ...("headers" in raw && { headers: readConditions(raw["headers"], true, [...path, "headers"], report) }),
+    ...("headers" in raw && {
+      headers: readConditions(raw["headers"], true, [...path, "headers"], report),
+    }),
     ...("queryParams" in raw && {
       queryParams: readConditions(raw["queryParams"], false, [...path, "queryParams"], report),
     }),
   };
 }
 
-function readPath(raw: Raw, path: readonly PathPart[], report: Report): NonNullable<RouteMatchConfig["path"]> {
-  const type = raw["type"] === "Exact" || raw["type"] === "RegularExpression" ? raw["type"] : "PathPrefix";
+function readPath(
+  raw: Raw,
+  path: readonly PathPart[],
+  report: Report,
+): NonNullable<RouteMatchConfig["path"]> {
+  const type =
+    raw["type"] === "Exact" || raw["type"] === "RegularExpression" ? raw["type"] : "PathPrefix";
   const value = typeof raw["value"] === "string" ? raw["value"] : "/";
   if (type === "RegularExpression") checkExpression(value, [...path, "value"], report);
   else if (!value.startsWith("/")) report([...path, "value"], 'must start with "/"', value);
-  else if (/[?#]/.test(value)) report([...path, "value"], "must not hold a query (use queryParams) or fragment", value);
+  else if (/[?#]/.test(value))
+    report([...path, "value"], "must not hold a query (use queryParams) or fragment", value);
   return { type, value };
 }
 
-function readConditions(value: unknown, areHeaders: boolean, path: readonly PathPart[], report: Report): ValueMatchConfig[] {
+function readConditions(
+  value: unknown,
+  areHeaders: boolean,
+  path: readonly PathPart[],
+  report: Report,
+): ValueMatchConfig[] {
   return listOf(value).map((item, index) => {
     const raw = rawOf(item);
     const type = raw["type"] === "RegularExpression" ? raw["type"] : "Exact";

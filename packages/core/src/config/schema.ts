@@ -9,13 +9,24 @@ import { unknownKeyRule } from "./did-you-mean.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Report } from "./plain.ts";
-import { type Field, groupOf, LIMITS, millisecondNames, nameOf, POLICY_FIELDS, rangeOf, STRUCTURE_FIELDS } from "./fields.ts";
+import {
+  type Field,
+  groupOf,
+  LIMITS,
+  millisecondNames,
+  nameOf,
+  POLICY_FIELDS,
+  rangeOf,
+  STRUCTURE_FIELDS,
+} from "./fields.ts";
 
 type Shape = Record<string, Zod.ZodType>;
 
-export const SERVICE_NAME: RegExp = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$/;
+/** A plain name, or host and port: what a client that was given a URL is called. */
+export const SERVICE_NAME: RegExp =
+  /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const NO_CONTROLS = /^[^\u0000-\u001f\u007f]*$/;
+const NO_CONTROLS = /^\P{Cc}*$/u;
 
 let made: Zod.ZodType | undefined;
 
@@ -44,7 +55,9 @@ class SchemaMaker {
 
   config(): Zod.ZodType {
     const z = this.#z;
-    const services = z.record(z.string(), this.#service(), { error: () => "must be an object with services by name" });
+    const services = z.record(z.string(), this.#service(), {
+      error: () => "must be an object with services by name",
+    });
     return this.#object({ defaults: this.#object(this.#policies(POLICY_FIELDS)), services }, "");
   }
 
@@ -66,7 +79,10 @@ class SchemaMaker {
       dns: this.#text(),
       srv: this.#text(),
       port: this.#structure("services.*.discovery.port"),
-      static: this.#list(z.union([z.string(), endpoint]), 100_000).min(1, "must hold at least one endpoint"),
+      static: this.#list(z.union([z.string(), endpoint]), 100_000).min(
+        1,
+        "must hold at least one endpoint",
+      ),
     });
     return this.#object({
       url: this.#text(),
@@ -81,20 +97,41 @@ class SchemaMaker {
   #route(): Zod.ZodType {
     const z = this.#z;
     const condition = (name: Zod.ZodType): Zod.ZodType =>
-      this.#object({ type: this.#structure("services.*.routes[].matches[].headers[].type"), name, value: this.#text() }, "name", "value");
-    const path = this.#object({ type: this.#structure("services.*.routes[].matches[].path.type"), value: this.#text() }, "value");
+      this.#object(
+        {
+          type: this.#structure("services.*.routes[].matches[].headers[].type"),
+          name,
+          value: this.#text(),
+        },
+        "name",
+        "value",
+      );
+    const path = this.#object(
+      { type: this.#structure("services.*.routes[].matches[].path.type"), value: this.#text() },
+      "value",
+    );
     const match = this.#object({
-      method: z.string(typed("a text")).regex(/^[A-Z][A-Z0-9-]{0,31}$/, "must be a method in capital letters, such as GET"),
+      method: z
+        .string(typed("a text"))
+        .regex(/^[A-Z][A-Z0-9-]{0,31}$/, "must be a method in capital letters, such as GET"),
       path,
-      headers: this.#list(condition(z.string(typed("a text")).regex(TOKEN, "must be a header's name")), LIMITS.conditionsPerMatch),
-      queryParams: this.#list(condition(this.#text().min(1, "must not be empty")), LIMITS.conditionsPerMatch),
+      headers: this.#list(
+        condition(z.string(typed("a text")).regex(TOKEN, "must be a header's name")),
+        LIMITS.conditionsPerMatch,
+      ),
+      queryParams: this.#list(
+        condition(this.#text().min(1, "must not be empty")),
+        LIMITS.conditionsPerMatch,
+      ),
     });
     const backend = this.#object(
       { name: this.#text(), weight: this.#structure("services.*.routes[].backendRefs[].weight") },
       "name",
     );
     return this.#object({
-      name: z.string(typed("a text")).regex(/^[^\s\u0000-\u001f\u007f]{1,100}$/, "must be 1 to 100 characters without blanks"),
+      name: z
+        .string(typed("a text"))
+        .regex(/^[^\s\p{Cc}]{1,100}$/u, "must be 1 to 100 characters without blanks"),
       matches: this.#list(match, LIMITS.matchesPerRoute),
       idempotent: z.boolean(typed("true or false")),
       streaming: z.boolean(typed("true or false")),
@@ -137,13 +174,19 @@ class SchemaMaker {
       case "boolean":
         return z.boolean(typed("true or false"));
       case "choice":
-        return z.enum([...(field.choices ?? [])], typed(`one of ${(field.choices ?? []).join(", ")}`));
+        return z.enum(
+          [...(field.choices ?? [])],
+          typed(`one of ${(field.choices ?? []).join(", ")}`),
+        );
       case "integer":
         return this.#ranged(z.number(typed("a whole number")).int("must be a whole number"), field);
       case "number":
         return this.#ranged(z.number(typed("a number")), field);
       case "list": {
-        const status = this.#ranged(z.number(typed("a status")).int("must be a whole number"), field);
+        const status = this.#ranged(
+          z.number(typed("a status")).int("must be a whole number"),
+          field,
+        );
         return this.#list(status, 200);
       }
       default:
@@ -171,10 +214,13 @@ class SchemaMaker {
   #milliseconds(field: Field): Zod.ZodType {
     const z = this.#z;
     // z.number() refuses Infinity, which is what "no timeout" is in code.
-    const schema = z.custom<number | "none">((value) => value === "none" || typeof value === "number", {
-      error: () => "must be a whole number of milliseconds",
-      abort: true,
-    });
+    const schema = z.custom<number | "none">(
+      (value) => value === "none" || typeof value === "number",
+      {
+        error: () => "must be a whole number of milliseconds",
+        abort: true,
+      },
+    );
     return schema.check((context) => {
       const ms = context.value === "none" ? Infinity : context.value;
       const whole = Number.isInteger(ms) || ms === Infinity;
@@ -211,7 +257,8 @@ class SchemaMaker {
 
 function durationRule(field: Field, ms: number): string | undefined {
   const { min = 0, max = Infinity } = field;
-  if (ms === Infinity) return field.none === true ? undefined : `must be a limit: ${rangeOf(field)}`;
+  if (ms === Infinity)
+    return field.none === true ? undefined : `must be a limit: ${rangeOf(field)}`;
   if (ms < min) return `must be at least ${formatDuration(min)}`;
   if (ms > max) return `must be at most ${formatDuration(max)}`;
   return undefined;
@@ -229,9 +276,17 @@ export function checkShape(input: unknown, report: Report): void {
   if (!result.success) reportIssues(result.error.issues, [], input, report);
 }
 
-function reportIssues(issues: readonly Zod.core.$ZodIssue[], at: readonly PathPart[], input: unknown, report: Report): void {
+function reportIssues(
+  issues: readonly Zod.core.$ZodIssue[],
+  at: readonly PathPart[],
+  input: unknown,
+  report: Report,
+): void {
   for (const issue of issues) {
-    const path = [...at, ...issue.path.map((part) => (typeof part === "number" ? part : String(part)))];
+    const path = [
+      ...at,
+      ...issue.path.map((part) => (typeof part === "number" ? part : String(part))),
+    ];
     if (issue.code === "unrecognized_keys") {
       const rules = issue.message.split("\n");
       for (const [index, key] of issue.keys.entries()) {

@@ -24,13 +24,16 @@ export function parseUrlTarget(url: string | URL, origin: string = "code"): Targ
 }
 
 /** A service that no source names: the target's pieces and the policies of `defaults`. */
-export function defaultServiceConfig(target: ServiceTarget, defaults: ServicePolicies): ServiceConfig {
+export function defaultServiceConfig(
+  target: ServiceTarget,
+  defaults: ServicePolicies,
+): ServiceConfig {
   return deepFreeze({ ...defaults, ...target, routes: [] });
 }
 
 export function readUrl(text: string): ServiceTarget | { readonly rules: readonly string[] } {
   const example = "such as http://orders.shop.svc:8080";
-  if (/[\s\\\u0000-\u001f\u007f]/.test(text)) return { rules: [`must be a URL without blanks, ${example}`] };
+  if (/[\s\\\p{Cc}]/u.test(text)) return { rules: [`must be a URL without blanks, ${example}`] };
   const parts = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)(.*)$/.exec(text);
   if (parts === null) return { rules: [`must be a URL with its scheme, ${example}`] };
   const [, rawScheme = "", rawAuthority = "", rest = ""] = parts;
@@ -40,7 +43,8 @@ export function readUrl(text: string): ServiceTarget | { readonly rules: readonl
   if (lower !== scheme) rules.push("must begin with http:// or https://");
   if (rest !== "" && rest !== "/") rules.push("must end after the port; put the path into fetch()");
   const at = rawAuthority.lastIndexOf("@");
-  if (at >= 0) rules.push("must not hold a user or password; put an Authorization header into fetch()");
+  if (at >= 0)
+    rules.push("must not hold a user or password; put an Authorization header into fetch()");
   const address = readAddress(rawAuthority.slice(at + 1), DEFAULT_PORTS[scheme]);
   if (typeof address === "string") rules.push(address);
   if (rules.length > 0 || typeof address === "string") return { rules };
@@ -48,7 +52,9 @@ export function readUrl(text: string): ServiceTarget | { readonly rules: readonl
   const shown = host.includes(":") ? `[${host}]` : host;
   const authority = port === DEFAULT_PORTS[scheme] ? shown : `${shown}:${port}`;
   const discovery: DiscoveryConfig =
-    isIP(host) === 0 ? { kind: "dns", host, port } : { kind: "static", endpoints: [{ host, port }] };
+    isIP(host) === 0
+      ? { kind: "dns", host, port }
+      : { kind: "static", endpoints: [{ host, port }] };
   // http and https of one host are two services, so the name of the second says its port.
   const name = scheme === "https" ? `${shown}:${port}` : authority;
   return { name, scheme, authority, discovery };

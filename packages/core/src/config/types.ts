@@ -138,7 +138,10 @@ export interface BackendRefConfig {
 /** All given conditions must hold (Gateway API HTTPRouteMatch). */
 export interface RouteMatchConfig {
   readonly method?: string;
-  readonly path?: { readonly type: "Exact" | "PathPrefix" | "RegularExpression"; readonly value: string };
+  readonly path?: {
+    readonly type: "Exact" | "PathPrefix" | "RegularExpression";
+    readonly value: string;
+  };
   readonly headers?: readonly ValueMatchConfig[];
   readonly queryParams?: readonly ValueMatchConfig[];
 }

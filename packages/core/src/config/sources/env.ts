@@ -19,7 +19,9 @@ const PREFIX = "INMESH_SERVICE_";
 const MAX_TEXT = 65_536;
 
 /** `env` is read when called, not when imported: tests and loaders of .env files come later. */
-export function readEnvConfig(env: Readonly<Record<string, string | undefined>> = process.env): EnvConfig {
+export function readEnvConfig(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): EnvConfig {
   const layers: Layer[] = [];
   const mistakes: Mistake[] = [];
   const writers = new Map<string, string>();
@@ -68,7 +70,11 @@ function readService(text: string, report: (rule: string) => void): object | und
     return undefined;
   }
   const endpoints = targets.map(({ discovery }) =>
-    discovery.kind === "static" ? discovery.endpoints[0] : discovery.kind === "dns" ? { host: discovery.host, port: discovery.port } : undefined,
+    discovery.kind === "static"
+      ? discovery.endpoints[0]
+      : discovery.kind === "dns"
+        ? { host: discovery.host, port: discovery.port }
+        : undefined,
   );
   return { scheme: first.scheme, discovery: { static: endpoints } };
 }

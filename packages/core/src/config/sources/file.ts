@@ -37,7 +37,10 @@ export function parseConfigText(content: string | Uint8Array, path: string): Fil
   if (content.length > LIMITS.fileBytes) return refused(origin, "must be at most 4 MiB");
   let text: string;
   try {
-    text = typeof content === "string" ? content : new TextDecoder("utf-8", { fatal: true }).decode(content);
+    text =
+      typeof content === "string"
+        ? content
+        : new TextDecoder("utf-8", { fatal: true }).decode(content);
   } catch {
     return refused(origin, "must be UTF-8 text");
   }
@@ -58,10 +61,16 @@ function read(text: string, origin: string, isJson: boolean): FileResult {
     }
   }
   // JSON is YAML as well, and this parser sees keys that are written twice and knows the lines.
-  const document = yaml.parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false, logLevel: "silent" });
-  const errors = isJson && mistakes.length === 0
-    ? document.errors.filter((error) => error.code === "DUPLICATE_KEY")
-    : document.errors;
+  const document = yaml.parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    prettyErrors: false,
+    logLevel: "silent",
+  });
+  const errors =
+    isJson && mistakes.length === 0
+      ? document.errors.filter((error) => error.code === "DUPLICATE_KEY")
+      : document.errors;
   for (const error of errors.slice(0, MAX_SYNTAX_MISTAKES)) {
     const { line } = lines.linePos(error.pos[0]);
     mistakes.push(makeMistake([], `cannot be read: ${error.message}`, undefined, origin, line));
@@ -76,11 +85,19 @@ function read(text: string, origin: string, isJson: boolean): FileResult {
     // Only comments, or `---`.
     if (input === null) return refused(origin, "is empty; an empty configuration is written {}");
   }
-  return { ok: true, layer: { origin, input, lineOf: (path) => lineOf(yaml, document, lines, path) } };
+  return {
+    ok: true,
+    layer: { origin, input, lineOf: (path) => lineOf(yaml, document, lines, path) },
+  };
 }
 
 /** The line of the key itself; of what is around it where the key is missing. */
-function lineOf(yaml: typeof Yaml, document: Yaml.Document, lines: Yaml.LineCounter, path: readonly PathPart[]): number | undefined {
+function lineOf(
+  yaml: typeof Yaml,
+  document: Yaml.Document,
+  lines: Yaml.LineCounter,
+  path: readonly PathPart[],
+): number | undefined {
   let node: unknown = document.contents;
   let offset: number | undefined;
   for (const part of path) {

@@ -42,9 +42,18 @@ describe("environment", () => {
     expect(services["orders-v2"]).toMatchObject({
       scheme: "https",
       authority: "orders-v2",
-      discovery: { kind: "static", endpoints: [{ host: "10.0.0.1", port: 443 }, { host: "::1", port: 8443 }] },
+      discovery: {
+        kind: "static",
+        endpoints: [
+          { host: "10.0.0.1", port: 443 },
+          { host: "::1", port: 8443 },
+        ],
+      },
     });
-    expect(services["bills"]).toMatchObject({ authority: "bills.shop", discovery: { kind: "srv", name: "_http._tcp.bills.shop" } });
+    expect(services["bills"]).toMatchObject({
+      authority: "bills.shop",
+      discovery: { kind: "srv", name: "_http._tcp.bills.shop" },
+    });
   });
 
   it("tells all mistakes with their variable, and no password", () => {
@@ -60,7 +69,14 @@ describe("environment", () => {
       }),
     );
     expect(error.mistakes.map(({ path }) => path)).toEqual(
-      expect.arrayContaining(["INMESH_SERVICE_A", "INMESH_SERVICE_B", "INMESH_SERVICE_C", "INMESH_SERVICE_D", "INMESH_SERVICE_", "INMESH_SERVICE_E_F"]),
+      expect.arrayContaining([
+        "INMESH_SERVICE_A",
+        "INMESH_SERVICE_B",
+        "INMESH_SERVICE_C",
+        "INMESH_SERVICE_D",
+        "INMESH_SERVICE_",
+        "INMESH_SERVICE_E_F",
+      ]),
     );
     expect(error.message).not.toContain("hunter2");
   });
@@ -74,18 +90,28 @@ describe("environment", () => {
 describe("file", () => {
   it("is YAML or JSON", () => {
     const yaml = file("a.yaml", "services:\n  orders: { url: http://orders:8080 }\n");
-    const json = file("a.json", '{\n\t"services": {\n\t\t"orders": { "url": "http://orders:8080" }\n\t}\n}');
-    expect(loadConfig({ file: yaml, env: {} }).config).toEqual(loadConfig({ env: { INMESH_CONFIG: json } }).config);
+    const json = file(
+      "a.json",
+      '{\n\t"services": {\n\t\t"orders": { "url": "http://orders:8080" }\n\t}\n}',
+    );
+    expect(loadConfig({ file: yaml, env: {} }).config).toEqual(
+      loadConfig({ env: { INMESH_CONFIG: json } }).config,
+    );
   });
 
   it("names the lines of mistakes", () => {
-    const path = file("b.yaml", "services:\n  orders:\n    url: http://orders\n    retry:\n      attempts: 9\n  bills: {}\n");
+    const path = file(
+      "b.yaml",
+      "services:\n  orders:\n    url: http://orders\n    retry:\n      attempts: 9\n  bills: {}\n",
+    );
     const { mistakes, message } = refusal(() => loadConfig({ file: path, env: false }));
     expect(mistakes.map((mistake) => [mistake.path, mistake.line])).toEqual([
       ["services.orders.retry.attempts", 5],
       ["services.bills", 6],
     ]);
-    expect(message).toContain(`file:${path}:5: services.orders.retry.attempts: must be at most 5 (got 9)`);
+    expect(message).toContain(
+      `file:${path}:5: services.orders.retry.attempts: must be at most 5 (got 9)`,
+    );
     const json = file("b.json", '{\n\t"services": {\n\t\t"orders": {}\n\t}\n}');
     expect(refusal(() => loadConfig({ file: json, env: false })).mistakes[0]?.line).toBe(3);
   });
@@ -98,7 +124,11 @@ describe("file", () => {
     ["broken.yaml", "a: [", /cannot be read/],
     ["broken.json", "{a: 1}", /not JSON/],
     ["mesh.toml", "a = 1", /must be named/],
-    ["alias.yaml", `a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [${"*a,".repeat(9)}]\nc: [${"*b,".repeat(20)}]\n`, /aliases/],
+    [
+      "alias.yaml",
+      `a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [${"*a,".repeat(9)}]\nc: [${"*b,".repeat(20)}]\n`,
+      /aliases/,
+    ],
     ["big.yaml", `# ${"x".repeat(4 * 1024 * 1024)}`, /4 MiB/],
     ["list.yaml", "- a\n", /must be an object/],
   ])("refuses %s", (name, text, rule) => {
@@ -107,17 +137,28 @@ describe("file", () => {
   });
 
   it("says why it cannot be read", () => {
-    expect(readConfigFile(join(folder, "missing.yaml"))).toMatchObject({ ok: false, mistakes: [{ rule: "cannot be read (ENOENT)" }] });
-    expect(parseConfigText(Uint8Array.of(0xff, 0xfe), "a.yaml")).toMatchObject({ ok: false, mistakes: [{ rule: "must be UTF-8 text" }] });
+    expect(readConfigFile(join(folder, "missing.yaml"))).toMatchObject({
+      ok: false,
+      mistakes: [{ rule: "cannot be read (ENOENT)" }],
+    });
+    expect(parseConfigText(Uint8Array.of(0xff, 0xfe), "a.yaml")).toMatchObject({
+      ok: false,
+      mistakes: [{ rule: "must be UTF-8 text" }],
+    });
   });
 });
 
 describe("layers", () => {
   it("lie over each other field by field, code uppermost", () => {
-    const path = file("c.yaml", "services:\n  orders:\n    timeouts: { request: 2s, connect: 1s }\n    retry: { backoff: 5ms }\n");
+    const path = file(
+      "c.yaml",
+      "services:\n  orders:\n    timeouts: { request: 2s, connect: 1s }\n    retry: { backoff: 5ms }\n",
+    );
     const { config, provenance } = loadConfig({
       env: { INMESH_CONFIG: path, INMESH_SERVICE_ORDERS: "http://orders:8080" },
-      code: { services: { orders: { timeouts: { requestMs: 3_000 }, retry: { backoffBaseMs: 6 } } } },
+      code: {
+        services: { orders: { timeouts: { requestMs: 3_000 }, retry: { backoffBaseMs: 6 } } },
+      },
     });
     expect(config.services["orders"]).toMatchObject({
       authority: "orders:8080",
@@ -129,17 +170,26 @@ describe("layers", () => {
 
   it("replace the target as a whole", () => {
     const merged = mergeConfig([
-      { origin: "a", input: { services: { s: { discovery: { static: ["a:1"] }, authority: "old" } } } },
+      {
+        origin: "a",
+        input: { services: { s: { discovery: { static: ["a:1"] }, authority: "old" } } },
+      },
       { origin: "b", input: { services: { s: { url: "http://new" } } } },
       { origin: "c", input: { services: { s: { discovery: { srv: "_http._tcp.s" } } } } },
     ]);
-    expect(merged.input).toEqual({ services: { s: { url: "http://new", discovery: { srv: "_http._tcp.s" } } } });
+    expect(merged.input).toEqual({
+      services: { s: { url: "http://new", discovery: { srv: "_http._tcp.s" } } },
+    });
   });
 
   it("keep the origin of each mistake", () => {
     const path = file("d.yaml", "services:\n  orders:\n    retry: { attempts: 9 }\n");
     const { mistakes } = refusal(() =>
-      loadConfig({ file: path, env: { INMESH_SERVICE_ORDERS: "http://orders" }, code: { services: { orders: { retry: { codes: [1] } } } } }),
+      loadConfig({
+        file: path,
+        env: { INMESH_SERVICE_ORDERS: "http://orders" },
+        code: { services: { orders: { retry: { codes: [1] } } } },
+      }),
     );
     expect(mistakes.map(({ origin, path: at }) => [origin, at])).toEqual([
       [`file:${path}`, "services.orders.retry.attempts"],
