@@ -25,7 +25,7 @@ export class ActiveCalls {
   }
 
   cancelAll(error: (call: Call) => MeshError): void {
-    for (let call = this.#first; call !== undefined; ) {
+    for (let call = this.#first; call !== undefined;) {
       const { next } = call;
       call.cancel(error(call), "abandoned");
       call = next;

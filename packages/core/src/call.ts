@@ -172,7 +172,7 @@ export class Attempt<Req = unknown> {
 
   /** The head of the reply is here: the attempt no longer ages. Called by the transport. */
   answered(): void {
-    this.cluster?.answered(this as Attempt);
+    this.cluster?.answered(this);
   }
 
   /**
@@ -182,8 +182,8 @@ export class Attempt<Req = unknown> {
   settle(outcome: Outcome): void {
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
-    this.cluster?.settled(this as Attempt, outcome);
-    this.recorder?.settled(this as Attempt, outcome);
+    this.cluster?.settled(this, outcome);
+    this.recorder?.settled(this, outcome);
     if (this.delivered) this.call.end(outcome, this.error);
   }
 }

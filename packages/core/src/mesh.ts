@@ -75,6 +75,7 @@ export class Mesh implements AsyncDisposable {
   readonly #telemetry: Telemetry;
   readonly #services = new Map<string, RunningService<RouteFacts, Reply>>();
   readonly #backends = new Map<string, RunningBackend<RouteFacts, Reply>>();
+  readonly #dns: DnsSource;
   #state: MeshSnapshot["state"] = "open";
   #closing: Promise<void> | undefined = undefined;
 
@@ -84,6 +85,7 @@ export class Mesh implements AsyncDisposable {
     this.runtime = options.runtime ?? new NodeRuntime();
     this.#telemetry = options.telemetry ?? new Recorder();
     this.#config = new ConfigStore(options);
+    this.#dns = dnsSource(this.runtime);
   }
 
   /**
@@ -107,7 +109,7 @@ export class Mesh implements AsyncDisposable {
           progress: "not-sent",
         });
       }
-      service = this.#open(config, protocol as unknown as Protocol<RouteFacts, Reply>);
+      service = this.#open(config, protocol);
       this.#services.set(key, service);
     }
     return service as unknown as Service<Req, R>;
@@ -119,7 +121,10 @@ export class Mesh implements AsyncDisposable {
   ): RunningService<RouteFacts, Reply> {
     const backends = new Set<RunningBackend<RouteFacts, Reply>>();
     const backendOf = (name: string): RunningBackend<RouteFacts, Reply> => {
-      const backend = this.#backend(name === config.name ? config : this.#config.serviceFor(name), protocol);
+      const backend = this.#backend(
+        name === config.name ? config : this.#config.serviceFor(name),
+        protocol,
+      );
       backends.add(backend);
       return backend;
     };
@@ -147,7 +152,7 @@ export class Mesh implements AsyncDisposable {
       backend = new RunningBackend(
         config,
         protocol.name,
-        this.#options.discovery?.(config) ?? discoveryOf(config.discovery, this.runtime),
+        this.#options.discovery?.(config) ?? this.#discoveryOf(config.discovery),
         protocol.transport(config, this.runtime),
         this.#telemetry,
         this.runtime,
@@ -155,6 +160,11 @@ export class Mesh implements AsyncDisposable {
       this.#backends.set(key, backend);
     }
     return backend;
+  }
+
+  #discoveryOf(config: DiscoveryConfig): Discovery {
+    if (config.kind === "static") return staticDiscovery(config.endpoints);
+    return lazyDiscovery("dns", () => this.#dns(config));
   }
 
   /** State behind every decision, as plain data. Costs O(endpoints); never called by a call. */
@@ -207,6 +217,7 @@ class RunningService<Req extends RouteFacts, R extends Reply> implements Service
   readonly #active = new ActiveCalls();
   readonly #budget: RetryBudget;
   readonly #gauges: (() => void)[];
+  readonly #asleep: Handler<Call<Req>, R>;
   #usedAt: number;
   #sweep: Timer | undefined = undefined;
   #refusing = false;
@@ -238,19 +249,14 @@ class RunningService<Req extends RouteFacts, R extends Reply> implements Service
       callLayers: callLayers as unknown as readonly Layer<Call<Req>, R>[],
       attemptLayers: attemptLayers as unknown as readonly Layer<Attempt<Req>, R>[],
     });
-    const asleep = this.#waking(pipeline);
-    this.#pipeline = pipeline;
-    this.#asleep = asleep;
-    this.current = asleep;
+    this.#asleep = this.#waking(pipeline);
+    this.current = this.#asleep;
     const labels = { service: config.name, protocol };
     this.#gauges = [
       telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
       telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#budget.balance()),
     ];
   }
-
-  readonly #pipeline: Handler<Call<Req>, R>;
-  readonly #asleep: Handler<Call<Req>, R>;
 
   /** The pipeline of a service that sleeps: the first call starts discovery and takes its place. */
   #waking(pipeline: Handler<Call<Req>, R>): Handler<Call<Req>, R> {
@@ -360,10 +366,18 @@ class RunningService<Req extends RouteFacts, R extends Reply> implements Service
   }
 }
 
-function discoveryOf(config: DiscoveryConfig, runtime: Runtime): Discovery {
-  if (config.kind === "static") return staticDiscovery(config.endpoints);
-  return lazyDiscovery("dns", async () => {
-    const { dnsDiscovery } = await import("./discovery/dns/dns.ts");
-    return dnsDiscovery(config, { runtime });
-  });
+type DnsSource = (config: Exclude<DiscoveryConfig, { kind: "static" }>) => Promise<Discovery>;
+
+/** DNS, loaded when first needed; all services of a mesh share one resolver and its cache. */
+function dnsSource(runtime: Runtime): DnsSource {
+  let loaded: Promise<DnsSource> | undefined;
+  const load = async (): Promise<DnsSource> => {
+    const [{ dnsDiscovery }, { StubResolver }] = await Promise.all([
+      import("./discovery/dns/dns.ts"),
+      import("./discovery/dns/resolver.ts"),
+    ]);
+    const resolver = new StubResolver(runtime);
+    return (config) => Promise.resolve(dnsDiscovery(config, { runtime, resolver }));
+  };
+  return async (config) => (await (loaded ??= load()))(config);
 }

@@ -110,6 +110,9 @@ function recordOf<Req, R extends Reply>(parts: PipelineParts<Req, R>, name: stri
   return new RouteRecord(telemetry, labels, active, runtime);
 }
 
-function chain<In, Out>(layers: readonly Layer<In, Out>[], inner: Handler<In, Out>): Handler<In, Out> {
+function chain<In, Out>(
+  layers: readonly Layer<In, Out>[],
+  inner: Handler<In, Out>,
+): Handler<In, Out> {
   return layers.reduceRight((handler, layer) => layer(handler), inner);
 }

@@ -15,7 +15,11 @@ export interface ServiceSnapshot {
   readonly protocol: string;
   readonly routes: readonly string[];
   readonly callsInFlight: number;
-  readonly retryBudget: { readonly balance: number; readonly refused: number; readonly withdrawn: number };
+  readonly retryBudget: {
+    readonly balance: number;
+    readonly refused: number;
+    readonly withdrawn: number;
+  };
   readonly discovery: {
     readonly source: string;
     /** `pending` before the first answer, `stale` while the last good set is served after an error. */

@@ -25,9 +25,23 @@ export {
   type EndpointWatch,
 } from "./discovery/discovery.ts";
 export { staticDiscovery } from "./discovery/static.ts";
-export type { Counter, Histogram, Instrument, Labels, Series, Telemetry } from "./telemetry/telemetry.ts";
+export type {
+  Counter,
+  Histogram,
+  Instrument,
+  Labels,
+  Series,
+  Telemetry,
+} from "./telemetry/telemetry.ts";
 export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";
 export type { MeshConfig, ServiceConfig, ServicePolicies } from "./config/types.ts";
 export { DEFAULT_POLICIES } from "./config/defaults.ts";
-export { MeshError, ERROR_CODES, ERROR_REASONS, type ErrorCode, type ErrorReason, type Progress } from "./errors.ts";
+export {
+  MeshError,
+  ERROR_CODES,
+  ERROR_REASONS,
+  type ErrorCode,
+  type ErrorReason,
+  type Progress,
+} from "./errors.ts";

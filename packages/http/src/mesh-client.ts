@@ -94,7 +94,7 @@ export class MeshClient {
       if (path.charCodeAt(0) !== 47) throw badPath(service.name, path);
       request = new HttpRequest(path, method, init.headers, init.body ?? null);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     const idempotent = init.idempotent ?? (isIdempotent(method) || request.hasIdempotencyKey);
     const call = new Call(service.name, request, idempotent, true);

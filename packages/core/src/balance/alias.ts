@@ -21,7 +21,7 @@ export class AliasTable {
       this.#keep[poor] = scaled[poor]!;
       this.#alias[poor] = rich;
       scaled[rich] = scaled[rich]! + scaled[poor]! - 1;
-      (scaled[rich]! < 1 ? small : large).push(rich);
+      (scaled[rich] < 1 ? small : large).push(rich);
     }
   }
 

@@ -36,8 +36,8 @@ export function scan<Req, R extends Reply>(
   let bestCost = 0;
   for (let i = 0; i < endpoints.length; i++) {
     const endpoint = endpoints[(i + offset) % endpoints.length]!;
-    const tried = timesTried(attempt as Attempt, endpoint as unknown as Endpoint);
-    const rank = endpoint.rank(now, attempt as Attempt);
+    const tried = timesTried(attempt, endpoint);
+    const rank = endpoint.rank(now, attempt);
     const load = cost(endpoint, now);
     if (
       best === undefined ||

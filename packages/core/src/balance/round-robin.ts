@@ -21,18 +21,14 @@ export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
 
   pick(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
     const { available, spare, ejected, panic } = this.#lists;
-    const from = panic
-      ? [...available, ...ejected]
-      : available.length > 0
-        ? available
-        : spare;
+    const from = panic ? [...available, ...ejected] : available.length > 0 ? available : spare;
     for (let k = 0; k < from.length; k++) {
       const i = this.#shuffled
         ? Math.floor(this.#runtime.random() * from.length)
         : this.#next++ % from.length;
       const endpoint = from[i]!;
-      if (!panic && endpoint.rank(now, attempt as Attempt) > RANK_BUSY) continue;
-      if (timesTried(attempt as Attempt, endpoint as unknown as Endpoint) > 0) continue;
+      if (!panic && endpoint.rank(now, attempt) > RANK_BUSY) continue;
+      if (timesTried(attempt, endpoint) > 0) continue;
       return endpoint;
     }
     return scan(from, attempt, now, 0, inFlight);

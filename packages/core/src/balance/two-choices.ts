@@ -59,13 +59,13 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
       }
       const a = from[i]!;
       const b = from[j]!;
-      const rankA = a.rank(now, attempt as Attempt);
-      const rankB = b.rank(now, attempt as Attempt);
+      const rankA = a.rank(now, attempt);
+      const rankB = b.rank(now, attempt);
       if (tried === undefined) {
         if (rankA > RANK_BUSY && rankB > RANK_BUSY) continue;
       } else {
-        const outA = rankA > RANK_BUSY || timesTried(attempt as Attempt, a as never) > 0;
-        const outB = rankB > RANK_BUSY || timesTried(attempt as Attempt, b as never) > 0;
+        const outA = rankA > RANK_BUSY || timesTried(attempt, a) > 0;
+        const outB = rankB > RANK_BUSY || timesTried(attempt, b) > 0;
         if (outA && outB) continue;
         if (outA) return b;
         if (outB) return a;
@@ -104,7 +104,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
       const i = (start + k * step) % n;
       const endpoint = i < available.length ? available[i]! : ejected[i - available.length]!;
       const times =
-        tried === undefined ? 0 : timesTried(attempt as Attempt, endpoint as unknown as Endpoint);
+        tried === undefined ? 0 : timesTried(attempt, endpoint);
       const cost = this.#cost(endpoint, now);
       if (best === undefined || times < bestTried || (times === bestTried && cost < bestCost)) {
         best = endpoint;

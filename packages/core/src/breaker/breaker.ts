@@ -26,7 +26,7 @@ export interface BreakerOptions {
 /** The first pause spans about this many requests that the endpoint would have had. */
 const REQUESTS_PER_PAUSE = 10;
 const MAX_BASE_MS = 10_000;
-/** After a refused connection has healed, one more failure is enough (one below the streak). */
+/** A pause is stretched by up to this share, so that callers that tripped together probe apart. */
 const JITTER = 0.5;
 
 export class Breaker {
@@ -92,11 +92,11 @@ export class Breaker {
     return openMs(baseMs(endpoints, rps, minOpenMs), this.step, u, maxOpenMs);
   }
 
-  open(now: number, trigger: BreakerTrigger, openMs: number): void {
+  open(now: number, trigger: BreakerTrigger, pauseMs: number): void {
     this.state = "open";
     this.trigger = trigger;
     this.changedAt = now;
-    this.openUntil = now + openMs;
+    this.openUntil = now + pauseMs;
     this.step++;
   }
 

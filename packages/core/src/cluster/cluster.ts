@@ -229,9 +229,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     attempt.endpoint = endpoint;
     attempt.startedAt = now;
     attempt.cluster = this;
-    endpoint.started(attempt as Attempt);
+    endpoint.started(attempt);
     if (endpoint.breaker.state === "half-open" && endpoint.probe === undefined) {
-      endpoint.probe = attempt as Attempt;
+      endpoint.probe = attempt;
     }
     endpoint.connection ??= this.#transport.connect(endpoint.info);
   }
@@ -258,7 +258,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       return;
     }
     // News from before the last change of state is no news.
-    if (endpoint.breaker.state !== "closed" || attempt.startedAt < endpoint.breaker.changedAt) return;
+    if (endpoint.breaker.state !== "closed" || attempt.startedAt < endpoint.breaker.changedAt)
+      return;
     if (attempt.connectFailed && outcome === "failure") return this.#open(endpoint, "connect", now);
     if (outcome === "abandoned") return;
     if (this.#trafficSince < 0) this.#trafficSince = attempt.startedAt;
@@ -326,7 +327,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       this.onSuspicion?.();
       breaker.open(now, trigger, reconnectMs(breaker.step, this.#runtime.random()));
     } else {
-      const span = Math.min(this.#options.breaker.windowMs, Math.max(1000, now - this.#trafficSince));
+      const span = Math.min(
+        this.#options.breaker.windowMs,
+        Math.max(1000, now - this.#trafficSince),
+      );
       this.#window.advance(now);
       const rps = (1000 * this.#window.total) / span;
       const ms = breaker.openMs(this.endpoints.size, rps, this.#runtime.random());
@@ -365,7 +369,11 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     if (this.#closed || !endpoint.breaker.hard || !this.#timers.has(endpoint)) return;
     const now = this.#runtime.now();
     if (reached) return this.#close(endpoint, now);
-    endpoint.breaker.open(now, "connect", reconnectMs(endpoint.breaker.step, this.#runtime.random()));
+    endpoint.breaker.open(
+      now,
+      "connect",
+      reconnectMs(endpoint.breaker.step, this.#runtime.random()),
+    );
     this.#after(endpoint, endpoint.breaker.openUntil - now);
   }
 

@@ -34,7 +34,9 @@ export class Latency {
   projected(now: number, g: number): number {
     if (this.estimate < 0) return g;
     const age = now - this.#stamp;
-    return age <= 0 ? this.estimate : g + (this.estimate - g) * Math.exp(-age / this.#options.decayMs);
+    return age <= 0
+      ? this.estimate
+      : g + (this.estimate - g) * Math.exp(-age / this.#options.decayMs);
   }
 
   /** What is left of the penalty. Pure. */

@@ -34,8 +34,10 @@ export interface RetryInput {
   readonly attempts?: number;
   readonly codes?: readonly number[];
   readonly backoff?: string;
+  readonly backoffMs?: number;
   readonly backoffBaseMs?: number;
   readonly maxBackoff?: string;
+  readonly maxBackoffMs?: number;
   readonly backoffMaxMs?: number;
 }
 
@@ -47,6 +49,7 @@ export type DiscoveryInput =
 export interface ServiceInput extends PoliciesInput {
   /** Scheme, authority and, without `discovery`, where to look: `http://orders.shop.svc:8080`. */
   readonly url?: string;
+  readonly scheme?: "http" | "https";
   readonly authority?: string;
   readonly discovery?: DiscoveryInput;
   readonly routes?: readonly RouteInput[];
@@ -59,7 +62,7 @@ export interface ValueMatchInput {
 }
 
 export interface RouteInput {
-  readonly name: string;
+  readonly name?: string;
   readonly matches?: readonly {
     readonly method?: string;
     readonly path?: {

@@ -39,7 +39,7 @@ export function configSchema(): Zod.ZodType {
 /** The same as JSON Schema, for editors and for the tests that compare it with the table of fields. */
 export function configJsonSchema(): Record<string, unknown> {
   const schema = loadZod().toJSONSchema(configSchema(), { unrepresentable: "any", io: "input" });
-  return schema as Record<string, unknown>;
+  return schema;
 }
 
 function loadZod(): typeof Zod {

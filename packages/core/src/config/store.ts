@@ -42,7 +42,8 @@ export class ConfigStore {
       for (const key of [text, config.name]) {
         const before = this.#opened.get(key);
         if (before !== undefined && said !== "" && before.said !== said) {
-          const rule = "was opened with other options before; give them once, or in the configuration";
+          const rule =
+            "was opened with other options before; give them once, or in the configuration";
           throw new ConfigError([makeMistake(["services", config.name], rule, input, "code")]);
         }
         if (before === undefined) this.#opened.set(key, { config, said });

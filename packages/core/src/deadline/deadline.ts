@@ -21,7 +21,7 @@ export function deadline<Req, R extends Reply>(
 ): Layer<Call<Req>, R> {
   const expire = (call: Call<Req>): void => {
     const stalled = runtime.now() - call.deadlineAt > STALL_MS;
-    call.cancel(expired(call as Call), stalled ? "abandoned" : "timeout");
+    call.cancel(expired(call), stalled ? "abandoned" : "timeout");
   };
   return (inner: Handler<Call<Req>, R>) =>
     (call: Call<Req>): Promise<R> => {

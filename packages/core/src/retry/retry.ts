@@ -84,7 +84,12 @@ export function retry<Req, R extends Reply>(
             ? Math.min(hintMs, MAX_HINT_MS)
             : next === "resend"
               ? 0
-              : backoffMs(attempts - 1, policy.backoffBaseMs, policy.backoffMaxMs, runtime.random());
+              : backoffMs(
+                  attempts - 1,
+                  policy.backoffBaseMs,
+                  policy.backoffMaxMs,
+                  runtime.random(),
+                );
         const decision = decide(call, next, attempts, pauseMs, unprocessed);
         recorder.decided(decision, next);
         if (decision !== "sent") {

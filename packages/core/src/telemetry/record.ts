@@ -158,7 +158,7 @@ export function callRecord<Req, R extends Reply>(
     async (call: Call<Req>): Promise<R> => {
       call.startedAt = runtime.now();
       call.recorder = record;
-      active.add(call as Call);
+      active.add(call);
       try {
         const reply = await inner(call);
         const attempt = call.attempt!;
@@ -174,9 +174,7 @@ export function callRecord<Req, R extends Reply>(
 }
 
 /** One record per try, with the kind of it. */
-export function attemptRecord<Req, R extends Reply>(
-  record: RouteRecord,
-): Layer<Attempt<Req>, R> {
+export function attemptRecord<Req, R extends Reply>(record: RouteRecord): Layer<Attempt<Req>, R> {
   return (inner) => (attempt) => {
     attempt.recorder = record;
     return inner(attempt);

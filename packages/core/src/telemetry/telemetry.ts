@@ -24,7 +24,10 @@ export interface Instrument {
 
 export interface Telemetry {
   counter(instrument: Instrument, labels: Labels): Counter;
-  histogram(instrument: Instrument & { readonly bounds: readonly number[] }, labels: Labels): Histogram;
+  histogram(
+    instrument: Instrument & { readonly bounds: readonly number[] },
+    labels: Labels,
+  ): Histogram;
   /** `read` is called by a reader, never by a call. Returns the function that removes the gauge. */
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void;
 }

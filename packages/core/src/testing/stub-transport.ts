@@ -44,7 +44,11 @@ export class StubReply implements Reply {
 export interface StubExchange {
   readonly attempt: Attempt<StubRequest>;
   /** Starts the reply; its body ends at once, or when `end` is called if `open`. */
-  reply(outcome?: Outcome, code?: number, more?: { retryAfterMs?: number; nacked?: boolean; open?: boolean }): void;
+  reply(
+    outcome?: Outcome,
+    code?: number,
+    more?: { retryAfterMs?: number; nacked?: boolean; open?: boolean },
+  ): void;
   end(outcome?: Outcome): void;
   fail(error: MeshError, outcome?: Outcome, connect?: boolean): void;
 }

@@ -43,7 +43,7 @@ export class Connector {
       keepAlive: true,
       keepAliveInitialDelay: KEEPALIVE_DELAY_MS,
     };
-    this.#base = buildConnector(options as Parameters<typeof buildConnector>[0]);
+    this.#base = buildConnector(options);
   }
 
   /** The `connect` function of the pool. Calls back in a later turn, as undici needs. */
@@ -75,7 +75,7 @@ export class Connector {
       this.#dial(options, (error, socket) => {
         if (error !== null || socket === null) return resolve(false);
         this.#spare?.destroy();
-        this.#spare = socket as Socket;
+        this.#spare = socket;
         socket.unref();
         this.#runtime.after(
           SPARE_MS,
@@ -84,7 +84,7 @@ export class Connector {
             this.#spare = undefined;
             one.destroy();
           },
-          socket as Socket,
+          socket,
         );
         resolve(true);
       });
@@ -107,12 +107,12 @@ export class Connector {
       if (error !== null) {
         this.#connectErrors.add(error);
         callback(error, null);
-      } else callback(null, socket!);
+      } else callback(null, socket);
     };
     // Its type says nothing is returned; it is the socket, and we need it before it connects.
     const socket = this.#base(
-      { ...options, hostname: host, port: String(port) } as Options,
-      (error, connected) => finish(error, connected as Socket | null),
+      { ...options, hostname: host, port: String(port) },
+      (error, connected) => finish(error, connected),
     ) as unknown as Socket;
     const timer = this.#runtime.after(
       connectMs,

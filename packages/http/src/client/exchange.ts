@@ -6,9 +6,22 @@
  * still queued cannot be aborted through it: the caller is told at once, and the request is
  * aborted if it ever starts.
  */
-import { MeshError, type Attempt, type AttemptCanceller, type Outcome, type Runtime, type Timer } from "@inmesh/core/spi";
+import {
+  MeshError,
+  type Attempt,
+  type AttemptCanceller,
+  type Outcome,
+  type Runtime,
+  type Timer,
+} from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
-import { CONTENT_LENGTH, RETRY_AFTER, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
+import {
+  CONTENT_LENGTH,
+  RETRY_AFTER,
+  retryAfterMs,
+  TRANSFER_ENCODING,
+  type RawHeaders,
+} from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
 import { failureOf } from "./failure.ts";
@@ -74,7 +87,12 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     if (call.request.streamed) call.replayable = false;
   }
 
-  onResponseStart(controller: Controller, status: number, headers: RawHeaders, statusText?: string): void {
+  onResponseStart(
+    controller: Controller,
+    status: number,
+    headers: RawHeaders,
+    statusText?: string,
+  ): void {
     if (this.#done !== undefined) return;
     if (status < 200) {
       if (++this.#interim > MAX_INTERIM) controller.abort(this.#interimError());
@@ -121,7 +139,9 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   onResponseEnd(controller: Controller, trailers: RawHeaders): void {
     if (this.#done !== undefined) return;
     if (this.#closeDelimited && this.#connection.connector.resetting) {
-      const reset: Error & { code?: string } = new Error("reset in a body that only the close ends");
+      const reset: Error & { code?: string } = new Error(
+        "reset in a body that only the close ends",
+      );
       reset.code = "ECONNRESET";
       this.onResponseError(controller, reset);
       return;

@@ -66,39 +66,94 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
     return fail("bad_request", badRequestReason(text), "abandoned", text);
   }
   if (code === "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH") {
-    return fail("bad_request", "bad_body", "abandoned", "the body is not as long as content-length says");
+    return fail(
+      "bad_request",
+      "bad_body",
+      "abandoned",
+      "the body is not as long as content-length says",
+    );
   }
   if (EXHAUSTED.has(code)) {
-    return fail("overloaded", "local_exhaustion", "abandoned", `this process has run out of sockets (${code})`);
+    return fail(
+      "overloaded",
+      "local_exhaustion",
+      "abandoned",
+      `this process has run out of sockets (${code})`,
+    );
   }
   if (facts.connecting) {
-    if (code.startsWith("ERR_TLS") || code.startsWith("ERR_SSL") || /CERT|SIGNED|ISSUER/.test(code)) {
-      return fail("connect_failed", "tls_handshake", "failure", `TLS handshake failed (${code})`, true);
+    if (
+      code.startsWith("ERR_TLS") ||
+      code.startsWith("ERR_SSL") ||
+      /CERT|SIGNED|ISSUER/.test(code)
+    ) {
+      return fail(
+        "connect_failed",
+        "tls_handshake",
+        "failure",
+        `TLS handshake failed (${code})`,
+        true,
+      );
     }
     const refused = code === "" ? text : code;
     return fail("connect_failed", "connect_refused", "failure", `no connection (${refused})`, true);
   }
   if (!facts.started) {
     // An idle socket was reset, or the pool was closed, while the request waited for its turn.
-    return fail("connection_lost", "reset_before_response", "abandoned", `connection lost before the request was sent (${code || text})`);
+    return fail(
+      "connection_lost",
+      "reset_before_response",
+      "abandoned",
+      `connection lost before the request was sent (${code || text})`,
+    );
   }
   if (code.startsWith("HPE_")) {
     const too = code === "HPE_HEADER_OVERFLOW";
-    return fail("bad_response", too ? "response_header_too_large" : "malformed_response", "failure", `malformed reply (${code})`);
+    return fail(
+      "bad_response",
+      too ? "response_header_too_large" : "malformed_response",
+      "failure",
+      `malformed reply (${code})`,
+    );
   }
   if (code === "UND_ERR_HEADERS_OVERFLOW") {
-    return fail("bad_response", "response_header_too_large", "failure", "the reply's head is larger than limits.maxReplyHeaderBytes");
+    return fail(
+      "bad_response",
+      "response_header_too_large",
+      "failure",
+      "the reply's head is larger than limits.maxReplyHeaderBytes",
+    );
   }
   if (code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") {
-    return fail("bad_response", "content_length_mismatch", "failure", "the reply's body is not as long as it said");
+    return fail(
+      "bad_response",
+      "content_length_mismatch",
+      "failure",
+      "the reply's body is not as long as it said",
+    );
   }
   if (text === "bad response" || text === "bad upgrade") {
-    return fail("bad_response", "unexpected_1xx", "failure", "the server sent an interim reply that nobody asked for");
+    return fail(
+      "bad_response",
+      "unexpected_1xx",
+      "failure",
+      "the server sent an interim reply that nobody asked for",
+    );
   }
   if (code.startsWith("UND_ERR") || SYSTEM.test(code) || !facts.streamedBody) {
     return facts.replyStarted
-      ? fail("connection_lost", "reset_mid_response", "failure", `connection lost in the middle of the reply (${code || text})`)
-      : fail("connection_lost", "reset_before_response", "failure", `connection lost before the reply (${code || text})`);
+      ? fail(
+          "connection_lost",
+          "reset_mid_response",
+          "failure",
+          `connection lost in the middle of the reply (${code || text})`,
+        )
+      : fail(
+          "connection_lost",
+          "reset_before_response",
+          "failure",
+          `connection lost before the reply (${code || text})`,
+        );
   }
   // What is left is an error of the application's own request stream.
   return fail("bad_request", "bad_body", "abandoned", `the request body failed: ${text}`);

@@ -7,7 +7,14 @@ import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { MeshError, type Attempt, type Outcome, type Reply } from "@inmesh/core/spi";
-import { HttpHeaders, retryAfterMs, RETRY_AFTER, NACK, single, type RawHeaders } from "../headers.ts";
+import {
+  HttpHeaders,
+  retryAfterMs,
+  RETRY_AFTER,
+  NACK,
+  single,
+  type RawHeaders,
+} from "../headers.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HttpRequest } from "./request.ts";
 
@@ -210,7 +217,7 @@ export class HttpReply implements Reply {
     try {
       this.#use();
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
     if (this.#error !== undefined) return Promise.reject(asError(this.#error));
     if (this.#ended) return Promise.resolve(this.#joined());
@@ -273,6 +280,10 @@ export class HttpReply implements Reply {
   }
 }
 
+function pushTo(stream: Readable, chunk: Buffer | null): boolean {
+  return stream.push(chunk);
+}
+
 /** Emits in the async context of whoever asked for the body, not of whoever opened the socket. */
 class BodyStream extends Readable {
   readonly #reply: HttpReply;
@@ -284,7 +295,7 @@ class BodyStream extends Readable {
   }
 
   deliver(chunk: Buffer | null): boolean {
-    return this.destroyed || this.#resource.runInAsyncScope(this.push, this, chunk);
+    return this.destroyed || this.#resource.runInAsyncScope(pushTo, undefined, this, chunk);
   }
 
   override _read(): void {

@@ -85,7 +85,7 @@ function flatten(headers: HeadersInput): string[] {
     }
     return flat;
   }
-  const record = headers as Readonly<Record<string, string | readonly string[] | undefined>>;
+  const record = headers;
   for (const name of Object.keys(record)) {
     const value = record[name];
     if (typeof value === "string") add(flat, name, value);

@@ -1,0 +1,69 @@
+/**
+ * The numbers that a pick compares, of all endpoints of a list side by side. A pick draws two of
+ * maybe ten thousand endpoints: following pointers from each to its estimate costs several cache
+ * misses, reading one row of four numbers costs one. The rows are the only place where these
+ * numbers stand; endpoints read and write them through their cell.
+ */
+
+/** The stored latency estimate; -1 while there is no data. */
+export const ESTIMATE = 0;
+/** When the estimate was last written. */
+export const STAMP = 1;
+/** When the oldest unanswered attempt started; Infinity: there is none. */
+export const OLDEST = 2;
+/** (In flight + 1) / weight; negative: there is more to know, so ask the endpoint itself. */
+export const LOAD = 3;
+
+const ROW = 4;
+const MIN_ROWS = 16;
+
+/** Where the row of one endpoint is: alone, or in the table of the list that it stands in. */
+export class Cell {
+  numbers: Float64Array = Float64Array.of(-1, 0, Infinity, 1);
+  /** Offset of the row in `numbers`. */
+  at = 0;
+}
+
+/** The rows of a list, in the order of the list. */
+export class Scores {
+  numbers: Float64Array = new Float64Array(MIN_ROWS * ROW);
+  readonly #cells: Cell[] = [];
+
+  /** Takes the row of the endpoint that was appended to the list. */
+  push(cell: Cell): void {
+    const at = this.#cells.push(cell) * ROW - ROW;
+    if (at === this.numbers.length) this.#grow();
+    move(cell, this.numbers, at);
+  }
+
+  /** Gives back row `i`; the last one moves into the gap, as in the list. */
+  remove(i: number): void {
+    const cell = this.#cells[i]!;
+    const last = this.#cells.pop()!;
+    move(cell, new Float64Array(ROW), 0);
+    if (last === cell) return;
+    this.#cells[i] = last;
+    move(last, this.numbers, i * ROW);
+  }
+
+  #grow(): void {
+    const grown = new Float64Array(2 * this.numbers.length);
+    grown.set(this.numbers);
+    this.numbers = grown;
+    for (const cell of this.#cells) cell.numbers = grown;
+  }
+}
+
+function move(cell: Cell, to: Float64Array, at: number): void {
+  for (let k = 0; k < ROW; k++) to[at + k] = cell.numbers[cell.at + k]!;
+  cell.numbers = to;
+  cell.at = at;
+}
+
+/** Cost of row `i` from its numbers alone; undefined rows never reach it. */
+export type RowCost = (numbers: Float64Array, at: number, now: number) => number;
+
+/** Offset of row `i`. */
+export function rowAt(i: number): number {
+  return i * ROW;
+}
