@@ -92,7 +92,7 @@ export function renderValue(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";
   if (typeof value === "function") return "a function";
-  return cap(escapeText(String(value)));
+  return cap(escapeText(String(value as number | bigint | boolean | symbol | null)));
 }
 
 export function escapeText(text: string): string {

@@ -1,3 +1,18 @@
 /** For tests of transports, discovery sources and applications. */
 export { SimRuntime } from "./sim-runtime.ts";
 export { StubRequest, StubReply, stubProtocol, type StubServer } from "./stub-transport.ts";
+export {
+  FaultConnection,
+  FaultPeer,
+  PeerGone,
+  type FaultPeerOptions,
+  type FaultScript,
+  type RawRequest,
+} from "./fault-peer.ts";
+export {
+  countResources,
+  expectBaseline,
+  expectNoLeak,
+  leakSince,
+  type ResourceCount,
+} from "./leak-check.ts";

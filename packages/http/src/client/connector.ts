@@ -107,7 +107,7 @@ export class Connector {
       if (error !== null) {
         this.#connectErrors.add(error);
         callback(error, null);
-      } else callback(null, socket);
+      } else if (socket !== null) callback(null, socket);
     };
     // Its type says nothing is returned; it is the socket, and we need it before it connects.
     const socket = this.#base(
