@@ -3,7 +3,7 @@
  * sends an async generator or a web stream that was begun before as an *empty* body.
  */
 import type { Readable } from "node:stream";
-import { FormData } from "undici";
+import type { FormData } from "undici";
 
 export type RequestBody =
   | string
@@ -11,7 +11,7 @@ export type RequestBody =
   | ArrayBuffer
   | Blob
   | URLSearchParams
-  | InstanceType<typeof FormData>
+  | FormData
   | Readable
   | ReadableStream
   | Iterable<Uint8Array>
@@ -27,6 +27,11 @@ export function isStreamed(body: unknown): boolean {
     body instanceof Uint8Array ||
     body instanceof ArrayBuffer ||
     body instanceof Blob ||
-    body instanceof FormData
+    isFormData(body)
   );
+}
+
+/** undici's own check too: the class is loaded only by who uses it. */
+function isFormData(body: unknown): boolean {
+  return Object.prototype.toString.call(body) === "[object FormData]";
 }

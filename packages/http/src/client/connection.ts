@@ -7,9 +7,10 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { Pool } from "undici";
+import type { Pool as UndiciPool } from "undici";
 import { Connector } from "./connector.ts";
 import { Exchange } from "./exchange.ts";
+import { Pool } from "./undici.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 
@@ -19,7 +20,7 @@ const KEEP_ALIVE_MARGIN_MS = 2_000;
 
 export class HttpConnection implements Connection<HttpRequest, HttpReply> {
   readonly service: ServiceConfig;
-  readonly pool: Pool;
+  readonly pool: UndiciPool;
   readonly connector: Connector;
   readonly #runtime: Runtime;
   #closing: Promise<void> | undefined = undefined;

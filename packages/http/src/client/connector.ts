@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import { MeshError, type EndpointInfo, type Runtime, type ServiceConfig } from "@inmesh/core/spi";
-import { buildConnector } from "undici";
+import { buildConnector } from "./undici.ts";
 
 /** A spare connection from a breaker's handshake is kept no longer than an idle one. */
 const SPARE_MS = 4_000;
