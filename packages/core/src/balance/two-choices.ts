@@ -7,6 +7,7 @@
 import type { Attempt, Reply } from "../call.ts";
 import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
 import type { EndpointLists } from "../cluster/lists.ts";
+import { LOAD, rowAt, type RowCost } from "../cluster/scores.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { AliasTable } from "./alias.ts";
 import { scan, timesTried, type Picker } from "./picker.ts";
@@ -20,17 +21,21 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
   readonly #cost: (endpoint: Endpoint<Req, R>, now: number) => number;
   readonly #slowStartMs: number;
   readonly #runtime: Runtime;
+  readonly #rowCost: RowCost | undefined;
   #alias: AliasTable | undefined = undefined;
   #aliasVersion = -1;
 
+  /** `rowCost` is `cost` for an endpoint whose row says everything: most do, most of the time. */
   constructor(
     lists: EndpointLists<Req, R>,
     cost: (endpoint: Endpoint<Req, R>, now: number) => number,
     slowStartMs: number,
     runtime: Runtime,
+    rowCost?: RowCost,
   ) {
     this.#lists = lists;
     this.#cost = cost;
+    this.#rowCost = rowCost;
     this.#slowStartMs = slowStartMs;
     this.#runtime = runtime;
   }
@@ -44,6 +49,8 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     if (this.#aliasVersion !== lists.version) this.#weigh(from);
     const alias = from === lists.available ? this.#alias : undefined;
     const tried = attempt.call.tried;
+    const { numbers } = lists.scores;
+    const rowCost = tried === undefined && from === lists.available ? this.#rowCost : undefined;
     for (let draw = 0; draw <= REDRAWS; draw++) {
       let i: number;
       let j: number;
@@ -56,6 +63,13 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
         j = i;
         for (let k = 0; j === i && k < 8; k++) j = alias.draw(this.#runtime.random());
         if (j === i) j = (i + 1) % n;
+      }
+      if (rowCost !== undefined) {
+        const x = rowAt(i);
+        const y = rowAt(j);
+        if (numbers[x + LOAD]! > 0 && numbers[y + LOAD]! > 0) {
+          return from[rowCost(numbers, y, now) < rowCost(numbers, x, now) ? j : i];
+        }
       }
       const a = from[i]!;
       const b = from[j]!;

@@ -23,6 +23,8 @@ import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Transport } from "../transport.ts";
 import { Cluster, type ClusterRecorder } from "./cluster.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { rowCost } from "./latency.ts";
+import { LOAD, type RowCost } from "./scores.ts";
 
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
@@ -124,12 +126,16 @@ function pickerOf<Req, R extends Reply>(
     case "peak-ewma": {
       const cost = (endpoint: Endpoint<Req, R>, now: number): number =>
         endpoint.cost(now, cluster.peerMedian(now));
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime);
+      const { decayMs } = balancer;
+      const ofRow: RowCost = (numbers, at, now) =>
+        rowCost(numbers, at, now, cluster.peerMedian(now), decayMs);
+      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
     }
     case "least-request": {
       const cost = (endpoint: Endpoint<Req, R>): number =>
         (endpoint.inFlight + 1) / (endpoint.weight || 1);
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime);
+      const ofRow: RowCost = (numbers, at) => numbers[at + LOAD]!;
+      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
     }
     case "round-robin":
       return new InTurn(cluster.lists, runtime, false);

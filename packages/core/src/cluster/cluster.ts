@@ -251,6 +251,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     if (attempt.busyForMs > 0) {
       endpoint.busyUntil = now + Math.min(attempt.busyForMs, MAX_BUSY_MS);
     }
+    endpoint.review(now);
 
     if (endpoint.probe === attempt) {
       endpoint.probe = undefined;
@@ -397,6 +398,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   #place(endpoint: Endpoint<Req, R>): void {
     if (!this.endpoints.has(endpoint.key)) return this.lists.put(endpoint, LIST_NONE);
     const { breaker } = endpoint;
+    endpoint.publish();
     if (breaker.state === "open") {
       this.lists.put(endpoint, breaker.hard ? LIST_DOWN : LIST_EJECTED);
     } else this.lists.put(endpoint, endpoint.weight === 0 ? LIST_SPARE : LIST_AVAILABLE);

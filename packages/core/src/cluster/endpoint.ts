@@ -7,6 +7,7 @@ import { Breaker, type BreakerOptions } from "../breaker/breaker.ts";
 import { addressOf, type EndpointInfo } from "../discovery/discovery.ts";
 import type { Connection } from "../transport.ts";
 import { Latency, type LatencyOptions } from "./latency.ts";
+import { Cell, LOAD, OLDEST } from "./scores.ts";
 
 /** How fit an endpoint is, lower is better; compared before any load. */
 export const RANK_PROBE = -1;
@@ -21,22 +22,21 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   readonly key: string;
   readonly address: string;
   info: EndpointInfo;
-  weight: number;
+  /** What a pick reads of this endpoint; written here and by its latency. */
+  readonly cell: Cell = new Cell();
   connection: Connection<Req, R> | undefined = undefined;
   readonly latency: Latency;
   readonly breaker: Breaker;
-  /** Attempts whose last byte has not been read. */
-  inFlight = 0;
   picks = 0;
-  /** Asked to be spared until then (429, Retry-After). */
-  busyUntil = 0;
-  /** Slow start: full share from here on; 0 when it has it. */
-  rampUntil = 0;
   /** The one attempt a half-open breaker let through. */
   probe: Attempt | undefined = undefined;
   /** Index in the list it stands in; -1 in none. Writer: EndpointLists. */
   slot = -1;
   list = 0;
+  #weight: number;
+  #inFlight = 0;
+  #busyUntil = 0;
+  #rampUntil = 0;
   #oldest: Attempt | undefined = undefined;
   #newest: Attempt | undefined = undefined;
 
@@ -44,9 +44,72 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     this.key = key;
     this.info = info;
     this.address = addressOf(info);
-    this.weight = info.weight ?? 1;
-    this.latency = new Latency(latency);
+    this.latency = new Latency(latency, this.cell);
     this.breaker = new Breaker(breaker);
+    this.#weight = info.weight ?? 1;
+    this.publish();
+  }
+
+  get weight(): number {
+    return this.#weight;
+  }
+
+  set weight(weight: number) {
+    this.#weight = weight;
+    this.publish();
+  }
+
+  /** Attempts whose last byte has not been read. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  set inFlight(inFlight: number) {
+    this.#inFlight = inFlight;
+    this.publish();
+  }
+
+  /** Asked to be spared until then (429, Retry-After). */
+  get busyUntil(): number {
+    return this.#busyUntil;
+  }
+
+  set busyUntil(until: number) {
+    this.#busyUntil = until;
+    this.publish();
+  }
+
+  /** Slow start: full share from here on; 0 when it has it. */
+  get rampUntil(): number {
+    return this.#rampUntil;
+  }
+
+  set rampUntil(until: number) {
+    this.#rampUntil = until;
+    this.publish();
+  }
+
+  /** Brings the load in the row up to date; also after a change of the breaker's state. */
+  publish(): void {
+    const load = (this.#inFlight + 1) / (this.#weight || 1);
+    const plain =
+      this.#busyUntil === 0 &&
+      this.#rampUntil === 0 &&
+      !this.latency.penalised &&
+      this.breaker.state === "closed";
+    this.cell.numbers[this.cell.at + LOAD] = plain ? load : -load;
+  }
+
+  /** Forgets what has run out, so that picks find everything in the row again. */
+  review(now: number): void {
+    if (this.cell.numbers[this.cell.at + LOAD]! > 0) return;
+    if (this.#busyUntil <= now) this.#busyUntil = 0;
+    if (this.#rampUntil <= now) this.#rampUntil = 0;
+    this.publish();
+  }
+
+  get zone(): string | undefined {
+    return this.info.zone;
   }
 
   started(attempt: Attempt): void {
@@ -54,7 +117,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     this.picks++;
     attempt.unanswered = true;
     attempt.older = this.#newest;
-    if (this.#newest === undefined) this.#oldest = attempt;
+    if (this.#newest === undefined) this.#setOldest(attempt);
     else this.#newest.newer = attempt;
     this.#newest = attempt;
   }
@@ -63,7 +126,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   answered(attempt: Attempt): void {
     if (!attempt.unanswered) return;
     attempt.unanswered = false;
-    if (attempt.older === undefined) this.#oldest = attempt.newer;
+    if (attempt.older === undefined) this.#setOldest(attempt.newer);
     else attempt.older.newer = attempt.newer;
     if (attempt.newer === undefined) this.#newest = attempt.older;
     else attempt.newer.older = attempt.older;
@@ -73,6 +136,11 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   ended(attempt: Attempt): void {
     this.inFlight--;
     this.answered(attempt);
+  }
+
+  #setOldest(attempt: Attempt | undefined): void {
+    this.#oldest = attempt;
+    this.cell.numbers[this.cell.at + OLDEST] = attempt === undefined ? Infinity : attempt.startedAt;
   }
 
   /** Age of the oldest unanswered attempt: a frozen endpoint grows expensive before any timeout. */
@@ -93,7 +161,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     const estimate = this.latency.projected(now, g);
     const age = this.oldestAgeMs(now);
     const base = age > estimate ? age : estimate;
-    return ((base + this.latency.penalty(now)) * (this.inFlight + 1)) / (this.weight || 1);
+    return ((base + this.latency.penalty(now)) * (this.#inFlight + 1)) / (this.#weight || 1);
   }
 
   /** Slow start: 0.1 rising to 1. */

@@ -6,6 +6,8 @@
  *
  * All instants are monotonic milliseconds; `g` is the peers' median (see peerMedian).
  */
+import { Cell, ESTIMATE, LOAD, OLDEST, STAMP } from "./scores.ts";
+
 export interface LatencyOptions {
   readonly decayMs: number;
   readonly seedMs: number;
@@ -19,24 +21,36 @@ export interface LatencyOptions {
 const FORGIVE = 0.5;
 
 export class Latency {
-  /** The stored estimate; -1 while there is no data. */
-  estimate = -1;
-  #stamp = 0;
   #penalty = 0;
   #penaltyAt = 0;
   readonly #options: LatencyOptions;
 
-  constructor(options: LatencyOptions) {
+  readonly #cell: Cell;
+
+  constructor(options: LatencyOptions, cell: Cell = new Cell()) {
     this.#options = options;
+    this.#cell = cell;
+  }
+
+  /** The stored estimate; -1 while there is no data. */
+  get estimate(): number {
+    return this.#cell.numbers[this.#cell.at + ESTIMATE]!;
+  }
+
+  /** When it was stored. */
+  get #stamp(): number {
+    return this.#cell.numbers[this.#cell.at + STAMP]!;
+  }
+
+  /** There is a penalty, maybe one that time has made small. */
+  get penalised(): boolean {
+    return this.#penalty !== 0;
   }
 
   /** The estimate as of `now`. Pure. */
   projected(now: number, g: number): number {
-    if (this.estimate < 0) return g;
-    const age = now - this.#stamp;
-    return age <= 0
-      ? this.estimate
-      : g + (this.estimate - g) * Math.exp(-age / this.#options.decayMs);
+    const { numbers, at } = this.#cell;
+    return drift(numbers[at + ESTIMATE]!, numbers[at + STAMP]!, now, g, this.#options.decayMs);
   }
 
   /** What is left of the penalty. Pure. */
@@ -50,11 +64,12 @@ export class Latency {
    * censored one (the answer was not a real one) may raise the estimate, never lower it.
    */
   observe(now: number, sample: number, censored: boolean, g: number): void {
-    if (this.estimate < 0) this.#set(now, censored ? Math.max(g, sample) : sample);
-    else if (sample > this.estimate) this.#set(now, sample);
+    const { estimate } = this;
+    if (estimate < 0) this.#set(now, censored ? Math.max(g, sample) : sample);
+    else if (sample > estimate) this.#set(now, sample);
     else if (!censored) {
       const w = Math.exp(-(now - this.#stamp) / this.#options.decayMs);
-      this.#set(now, this.estimate * w + sample * (1 - w));
+      this.#set(now, estimate * w + sample * (1 - w));
     }
   }
 
@@ -69,18 +84,41 @@ export class Latency {
   penalise(now: number, factor: number, g: number): void {
     this.#penalty = Math.max(this.penalty(now), Math.min(factor * g, this.#options.penaltyMaxMs));
     this.#penaltyAt = now;
+    const { numbers, at } = this.#cell;
+    numbers[at + LOAD] = -Math.abs(numbers[at + LOAD]!);
   }
 
   /** Forgets everything: a recovered endpoint starts where its peers are. */
   reset(): void {
-    this.estimate = -1;
+    this.#set(0, -1);
     this.#penalty = 0;
   }
 
   #set(now: number, estimate: number): void {
-    this.estimate = estimate;
-    this.#stamp = now;
+    const { numbers, at } = this.#cell;
+    numbers[at + ESTIMATE] = estimate;
+    numbers[at + STAMP] = now;
   }
+}
+
+/** An estimate drifts toward the peers as it ages. */
+function drift(estimate: number, stamp: number, now: number, g: number, decayMs: number): number {
+  if (estimate < 0) return g;
+  const age = now - stamp;
+  return age <= 0 ? estimate : g + (estimate - g) * Math.exp(-age / decayMs);
+}
+
+/** Endpoint.cost without a penalty, from the numbers in its row alone. */
+export function rowCost(
+  numbers: Float64Array,
+  at: number,
+  now: number,
+  g: number,
+  decayMs: number,
+): number {
+  const estimate = drift(numbers[at + ESTIMATE]!, numbers[at + STAMP]!, now, g, decayMs);
+  const age = now - numbers[at + OLDEST]!;
+  return (age > estimate ? age : estimate) * numbers[at + LOAD]!;
 }
 
 /** Lower median of the estimates that exist; the seed when there is none. */

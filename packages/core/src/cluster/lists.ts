@@ -4,6 +4,7 @@
  */
 import type { Reply } from "../call.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { Scores } from "./scores.ts";
 
 export const LIST_NONE = 0;
 /** Fit to be picked. */
@@ -17,6 +18,8 @@ export const LIST_SPARE = 4;
 
 export class EndpointLists<Req, R extends Reply> {
   readonly available: Endpoint<Req, R>[] = [];
+  /** What a pick compares of `available`, row by row. */
+  readonly scores: Scores = new Scores();
   readonly ejected: Endpoint<Req, R>[] = [];
   readonly down: Endpoint<Req, R>[] = [];
   readonly spare: Endpoint<Req, R>[] = [];
@@ -35,6 +38,9 @@ export class EndpointLists<Req, R extends Reply> {
         last.slot = endpoint.slot;
       }
     }
+    if (endpoint.list === LIST_AVAILABLE) this.scores.remove(endpoint.slot);
+    if (list === LIST_AVAILABLE) this.scores.push(endpoint.cell);
+    endpoint.publish();
     if (endpoint.list === LIST_AVAILABLE || list === LIST_AVAILABLE) this.version++;
     const to = this.#array(list);
     endpoint.list = list;

@@ -60,7 +60,7 @@ function move(cell: Cell, to: Float64Array, at: number): void {
   cell.at = at;
 }
 
-/** Cost of row `i` from its numbers alone; undefined rows never reach it. */
+/** The cost of an endpoint from its row alone; for rows whose load is not negative. */
 export type RowCost = (numbers: Float64Array, at: number, now: number) => number;
 
 /** Offset of row `i`. */
