@@ -1,0 +1,34 @@
+/** The code blocks of the guides run as they are printed, one program per guide. */
+import { execFile } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const root: string = join(import.meta.dirname, "..");
+const run = promisify(execFile);
+
+test.each(readdirSync(join(root, "docs/guides")).filter((file) => file.endsWith(".md")))(
+  "%s runs as printed",
+  async (file) => {
+    const text = readFileSync(join(root, "docs/guides", file), "utf8");
+    const blocks = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map((match) => match[1]!);
+    expect(blocks.length).toBeGreaterThan(0);
+    // Inside the repository, so that `inmesh` resolves as it does for whoever installed it.
+    const folder = join(root, ".tmp");
+    const program = join(folder, `guide-${file}-${process.pid}.ts`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(program, blocks.join("\n"));
+    try {
+      const { stdout, stderr } = await run(
+        process.execPath,
+        ["--conditions=inmesh-source", "--unhandled-rejections=strict", program],
+        { cwd: root, timeout: 30_000 },
+      );
+      expect(stderr.replaceAll(/^.*(ExperimentalWarning|--trace-warnings).*\n/gm, "")).toBe("");
+      expect(stdout.trimEnd().split("\n").at(-1)).toBe("done");
+    } finally {
+      rmSync(program, { force: true });
+    }
+  },
+);

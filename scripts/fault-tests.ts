@@ -1,0 +1,30 @@
+/** Finds the tests of rows of docs/faults.md by their titles, which begin `C5 LC`. */
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+export interface FaultTest {
+  readonly id: string;
+  readonly surface: string;
+  readonly title: string;
+  readonly file: string;
+}
+
+const root: string = join(import.meta.dirname, "..");
+/** The first text after `test(`, `it(`, `test.each(…)(` and their like, or in a `describe`. */
+const TITLE =
+  /\b(?:it|test|describe)(?:\.\w+)*(?:\([^]{0,2000}?\))?\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
+const CELL = /\b([CHGDKTLB]\d{1,2}) (CO|LC)\b/g;
+
+export function faultTests(): FaultTest[] {
+  const files = globSync("packages/*/{src,test}/**/*.test.ts", { cwd: root });
+  const found: FaultTest[] = [];
+  for (const file of files.sort()) {
+    const text = readFileSync(join(root, file), "utf8");
+    for (const [, , title = ""] of text.matchAll(TITLE)) {
+      for (const [, id = "", surface = ""] of title.matchAll(CELL)) {
+        found.push({ id, surface, title, file });
+      }
+    }
+  }
+  return found;
+}
