@@ -117,8 +117,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     for (let k = 0; k < draws; k++) {
       const i = (start + k * step) % n;
       const endpoint = i < available.length ? available[i]! : ejected[i - available.length]!;
-      const times =
-        tried === undefined ? 0 : timesTried(attempt, endpoint);
+      const times = tried === undefined ? 0 : timesTried(attempt, endpoint);
       const cost = this.#cost(endpoint, now);
       if (best === undefined || times < bestTried || (times === bestTried && cost < bestCost)) {
         best = endpoint;
