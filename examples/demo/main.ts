@@ -1,0 +1,221 @@
+/**
+ * `npm run demo`: five servers that misbehave on a timeline, and the same load through plain undici
+ * round robin and through inmesh, side by side. Both go to the same five processes: at 200 requests
+ * a second and server these idle most of the time, slowness and failure are timers and not work, so
+ * one side does not slow the other, and both meet exactly the same faults.
+ */
+import { parseArgs } from "node:util";
+import { createMesh, meshClient } from "inmesh";
+import { Fleet } from "./fleet.ts";
+import { run, type Send, type Side } from "./load.ts";
+import { roundRobin } from "./round-robin.ts";
+import { page, rows } from "./summary.ts";
+import { plainLine, stamp, table, type View } from "./table.ts";
+import { timeline, windows } from "./timeline.ts";
+
+const SERVERS = 5;
+const MIN_SECONDS = 5;
+const HELP = `Usage: npm run demo -- [--seconds N] [--json]
+
+  --seconds N  length of the run, ${MIN_SECONDS} to 3600 (default 30)
+  --json       one JSON object on standard output, and nothing else there
+  --help       this text
+`;
+const REDRAW_MS = 250;
+/** A young process compiles more than it answers; that is not what is compared here. */
+const WARM_UP_SECONDS = 1.5;
+const PLAIN_LINES = 15;
+/** inmesh's defaults, for the side that has none. */
+const TIMEOUTS = { requestMs: 15_000, connectMs: 1_000 };
+
+interface Arguments {
+  readonly seconds: number;
+  readonly json: boolean;
+}
+
+function readArguments(): Arguments | string {
+  try {
+    const { values } = parseArgs({
+      options: {
+        seconds: { type: "string", default: "30" },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    });
+    if (values.help) {
+      process.stdout.write(HELP);
+      process.exit(0);
+    }
+    const seconds = Number(values.seconds);
+    if (!(seconds >= MIN_SECONDS && seconds <= 3600)) {
+      return `--seconds must be a number from ${MIN_SECONDS} to 3600, got ${values.seconds}`;
+    }
+    return { seconds, json: values.json };
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function demo({ seconds, json }: Arguments, stop: AbortSignal): Promise<void> {
+  const fleet = await Fleet.start(SERVERS);
+  const mesh = createMesh({
+    env: {},
+    config: { services: { orders: { discovery: { static: fleet.addresses } } } },
+  });
+  const orders = meshClient("orders", { mesh });
+  const throughMesh: Send = async (method, path, headers) => {
+    const body = method === "POST" ? "{}" : null;
+    const reply = await orders.fetch(path, { method, headers, body });
+    await reply.text();
+    return { status: reply.status, endpoint: reply.mesh.endpoint };
+  };
+  const plain = roundRobin(fleet.addresses, TIMEOUTS);
+  const inmesh: Side = { name: "inmesh", idPrefix: "inmesh-", send: throughMesh, samples: [] };
+  const theirs: Side = { name: "round_robin", idPrefix: "rr-", send: plain.send, samples: [] };
+  const sides = [inmesh, theirs];
+
+  await warmUp(sides, stop);
+  const cpuBefore = process.cpuUsage();
+  const startedAt = performance.now();
+  const clock = (): number => performance.now() - startedAt;
+  const view: View = { seconds, mesh, fleet, inmesh, roundRobin: theirs };
+  const screen = new Screen(view, json, clock);
+  const events = play(fleet, seconds, stop, (words) => screen.say(words));
+  try {
+    const load = run(sides, seconds, clock, stop);
+    const [latestMs] = await Promise.all([load, events]);
+    const cpu = process.cpuUsage(cpuBefore);
+    const elapsedMs = clock();
+    const result = {
+      seconds,
+      sides,
+      fleet,
+      windows: windows(seconds),
+      series: mesh.metrics(),
+      budget: mesh.snapshot().services[0]!.retryBudget,
+      latestMs,
+      cpu: (cpu.user + cpu.system) / 1000 / elapsedMs,
+      requestMs: TIMEOUTS.requestMs,
+      warmUpSeconds: WARM_UP_SECONDS,
+    };
+    screen.end();
+    if (stop.aborted) return;
+    if (json) {
+      const document = { name: "demo", node: process.version, rows: rows(result) };
+      process.stdout.write(`${JSON.stringify(document)}\n`);
+    } else {
+      process.stdout.write(page(result));
+    }
+  } finally {
+    screen.end();
+    fleet.stop();
+    await Promise.allSettled([mesh.close(0), plain.close()]);
+  }
+}
+
+async function warmUp(sides: readonly Side[], stop: AbortSignal): Promise<void> {
+  const startedAt = performance.now();
+  const unseen = sides.map((side) => ({ ...side, idPrefix: "warm-up-", samples: [] }));
+  await run(unseen, WARM_UP_SECONDS, () => performance.now() - startedAt, stop);
+}
+
+/** Lets the timeline happen. Steps wait for each other: a slow restart delays the next one. */
+async function play(
+  fleet: Fleet,
+  seconds: number,
+  stop: AbortSignal,
+  say: (words: string) => void,
+): Promise<void> {
+  const startedAt = performance.now();
+  for (const { at, words, act } of timeline(SERVERS)) {
+    const waitMs = at * seconds * 1000 - (performance.now() - startedAt);
+    if (waitMs > 0) await pause(waitMs, stop);
+    if (stop.aborted) return;
+    say(words);
+    await act?.(fleet);
+  }
+}
+
+function pause(ms: number, stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      stop.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    stop.addEventListener("abort", done);
+  });
+}
+
+/** A table drawn over itself on a terminal, lines elsewhere, nothing with --json. */
+class Screen {
+  readonly #view: View;
+  readonly #clock: () => number;
+  readonly #kind: "table" | "lines" | "none";
+  readonly #timer: NodeJS.Timeout | undefined;
+  #words = "";
+  #height = 0;
+  #ended = false;
+
+  constructor(view: View, json: boolean, clock: () => number) {
+    this.#view = view;
+    this.#clock = clock;
+    this.#kind = json ? "none" : process.stdout.isTTY === true ? "table" : "lines";
+    if (this.#kind === "none") return;
+    if (this.#kind === "table") process.stdout.write("\u001B[?25l");
+    const everyMs =
+      this.#kind === "table" ? REDRAW_MS : Math.max(500, (view.seconds * 1000) / PLAIN_LINES);
+    this.#timer = setInterval(() => this.#draw(), everyMs);
+  }
+
+  say(words: string): void {
+    this.#words = words;
+    if (this.#kind === "lines") process.stdout.write(`${stamp(this.#clock())} ${words}\n`);
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    if (this.#kind !== "table") return;
+    this.#draw();
+    process.stdout.write("\u001B[?25h");
+  }
+
+  #draw(): void {
+    const now = this.#clock();
+    if (this.#kind === "lines") {
+      process.stdout.write(`${plainLine(this.#view, now)}\n`);
+      return;
+    }
+    const lines = table(this.#view, now, this.#words);
+    const back = this.#height === 0 ? "" : `\u001B[${this.#height}A`;
+    this.#height = lines.length;
+    process.stdout.write(`${back}${lines.map((line) => `\r\u001B[K${line}\n`).join("")}`);
+  }
+}
+
+const read = readArguments();
+if (typeof read === "string") {
+  process.stderr.write(`${read}\n\n${HELP}`);
+  process.exit(2);
+}
+const stop = new AbortController();
+let code = 0;
+for (const [signal, exitCode] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const) {
+  process.on(signal, () => {
+    code = exitCode;
+    stop.abort();
+  });
+}
+try {
+  await demo(read, stop.signal);
+} catch (error) {
+  code = 1;
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+}
+process.exit(code);
