@@ -78,8 +78,8 @@ class Lane {
     nodeSetTimeout(this.#fire, Math.ceil(delayMs)).unref();
   }
 
+  /** The lane counts as armed meanwhile: a timer added by a timer must not arm it a second time. */
   #expire(): void {
-    this.#armed = false;
     const now = nodeNow();
     while (this.head !== undefined && this.head.at <= now) {
       const entry = this.head;
@@ -93,7 +93,8 @@ class Lane {
       this.remove(entry);
       entry.run(entry.arg);
     }
-    if (this.head !== undefined) this.#arm(Math.max(1, this.head.at - now));
+    if (this.head === undefined) this.#armed = false;
+    else this.#arm(Math.max(1, this.head.at - now));
   }
 
   #stalled(from: Entry<unknown>, now: number): void {
@@ -128,6 +129,7 @@ class PlainTimer implements Timer {
 export class NodeRuntime implements Runtime {
   readonly #lanes = new Map<number, Lane>();
   #last: Lane | undefined = undefined;
+  #misses = 0;
 
   now(): number {
     return nodeNow();
@@ -146,7 +148,7 @@ export class NodeRuntime implements Runtime {
     if (last !== undefined && last.delayMs === delay) return last.add(run, arg);
     let lane = this.#lanes.get(delay);
     if (lane === undefined) {
-      if (this.#lanes.size >= MAX_LANES) this.#sweep();
+      if (this.#lanes.size >= MAX_LANES && ++this.#misses % MAX_LANES === 0) this.#sweep();
       if (this.#lanes.size >= MAX_LANES) return new PlainTimer(delay, () => run(arg), false);
       lane = new Lane(delay);
       this.#lanes.set(delay, lane);
