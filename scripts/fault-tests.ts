@@ -28,3 +28,14 @@ export function faultTests(): FaultTest[] {
   }
   return found;
 }
+
+/** By cell, `C5 LC`, the files of its tests as they stand in the table. */
+export function filesOf(tests: readonly FaultTest[]): Map<string, string> {
+  const cells = new Map<string, Set<string>>();
+  for (const { id, surface, file } of tests) {
+    const cell = `${id} ${surface}`;
+    const files = cells.get(cell) ?? new Set();
+    cells.set(cell, files.add(`\`${file.replace(/^packages\//, "")}\``));
+  }
+  return new Map([...cells].map(([cell, files]) => [cell, [...files].join(", ")]));
+}

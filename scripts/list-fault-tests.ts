@@ -1,6 +1,27 @@
-/** Prints which cells of docs/faults.md have tests: `C1 LC  packages/http/test/connect.test.ts`. */
-import { faultTests } from "./fault-tests.ts";
+/**
+ * Prints which cells of docs/faults.md have tests: `C1 LC  packages/http/test/connect.test.ts: …`.
+ * With `--write`, names the files in docs/faults.md; what has no test keeps its reason.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { faultTests, filesOf } from "./fault-tests.ts";
 
-for (const { id, surface, title, file } of faultTests()) {
+const tests = faultTests();
+for (const { id, surface, title, file } of tests) {
   console.log(`${id.padEnd(3)} ${surface}  ${file}: ${title}`);
+}
+if (process.argv.includes("--write")) {
+  const page = join(import.meta.dirname, "../docs/faults.md");
+  const cells = filesOf(tests);
+  const text = readFileSync(page, "utf8").replace(
+    /^\| ([A-Z]\d+) \| (.*) \| (CO|LC|–) \| (.*) \|$/gm,
+    (row, id: string, fault: string, surface: string, covered: string) => {
+      const files = cells.get(`${id} ${surface}`);
+      if (files !== undefined) return `| ${id} | ${fault} | ${surface} | ${files} |`;
+      return covered.startsWith("not yet: ")
+        ? row
+        : `| ${id} | ${fault} | ${surface} | not yet: not written |`;
+    },
+  );
+  writeFileSync(page, text);
 }

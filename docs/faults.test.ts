@@ -1,0 +1,28 @@
+/** The table of faults and the titles of the tests say the same. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { faultTests, filesOf } from "../scripts/fault-tests.ts";
+
+const page: string = readFileSync(new URL("faults.md", import.meta.url), "utf8");
+const rows: { cell: string; covered: string }[] = [
+  ...page.matchAll(/^\| ([A-Z]\d+) \| .+ \| (CO|LC|–) \| (.+) \|$/gm),
+].map(([, id, surface, covered]) => ({ cell: `${id} ${surface}`, covered: covered! }));
+const tested: Map<string, string> = filesOf(faultTests());
+
+test("every row that claims a test has one, named by row and surface", () => {
+  const claimed = rows.filter(({ covered }) => !covered.startsWith("not yet: "));
+  expect(new Map(claimed.map(({ cell, covered }) => [cell, covered]))).toEqual(tested);
+});
+
+test("every row without a test says why", () => {
+  for (const { cell, covered } of rows) expect(covered, cell).toMatch(/^(`|not yet: \w)/);
+});
+
+test("no row is missing, and none stands twice", () => {
+  const sizes = { C: 21, H: 24, G: 21, D: 22, K: 10, T: 14, L: 11, B: 18 };
+  const ids = Object.entries(sizes).flatMap(([section, size]) =>
+    Array.from({ length: size }, (_, i) => `${section}${i + 1}`),
+  );
+  expect([...new Set(rows.map(({ cell }) => cell.split(" ")[0]))]).toEqual(ids);
+  expect(new Set(rows.map(({ cell }) => cell)).size).toBe(rows.length);
+});
