@@ -64,15 +64,15 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
         for (let k = 0; j === i && k < 8; k++) j = alias.draw(this.#runtime.random());
         if (j === i) j = (i + 1) % n;
       }
+      const a = from[i]!;
+      const b = from[j]!;
       if (rowCost !== undefined) {
         const x = rowAt(i);
         const y = rowAt(j);
         if (numbers[x + LOAD]! > 0 && numbers[y + LOAD]! > 0) {
-          return from[rowCost(numbers, y, now) < rowCost(numbers, x, now) ? j : i];
+          return rowCost(numbers, y, now) < rowCost(numbers, x, now) ? b : a;
         }
       }
-      const a = from[i]!;
-      const b = from[j]!;
       const rankA = a.rank(now, attempt);
       const rankB = b.rank(now, attempt);
       if (tried === undefined) {

@@ -72,6 +72,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   #trafficSince = -1;
   #median: number;
   #medianAt = -Infinity;
+  /** Number of the last whole set that discovery gave. */
+  #generation = 0;
   #waiters: (() => void)[] = [];
   #closed = false;
 
@@ -107,10 +109,29 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   // ── discovery ────────────────────────────────────────────────────────────────────────────────
 
+  /** Looks at every entry once; everything after that is proportional to what has changed. */
   replace(infos: readonly EndpointInfo[]): void {
-    const gone = new Map(this.endpoints);
-    for (const info of infos) gone.delete(endpointKey(info));
-    this.#apply(infos, [...gone.keys()]);
+    if (this.#closed) return;
+    const generation = ++this.#generation;
+    const fresh: EndpointInfo[] = [];
+    let staying = 0;
+    for (const info of infos) {
+      const endpoint = this.endpoints.get(endpointKey(info));
+      if (endpoint === undefined) {
+        fresh.push(info);
+        continue;
+      }
+      if (endpoint.generation !== generation) staying++;
+      endpoint.generation = generation;
+      this.#reweigh(endpoint, info);
+    }
+    const gone: string[] = [];
+    if (staying < this.endpoints.size) {
+      for (const { key, generation: last } of this.endpoints.values()) {
+        if (last !== generation) gone.push(key);
+      }
+    }
+    this.#apply(fresh, gone);
   }
 
   change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {

@@ -33,6 +33,8 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   /** Index in the list it stands in; -1 in none. Writer: EndpointLists. */
   slot = -1;
   list = 0;
+  /** The last whole set of discovery that it was in. Writer: cluster. */
+  generation = 0;
   #weight: number;
   #inFlight = 0;
   #busyUntil = 0;
