@@ -57,6 +57,7 @@ function readArguments(): Arguments | string {
 }
 
 async function demo({ seconds, json }: Arguments, stop: AbortSignal): Promise<void> {
+  if (!json) process.stdout.write(`Starting ${SERVERS} servers and warming up…\n`);
   const fleet = await Fleet.start(SERVERS);
   const mesh = createMesh({
     env: {},
@@ -212,6 +213,7 @@ for (const [signal, exitCode] of [
     stop.abort();
   });
 }
+process.stdout.on("error", () => stop.abort()); // Whoever read us has left.
 try {
   await demo(read, stop.signal);
 } catch (error) {

@@ -113,20 +113,21 @@ export function page(run: Run): string {
   lines.push(
     "",
     paint("bold", "What inmesh did"),
-    `  retries      ${total(run.series, "inmesh.retry.decisions", ["decision", "kind"])}`,
-    `  attempts     ${attempts(run.series)}`,
-    `  breakers     ${total(run.series, "inmesh.breaker.transitions", ["state", "trigger"])}`,
-    `  budget       ${budget.withdrawn} retries paid, ${budget.refused} refused, ${budget.balance} left`,
-    `  POSTs        ${lost} of ${posts.length} failed; sent twice: ${duplicates(fleet, inmesh)}`,
+    `  failures met   ${failures(run.series)}`,
+    `  decisions      ${decisions(run.series)}`,
+    `  ejections      ${ejections(run.series)}`,
+    `  retry budget   ${budget.withdrawn} retries paid, ${budget.refused} refused, ${budget.balance} left`,
+    `  POSTs          ${lost} of ${posts.length} failed, ${duplicates(fleet, inmesh)} were sent twice`,
     "",
     ...[
-      `inmesh ran with its defaults (static list of ${fleet.ports.length}, timeout ${requestMs / 1000} s);`,
-      "round robin is one undici Pool per address with the same timeouts. Both loads went to",
-      "the same servers at the same time. Latency counts from when a request was due, failed",
-      `ones too. "slow": from 1 s after a server slows till it heals. A POST that may have`,
-      "been processed is not sent again, so what a dying server held is a failure for its caller.",
-      `Before the run came ${warmUpSeconds} s of the same load to warm up, not counted.`,
-      `This process used ${Math.round(cpu * 100)} % of a core; its schedule was late by at most ${ms(latestMs)}.`,
+      `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were configured. Round robin is`,
+      `one undici Pool per address with the same timeouts (${requestMs / 1000} s). Both loads went to`,
+      "the same servers at the same time. Latency counts from when a request was due,",
+      "of failed ones too. Slow: from 1 s after a server slows until it heals. inmesh",
+      "never sends a POST again that may have been processed: what a dying server held,",
+      "and what a broken one answered, is a failure for the caller.",
+      `${warmUpSeconds} s of the same load came before, not counted. This process used ${Math.round(cpu * 100)} % of`,
+      `a core; its schedule was late by at most ${ms(latestMs)}.`,
     ].map((text) => paint("dim", text)),
   );
   const missed = rows(run).filter(({ holds }) => holds === false);
@@ -154,12 +155,21 @@ function total(series: readonly Series[], name: string, labels: readonly string[
     .join(", ");
 }
 
-/** Why attempts failed: what the retries were for. */
-function attempts(series: readonly Series[]): string {
-  const failed = series.filter(
-    ({ name, labels }) => name === "inmesh.attempts" && labels["outcome"] !== "success",
-  );
-  return `failed: ${total(failed, "inmesh.attempts", ["reason", "status"])}`;
+/** Why attempts failed: what there was to retry. */
+function failures(series: readonly Series[]): string {
+  const failed = series.filter(({ labels }) => labels["outcome"] !== "success");
+  return total(failed, "inmesh.attempts", ["reason", "status"]);
+}
+
+/** After a failure: sent once more (`retry`, or `resend` where nothing was sent), or why not. */
+function decisions(series: readonly Series[]): string {
+  return total(series, "inmesh.retry.decisions", ["decision", "kind"]);
+}
+
+/** How often a breaker opened, by what tripped it. */
+function ejections(series: readonly Series[]): string {
+  const opened = series.filter(({ labels }) => labels["state"] === "open");
+  return total(opened, "inmesh.breaker.transitions", ["trigger"]);
 }
 
 export function percent(ratio: number): string {
