@@ -11,8 +11,8 @@ const documented: Record<string, string[]> = Object.fromEntries(
     .slice(1)
     .filter((section) => section.startsWith("`"))
     .map((section) => [
-      /^`(\w+)`/.exec(section)![1]!,
-      [...section.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]!),
+      /^`(\w+)`/.exec(section)?.[1] ?? "",
+      [...section.matchAll(/^\| `(\w+)` \|/gm)].map(([, reason = ""]) => reason),
     ]),
 );
 
@@ -25,7 +25,7 @@ test.each(ERROR_CODES)("every reason of %s has a row, and nothing else has", (co
 });
 
 test("no row leaves a cell empty", () => {
-  for (const row of page.slice(page.indexOf("\n## ")).match(/^\| `\w+` \|.*$/gm)!) {
+  for (const row of page.slice(page.indexOf("\n## ")).match(/^\| `\w+` \|.*$/gm) ?? []) {
     const cells = row.split("|").slice(1, -1);
     expect(cells, row).toHaveLength(4);
     for (const cell of cells) expect(cell.trim(), row).not.toBe("");

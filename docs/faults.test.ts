@@ -6,7 +6,7 @@ import { faultTests, filesOf } from "../scripts/fault-tests.ts";
 const page: string = readFileSync(new URL("faults.md", import.meta.url), "utf8");
 const rows: { cell: string; covered: string }[] = [
   ...page.matchAll(/^\| ([A-Z]\d+) \| .+ \| (CO|LC|–) \| (.+) \|$/gm),
-].map(([, id, surface, covered]) => ({ cell: `${id} ${surface}`, covered: covered! }));
+].map(([, id, surface, covered = ""]) => ({ cell: `${id} ${surface}`, covered }));
 const tested: Map<string, string> = filesOf(faultTests());
 
 test("every row that claims a test has one, named by row and surface", () => {

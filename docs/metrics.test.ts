@@ -10,10 +10,12 @@ interface Row {
 }
 
 const page: string = readFileSync(new URL("reference/metrics.md", import.meta.url), "utf8");
-const rows: Row[] = [...page.matchAll(/^\| `(inmesh\.[^`]+)` \|([^\n]+)\|$/gm)].map((match) => {
-  const cells = match[2]!.split("|").map((cell) => cell.trim());
-  return { name: match[1]!, unit: cells[1]!.replaceAll("`", ""), meaning: cells.at(-1)! };
-});
+const rows: Row[] = [...page.matchAll(/^\| `(inmesh\.[^`]+)` \|([^\n]+)\|$/gm)].map(
+  ([, name = "", rest = ""]) => {
+    const cells = rest.split("|").map((cell) => cell.trim());
+    return { name, unit: (cells[1] ?? "").replaceAll("`", ""), meaning: cells.at(-1) ?? "" };
+  },
+);
 
 test("every instrument is documented, in its unit and its own words, and nothing else is", () => {
   const byName = (a: Row, b: Row): number => (a.name < b.name ? -1 : 1);
