@@ -162,7 +162,7 @@ class Screen {
   constructor(view: View, json: boolean, clock: () => number) {
     this.#view = view;
     this.#clock = clock;
-    this.#kind = json ? "none" : process.stdout.isTTY === true ? "table" : "lines";
+    this.#kind = json ? "none" : process.stdout.isTTY ? "table" : "lines";
     if (this.#kind === "none") return;
     if (this.#kind === "table") process.stdout.write("\u001B[?25l");
     const everyMs =

@@ -120,8 +120,8 @@ export function page(run: Run): string {
     `  POSTs          ${lost} of ${posts.length} failed, ${duplicates(fleet, inmesh)} were sent twice`,
     "",
     ...[
-      `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were configured. Round robin is`,
-      `one undici Pool per address with the same timeouts (${requestMs / 1000} s). Both loads went to`,
+      `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were set. Round robin`,
+      `is one undici Pool per address with the same timeouts (${requestMs / 1000} s). Both loads went to`,
       "the same servers at the same time. Latency counts from when a request was due,",
       "of failed ones too. Slow: from 1 s after a server slows until it heals. inmesh",
       "never sends a POST again that may have been processed: what a dying server held,",
