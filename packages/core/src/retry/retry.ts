@@ -56,6 +56,7 @@ export function retry<Req, R extends Reply>(
       let kind: AttemptKind = "first";
       let attempts = 1;
       let resends = 0;
+      let earlier: MeshError | undefined;
       for (let number = 1; ; number++) {
         const attempt: Attempt<Req> = new Attempt(call, number, kind);
         call.attempt = attempt;
@@ -73,7 +74,11 @@ export function retry<Req, R extends Reply>(
           if (!(error instanceof MeshError)) throw error;
           error.attempts = number;
           failure = error;
-          if (!isRetryable(error)) throw error;
+          if (!isRetryable(error)) {
+            // Nobody was left for a further attempt: why the last one failed says more.
+            throw error.code === "no_endpoint" ? (earlier ?? error) : error;
+          }
+          earlier = error;
           unprocessed = error.progress === "not-sent";
         }
 

@@ -156,7 +156,7 @@ export class FaultConnection {
   }
 }
 
-export class FaultPeer {
+export class FaultPeer implements AsyncDisposable {
   /** Requests that were read whole, in order, over all connections. */
   readonly requests: RawRequest[] = [];
   /** Accepted so far. */
@@ -206,6 +206,10 @@ export class FaultPeer {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#open) socket.resetAndDestroy();
     await closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async #run(script: FaultScript, connection: FaultConnection): Promise<void> {

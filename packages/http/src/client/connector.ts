@@ -100,13 +100,15 @@ export class Connector {
     const { connectMs } = this.#service.timeouts;
     const { host, port } = this.#endpoint;
     let settled = false;
+    let reached = false;
     const finish = (error: Error | null, socket: Socket | null): void => {
       if (settled) return;
       settled = true;
       timer.cancel();
       if (error !== null) {
-        this.#connectErrors.add(error);
-        callback(error, null);
+        const failed = reached && !(error instanceof MeshError) ? this.#handshakeError(error) : error;
+        this.#connectErrors.add(failed);
+        callback(failed, null);
       } else if (socket !== null) callback(null, socket);
     };
     // Its type says nothing is returned; it is the socket, and we need it before it connects.
@@ -129,12 +131,32 @@ export class Connector {
       },
       undefined,
     );
+    // Of a TLS socket this is TCP's part alone; what fails after it is the handshake.
+    if (this.#service.scheme === "https") {
+      socket.once("connect", () => {
+        reached = true;
+      });
+    }
     // Ours is the first `error` listener, so it runs before undici's ends the reply.
     socket.on("error", () => {
       this.resetting = true;
       queueMicrotask(() => {
         this.resetting = false;
       });
+    });
+  }
+
+  /** A FIN or RST in a handshake has no code that tells it from a refused connection (faults.md C17). */
+  #handshakeError(cause: Error & { readonly code?: unknown }): MeshError {
+    const { host, port } = this.#endpoint;
+    const why = typeof cause.code === "string" ? cause.code : cause.message;
+    return new MeshError({
+      code: "connect_failed",
+      reason: "tls_handshake",
+      message: `${this.#service.name} → ${host}:${port}: TLS handshake failed (${why})`,
+      progress: "not-sent",
+      cause,
+      stackless: true,
     });
   }
 }
