@@ -19,6 +19,36 @@ export const HOST = "host";
 /** Headers as undici hands them over: lower-case names, several values of one name as an array. */
 export type RawHeaders = Record<string, string | string[] | undefined>;
 
+/** Framing, routing and authentication: not to be believed behind a body (RFC 9110 §6.5.1). */
+const NEVER_TRAILERS = new Set([
+  CONTENT_LENGTH,
+  TRANSFER_ENCODING,
+  CONTENT_TYPE,
+  HOST,
+  RETRY_AFTER,
+  "authorization",
+  "connection",
+  "content-encoding",
+  "content-range",
+  "location",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "set-cookie",
+  "te",
+  "trailer",
+  "upgrade",
+  "www-authenticate",
+]);
+
+/** Trailers that an application may see. */
+export function allowedTrailers(trailers: RawHeaders): RawHeaders {
+  const allowed: RawHeaders = {};
+  for (const [name, value] of Object.entries(trailers)) {
+    if (!NEVER_TRAILERS.has(name) && !name.startsWith(NAMESPACE)) allowed[name] = value;
+  }
+  return allowed;
+}
+
 /** The one value of a header; undefined if it is absent, or there are several (they contradict). */
 export function single(headers: RawHeaders, name: string): string | undefined {
   const value = headers[name];

@@ -23,6 +23,7 @@ export interface FailureFacts {
 }
 
 interface Coded {
+  readonly name?: unknown;
   readonly code?: unknown;
   readonly message?: unknown;
 }
@@ -34,7 +35,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
     const outcome =
       cause.code === "deadline_exceeded"
         ? "timeout"
-        : cause.code === "connect_failed"
+        : cause.code === "connect_failed" || cause.code === "bad_response"
           ? "failure"
           : "abandoned";
     return { error: cause, outcome, connectFailed: cause.code === "connect_failed" };
@@ -107,13 +108,14 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       `connection lost before the request was sent (${code || text})`,
     );
   }
-  if (code.startsWith("HPE_")) {
+  // undici 8 gives its parser's errors no code.
+  if (code.startsWith("HPE_") || (cause as Coded | null)?.name === "HTTPParserError") {
     const too = code === "HPE_HEADER_OVERFLOW";
     return fail(
       "bad_response",
       too ? "response_header_too_large" : "malformed_response",
       "failure",
-      `malformed reply (${code})`,
+      `malformed reply (${code || text})`,
     );
   }
   if (code === "UND_ERR_HEADERS_OVERFLOW") {

@@ -8,6 +8,7 @@ import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import { MeshError, type Attempt, type Outcome, type Reply } from "@inmesh/core/spi";
 import {
+  allowedTrailers,
   HttpHeaders,
   retryAfterMs,
   RETRY_AFTER,
@@ -104,7 +105,8 @@ export class HttpReply implements Reply {
 
   /** Trailers; undefined before the body has ended. */
   get trailers(): HttpHeaders | undefined {
-    return this.#trailers === undefined ? undefined : new HttpHeaders(this.#trailers);
+    const trailers = this.#trailers;
+    return trailers === undefined ? undefined : new HttpHeaders(allowedTrailers(trailers));
   }
 
   get nacked(): boolean {
