@@ -53,7 +53,19 @@ export interface AttemptCanceller {
 export interface EndpointRef {
   /** `host:port`. */
   readonly address: string;
+  readonly zone: string | undefined;
 }
+
+/** Which rule of the picker decided; a closed set, for people who ask why. */
+export type PickRule =
+  | "only"
+  | "rank"
+  | "cost"
+  | "slow-start"
+  | "untried"
+  | "scan"
+  | "panic"
+  | "turn";
 
 /** One logical request, as the application sees it. Several attempts may serve it. */
 export class Call<Req = unknown> {
@@ -136,6 +148,8 @@ export class Attempt<Req = unknown> {
   /** Writer: balance. */
   endpoint: EndpointRef | undefined = undefined;
   startedAt = 0;
+  /** Writer: the picker. */
+  rule: PickRule = "only";
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */
   answeredAt = 0;
   /** A reply that is the caller's fault (4xx): a success, but its speed proves nothing. Writer: transport. */

@@ -9,6 +9,7 @@ export {
   type CallRecorder,
   type EndpointRef,
   type Outcome,
+  type PickRule,
   type Reply,
 } from "./call.ts";
 export type { Connection, Transport } from "./transport.ts";

@@ -21,6 +21,7 @@ export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
 
   pick(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
     const { available, spare, ejected, panic } = this.#lists;
+    attempt.rule = panic ? "panic" : "turn";
     const from = panic ? [...available, ...ejected] : available.length > 0 ? available : spare;
     for (let k = 0; k < from.length; k++) {
       const i = this.#shuffled

@@ -70,6 +70,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
         const x = rowAt(i);
         const y = rowAt(j);
         if (numbers[x + LOAD]! > 0 && numbers[y + LOAD]! > 0) {
+          attempt.rule = "cost";
           return rowCost(numbers, y, now) < rowCost(numbers, x, now) ? b : a;
         }
       }
@@ -81,14 +82,19 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
         const outA = rankA > RANK_BUSY || timesTried(attempt, a) > 0;
         const outB = rankB > RANK_BUSY || timesTried(attempt, b) > 0;
         if (outA && outB) continue;
+        attempt.rule = "untried";
         if (outA) return b;
         if (outB) return a;
       }
+      attempt.rule = "rank";
       if (rankA !== rankB) return rankA < rankB ? a : b;
-      return this.#cost(b, now) < this.#cost(a, now)
-        ? this.#accept(b, a, now)
-        : this.#accept(a, b, now);
+      attempt.rule = "cost";
+      const [winner, other] = this.#cost(b, now) < this.#cost(a, now) ? [b, a] : [a, b];
+      const picked = this.#accept(winner, other, now);
+      if (picked === other) attempt.rule = "slow-start";
+      return picked;
     }
+    attempt.rule = "scan";
     return scan(from, attempt, now, Math.floor(this.#runtime.random() * n), this.#cost);
   }
 
@@ -105,6 +111,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     const { available, ejected } = this.#lists;
     const n = available.length + ejected.length;
     if (n === 0) return undefined;
+    attempt.rule = "panic";
     const draws = Math.min(PANIC_DRAWS, n);
     const tried = attempt.call.tried;
     let best: Endpoint<Req, R> | undefined;

@@ -6,7 +6,7 @@
 import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
-import { MeshError, type Attempt, type Outcome, type Reply } from "@inmesh/core/spi";
+import { MeshError, type Attempt, type Outcome, type PickRule, type Reply } from "@inmesh/core/spi";
 import {
   allowedTrailers,
   HttpHeaders,
@@ -46,6 +46,17 @@ export interface ReplyInfo {
   /** One sentence: which route, and why this endpoint after others. */
   readonly why: string;
 }
+
+const WHY: Readonly<Record<PickRule, string>> = {
+  only: "the only one to choose from",
+  rank: "the fitter of two drawn",
+  cost: "the lower cost of two drawn",
+  "slow-start": "the cheaper of two drawn has not warmed up yet",
+  untried: "not tried by this call yet",
+  scan: "the best of all, after draws that decided nothing",
+  panic: "the lowest cost of five drawn, because too many endpoints look bad to believe it",
+  turn: "its turn",
+};
 
 type Mode = "waiting" | "collecting" | "streaming" | "discarding";
 
@@ -124,16 +135,15 @@ export class HttpReply implements Reply {
 
   /** Endpoint, attempts, timings, and why it was routed so. */
   get mesh(): ReplyInfo {
-    const { call, endpoint, number, kind, startedAt } = this.#attempt;
+    const { call, endpoint, number, kind, startedAt, rule } = this.#attempt;
     const tried = (call.tried ?? []).map(({ address }) => address);
     const address = endpoint?.address ?? "";
-    const after =
-      tried.length === 0 ? "lower cost of two drawn" : `${kind} after ${tried.join(", ")} failed`;
+    const after = tried.length === 0 ? "" : `; ${kind} after ${tried.join(", ")} failed`;
     return {
       service: call.service,
       route: call.route,
       endpoint: address,
-      zone: undefined,
+      zone: endpoint?.zone,
       attempts: number,
       tried,
       timings: {
@@ -141,7 +151,7 @@ export class HttpReply implements Reply {
         attemptMs: this.#headAt - startedAt,
         queuedMs: Math.max(0, this.#exchange.sentAt - startedAt),
       },
-      why: `route ${call.route} → ${address}: ${after}`,
+      why: `route ${call.route} → ${address}: ${WHY[rule]}${after}`,
     };
   }
 
