@@ -4,7 +4,7 @@ import type { Fleet } from "./fleet.ts";
 import type { Side } from "./load.ts";
 import { dueWithin, latencies, quantile, successRatio } from "./numbers.ts";
 import { paint } from "./paint.ts";
-import type { Windows } from "./timeline.ts";
+import { SLOW, type Windows } from "./timeline.ts";
 
 export interface Row {
   readonly metric: string;
@@ -71,7 +71,9 @@ export function rows({ sides, fleet, windows }: Run): Row[] {
     if (ours) add("duplicate_posts", duplicates(fleet, side), "{request}", 0);
     const all = latencies(samples);
     const healthy = latencies(dueWithin(samples, windows.healthy));
-    const slow = latencies(dueWithin(samples, windows.slow));
+    const whileSlow = dueWithin(samples, windows.slow);
+    const slow = latencies(whileSlow);
+    const toSlow = whileSlow.filter(({ endpoint }) => endpoint === fleet.addresses[SLOW]).length;
     const healthyP99 = quantile(healthy, 0.99);
     add(`p50_ms.${name}`, quantile(all, 0.5), "ms");
     add(`p99_ms.${name}`, quantile(all, 0.99), "ms");
@@ -81,6 +83,8 @@ export function rows({ sides, fleet, windows }: Run): Row[] {
     add(`p50_ms.${name}.slow`, quantile(slow, 0.5), "ms");
     const bar = ours ? SLOW_OVER_HEALTHY * healthyP99 : undefined;
     add(`p99_ms.${name}.slow`, quantile(slow, 0.99), "ms", bar);
+    // Tells a slow machine from a client that asks the slow server.
+    add(`slow_share.${name}`, toSlow / whileSlow.length, "1");
   }
   return result;
 }
@@ -127,7 +131,8 @@ export function page(run: Run): string {
       "never sends a POST again that may have been processed: what a dying server held,",
       "and what a broken one answered, is a failure for the caller.",
       `${warmUpSeconds} s of the same load came before, not counted. This process used ${Math.round(cpu * 100)} % of`,
-      `a core; its schedule was late by at most ${ms(latestMs)}.`,
+      `a core; its schedule was late by at most ${ms(latestMs)}; much more than 10 ms means that`,
+      "the machine was busy with something else, and the latencies are about that.",
     ].map((text) => paint("dim", text)),
   );
   const missed = rows(run).filter(({ holds }) => holds === false);

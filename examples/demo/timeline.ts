@@ -14,7 +14,8 @@ export interface Step {
 
 const SLOW_FROM = 0.2;
 const SLOW_TO = 0.4;
-const SLOW = 1;
+/** Index of the server that becomes slow. */
+export const SLOW = 1;
 const FAILING = 3;
 const KILLED = 0;
 const ROLL_FROM = 0.8;
