@@ -205,10 +205,11 @@ export class HttpReply implements Reply {
   }
 
   discard(): void {
-    if (this.#ended || this.#mode === "discarding") return;
+    if (this.#used) return;
     this.#used = true;
-    this.#mode = "discarding";
     this.#chunks = [];
+    if (this.#ended) return;
+    this.#mode = "discarding";
     if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
     else this.#exchange.resume();
   }
