@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { parseConfigText } from "../packages/core/src/config/sources/file.ts";
-import { ConfigError, parseConfig } from "../packages/core/src/config/parse.ts";
+import { ConfigError } from "../packages/core/src/config/mistakes.ts";
+import { parseConfig } from "../packages/core/src/config/parse.ts";
 import { configReference } from "../scripts/config-reference.ts";
 
 const page = readFileSync(new URL("reference/config.md", import.meta.url), "utf8");

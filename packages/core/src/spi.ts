@@ -16,6 +16,7 @@ export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
 export type { RouteFacts } from "./route/facts.ts";
 export type { Runtime, Timer } from "./runtime/runtime.ts";
+export { Cell, type Watch } from "./watch/watch.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
 export { context, inheritedDeadlineAt, type ServedRequest } from "./context.ts";
 export {

@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { FIELDS, POLICY_FIELDS, defaultOf, millisecondNames } from "./fields.ts";
-import { ConfigError, parseConfig, parseUrlTarget } from "./parse.ts";
+import { ConfigError } from "./mistakes.ts";
+import { parseConfig } from "./parse.ts";
+import { parseUrlTarget } from "./target.ts";
 import { printConfig } from "./print.ts";
 import { configJsonSchema } from "./schema.ts";
 

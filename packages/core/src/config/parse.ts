@@ -12,15 +12,6 @@ import { readRoutes } from "./routes.ts";
 import { checkShape, SERVICE_NAME } from "./schema.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
-export { ConfigError, describeMistakes, type Mistake } from "./mistakes.ts";
-export { type Layer, mergeConfig, type MergedConfig } from "./merge.ts";
-export {
-  defaultServiceConfig,
-  parseUrlTarget,
-  type ServiceTarget,
-  type TargetResult,
-} from "./target.ts";
-
 export type ParseResult =
   | { readonly ok: true; readonly config: MeshConfig }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };

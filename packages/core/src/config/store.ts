@@ -9,6 +9,7 @@ import { loadConfig } from "./load.ts";
 import { mergeConfig } from "./merge.ts";
 import { ConfigError, makeMistake } from "./mistakes.ts";
 import { defaultServiceConfig, parseUrlTarget } from "./target.ts";
+import { Cell, type Watch } from "../watch/watch.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
 export interface StoreOptions {
@@ -18,17 +19,25 @@ export interface StoreOptions {
 }
 
 export class ConfigStore {
+  /** The configuration in force. One assignment replaces it. */
+  readonly current: Watch<MeshConfig>;
+  /** Goes up by one with every configuration taken into force. */
   version = 1;
   readonly #options: StoreOptions;
-  readonly #config: MeshConfig;
   /** Services that clients described themselves, with the text of what they said. */
   readonly #opened = new Map<string, { config: ServiceConfig; said: string }>();
 
   constructor(options: StoreOptions) {
     this.#options = options;
-    this.#config = saysNothing(options)
-      ? { services: {}, defaults: DEFAULT_POLICIES }
-      : loadConfig({ code: options.config, file: options.configFile, env: options.env }).config;
+    this.current = new Cell<MeshConfig>(
+      saysNothing(options)
+        ? { services: {}, defaults: DEFAULT_POLICIES }
+        : loadConfig({ code: options.config, file: options.configFile, env: options.env }).config,
+    );
+  }
+
+  get #config(): MeshConfig {
+    return this.current.current;
   }
 
   /** Throws ConfigError if the name is unknown, or `input` is invalid or differs from an earlier one. */
