@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { loadConfig } from "../load.ts";
-import { ConfigError, mergeConfig } from "../parse.ts";
+import { mergeConfig } from "../merge.ts";
+import { ConfigError } from "../mistakes.ts";
 import { readEnvConfig } from "./env.ts";
 import { parseConfigText, readConfigFile } from "./file.ts";
 
