@@ -131,6 +131,9 @@ describe("C: connect and transport, library client", () => {
   it("C3 LC: IPv6 of a dual-stack endpoint is dropped; IPv4 connects within 350 ms", async (context) => {
     const hole = await startBlackHole("::1").catch(() => undefined);
     if (hole === undefined) return context.skip("no IPv6 loopback here");
+    const server = createServer((_, response) => response.end("four"));
+    server.listen(hole.port, "127.0.0.1");
+    await once(server, "listening");
     // One name with two addresses; net.connect looks it up through this function.
     const both = [
       { address: "::1", family: 6 },
@@ -143,9 +146,6 @@ describe("C: connect and transport, library client", () => {
     ) => {
       process.nextTick(done, null, both);
     }) as never);
-    const server = createServer((_, response) => response.end("four"));
-    server.listen(hole.port, "127.0.0.1");
-    await once(server, "listening");
     const address = `dual.test:${hole.port}`;
     try {
       await using one = bench([address]);

@@ -16,3 +16,10 @@ export {
   leakSince,
   type ResourceCount,
 } from "./leak-check.ts";
+export {
+  transportConformance,
+  type Behaviour,
+  type ConformanceAdapter,
+  type ConformanceBench,
+  type ConformanceCheck,
+} from "./transport-conformance.ts";

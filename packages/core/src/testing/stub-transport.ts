@@ -2,9 +2,10 @@
 import type { Attempt, Outcome, Reply } from "../call.ts";
 import type { EndpointInfo } from "../discovery/discovery.ts";
 import { addressOf } from "../discovery/discovery.ts";
-import type { MeshError } from "../errors.ts";
+import { MeshError } from "../errors.ts";
 import type { Protocol } from "../mesh.ts";
 import type { RouteFacts } from "../route/facts.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import type { Connection, Transport } from "../transport.ts";
 
 export class StubRequest implements RouteFacts {
@@ -29,14 +30,17 @@ export class StubReply implements Reply {
   readonly code: number;
   nacked = false;
   retryAfterMs: number | undefined = undefined;
-  readonly #attempt: Attempt<StubRequest>;
-  constructor(attempt: Attempt<StubRequest>, outcome: Outcome, code: number) {
-    this.#attempt = attempt;
+  /** The body: resolves at its end, rejects if it is cut. */
+  readonly ended: Promise<void>;
+  readonly #drop: () => void;
+  constructor(outcome: Outcome, code: number, ended: Promise<void>, drop: () => void) {
     this.outcome = outcome;
     this.code = code;
+    this.ended = ended;
+    this.#drop = drop;
   }
   discard(): void {
-    this.#attempt.settle(this.outcome);
+    this.#drop();
   }
 }
 
@@ -60,19 +64,38 @@ class StubConnection implements Connection<StubRequest, StubReply> {
   readonly #address: string;
   readonly #pending = new Set<(error: MeshError, outcome: Outcome) => void>();
   readonly #probe: (address: string) => Promise<boolean>;
-  constructor(serve: StubServer, address: string, probe: (address: string) => Promise<boolean>) {
+  readonly #runtime: Runtime;
+  #onIdle: (() => void) | undefined = undefined;
+  #closing: Promise<void> | undefined = undefined;
+  constructor(
+    serve: StubServer,
+    address: string,
+    probe: (address: string) => Promise<boolean>,
+    runtime: Runtime,
+  ) {
     this.#serve = serve;
     this.#address = address;
     this.#probe = probe;
+    this.#runtime = runtime;
   }
 
   send(attempt: Attempt<StubRequest>): Promise<StubReply> {
     return new Promise((resolve, reject) => {
+      const body = Promise.withResolvers<void>();
+      body.promise.catch(() => {});
+      const finish = (outcome: Outcome): void => {
+        if (!this.#pending.delete(fail)) return;
+        attempt.settle(outcome);
+        body.resolve();
+        if (this.#pending.size === 0) this.#onIdle?.();
+      };
       const fail = (error: MeshError, outcome: Outcome): void => {
-        this.#pending.delete(fail);
+        if (!this.#pending.delete(fail)) return;
         attempt.error = error;
         attempt.settle(outcome);
         reject(error);
+        body.reject(error);
+        if (this.#pending.size === 0) this.#onIdle?.();
       };
       attempt.canceller = { cancelAttempt: fail };
       this.#pending.add(fail);
@@ -81,22 +104,16 @@ class StubConnection implements Connection<StubRequest, StubReply> {
           attempt,
           reply: (outcome = "success", code = 200, more = {}) => {
             if (attempt.outcome !== undefined) return;
-            const reply = new StubReply(attempt, outcome, code);
+            const reply = new StubReply(outcome, code, body.promise, () => finish(outcome));
             reply.nacked = more.nacked ?? false;
             reply.retryAfterMs = more.retryAfterMs;
             attempt.code = code;
             if (outcome === "overloaded") attempt.busyForMs = more.retryAfterMs ?? 0;
             attempt.answered();
-            if (more.open !== true) {
-              this.#pending.delete(fail);
-              attempt.settle(outcome);
-            }
+            if (more.open !== true) finish(outcome);
             resolve(reply);
           },
-          end: (outcome = "success") => {
-            this.#pending.delete(fail);
-            attempt.settle(outcome);
-          },
+          end: (outcome = "success") => finish(outcome),
           fail: (error, outcome = "failure", connect = false) => {
             attempt.connectFailed = connect;
             fail(error, outcome);
@@ -107,8 +124,28 @@ class StubConnection implements Connection<StubRequest, StubReply> {
     });
   }
 
-  close(): Promise<void> {
-    return Promise.resolve();
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    if (this.#pending.size > 0 && graceMs > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#runtime.after(graceMs, resolve, undefined, true);
+        this.#onIdle = () => {
+          timer.cancel();
+          resolve();
+        };
+      });
+    }
+    for (const fail of [...this.#pending]) {
+      const message = `${this.#address}: closed before the attempt ended`;
+      fail(
+        new MeshError({ code: "cancelled", reason: "shutdown", message, progress: "maybe-processed" }),
+        "abandoned",
+      );
+    }
   }
 
   probe(): Promise<boolean> {
@@ -122,8 +159,9 @@ export function stubProtocol(
 ): Protocol<StubRequest, StubReply> {
   return {
     name: "stub",
-    transport: (): Transport<StubRequest, StubReply> => ({
-      connect: (endpoint: EndpointInfo) => new StubConnection(serve, addressOf(endpoint), probe),
+    transport: (_service, runtime): Transport<StubRequest, StubReply> => ({
+      connect: (endpoint: EndpointInfo) =>
+        new StubConnection(serve, addressOf(endpoint), probe, runtime),
     }),
   };
 }
