@@ -27,10 +27,10 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
   const seconds = quick ? 3 : 12;
   const measure = async (fault: Fault, variant: Variant): Promise<Result> => {
     const result = await measured(fault, variant, seconds);
-    const { calls, failed, p50, p99, errors } = result;
+    const { calls, failed, p50, p99, share, errors } = result;
     const name = fault === "none" ? "healthy" : fault;
     progress(
-      `tail: ${name}, ${variant}: ${failed} of ${calls} failed, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms` +
+      `tail: ${name}, ${variant}: ${failed} of ${calls} failed, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, share of the third ${share.toFixed(4)}` +
         (errors.length === 0 ? "" : ` (${errors[0]})`),
     );
     return result;

@@ -187,7 +187,9 @@ async function allocated(get: Get, concurrency: number): Promise<number> {
   const ROUNDS = 15;
   const CALLS = 500;
   let collections = 0;
-  const observer = new PerformanceObserver((list) => void (collections += list.getEntries().length));
+  const observer = new PerformanceObserver(
+    (list) => void (collections += list.getEntries().length),
+  );
   observer.observe({ entryTypes: ["gc"] });
   const samples: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
