@@ -745,10 +745,8 @@ describe("H22 LC: a body that nobody reads", () => {
     const server = await serve((_request, response) => {
       const piece = Buffer.alloc(65_536);
       const write = (): void => {
-        while (!closed) {
-          written += piece.length;
-          if (!response.write(piece)) break;
-        }
+        do written += piece.length;
+        while (response.write(piece));
       };
       response.on("drain", write);
       response.on("close", () => (closed = true));
