@@ -5,7 +5,7 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { ConfigError, context, createMesh } from "@inmesh/core";
+import { ConfigError, context, createMesh, type ServiceInput } from "@inmesh/core";
 import type { Discovery, EndpointInfo, EndpointSink } from "@inmesh/core/spi";
 import { meshClient, type MeshClient, type RequestBody } from "@inmesh/http";
 import { FormData } from "undici";
@@ -19,6 +19,7 @@ import {
   meshOf,
   peerOf,
   rejectionOf,
+  SeededRuntime,
   serve,
   type Served,
   sleep,
@@ -517,6 +518,13 @@ describe("discovery", () => {
 });
 
 describe("balancing", () => {
+  const seeded = (servers: readonly Served[], input: ServiceInput = {}): MeshClient =>
+    clientOf(
+      servers.map(({ address }) => address),
+      input,
+      { runtime: new SeededRuntime(42) },
+    );
+
   async function load(client: MeshClient, calls: number, width: number): Promise<number> {
     let left = calls;
     let errors = 0;
@@ -552,7 +560,7 @@ describe("balancing", () => {
   it("B2 LC: a slow endpoint of three is hardly picked once it is known", async () => {
     const slow = await serve(after(60));
     const fast = [await serve(after(4)), await serve(after(4))];
-    const client = clientOf([slow, ...fast].map(({ address }) => address));
+    const client = seeded([slow, ...fast]);
     await load(client, 60, 4);
     const before = picksOf(client, slow);
     expect(await load(client, 400, 4)).toBe(0);
@@ -562,7 +570,7 @@ describe("balancing", () => {
   it("B3 LC: an endpoint that fails fast attracts nothing and is taken out", async () => {
     const bad = await serve(after(0, 500));
     const good = [await serve(after(3)), await serve(after(3))];
-    const client = clientOf([bad, ...good].map(({ address }) => address));
+    const client = seeded([bad, ...good]);
     const errors = await load(client, 300, 4);
     expect(errors).toBeLessThanOrEqual(3);
     expect(picksOf(client, bad)).toBeLessThanOrEqual(15);
@@ -574,10 +582,7 @@ describe("balancing", () => {
       after(3, n++ % 10 < 3 ? 500 : 200)(request, response),
     );
     const good = [await serve(after(3)), await serve(after(3))];
-    const client = clientOf(
-      [grey, ...good].map(({ address }) => address),
-      { retry: { attempts: 1 } },
-    );
+    const client = seeded([grey, ...good], { retry: { attempts: 1 } });
     expect(await load(client, 400, 4)).toBeLessThan(20);
     expect(picksOf(client, grey)).toBeLessThan(400 / 3);
   });
@@ -587,7 +592,7 @@ describe("balancing", () => {
       response.writeHead(429, { "retry-after": "5" }).end();
     });
     const free = await serve(after(1));
-    const client = clientOf([busy.address, free.address], { retry: { attempts: 1 } });
+    const client = seeded([busy, free], { retry: { attempts: 1 } });
     const errors = await load(client, 100, 2);
     expect(errors).toBeLessThanOrEqual(4);
     const endpoint = endpointsOf(client).find(({ address }) => address === busy.address)!;

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createMesh, type Mesh, type MeshOptions, type ServiceInput } from "@inmesh/core";
-import { MeshError } from "@inmesh/core/spi";
+import { MeshError, NodeRuntime } from "@inmesh/core/spi";
 import { FaultPeer, type FaultScript } from "@inmesh/core/testing";
 import { meshClient, type MeshClient } from "@inmesh/http";
 import { onTestFinished } from "vitest";
@@ -63,6 +63,21 @@ export function clientOf(
 ): MeshClient {
   const orders: ServiceInput = { discovery: { static: addresses }, ...input };
   return meshClient("orders", { mesh: meshOf({ ...options, config: { services: { orders } } }) });
+}
+
+/** Real time, chance from a seed: the same draws in every run. */
+export class SeededRuntime extends NodeRuntime {
+  #state: number;
+
+  constructor(seed: number) {
+    super();
+    this.#state = seed;
+  }
+
+  override random(): number {
+    this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0;
+    return this.#state / 2 ** 32;
+  }
 }
 
 /** What the promise rejects with, which must be a MeshError. */
