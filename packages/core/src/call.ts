@@ -148,6 +148,8 @@ export class Attempt<Req = unknown> {
   /** Writer: balance. */
   endpoint: EndpointRef | undefined = undefined;
   startedAt = 0;
+  /** The loop clock as it started. Writer: balance. */
+  stallMark = 0;
   /** Writer: the picker. */
   rule: PickRule = "only";
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */

@@ -70,7 +70,7 @@ describe("pipeline", () => {
     ["GET", "maybe-processed", 2, 2],
     // Three re-sends; they cost no attempt, so the policy's own retry is still to come.
     ["POST", "not-sent", 1, 4],
-    ["POST", "not-sent", 2, 5],
+    ["POST", "not-sent", 2, 4],
   ] as const)("%s that ended %s, of %d attempts, is sent %d times", async (...row) => {
     const [method, progress, attempts, times] = row;
     const serve: StubServer = (exchange) => exchange.fail(lost(progress));

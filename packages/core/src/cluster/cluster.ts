@@ -249,6 +249,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   begin(attempt: Attempt<Req>, endpoint: Endpoint<Req, R>, now: number): void {
     attempt.endpoint = endpoint;
     attempt.startedAt = now;
+    attempt.stallMark = this.#runtime.loop.enter(now);
     attempt.cluster = this;
     endpoint.started(attempt);
     if (endpoint.breaker.state === "half-open" && endpoint.probe === undefined) {
@@ -266,7 +267,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     const now = this.#runtime.now();
     endpoint.ended(attempt);
     const g = this.peerMedian(now);
-    const elapsedMs = (attempt.answeredAt || now) - attempt.startedAt;
+    // The time this process was held up is not the endpoint's.
+    const stalledMs = this.#runtime.loop.leave(now) - attempt.stallMark;
+    const elapsedMs = Math.max(0, (attempt.answeredAt || now) - attempt.startedAt - stalledMs);
     if (outcome === "timeout" && elapsedMs < Math.max(2 * g, MIN_TIMEOUT_MS)) outcome = "abandoned";
     this.#learn(endpoint, attempt, outcome, elapsedMs, now, g);
     if (attempt.busyForMs > 0) {

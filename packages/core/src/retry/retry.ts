@@ -95,7 +95,7 @@ export function retry<Req, R extends Reply>(
                   policy.backoffMaxMs,
                   runtime.random(),
                 );
-        const decision = decide(call, next, attempts, pauseMs, unprocessed);
+        const decision = decide(call, next, attempts, pauseMs);
         recorder.decided(decision, next);
         if (decision !== "sent") {
           if (reply !== undefined) return reply;
@@ -116,7 +116,6 @@ export function retry<Req, R extends Reply>(
     next: AttemptKind,
     attempts: number,
     pauseMs: number,
-    unprocessed: boolean,
   ): RetryDecision {
     if (call.cancelled !== undefined) return "deadline";
     if (!call.replayable) return "not_replayable";
@@ -124,7 +123,7 @@ export function retry<Req, R extends Reply>(
       if (attempts >= policy.attempts) return "attempts";
       // One layer retries: whoever is itself a retry of an outer hop leaves it to that hop.
       if (call.inheritedAttempt > 1) return "layer";
-      if (!call.idempotent && !unprocessed) return "not_idempotent";
+      if (!call.idempotent) return "not_idempotent";
     }
     // A pause that the deadline would end is no pause: the failure goes back at once.
     if (runtime.now() + pauseMs >= call.deadlineAt) return "deadline";

@@ -6,6 +6,7 @@
  * are two pointer writes and one Node timer serves them all. A call arms one deadline, and Node's
  * own setTimeout + clearTimeout would cost it more than the pick and the retry loop together.
  */
+import { BeatingLoopClock, type LoopClock } from "./loop-clock.ts";
 import type { Runtime, Timer } from "./runtime.ts";
 
 const nodeNow = performance.now.bind(performance);
@@ -127,6 +128,10 @@ class PlainTimer implements Timer {
 }
 
 export class NodeRuntime implements Runtime {
+  readonly loop: LoopClock = new BeatingLoopClock(
+    nodeNow,
+    (run, delayMs) => void nodeSetTimeout(run, delayMs).unref(),
+  );
   readonly #lanes = new Map<number, Lane>();
   #last: Lane | undefined = undefined;
   #misses = 0;

@@ -1,9 +1,13 @@
+import type { LoopClock } from "./loop-clock.ts";
+
 /** The only door to time, chance and timers. Lint keeps Date, Math.random and setTimeout behind it. */
 export interface Runtime {
   /** Monotonic milliseconds, with a fraction. Never compare it with wall-clock time. */
   now(): number;
   /** Uniform in [0, 1). */
   random(): number;
+  /** How long the process was held up; attempts are measured without it. */
+  readonly loop: LoopClock;
   /**
    * Runs `run(arg)` once, `delayMs` from now. Delays above 2^31-1 ms never fire (Node would fire
    * them at once). The timer does not keep the process alive, unless `hold` says that somebody

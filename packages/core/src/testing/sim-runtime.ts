@@ -2,6 +2,7 @@
  * A Runtime in virtual time. The same seed gives the same numbers, the same order of timers and
  * therefore the same transcript, on every machine and Node version.
  */
+import { NEVER_STALLED, type LoopClock } from "../runtime/loop-clock.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 
 interface Pending {
@@ -14,6 +15,7 @@ const nextTurn = setImmediate;
 
 export class SimRuntime implements Runtime {
   readonly seed: number;
+  readonly loop: LoopClock = NEVER_STALLED;
   #now = 0;
   #order = 0;
   #state: number;
