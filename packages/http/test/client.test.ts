@@ -432,9 +432,10 @@ describe("lifecycle", () => {
     );
     await connecting.mesh.close(0);
     await early;
-    const connections = peer.connections;
+    // One handshake may have been under way; it is given up, and nothing dials again.
     await sleep(30);
-    expect(peer.connections).toBe(connections);
+    expect(peer.connections).toBeLessThanOrEqual(1);
+    await until(() => peer.open === 0);
 
     const discovery = new TestDiscovery();
     const waiting = discovered(discovery);
