@@ -152,6 +152,8 @@ export class Attempt<Req = unknown> {
   stallMark = 0;
   /** Writer: the picker. */
   rule: PickRule = "only";
+  /** It had a connection; 0 until then. Latency counts from here: dialling is no answer. Writer: transport. */
+  sentAt = 0;
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */
   answeredAt = 0;
   /** A reply that is the caller's fault (4xx): a success, but its speed proves nothing. Writer: transport. */

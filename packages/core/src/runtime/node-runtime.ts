@@ -12,6 +12,7 @@ import type { Runtime, Timer } from "./runtime.ts";
 const nodeNow = performance.now.bind(performance);
 const nodeRandom = Math.random;
 const nodeSetTimeout = setTimeout;
+const nodeClearTimeout = clearTimeout;
 const nodeSetImmediate = setImmediate;
 const MAX_DELAY_MS = 2 ** 31 - 1;
 /** Lanes are kept for the delays in use; past this many distinct delays a plain timer serves. */
@@ -122,7 +123,7 @@ class PlainTimer implements Timer {
     if (!hold) this.#timeout.unref();
   }
   cancel(): void {
-    if (this.#timeout !== undefined) clearTimeout(this.#timeout);
+    if (this.#timeout !== undefined) nodeClearTimeout(this.#timeout);
     this.#timeout = undefined;
   }
 }

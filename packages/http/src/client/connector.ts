@@ -106,7 +106,8 @@ export class Connector {
       settled = true;
       timer.cancel();
       if (error !== null) {
-        const failed = reached && !(error instanceof MeshError) ? this.#handshakeError(error) : error;
+        const failed =
+          reached && !(error instanceof MeshError) ? this.#handshakeError(error) : error;
         this.#connectErrors.add(failed);
         callback(failed, null);
       } else if (socket !== null) callback(null, socket);

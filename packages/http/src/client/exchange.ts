@@ -35,8 +35,6 @@ type Controller = Dispatcher.DispatchController;
 const MAX_INTERIM = 32;
 
 export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
-  /** The request had a connection; 0 before. */
-  sentAt = 0;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #connection: HttpConnection;
   readonly #runtime: Runtime;
@@ -81,7 +79,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       return;
     }
     this.#controller = controller;
-    this.sentAt = this.#runtime.now();
+    this.#attempt.sentAt = this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = this.#attempt;
     if (call.request.streamed) call.replayable = false;

@@ -110,6 +110,8 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
   }
   // undici 8 gives its parser's errors no code.
   if (code.startsWith("HPE_") || (cause as Coded | null)?.name === "HTTPParserError") {
+    // undici keeps the raw bytes of the reply in the error: they may be secret, and are long.
+    if (cause !== null && typeof cause === "object" && "data" in cause) cause.data = undefined;
     const too = code === "HPE_HEADER_OVERFLOW";
     return fail(
       "bad_response",

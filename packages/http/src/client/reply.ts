@@ -149,7 +149,7 @@ export class HttpReply implements Reply {
       timings: {
         headMs: this.#headAt - call.startedAt,
         attemptMs: this.#headAt - startedAt,
-        queuedMs: Math.max(0, this.#exchange.sentAt - startedAt),
+        queuedMs: Math.max(0, this.#attempt.sentAt - startedAt),
       },
       why: `route ${call.route} → ${address}: ${WHY[rule]}${after}`,
     };
