@@ -269,7 +269,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     const g = this.peerMedian(now);
     // The time this process was held up is not the endpoint's.
     const stalledMs = this.#runtime.loop.leave(now) - attempt.stallMark;
-    const elapsedMs = Math.max(0, (attempt.answeredAt || now) - (attempt.sentAt || attempt.startedAt) - stalledMs);
+    const elapsedMs = Math.max(
+      0,
+      (attempt.answeredAt || now) - (attempt.sentAt || attempt.startedAt) - stalledMs,
+    );
     if (outcome === "timeout" && elapsedMs < Math.max(2 * g, MIN_TIMEOUT_MS)) outcome = "abandoned";
     this.#learn(endpoint, attempt, outcome, elapsedMs, now, g);
     if (attempt.busyForMs > 0) {

@@ -178,7 +178,10 @@ export class FaultPeer implements AsyncDisposable {
   }
 
   /** Listens on a free port of `host`. */
-  static async start(script: FaultScript, { host = "127.0.0.1" }: FaultPeerOptions = {}): Promise<FaultPeer> {
+  static async start(
+    script: FaultScript,
+    { host = "127.0.0.1" }: FaultPeerOptions = {},
+  ): Promise<FaultPeer> {
     const server = createServer({ allowHalfOpen: true });
     const peer = new FaultPeer(server, script);
     server.listen(0, host);

@@ -139,10 +139,15 @@ class StubConnection implements Connection<StubRequest, StubReply> {
         };
       });
     }
-    for (const fail of [...this.#pending]) {
+    for (const fail of this.#pending) {
       const message = `${this.#address}: closed before the attempt ended`;
       fail(
-        new MeshError({ code: "cancelled", reason: "shutdown", message, progress: "maybe-processed" }),
+        new MeshError({
+          code: "cancelled",
+          reason: "shutdown",
+          message,
+          progress: "maybe-processed",
+        }),
         "abandoned",
       );
     }

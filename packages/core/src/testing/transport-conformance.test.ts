@@ -9,7 +9,12 @@ import { transportConformance, type ConformanceAdapter } from "./transport-confo
 function broken(code: "connect_failed" | "connection_lost"): MeshError {
   return code === "connect_failed"
     ? new MeshError({ code, reason: "connect_refused", message: "stub", progress: "not-sent" })
-    : new MeshError({ code, reason: "reset_mid_response", message: "stub", progress: "maybe-processed" });
+    : new MeshError({
+        code,
+        reason: "reset_mid_response",
+        message: "stub",
+        progress: "maybe-processed",
+      });
 }
 
 const adapter: ConformanceAdapter<StubRequest, StubReply> = {
@@ -25,7 +30,8 @@ const adapter: ConformanceAdapter<StubRequest, StubReply> = {
       else if (behaviour === "refuse") exchange.fail(broken("connect_failed"), "failure", true);
       else if (behaviour !== "silence") {
         exchange.reply("success", 200, { open: true });
-        if (behaviour === "break-in-body") setTimeout(() => exchange.fail(broken("connection_lost")), 10);
+        if (behaviour === "break-in-body")
+          setTimeout(() => exchange.fail(broken("connection_lost")), 10);
       }
     };
     const config = {

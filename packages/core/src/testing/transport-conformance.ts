@@ -210,14 +210,17 @@ export function transportConformance<Req, Res extends Reply>(
   });
 
   if (adapter.streams) {
-    check("a streamed body is replayable only until its first byte may have left", async (bench) => {
-      const { attempt, outcomes } = watched(bench.request("answer", true));
-      const sending = bench.connection.send(attempt);
-      assert.equal(attempt.call.replayable, true);
-      await bench.read(await sending);
-      await settled(outcomes);
-      assert.equal(attempt.call.replayable, false);
-    });
+    check(
+      "a streamed body is replayable only until its first byte may have left",
+      async (bench) => {
+        const { attempt, outcomes } = watched(bench.request("answer", true));
+        const sending = bench.connection.send(attempt);
+        assert.equal(attempt.call.replayable, true);
+        await bench.read(await sending);
+        await settled(outcomes);
+        assert.equal(attempt.call.replayable, false);
+      },
+    );
   }
 
   if (adapter.queues) {
