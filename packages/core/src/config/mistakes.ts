@@ -92,7 +92,9 @@ export function renderValue(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";
   if (typeof value === "function") return "a function";
-  return cap(escapeText(String(value as number | bigint | boolean | symbol | null)));
+  // What is left is a number, a bigint, a boolean, a symbol or null.
+  // oxlint-disable-next-line typescript/no-base-to-string
+  return cap(escapeText(String(value)));
 }
 
 export function escapeText(text: string): string {

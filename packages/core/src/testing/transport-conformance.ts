@@ -321,7 +321,7 @@ function wait(ms: number): Promise<void> {
 async function until(condition: () => boolean): Promise<void> {
   const last = performance.now() + SOON_MS;
   while (!condition()) {
-    assert.ok(performance.now() < last, `within ${SOON_MS} ms: ${condition}`);
+    assert.ok(performance.now() < last, `within ${SOON_MS} ms: ${condition.toString()}`);
     await wait(2);
   }
 }
