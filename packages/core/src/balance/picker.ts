@@ -3,7 +3,8 @@
  * Counters live on the endpoints, so a picker can be replaced at any time and nothing is lost.
  */
 import type { Attempt, Reply } from "../call.ts";
-import type { Endpoint } from "../cluster/endpoint.ts";
+import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
+import type { EndpointLists } from "../cluster/lists.ts";
 
 export interface Picker<Req, R extends Reply> {
   /** Never blocks or allocates. undefined: there is nothing to pick. */
@@ -51,4 +52,17 @@ export function scan<Req, R extends Reply>(
     }
   }
   return best;
+}
+
+/** `picked`, or one of weight 0 where that one is half-open and its probe is under way. */
+export function orSpare<Req, R extends Reply>(
+  picked: Endpoint<Req, R> | undefined,
+  { spare }: EndpointLists<Req, R>,
+  attempt: Attempt<Req>,
+  now: number,
+  cost: (endpoint: Endpoint<Req, R>, now: number) => number,
+): Endpoint<Req, R> | undefined {
+  if (picked === undefined || spare.length === 0) return picked;
+  if (picked.rank(now, attempt) <= RANK_BUSY) return picked;
+  return scan(spare, attempt, now, 0, cost);
 }

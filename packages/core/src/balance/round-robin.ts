@@ -3,7 +3,7 @@ import type { Attempt, Reply } from "../call.ts";
 import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
 import type { EndpointLists } from "../cluster/lists.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { scan, timesTried, type Picker } from "./picker.ts";
+import { orSpare, scan, timesTried, type Picker } from "./picker.ts";
 
 export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
   readonly #lists: EndpointLists<Req, R>;
@@ -32,7 +32,8 @@ export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
       if (timesTried(attempt, endpoint) > 0) continue;
       return endpoint;
     }
-    return scan(from, attempt, now, 0, inFlight);
+    const best = scan(from, attempt, now, 0, inFlight);
+    return panic ? best : orSpare(best, this.#lists, attempt, now, inFlight);
   }
 }
 

@@ -10,7 +10,7 @@ import type { EndpointLists } from "../cluster/lists.ts";
 import { LOAD, rowAt, type RowCost } from "../cluster/scores.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { AliasTable } from "./alias.ts";
-import { scan, timesTried, type Picker } from "./picker.ts";
+import { orSpare, scan, timesTried, type Picker } from "./picker.ts";
 
 const REDRAWS = 4;
 /** In panic the verdicts are doubted but the cost is not: best of this many. */
@@ -45,7 +45,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     if (lists.panic) return this.#pickInPanic(attempt, now);
     const from = lists.available.length > 0 ? lists.available : lists.spare;
     const n = from.length;
-    if (n <= 1) return from[0];
+    if (n <= 1) return orSpare(from[0], lists, attempt, now, this.#cost);
     if (this.#aliasVersion !== lists.version) this.#weigh(from);
     const alias = from === lists.available ? this.#alias : undefined;
     const tried = attempt.call.tried;
@@ -95,7 +95,9 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
       return picked;
     }
     attempt.rule = "scan";
-    return scan(from, attempt, now, Math.floor(this.#runtime.random() * n), this.#cost);
+    const offset = Math.floor(this.#runtime.random() * n);
+    const best = scan(from, attempt, now, offset, this.#cost);
+    return orSpare(best, lists, attempt, now, this.#cost);
   }
 
   /** A ramping winner is kept in proportion to its share; neutral when the other ramps alike. */

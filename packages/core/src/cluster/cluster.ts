@@ -350,7 +350,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   // ── breakers ─────────────────────────────────────────────────────────────────────────────────
 
   #open(endpoint: Endpoint<Req, R>, trigger: BreakerTrigger, now: number): void {
-    const { breaker } = endpoint;
+    const { breaker, key } = endpoint;
+    // Forgotten while its attempt ran: nobody would end the timer.
+    if (this.endpoints.get(key) !== endpoint && this.#departed.get(key) !== endpoint) return;
     if (trigger === "connect") {
       this.onSuspicion?.();
       breaker.open(now, trigger, reconnectMs(breaker.step, this.#runtime.random()));
