@@ -1,3 +1,4 @@
+/** The contract of time, chance and timers: nothing outside runtime/ reaches for the real ones. */
 import type { LoopClock } from "./loop-clock.ts";
 
 /** The only door to time, chance and timers. Lint keeps Date, Math.random and setTimeout behind it. */
