@@ -47,7 +47,7 @@ export function busyCluster(size: number, traffic = true): Busy {
   } as unknown as ServiceConfig;
   const transport = stubProtocol(() => {}).transport(config, runtime);
   const backend = new RunningBackend(config, "stub", discovery, transport, new Recorder(), runtime);
-  backend.wake();
+  backend.wake({});
   if (traffic) work(backend.cluster, runtime);
   return { backend, sink: sink!, infos, runtime };
 }

@@ -261,7 +261,7 @@ class RunningService<Req extends RouteFacts, R extends Reply> implements Service
   /** The pipeline of a service that sleeps: the first call starts discovery and takes its place. */
   #waking(pipeline: Handler<Call<Req>, R>): Handler<Call<Req>, R> {
     return (call) => {
-      for (const backend of this.#backends) backend.wake();
+      for (const backend of this.#backends) backend.wake(this);
       this.current = pipeline;
       this.#usedAt = this.runtime.now();
       this.#watchIdle();
@@ -286,7 +286,7 @@ class RunningService<Req extends RouteFacts, R extends Reply> implements Service
     if (this.#active.calls > 0 || this.#picks() !== picksBefore) this.#usedAt = now;
     if (now - this.#usedAt < this.config.idleMs) return this.#watchIdle();
     this.current = this.#asleep;
-    for (const backend of this.#backends) void backend.sleep();
+    for (const backend of this.#backends) void backend.sleep(this);
   }
 
   #picks(): number {

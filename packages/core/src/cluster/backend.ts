@@ -35,6 +35,8 @@ export class RunningBackend<Req, R extends Reply> {
   readonly #errors: { add(value: number): void };
   readonly #gauges: (() => void)[];
   #watch: EndpointWatch | undefined = undefined;
+  /** Services that are awake: one that falls asleep leaves the backend to the others. */
+  readonly #users = new Set<object>();
 
   constructor(
     service: ServiceConfig,
@@ -75,8 +77,9 @@ export class RunningBackend<Req, R extends Reply> {
     return this.#watch === undefined;
   }
 
-  /** Starts watching; without effect while it does. */
-  wake(): void {
+  /** Starts watching for `user`, a service; without effect while it does. */
+  wake(user: object): void {
+    this.#users.add(user);
     if (this.#watch !== undefined) return;
     let current = true;
     const { cluster } = this;
@@ -102,8 +105,10 @@ export class RunningBackend<Req, R extends Reply> {
     };
   }
 
-  /** Stops watching and closes the connections; the next call wakes it. */
-  async sleep(): Promise<void> {
+  /** When no other service uses it: stops watching and closes the connections; a call wakes it. */
+  async sleep(user: object): Promise<void> {
+    this.#users.delete(user);
+    if (this.#users.size > 0) return;
     this.#watch?.stop();
     this.#watch = undefined;
     await this.cluster.rest(this.#drainGraceMs);
