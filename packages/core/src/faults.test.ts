@@ -1,0 +1,244 @@
+/** Rows of the fault matrix that run on the core alone, in virtual time. */
+import { describe, expect, it } from "vitest";
+import type { EndpointInfo, EndpointSink } from "./discovery/discovery.ts";
+import { Scenario, type ScenarioOptions } from "./testing/scenario.ts";
+
+const SEEDS = [1, 2, 3];
+const ONE = "10.0.0.1:80";
+const info = (n: number, uid?: string): EndpointInfo =>
+  uid === undefined ? { host: `10.0.0.${n}`, port: 80 } : { host: `10.0.0.${n}`, port: 80, uid };
+const infos = (n: number): EndpointInfo[] => Array.from({ length: n }, (_, i) => info(i + 1));
+
+/** A scenario whose endpoints the test reports itself. */
+function discovered(options: ScenarioOptions) {
+  let sink: EndpointSink | undefined;
+  const scenario = new Scenario({
+    ...options,
+    discovery: () => ({
+      source: "test",
+      watch(to) {
+        sink = to;
+        if (options.endpoints > 0) to.replace(infos(options.endpoints));
+        return { refresh() {}, stop() {} };
+      },
+    }),
+  });
+  return { scenario, sink: () => sink! };
+}
+
+describe("faults, core alone", () => {
+  it("B2 CO: 1 of 10 endpoints 10 times slower gets ≤ 2 % of picks after 1 s", async () => {
+    for (const seed of SEEDS) {
+      const s = new Scenario({ seed, endpoints: 10 });
+      await s.load(300, 5000);
+      s.set(ONE, { kind: "slow", factor: 10 });
+      await s.load(300, 10_000);
+      await s.runtime.advance(2000);
+      expect(s.share(ONE, 6000), `seed ${seed}`).toBeLessThanOrEqual(0.02);
+      const healthy = s.p99(0, 5000);
+      expect(s.p99(6000), `seed ${seed}`).toBeLessThanOrEqual(1.2 * healthy);
+    }
+  });
+
+  it("B3 CO: one that fails fast is out by the 7th failure; < 1 % of picks and no errors after", async () => {
+    for (const endpoints of [3, 10]) {
+      for (const seed of SEEDS) {
+        const why = `seed ${seed}, ${endpoints} endpoints`;
+        const s = new Scenario({ seed, endpoints });
+        await s.load(200, 3000);
+        s.set(ONE, { kind: "fail-fast" });
+        let openedAt = 0;
+        for (let i = 0; i < 500 && openedAt === 0; i++) {
+          await s.load(200, 20);
+          if (s.endpoint(ONE)!.breaker.state === "open") openedAt = s.runtime.now();
+        }
+        expect(openedAt, why).toBeGreaterThan(0);
+        const failed = s.picks.filter(({ at, address }) => at >= 3000 && address === ONE).length;
+        expect(failed, why).toBeLessThanOrEqual(7 + 1);
+        await s.load(200, 10_000);
+        await s.runtime.advance(1000);
+        expect(s.share(ONE, openedAt), why).toBeLessThan(0.01);
+        expect(s.errors(openedAt), why).toBe(0);
+      }
+    }
+  });
+
+  it("B4 CO: all fail: verdicts are ignored and load is even; all refused: 503 at once", async () => {
+    for (const seed of SEEDS) {
+      const s = new Scenario({ seed, endpoints: 4, service: { retry: { attempts: 1 } } });
+      for (const address of s.addresses) s.set(address, { kind: "fail-fast" });
+      s.set(ONE, { kind: "refuse" });
+      await s.load(100, 5000, "POST");
+      await s.load(100, 10_000, "POST");
+      expect(s.share(ONE, 5000), `seed ${seed}`).toBeLessThan(0.02);
+      for (const address of s.addresses.slice(1)) {
+        expect(s.share(address, 5000), `seed ${seed} ${address}`).toBeGreaterThan(0.2);
+      }
+      // From the start: an endpoint out for its answers is found to refuse only by its next probe.
+      const none = new Scenario({ seed, endpoints: 4 });
+      for (const address of none.addresses) none.set(address, { kind: "refuse" });
+      await none.load(100, 2000);
+      const last = none.results.slice(-20);
+      expect(
+        last.some(({ reason }) => reason === "all_open"),
+        `seed ${seed}`,
+      ).toBe(true);
+      for (const one of last) expect(one.endedAt - one.startedAt).toBeLessThanOrEqual(5);
+    }
+  });
+
+  it("B9 CO: 429 with Retry-After: it cools down, the breaker stays closed, others serve", async () => {
+    for (const seed of SEEDS) {
+      const s = new Scenario({ seed, endpoints: 5, service: { retry: { attempts: 1 } } });
+      await s.load(100, 3000);
+      s.set(ONE, { kind: "busy", retryAfterMs: 2000 });
+      await s.load(100, 10_000);
+      await s.runtime.advance(1000);
+      expect(s.share(ONE, 3000), `seed ${seed}`).toBeLessThan(0.01);
+      expect(s.endpoint(ONE)!.breaker.state, `seed ${seed}`).toBe("closed");
+      expect(s.errors(3000), `seed ${seed}`).toBeLessThan(0.01);
+    }
+  });
+
+  it("B15 CO: a new endpoint gets ≤ 2 times its fair share in any second", async () => {
+    for (const seed of SEEDS) {
+      const { scenario: s, sink } = discovered({ seed, endpoints: 5 });
+      await s.load(300, 5000);
+      sink().change([info(6)], []);
+      await s.load(300, 15_000);
+      for (let at = 5000; at < 20_000; at += 1000) {
+        const share = s.share("10.0.0.6:80", at, at + 1000);
+        expect(share, `seed ${seed} at ${at}`).toBeLessThanOrEqual(2 / 6);
+      }
+    }
+  });
+
+  it("B16 CO: a healed endpoint has ≥ 70 % of its fair share within 10 s of closing", async () => {
+    for (const seed of SEEDS) {
+      const s = new Scenario({ seed, endpoints: 5 });
+      await s.load(200, 3000);
+      s.set(ONE, { kind: "fail-fast" });
+      await s.load(200, 5000);
+      s.set(ONE, { kind: "ok" });
+      for (let i = 0; i < 300 && s.endpoint(ONE)!.breaker.state !== "closed"; i++) {
+        await s.load(200, 100);
+      }
+      const closedAt = s.runtime.now();
+      await s.load(200, 13_000);
+      const share = s.share(ONE, closedAt + 10_000) / (1 / 5);
+      expect(share, `seed ${seed}`).toBeGreaterThanOrEqual(0.7);
+    }
+  });
+
+  it("B17 CO: one that fails 30 % of calls: < 2 % errors without retries", async () => {
+    for (const seed of SEEDS) {
+      const s = new Scenario({ seed, endpoints: 10, service: { retry: { attempts: 1 } } });
+      await s.load(200, 3000);
+      s.set(ONE, { kind: "failing", share: 0.3 });
+      await s.load(200, 20_000, "POST");
+      await s.runtime.advance(1000);
+      expect(s.errors(3000), `seed ${seed}`).toBeLessThan(0.02);
+    }
+  });
+
+  it("C7 CO: a frozen endpoint gets ≤ 2 % of picks after 500 ms", async () => {
+    for (const seed of SEEDS) {
+      const s = new Scenario({ seed, endpoints: 5 });
+      await s.load(300, 3000);
+      s.set(ONE, { kind: "silent" });
+      await s.load(300, 8000);
+      expect(s.share(ONE, 3500), `seed ${seed}`).toBeLessThanOrEqual(0.02);
+    }
+  });
+
+  it("D2 CO: empty means no_endpoints at once; an error keeps the last good set", async () => {
+    const { scenario: s, sink } = discovered({ seed: 1, endpoints: 2 });
+    await s.load(50, 500);
+    sink().failed(new Error("SERVFAIL"));
+    await s.load(50, 500);
+    await s.runtime.advance(200);
+    expect(s.errors(0)).toBe(0);
+    sink().replace([]);
+    s.call();
+    await s.runtime.advance(0);
+    expect(s.results.at(-1)).toMatchObject({ reason: "no_endpoints", endedAt: 1200 });
+  });
+
+  it("D10 CO: an endpoint that flaps at 10 Hz keeps its breaker; another uid starts afresh", async () => {
+    const { scenario: s, sink } = discovered({ seed: 1, endpoints: 3 });
+    s.set(ONE, { kind: "fail-fast" });
+    for (let i = 0; i < 1500 && s.endpoint(ONE)?.breaker.state !== "open"; i++) {
+      await s.load(200, 20);
+    }
+    expect(s.endpoint(ONE)!.breaker.state).toBe("open");
+    for (let i = 0; i < 5; i++) {
+      sink().change([], [info(1)]);
+      await s.runtime.advance(50);
+      sink().change([info(1)], []);
+      await s.runtime.advance(50);
+    }
+    expect(s.endpoint(ONE)!.breaker.state).toBe("open");
+    sink().change([info(1, "other-pod")], [info(1)]);
+    expect(s.endpoint(ONE)!.breaker.state).toBe("closed");
+  });
+
+  it("D16 CO: calls in flight finish when the service goes; new ones get no_endpoints", async () => {
+    const { scenario: s, sink } = discovered({ seed: 1, endpoints: 2, serviceMs: 500 });
+    for (let i = 0; i < 10; i++) s.call();
+    await s.runtime.advance(1);
+    sink().replace([]);
+    s.call();
+    await s.runtime.advance(10_000);
+    expect(s.results.filter(({ code }) => code === 200)).toHaveLength(10);
+    expect(s.results.find(({ number }) => number === 11)!.reason).toBe("no_endpoints");
+  });
+
+  it("D22 CO: waiting calls go oldest first; expired ones are answered without being sent", async () => {
+    const { scenario: s, sink } = discovered({ seed: 1, endpoints: 0, workers: 1000 });
+    const calls: unknown[] = [];
+    for (let i = 0; i < 1000; i++) {
+      s.call("GET", (call) => {
+        calls.push(call);
+        call.deadlineAt = i < 100 ? 500 : Infinity;
+      });
+    }
+    await s.runtime.advance(1000);
+    expect(s.results.map(({ number }) => number)).toEqual(
+      Array.from({ length: 100 }, (_, i) => i + 1),
+    );
+    sink().replace(infos(1));
+    await s.runtime.advance(1000);
+    expect(s.picks).toHaveLength(900);
+    expect(s.picks.every(({ call }, i) => call === calls[100 + i])).toBe(true);
+    expect(s.results.filter(({ code }) => code === 200)).toHaveLength(900);
+  });
+
+  it("L8 CO: a wall clock that jumps changes nothing", async () => {
+    const run = async (): Promise<string> => {
+      const s = new Scenario({ seed: 5, endpoints: 3 });
+      s.set(ONE, { kind: "failing", share: 0.5 });
+      await s.load(100, 5000);
+      return s.transcript();
+    };
+    const steady = await run();
+    const { now } = Date;
+    let n = 0;
+    Date.now = () => (n++ % 2 === 0 ? 0 : 4e12);
+    try {
+      expect(await run()).toBe(steady);
+    } finally {
+      Date.now = now;
+    }
+  });
+
+  it("P15: the same seed gives the same transcript, another one a different one", async () => {
+    const run = async (seed: number): Promise<string> => {
+      const s = new Scenario({ seed, endpoints: 5 });
+      s.set(ONE, { kind: "failing", share: 0.3 });
+      await s.load(100, 5000);
+      return s.transcript();
+    };
+    expect(await run(1)).toBe(await run(1));
+    expect(await run(1)).not.toBe(await run(2));
+  });
+});
