@@ -285,10 +285,17 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       if (endpoint.breaker.state === "half-open") this.#probed(endpoint, attempt, outcome, now);
       return;
     }
-    // News from before the last change of state is no news.
-    if (endpoint.breaker.state !== "closed" || attempt.startedAt < endpoint.breaker.changedAt)
+    const { breaker } = endpoint;
+    const old = attempt.startedAt < breaker.changedAt;
+    if (attempt.connectFailed && outcome === "failure") {
+      // A fact, whatever the verdicts say, unless it has healed since: in panic an ejected endpoint
+      // is still picked, and one that refuses connections must leave.
+      if (!breaker.hard && !(old && breaker.state === "closed"))
+        this.#open(endpoint, "connect", now);
       return;
-    if (attempt.connectFailed && outcome === "failure") return this.#open(endpoint, "connect", now);
+    }
+    // News from before the last change of state is no news.
+    if (breaker.state !== "closed" || old) return;
     if (outcome === "abandoned") return;
     if (this.#trafficSince < 0) this.#trafficSince = attempt.startedAt;
     this.#window.add(now, outcome === "success");

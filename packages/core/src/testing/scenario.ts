@@ -1,4 +1,5 @@
 /** A small fleet in virtual time: FIFO servers, Poisson arrivals, faults; the mesh is the real one. */
+import type { EndpointSnapshot } from "../snapshot.ts";
 import { createHash } from "node:crypto";
 import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
@@ -168,13 +169,14 @@ export class Scenario {
   }
 
   /** The next hop of an attempt: its number is passed on, and the reply goes back. */
-  forward({ attempt, reply }: StubExchange): void {
+  forward(exchange: StubExchange): void {
+    const { attempt } = exchange;
     const { request, inheritedAttempt, idempotent } = attempt.call;
     const call = new Call("orders", request, idempotent, true);
     call.inheritedAttempt = Math.max(inheritedAttempt, attempt.number);
     this.service.current(call).then(
-      ({ outcome, code }) => reply(outcome, code),
-      () => reply("failure", 502),
+      ({ outcome, code }) => exchange.reply(outcome, code),
+      () => exchange.reply("failure", 502),
     );
   }
 
@@ -198,18 +200,18 @@ export class Scenario {
   }
 
   /** Share of the picks in [from, to) that went to `address`. */
-  share(address: string, from: number, to = Infinity): number {
+  share(address: string, from: number, to: number = Infinity): number {
     const all = this.picks.filter(({ at }) => at >= from && at < to);
     return all.filter((pick) => pick.address === address).length / Math.max(1, all.length);
   }
 
   /** Share of the calls started in [from, to) that did not end with 200. */
-  errors(from: number, to = Infinity): number {
+  errors(from: number, to: number = Infinity): number {
     const all = this.results.filter(({ startedAt }) => startedAt >= from && startedAt < to);
     return all.filter(({ code }) => code !== 200).length / Math.max(1, all.length);
   }
 
-  p99(from: number, to = Infinity): number {
+  p99(from: number, to: number = Infinity): number {
     const all = this.results
       .filter(({ startedAt }) => startedAt >= from && startedAt < to)
       .map(({ startedAt, endedAt }) => endedAt - startedAt)
@@ -217,7 +219,7 @@ export class Scenario {
     return all[Math.floor(all.length * 0.99)] ?? 0;
   }
 
-  endpoint(address: string) {
+  endpoint(address: string): EndpointSnapshot | undefined {
     return this.mesh.snapshot().services[0]!.endpoints.find((one) => one.address === address);
   }
 

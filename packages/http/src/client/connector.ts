@@ -19,10 +19,12 @@ type Callback = Parameters<Connect>[1];
 
 export class Connector {
   /**
-   * True while the `error` event of a socket is being delivered. undici ends a reply whose length
-   * only the close tells as if it were complete, also when the close was a reset (faults.md C12).
+   * Connections to this endpoint that ended in an error so far. undici ends a reply whose length
+   * only the close tells as if it were complete, also when the close was a reset (faults.md C12),
+   * and it may do so long after the event if the reader had paused. A reset of another connection
+   * meanwhile is taken for one of this: rather an error too many than a body cut in silence.
    */
-  resetting = false;
+  resets = 0;
   readonly #base: Connect;
   readonly #endpoint: EndpointInfo;
   readonly #service: ServiceConfig;
@@ -138,12 +140,9 @@ export class Connector {
         reached = true;
       });
     }
-    // Ours is the first `error` listener, so it runs before undici's ends the reply.
+    // Ours is the first `error` listener: it counts before undici ends the reply.
     socket.on("error", () => {
-      this.resetting = true;
-      queueMicrotask(() => {
-        this.resetting = false;
-      });
+      this.resets++;
     });
   }
 

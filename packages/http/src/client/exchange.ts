@@ -44,6 +44,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   #reply: HttpReply | undefined = undefined;
   #done: MeshError | true | undefined = undefined;
   #closeDelimited = false;
+  #resetsBefore = 0;
   #interim = 0;
   #idle: Timer | undefined = undefined;
   #lastByteAt = 0;
@@ -80,6 +81,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     }
     this.#controller = controller;
     this.#attempt.sentAt = this.#runtime.now();
+    this.#resetsBefore = this.#connection.connector.resets;
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = this.#attempt;
     if (call.request.streamed) call.replayable = false;
@@ -136,7 +138,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
 
   onResponseEnd(controller: Controller, trailers: RawHeaders): void {
     if (this.#done !== undefined) return;
-    if (this.#closeDelimited && this.#connection.connector.resetting) {
+    if (this.#closeDelimited && this.#connection.connector.resets !== this.#resetsBefore) {
       const reset: Error & { code?: string } = new Error(
         "reset in a body that only the close ends",
       );
