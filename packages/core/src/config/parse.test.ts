@@ -731,9 +731,10 @@ describe("for all inputs", () => {
           result.config,
         );
       }),
-      { numRuns: 200 },
+      { numRuns: 600 },
     );
-    expect(valid).toBeGreaterThan(5);
+    // About one in twenty of the random inputs is valid; none at all would prove nothing.
+    expect(valid).toBeGreaterThan(0);
   });
 });
 
