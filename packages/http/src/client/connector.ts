@@ -144,6 +144,11 @@ export class Connector {
     socket.on("error", () => {
       this.resets++;
     });
+    // libuv before 1.52 (Node 22) reports a reset that came while the reader had paused as an end,
+    // without the read that would tell. Only after a FIN does the socket still know its peer.
+    socket.on("end", () => {
+      if (socket.remoteAddress === undefined) this.resets++;
+    });
   }
 
   /** A FIN or RST in a handshake has no code that tells it from a refused connection (faults.md C17). */
