@@ -4,20 +4,12 @@
  */
 import { createMesh, type Mesh } from "@inmesh/core";
 import type { ServiceInput } from "@inmesh/core";
-import {
-  Call,
-  context,
-  inheritedDeadlineAt,
-  MeshError,
-  type Protocol,
-  type Service,
-} from "@inmesh/core/spi";
+import { MeshError, type Protocol, type Service } from "@inmesh/core/spi";
 import type { RequestBody } from "./client/body.ts";
-import { isIdempotent } from "./client/classify.ts";
 import { HttpConnection } from "./client/connection.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
-import { surfaced } from "./client/surface.ts";
+import { startCall, type CallInit } from "./client/start.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpReply> = {
   name: "http",
@@ -31,19 +23,13 @@ export interface ClientOptions extends ServiceInput {
   readonly mesh?: Mesh;
 }
 
-export interface FetchInit {
+export interface FetchInit extends CallInit {
   /** Default `GET`. Upper case, as on the wire. */
   readonly method?: string;
   /** `x-mesh-*` is ours and dropped; `host` belongs to the service and is refused. */
   readonly headers?: HeadersInput;
   /** Streams are sent as they are read, and are not sent a second time. */
   readonly body?: RequestBody;
-  /** Ends the call in the same turn; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal | null;
-  /** Milliseconds for the whole call, body included; shortens the route's timeout, never extends it. */
-  readonly timeoutMs?: number;
-  /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
-  readonly idempotent?: boolean;
 }
 
 export interface RequestInit extends FetchInit {
@@ -87,7 +73,7 @@ export class MeshClient {
    * MeshError when there is none, or with the signal's reason.
    */
   fetch(path: string, init: FetchInit = NOTHING): Promise<HttpReply> {
-    const { method = "GET", signal } = init;
+    const { method = "GET" } = init;
     const service = this.#service;
     let request: HttpRequest;
     try {
@@ -96,52 +82,12 @@ export class MeshClient {
     } catch (error) {
       return Promise.reject(error);
     }
-    const idempotent = init.idempotent ?? (isIdempotent(method) || request.hasIdempotencyKey);
-    const call = new Call(service.name, request, idempotent, true);
-    const served = context.getStore();
-    if (init.timeoutMs !== undefined || served !== undefined) {
-      const now = service.runtime.now();
-      if (init.timeoutMs !== undefined) call.deadlineAt = now + init.timeoutMs;
-      if (served !== undefined) {
-        call.deadlineAt = Math.min(call.deadlineAt, inheritedDeadlineAt(served, now));
-        call.inheritedAttempt = served.attempt;
-      }
-    }
-    return signal === undefined || signal === null
-      ? service.current(call)
-      : abortable(service, call, signal);
+    return startCall(service, request, init);
   }
 
   /** The same, with the path among the options, as in undici. */
   request(init: RequestInit): Promise<HttpReply> {
     return this.fetch(init.path, init);
-  }
-}
-
-async function abortable(
-  service: Service<HttpRequest, HttpReply>,
-  call: Call<HttpRequest>,
-  signal: AbortSignal,
-): Promise<HttpReply> {
-  if (signal.aborted) throw signal.reason;
-  const abort = (): void =>
-    call.cancel(
-      new MeshError({
-        code: "cancelled",
-        reason: "caller",
-        message: `${call.service}: aborted by the caller`,
-        progress: "maybe-processed",
-        cause: signal.reason,
-        stackless: true,
-      }),
-      "abandoned",
-    );
-  signal.addEventListener("abort", abort, { once: true });
-  call.onEnd = () => signal.removeEventListener("abort", abort);
-  try {
-    return await service.current(call);
-  } catch (error) {
-    throw surfaced(error);
   }
 }
 

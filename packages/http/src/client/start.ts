@@ -1,0 +1,77 @@
+/**
+ * From a request to a Call in the pipeline: what every way in (`meshClient`, the dispatcher, `fetch`)
+ * has in common. It is the one place where a call takes on what the request being served says.
+ */
+import { Call, context, inheritedDeadlineAt, MeshError, type Service } from "@inmesh/core/spi";
+import { isIdempotent } from "./classify.ts";
+import type { HttpReply } from "./reply.ts";
+import type { HttpRequest } from "./request.ts";
+import { surfaced } from "./surface.ts";
+
+export interface CallInit {
+  /** Ends the call in the same turn; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal | null;
+  /** Milliseconds for the whole call, body included; shortens the route's timeout, never extends it. */
+  readonly timeoutMs?: number;
+  /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
+  readonly idempotent?: boolean;
+}
+
+/** Resolves when the head of the reply is here; rejects with a MeshError or the signal's reason. */
+export function startCall(
+  service: Service<HttpRequest, HttpReply>,
+  request: HttpRequest,
+  init: CallInit,
+): Promise<HttpReply> {
+  const { signal, timeoutMs } = init;
+  const call = callOf(service, request, init.idempotent);
+  if (timeoutMs !== undefined) {
+    call.deadlineAt = Math.min(call.deadlineAt, service.runtime.now() + timeoutMs);
+  }
+  return signal === undefined || signal === null
+    ? service.current(call)
+    : abortable(service, call, signal);
+}
+
+/** The Call of a request, with what it inherits from the request being served, not started. */
+export function callOf(
+  service: Service<HttpRequest, HttpReply>,
+  request: HttpRequest,
+  vouched: boolean | undefined,
+): Call<HttpRequest> {
+  const idempotent = vouched ?? (isIdempotent(request.method) || request.hasIdempotencyKey);
+  const call = new Call(service.name, request, idempotent, true);
+  const served = context.getStore();
+  if (served !== undefined) {
+    call.deadlineAt = inheritedDeadlineAt(served, service.runtime.now());
+    call.inheritedAttempt = served.attempt;
+  }
+  return call;
+}
+
+async function abortable(
+  service: Service<HttpRequest, HttpReply>,
+  call: Call<HttpRequest>,
+  signal: AbortSignal,
+): Promise<HttpReply> {
+  if (signal.aborted) throw signal.reason;
+  const abort = (): void =>
+    call.cancel(
+      new MeshError({
+        code: "cancelled",
+        reason: "caller",
+        message: `${call.service}: aborted by the caller`,
+        progress: "maybe-processed",
+        cause: signal.reason,
+        stackless: true,
+      }),
+      "abandoned",
+    );
+  signal.addEventListener("abort", abort, { once: true });
+  call.onEnd = () => signal.removeEventListener("abort", abort);
+  try {
+    return await service.current(call);
+  } catch (error) {
+    throw surfaced(error);
+  }
+}
