@@ -32,11 +32,20 @@ export interface Reply {
   readonly retryAfterMs: number | undefined;
   /** Drops an unread body so that its connection can be reused. Idempotent. */
   discard(): void;
+  /** Whoever sent it has retried already: another try from here would multiply theirs. */
+  readonly final: boolean;
 }
 
 /** What counts a call when it is over; bound to a route when the route is compiled. */
 export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
+}
+
+/** The request being served that a call is made for; context.ts has the rest. */
+export interface Served {
+  release(call: Call): void;
+  /** The call failed for good although this hop may retry. Writer: retry. */
+  exhaust(): void;
 }
 
 /** Learns how an attempt ended: the cluster it ran in, and the attempt's record. */
@@ -79,6 +88,12 @@ export class Call<Req = unknown> {
   deadlineAt: number;
   /** Attempt number this process was itself called with: above 1, only R0 re-sends are made here. */
   inheritedAttempt = 1;
+  /** The deadline is a stranger's: passing it is not charged to the endpoint. Writers: protocol, deadline. */
+  uncharged = false;
+  /** Writer: ServedRequest, as are its neighbours in the list of calls made for that request. */
+  served: Served | undefined = undefined;
+  previousAdopted: Call | undefined = undefined;
+  nextAdopted: Call | undefined = undefined;
   /** Writer: telemetry. */
   startedAt = 0;
   /** Name of the matched route. Writer: route. */
@@ -134,6 +149,7 @@ export class Call<Req = unknown> {
     if (this.#ended) return;
     this.#ended = true;
     this.timer?.cancel();
+    this.served?.release(this);
     this.recorder?.ended(this, outcome, error);
     this.onEnd?.();
   }

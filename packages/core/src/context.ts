@@ -1,15 +1,91 @@
 /**
- * What a call inherits from the request being served: the time left and whether that request was
- * itself a retry. A server wrapper runs its handler inside `context.run`; calls made in it, however
- * deep, read the store once.
+ * The request being served, and what the calls made on its behalf inherit from it: the time left,
+ * whether it was itself a retry, its priority, its trace; and their end, when whoever asked has
+ * gone. A server wrapper runs its handler inside `context.run`; calls made in it, however deep, read
+ * the store once. Work that must outlive the request leaves it with `context.exit`.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
+import type { Call, Served } from "./call.ts";
+import { MeshError } from "./errors.ts";
 
-export interface ServedRequest {
-  /** Instant on the runtime's monotonic clock at which the caller gives up; Infinity if it said nothing. */
-  readonly deadlineAt: number;
-  /** The attempt number the request arrived with; above 1, only R0 re-sends are made on its behalf. */
-  readonly attempt: number;
+/** How much a request matters when not everything can be served. What says nothing is `normal`. */
+export type Priority = "critical" | "normal" | "sheddable";
+
+export interface ServedRequestInit {
+  /** Instant on the runtime's monotonic clock at which the caller gives up. Default Infinity: it did not say. */
+  readonly deadlineAt?: number;
+  /** The attempt number the request arrived with; above 1, only R0 re-sends are made on its behalf. Default 1. */
+  readonly attempt?: number;
+  /** Default `normal`. */
+  readonly priority?: Priority;
+  /** W3C trace context as received; passed on as it is. Default: none. */
+  readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
+  /** Hops it has come through already, 0 for the first. */
+  readonly hops?: number;
+  /** The deadline is a stranger's: what it cuts short says nothing about an endpoint. Default false. */
+  readonly stranger?: boolean;
+}
+
+export class ServedRequest implements Served {
+  deadlineAt: number;
+  attempt: number;
+  priority: Priority;
+  traceparent: string | undefined;
+  tracestate: string | undefined;
+  hops: number;
+  stranger: boolean;
+  /** A call made for it failed for good after this hop's retries: trying it all again from above helps nobody. */
+  exhausted = false;
+  #first: Call | undefined = undefined;
+  #left = false;
+
+  constructor(init: ServedRequestInit = {}) {
+    this.deadlineAt = init.deadlineAt ?? Infinity;
+    this.attempt = init.attempt ?? 1;
+    this.priority = init.priority ?? "normal";
+    this.traceparent = init.traceparent;
+    this.tracestate = init.tracestate;
+    this.hops = init.hops ?? 0;
+    this.stranger = init.stranger ?? false;
+  }
+
+  /** Whoever asked has gone. Calls in progress for it are cancelled, further ones refused. */
+  get left(): boolean {
+    return this.#left;
+  }
+
+  /** From now on the call ends with this request's caller. It leaves the list when it ends. */
+  adopt(call: Call): void {
+    call.served = this;
+    if (this.#left) {
+      call.cancelled = gone(call);
+      return;
+    }
+    call.nextAdopted = this.#first;
+    if (this.#first !== undefined) this.#first.previousAdopted = call;
+    this.#first = call;
+  }
+
+  release(call: Call): void {
+    if (call.previousAdopted !== undefined) call.previousAdopted.nextAdopted = call.nextAdopted;
+    else if (this.#first === call) this.#first = call.nextAdopted;
+    if (call.nextAdopted !== undefined) call.nextAdopted.previousAdopted = call.previousAdopted;
+    call.previousAdopted = call.nextAdopted = undefined;
+  }
+
+  exhaust(): void {
+    this.exhausted = true;
+  }
+
+  /** Ends what is done for a caller that has gone, in the same turn. Idempotent. */
+  leave(): void {
+    this.#left = true;
+    for (let call = this.#first; call !== undefined; call = this.#first) {
+      this.release(call);
+      call.cancel(gone(call), "abandoned");
+    }
+  }
 }
 
 export const context: AsyncLocalStorage<ServedRequest> = new AsyncLocalStorage();
@@ -18,4 +94,14 @@ export const context: AsyncLocalStorage<ServedRequest> = new AsyncLocalStorage()
 export function inheritedDeadlineAt(served: ServedRequest, now: number): number {
   if (served.deadlineAt === Infinity) return Infinity;
   return served.deadlineAt - Math.min(10, Math.max(0, (served.deadlineAt - now) * 0.05));
+}
+
+function gone(call: Call): MeshError {
+  return new MeshError({
+    code: "cancelled",
+    reason: "caller",
+    message: `${call.service}: the caller of the request being served has gone`,
+    progress: call.attempt === undefined ? "not-sent" : "maybe-processed",
+    stackless: true,
+  });
 }

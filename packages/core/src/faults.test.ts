@@ -49,7 +49,7 @@ describe("faults, core alone", () => {
         await s.load(200, 3000);
         s.set(ONE, { kind: "fail-fast" });
         let openedAt = 0;
-        for (let i = 0; i < 500 && openedAt === 0; i++) {
+        for (let i = 0; i < 1500 && openedAt === 0; i++) {
           await s.load(200, 20);
           if (s.endpoint(ONE)!.breaker.state === "open") openedAt = s.runtime.now();
         }
@@ -142,7 +142,7 @@ describe("faults, core alone", () => {
     }
   });
 
-  it("B13 CO: three hops that may retry: the budgets bound the last to 1.2³ (the row says 1.2)", async () => {
+  it("B13 CO: three hops that may retry: ≤ 1.2 × at the last hop", async () => {
     for (const seed of SEEDS) {
       const runtime = new SimRuntime(seed);
       const [a, b, c] = [1, 2, 3].map(() => new Scenario({ seed, endpoints: 3, runtime }));
@@ -153,17 +153,12 @@ describe("faults, core alone", () => {
       }
       await a!.load(100, 20_000);
       await runtime.advance(2000);
-      // Weaker than the row: only calls that are retries themselves are not retried, and when all
-      // fail, first attempts spend each hop's whole budget. Measured: 1.73.
-      const reserve = 21 * (1 + 1.2 + 1.2 ** 2);
+      // The hop before the last retries within its budget and says so; those above leave it at that.
+      const reserve = 21;
+      expect(c!.picks.length, `seed ${seed}`).toBeGreaterThan(a!.results.length * 1.1);
       const factor = (c!.picks.length - reserve) / a!.results.length;
-      expect(factor, `seed ${seed}`).toBeLessThanOrEqual(1.2 ** 3);
-      for (const { picks } of [b!, c!]) {
-        const retried = picks.filter(({ call }, i) => {
-          return call.inheritedAttempt > 1 && picks.findIndex((one) => one.call === call) < i;
-        });
-        expect(retried, `seed ${seed}`).toHaveLength(0);
-      }
+      expect(factor, `seed ${seed}`).toBeLessThanOrEqual(1.2);
+      expect(b!.picks.length - reserve, `seed ${seed}`).toBeLessThanOrEqual(a!.results.length);
     }
   });
 
@@ -205,6 +200,7 @@ describe("faults, core alone", () => {
     }
     expect(s.endpoint(ONE)!.breaker.state).toBe("open");
     sink().change([info(1, "other-pod")], [info(1)]);
+    await s.runtime.advance(100);
     expect(s.endpoint(ONE)!.breaker.state).toBe("closed");
   });
 
@@ -213,6 +209,7 @@ describe("faults, core alone", () => {
     for (let i = 0; i < 10; i++) s.call();
     await s.runtime.advance(1);
     sink().replace([]);
+    await s.runtime.advance(100);
     s.call();
     await s.runtime.advance(10_000);
     expect(s.results.filter(({ code }) => code === 200)).toHaveLength(10);

@@ -3,6 +3,6 @@ export { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
 export { MeshError, type ErrorCode, type ErrorReason, type Progress } from "./errors.ts";
 export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
-export { context, type ServedRequest } from "./context.ts";
+export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
 export type { EndpointSnapshot, MeshSnapshot, ServiceSnapshot } from "./snapshot.ts";
 export type { Series, Telemetry } from "./telemetry/telemetry.ts";

@@ -11,6 +11,7 @@ export {
   type Outcome,
   type PickRule,
   type Reply,
+  type Served,
 } from "./call.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
@@ -18,7 +19,13 @@ export type { RouteFacts } from "./route/facts.ts";
 export type { Runtime, Timer } from "./runtime/runtime.ts";
 export { Cell, type Watch } from "./watch/watch.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
-export { context, inheritedDeadlineAt, type ServedRequest } from "./context.ts";
+export {
+  context,
+  inheritedDeadlineAt,
+  ServedRequest,
+  type Priority,
+  type ServedRequestInit,
+} from "./context.ts";
 export {
   addressOf,
   type Discovery,

@@ -6,6 +6,17 @@ export const TIMEOUT_MS = "x-mesh-timeout-ms";
 export const ATTEMPT = "x-mesh-attempt";
 /** A refusal whose sender guarantees that the request was not processed. Believed by `trustNacks` only. */
 export const NACK = "x-mesh-nack";
+/** `critical`, `normal` or `sheddable`; absent means normal. */
+export const PRIORITY = "x-mesh-priority";
+/** How many servers of the mesh a request has come through. */
+export const HOPS = "x-mesh-hops";
+/** On a reply: whoever sent it has retried already, so nobody above does. */
+export const FINAL = "x-mesh-final";
+/** On a refusal: its reason, from the closed set of docs/reference/errors.md. */
+export const REASON = "x-mesh-error";
+/** W3C Trace Context. */
+export const TRACEPARENT = "traceparent";
+export const TRACESTATE = "tracestate";
 /** Our namespace: what an application puts there is not sent. */
 export const NAMESPACE = "x-mesh-";
 export const RETRY_AFTER = "retry-after";

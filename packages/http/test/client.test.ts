@@ -5,7 +5,7 @@ import { once } from "node:events";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { ConfigError, context, createMesh, type ServiceInput } from "@inmesh/core";
+import { ConfigError, context, createMesh, ServedRequest, type ServiceInput } from "@inmesh/core";
 import type { Discovery, EndpointInfo, EndpointSink } from "@inmesh/core/spi";
 import { meshClient, type MeshClient, type RequestBody } from "@inmesh/http";
 import { FormData } from "undici";
@@ -332,7 +332,7 @@ describe("what a call inherits", () => {
     const middle = await serve((request, response) => {
       received = Number(request.headers["x-mesh-timeout-ms"]);
       const deadlineAt = performance.now() + received;
-      void context.run({ deadlineAt, attempt: 1 }, async () => {
+      void context.run(new ServedRequest({ deadlineAt }), async () => {
         await sleep(30);
         response.end(await (await inner.fetch("/")).text());
       });
@@ -351,7 +351,7 @@ describe("what a call inherits", () => {
       connection.rst();
     });
     const client = clientOf([peer.address]);
-    const served = { deadlineAt: Infinity, attempt: 2 };
+    const served = new ServedRequest({ attempt: 2 });
     await failureOf(context.run(served, () => client.fetch("/")));
     expect(peer.requests).toHaveLength(1);
     expect(counted(client.mesh, "inmesh.retry.decisions", { decision: "layer" })).toBe(1);

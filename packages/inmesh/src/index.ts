@@ -1,7 +1,7 @@
 /** The one install: everything an application needs to make calls through the mesh. */
 export { meshClient, MeshClient, HttpReply, HttpHeaders, defaultMesh } from "@inmesh/http";
 export type { ClientOptions, FetchInit, ReplyInfo, RequestBody, RequestInit } from "@inmesh/http";
-export { ConfigError, context, createMesh, MeshError } from "@inmesh/core";
+export { ConfigError, context, createMesh, MeshError, ServedRequest } from "@inmesh/core";
 export type {
   EndpointSnapshot,
   ErrorCode,
@@ -14,7 +14,8 @@ export type {
   Progress,
   RouteInput,
   Series,
-  ServedRequest,
+  Priority,
+  ServedRequestInit,
   ServiceInput,
   ServiceSnapshot,
   Telemetry,

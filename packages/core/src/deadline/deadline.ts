@@ -21,13 +21,15 @@ export function deadline<Req, R extends Reply>(
 ): Layer<Call<Req>, R> {
   const expire = (call: Call<Req>): void => {
     const stalled = runtime.now() - call.deadlineAt > STALL_MS;
-    call.cancel(expired(call), stalled ? "abandoned" : "timeout");
+    call.cancel(expired(call), stalled || call.uncharged ? "abandoned" : "timeout");
   };
   return (inner: Handler<Call<Req>, R>) =>
     (call: Call<Req>): Promise<R> => {
       const at = call.startedAt + timeoutMs;
-      if (at < call.deadlineAt) call.deadlineAt = at;
-      else if (call.deadlineAt === Infinity) return inner(call);
+      if (at < call.deadlineAt) {
+        call.deadlineAt = at;
+        call.uncharged = false; // ours, whoever set the later one
+      } else if (call.deadlineAt === Infinity) return inner(call);
       // Without an inherited deadline the remainder is the whole timeout: no second clock read.
       const remainingMs = call.deadlineAt === at ? timeoutMs : call.deadlineAt - runtime.now();
       if (remainingMs <= 0) return Promise.reject(expired(call as Call));

@@ -95,9 +95,11 @@ export function retry<Req, R extends Reply>(
                   policy.backoffMaxMs,
                   runtime.random(),
                 );
-        const decision = decide(call, next, attempts, pauseMs);
+        const decision = decide(call, next, attempts, pauseMs, reply?.final === true);
         recorder.decided(decision, next);
         if (decision !== "sent") {
+          const tried = attempts > 1 || resends > 0 || decision === "budget";
+          if (tried || reply?.final === true) call.served?.exhaust();
           if (reply !== undefined) return reply;
           throw failure!;
         }
@@ -116,13 +118,15 @@ export function retry<Req, R extends Reply>(
     next: AttemptKind,
     attempts: number,
     pauseMs: number,
+    final: boolean,
   ): RetryDecision {
     if (call.cancelled !== undefined) return "deadline";
     if (!call.replayable) return "not_replayable";
     if (next === "retry") {
       if (attempts >= policy.attempts) return "attempts";
-      // One layer retries: whoever is itself a retry of an outer hop leaves it to that hop.
-      if (call.inheritedAttempt > 1) return "layer";
+      // One layer retries. Whoever is itself a retry of an outer hop leaves it to that hop, and a
+      // hop below that has retried already says so: three hops must not make 1.2³ of it (B13).
+      if (call.inheritedAttempt > 1 || final) return "layer";
       if (!call.idempotent) return "not_idempotent";
     }
     // A pause that the deadline would end is no pause: the failure goes back at once.

@@ -160,6 +160,7 @@ export function callRecord<Req, R extends Reply>(
       call.recorder = record;
       active.add(call);
       try {
+        if (call.cancelled !== undefined) throw call.cancelled; // before it began
         const reply = await inner(call);
         const attempt = call.attempt!;
         // The call is over when its reply's last byte is, which a short reply has already seen.

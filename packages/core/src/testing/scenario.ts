@@ -3,6 +3,7 @@ import type { EndpointSnapshot } from "../snapshot.ts";
 import { createHash } from "node:crypto";
 import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
+import { ServedRequest } from "../context.ts";
 import { MeshError } from "../errors.ts";
 import { createMesh, type Mesh, type MeshOptions, type Service } from "../mesh.ts";
 import { SimRuntime } from "./sim-runtime.ts";
@@ -168,15 +169,17 @@ export class Scenario {
     );
   }
 
-  /** The next hop of an attempt: its number is passed on, and the reply goes back. */
+  /** The next hop of an attempt: its number is passed on; the reply goes back, marked if it retried. */
   forward(exchange: StubExchange): void {
     const { attempt } = exchange;
     const { request, inheritedAttempt, idempotent } = attempt.call;
     const call = new Call("orders", request, idempotent, true);
     call.inheritedAttempt = Math.max(inheritedAttempt, attempt.number);
+    const served = new ServedRequest();
+    served.adopt(call as Call);
     this.service.current(call).then(
-      ({ outcome, code }) => exchange.reply(outcome, code),
-      () => exchange.reply("failure", 502),
+      ({ outcome, code }) => exchange.reply(outcome, code, { final: served.exhausted }),
+      () => exchange.reply("failure", 502, { final: served.exhausted }),
     );
   }
 

@@ -29,6 +29,7 @@ export class StubReply implements Reply {
   readonly outcome: Outcome;
   readonly code: number;
   nacked = false;
+  final = false;
   retryAfterMs: number | undefined = undefined;
   /** The body: resolves at its end, rejects if it is cut. */
   readonly ended: Promise<void>;
@@ -51,7 +52,7 @@ export interface StubExchange {
   reply(
     outcome?: Outcome,
     code?: number,
-    more?: { retryAfterMs?: number; nacked?: boolean; open?: boolean },
+    more?: { retryAfterMs?: number; nacked?: boolean; final?: boolean; open?: boolean },
   ): void;
   end(outcome?: Outcome): void;
   fail(error: MeshError, outcome?: Outcome, connect?: boolean): void;
@@ -106,6 +107,7 @@ class StubConnection implements Connection<StubRequest, StubReply> {
             if (attempt.outcome !== undefined) return;
             const reply = new StubReply(outcome, code, body.promise, () => finish(outcome));
             reply.nacked = more.nacked ?? false;
+            reply.final = more.final ?? false;
             reply.retryAfterMs = more.retryAfterMs;
             attempt.code = code;
             if (outcome === "overloaded") attempt.busyForMs = more.retryAfterMs ?? 0;

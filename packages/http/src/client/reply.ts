@@ -12,6 +12,7 @@ import {
   HttpHeaders,
   retryAfterMs,
   RETRY_AFTER,
+  FINAL,
   NACK,
   single,
   type RawHeaders,
@@ -122,6 +123,10 @@ export class HttpReply implements Reply {
 
   get nacked(): boolean {
     return this.#trustNacks && single(this.#raw, NACK) !== undefined;
+  }
+
+  get final(): boolean {
+    return this.#raw[FINAL] !== undefined;
   }
 
   get retryAfterMs(): number | undefined {

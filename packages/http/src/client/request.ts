@@ -2,13 +2,27 @@
  * One request, as undici takes it and as routes ask about it. The object is built once per call and
  * handed to `pool.dispatch` as it is for every attempt: nothing is copied below.
  */
-import { MeshError, type RouteFacts } from "@inmesh/core/spi";
-import { ATTEMPT, HOST, IDEMPOTENCY_KEY, NAMESPACE, TIMEOUT_MS } from "../headers.ts";
+import { channel } from "node:diagnostics_channel";
+import { MeshError, type RouteFacts, type ServedRequest } from "@inmesh/core/spi";
+import {
+  ATTEMPT,
+  HOPS,
+  HOST,
+  IDEMPOTENCY_KEY,
+  NAMESPACE,
+  PRIORITY,
+  TIMEOUT_MS,
+  TRACEPARENT,
+  TRACESTATE,
+} from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 
 export type HeadersInput =
   | Iterable<readonly [string, string]>
   | Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
+const instrumented = channel("undici:request:create");
 
 export class HttpRequest implements RouteFacts {
   readonly path: string;
@@ -62,6 +76,17 @@ export class HttpRequest implements RouteFacts {
 
   get hasIdempotencyKey(): boolean {
     return this.headers.length > 0 && this.header(IDEMPOTENCY_KEY) !== undefined;
+  }
+
+  /** Writes what the next hop has to know of the request being served. Once per call. */
+  inherit(served: ServedRequest): void {
+    const { traceparent, tracestate, priority } = served;
+    this.headers.push(HOPS, String(served.hops + 1));
+    if (priority !== "normal") this.headers.push(PRIORITY, priority);
+    if (traceparent === undefined || instrumented.hasSubscribers) return;
+    if (this.header(TRACEPARENT) !== undefined) return;
+    this.headers.push(TRACEPARENT, traceparent);
+    if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */

@@ -45,6 +45,9 @@ export function callOf(
   if (served !== undefined) {
     call.deadlineAt = inheritedDeadlineAt(served, service.runtime.now());
     call.inheritedAttempt = served.attempt;
+    call.uncharged = served.stranger;
+    served.adopt(call);
+    request.inherit(served);
   }
   return call;
 }
