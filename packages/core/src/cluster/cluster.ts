@@ -297,6 +297,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     // News from before the last change of state is no news.
     if (breaker.state !== "closed" || old) return;
     if (outcome === "abandoned") return;
+    // It said until when: that is an answer, and it is spared so long. Verdicts are for who does not.
+    if (outcome === "overloaded" && attempt.busyForMs > 0) return;
     if (this.#trafficSince < 0) this.#trafficSince = attempt.startedAt;
     this.#window.add(now, outcome === "success");
     if (outcome === "success") return endpoint.breaker.success(now);
