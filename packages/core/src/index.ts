@@ -4,5 +4,11 @@ export { MeshError, type ErrorCode, type ErrorReason, type Progress } from "./er
 export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
-export type { EndpointSnapshot, MeshSnapshot, ServiceSnapshot } from "./snapshot.ts";
+export type { Log, LogLine } from "./log.ts";
+export type {
+  ConfigSnapshot,
+  EndpointSnapshot,
+  MeshSnapshot,
+  ServiceSnapshot,
+} from "./snapshot.ts";
 export type { Series, Telemetry } from "./telemetry/telemetry.ts";

@@ -1,42 +1,67 @@
 /**
  * A mesh: configuration turned into running services, and the one place that ends them. Every
  * service is compiled when it is first asked for; a call then reads one field, the pipeline in
- * force, and stays with it to its end.
+ * force, and stays with it to its end. A changed configuration is compiled as a whole, and then
+ * replaces what is about it: what stays equal keeps its counters, budgets and connections.
  */
-import { ActiveCalls } from "./active-calls.ts";
 import type { Attempt, Call, Reply } from "./call.ts";
 import { RunningBackend } from "./cluster/backend.ts";
+import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
-import { ConfigStore } from "./config/store.ts";
-import type { DiscoveryConfig, ServiceConfig } from "./config/types.ts";
+import { LastGoodWriter } from "./config/last-good.ts";
+import type { Layer as ConfigLayer } from "./config/merge.ts";
+import { describeMistakes, type Mistake } from "./config/mistakes.ts";
+import { ConfigFile } from "./config/sources/config-file.ts";
+import { startConfig, type StartFile } from "./config/start.ts";
+import type { ConfigStore, Proposal } from "./config/store.ts";
+import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { lazyDiscovery } from "./discovery/lazy.ts";
 import { staticDiscovery } from "./discovery/static.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
-import { compilePipeline } from "./pipeline.ts";
-import { RetryBudget } from "./retry/budget.ts";
+import { type Log, safeLog } from "./log.ts";
 import type { RouteFacts } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
-import type { Runtime, Timer } from "./runtime/runtime.ts";
-import { snapshotEndpoints, type MeshSnapshot, type ServiceSnapshot } from "./snapshot.ts";
-import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
+import { RunningService, type ServiceParts, type View } from "./running-service.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import type { MeshSnapshot } from "./snapshot.ts";
+import { CONFIG_GENERATION, CONFIG_REFUSED, CONFIG_UPDATES } from "./telemetry/instruments.ts";
 import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import type { Transport } from "./transport.ts";
+import type { Watch } from "./watch/watch.ts";
 
 export interface MeshOptions {
-  /** Configuration from code; wins over file and environment, service by service, field by field. */
+  /**
+   * Configuration from code; wins over file and environment, service by service, field by field.
+   * `mesh.update` replaces it.
+   */
   readonly config?: MeshInput;
-  /** Path of a mesh.yaml or mesh.json. Default: the environment's `INMESH_CONFIG`, else none. */
+  /**
+   * Path of a mesh.yaml or mesh.json, which is followed while the mesh is open: a valid change is
+   * applied, an invalid one refused, and the last good one stays. Default: the environment's
+   * `INMESH_CONFIG`, else none.
+   */
   readonly configFile?: string;
+  /**
+   * Where the last good configuration file is kept for a start at which the file itself is missing
+   * or invalid. Written at most once a second, readable by this user only. Default: nowhere. No
+   * effect without a configuration file.
+   */
+  readonly snapshotFile?: string;
+  /** Hears of configurations applied and refused. Default: nobody; inmesh never writes to the console. */
+  readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Time, chance and timers. Default: the process's own. */
   readonly runtime?: Runtime;
   /** Receives every measurement. Default: an in-memory recorder that `mesh.metrics()` reads. */
   readonly telemetry?: Telemetry;
-  /** A source of endpoints of your own; undefined leaves the service to the configured one. */
+  /**
+   * A source of endpoints of your own; undefined leaves the service to the configured one. Asked
+   * again when the service's `discovery` changes.
+   */
   readonly discovery?: (service: ServiceConfig) => Discovery | undefined;
   /** Layers around every call, below its record; see pipeline.ts. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
@@ -54,15 +79,17 @@ export interface Protocol<Req extends RouteFacts, R extends Reply> {
 /** One service as one protocol's clients use it. */
 export interface Service<Req, R extends Reply> {
   readonly name: string;
+  /** The configuration in force. */
   readonly config: ServiceConfig;
   readonly runtime: Runtime;
   /** The pipeline in force. Read it once per call. */
   readonly current: Handler<Call<Req>, R>;
 }
 
-/** Used by nobody for this share of idleMs: looked at again. */
-const SWEEPS_PER_IDLE = 4;
 const MAX_SERVICES = 500;
+
+type AnyBackend = RunningBackend<RouteFacts, Reply>;
+type AnyProtocol = Protocol<RouteFacts, Reply>;
 
 export function createMesh(options: MeshOptions = {}): Mesh {
   return new Mesh(options);
@@ -73,9 +100,13 @@ export class Mesh implements AsyncDisposable {
   readonly #options: MeshOptions;
   readonly #config: ConfigStore;
   readonly #telemetry: Telemetry;
+  readonly #log: Log;
   readonly #services = new Map<string, RunningService<RouteFacts, Reply>>();
-  readonly #backends = new Map<string, RunningBackend<RouteFacts, Reply>>();
-  readonly #dns: DnsSource;
+  readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
+  readonly #lazy: LazySources;
+  readonly #file: ConfigFile | undefined;
+  readonly #lastGood: LastGoodWriter | undefined;
+  readonly #gauges: (() => void)[];
   #state: MeshSnapshot["state"] = "open";
   #closing: Promise<void> | undefined = undefined;
 
@@ -84,95 +115,218 @@ export class Mesh implements AsyncDisposable {
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
     this.#telemetry = options.telemetry ?? new Recorder();
-    this.#config = new ConfigStore(options);
-    this.#dns = dnsSource(this.runtime);
+    this.#log = safeLog(options.log);
+    const { store, file } = startConfig(options);
+    this.#config = store;
+    this.#lazy = lazySources(this.runtime);
+    this.#gauges = [this.#telemetry.gauge(CONFIG_GENERATION, {}, () => store.version)];
+    if (file === undefined) return;
+    this.#lastGood = this.#keepLastGood(file);
+    this.#file = this.#follow(file);
+    this.#gauges.push(
+      this.#telemetry.gauge(CONFIG_REFUSED, { source: "file" }, () =>
+        this.#file!.mistakes.length > 0 ? 1 : 0,
+      ),
+    );
+  }
+
+  /** The configuration in force; services that clients opened by URL are not in it. */
+  get config(): Watch<MeshConfig> {
+    return this.#config.current;
   }
 
   /**
    * The service of that name or URL, for clients of one protocol. The same name gives the same
-   * service; `input` counts when it is first asked for, and asking again with another one is an error.
+   * service; `input` counts when it is first given, and asking again with another one is an error.
    */
   service<Req extends RouteFacts, R extends Reply>(
     nameOrUrl: string | URL,
     protocol: Protocol<Req, R>,
     input?: ServiceInput,
   ): Service<Req, R> {
-    const config = this.#config.serviceFor(nameOrUrl, input);
-    const key = `${protocol.name} ${config.name}`;
+    const { name, proposal } = this.#config.open(nameOrUrl, input);
+    if (proposal !== undefined) this.#apply(proposal);
+    const key = `${protocol.name} ${name}`;
     let service = this.#services.get(key);
     if (service === undefined) {
-      if (this.#services.size >= MAX_SERVICES) {
-        throw new MeshError({
-          code: "overloaded",
-          reason: "concurrency",
-          message: `${config.name}: a mesh holds at most ${MAX_SERVICES} services`,
-          progress: "not-sent",
-        });
-      }
-      service = this.#open(config, protocol);
+      this.#makeRoom(name);
+      service = this.#open(name, protocol);
       this.#services.set(key, service);
     }
     return service as unknown as Service<Req, R>;
   }
 
-  #open(
-    config: ServiceConfig,
-    protocol: Protocol<RouteFacts, Reply>,
-  ): RunningService<RouteFacts, Reply> {
-    const backends = new Set<RunningBackend<RouteFacts, Reply>>();
-    const backendOf = (name: string): RunningBackend<RouteFacts, Reply> => {
-      const backend = this.#backend(
-        name === config.name ? config : this.#config.serviceFor(name),
-        protocol,
-      );
-      backends.add(backend);
-      return backend;
-    };
-    backendOf(config.name);
-    const service = new RunningService(
-      config,
-      protocol.name,
-      backends,
-      backendOf,
-      this.#options,
-      this.#telemetry,
-      this.runtime,
-    );
+  #makeRoom(name: string): void {
+    if (this.#services.size < MAX_SERVICES) return;
+    for (const [key, { removed }] of this.#services) {
+      if (removed) return void this.#services.delete(key);
+    }
+    throw new MeshError({
+      code: "overloaded",
+      reason: "concurrency",
+      message: `${name}: a mesh holds at most ${MAX_SERVICES} services`,
+      progress: "not-sent",
+    });
+  }
+
+  #open(name: string, protocol: AnyProtocol): RunningService<RouteFacts, Reply> {
+    const service = new RunningService<RouteFacts, Reply>(name, this.#view(this.config.current), {
+      protocol: protocol.name,
+      backendOf: (config) => this.#backend(config, protocol),
+      left: (backend) => this.#closeUnused(backend),
+      callLayers: this.#options.callLayers ?? [],
+      attemptLayers: this.#options.attemptLayers ?? [],
+      telemetry: this.#telemetry,
+      runtime: this.runtime,
+    } as ServiceParts<RouteFacts, Reply>);
     if (this.#state !== "open") service.refuse();
     return service;
   }
 
-  #backend(
-    config: ServiceConfig,
-    protocol: Protocol<RouteFacts, Reply>,
-  ): RunningBackend<RouteFacts, Reply> {
+  #backend(config: ServiceConfig, protocol: AnyProtocol): AnyBackend {
     const key = `${protocol.name} ${config.name}`;
-    let backend = this.#backends.get(key);
-    if (backend === undefined) {
-      backend = new RunningBackend(
-        config,
-        protocol.name,
-        this.#options.discovery?.(config) ?? this.#discoveryOf(config.discovery),
-        protocol.transport(config, this.runtime),
-        this.#telemetry,
-        this.runtime,
-      );
-      this.#backends.set(key, backend);
-    }
+    const known = this.#backends.get(key);
+    if (known !== undefined) return known.backend;
+    const backend = new RunningBackend(
+      config,
+      protocol.name,
+      this.#discoveryOf(config),
+      protocol.transport(config, this.runtime),
+      this.#telemetry,
+      this.runtime,
+    );
+    this.#backends.set(key, { backend, protocol });
     return backend;
   }
 
-  #discoveryOf(config: DiscoveryConfig): Discovery {
-    if (config.kind === "static") return staticDiscovery(config.endpoints);
-    return lazyDiscovery("dns", () => this.#dns(config));
+  #discoveryOf(service: ServiceConfig): Discovery {
+    const own = this.#options.discovery?.(service);
+    if (own !== undefined) return own;
+    const { discovery } = service;
+    if (discovery.kind === "static") return staticDiscovery(discovery.endpoints);
+    if (discovery.kind === "file") {
+      return lazyDiscovery("file", () => this.#lazy.file(discovery.path));
+    }
+    return lazyDiscovery("dns", () => this.#lazy.dns(discovery));
   }
+
+  // ── configuration ────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Replaces what code says (`createMesh({ config })`, or the last update) and returns the version
+   * then in force, which goes up only if something changes. All of it is applied, or nothing: throws
+   * ConfigError with every mistake. Calls in progress keep the pipeline they began with; counters,
+   * connections and budgets of what does not change stay.
+   */
+  update(config: MeshInput): number {
+    if (this.#state !== "open") throw closedError();
+    this.#take("code", () => this.#config.propose({ code: config }));
+    // What code said before may have stood against the file.
+    this.#file?.retry();
+    return this.#config.version;
+  }
+
+  #take(source: "code" | "file", propose: () => Proposal): void {
+    let proposal: Proposal;
+    try {
+      proposal = propose();
+      this.#apply(proposal);
+    } catch (error) {
+      this.#count(source, "refused");
+      throw error;
+    }
+    this.#count(source, proposal.changes ? "applied" : "unchanged");
+    if (!proposal.changes) return;
+    const message = `configuration ${this.#config.version} in force, from ${source}`;
+    this.#log({ level: "info", event: "config.applied", message });
+  }
+
+  /** Everything that can fail comes first; what follows is assignments. */
+  #apply(proposal: Proposal): void {
+    const view = this.#view(proposal.config);
+    const commits: (() => void)[] = [];
+    try {
+      for (const { backend, protocol } of this.#backends.values()) {
+        const config = view(backend.name);
+        if (config !== undefined && config !== backend.config) {
+          commits.push(this.#prepareBackend(backend, protocol, config));
+        }
+      }
+      for (const service of this.#services.values()) commits.push(service.prepare(view));
+    } catch (error) {
+      for (const { backend } of this.#backends.values()) this.#closeUnused(backend);
+      throw error;
+    }
+    for (const commit of commits) commit();
+    this.#config.accept(proposal);
+  }
+
+  #prepareBackend(backend: AnyBackend, protocol: AnyProtocol, config: ServiceConfig): () => void {
+    const before = backend.config;
+    const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
+    const transport = sameConnections(config, before)
+      ? undefined
+      : protocol.transport(config, this.runtime);
+    return () => backend.configure(config, discovery, transport);
+  }
+
+  #view(config: MeshConfig): View {
+    return (name) => this.#config.find(name, config);
+  }
+
+  #closeUnused(backend: AnyBackend): void {
+    for (const service of this.#services.values()) if (service.uses(backend)) return;
+    for (const [key, one] of this.#backends)
+      if (one.backend === backend) this.#backends.delete(key);
+    void backend.close(backend.config.drainGraceMs);
+  }
+
+  #keepLastGood({ path }: StartFile): LastGoodWriter | undefined {
+    const { snapshotFile } = this.#options;
+    if (snapshotFile === undefined) return undefined;
+    return new LastGoodWriter(snapshotFile, path, this.runtime, (error) => {
+      const message = `${snapshotFile}: the last good configuration was not written: ${error.message}`;
+      this.#log({ level: "warn", event: "config.snapshot_failed", message });
+    });
+  }
+
+  #follow({ path, seen, mistakes, layer }: StartFile): ConfigFile {
+    if (mistakes.length === 0) this.#lastGood?.save(layer);
+    else {
+      const message = `started from ${this.#options.snapshotFile}; ${describeMistakes(mistakes)}`;
+      this.#log({ level: "warn", event: "config.restored", message });
+    }
+    const take = (next: ConfigLayer): void => {
+      this.#take("file", () => this.#config.propose({ file: next }));
+      this.#lastGood?.save(next);
+    };
+    return new ConfigFile(path, seen, mistakes, this.runtime, take, (why) => this.#refused(why));
+  }
+
+  #refused(mistakes: readonly Mistake[]): void {
+    const message = `${describeMistakes(mistakes)}\nconfiguration ${this.#config.version} stays in force`;
+    this.#log({ level: "warn", event: "config.refused", message });
+  }
+
+  #count(source: "code" | "file", result: "applied" | "unchanged" | "refused"): void {
+    this.#telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
+  }
+
+  // ── readers, end ─────────────────────────────────────────────────────────────────────────────
 
   /** State behind every decision, as plain data. Costs O(endpoints); never called by a call. */
   snapshot(): MeshSnapshot {
+    const services = [...this.#services.values()].filter(({ removed }) => !removed);
+    const mistakes = this.#file?.mistakes ?? [];
     return {
-      configVersion: this.#config.version,
+      config: {
+        version: this.#config.version,
+        file: this.#file?.path,
+        state: mistakes.length > 0 ? "refused" : "current",
+        mistakes,
+      },
       state: this.#state,
-      services: [...this.#services.values()].map((service) => service.snapshot()),
+      services: services.map((service) => service.snapshot()),
     };
   }
 
@@ -198,186 +352,46 @@ export class Mesh implements AsyncDisposable {
   async #close(graceMs: number): Promise<void> {
     const startedAt = this.runtime.now();
     this.#state = "closing";
+    this.#file?.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
     await Promise.all(services.map((service) => service.drain(graceMs)));
     const leftMs = Math.max(0, graceMs - (this.runtime.now() - startedAt));
-    await Promise.all([...this.#backends.values()].map((backend) => backend.close(leftMs)));
+    const backends = [...this.#backends.values()];
+    await Promise.all(backends.map(({ backend }) => backend.close(leftMs)));
+    await this.#lastGood?.close();
+    for (const remove of this.#gauges) remove();
     this.#state = "closed";
   }
 }
 
-class RunningService<Req extends RouteFacts, R extends Reply> implements Service<Req, R> {
-  readonly name: string;
-  readonly config: ServiceConfig;
-  readonly runtime: Runtime;
-  current: Handler<Call<Req>, R>;
-  readonly #protocol: string;
-  readonly #backends: ReadonlySet<RunningBackend<Req, R>>;
-  readonly #active = new ActiveCalls();
-  readonly #budget: RetryBudget;
-  readonly #gauges: (() => void)[];
-  readonly #asleep: Handler<Call<Req>, R>;
-  #usedAt: number;
-  #sweep: Timer | undefined = undefined;
-  #refusing = false;
-
-  constructor(
-    config: ServiceConfig,
-    protocol: string,
-    backends: ReadonlySet<RunningBackend<Req, R>>,
-    backendOf: (name: string) => RunningBackend<Req, R>,
-    { callLayers = [], attemptLayers = [] }: MeshOptions,
-    telemetry: Telemetry,
-    runtime: Runtime,
-  ) {
-    this.name = config.name;
-    this.config = config;
-    this.runtime = runtime;
-    this.#protocol = protocol;
-    this.#backends = backends;
-    this.#usedAt = runtime.now();
-    this.#budget = new RetryBudget(config.retryBudget, runtime);
-    const pipeline = compilePipeline<Req, R>({
-      service: config,
-      protocol,
-      backendOf,
-      budget: this.#budget,
-      active: this.#active,
-      telemetry,
-      runtime,
-      callLayers: callLayers as unknown as readonly Layer<Call<Req>, R>[],
-      attemptLayers: attemptLayers as unknown as readonly Layer<Attempt<Req>, R>[],
-    });
-    this.#asleep = this.#waking(pipeline);
-    this.current = this.#asleep;
-    const labels = { service: config.name, protocol };
-    this.#gauges = [
-      telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
-      telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#budget.balance()),
-    ];
-  }
-
-  /** The pipeline of a service that sleeps: the first call starts discovery and takes its place. */
-  #waking(pipeline: Handler<Call<Req>, R>): Handler<Call<Req>, R> {
-    return (call) => {
-      for (const backend of this.#backends) backend.wake(this);
-      this.current = pipeline;
-      this.#usedAt = this.runtime.now();
-      this.#watchIdle();
-      return pipeline(call);
-    };
-  }
-
-  #watchIdle(): void {
-    if (this.config.idleMs === Infinity) return;
-    const picks = this.#picks();
-    this.#sweep = this.runtime.after(
-      this.config.idleMs / SWEEPS_PER_IDLE,
-      () => this.#lookIdle(picks),
-      undefined,
-    );
-  }
-
-  /** Use is read off the endpoints' counters, so a call pays nothing for it. */
-  #lookIdle(picksBefore: number): void {
-    if (this.#refusing) return;
-    const now = this.runtime.now();
-    if (this.#active.calls > 0 || this.#picks() !== picksBefore) this.#usedAt = now;
-    if (now - this.#usedAt < this.config.idleMs) return this.#watchIdle();
-    this.current = this.#asleep;
-    for (const backend of this.#backends) void backend.sleep(this);
-  }
-
-  #picks(): number {
-    let sum = 0;
-    for (const { cluster } of this.#backends) {
-      for (const endpoint of cluster.endpoints.values()) sum += endpoint.picks;
-    }
-    return sum;
-  }
-
-  /** From now on every call is refused. */
-  refuse(): void {
-    this.#refusing = true;
-    this.#sweep?.cancel();
-    this.current = (call) =>
-      Promise.reject(
-        new MeshError({
-          code: "closed",
-          reason: "closing",
-          message: `${call.service}: the mesh is closed`,
-          progress: "not-sent",
-        }),
-      );
-  }
-
-  async drain(graceMs: number): Promise<void> {
-    if (this.#active.calls > 0 && graceMs > 0) {
-      await new Promise<void>((resolve) => {
-        const timer = this.runtime.after(graceMs, resolve, undefined, true);
-        this.#active.onEmpty = () => {
-          timer.cancel();
-          resolve();
-        };
-      });
-    }
-    this.#active.cancelAll(
-      (call) =>
-        new MeshError({
-          code: "cancelled",
-          reason: "shutdown",
-          message: `${call.service}: the mesh was closed before the call ended`,
-          progress: "maybe-processed",
-        }),
-    );
-    for (const remove of this.#gauges) remove();
-  }
-
-  snapshot(): ServiceSnapshot {
-    const now = this.runtime.now();
-    const backends = [...this.#backends];
-    const own = backends.find(({ name }) => name === this.name)!;
-    const { cluster } = own;
-    return {
-      name: this.name,
-      protocol: this.#protocol,
-      routes: [...this.config.routes.map(({ name }) => name), "default"],
-      callsInFlight: this.#active.calls,
-      retryBudget: {
-        balance: this.#budget.balance(),
-        refused: this.#budget.refused,
-        withdrawn: this.#budget.withdrawn,
-      },
-      discovery: {
-        source: own.discovery.source,
-        state: own.asleep
-          ? "idle"
-          : cluster.stale !== undefined
-            ? "stale"
-            : cluster.known
-              ? "current"
-              : "pending",
-        error: cluster.stale?.message,
-      },
-      panic: cluster.lists.panic,
-      endpoints: backends.flatMap((backend) => snapshotEndpoints(backend, now)),
-    };
-  }
+function closedError(): MeshError {
+  return new MeshError({
+    code: "closed",
+    reason: "closing",
+    message: "the mesh is closed",
+    progress: "not-sent",
+  });
 }
 
-type DnsSource = (config: Exclude<DiscoveryConfig, { kind: "static" }>) => Promise<Discovery>;
+interface LazySources {
+  dns(config: Extract<DiscoveryConfig, { kind: "dns" | "srv" }>): Promise<Discovery>;
+  file(path: string): Promise<Discovery>;
+}
 
-/** DNS, loaded when first needed; all services of a mesh share one resolver and its cache. */
-function dnsSource(runtime: Runtime): DnsSource {
-  let loaded: Promise<DnsSource> | undefined;
-  const load = async (): Promise<DnsSource> => {
+/** Sources whose code is loaded when first needed; all services share one resolver and its cache. */
+function lazySources(runtime: Runtime): LazySources {
+  let resolver: Promise<LazySources["dns"]> | undefined;
+  const load = async (): Promise<LazySources["dns"]> => {
     const [{ dnsDiscovery }, { StubResolver }] = await Promise.all([
       import("./discovery/dns/dns.ts"),
       import("./discovery/dns/resolver.ts"),
     ]);
-    const resolver = new StubResolver(runtime);
-    return (config) => Promise.resolve(dnsDiscovery(config, { runtime, resolver }));
+    const shared = new StubResolver(runtime);
+    return (config) => Promise.resolve(dnsDiscovery(config, { runtime, resolver: shared }));
   };
-  return async (config) => (await (loaded ??= load()))(config);
+  return {
+    dns: async (config) => (await (resolver ??= load()))(config),
+    file: async (path) => (await import("./discovery/file.ts")).fileDiscovery(path, runtime),
+  };
 }

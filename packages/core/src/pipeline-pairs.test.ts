@@ -241,6 +241,7 @@ describe("routes", () => {
       hosts.filter((host) => host === "10.0.0.2:80").length / hosts.length;
     expect(Math.abs(share() - 0.2)).toBeLessThan(0.03);
     sinks.get("blue")!.replace([]);
+    await runtime.advance(100);
     hosts.length = 0;
     for (let i = 0; i < 200; i++) send();
     await runtime.advance(0);

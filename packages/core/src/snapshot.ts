@@ -2,12 +2,22 @@
 import type { Backend } from "./balance/balance.ts";
 import type { BreakerState, BreakerTrigger } from "./breaker/breaker.ts";
 import type { Reply } from "./call.ts";
+import type { Mistake } from "./config/mistakes.ts";
 
 export interface MeshSnapshot {
-  /** Version of the configuration in force; goes up by one with each change. */
-  readonly configVersion: number;
+  readonly config: ConfigSnapshot;
   readonly state: "open" | "closing" | "closed";
   readonly services: readonly ServiceSnapshot[];
+}
+
+export interface ConfigSnapshot {
+  /** Of the configuration in force; goes up by one with each change. */
+  readonly version: number;
+  /** Path of the configuration file; undefined without one. */
+  readonly file: string | undefined;
+  /** `refused`: what the file says now is not in force, because of `mistakes`; the last good one is. */
+  readonly state: "current" | "refused";
+  readonly mistakes: readonly Mistake[];
 }
 
 export interface ServiceSnapshot {

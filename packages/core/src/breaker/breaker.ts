@@ -40,12 +40,20 @@ export class Breaker {
   #streakStartedAt = 0;
   /** Times it opened without closing in between. */
   step = 0;
-  readonly window: SuccessWindow;
-  readonly #options: BreakerOptions;
+  window: SuccessWindow;
+  #options: BreakerOptions;
 
   constructor(options: BreakerOptions) {
     this.#options = options;
     this.window = new SuccessWindow(options.windowMs);
+  }
+
+  /** New settings; the state and the streak stay. A window of another length starts empty. */
+  configure(options: BreakerOptions): void {
+    if (options.windowMs !== this.#options.windowMs) {
+      this.window = new SuccessWindow(options.windowMs);
+    }
+    this.#options = options;
   }
 
   /** Open because the endpoint cannot be reached: a fact, not a verdict, so no cap applies. */

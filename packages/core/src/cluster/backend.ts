@@ -1,13 +1,21 @@
 /**
  * A cluster in operation: the cluster, the picker over it, and the discovery that feeds it. Several
  * services may send to one backend (a route's backendRefs), and it sleeps when none of them calls.
+ * When its configuration changes, only what the change is about is replaced.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Picker } from "../balance/picker.ts";
 import { InTurn } from "../balance/round-robin.ts";
 import { TwoChoices } from "../balance/two-choices.ts";
 import type { Reply } from "../call.ts";
 import type { ServiceConfig } from "../config/types.ts";
-import type { Discovery, EndpointInfo, EndpointWatch } from "../discovery/discovery.ts";
+import { CoalescingSink } from "../discovery/coalesce.ts";
+import type {
+  Discovery,
+  EndpointInfo,
+  EndpointSink,
+  EndpointWatch,
+} from "../discovery/discovery.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   BALANCER_PANIC,
@@ -21,7 +29,7 @@ import {
 } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Transport } from "../transport.ts";
-import { Cluster, type ClusterRecorder } from "./cluster.ts";
+import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { rowCost } from "./latency.ts";
 import { LOAD, type RowCost } from "./scores.ts";
@@ -29,11 +37,15 @@ import { LOAD, type RowCost } from "./scores.ts";
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
   readonly cluster: Cluster<Req, R>;
-  readonly picker: Picker<Req, R>;
-  readonly discovery: Discovery;
-  readonly #drainGraceMs: number;
-  readonly #errors: { add(value: number): void };
-  readonly #gauges: (() => void)[];
+  /** Read once per attempt. */
+  picker: Picker<Req, R>;
+  discovery: Discovery;
+  config: ServiceConfig;
+  readonly #telemetry: Telemetry;
+  readonly #runtime: Runtime;
+  #errors: { add(value: number): void };
+  #removeSourceGauges: () => void;
+  readonly #removePanicGauge: () => void;
   #watch: EndpointWatch | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
@@ -49,27 +61,71 @@ export class RunningBackend<Req, R extends Reply> {
     const labels = { service: service.name, protocol };
     this.name = service.name;
     this.discovery = discovery;
-    this.#drainGraceMs = service.drainGraceMs;
+    this.config = service;
+    this.#telemetry = telemetry;
+    this.#runtime = runtime;
     this.cluster = new Cluster(
       service.name,
-      {
-        balancer: service.balancer,
-        breaker: service.breaker,
-        maxEndpoints: service.limits.maxEndpoints,
-        drainGraceMs: service.drainGraceMs,
-      },
+      clusterOptions(service),
       transport,
       recorderOf(telemetry, labels),
       runtime,
     );
     this.picker = pickerOf(this.cluster, service, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
-    const sourced = { service: service.name, source: discovery.source };
-    this.#errors = telemetry.counter(DISCOVERY_ERRORS, sourced);
-    this.#gauges = [
-      telemetry.gauge(DISCOVERY_ENDPOINTS, sourced, () => this.cluster.endpoints.size),
-      telemetry.gauge(DISCOVERY_STALE, sourced, () => (this.cluster.stale === undefined ? 0 : 1)),
-      telemetry.gauge(BALANCER_PANIC, labels, () => (this.cluster.lists.panic ? 1 : 0)),
+    [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
+    this.#removePanicGauge = telemetry.gauge(BALANCER_PANIC, labels, () =>
+      this.cluster.lists.panic ? 1 : 0,
+    );
+  }
+
+  /**
+   * Takes a changed configuration into force. `discovery` and `transport` are given where they
+   * change: endpoints that the new source names too keep all they have, and a new transport means
+   * new connections.
+   */
+  configure(
+    config: ServiceConfig,
+    discovery: Discovery | undefined,
+    transport: Transport<Req, R> | undefined,
+  ): void {
+    const before = this.config;
+    this.config = config;
+    const options = clusterOptions(config);
+    if (!isDeepStrictEqual(options, clusterOptions(before))) this.cluster.configure(options);
+    if (!isDeepStrictEqual(config.balancer, before.balancer)) {
+      this.picker = pickerOf(this.cluster, config, this.#runtime);
+    }
+    if (transport !== undefined) this.cluster.reconnect(transport);
+    // A higher limit has room for endpoints that were left out, and only the source knows them.
+    const more = config.limits.maxEndpoints > before.limits.maxEndpoints;
+    if (discovery !== undefined || more) this.#rewatch(discovery ?? this.discovery);
+  }
+
+  #rewatch(discovery: Discovery): void {
+    if (discovery.source !== this.discovery.source) {
+      this.discovery = discovery;
+      this.#removeSourceGauges();
+      [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
+    }
+    this.discovery = discovery;
+    if (this.#watch === undefined) return;
+    this.#watch.stop();
+    this.#watch = this.#startWatch();
+  }
+
+  #sourceInstruments(): [{ add(value: number): void }, () => void] {
+    const labels = { service: this.name, source: this.discovery.source };
+    const { cluster } = this;
+    const gauges = [
+      this.#telemetry.gauge(DISCOVERY_ENDPOINTS, labels, () => cluster.endpoints.size),
+      this.#telemetry.gauge(DISCOVERY_STALE, labels, () => (cluster.stale === undefined ? 0 : 1)),
+    ];
+    return [
+      this.#telemetry.counter(DISCOVERY_ERRORS, labels),
+      () => {
+        for (const remove of gauges) remove();
+      },
     ];
   }
 
@@ -80,26 +136,33 @@ export class RunningBackend<Req, R extends Reply> {
   /** Starts watching for `user`, a service; without effect while it does. */
   wake(user: object): void {
     this.#users.add(user);
-    if (this.#watch !== undefined) return;
-    let current = true;
+    this.#watch ??= this.#startWatch();
+  }
+
+  #startWatch(): EndpointWatch {
     const { cluster } = this;
-    const inner = this.discovery.watch({
-      replace: (infos: readonly EndpointInfo[]) => {
-        if (current) cluster.replace(infos);
+    // After another source the first difference is a whole set: what it does not name is gone.
+    let first = cluster.known;
+    const applied: EndpointSink = {
+      replace(infos: readonly EndpointInfo[]) {
+        first = false;
+        cluster.replace(infos);
       },
-      change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
-        if (current) cluster.change(upserted, removed);
+      change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) {
+        if (first) return this.replace(upserted);
+        cluster.change(upserted, removed);
       },
       failed: (error: Error) => {
-        if (!current) return;
         this.#errors.add(1);
         cluster.failed(error);
       },
-    });
-    this.#watch = {
+    };
+    const sink = new CoalescingSink(applied, this.#runtime);
+    const inner = this.discovery.watch(sink);
+    return {
       refresh: () => inner.refresh(),
       stop() {
-        current = false;
+        sink.stop();
         inner.stop();
       },
     };
@@ -111,15 +174,25 @@ export class RunningBackend<Req, R extends Reply> {
     if (this.#users.size > 0) return;
     this.#watch?.stop();
     this.#watch = undefined;
-    await this.cluster.rest(this.#drainGraceMs);
+    await this.cluster.rest(this.config.drainGraceMs);
   }
 
   async close(graceMs: number): Promise<void> {
     this.#watch?.stop();
     this.#watch = undefined;
-    for (const remove of this.#gauges) remove();
+    this.#removeSourceGauges();
+    this.#removePanicGauge();
     await this.cluster.close(graceMs);
   }
+}
+
+function clusterOptions({
+  balancer,
+  breaker,
+  limits,
+  drainGraceMs,
+}: ServiceConfig): ClusterOptions {
+  return { balancer, breaker, maxEndpoints: limits.maxEndpoints, drainGraceMs };
 }
 
 function pickerOf<Req, R extends Reply>(

@@ -61,14 +61,14 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   stale: Error | undefined = undefined;
   /** Asks discovery to look again; set by the service that watches. */
   onSuspicion: (() => void) | undefined = undefined;
-  readonly #options: ClusterOptions;
-  readonly #transport: Transport<Req, R>;
+  #options: ClusterOptions;
+  #transport: Transport<Req, R>;
   readonly #recorder: ClusterRecorder;
   readonly #runtime: Runtime;
   /** Removed lately: their counters and connections are kept for a while. */
   readonly #departed = new Map<string, Endpoint<Req, R>>();
   readonly #timers = new Map<Endpoint<Req, R>, Timers>();
-  readonly #window: SuccessWindow;
+  #window: SuccessWindow;
   #trafficSince = -1;
   #median: number;
   #medianAt = -Infinity;
@@ -105,6 +105,36 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     for (const endpoint of this.endpoints.values()) sum += endpoint.inFlight;
     for (const endpoint of this.#departed.values()) sum += endpoint.inFlight;
     return sum;
+  }
+
+  // ── configuration ────────────────────────────────────────────────────────────────────────────
+
+  /** New settings: endpoints keep all they have learned, and their connections. */
+  configure(options: ClusterOptions): void {
+    const { windowMs } = this.#options.breaker;
+    this.#options = options;
+    if (options.breaker.windowMs !== windowMs) {
+      this.#window = new SuccessWindow(options.breaker.windowMs);
+    }
+    for (const endpoint of this.#everyEndpoint()) {
+      endpoint.configure(options.balancer, options.breaker);
+    }
+    this.#judge();
+  }
+
+  /** New attempts get new connections; the old ones end with their attempts, within the grace. */
+  reconnect(transport: Transport<Req, R>): void {
+    this.#transport = transport;
+    for (const endpoint of this.#everyEndpoint()) {
+      void endpoint.connection?.close(this.#options.drainGraceMs);
+      endpoint.connection = undefined;
+      // What could not be reached that way may be reachable this way.
+      if (endpoint.breaker.hard && this.#timers.has(endpoint)) this.#after(endpoint, 0);
+    }
+  }
+
+  #everyEndpoint(): Endpoint<Req, R>[] {
+    return [...this.endpoints.values(), ...this.#departed.values()];
   }
 
   // ── discovery ────────────────────────────────────────────────────────────────────────────────
@@ -471,7 +501,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   /** Drops all endpoints and closes their connections: attempts in flight have `graceMs`. */
   async rest(graceMs: number): Promise<void> {
     const closing: Promise<void>[] = [];
-    for (const endpoint of [...this.endpoints.values(), ...this.#departed.values()]) {
+    for (const endpoint of this.#everyEndpoint()) {
       const timers = this.#timers.get(endpoint);
       timers?.breaker?.cancel();
       timers?.forget?.cancel();

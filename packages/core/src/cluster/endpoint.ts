@@ -52,6 +52,13 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     this.publish();
   }
 
+  /** New settings; counters, estimate, breaker and connection stay. */
+  configure(latency: LatencyOptions, breaker: BreakerOptions): void {
+    this.latency.configure(latency);
+    this.breaker.configure(breaker);
+    this.publish();
+  }
+
   get weight(): number {
     return this.#weight;
   }

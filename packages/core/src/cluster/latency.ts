@@ -23,13 +23,18 @@ const FORGIVE = 0.5;
 export class Latency {
   #penalty = 0;
   #penaltyAt = 0;
-  readonly #options: LatencyOptions;
+  #options: LatencyOptions;
 
   readonly #cell: Cell;
 
   constructor(options: LatencyOptions, cell: Cell = new Cell()) {
     this.#options = options;
     this.#cell = cell;
+  }
+
+  /** New settings; what was learned stays. */
+  configure(options: LatencyOptions): void {
+    this.#options = options;
   }
 
   /** The stored estimate; -1 while there is no data. */

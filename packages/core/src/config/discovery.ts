@@ -89,11 +89,11 @@ function readDiscovery(
   report: Report,
 ): DiscoveryConfig | undefined {
   if (!isRaw(value)) return undefined;
-  const kinds = ["dns", "srv", "static"].filter((kind) => kind in value);
+  const kinds = ["dns", "srv", "static", "file"].filter((kind) => kind in value);
   if (kinds.length !== 1) {
     const rule =
       kinds.length === 0
-        ? "must have one of dns, srv, static"
+        ? "must have one of dns, srv, static, file"
         : `must have only one of ${kinds.join(", ")}`;
     report(path, rule, value);
   }
@@ -105,6 +105,7 @@ function readDiscovery(
   if ("dns" in value) found.push(readDns(value, fromUrl, path, report));
   if ("srv" in value) found.push(readSrv(value["srv"], path, report));
   if ("static" in value) found.push(readStatic(value["static"], path, report));
+  if ("file" in value) found.push(readFile(value["file"], path, report));
   return found[0];
 }
 
@@ -155,10 +156,32 @@ function readStatic(
   path: readonly PathPart[],
   report: Report,
 ): DiscoveryConfig | undefined {
+  const endpoints = readEndpoints(value, [...path, "static"], report);
+  return endpoints.length === 0 ? undefined : { kind: "static", endpoints };
+}
+
+function readFile(
+  file: unknown,
+  path: readonly PathPart[],
+  report: Report,
+): DiscoveryConfig | undefined {
+  if (typeof file !== "string") return undefined;
+  if (!/\.(ya?ml|json)$/i.test(file)) {
+    report([...path, "file"], "must be named .yaml, .yml or .json", file);
+  }
+  return { kind: "file", path: file };
+}
+
+/** A list of endpoints; what is wrong is reported and left out. */
+export function readEndpoints(
+  value: unknown,
+  path: readonly PathPart[],
+  report: Report,
+): EndpointInfo[] {
   const endpoints: EndpointInfo[] = [];
   const seen = new Set<string>();
   for (const [index, item] of listOf(value).entries()) {
-    const at = [...path, "static", index];
+    const at = [...path, index];
     const endpoint =
       typeof item === "string" ? readText(item, at, report) : readObject(rawOf(item), at, report);
     if (endpoint === undefined) continue;
@@ -168,7 +191,7 @@ function readStatic(
     seen.add(identity);
     endpoints.push(endpoint);
   }
-  return endpoints.length === 0 ? undefined : { kind: "static", endpoints };
+  return endpoints;
 }
 
 function readText(

@@ -52,6 +52,7 @@ export const LIMITS: Readonly<
     | "conditionsPerMatch"
     | "backendRefsPerRoute"
     | "fileBytes"
+    | "endpointsPerList"
     | "weight"
     | "textLength",
     number
@@ -63,6 +64,7 @@ export const LIMITS: Readonly<
   conditionsPerMatch: 16,
   backendRefsPerRoute: 100,
   fileBytes: 4 * 1024 * 1024,
+  endpointsPerList: 100_000,
   weight: 2 ** 31,
   textLength: 4_096,
 };
@@ -511,7 +513,7 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     path: "services.*.discovery",
     type: "object",
     defaultText: "DNS of `url`",
-    rangeText: "one of `dns`, `srv`, `static`",
+    rangeText: "one of `dns`, `srv`, `static`, `file`",
     meaning: "Where the endpoints come from.",
   },
   {
@@ -633,6 +635,15 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     defaultText: "`PathPrefix`",
     meaning:
       "How the value is compared. A prefix ends at a `/`; an expression must match from the start to the end.",
+  },
+  {
+    path: "services.*.discovery.file",
+    type: "text",
+    defaultText: "none",
+    rangeText: "path of a `.yaml` or `.json` file, from the process's working directory",
+    meaning:
+      "A file with a list as under `static`, followed while the service is in use. While it is wrong or missing the last good list stays; an empty list is believed after 30 s.",
+    nameElsewhere: "Envoy's EDS from a file (`path_config_source`)",
   },
   {
     path: "services.*.routes[].matches[].path.value",

@@ -44,7 +44,8 @@ export interface RetryInput {
 export type DiscoveryInput =
   | { readonly static: readonly (string | EndpointInfo)[] }
   | { readonly dns: string; readonly port: number }
-  | { readonly srv: string };
+  | { readonly srv: string }
+  | { readonly file: string };
 
 export interface ServiceInput extends PoliciesInput {
   /** Scheme, authority and, without `discovery`, where to look: `http://orders.shop.svc:8080`. */

@@ -1,5 +1,5 @@
-/** All sources together: code over file over environment over defaults. */
-import { type Layer, mergeConfig } from "./merge.ts";
+/** All sources together: what a client said over code over file over environment over defaults. */
+import { type Layer, type MergedConfig, mergeConfig } from "./merge.ts";
 import { ConfigError, type Mistake } from "./mistakes.ts";
 import { parseLocated } from "./parse.ts";
 import { readEnvConfig } from "./sources/env.ts";
@@ -35,10 +35,27 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   if (file?.ok === true) layers.push(file.layer);
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
-  const merged = mergeConfig(layers);
-  const parsed = parseLocated(merged.input, (where) => merged.locate(where));
   // Without its file, what code refers to may be missing: say only what is certain.
-  if (!parsed.ok && file?.ok !== false) mistakes.push(...parsed.mistakes);
-  if (!parsed.ok || mistakes.length > 0) throw new ConfigError(Object.freeze(mistakes));
-  return { config: parsed.config, provenance: merged.provenance };
+  const loaded = tryLayers(mergeConfig(layers), mistakes, file?.ok === false);
+  if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
+  return loaded;
+}
+
+/** The same for layers that have been read already, lowest first. */
+export function loadLayers(merged: MergedConfig): LoadedConfig {
+  const mistakes: Mistake[] = [];
+  const loaded = tryLayers(merged, mistakes, false);
+  if (loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
+  return loaded;
+}
+
+function tryLayers(
+  merged: MergedConfig,
+  mistakes: Mistake[],
+  incomplete: boolean,
+): LoadedConfig | undefined {
+  const parsed = parseLocated(merged.input, (where) => merged.locate(where));
+  if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
+  if (!incomplete) mistakes.push(...parsed.mistakes);
+  return undefined;
 }

@@ -44,11 +44,14 @@ export class ConfigError extends MeshError {
 }
 
 /** One line for each mistake, below a line that counts them. */
-export function describeMistakes(mistakes: readonly Mistake[]): string {
+export function describeMistakes(
+  mistakes: readonly Mistake[],
+  what: string = "configuration",
+): string {
   const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
   const lines = mistakes.slice(0, MAX_LINES).map(describeMistake);
   if (mistakes.length > MAX_LINES) lines.push(`  … and ${mistakes.length - MAX_LINES} more`);
-  return [`configuration refused, ${count}:`, ...lines].join("\n");
+  return [`${what} refused, ${count}:`, ...lines].join("\n");
 }
 
 function describeMistake(mistake: Mistake): string {

@@ -44,6 +44,7 @@ function printRoute(route: RouteConfig): Printed {
 
 function printDiscovery(discovery: DiscoveryConfig): Printed {
   if (discovery.kind === "dns") return { dns: discovery.host, port: discovery.port };
+  if (discovery.kind === "file") return { file: discovery.path };
   return discovery.kind === "srv" ? { srv: discovery.name } : { static: discovery.endpoints };
 }
 

@@ -29,6 +29,7 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const NO_CONTROLS = /^\P{Cc}*$/u;
 
 let made: Zod.ZodType | undefined;
+let madeEndpoints: Zod.ZodType | undefined;
 
 /** The schema of a whole configuration. Made once, kept. */
 export function configSchema(): Zod.ZodType {
@@ -62,6 +63,25 @@ class SchemaMaker {
   }
 
   #service(): Zod.ZodType {
+    const discovery = this.#object({
+      dns: this.#text(),
+      srv: this.#text(),
+      port: this.#structure("services.*.discovery.port"),
+      static: this.endpoints().min(1, "must hold at least one endpoint"),
+      file: this.#text(),
+    });
+    return this.#object({
+      url: this.#text(),
+      scheme: this.#structure("services.*.scheme"),
+      authority: this.#text(),
+      discovery,
+      routes: this.#list(this.#route(), LIMITS.routesPerService),
+      ...this.#policies(POLICY_FIELDS),
+    });
+  }
+
+  /** A list of endpoints, in a configuration or in a file of its own. */
+  endpoints(): Zod.ZodArray<Zod.ZodType> {
     const z = this.#z;
     const endpoint = this.#object(
       {
@@ -75,23 +95,7 @@ class SchemaMaker {
       "host",
       "port",
     );
-    const discovery = this.#object({
-      dns: this.#text(),
-      srv: this.#text(),
-      port: this.#structure("services.*.discovery.port"),
-      static: this.#list(z.union([z.string(), endpoint]), 100_000).min(
-        1,
-        "must hold at least one endpoint",
-      ),
-    });
-    return this.#object({
-      url: this.#text(),
-      scheme: this.#structure("services.*.scheme"),
-      authority: this.#text(),
-      discovery,
-      routes: this.#list(this.#route(), LIMITS.routesPerService),
-      ...this.#policies(POLICY_FIELDS),
-    });
+    return this.#list(z.union([z.string(), endpoint]), LIMITS.endpointsPerList);
   }
 
   #route(): Zod.ZodType {
@@ -272,7 +276,17 @@ function typed(what: string): { error: (issue: { input?: unknown }) => string } 
 
 /** Every broken rule of the shape, one by one. */
 export function checkShape(input: unknown, report: Report): void {
-  const result = configSchema().safeParse(input);
+  checkWith(configSchema(), input, report);
+}
+
+/** The same for a list of endpoints. */
+export function checkEndpoints(input: unknown, report: Report): void {
+  madeEndpoints ??= new SchemaMaker(loadZod()).endpoints();
+  checkWith(madeEndpoints, input, report);
+}
+
+function checkWith(schema: Zod.ZodType, input: unknown, report: Report): void {
+  const result = schema.safeParse(input);
   if (!result.success) reportIssues(result.error.issues, [], input, report);
 }
 

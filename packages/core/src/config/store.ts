@@ -1,103 +1,196 @@
 /**
- * The configuration in force of one mesh: what the sources said at creation, plus what clients say
- * when they open a service. A mesh that was told nothing parses nothing.
+ * The configuration in force of one mesh, and what it is made of: environment, file, code, and what
+ * clients said when they opened services. A change is proposed first (`propose`: everything is
+ * validated, nothing happens) and then taken into force (`accept`: one assignment). Parts that are
+ * equal keep their objects, so whoever compares by identity finds what has changed. A mesh that was
+ * told nothing parses nothing.
  */
+import { isDeepStrictEqual } from "node:util";
+import { Cell, type Watch } from "../watch/watch.ts";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { unknownKeyRule } from "./did-you-mean.ts";
 import type { MeshInput, ServiceInput } from "./input.ts";
-import { loadConfig } from "./load.ts";
-import { mergeConfig } from "./merge.ts";
+import { loadLayers } from "./load.ts";
+import { type Layer, mergeConfig } from "./merge.ts";
 import { ConfigError, makeMistake } from "./mistakes.ts";
-import { defaultServiceConfig, parseUrlTarget } from "./target.ts";
-import { Cell, type Watch } from "../watch/watch.ts";
-import type { MeshConfig, ServiceConfig } from "./types.ts";
+import { copyPlain, emptyRaw, isRaw, rawOf } from "./plain.ts";
+import { defaultServiceConfig, parseUrlTarget, type ServiceTarget } from "./target.ts";
+import type { MeshConfig, ServiceConfig, ServicePolicies } from "./types.ts";
 
-export interface StoreOptions {
-  readonly config?: MeshInput | undefined;
-  readonly configFile?: string | undefined;
-  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+/** Layers by who wrote them. */
+export interface Sources {
+  readonly env: readonly Layer[];
+  readonly file: Layer | undefined;
+  code: MeshInput | undefined;
+}
+
+/** A whole configuration that is valid and not yet in force. */
+export interface Proposal {
+  readonly config: MeshConfig;
+  /** Something differs from what is in force. */
+  readonly changes: boolean;
+  readonly sources: Sources;
+  readonly opened: ReadonlyMap<string, Opened>;
+}
+
+/** A service that a client gave a URL or options. */
+export interface Opened {
+  readonly name: string;
+  readonly url: string | undefined;
+  readonly target: ServiceTarget | undefined;
+  readonly input: ServiceInput | undefined;
+  /** The text of `input`: asking again with another one is a mistake. */
+  readonly said: string;
 }
 
 export class ConfigStore {
-  /** The configuration in force. One assignment replaces it. */
-  readonly current: Watch<MeshConfig>;
-  /** Goes up by one with every configuration taken into force. */
+  /** Goes up by one with every change of what the sources say. */
   version = 1;
-  readonly #options: StoreOptions;
-  /** Services that clients described themselves, with the text of what they said. */
-  readonly #opened = new Map<string, { config: ServiceConfig; said: string }>();
+  readonly #current: Cell<MeshConfig>;
+  #sources: Sources;
+  #opened: ReadonlyMap<string, Opened> = new Map();
+  /** Services that nobody but a URL describes, made for the defaults in force. */
+  readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
-  constructor(options: StoreOptions) {
-    this.#options = options;
-    this.current = new Cell<MeshConfig>(
-      saysNothing(options)
-        ? { services: {}, defaults: DEFAULT_POLICIES }
-        : loadConfig({ code: options.config, file: options.configFile, env: options.env }).config,
+  /** Throws ConfigError if the sources are not valid. */
+  constructor(told: Sources) {
+    const sources = { ...told, code: ownCopy(told.code) };
+    this.#sources = sources;
+    const nothing =
+      sources.env.length === 0 && sources.file === undefined && sources.code === undefined;
+    this.#current = new Cell<MeshConfig>(
+      nothing ? { services: {}, defaults: DEFAULT_POLICIES } : load(sources, this.#opened),
     );
   }
 
-  get #config(): MeshConfig {
-    return this.current.current;
+  /** The configuration in force. One assignment replaces it. */
+  get current(): Watch<MeshConfig> {
+    return this.#current;
   }
 
-  /** Throws ConfigError if the name is unknown, or `input` is invalid or differs from an earlier one. */
-  serviceFor(nameOrUrl: string | URL, input?: ServiceInput): ServiceConfig {
+  /** Validates other sources together with all that stays. Throws ConfigError with every mistake. */
+  propose(change: Partial<Sources>): Proposal {
+    const sources = { ...this.#sources, ...change };
+    if ("code" in change) sources.code = ownCopy(change.code);
+    return this.#propose(sources, this.#opened);
+  }
+
+  #propose(sources: Sources, opened: ReadonlyMap<string, Opened>): Proposal {
+    const before = this.#current.current;
+    const config = keepEqual(load(sources, opened), before);
+    return { config, changes: config !== before, sources, opened };
+  }
+
+  /** Takes it into force. */
+  accept(proposal: Proposal): void {
+    this.#sources = proposal.sources;
+    this.#opened = proposal.opened;
+    if (!proposal.changes) return;
+    this.version++;
+    this.#current.set(proposal.config);
+  }
+
+  /**
+   * The name of a service that a client asks for, and a proposal if it says something new about it.
+   * Throws ConfigError if the name is unknown, or `input` is invalid or differs from an earlier one.
+   */
+  open(
+    nameOrUrl: string | URL,
+    input: ServiceInput | undefined,
+  ): { readonly name: string; readonly proposal?: Proposal } {
     const text = String(nameOrUrl);
-    const known = this.#opened.get(text);
+    const target = text.includes("://") ? targetOf(text) : undefined;
+    const name = target?.name ?? text;
+    const known = this.#opened.get(name);
     const said = input === undefined ? "" : JSON.stringify(input);
-    if (known !== undefined && (said === "" || said === known.said)) return known.config;
-    const config = this.#find(text, input);
-    if (input !== undefined || !Object.hasOwn(this.#config.services, config.name)) {
-      for (const key of [text, config.name]) {
-        const before = this.#opened.get(key);
-        if (before !== undefined && said !== "" && before.said !== said) {
-          const rule =
-            "was opened with other options before; give them once, or in the configuration";
-          throw new ConfigError([makeMistake(["services", config.name], rule, input, "code")]);
-        }
-        if (before === undefined) this.#opened.set(key, { config, said });
-      }
+    if (known?.input !== undefined && said !== "" && said !== known.said) {
+      const rule = "was opened with other options before; give them once, or in the configuration";
+      throw new ConfigError([makeMistake(["services", name], rule, input, "code")]);
     }
-    return config;
+    const url = target === undefined ? known?.url : text;
+    if (said === "" || said === known?.said) {
+      if (this.find(name) !== undefined) return { name };
+      if (target === undefined) throw this.#unknown(name);
+      this.#opened = new Map(this.#opened).set(name, { name, url, target, input: undefined, said });
+      return { name };
+    }
+    const own = ownCopy(input);
+    const opened = new Map(this.#opened).set(name, { name, url, target, input: own, said });
+    const proposal = this.#propose(this.#sources, opened);
+    if (!Object.hasOwn(proposal.config.services, name)) throw this.#unknown(name);
+    return { name, proposal };
   }
 
-  #find(text: string, input: ServiceInput | undefined): ServiceConfig {
-    let name = text;
-    let url: string | undefined;
-    if (text.includes("://")) {
-      const read = parseUrlTarget(text);
-      if (!read.ok) throw new ConfigError(read.mistakes);
-      name = read.target.name;
-      url = text;
-      if (input === undefined && !Object.hasOwn(this.#config.services, name)) {
-        const defaults = this.#config.defaults;
-        return defaultServiceConfig(read.target, defaults);
-      }
-    }
-    if (input !== undefined) {
-      const extra = { services: { [name]: url === undefined ? input : { url, ...input } } };
-      const { config } = loadConfig({
-        code: mergeConfig([
-          { origin: "code", input: this.#options.config ?? {} },
-          { origin: "code", input: extra },
-        ]).input,
-        file: this.#options.configFile,
-        env: this.#options.env,
-      });
-      return config.services[name]!;
-    }
-    if (Object.hasOwn(this.#config.services, name)) return this.#config.services[name]!;
-    const names = Object.keys(this.#config.services);
+  /** A service of `config`, default the one in force; undefined if nothing describes it. */
+  find(name: string, config: MeshConfig = this.#current.current): ServiceConfig | undefined {
+    if (Object.hasOwn(config.services, name)) return config.services[name];
+    const target = this.#opened.get(name)?.target;
+    if (target === undefined) return undefined;
+    const made = this.#byUrl.get(name);
+    if (made?.defaults === config.defaults) return made.config;
+    const { defaults } = config;
+    const service = defaultServiceConfig(target, defaults);
+    this.#byUrl.set(name, { defaults, config: service });
+    return service;
+  }
+
+  #unknown(name: string): ConfigError {
+    const names = Object.keys(this.#current.current.services);
     const hint = names.length > 0 ? unknownKeyRule(name, names) : "is not configured";
     const rule = `${hint}; give meshClient a URL such as http://${/^[\w.-]+$/.test(name) ? name : "orders"}:8080, name it under "services" in the file of INMESH_CONFIG, or set INMESH_SERVICE_…`;
-    throw new ConfigError([makeMistake(["services", name], rule, name, "code")]);
+    return new ConfigError([makeMistake(["services", name], rule, name, "code")]);
   }
 }
 
-function saysNothing({ config, configFile, env = process.env }: StoreOptions): boolean {
-  if (config !== undefined || configFile !== undefined) return false;
-  for (const key in env) {
-    if (key.startsWith("INMESH_") && env[key] !== undefined) return false;
+function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>): MeshConfig {
+  const layers: Layer[] = [...env];
+  if (file !== undefined) layers.push(file);
+  if (code !== undefined) layers.push({ origin: "code", input: code });
+  const said = [...opened.values()].filter(({ input }) => input !== undefined);
+  if (said.length > 0) {
+    const named = rawOf(rawOf(mergeConfig(layers).input)["services"]);
+    const services = emptyRaw();
+    for (const { name, url, input } of said) {
+      // Options alone do not make a service: it goes when the source that describes it does.
+      const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
+      if (described) services[name] = url === undefined ? input : { url, ...input };
+    }
+    layers.push({ origin: "code", input: { services } });
   }
-  return true;
+  return loadLayers(mergeConfig(layers)).config;
+}
+
+function targetOf(url: string): ServiceTarget {
+  const read = parseUrlTarget(url);
+  if (!read.ok) throw new ConfigError(read.mistakes);
+  return read.target;
+}
+
+/** It is read again with every change of a file, so what the application does to it must not count. */
+function ownCopy<T>(input: T): T {
+  let readable = true;
+  const copy = copyPlain(input, () => (readable = false));
+  // What is no plain data goes on as it is, to be refused.
+  return readable ? (copy as T) : input;
+}
+
+function hasTarget(input: unknown): boolean {
+  return isRaw(input) && ("url" in input || "discovery" in input);
+}
+
+/** `next`, with the objects of `before` where they are equal; `before` itself if all is. */
+function keepEqual(next: MeshConfig, before: MeshConfig): MeshConfig {
+  const defaults = isDeepStrictEqual(next.defaults, before.defaults)
+    ? before.defaults
+    : next.defaults;
+  const names = Object.keys(next.services);
+  let same = defaults === before.defaults && names.length === Object.keys(before.services).length;
+  const services = emptyRaw() as Record<string, ServiceConfig>;
+  for (const name of names) {
+    const old = Object.hasOwn(before.services, name) ? before.services[name] : undefined;
+    const keeps = old !== undefined && isDeepStrictEqual(next.services[name], old);
+    services[name] = keeps ? old : next.services[name]!;
+    same &&= keeps;
+  }
+  return same ? before : Object.freeze({ services: Object.freeze(services), defaults });
 }

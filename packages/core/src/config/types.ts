@@ -16,7 +16,9 @@ export type DiscoveryConfig =
   /** A and AAAA records of `host`. */
   | { readonly kind: "dns"; readonly host: string; readonly port: number }
   /** SRV records, for example `_http._tcp.orders.shop.svc.cluster.local`. */
-  | { readonly kind: "srv"; readonly name: string };
+  | { readonly kind: "srv"; readonly name: string }
+  /** A list in a YAML or JSON file, which is followed. */
+  | { readonly kind: "file"; readonly path: string };
 
 /** All policies of a service; what a route leaves out it takes from here. */
 export interface ServicePolicies {

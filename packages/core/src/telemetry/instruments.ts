@@ -83,6 +83,23 @@ export const ENDPOINTS_EXCESS: Instrument = {
   description: "Endpoints ignored because of limits.maxEndpoints.",
 };
 
+export const CONFIG_GENERATION: Instrument = {
+  name: "inmesh.config.generation",
+  unit: "{generation}",
+  description: "Version of the configuration in force; goes up by one with each change.",
+};
+export const CONFIG_UPDATES: Instrument = {
+  name: "inmesh.config.updates",
+  unit: "{update}",
+  description: "Configurations that were applied, said nothing new, or were refused.",
+};
+export const CONFIG_REFUSED: Instrument = {
+  name: "inmesh.config.refused",
+  unit: "{state}",
+  description:
+    "1 while the last good configuration is in force because what the file says is wrong.",
+};
+
 export const INSTRUMENTS: readonly Instrument[] = [
   CALLS,
   CALL_DURATION,
@@ -99,4 +116,7 @@ export const INSTRUMENTS: readonly Instrument[] = [
   DISCOVERY_STALE,
   DISCOVERY_ERRORS,
   ENDPOINTS_EXCESS,
+  CONFIG_GENERATION,
+  CONFIG_UPDATES,
+  CONFIG_REFUSED,
 ];

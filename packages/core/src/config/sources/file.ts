@@ -6,6 +6,7 @@ import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import type * as Yaml from "yaml";
 import { LIMITS } from "../fields.ts";
+import type { FileNews } from "../../watch/file-watch.ts";
 import type { Layer } from "../merge.ts";
 import { makeMistake, type Mistake, type PathPart } from "../mistakes.ts";
 
@@ -18,18 +19,33 @@ const MAX_SYNTAX_MISTAKES = 20;
 
 /** Synchronous: a process reads its file before it makes its first call. */
 export function readConfigFile(path: string): FileResult {
-  const origin = `file:${path}`;
+  return parseConfigNews(readNow(path), path);
+}
+
+export function readNow(path: string): FileNews {
   try {
-    const size = statSync(path).size;
-    if (size > LIMITS.fileBytes) return refused(origin, `must be at most 4 MiB, not ${size} bytes`);
-    return parseConfigText(readFileSync(path), path);
+    const stats = statSync(path);
+    // Reading a pipe would wait for a writer, for ever.
+    if (!stats.isFile()) return { ok: false, why: "not a file" };
+    if (stats.size > LIMITS.fileBytes) {
+      return { ok: false, why: `larger than ${LIMITS.fileBytes} bytes` };
+    }
+    return { ok: true, content: readFileSync(path) };
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
-    return refused(origin, `cannot be read (${code})`);
+    return { ok: false, why: code };
   }
 }
 
-/** The same for what a watcher has read already. */
+export function parseConfigNews(news: FileNews, path: string): FileResult {
+  if (news.ok) return parseConfigText(news.content, path);
+  const rule = news.why.startsWith("larger")
+    ? "must be at most 4 MiB"
+    : `cannot be read (${news.why})`;
+  return refused(`file:${path}`, rule);
+}
+
+/** The same for text. */
 export function parseConfigText(content: string | Uint8Array, path: string): FileResult {
   const origin = `file:${path}`;
   const extension = /\.(ya?ml|json)$/i.exec(path)?.[1]?.toLowerCase();
@@ -44,7 +60,11 @@ export function parseConfigText(content: string | Uint8Array, path: string): Fil
   } catch {
     return refused(origin, "must be UTF-8 text");
   }
-  if (text.trim() === "") return refused(origin, "is empty; an empty configuration is written {}");
+  if (text.trim() === "")
+    return refused(
+      origin,
+      "is empty; if nothing is meant, write {} (or [] where a list is expected)",
+    );
   return read(text.startsWith("\uFEFF") ? text.slice(1) : text, origin, extension === "json");
 }
 
@@ -83,7 +103,11 @@ function read(text: string, origin: string, isJson: boolean): FileResult {
       return refused(origin, "cannot be read: too many aliases, or one that is not known");
     }
     // Only comments, or `---`.
-    if (input === null) return refused(origin, "is empty; an empty configuration is written {}");
+    if (input === null)
+      return refused(
+        origin,
+        "is empty; if nothing is meant, write {} (or [] where a list is expected)",
+      );
   }
   return {
     ok: true,
