@@ -2,21 +2,14 @@
  * `meshClient(nameOrUrl)`: the way in for new code. It turns a path and a few options into a Call,
  * runs it through the pipeline in force, and gives back a lean reply.
  */
-import { createMesh, type Mesh } from "@inmesh/core";
-import type { ServiceInput } from "@inmesh/core";
-import { MeshError, type Protocol, type Service } from "@inmesh/core/spi";
+import type { Mesh, ServiceInput } from "@inmesh/core";
+import { MeshError, type Service } from "@inmesh/core/spi";
 import type { RequestBody } from "./client/body.ts";
-import { HttpConnection } from "./client/connection.ts";
+import { HTTP } from "./client/protocol.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
-
-export const HTTP: Protocol<HttpRequest, HttpReply> = {
-  name: "http",
-  transport: (service, runtime) => ({
-    connect: (endpoint) => new HttpConnection(endpoint, service, runtime),
-  }),
-};
+import { createMesh, type HttpMesh } from "./http-mesh.ts";
 
 export interface ClientOptions extends ServiceInput {
   /** The mesh to call through. Default: one per process, configured by environment and file. */
@@ -38,10 +31,10 @@ export interface RequestInit extends FetchInit {
 }
 
 const NOTHING: FetchInit = {};
-let shared: Mesh | undefined;
+let shared: HttpMesh | undefined;
 
 /** The mesh of clients that name none. Made when first used, from environment and file. */
-export function defaultMesh(): Mesh {
+export function defaultMesh(): HttpMesh {
   return (shared ??= createMesh());
 }
 

@@ -1,7 +1,23 @@
 /** The one install: everything an application needs to make calls through the mesh. */
-export { meshClient, MeshClient, HttpReply, HttpHeaders, defaultMesh } from "@inmesh/http";
-export type { ClientOptions, FetchInit, ReplyInfo, RequestBody, RequestInit } from "@inmesh/http";
-export { ConfigError, context, createMesh, MeshError, ServedRequest } from "@inmesh/core";
+export {
+  createMesh,
+  defaultMesh,
+  HttpHeaders,
+  HttpMesh,
+  HttpReply,
+  meshClient,
+  MeshClient,
+} from "@inmesh/http";
+export type {
+  ClientOptions,
+  FetchInit,
+  Installation,
+  MeshDispatcher,
+  ReplyInfo,
+  RequestBody,
+  RequestInit,
+} from "@inmesh/http";
+export { ConfigError, context, MeshError, ServedRequest } from "@inmesh/core";
 export type {
   EndpointSnapshot,
   ErrorCode,

@@ -87,6 +87,18 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     if (call.request.streamed) call.replayable = false;
   }
 
+  onBodySent(chunk: Buffer): void {
+    if (this.#done === undefined) this.#attempt.call.request.watcher?.bodySent(chunk);
+  }
+
+  onRequestSent(): void {
+    if (this.#done === undefined) this.#attempt.call.request.watcher?.requestSent();
+  }
+
+  onResponseStarted(): void {
+    if (this.#done === undefined) this.#attempt.call.request.watcher?.replyStarted();
+  }
+
   onResponseStart(
     controller: Controller,
     status: number,
@@ -96,6 +108,10 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     if (this.#done !== undefined) return;
     if (status < 200) {
       if (++this.#interim > MAX_INTERIM) controller.abort(this.#interimError());
+      else {
+        const { watcher } = this.#attempt.call.request;
+        watcher?.interim(status, headers, statusText ?? "", controller.rawHeaders);
+      }
       return;
     }
     const attempt = this.#attempt;
@@ -189,6 +205,11 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     }
     this.#fail(error, outcome);
     controller?.abort(error);
+  }
+
+  /** The head as undici received it: names and values in turn; null before there is one. */
+  get rawHeaders(): Controller["rawHeaders"] {
+    return this.#controller?.rawHeaders;
   }
 
   /** The reader wants more. */

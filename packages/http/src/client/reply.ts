@@ -59,7 +59,17 @@ const WHY: Readonly<Record<PickRule, string>> = {
   turn: "its turn",
 };
 
-type Mode = "waiting" | "collecting" | "streaming" | "discarding";
+type Mode = "waiting" | "collecting" | "streaming" | "sinking" | "discarding";
+
+/** A reader that takes the body as it comes, without a stream in between. Must not throw. */
+export interface BodySink {
+  /** Asked after every chunk: nothing more is delivered until `reply.flow()`. */
+  readonly paused: boolean;
+  data(chunk: Buffer): void;
+  end(trailers: RawHeaders): void;
+  /** At once, paused or not; chunks held back are dropped. */
+  fail(error: Error): void;
+}
 
 export class HttpReply implements Reply {
   readonly status: number;
@@ -81,6 +91,8 @@ export class HttpReply implements Reply {
   #collector: { resolve: (body: Buffer) => void; reject: (error: unknown) => void } | undefined =
     undefined;
   #stream: BodyStream | undefined = undefined;
+  #sink: BodySink | undefined = undefined;
+  #flowing = false;
 
   constructor(
     status: number,
@@ -109,6 +121,16 @@ export class HttpReply implements Reply {
   /** The status is 200 to 299. */
   get ok(): boolean {
     return this.status >= 200 && this.status < 300;
+  }
+
+  /** Headers as received, for doors that hand them on as they are. */
+  get head(): RawHeaders {
+    return this.#raw;
+  }
+
+  /** The same before parsing: names and values in turn. */
+  get rawHead(): Exchange["rawHeaders"] {
+    return this.#exchange.rawHeaders;
   }
 
   get headers(): HttpHeaders {
@@ -219,6 +241,33 @@ export class HttpReply implements Reply {
     else this.#exchange.resume();
   }
 
+  /** Delivers the body to `sink`, what is here already before this returns. */
+  sendTo(sink: BodySink): void {
+    this.#use();
+    this.#sink = sink;
+    this.#mode = "sinking";
+    this.flow();
+  }
+
+  /** The sink is ready for more. May be called from inside its `data`. */
+  flow(): void {
+    if (this.#flowing) return;
+    const sink = this.#sink!;
+    this.#flowing = true;
+    let taken = 0;
+    while (taken < this.#chunks.length && !sink.paused) sink.data(this.#chunks[taken++]!);
+    this.#chunks = taken < this.#chunks.length ? this.#chunks.slice(taken) : [];
+    this.#flowing = false;
+    if (sink.paused) return;
+    if (!this.#ended) this.#exchange.resume();
+    else if (this.#error !== undefined) sink.fail(asError(this.#error));
+    else sink.end(this.#allowedTrailers());
+  }
+
+  #allowedTrailers(): RawHeaders {
+    return allowedTrailers(this.#trailers ?? {});
+  }
+
   #use(): void {
     if (this.#used) {
       throw new MeshError({
@@ -266,6 +315,12 @@ export class HttpReply implements Reply {
         return true;
       case "streaming":
         return this.#stream!.deliver(chunk);
+      case "sinking": {
+        const sink = this.#sink!;
+        if (sink.paused || this.#flowing) this.#chunks.push(chunk);
+        else sink.data(chunk);
+        return !sink.paused;
+      }
       case "discarding":
         if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
         return true;
@@ -277,6 +332,9 @@ export class HttpReply implements Reply {
     this.#trailers = trailers;
     this.#collector?.resolve(this.#joined());
     this.#stream?.deliver(null);
+    if (this.#sink !== undefined && !this.#sink.paused && !this.#flowing) {
+      this.#sink.end(this.#allowedTrailers());
+    }
   }
 
   /** The body is cut: whoever reads it, now or later, learns why. */
@@ -286,6 +344,7 @@ export class HttpReply implements Reply {
     this.#chunks = [];
     this.#collector?.reject(error);
     this.#stream?.destroy(asError(error));
+    this.#sink?.fail(asError(error));
   }
 
   /** For the stream: its reader wants more, or has left. */

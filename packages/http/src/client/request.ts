@@ -14,12 +14,23 @@ import {
   TIMEOUT_MS,
   TRACEPARENT,
   TRACESTATE,
+  type RawHeaders,
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 
 export type HeadersInput =
   | Iterable<readonly [string, string]>
   | Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** Learns what happens to the request on the wire, attempt by attempt. Its methods must not throw. */
+export interface WireWatcher {
+  bodySent(chunk: Buffer): void;
+  requestSent(): void;
+  /** First byte of a reply, interim or not. */
+  replyStarted(): void;
+  /** A reply below 200: informative, more follows. */
+  interim(status: number, headers: RawHeaders, statusText: string, raw: unknown): void;
+}
 
 /** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
 const instrumented = channel("undici:request:create");
@@ -31,6 +42,8 @@ export class HttpRequest implements RouteFacts {
   readonly headers: string[];
   readonly body: unknown;
   readonly streamed: boolean;
+  /** Only doors that pass every event on have one. */
+  watcher: WireWatcher | undefined = undefined;
   #pathname: string | undefined = undefined;
   #query: URLSearchParams | undefined = undefined;
   #timeoutSlot = -1;

@@ -4,10 +4,84 @@
  * breaks the built-in fetch (a POST with an explicit content-length). Importing inmesh must change
  * nothing global. The price: the paths are not covered by undici's semver, so its minor is pinned
  * and a test imports them (docs/decisions/0004-undici-by-path.md).
+ *
+ * What only some doors need (`request`, `fetch`, …) is loaded when first used, in the same turn.
  */
+import { createRequire } from "node:module";
 import type * as Undici from "undici";
 import connectByPath from "undici/lib/core/connect.js";
+import errorsByPath from "undici/lib/core/errors.js";
+import symbolsByPath from "undici/lib/core/symbols.js";
+import utilByPath from "undici/lib/core/util.js";
+import AgentByPath from "undici/lib/dispatcher/agent.js";
+import DispatcherBaseByPath from "undici/lib/dispatcher/dispatcher-base.js";
 import PoolByPath from "undici/lib/dispatcher/pool.js";
 
 export const Pool: typeof Undici.Pool = PoolByPath;
+export const Agent: typeof Undici.Agent = AgentByPath;
 export const buildConnector: typeof Undici.buildConnector = connectByPath;
+export const errors: typeof Undici.errors = errorsByPath;
+
+/** What a subclass of DispatcherBase says: a request while open, and the two ends, once each. */
+interface DispatcherHooks {
+  dispatchOpen(
+    options: Undici.Dispatcher.DispatchOptions,
+    handler: Undici.Dispatcher.DispatchHandler,
+  ): boolean;
+  closeOnce(): Promise<void>;
+  destroyOnce(error: Error): Promise<void>;
+  readonly closed: boolean;
+  readonly destroyed: boolean;
+}
+
+/** Checks arguments, counts closing once, and knows both forms of `close` and `destroy`. */
+export const DispatcherBase: abstract new () => Undici.Dispatcher & DispatcherHooks = hooked();
+
+/** undici calls its subclasses by symbols, which no declaration file can name. */
+function hooked(): abstract new () => Undici.Dispatcher & DispatcherHooks {
+  const { kDispatch, kClose, kDestroy } = symbolsByPath;
+  const base = class extends (DispatcherBaseByPath as unknown as new () => DispatcherHooks) {
+    [kDispatch](...args: Parameters<DispatcherHooks["dispatchOpen"]>): boolean {
+      return this.dispatchOpen(...args);
+    }
+
+    [kClose](): Promise<void> {
+      return this.closeOnce();
+    }
+
+    [kDestroy](error: Error): Promise<void> {
+      return this.destroyOnce(error);
+    }
+  };
+  return base as unknown as abstract new () => Undici.Dispatcher & DispatcherHooks;
+}
+
+interface Util {
+  /** Throws InvalidArgumentError if a callback is missing, or the handler has v7's form. */
+  assertRequestHandler(handler: unknown, method: string, upgrade: unknown): void;
+  serializePathWithQuery(path: string, query: object): string;
+}
+export const util: Util = utilByPath;
+
+type Api = Pick<Undici.Dispatcher, "request" | "stream" | "pipeline" | "upgrade" | "connect">;
+interface Wrapper {
+  new (dispatcher: Undici.Dispatcher): Undici.Dispatcher;
+  /** A handler of v7's form as one of v8's; one of v8's as it is. */
+  wrapHandler(handler: object): Undici.Dispatcher.DispatchHandler;
+}
+
+const load = createRequire(import.meta.url);
+
+/** `request`, `stream` and the other methods that undici's index adds to every Dispatcher. */
+export function dispatcherApi(): Api {
+  return load("undici/lib/api/index.js") as Api;
+}
+
+export function dispatcher1Wrapper(): Wrapper {
+  return load("undici/lib/dispatcher/dispatcher1-wrapper.js") as Wrapper;
+}
+
+/** Sets undici's global symbols if nobody has: callers guard them, see doors/global.ts. */
+export function loadFetch(): typeof Undici.fetch {
+  return (load("undici/lib/web/fetch/index.js") as { fetch: typeof Undici.fetch }).fetch;
+}

@@ -1,0 +1,12 @@
+/** HTTP as a protocol of the mesh: what every way in hands to `mesh.service`. */
+import type { Protocol } from "@inmesh/core/spi";
+import { HttpConnection } from "./connection.ts";
+import type { HttpReply } from "./reply.ts";
+import type { HttpRequest } from "./request.ts";
+
+export const HTTP: Protocol<HttpRequest, HttpReply> = {
+  name: "http",
+  transport: (service, runtime) => ({
+    connect: (endpoint) => new HttpConnection(endpoint, service, runtime),
+  }),
+};

@@ -1,0 +1,119 @@
+/**
+ * What a dispatcher is asked for, as a request of the pipeline. undici checks names and values of
+ * headers itself when the request is sent; here is only what it cannot know, or would read too late.
+ */
+import type { ServiceConfig } from "@inmesh/core/spi";
+import type { Dispatcher } from "undici";
+import type { RequestBody } from "../client/body.ts";
+import { HttpRequest } from "../client/request.ts";
+import { errors, util } from "../client/undici.ts";
+import { CONTENT_LENGTH, HOST, NAMESPACE } from "../headers.ts";
+
+export class DispatchedRequest extends HttpRequest {
+  /** `connection: close` after this one, as undici's option of that name. */
+  readonly reset: boolean | undefined;
+
+  /** Throws InvalidArgumentError, as undici does. */
+  constructor(options: Dispatcher.DispatchOptions, service: ServiceConfig) {
+    super(pathOf(options), methodOf(options), undefined, (options.body ?? null) as RequestBody);
+    this.reset = options.reset;
+    if (options.headers !== undefined && options.headers !== null) {
+      flatten(options.headers, this.headers, service, hostOf(options.origin));
+    }
+  }
+}
+
+function pathOf({ path, query }: Dispatcher.DispatchOptions): string {
+  if (typeof path !== "string") invalid("path must be a string");
+  // The absolute form is for proxies; routes read a path.
+  if (path.charCodeAt(0) !== 47) invalid("path must start with a slash");
+  return query === undefined || query === null ? path : util.serializePathWithQuery(path, query);
+}
+
+function methodOf(options: Dispatcher.DispatchOptions): string {
+  const { method } = options;
+  if (typeof method !== "string") invalid("method must be a string");
+  const { throwOnError, maxRedirections } = options as unknown as Record<string, unknown>;
+  if (throwOnError !== undefined && throwOnError !== null) invalid("invalid throwOnError");
+  if (maxRedirections !== undefined && maxRedirections !== null && maxRedirections !== 0) {
+    invalid("maxRedirections is not supported, use the redirect interceptor");
+  }
+  return method;
+}
+
+/** undici's own class: who calls a dispatcher looks for its `code`. */
+export function invalid(message: string): never {
+  throw new errors.InvalidArgumentError(message);
+}
+
+function hostOf(origin: unknown): string {
+  const text = String(origin);
+  return text.slice(text.indexOf("//") + 2);
+}
+
+/** Every form that undici takes, as names and values in turn. */
+function flatten(
+  headers: NonNullable<Dispatcher.DispatchOptions["headers"]>,
+  flat: string[],
+  service: ServiceConfig,
+  host: string,
+): void {
+  if (Array.isArray(headers) && !Array.isArray(headers[0])) {
+    if (headers.length % 2 !== 0) invalid("headers array must be even");
+    for (let i = 0; i < headers.length; i += 2) {
+      add(flat, headers[i], headers[i + 1], service, host);
+    }
+  } else if (typeof headers === "object" && Symbol.iterator in headers) {
+    for (const pair of headers as Iterable<readonly unknown[]>) {
+      if (!Array.isArray(pair) || pair.length !== 2) {
+        invalid("headers must be in key-value pair format");
+      }
+      add(flat, pair[0], pair[1], service, host);
+    }
+  } else if (typeof headers === "object") {
+    for (const name of Object.keys(headers)) {
+      add(flat, name, (headers as Record<string, unknown>)[name], service, host);
+    }
+  } else invalid("headers must be an object or an array");
+}
+
+function add(
+  flat: string[],
+  name: unknown,
+  value: unknown,
+  service: ServiceConfig,
+  host: string,
+): void {
+  if (typeof name !== "string") invalid("invalid header key");
+  if (value === undefined) return;
+  // Most names are neither long enough to be ours nor one of two others: a look at the length first.
+  switch (name.length) {
+    case HOST.length:
+      if (name.toLowerCase() === HOST) return checkHost(value, service, host);
+      break;
+    case CONTENT_LENGTH.length:
+      if (typeof value === "string" && name.toLowerCase() === CONTENT_LENGTH) {
+        flat.push(name, onceOnly(value));
+        return;
+      }
+      break;
+  }
+  const first = name.charCodeAt(0);
+  if ((first === 120 || first === 88) && name.toLowerCase().startsWith(NAMESPACE)) return;
+  // Values that are no text go to undici as they are: it turns them into text, or refuses them.
+  flat.push(name, value as string);
+}
+
+/** The authority belongs to the service. Who repeats it, or names the origin that was asked, may. */
+function checkHost(value: unknown, { authority, name }: ServiceConfig, host: string): void {
+  if (value === authority || value === name || value === host) return;
+  invalid("the host header belongs to the service; set its `authority` in the configuration");
+}
+
+/** Node 22's fetch says an explicit length twice in one value (RFC 9110 §8.6 allows to take it as one). */
+function onceOnly(value: string): string {
+  const comma = value.indexOf(",");
+  if (comma < 0) return value;
+  const first = value.slice(0, comma).trim();
+  return value.split(",").every((one) => one.trim() === first) ? first : value;
+}

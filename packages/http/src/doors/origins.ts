@@ -1,0 +1,72 @@
+/**
+ * Which origins lead into the mesh. A configured service is known by two:
+ *
+ *   http://<name>          whatever its scheme: the mesh may add TLS to it, never take it away;
+ *   https://<name>         only if the service is https
+ *   <scheme>://<authority> as on the wire
+ *
+ * A name goes before an authority; of several services with one authority the first configured has
+ * it. Services that clients opened by URL are not configured: whether an origin passes through must
+ * not depend on who called first.
+ */
+import type { Mesh } from "@inmesh/core";
+import type { MeshConfig, Service } from "@inmesh/core/spi";
+import type { HttpReply } from "../client/reply.ts";
+import type { HttpRequest } from "../client/request.ts";
+import { HTTP } from "../client/protocol.ts";
+
+type HttpService = Service<HttpRequest, HttpReply>;
+
+/** Spellings that are remembered; beyond it they are all forgotten, and learnt again. */
+const MAX_SPELLINGS = 1_000;
+
+export class Origins {
+  readonly #mesh: Mesh;
+  #config: MeshConfig | undefined = undefined;
+  /** Names of services by origin, in the form that `URL.origin` has. */
+  #names = new Map<string, string>();
+  /** What was asked, spelled as it was: `undefined` passes through. */
+  readonly #asked = new Map<unknown, HttpService | undefined>();
+
+  constructor(mesh: Mesh) {
+    this.#mesh = mesh;
+  }
+
+  /** The service behind an origin; undefined if it is none of ours, or no origin at all. */
+  serviceOf(origin: unknown): HttpService | undefined {
+    if (this.#config !== this.#mesh.config.current) this.#read(this.#mesh.config.current);
+    // A URL object can be changed after it was looked up: its text counts.
+    const key = typeof origin === "string" ? origin : String(origin);
+    const service = this.#asked.get(key);
+    if (service !== undefined || this.#asked.has(key)) return service;
+    return this.#learn(key);
+  }
+
+  #learn(key: string): HttpService | undefined {
+    const name = URL.canParse(key) ? this.#names.get(new URL(key).origin) : undefined;
+    const service = name === undefined ? undefined : this.#mesh.service(name, HTTP);
+    if (this.#asked.size >= MAX_SPELLINGS) this.#asked.clear();
+    this.#asked.set(key, service);
+    return service;
+  }
+
+  #read(config: MeshConfig): void {
+    this.#config = config;
+    this.#asked.clear();
+    this.#names = new Map();
+    const services = Object.values(config.services);
+    for (const { name, scheme } of services) {
+      this.#add("http", name, name);
+      if (scheme === "https") this.#add("https", name, name);
+    }
+    for (const { name, scheme, authority } of services) this.#add(scheme, authority, name);
+  }
+
+  #add(scheme: "http" | "https", host: string, name: string): void {
+    // A name such as `a/b` or `user@b` would be read as another host.
+    const text = `${scheme}://${host}`;
+    if (/[/?#@\\\s]/.test(host) || !URL.canParse(text)) return;
+    const { origin } = new URL(text);
+    if (!this.#names.has(origin)) this.#names.set(origin, name);
+  }
+}

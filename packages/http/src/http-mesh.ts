@@ -1,0 +1,71 @@
+/**
+ * A mesh with the ways in of HTTP. Core's mesh knows no protocol, so what it is asked for as
+ * `mesh.dispatcher`, `mesh.fetch` and so on is added here (docs/decisions/0008-doors-of-a-mesh.md).
+ * Nothing of it exists before it is asked for.
+ */
+import { Mesh, type MeshOptions } from "@inmesh/core/spi";
+import type { Dispatcher } from "undici";
+import { dispatcher1Wrapper } from "./client/undici.ts";
+import { MeshDispatcher } from "./doors/dispatcher.ts";
+import { meshFetch, type Fetch } from "./doors/fetch.ts";
+import { install } from "./doors/global.ts";
+
+/** Throws ConfigError, with every mistake, if the configuration is not valid. */
+export function createMesh(options?: MeshOptions): HttpMesh {
+  return new HttpMesh(options);
+}
+
+/** Puts back what was there: call it, or let `using` do so. */
+export type Installation = (() => void) & Disposable;
+
+export class HttpMesh extends Mesh {
+  #dispatcher: MeshDispatcher | undefined = undefined;
+  #legacy: Dispatcher | undefined = undefined;
+  #fetch: Fetch | undefined = undefined;
+  #installed: Installation | undefined = undefined;
+
+  /**
+   * An undici Dispatcher, for `setGlobalDispatcher`, `{ dispatcher }` and libraries that take one.
+   * Requests to configured services become calls; other origins pass to a plain Agent untouched.
+   */
+  get dispatcher(): MeshDispatcher {
+    return (this.#dispatcher ??= new MeshDispatcher(this));
+  }
+
+  /** The same for callers with undici 6 or 7 inside: `{ dispatcher }` of the built-in fetch of Node 22 and 24. */
+  get legacyDispatcher(): Dispatcher {
+    return (this.#legacy ??= new (dispatcher1Wrapper())(this.dispatcher));
+  }
+
+  /**
+   * WHATWG fetch, where `http://<name>` is a configured service. Needs no import of undici. A
+   * `dispatcher` in `init` takes the place of the mesh's.
+   */
+  get fetch(): Fetch {
+    return (this.#fetch ??= meshFetch(this.dispatcher));
+  }
+
+  /**
+   * From now on requests of the process's own fetch, and of everyone who uses the global dispatcher,
+   * go through this mesh when they go to configured services; all others go where they went. The
+   * function that is returned puts back what was there, unless somebody has installed something else
+   * meanwhile; so does `close`. A second call changes nothing and returns the same function.
+   */
+  installGlobal(): Installation {
+    return (this.#installed ??= this.#install());
+  }
+
+  #install(): Installation {
+    const removeBoth = install(this.dispatcher);
+    const remove = (): void => {
+      this.#installed = undefined;
+      removeBoth();
+    };
+    return Object.assign(remove, { [Symbol.dispose]: remove });
+  }
+
+  override async close(graceMs = 30_000): Promise<void> {
+    await super.close(graceMs);
+    this.#installed?.();
+  }
+}
