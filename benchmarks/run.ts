@@ -21,7 +21,7 @@ export interface Benchmark {
   run(options: Options): Promise<Row[]>;
 }
 
-const NAMES = ["seam", "parts", "startup", "memory", "http", "tail", "dispatcher"];
+const NAMES = ["seam", "parts", "startup", "memory", "http", "tail", "server", "dispatcher"];
 
 async function load(name: string): Promise<Benchmark | undefined> {
   const url = new URL(`./${name}.ts`, import.meta.url);

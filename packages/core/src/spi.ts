@@ -19,6 +19,7 @@ export type { RouteFacts } from "./route/facts.ts";
 export type { Runtime, Timer } from "./runtime/runtime.ts";
 export { Cell, type Watch } from "./watch/watch.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
+export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   context,
   inheritedDeadlineAt,

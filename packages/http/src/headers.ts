@@ -17,6 +17,7 @@ export const REASON = "x-mesh-error";
 /** W3C Trace Context. */
 export const TRACEPARENT = "traceparent";
 export const TRACESTATE = "tracestate";
+export const BAGGAGE = "baggage";
 /** Our namespace: what an application puts there is not sent. */
 export const NAMESPACE = "x-mesh-";
 export const RETRY_AFTER = "retry-after";
@@ -51,13 +52,27 @@ const NEVER_TRAILERS = new Set([
   "www-authenticate",
 ]);
 
+/** Who somebody is, in the words of meshes and proxies: to be believed from nobody who can connect. */
+const CLAIMS =
+  /^(?:x-mesh-|l5d-|x-envoy-|x-forwarded-client-cert$|x-ssl-|x-client-cert|ssl-client-)/;
+
+/** `name` is lower-case. Some backends read `X_Y` as `X-Y`. */
+export function isClaim(name: string): boolean {
+  return CLAIMS.test(name.includes("_") ? name.replaceAll("_", "-") : name);
+}
+
 /** Trailers that an application may see. */
 export function allowedTrailers(trailers: RawHeaders): RawHeaders {
   const allowed: RawHeaders = {};
   for (const [name, value] of Object.entries(trailers)) {
-    if (!NEVER_TRAILERS.has(name) && !name.startsWith(NAMESPACE)) allowed[name] = value;
+    if (isAllowedTrailer(name)) allowed[name] = value;
   }
   return allowed;
+}
+
+/** `name` is lower-case. */
+export function isAllowedTrailer(name: string): boolean {
+  return !NEVER_TRAILERS.has(name) && !isClaim(name);
 }
 
 /** The one value of a header; undefined if it is absent, or there are several (they contradict). */

@@ -17,6 +17,8 @@ export type {
   RequestBody,
   RequestInit,
 } from "@inmesh/http";
+export { meshServer, MeshServer } from "@inmesh/http";
+export type { Posture, ServerLimits, ServerOptions, ServerSnapshot } from "@inmesh/http";
 export { ConfigError, context, MeshError, ServedRequest } from "@inmesh/core";
 export type {
   EndpointSnapshot,

@@ -1,0 +1,360 @@
+/**
+ * `meshServer(handler)`: the server half. It wraps any `(request, response)` listener, or a Node
+ * server that has one, reads what the caller says about its request, refuses what cannot or must not
+ * be served, runs the handler where its own calls inherit the rest, and knows how to leave.
+ */
+import { once } from "node:events";
+import type {
+  IncomingMessage,
+  RequestListener,
+  Server as HttpServer,
+  ServerResponse,
+} from "node:http";
+import type { AddressInfo, ListenOptions } from "node:net";
+import { Server as NetServer } from "node:net";
+import { Server as TlsServer } from "node:tls";
+import type { Mesh } from "@inmesh/core";
+import { Admission, context, NodeRuntime, type Runtime } from "@inmesh/core/spi";
+import { Connections, type ConnectionState } from "./server/connections.ts";
+import { Drain, type ServerState } from "./server/drain.ts";
+import { Health, type HealthOptions } from "./server/health.ts";
+import {
+  HeadReader,
+  Inbound,
+  INBOUND,
+  responseClosed,
+  type WithInbound,
+} from "./server/inbound.ts";
+import { limitsOf, type ServerLimits } from "./server/limits.ts";
+import {
+  makeServer,
+  tighten,
+  type GivenLimit,
+  type NodeServer,
+  type ServerTls,
+} from "./server/listeners.ts";
+import { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
+import { linger, refuse } from "./server/refuse.ts";
+import { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
+import { SlowPeers } from "./server/slow-peers.ts";
+import { Validator } from "./server/validate.ts";
+
+export interface ServerOptions {
+  /** For people: in `snapshot()`. Default `server`. */
+  readonly name?: string;
+  /** Shares its clock. Default: the process's own. */
+  readonly mesh?: Mesh;
+  /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
+  readonly http2?: boolean;
+  /** Certificate and key as PEM. Without effect on a server that is given. */
+  readonly tls?: ServerTls;
+  /** Who is believed, and what; see docs/reference/headers.md. Default `edge`. */
+  readonly posture?: Posture;
+  /** Names of identity headers that stay, because something in front vouches for them. Default: none. */
+  readonly keepHeaders?: readonly string[];
+  /** See docs/reference/limits.md. */
+  readonly limits?: Partial<ServerLimits>;
+  /** `/livez` and `/readyz`; false: neither. */
+  readonly health?: HealthOptions | false;
+  /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
+  readonly discoveryWaitMs?: number;
+  /** Milliseconds that an idle connection is kept for one more request, when draining. Default 1 000. */
+  readonly idleWaitMs?: number;
+}
+
+export interface ServerSnapshot {
+  readonly name: string;
+  readonly state: ServerState;
+  readonly posture: Posture;
+  readonly requestsInFlight: number;
+  readonly connections: number;
+  readonly sessions: number;
+  /** Smoothed delay of the event loop. */
+  readonly loopDelayMs: number;
+  /** Requests that were not given to the handler, or were cut short, by reason. */
+  readonly refused: Readonly<Partial<Record<RefusalReason | "write_stall", number>>>;
+  readonly limits: ServerLimits;
+  /** Limits that a server we were given does not keep. */
+  readonly weaker: readonly GivenLimit[];
+}
+
+const DEFAULT_GRACE_MS = 30_000;
+
+/**
+ * Wraps a request listener in a new server, or a server (`http`, `https`, `http2`) whose request
+ * listeners it takes over. Throws a TypeError or RangeError for options that cannot work.
+ */
+export function meshServer(
+  target: RequestListener | NodeServer,
+  options: ServerOptions = {},
+): MeshServer {
+  return new MeshServer(target, options);
+}
+
+export class MeshServer implements AsyncDisposable {
+  /** Node's server, for whoever needs more of it: WebSockets, `ref`, other listeners. */
+  readonly server: NodeServer;
+  readonly name: string;
+  readonly #posture: Posture;
+  readonly #beliefs: Beliefs;
+  readonly #limits: ServerLimits;
+  readonly #weaker: readonly GivenLimit[];
+  readonly #runtime: Runtime;
+  readonly #admission: Admission;
+  readonly #reader: HeadReader;
+  readonly #validator: Validator;
+  readonly #health: Health | undefined;
+  readonly #connections: Connections;
+  readonly #peers: SlowPeers;
+  readonly #drain: Drain;
+  readonly #refused = new Map<RefusalReason | "write_stall", number>();
+  readonly #owner = { ended: (inbound: Inbound): void => this.#ended(inbound) };
+  readonly #why = (): string => this.#readiness();
+
+  /** Use `meshServer`. */
+  constructor(target: RequestListener | NodeServer, options: ServerOptions) {
+    const { posture = "edge", http2 = false, tls, health } = options;
+    this.name = options.name ?? "server";
+    this.#posture = posture;
+    this.#beliefs = BELIEFS[posture];
+    if (this.#beliefs === undefined) throw new TypeError(`meshServer: no posture ${posture}`);
+    const limits = limitsOf(options.limits);
+    const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
+    this.#limits = limits;
+    this.#runtime = runtime;
+    const given = target instanceof NetServer;
+    this.server = given ? target : makeServer({ http2, tls, limits });
+    this.#weaker = given ? tighten(this.server, limits) : [];
+    const secure = this.server instanceof TlsServer;
+    this.#admission = new Admission(limits, runtime);
+    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
+    this.#reader = new HeadReader(limits, this.#beliefs, keep);
+    this.#validator = new Validator(limits, secure);
+    this.#health = health === false ? undefined : new Health(health);
+    this.#connections = new Connections(this.server, secure, limits, runtime);
+    this.#peers = new SlowPeers(limits, runtime, {
+      bodyTimedOut: (inbound) => this.#bodyTimedOut(inbound),
+      writeStalled: (inbound) => this.#writeStalled(inbound),
+    });
+    this.#drain = new Drain({
+      connections: this.#connections,
+      runtime,
+      discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
+      idleWaitMs: options.idleWaitMs ?? 1_000,
+      stopListening: () => this.#stopListening(),
+    });
+    this.#listen(given ? undefined : target);
+  }
+
+  // ── requests ─────────────────────────────────────────────────────────────────────────────────
+
+  /** A server that was given keeps its listeners; ours stands before them. */
+  #listen(handler: RequestListener | undefined): void {
+    const server = this.server as HttpServer; // all four emit these alike
+    for (const event of ["request", "checkContinue"] as const) {
+      const given = server.listeners(event) as RequestListener[];
+      server.removeAllListeners(event);
+      const wanted = handler === undefined ? given : [handler];
+      const listener = wanted.length === 0 ? undefined : together(wanted);
+      if (event === "request") {
+        const serve = listener ?? notFound;
+        server.on(event, (request, response) => this.#request(request, response, serve, false));
+        if (given.length > 0 || handler !== undefined) this.#handler = serve;
+      } else {
+        // With a listener, Node leaves the 100 to us: a body is asked for when it is going to be read.
+        const own = handler === undefined ? listener : undefined;
+        server.on(event, (request, response) =>
+          this.#request(request, response, own ?? this.#handler, own === undefined),
+        );
+      }
+    }
+    if (server.listenerCount("connect") === 0) server.on("connect", refuseConnect);
+  }
+
+  #handler: RequestListener = notFound;
+
+  #request(
+    request: IncomingMessage,
+    response: ServerResponse,
+    handler: RequestListener,
+    asksToContinue: boolean,
+  ): void {
+    const connection = this.#connectionOf(request);
+    const inbound = new Inbound(request, response, connection, this.#owner);
+    if (connection.leaving) response.shouldKeepAlive = false;
+    let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
+    if (refusal === undefined) {
+      if (this.#health?.answers(request, response, this.#why) === true) return;
+      const refused = this.#admission.refuses(inbound, inbound.remainingMs);
+      if (refused !== undefined) refusal = REFUSALS[refused];
+      else if (connection.active >= this.#limits.maxPipelined && request.httpVersionMajor === 1) {
+        refusal = REFUSALS.too_many_pipelined;
+      }
+    }
+    if (refusal !== undefined) return this.#refuse(inbound, refusal);
+
+    if (inbound.remainingMs !== Infinity) {
+      inbound.deadlineAt = this.#runtime.now() + inbound.remainingMs;
+    }
+    this.#admission.inFlight++;
+    connection.active++;
+    this.#peers.add(inbound);
+    (response as WithInbound)[INBOUND] = inbound;
+    response.on("close", responseClosed);
+    if (asksToContinue) response.writeContinue();
+    context.run(inbound, handler, request, response);
+  }
+
+  #connectionOf(request: IncomingMessage): ConnectionState {
+    const holder =
+      request.httpVersionMajor === 2
+        ? (request as unknown as { stream: { session: object } }).stream.session
+        : request.socket;
+    return this.#connections.stateOf(holder);
+  }
+
+  #refuse(inbound: Inbound, refusal: Refusal): void {
+    this.#count(refusal.reason);
+    refuse(inbound.request, inbound.response, refusal, {
+      hasBody: inbound.hasBody,
+      tellsReasons: this.#beliefs.tellsReasons,
+      limits: this.#limits,
+      runtime: this.#runtime,
+    });
+  }
+
+  #count(reason: RefusalReason | "write_stall"): void {
+    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+  }
+
+  /** The reply is out, or its connection has gone. */
+  #ended(inbound: Inbound): void {
+    const { connection, request, response } = inbound;
+    this.#admission.inFlight--;
+    connection.active--;
+    this.#peers.remove(inbound);
+    if (!response.writableEnded) return inbound.leave();
+    if (!inbound.hasBody || request.complete || request.destroyed) return;
+    // A handler that goes on reading after its reply may; nobody's body is read for a second only.
+    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) return;
+    const { socket } = request;
+    linger(request, { limits: this.#limits, runtime: this.#runtime }, () => {
+      if (!request.complete) socket.destroy();
+    });
+  }
+
+  #bodyTimedOut(inbound: Inbound): void {
+    const { request, response } = inbound;
+    this.#count("body_timeout");
+    if (response.headersSent) destroy(request);
+    else {
+      response.shouldKeepAlive = false;
+      response.statusCode = REFUSALS.body_timeout.status;
+      for (const name of response.getHeaderNames()) response.removeHeader(name);
+      response.end(() => destroy(request));
+    }
+  }
+
+  #writeStalled(inbound: Inbound): void {
+    this.#count("write_stall");
+    destroy(inbound.request);
+  }
+
+  #readiness(): string {
+    if (this.#drain.state !== "open") return this.#drain.state;
+    return this.#admission.overloaded ? "overloaded" : "ok";
+  }
+
+  // ── lifetime ─────────────────────────────────────────────────────────────────────────────────
+
+  /** Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. */
+  async listen(port: number | ListenOptions = 0, host?: string): Promise<AddressInfo> {
+    const listening = once(this.server, "listening");
+    this.server.listen(typeof port === "number" ? { port, ...(host && { host }) } : port);
+    await listening;
+    return this.address()!;
+  }
+
+  /** Where it listens; null if it does not. On a path the port is 0 and `address` the path. */
+  address(): AddressInfo | null {
+    const address = this.server.address();
+    if (typeof address !== "string") return address;
+    return { address, family: "unix", port: 0 };
+  }
+
+  get state(): ServerState {
+    return this.#drain.state;
+  }
+
+  /**
+   * Leaves without losing a request: not ready, `discoveryWaitMs` later no new connections and
+   * `Connection: close` or GOAWAY, then the end of what is in progress. Whatever is left `graceMs`
+   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise.
+   */
+  drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    return this.#drain.start(graceMs, false);
+  }
+
+  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
+  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    const closed = this.#drain.start(graceMs, true);
+    this.#connections.closeIdle();
+    return closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** The server's own close also closes idle connections at once, and with them a request on its way. */
+  #stopListening(): void {
+    if (this.server.listening) NetServer.prototype.close.call(this.server);
+  }
+
+  /** State behind every decision, as plain data. */
+  snapshot(): ServerSnapshot {
+    return {
+      name: this.name,
+      state: this.#drain.state,
+      posture: this.#posture,
+      requestsInFlight: this.#admission.inFlight,
+      connections: this.#connections.sockets.size,
+      sessions: this.#connections.sessions,
+      loopDelayMs: this.#admission.loopDelayMs,
+      refused: Object.fromEntries(this.#refused),
+      limits: this.#limits,
+      weaker: this.#weaker,
+    };
+  }
+}
+
+let ownRuntime: Runtime | undefined;
+
+function together(listeners: readonly RequestListener[]): RequestListener {
+  if (listeners.length === 1) return listeners[0]!;
+  return (request, response) => {
+    for (const listener of listeners) listener(request, response);
+  };
+}
+
+function notFound(_request: IncomingMessage, response: ServerResponse): void {
+  response.statusCode = 404;
+  response.end();
+}
+
+function destroy(request: IncomingMessage): void {
+  if (request.httpVersionMajor === 1) request.socket.destroy();
+  else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
+}
+
+/** Tunnels are nobody's business here (faults H8). */
+function refuseConnect(request: IncomingMessage, socket: NodeJS.WritableStream): void {
+  if (request.httpVersionMajor === 2) {
+    const response = socket as unknown as ServerResponse;
+    response.statusCode = 405;
+    response.end();
+    return;
+  }
+  socket.on("error", () => {});
+  socket.end("HTTP/1.1 405 Method Not Allowed\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+}

@@ -1,0 +1,165 @@
+/**
+ * The connections of a server: how many requests each has in progress, how old it is, and which may
+ * be closed without losing anything. HTTP/2 sessions are told to go by GOAWAY, in two steps, so that
+ * a stream that was opened meanwhile is still served.
+ */
+import type { Server as HttpServer } from "node:http";
+import { Server as NetServer, type Socket } from "node:net";
+import type { Runtime, Timer } from "@inmesh/core/spi";
+import type { ServerLimits } from "./limits.ts";
+import type { Http2Session } from "./listeners.ts";
+
+/** What hangs on a socket, or on an HTTP/2 session. */
+export interface ConnectionState {
+  readonly bornAt: number;
+  /** Requests in progress; several if they are pipelined, or streams. */
+  active: number;
+  /** Its replies say `Connection: close`: it is old, or the server is being drained. */
+  leaving: boolean;
+}
+
+export const CONNECTION: unique symbol = Symbol("inmesh.connection");
+export interface WithConnection {
+  [CONNECTION]?: ConnectionState;
+}
+
+/** Announces that no stream is refused yet (RFC 9113 §6.8). */
+const LAST_STREAM = 2 ** 31 - 1;
+/** For a stream that crosses the first GOAWAY. */
+const GOAWAY_GAP_MS = 1_000;
+const AGE_CHECKS = 60;
+const AGE_JITTER_RATIO = 0.1;
+
+export class Connections {
+  /** Raw sockets, below TLS if there is TLS: destroying one ends all above it. */
+  readonly sockets: Set<Socket> = new Set();
+  readonly #sessions = new Set<Http2Session>();
+  readonly #server: NetServer;
+  readonly #limits: ServerLimits;
+  readonly #runtime: Runtime;
+  #handshaking = 0;
+  #leaving = false;
+  #ageCheck: Timer | undefined = undefined;
+  /** Runs whenever the last one has gone. */
+  onEmpty: (() => void) | undefined = undefined;
+
+  constructor(server: NetServer, secure: boolean, limits: ServerLimits, runtime: Runtime) {
+    this.#server = server;
+    this.#limits = limits;
+    this.#runtime = runtime;
+    server.on("connection", (socket: Socket) => this.#connected(socket, secure));
+    if (secure) {
+      server.on("secureConnection", (socket: Socket) => {
+        this.#handshaking--;
+        socket.on("error", ignore);
+      });
+      server.on("tlsClientError", () => this.#handshaking--);
+    }
+    server.on("session", (session: Http2Session) => this.#opened(session));
+    server.on("sessionError", ignore);
+  }
+
+  /** The state of a socket or session, made when it is first asked for. */
+  stateOf(holder: WithConnection): ConnectionState {
+    return (holder[CONNECTION] ??= {
+      bornAt: this.#runtime.now(),
+      active: 0,
+      leaving: this.#leaving,
+    });
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  #connected(socket: Socket, secure: boolean): void {
+    if (secure && ++this.#handshaking > this.#limits.maxHandshakes) {
+      this.#handshaking--;
+      socket.destroy();
+      return;
+    }
+    this.sockets.add(socket);
+    if (!secure) this.stateOf(socket as WithConnection);
+    socket.on("close", () => {
+      this.sockets.delete(socket);
+      if (this.sockets.size === 0) this.onEmpty?.();
+    });
+    if (this.#ageCheck === undefined && this.#limits.maxConnectionAgeMs !== Infinity)
+      this.#watchAge();
+  }
+
+  #opened(session: Http2Session): void {
+    this.#sessions.add(session);
+    this.stateOf(session as WithConnection);
+    session.on("error", ignore); // without a listener it would be an uncaught exception of the host
+    session.on("close", () => this.#sessions.delete(session));
+    if (this.#leaving) this.#goAway(session);
+  }
+
+  #watchAge(): void {
+    this.#ageCheck = this.#runtime.after(
+      this.#limits.maxConnectionAgeMs / AGE_CHECKS,
+      () => {
+        this.#ageCheck = undefined;
+        this.#age();
+        if (this.sockets.size > 0) this.#watchAge();
+      },
+      undefined,
+    );
+  }
+
+  #age(): void {
+    const now = this.#runtime.now();
+    const maxMs = this.#limits.maxConnectionAgeMs;
+    const isOld = (holder: object): boolean => {
+      const state = (holder as WithConnection)[CONNECTION];
+      const jitter = 1 + AGE_JITTER_RATIO * (2 * this.#runtime.random() - 1);
+      if (state === undefined || state.leaving || now - state.bornAt < maxMs * jitter) return false;
+      return (state.leaving = true);
+    };
+    for (const socket of this.sockets) isOld(socket);
+    for (const session of this.#sessions) if (isOld(session)) this.#goAway(session);
+  }
+
+  /** Replies say close, sessions say GOAWAY; what is in progress goes on. */
+  leave(): void {
+    this.#leaving = true;
+    for (const socket of this.sockets) {
+      const state = (socket as WithConnection)[CONNECTION];
+      if (state !== undefined) state.leaving = true;
+    }
+    for (const session of this.#sessions) this.#goAway(session);
+  }
+
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
+  #goAway(session: Http2Session): void {
+    if (session.closed || session.destroyed) return;
+    session.goaway(0, LAST_STREAM);
+    this.#runtime.after(
+      GOAWAY_GAP_MS,
+      (one) => {
+        // Sends GOAWAY with the last stream, and closes when that has ended.
+        if (!one.closed && !one.destroyed) one.close();
+      },
+      session,
+    );
+  }
+
+  /** Closes those on which nothing has begun: nothing is lost. */
+  closeIdle(): void {
+    (this.#server as Partial<HttpServer>).closeIdleConnections?.();
+    // Node counts a connection that has not sent a byte yet as busy with its first request.
+    for (const socket of this.sockets) if (socket.bytesRead === 0) socket.destroy();
+  }
+
+  destroy(): void {
+    this.#ageCheck?.cancel();
+    for (const session of this.#sessions) session.destroy();
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,51 @@
+/**
+ * The two questions an orchestrator asks: is the process alive, and should traffic come here. A
+ * draining server is alive and not ready, and so is an overloaded one: restarting it would help nobody.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+
+export interface HealthOptions {
+  /** Default `/livez`; false: not answered here. */
+  readonly live?: string | false;
+  /** Default `/readyz`; false: not answered here. */
+  readonly ready?: string | false;
+  /** Asked for every `/readyz`, below 10 ms: the application's own condition. Default: none. */
+  readonly isReady?: () => boolean;
+}
+
+export class Health {
+  readonly #live: string | false;
+  readonly #ready: string | false;
+  readonly #isReady: (() => boolean) | undefined;
+
+  constructor({ live = "/livez", ready = "/readyz", isReady }: HealthOptions = {}) {
+    this.#live = live;
+    this.#ready = ready;
+    this.#isReady = isReady;
+  }
+
+  /** True: the request was for us, and is answered. */
+  answers(request: IncomingMessage, response: ServerResponse, why: () => string): boolean {
+    const { url } = request;
+    if (url !== this.#live && url !== this.#ready) return false;
+    if (request.method !== "GET" && request.method !== "HEAD") return false;
+    const state = url === this.#live ? "ok" : this.#readiness(why);
+    const body = `${state}\n`;
+    response.statusCode = state === "ok" ? 200 : 503;
+    response.setHeader("content-type", "text/plain; charset=utf-8");
+    response.setHeader("cache-control", "no-store");
+    response.setHeader("content-length", body.length);
+    response.end(body);
+    return true;
+  }
+
+  #readiness(why: () => string): string {
+    const state = why();
+    if (state !== "ok" || this.#isReady === undefined) return state;
+    try {
+      return this.#isReady() ? "ok" : "not ready";
+    } catch {
+      return "not ready"; // the host's function; its failure is an answer, not ours to crash on
+    }
+  }
+}

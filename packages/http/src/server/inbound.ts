@@ -1,0 +1,266 @@
+/**
+ * A request as it comes in: one object that is its entry in the list of requests in progress and
+ * what its handler's calls inherit. Its head is read once, over the raw fields, because building
+ * `request.headers` costs more than all of this; what the handler must not see is taken out there.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { ServedRequest, type Priority } from "@inmesh/core/spi";
+import {
+  ATTEMPT,
+  BAGGAGE,
+  FINAL,
+  HOPS,
+  isClaim,
+  PRIORITY,
+  TIMEOUT_MS,
+  TRACEPARENT,
+  TRACESTATE,
+} from "../headers.ts";
+import type { ConnectionState } from "./connections.ts";
+import type { ServerLimits } from "./limits.ts";
+import type { Beliefs } from "./posture.ts";
+import { REFUSALS, type Refusal } from "./refusals.ts";
+
+/** Learns that the reply is out, or its connection gone. */
+export interface InboundOwner {
+  ended(inbound: Inbound): void;
+}
+
+/** On every response, so that one listener serves them all. */
+export const INBOUND: unique symbol = Symbol("inmesh.inbound");
+export interface WithInbound {
+  [INBOUND]?: Inbound;
+}
+
+export function responseClosed(this: WithInbound): void {
+  const inbound = this[INBOUND]!;
+  inbound.owner.ended(inbound);
+}
+
+export class Inbound extends ServedRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly connection: ConnectionState;
+  readonly owner: InboundOwner;
+  /** Neighbours in the list of requests in progress. */
+  previous: Inbound | undefined = undefined;
+  next: Inbound | undefined = undefined;
+  /** Milliseconds that the caller still waits, on arrival; Infinity if it did not say. */
+  remainingMs: number = Infinity;
+  /** A body follows the head. */
+  hasBody = false;
+  /** Values that head fields had; the empty string for one that came twice. */
+  host: string | undefined = undefined;
+  expect: string | undefined = undefined;
+  /** For the watch over slow peers: looked at before, and how much had been read then. */
+  watched = false;
+  markAt = 0;
+  markBytes = 0;
+  #seen = 0;
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    connection: ConnectionState,
+    owner: InboundOwner,
+  ) {
+    super();
+    this.request = request;
+    this.response = response;
+    this.connection = connection;
+    this.owner = owner;
+  }
+
+  /** False from the second time on, for each of four control fields. */
+  once(field: number): boolean {
+    const first = (this.#seen & field) === 0;
+    this.#seen |= field;
+    return first;
+  }
+
+  /** A failing reply says from now on that this hop has retried (faults B13). */
+  override exhaust(): void {
+    if (this.exhausted) return;
+    super.exhaust();
+    const { response } = this;
+    if (response.headersSent) return;
+    // Rare, so a property of this one reply; every head passes through writeHead.
+    const writeHead = response.writeHead.bind(response);
+    response.writeHead = (status: number, ...rest: never[]) => {
+      if (status >= 500) response.setHeader(FINAL, "1");
+      return writeHead(status, ...rest);
+    };
+  }
+}
+
+/** What is read of a head, and what is left of it for the handler. */
+export class HeadReader {
+  readonly #limits: ServerLimits;
+  readonly #beliefs: Beliefs;
+  readonly #keep: ReadonlySet<string>;
+
+  /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
+  constructor(limits: ServerLimits, beliefs: Beliefs, keep: ReadonlySet<string>) {
+    this.#limits = limits;
+    this.#beliefs = beliefs;
+    this.#keep = keep;
+  }
+
+  read(inbound: Inbound): Refusal | undefined {
+    const raw = inbound.request.rawHeaders;
+    const { maxHeaderCount, maxHeaderNameBytes, maxHeaderValueBytes } = this.#limits;
+    if (raw.length > 2 * maxHeaderCount) return REFUSALS.too_many_headers;
+    let removed = false;
+    for (let i = 0; i < raw.length; i += 2) {
+      const name = raw[i]!;
+      const value = raw[i + 1]!;
+      if (name.length > maxHeaderNameBytes || value.length > maxHeaderValueBytes) {
+        return REFUSALS.header_too_large;
+      }
+      // The first letter tells nearly all fields that do not concern us apart, in any case.
+      switch (name.charCodeAt(0) | 32) {
+        case 98: // b
+          if (name.length === 7 && name.toLowerCase() === BAGGAGE && this.#dropsBaggage(value)) {
+            this.#remove(inbound, i, BAGGAGE);
+            removed = true;
+          }
+          break;
+        case 99: // c
+          if (name.length === 14 && value !== "0" && name.toLowerCase() === "content-length") {
+            inbound.hasBody = true;
+          }
+          break;
+        case 101: // e
+          if (name.length === 6 && name.toLowerCase() === "expect") {
+            inbound.expect = inbound.expect === undefined ? value : "";
+          }
+          break;
+        case 104: // h
+          if (name.length === 4 && name.toLowerCase() === "host") {
+            if (inbound.host !== undefined) return REFUSALS.bad_host;
+            inbound.host = value;
+          }
+          break;
+        case 116: // t
+          if (name.length === 17) {
+            if (name.toLowerCase() !== "transfer-encoding") break;
+            // Node hands other codings over undecoded; whoever reads them as framing is desynchronised.
+            if (value !== "chunked" && value.toLowerCase() !== "chunked") {
+              return REFUSALS.bad_framing;
+            }
+            inbound.hasBody = true;
+          } else if (name.length === 11) {
+            if (name.toLowerCase() !== TRACEPARENT) break;
+            inbound.traceparent = inbound.traceparent === undefined ? value : "";
+          } else if (name.length === 10 && name.toLowerCase() === TRACESTATE) {
+            const before = inbound.tracestate;
+            inbound.tracestate = before === undefined ? value : `${before},${value}`;
+          }
+          break;
+        case 108: // l
+        case 115: // s
+        case 120: {
+          // x
+          const lower = name.toLowerCase();
+          if (!isClaim(lower) || this.#keep.has(lower)) break;
+          this.#control(inbound, lower, value);
+          this.#remove(inbound, i, lower);
+          removed = true;
+          break;
+        }
+        default:
+      }
+    }
+    if (inbound.traceparent !== undefined) this.#trace(inbound);
+    if (removed) compact(inbound.request);
+    return this.#limits.maxHops < inbound.hops ? REFUSALS.loop : undefined;
+  }
+
+  #remove(inbound: Inbound, at: number, name: string): void {
+    inbound.request.rawHeaders[at] = "";
+    if (inbound.request.httpVersionMajor !== 1) delete inbound.request.headers[name];
+  }
+
+  #dropsBaggage(value: string): boolean {
+    if (value.length > this.#limits.maxBaggageBytes) return true;
+    return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
+  }
+
+  /** Fields that came twice contradict each other, and count as absent. */
+  #control(inbound: Inbound, name: string, value: string): void {
+    switch (name) {
+      case TIMEOUT_MS: {
+        const ms = inbound.once(1) ? digits(value, 10) : -1;
+        inbound.remainingMs = ms < 0 ? Infinity : Math.min(ms, this.#limits.maxTimeoutMs);
+        inbound.stranger = !this.#beliefs.deadlineIsOurs;
+        break;
+      }
+      case ATTEMPT:
+        if (!this.#beliefs.attempt) break;
+        inbound.attempt = inbound.once(2) ? Math.max(1, digits(value, 3)) : 1;
+        break;
+      case HOPS:
+        if (!this.#beliefs.attempt) break;
+        inbound.hops = inbound.once(4) ? Math.max(0, digits(value, 3)) : 0;
+        break;
+      case PRIORITY:
+        inbound.priority = inbound.once(8) ? this.#priority(value) : "normal";
+        break;
+      default:
+    }
+  }
+
+  #priority(value: string): Priority {
+    if (value === "sheddable") return value;
+    return value === "critical" && this.#beliefs.critical ? value : "normal";
+  }
+
+  #trace(inbound: Inbound): void {
+    if (!TRACEPARENT_FORM.test(inbound.traceparent!) || ZEROS.test(inbound.traceparent!)) {
+      inbound.traceparent = inbound.tracestate = undefined;
+    } else if ((inbound.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
+      inbound.tracestate = undefined;
+    }
+  }
+}
+
+const TRACEPARENT_FORM =
+  /^(?:00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|(?!00|ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?)$/;
+const ZEROS = /^..-(?:0{32}|.{32}-0{16})/;
+
+/** A whole number of at most so many digits; -1 for anything else. */
+function digits(text: string, most: number): number {
+  if (text.length === 0 || text.length > most) return -1;
+  let number = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    number = number * 10 + digit;
+  }
+  return number;
+}
+
+interface Head {
+  headers: unknown;
+  headersDistinct: unknown;
+  /** Node's own way to set the raw fields and how many there are. */
+  _addHeaderLines(lines: string[], count: number): void;
+}
+
+/** Takes out the fields whose names were emptied. */
+function compact(request: IncomingMessage): void {
+  const raw = request.rawHeaders;
+  let kept = 0;
+  for (let i = 0; i < raw.length; i += 2) {
+    if (raw[i] === "") continue;
+    raw[kept] = raw[i]!;
+    raw[kept + 1] = raw[i + 1]!;
+    kept += 2;
+  }
+  raw.length = kept;
+  if (request.httpVersionMajor !== 1) return;
+  // HTTP/1 builds both from the raw fields when first asked. Somebody may have asked before us.
+  const head = request as unknown as Head;
+  head.headers = head.headersDistinct = undefined;
+  head._addHeaderLines(raw, kept);
+}

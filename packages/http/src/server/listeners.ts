@@ -1,0 +1,122 @@
+/**
+ * The Node servers: those we make, with every limit, and what we change on one we are given. The
+ * http2 module is loaded when first needed; nothing else makes HTTP/2 servers.
+ */
+import { createServer, Server as HttpServer, type ServerOptions } from "node:http";
+// oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded below, if at all
+import type { Http2SecureServer, Http2Server, Http2ServerResponse, Http2Session } from "node:http2";
+import type { Server as HttpsServer } from "node:https";
+import type { SecureContextOptions, TlsOptions } from "node:tls";
+import type { ServerLimits } from "./limits.ts";
+
+export type { Http2ServerResponse, Http2Session };
+export type NodeServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer;
+
+/** Certificate, key and what else `tls.createServer` takes. */
+export type ServerTls = SecureContextOptions &
+  Pick<TlsOptions, "requestCert" | "rejectUnauthorized">;
+
+export interface ListenerOptions {
+  readonly http2: boolean;
+  readonly tls: ServerTls | undefined;
+  readonly limits: ServerLimits;
+}
+
+export function makeServer({ http2, tls, limits }: ListenerOptions): NodeServer {
+  const http1 = http1Options(limits);
+  if (tls !== undefined) checkTls(tls);
+  const secure = {
+    minVersion: "TLSv1.2" as const,
+    handshakeTimeout: limits.handshakeTimeoutMs,
+    ...tls,
+  };
+  let server: NodeServer;
+  if (http2) {
+    const module = process.getBuiltinModule("node:http2");
+    const options = { ...http2Options(limits), ...http1, http1Options: http1 };
+    server =
+      tls === undefined
+        ? module.createServer(options)
+        : module.createSecureServer({ ...options, ...secure, allowHTTP1: true });
+    server.setTimeout(0);
+  } else if (tls === undefined) server = createServer(http1);
+  else server = process.getBuiltinModule("node:https").createServer({ ...http1, ...secure });
+  server.maxConnections = limits.maxConnections;
+  return server;
+}
+
+function http1Options(limits: ServerLimits): ServerOptions {
+  return {
+    keepAliveTimeout: limits.keepAliveIdleMs,
+    headersTimeout: limits.headersTimeoutMs,
+    // Node's would end long uploads; the watch over slow peers looks at progress instead.
+    requestTimeout: 0,
+    connectionsCheckingInterval: limits.headersCheckMs,
+    maxHeaderSize: limits.maxHeaderBytes,
+    requireHostHeader: true,
+    insecureHTTPParser: false,
+  };
+}
+
+function http2Options(limits: ServerLimits): object {
+  return {
+    settings: {
+      maxConcurrentStreams: limits.maxConcurrentStreams,
+      headerTableSize: limits.maxHeaderTableBytes,
+      maxHeaderListSize: limits.maxHeaderBytes,
+      enablePush: false,
+      enableConnectProtocol: false,
+    },
+    maxSessionInvalidFrames: limits.maxInvalidFrames,
+    streamResetBurst: limits.maxStreamResets,
+    streamResetRate: Math.max(1, limits.maxStreamResets / 10),
+    maxSettings: 32,
+    maxOutstandingPings: 10,
+    unknownProtocolTimeout: limits.handshakeTimeoutMs,
+  };
+}
+
+/** An empty certificate makes a server that cannot serve, and `ca: ""` trusts the public roots (faults T9). */
+function checkTls(tls: ServerTls): void {
+  for (const name of ["cert", "key", "ca", "pfx"] as const) {
+    const value = tls[name];
+    if (value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) {
+      const text = typeof one === "string" || Buffer.isBuffer(one) ? one.toString() : " ";
+      if (text.trim() === "" && text !== " ")
+        throw new TypeError(`meshServer: tls.${name} is empty`);
+      if (name !== "pfx" && text !== " " && !text.includes("-----BEGIN ")) {
+        throw new TypeError(`meshServer: tls.${name} is not PEM`);
+      }
+    }
+    if (Array.isArray(value) && value.length === 0) {
+      throw new TypeError(`meshServer: tls.${name} is empty`);
+    }
+  }
+}
+
+/** A limit of a server that was not made here. */
+export interface GivenLimit {
+  readonly name: keyof ServerLimits;
+  readonly wanted: number;
+  readonly actual: number;
+}
+
+/** Makes weaker limits strict where that can still be done; gives those that stay weaker. */
+export function tighten(server: NodeServer, limits: ServerLimits): GivenLimit[] {
+  const weaker: GivenLimit[] = [];
+  if (!(server.maxConnections > 0) || server.maxConnections > limits.maxConnections) {
+    server.maxConnections = limits.maxConnections;
+  }
+  if (!(server instanceof HttpServer) && !("keepAliveTimeout" in server)) return weaker;
+  const http1 = server as HttpServer;
+  if (http1.headersTimeout === 0 || http1.headersTimeout > limits.headersTimeoutMs) {
+    http1.headersTimeout = limits.headersTimeoutMs;
+  }
+  // The application chose when its connections end; a client may lose that race (faults C5).
+  if (http1.keepAliveTimeout !== 0 && http1.keepAliveTimeout < limits.keepAliveIdleMs) {
+    const actual = http1.keepAliveTimeout;
+    weaker.push({ name: "keepAliveIdleMs", wanted: limits.keepAliveIdleMs, actual });
+  }
+  return weaker;
+}

@@ -1,0 +1,41 @@
+/**
+ * Whom a listener believes, and what. The rule of the default, `edge`: a stranger may ask for less,
+ * never for more. A short deadline, an attempt number, a low priority cost nobody but the sender; a
+ * high priority is not granted, and what a stranger's deadline cuts short is not charged to anybody.
+ * Claims of identity are removed in every posture: nothing here verifies them
+ * (docs/decisions/0007-postures.md).
+ */
+
+/** `edge`: anyone may connect. `local`: the application's own host. `mesh`: only servers and clients of the mesh. */
+export type Posture = "edge" | "local" | "mesh";
+
+export interface Beliefs {
+  /** The sender's deadline measures endpoints: passing it is charged to them. */
+  readonly deadlineIsOurs: boolean;
+  /** An outer hop's attempt number and hop count. */
+  readonly attempt: boolean;
+  /** `critical` is granted. */
+  readonly critical: boolean;
+  /** `baggage` stays. */
+  readonly baggage: boolean;
+  /** Refusals say why. */
+  readonly tellsReasons: boolean;
+}
+
+export const BELIEFS: Readonly<Record<Posture, Beliefs>> = {
+  edge: {
+    deadlineIsOurs: false,
+    attempt: true,
+    critical: false,
+    baggage: false,
+    tellsReasons: false,
+  },
+  local: {
+    deadlineIsOurs: true,
+    attempt: false,
+    critical: true,
+    baggage: true,
+    tellsReasons: true,
+  },
+  mesh: { deadlineIsOurs: true, attempt: true, critical: true, baggage: true, tellsReasons: true },
+};

@@ -1,0 +1,124 @@
+/**
+ * The watch over clients that take their time: a body that stalls or trickles in, a reply that nobody
+ * reads. Only requests that outlive a look at the list are watched at all, so the usual one pays
+ * nothing; from then on Node's own inactivity timer of the socket or stream does the work.
+ */
+import type { Socket } from "node:net";
+import type { Runtime, Timer } from "@inmesh/core/spi";
+import type { Inbound } from "./inbound.ts";
+import type { ServerLimits } from "./limits.ts";
+
+const MAX_LOOK_MS = 5_000;
+
+export interface SlowPeerListener {
+  /** The client owes the rest of a body. */
+  bodyTimedOut(inbound: Inbound): void;
+  /** The client does not read. */
+  writeStalled(inbound: Inbound): void;
+}
+
+export class SlowPeers {
+  readonly #limits: ServerLimits;
+  readonly #runtime: Runtime;
+  readonly #listener: SlowPeerListener;
+  readonly #quietMs: number;
+  readonly #lookMs: number;
+  /** The list of requests in progress, newest first. Writer: the server. */
+  first: Inbound | undefined = undefined;
+  #timer: Timer | undefined = undefined;
+
+  constructor(limits: ServerLimits, runtime: Runtime, listener: SlowPeerListener) {
+    this.#limits = limits;
+    this.#runtime = runtime;
+    this.#listener = listener;
+    this.#quietMs = Math.min(limits.bodyIdleTimeoutMs, limits.writeStallTimeoutMs);
+    const shortestMs = Math.min(this.#quietMs, limits.bodyRateWindowMs);
+    this.#lookMs = Math.max(10, Math.min(MAX_LOOK_MS, shortestMs / 4));
+  }
+
+  add(inbound: Inbound): void {
+    const { first } = this;
+    inbound.next = first;
+    if (first !== undefined) first.previous = inbound;
+    this.first = inbound;
+    this.#timer ??= this.#runtime.after(this.#lookMs, look, this);
+  }
+
+  remove(inbound: Inbound): void {
+    const { previous, next } = inbound;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next !== undefined) next.previous = previous;
+    inbound.previous = inbound.next = undefined;
+  }
+
+  /** Costs O(requests in progress), once per look. */
+  look(): void {
+    this.#timer = undefined;
+    const now = this.#runtime.now();
+    for (let inbound = this.first; inbound !== undefined;) {
+      const { next } = inbound;
+      if (!inbound.watched) this.#watch(inbound, now);
+      else this.#rate(inbound, now);
+      inbound = next;
+    }
+    if (this.first !== undefined) this.#timer = this.#runtime.after(this.#lookMs, look, this);
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #watch(inbound: Inbound, now: number): void {
+    inbound.watched = true;
+    inbound.markAt = now;
+    inbound.markBytes = bytesRead(inbound);
+    inbound.response.setTimeout(this.#quietMs, () => this.#quiet(inbound));
+  }
+
+  /** Not a byte, in or out, for `quietMs`. */
+  #quiet(inbound: Inbound): void {
+    const { response } = inbound;
+    if (unsent(inbound) > 0) this.#listener.writeStalled(inbound);
+    else if (owesBody(inbound)) this.#listener.bodyTimedOut(inbound);
+    // The handler takes its time: that is its own affair. The timer has to be armed again.
+    else response.setTimeout(this.#quietMs);
+  }
+
+  #rate(inbound: Inbound, now: number): void {
+    const { minBodyRate, bodyRateWindowMs } = this.#limits;
+    if (minBodyRate === 0 || inbound.request.httpVersionMajor !== 1) return;
+    const read = bytesRead(inbound);
+    if (!owesBody(inbound)) {
+      inbound.markAt = now;
+      inbound.markBytes = read;
+      return;
+    }
+    const windowMs = now - inbound.markAt;
+    if (windowMs < bodyRateWindowMs) return;
+    const rate = ((read - inbound.markBytes) * 1000) / windowMs;
+    inbound.markAt = now;
+    inbound.markBytes = read;
+    if (rate < minBodyRate) this.#listener.bodyTimedOut(inbound);
+  }
+}
+
+function look(peers: SlowPeers): void {
+  peers.look();
+}
+
+/** The rest of the body is the client's turn: the handler has read nearly all there is. */
+function owesBody({ request }: Inbound): boolean {
+  return !request.complete && request.readableLength < request.readableHighWaterMark;
+}
+
+function bytesRead({ request }: Inbound): number {
+  if (request.httpVersionMajor !== 1) return 0;
+  return (request.socket as Socket | null)?.bytesRead ?? 0;
+}
+
+function unsent({ request, response }: Inbound): number {
+  if (response.writableLength > 0) return response.writableLength;
+  return request.httpVersionMajor === 1 ? (request.socket?.writableLength ?? 0) : 0;
+}
