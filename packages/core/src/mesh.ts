@@ -220,21 +220,19 @@ export class Mesh implements AsyncDisposable {
    */
   update(config: MeshInput): number {
     if (this.#state !== "open") throw closedError();
-    this.#take("code", () => this.#config.propose({ code: config }));
+    try {
+      this.#take("code", this.#config.propose({ code: config }));
+    } catch (error) {
+      this.#count("code", "refused");
+      throw error;
+    }
     // What code said before may have stood against the file.
     this.#file?.retry();
     return this.#config.version;
   }
 
-  #take(source: "code" | "file", propose: () => Proposal): void {
-    let proposal: Proposal;
-    try {
-      proposal = propose();
-      this.#apply(proposal);
-    } catch (error) {
-      this.#count(source, "refused");
-      throw error;
-    }
+  #take(source: "code" | "file", proposal: Proposal): void {
+    this.#apply(proposal);
     this.#count(source, proposal.changes ? "applied" : "unchanged");
     if (!proposal.changes) return;
     const message = `configuration ${this.#config.version} in force, from ${source}`;
@@ -297,13 +295,14 @@ export class Mesh implements AsyncDisposable {
       this.#log({ level: "warn", event: "config.restored", message });
     }
     const take = (next: ConfigLayer): void => {
-      this.#take("file", () => this.#config.propose({ file: next }));
+      this.#take("file", this.#config.propose({ file: next }));
       this.#lastGood?.save(next);
     };
     return new ConfigFile(path, seen, mistakes, this.runtime, take, (why) => this.#refused(why));
   }
 
   #refused(mistakes: readonly Mistake[]): void {
+    this.#count("file", "refused");
     const message = `${describeMistakes(mistakes)}\nconfiguration ${this.#config.version} stays in force`;
     this.#log({ level: "warn", event: "config.refused", message });
   }

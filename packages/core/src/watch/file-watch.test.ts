@@ -1,0 +1,224 @@
+import { execFileSync } from "node:child_process";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NodeRuntime } from "../runtime/node-runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { expectNoLeak } from "../testing/leak-check.ts";
+import { SimRuntime } from "../testing/sim-runtime.ts";
+import { type FileNews, FileWatch, POLL_MS } from "./file-watch.ts";
+
+let folder: string;
+const open: FileWatch[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "inmesh-watch-"));
+});
+afterEach(() => {
+  for (const watch of open.splice(0)) watch.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Real time, or virtual time that goes on while the disk works. */
+async function until(
+  condition: () => boolean,
+  runtime?: SimRuntime,
+  limitMs = 10_000,
+): Promise<void> {
+  const end = performance.now() + limitMs;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error("it did not happen");
+    await runtime?.advance(10);
+    await sleep(1);
+  }
+}
+
+function follow(path: string, runtime: Runtime = new NodeRuntime(), limitBytes = 1000) {
+  const told: string[] = [];
+  const watch = new FileWatch(path, limitBytes, runtime, (news: FileNews) => {
+    told.push(news.ok ? Buffer.from(news.content).toString() : `! ${news.why}`);
+  });
+  open.push(watch);
+  return { told, watch, last: () => told.at(-1) };
+}
+
+describe("a file that changes", () => {
+  it("is told at first, and again when it was written, replaced, deleted and made anew", async () => {
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, "one");
+    const { told, last } = follow(path);
+    await until(() => last() === "one");
+    writeFileSync(path, "two");
+    await until(() => last() === "two");
+    writeFileSync(`${path}.tmp`, "three");
+    renameSync(`${path}.tmp`, path);
+    await until(() => last() === "three");
+    rmSync(path);
+    await until(() => last() === "! ENOENT");
+    writeFileSync(path, "four");
+    await until(() => last() === "four");
+    truncateSync(path, 0);
+    await until(() => last() === "");
+    expect(told).toEqual(["one", "two", "three", "! ENOENT", "four", ""]);
+  });
+
+  it("K8 CO: the folders of a Kubernetes mount are swapped by a symlink, and each swap is seen", async () => {
+    const mount = join(folder, "mount");
+    const version = (name: string, text: string): void => {
+      mkdirSync(join(mount, name), { recursive: true });
+      writeFileSync(join(mount, name, "mesh.yaml"), text);
+      symlinkSync(name, join(mount, "..data_tmp"));
+      renameSync(join(mount, "..data_tmp"), join(mount, "..data"));
+    };
+    version("..2026_01", "one");
+    symlinkSync(join("..data", "mesh.yaml"), join(mount, "mesh.yaml"));
+    const { told, last } = follow(join(mount, "mesh.yaml"));
+    await until(() => last() === "one");
+    for (const text of ["two", "three"]) {
+      version(`..2026_${text}`, text);
+      await until(() => last() === text);
+    }
+    expect(told).toEqual(["one", "two", "three"]);
+  });
+
+  it("K8 CO: half a file is not taken for a whole one while it is being written", async () => {
+    const path = join(folder, "mesh.yaml");
+    const whole = "services:\n  a: x\n  b: y\n";
+    writeFileSync(path, "old");
+    const runtime = new SimRuntime(1);
+    const { told, last } = follow(path, runtime);
+    await until(() => last() === "old", runtime);
+    // Virtual time stands still between two pieces, as it does for a writer who is quick.
+    writeFileSync(path, whole.slice(0, 18));
+    await runtime.advance(30);
+    await sleep(30);
+    appendFileSync(path, whole.slice(18));
+    await until(() => last() === whole, runtime);
+    expect(told).toEqual(["old", whole]);
+  });
+
+  it("that never stands still is read all the same", async () => {
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, "0");
+    const { told } = follow(path);
+    let n = 0;
+    const writing = setInterval(() => {
+      writeFileSync(`${path}.tmp`, String(++n));
+      renameSync(`${path}.tmp`, path);
+    }, 2);
+    await until(() => told.length >= 3);
+    clearInterval(writing);
+    await until(() => told.at(-1) === String(n));
+    expect(told.every((text) => /^\d+$/.test(text))).toBe(true);
+  });
+
+  it("is told once: touching it without a change of content is for the listener to compare", async () => {
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, "same");
+    const { told, watch, last } = follow(path);
+    await until(() => last() === "same");
+    watch.look();
+    watch.look();
+    writeFileSync(join(folder, "other"), "somebody else's");
+    await sleep(150);
+    expect(told).toEqual(["same"]);
+  });
+});
+
+describe("where events do not reach", () => {
+  it("a change behind a symlink to another folder is found by the poll", async () => {
+    mkdirSync(join(folder, "a"));
+    mkdirSync(join(folder, "b"));
+    writeFileSync(join(folder, "b", "real.yaml"), "one");
+    symlinkSync(join(folder, "b", "real.yaml"), join(folder, "a", "mesh.yaml"));
+    const runtime = new SimRuntime(1);
+    const { told, last } = follow(join(folder, "a", "mesh.yaml"), runtime);
+    await until(() => last() === "one", runtime);
+    writeFileSync(join(folder, "b", "real.yaml"), "two");
+    const startedAt = runtime.now();
+    await until(() => last() === "two", runtime);
+    expect(runtime.now() - startedAt).toBeLessThan(POLL_MS + 1000);
+    expect(told).toEqual(["one", "two"]);
+  });
+
+  it("a folder that is missing at first, or replaced as a whole, is watched once it is there", async () => {
+    const inner = join(folder, "later");
+    const path = join(inner, "mesh.yaml");
+    const runtime = new SimRuntime(1);
+    const { told, last } = follow(path, runtime);
+    await until(() => last() === "! ENOENT", runtime);
+    mkdirSync(inner);
+    writeFileSync(path, "one");
+    await until(() => last() === "one", runtime);
+    renameSync(inner, `${inner}.old`);
+    mkdirSync(inner);
+    writeFileSync(path, "two");
+    await until(() => last() === "two", runtime);
+    expect(told.filter((text) => !text.startsWith("!"))).toEqual(["one", "two"]);
+  });
+});
+
+describe("what is no such file", () => {
+  it("a folder, a pipe and a file beyond the limit are told without being read", async () => {
+    const path = join(folder, "mesh.yaml");
+    mkdirSync(path);
+    const { told, last } = follow(path);
+    await until(() => last() === "! not a file");
+    rmSync(path, { recursive: true });
+    writeFileSync(path, "x".repeat(1000));
+    await until(() => last() === "x".repeat(1000));
+    writeFileSync(path, "x".repeat(1001));
+    await until(() => last() === "! larger than 1000 bytes");
+    rmSync(path);
+    execFileSync("mkfifo", [path]);
+    await until(() => last() === "! not a file");
+    writeFileSync(`${path}.tmp`, "x");
+    renameSync(`${path}.tmp`, path);
+    await until(() => last() === "x");
+    expect(told.filter((text) => text === "! not a file")).toHaveLength(2);
+  });
+});
+
+describe("the end", () => {
+  it("close gives back every handle, and nothing is told after it", async () => {
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, "one");
+    await expectNoLeak(async () => {
+      const { told, watch, last } = follow(path);
+      await until(() => last() === "one");
+      writeFileSync(path, "two");
+      watch.close();
+      watch.close();
+      watch.look();
+      await sleep(100);
+      expect(told).toEqual(["one"]);
+    });
+  });
+
+  it("a listener that throws hears the next news", async () => {
+    const path = join(folder, "mesh.yaml");
+    writeFileSync(path, "one");
+    const told: string[] = [];
+    const watch = new FileWatch(path, 1000, new NodeRuntime(), (news) => {
+      if (news.ok) told.push(Buffer.from(news.content).toString());
+      throw new Error("the listener's fault");
+    });
+    open.push(watch);
+    await until(() => told.length === 1);
+    writeFileSync(path, "two");
+    await until(() => told.length === 2);
+    expect(told).toEqual(["one", "two"]);
+  });
+});
