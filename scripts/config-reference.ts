@@ -140,6 +140,7 @@ function row(field: Field): string {
 }
 
 function showDefault(field: Field): string {
+  if (field.defaultText !== undefined) return field.defaultText;
   const value = defaultOf(field);
   if (field.type === "duration" && typeof value === "number") return `\`${formatDuration(value)}\``;
   return `\`${Array.isArray(value) ? `[${value.join(", ")}]` : String(value)}\``;

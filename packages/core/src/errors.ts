@@ -29,7 +29,16 @@ const REASONS = {
   no_route: ["no_route"],
   no_endpoint: ["no_endpoints", "all_open", "discovery_pending"],
   overloaded: ["queue_full", "concurrency", "local_exhaustion"],
-  connect_failed: ["connect_refused", "connect_timeout", "tls_handshake", "protocol_mismatch"],
+  connect_failed: [
+    "connect_refused",
+    "connect_timeout",
+    "tls_handshake",
+    "tls_rejected_by_peer",
+    "peer_untrusted",
+    "peer_expired",
+    "identity_mismatch",
+    "protocol_mismatch",
+  ],
   connection_lost: ["reset_before_response", "reset_mid_response", "goaway", "refused_stream"],
   bad_response: [
     "malformed_response",

@@ -55,3 +55,5 @@ export {
   type ErrorReason,
   type Progress,
 } from "./errors.ts";
+export { readTls, tlsFiles, type TlsPem } from "./tls/pem.ts";
+export { FileWatch, type FileNews } from "./watch/file-watch.ts";

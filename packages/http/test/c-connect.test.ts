@@ -629,7 +629,7 @@ describe("C: connect and transport, library client", () => {
     const peer = await FaultPeer.start((connection) => connection.hold());
     await using one = bench([peer.address], { scheme: "https", timeouts: { connectMs: 150 } });
     const error = await within(600, failure(one.client.fetch("/")));
-    expect(error).toMatchObject({ code: "connect_failed", reason: "connect_timeout" });
+    expect(error).toMatchObject({ code: "connect_failed", reason: "tls_handshake" });
     await peer.close();
   });
 });

@@ -289,9 +289,32 @@ describe("H9 LC: our own header block", () => {
     expect(peer.requests).toHaveLength(0);
   });
 
-  it("H9 LC: size is the server's to judge: 40 KiB are sent, and its 431 comes back", async () => {
+  it("H9 LC: target and headers at the limit are sent, one byte more is refused here", async () => {
+    const peer = await answering(OK);
+    const client = clientOf([peer.address], { limits: { maxRequestHeaderBytes: 2_000 } });
+    // The path, then name and value with two bytes each for separators.
+    const fits = { "x-big": "b".repeat(2_000 - 1 - 5 - 4) };
+    const reply = await client.fetch("/", { headers: fits });
+    await reply.bytes();
+    for (const [path, headers] of [
+      ["/?", fits],
+      ["/", { "x-big": `${fits["x-big"]}b` }],
+      [`/${"p".repeat(100_000)}`, {}],
+    ] as const) {
+      const error = await failureOf(client.fetch(path, { headers }));
+      expect(error).toMatchObject({
+        code: "bad_request",
+        reason: "header_too_large",
+        progress: "not-sent",
+        attempts: 1,
+      });
+    }
+    expect(peer.requests).toHaveLength(1);
+  });
+
+  it("H9 LC: with a higher limit size is the server's to judge, and its 431 comes back", async () => {
     const server = await serve((_request, response) => response.end("ok"));
-    const client = clientOf([server.address]);
+    const client = clientOf([server.address], { limits: { maxRequestHeaderBytes: 65_536 } });
     const reply = await client.fetch("/", { headers: { "x-big": "b".repeat(40_000) } });
     expect(reply.status).toBe(431);
     reply.discard();

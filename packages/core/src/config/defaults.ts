@@ -9,6 +9,7 @@ export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
     requestMs: 15_000, // every call ends; longer than a slow page, shorter than a user's patience
     backendRequestMs: Infinity, // in-flight age already moves traffic away from a slow endpoint
     connectMs: 1_000, // Linkerd's outbound value; the OS would wait about 127 s
+    queueMs: 3_000, // who waits longer for a connection is better served by another endpoint
     bodyIdleMs: 30_000, // undici's own body timer stops while a reader pauses, ours does not
   },
   retry: {
@@ -46,12 +47,22 @@ export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
   limits: {
     maxInFlight: 4_096, // bounds memory; a caller that queues more is not served by waiting
     maxConnectionsPerEndpoint: 32, // undici has no limit by itself: 200 calls, 200 sockets
+    maxQueuedPerEndpoint: 1_000, // a queue that long is not worked off in queueMs
     maxEndpoints: 10_000,
     maxReplyHeaderBytes: 32_768,
+    maxRequestHeaderBytes: 16_384, // what Node's servers and most others take
   },
   idleMs: 600_000, // ten minutes: low-rate callers keep their warm connections' addresses
   drainGraceMs: 30_000,
   trustNacks: false,
+  tls: {
+    ca: undefined, // the public roots, as every client
+    cert: undefined,
+    key: undefined,
+    serverName: undefined,
+    minVersion: "TLSv1.2", // 1.3 where both sides are ours; public services may not have it
+  },
+  http2: false, // HTTP/1.1 costs half the CPU, and one lost connection loses one call
 });
 
 export function deepFreeze<T>(value: T): T {

@@ -13,6 +13,8 @@ export type FieldType =
   | "boolean"
   | "choice"
   | "text"
+  /** The path of a PEM file, or the PEM itself. */
+  | "pem"
   | "list"
   | "object";
 
@@ -105,10 +107,22 @@ export const POLICY_FIELDS: readonly Field[] = [
     type: "duration",
     min: 1,
     max: 5 * MINUTE,
-    meaning: "TCP connect plus TLS handshake.",
+    meaning: "TCP connect plus TLS handshake, and with HTTP/2 until the peer's settings are here.",
     reason: "Linkerd's outbound value; the operating system would wait about 127 s.",
     noEffectWhen: "a warm connection is free",
     nameElsewhere: "Envoy `connect_timeout`",
+  },
+  {
+    path: "timeouts.queue",
+    parsed: "timeouts.queueMs",
+    type: "duration",
+    min: 1,
+    max: DAY,
+    none: true,
+    meaning: "An attempt waits this long for a free connection; then another endpoint is tried.",
+    reason: "Who waits longer is better served elsewhere.",
+    noEffectWhen: "a connection is free, or the call's own deadline comes first",
+    nameElsewhere: "Linkerd's failfast timeout",
   },
   {
     path: "timeouts.bodyIdle",
@@ -417,6 +431,18 @@ export const POLICY_FIELDS: readonly Field[] = [
     nameElsewhere: "Envoy `per_host_thresholds.max_connections`",
   },
   {
+    path: "limits.maxQueuedPerEndpoint",
+    parsed: "limits.maxQueuedPerEndpoint",
+    type: "integer",
+    unit: "attempts",
+    min: 1,
+    max: 1_000_000,
+    meaning: "Attempts that wait for a connection to one endpoint; one more is refused.",
+    reason: "A queue that long is not worked off within `timeouts.queue`.",
+    noEffectWhen: "`limits.maxInFlight` is below it",
+    nameElsewhere: "Envoy `circuit_breakers.max_pending_requests`",
+  },
+  {
     path: "limits.maxEndpoints",
     parsed: "limits.maxEndpoints",
     type: "integer",
@@ -436,6 +462,17 @@ export const POLICY_FIELDS: readonly Field[] = [
     meaning: "Size of a reply's head.",
     reason: "Twice what Node allows by default; cookies grow.",
     nameElsewhere: "Envoy `max_response_headers_kb`",
+  },
+  {
+    path: "limits.maxRequestHeaderBytes",
+    parsed: "limits.maxRequestHeaderBytes",
+    type: "integer",
+    unit: "bytes",
+    min: 1_024,
+    max: 1_048_576,
+    meaning: "Size of a request's target and headers; a larger one is refused before it is sent.",
+    reason: "What Node's servers take by default.",
+    nameElsewhere: "Envoy `max_request_headers_kb`",
   },
   {
     path: "idle",
@@ -464,6 +501,67 @@ export const POLICY_FIELDS: readonly Field[] = [
     type: "boolean",
     meaning: "Believe `x-mesh-nack` in replies. Only where every endpoint is known to run inmesh.",
     reason: "Whoever can set the header can make us send a POST again.",
+  },
+  {
+    path: "tls.ca",
+    parsed: "tls.ca",
+    type: "pem",
+    rangeText: "the path of a PEM file, or a PEM text with 1 to 100 certificates",
+    defaultText: "the public roots",
+    meaning:
+      "The certificates that peers are believed by. A file is watched, and a rotation drops no call.",
+    noEffectWhen: "`scheme` is `http`",
+    nameElsewhere: "Envoy `validation_context.trusted_ca`",
+  },
+  {
+    path: "tls.cert",
+    parsed: "tls.cert",
+    type: "pem",
+    rangeText: "the path of a PEM file, or a PEM text with 1 to 5 certificates, ours first",
+    defaultText: "none",
+    meaning:
+      "Our own certificate, shown to peers that ask for one. A file is watched; a pair is proven before it is used.",
+    noEffectWhen: "`scheme` is `http`",
+    nameElsewhere: "Envoy `tls_certificates.certificate_chain`",
+  },
+  {
+    path: "tls.key",
+    parsed: "tls.key",
+    type: "pem",
+    rangeText: "the path of a PEM file, or a PEM text; no passphrase",
+    defaultText: "none",
+    meaning: "The private key of `tls.cert`.",
+    noEffectWhen: "`scheme` is `http`",
+    nameElsewhere: "Envoy `tls_certificates.private_key`",
+  },
+  {
+    path: "tls.serverName",
+    parsed: "tls.serverName",
+    type: "text",
+    rangeText: "a DNS name",
+    defaultText: "the host of `authority`",
+    meaning: "The name in SNI, which a peer's certificate must be for.",
+    noEffectWhen: "`scheme` is `http`",
+    nameElsewhere: "Envoy `sni` and `match_typed_subject_alt_names`",
+  },
+  {
+    path: "tls.minVersion",
+    parsed: "tls.minVersion",
+    type: "choice",
+    choices: ["TLSv1.2", "TLSv1.3"],
+    meaning: "The oldest version that is spoken.",
+    reason: "Public services may not have 1.3 yet.",
+    noEffectWhen: "`scheme` is `http`",
+    nameElsewhere: "Envoy `tls_minimum_protocol_version`",
+  },
+  {
+    path: "http2",
+    parsed: "http2",
+    type: "boolean",
+    meaning:
+      "HTTP/2 to the endpoints: agreed on in the TLS handshake, else HTTP/1.1; without TLS by prior knowledge (h2c). At most 4 connections to an endpoint then.",
+    reason: "HTTP/1.1 costs half the CPU, and a lost connection loses one call, not a hundred.",
+    nameElsewhere: "Envoy `http2_protocol_options`, Kubernetes `appProtocol: kubernetes.io/h2c`",
   },
 ];
 
@@ -539,6 +637,15 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     defaultText: "none",
     rangeText: "`_service._protocol.name`",
     meaning: "Addresses, ports, priorities and weights from SRV records.",
+  },
+  {
+    path: "services.*.discovery.file",
+    type: "text",
+    defaultText: "none",
+    rangeText: "path of a `.yaml` or `.json` file, from the process's working directory",
+    meaning:
+      "A file with a list as under `static`, followed while the service is in use. While it is wrong or missing the last good list stays; an empty list is believed after 30 s.",
+    nameElsewhere: "Envoy's EDS from a file (`path_config_source`)",
   },
   {
     path: "services.*.discovery.static",
@@ -635,15 +742,6 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     defaultText: "`PathPrefix`",
     meaning:
       "How the value is compared. A prefix ends at a `/`; an expression must match from the start to the end.",
-  },
-  {
-    path: "services.*.discovery.file",
-    type: "text",
-    defaultText: "none",
-    rangeText: "path of a `.yaml` or `.json` file, from the process's working directory",
-    meaning:
-      "A file with a list as under `static`, followed while the service is in use. While it is wrong or missing the last good list stays; an empty list is believed after 30 s.",
-    nameElsewhere: "Envoy's EDS from a file (`path_config_source`)",
   },
   {
     path: "services.*.routes[].matches[].path.value",

@@ -10,6 +10,7 @@ import type {
   LimitConfig,
   RetryBudgetConfig,
   TimeoutConfig,
+  TlsConfig,
 } from "./types.ts";
 
 type Unit<Name extends string> = Name extends `${infer Base}Ms` ? Base : never;
@@ -28,6 +29,8 @@ export interface PoliciesInput {
   readonly drainGrace?: string;
   readonly drainGraceMs?: number;
   readonly trustNacks?: boolean;
+  readonly tls?: Partial<TlsConfig>;
+  readonly http2?: boolean;
 }
 
 export interface RetryInput {

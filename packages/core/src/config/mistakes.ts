@@ -90,6 +90,7 @@ export function renderPath(path: readonly PathPart[]): string {
 export function renderValue(value: unknown): string {
   if (value === undefined) return "";
   if (typeof value === "string") {
+    if (value.includes("-----BEGIN ")) return "a PEM text";
     return cap(escapeText(JSON.stringify(value.slice(0, 1_000).replace(USERINFO, "//…@"))));
   }
   if (Array.isArray(value)) return `a list of ${value.length}`;

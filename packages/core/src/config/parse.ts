@@ -10,6 +10,7 @@ import { copyPlain, emptyRaw, isRaw, rawOf, type Report } from "./plain.ts";
 import { servicePolicies } from "./policies.ts";
 import { readRoutes } from "./routes.ts";
 import { checkShape, SERVICE_NAME } from "./schema.ts";
+import { checkTls } from "./tls.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
 export type ParseResult =
@@ -47,6 +48,7 @@ export function parseLocated(input: unknown, locate: Locate): ParseResult {
 function build(plain: unknown, report: Report): MeshConfig {
   const raw = rawOf(plain);
   const defaults = servicePolicies(rawOf(raw["defaults"]), DEFAULT_POLICIES, ["defaults"], report);
+  checkTls(rawOf(raw["defaults"]), defaults.tls, ["defaults"], report);
   const written = rawOf(raw["services"]);
   const names = Object.keys(written);
   if (names.length > LIMITS.services) {
@@ -72,6 +74,7 @@ function build(plain: unknown, report: Report): MeshConfig {
     const policies = servicePolicies(value, defaults, path, report);
     const routes = readRoutes(value["routes"], policies, known, path, report);
     const target = readTarget(name, value, path, report);
+    checkTls(value, policies.tls, path, report);
     if (target !== undefined) services[name] = { ...policies, ...target, routes };
   }
   return { services, defaults };

@@ -186,6 +186,8 @@ class SchemaMaker {
         return this.#ranged(z.number(typed("a whole number")).int("must be a whole number"), field);
       case "number":
         return this.#ranged(z.number(typed("a number")), field);
+      case "pem":
+        return this.#pem();
       case "list": {
         const status = this.#ranged(
           z.number(typed("a status")).int("must be a whole number"),
@@ -238,6 +240,14 @@ class SchemaMaker {
       .string(typed("a text"))
       .max(LIMITS.textLength, `must have at most ${LIMITS.textLength} characters`)
       .regex(NO_CONTROLS, "must not hold control characters");
+  }
+
+  /** Has lines, and may be a bundle of many certificates. */
+  #pem(): Zod.ZodType {
+    return this.#z
+      .string(typed("the path of a PEM file, or a PEM text"))
+      .min(1, "must not be empty: leave it out for the default")
+      .max(1_048_576, "must have at most 1 MiB");
   }
 
   #list(item: Zod.ZodType, max: number): Zod.ZodArray<Zod.ZodType> {

@@ -37,6 +37,9 @@ export interface ServicePolicies {
    * whoever can set the header can make us send a POST again.
    */
   readonly trustNacks: boolean;
+  readonly tls: TlsConfig;
+  /** HTTP/2 to the endpoints: by ALPN with HTTP/1.1 as fallback, or as h2c where `scheme` is http. */
+  readonly http2: boolean;
 }
 
 export interface ServiceConfig extends ServicePolicies {
@@ -53,10 +56,24 @@ export interface TimeoutConfig {
   readonly requestMs: number;
   /** One attempt, until the head of its reply. Infinity: only the call's deadline counts. */
   readonly backendRequestMs: number;
-  /** TCP connect plus TLS handshake. */
+  /** TCP connect plus TLS handshake, and with HTTP/2 until the peer's settings are here. */
   readonly connectMs: number;
+  /** An attempt waits this long for a free connection. Infinity: as long as its deadline allows. */
+  readonly queueMs: number;
   /** No byte of a reply body for this long ends it. Infinity: none. */
   readonly bodyIdleMs: number;
+}
+
+/** How `https` services are reached. Each of the first three: the path of a PEM file, or a PEM text. */
+export interface TlsConfig {
+  /** The certificates that peers are believed by; undefined: the public roots. */
+  readonly ca: string | undefined;
+  /** Our own certificate, with the chain behind it; undefined: we show none. */
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** The name in SNI, which a peer's certificate must be for; undefined: the host of `authority`. */
+  readonly serverName: string | undefined;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
 }
 
 export interface RetryConfig {
@@ -112,8 +129,11 @@ export interface LimitConfig {
   /** Calls of the service in progress, queued ones included. */
   readonly maxInFlight: number;
   readonly maxConnectionsPerEndpoint: number;
+  /** Attempts that wait for a connection to one endpoint. */
+  readonly maxQueuedPerEndpoint: number;
   readonly maxEndpoints: number;
   readonly maxReplyHeaderBytes: number;
+  readonly maxRequestHeaderBytes: number;
 }
 
 export interface RouteConfig {

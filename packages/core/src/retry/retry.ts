@@ -143,7 +143,7 @@ function isRetryable(error: MeshError): boolean {
     case "overloaded":
       return true;
     case "deadline_exceeded":
-      return error.reason === "attempt_timeout";
+      return error.reason === "attempt_timeout" || error.reason === "queue_wait";
     default:
       return false;
   }

@@ -10,6 +10,7 @@ import { BeatingLoopClock, type LoopClock } from "./loop-clock.ts";
 import type { Runtime, Timer } from "./runtime.ts";
 
 const nodeNow = performance.now.bind(performance);
+const nodeWallNow = Date.now;
 const nodeRandom = Math.random;
 const nodeSetTimeout = setTimeout;
 const nodeClearTimeout = clearTimeout;
@@ -139,6 +140,10 @@ export class NodeRuntime implements Runtime {
 
   now(): number {
     return nodeNow();
+  }
+
+  wallNow(): number {
+    return nodeWallNow();
   }
 
   random(): number {

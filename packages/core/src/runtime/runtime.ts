@@ -5,6 +5,8 @@ import type { LoopClock } from "./loop-clock.ts";
 export interface Runtime {
   /** Monotonic milliseconds, with a fraction. Never compare it with wall-clock time. */
   now(): number;
+  /** Milliseconds since 1970 by the wall clock, which jumps: for dates in certificates, nothing else. */
+  wallNow(): number;
   /** Uniform in [0, 1). */
   random(): number;
   /** How long the process was held up; attempts are measured without it. */

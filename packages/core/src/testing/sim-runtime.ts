@@ -30,6 +30,11 @@ export class SimRuntime implements Runtime {
     return this.#now;
   }
 
+  /** Virtual too: 2030-01-01 and the time that has passed. */
+  wallNow(): number {
+    return 1_893_456_000_000 + this.#now;
+  }
+
   /** mulberry32: small, fast, and good enough for schedules. */
   random(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;

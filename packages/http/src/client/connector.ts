@@ -1,21 +1,22 @@
 /**
  * Dials one endpoint for a pool whose origin is the service: Host and SNI are the service's, the
- * address is the endpoint's. Keeps what undici does not tell: whether an error came from dialling,
- * and whether a connection is being reset at this very moment.
+ * address is the endpoint's. The only place that opens sockets; undici and HTTP/2 get theirs here.
+ * Keeps what undici does not tell: whether a connection is being reset at this very moment.
  */
-import type { Socket } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { MeshError, type EndpointInfo, type Runtime, type ServiceConfig } from "@inmesh/core/spi";
-import { buildConnector } from "./undici.ts";
+import { connectError, exhausted, isPeerAlert, timeoutError, type Where } from "./connect-error.ts";
+import type { TlsContext } from "./tls/context.ts";
 
 /** A spare connection from a breaker's handshake is kept no longer than an idle one. */
 const SPARE_MS = 4_000;
 /** RFC 8305 §5; Node's own default differs between its versions. */
 const FAMILY_ATTEMPT_MS = 250;
 const KEEPALIVE_DELAY_MS = 10_000;
+/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
+const EXHAUSTED_PAUSE_MS = 100;
 
-type Connect = ReturnType<typeof buildConnector>;
-type Options = Parameters<Connect>[0];
-type Callback = Parameters<Connect>[1];
+export type Dialled = (error: MeshError | null, socket: Socket | null) => void;
 
 export class Connector {
   /**
@@ -25,31 +26,43 @@ export class Connector {
    * meanwhile is taken for one of this: rather an error too many than a body cut in silence.
    */
   resets = 0;
-  readonly #base: Connect;
-  readonly #endpoint: EndpointInfo;
+  readonly where: Where;
   readonly #service: ServiceConfig;
   readonly #runtime: Runtime;
-  readonly #connectErrors = new WeakSet<Error>();
+  readonly #secure: TlsContext | undefined;
+  readonly #protocols: readonly string[];
+  readonly #options: object;
+  /** Errors by which a peer refused our certificate after the handshake (faults.md T5). */
+  readonly #rejections = new WeakSet<Error>();
+  readonly #dialling = new Set<Socket>();
+  #exhaustedUntil = 0;
+  #exhaustedBy = "";
   #spare: Socket | undefined = undefined;
 
-  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime) {
-    this.#endpoint = endpoint;
+  /** `secure`: TLS with this context, else plain TCP. `protocols`: for ALPN, best first. */
+  constructor(
+    endpoint: EndpointInfo,
+    service: ServiceConfig,
+    runtime: Runtime,
+    secure: TlsContext | undefined,
+    protocols: readonly string[],
+  ) {
     this.#service = service;
     this.#runtime = runtime;
-    // The types leave out what net.connect and tls.connect take; undici passes it on.
-    const options = {
-      allowH2: false,
-      timeout: 0, // ours is exact and covers the handshake
+    this.#secure = secure;
+    this.#protocols = protocols;
+    const { host, port } = endpoint;
+    this.where = { service: service.name, host, port, serverName: secure?.serverName };
+    this.#options = {
+      host,
+      port,
       autoSelectFamily: true,
       autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEPALIVE_DELAY_MS,
     };
-    this.#base = buildConnector(options);
   }
 
-  /** The `connect` function of the pool. Calls back in a later turn, as undici needs. */
-  readonly connect = (options: Options, callback: Callback): void => {
+  /** The `connect` function of an undici pool. Calls back in a later turn, as undici needs. */
+  readonly connect = (_options: unknown, callback: Dialled): void => {
     const spare = this.#spare;
     this.#spare = undefined;
     if (spare !== undefined && !spare.destroyed && spare.readable && spare.writable) {
@@ -57,40 +70,42 @@ export class Connector {
       queueMicrotask(() => callback(null, spare));
       return;
     }
-    this.#dial(options, callback);
+    this.dial(callback);
   };
 
-  failedToConnect(error: unknown): boolean {
-    return error instanceof Error && this.#connectErrors.has(error);
+  /** The peer refused our certificate with the first thing it sent: no request was processed. */
+  rejected(error: unknown): boolean {
+    return error instanceof Error && this.#rejections.has(error);
+  }
+
+  rejectionError(cause: Error): MeshError {
+    return connectError(this.where, cause, true);
   }
 
   /** Completes a handshake and keeps the connection for the next request. */
   probe(): Promise<boolean> {
-    const url = new URL(`${this.#service.scheme}://${this.#service.authority}`);
-    const options = {
-      hostname: url.hostname,
-      host: url.host,
-      protocol: url.protocol,
-      port: url.port,
-    } as Options;
     return new Promise((resolve) => {
-      this.#dial(options, (error, socket) => {
-        if (error !== null || socket === null) return resolve(false);
-        this.#spare?.destroy();
-        this.#spare = socket;
-        socket.unref();
-        this.#runtime.after(
-          SPARE_MS,
-          (one) => {
-            if (this.#spare !== one) return;
-            this.#spare = undefined;
-            one.destroy();
-          },
-          socket,
-        );
-        resolve(true);
+      this.dial((_, socket) => {
+        if (socket !== null) this.keep(socket);
+        resolve(socket !== null);
       });
     });
+  }
+
+  /** Keeps an open connection for the next request, not for long. */
+  keep(socket: Socket): void {
+    this.#spare?.destroy();
+    this.#spare = socket;
+    socket.unref();
+    this.#runtime.after(
+      SPARE_MS,
+      (one) => {
+        if (this.#spare !== one) return;
+        this.#spare = undefined;
+        one.destroy();
+      },
+      socket,
+    );
   }
 
   close(): void {
@@ -98,51 +113,55 @@ export class Connector {
     this.#spare = undefined;
   }
 
-  #dial(options: Options, callback: Callback): void {
+  /** As `close`, and ends what is being dialled. */
+  destroy(): void {
+    this.close();
+    for (const socket of this.#dialling) socket.destroy(new Error("the pool was closed"));
+  }
+
+  /** Calls back once, in a later turn, with a connected socket or a `connect_failed`. */
+  dial(done: Dialled): void {
     const { connectMs } = this.#service.timeouts;
-    const { host, port } = this.#endpoint;
+    const refusal = this.#refusal();
+    if (refusal !== undefined) {
+      queueMicrotask(() => done(refusal, null));
+      return;
+    }
     let settled = false;
     let reached = false;
-    const finish = (error: Error | null, socket: Socket | null): void => {
+    const finish = (error: Error | null): void => {
       if (settled) return;
       settled = true;
       timer.cancel();
-      if (error !== null) {
-        const failed =
-          reached && !(error instanceof MeshError) ? this.#handshakeError(error) : error;
-        this.#connectErrors.add(failed);
-        callback(failed, null);
-      } else if (socket !== null) callback(null, socket);
+      this.#dialling.delete(socket);
+      if (error === null) return done(null, socket);
+      const failed =
+        error instanceof MeshError
+          ? error
+          : connectError(this.where, error, this.#secure !== undefined && reached);
+      this.#noteExhaustion(error);
+      done(failed, null);
     };
-    // Its type says nothing is returned; it is the socket, and we need it before it connects.
-    const socket = this.#base(
-      { ...options, hostname: host, port: String(port) },
-      (error, connected) => finish(error, connected),
-    ) as unknown as Socket;
+    const socket = this.#open();
+    this.#dialling.add(socket);
     const timer = this.#runtime.after(
       connectMs,
       () => {
-        const error = new MeshError({
-          code: "connect_failed",
-          reason: "connect_timeout",
-          message: `${this.#service.name} → ${host}:${port}: no connection within ${connectMs} ms (timeouts.connect)`,
-          progress: "not-sent",
-          stackless: true,
-        });
-        finish(error, null);
+        finish(timeoutError(this.where, connectMs, this.#secure !== undefined && reached));
         socket.destroy();
       },
       undefined,
     );
     // Of a TLS socket this is TCP's part alone; what fails after it is the handshake.
-    if (this.#service.scheme === "https") {
-      socket.once("connect", () => {
-        reached = true;
-      });
-    }
+    socket.once("connect", () => {
+      reached = true;
+    });
+    socket.once(this.#secure === undefined ? "connect" : "secureConnect", () => finish(null));
     // Ours is the first `error` listener: it counts before undici ends the reply.
-    socket.on("error", () => {
+    socket.on("error", (error) => {
       this.resets++;
+      if (settled && socket.bytesRead === 0 && isPeerAlert(error)) this.#rejections.add(error);
+      finish(error);
     });
     // libuv before 1.52 (Node 22) reports a reset that came while the reader had paused as an end,
     // without the read that would tell. Only after a FIN does the socket still know its peer.
@@ -151,17 +170,26 @@ export class Connector {
     });
   }
 
-  /** A FIN or RST in a handshake has no code that tells it from a refused connection (faults.md C17). */
-  #handshakeError(cause: Error & { readonly code?: unknown }): MeshError {
-    const { host, port } = this.#endpoint;
-    const why = typeof cause.code === "string" ? cause.code : cause.message;
-    return new MeshError({
-      code: "connect_failed",
-      reason: "tls_handshake",
-      message: `${this.#service.name} → ${host}:${port}: TLS handshake failed (${why})`,
-      progress: "not-sent",
-      cause,
-      stackless: true,
-    });
+  #open(): Socket {
+    const secure = this.#secure;
+    const socket =
+      secure === undefined
+        ? connectTcp({ ...this.#options, highWaterMark: 65_536 } as never)
+        : secure.connect(this.#options, this.#protocols);
+    socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
+    socket.setNoDelay(true);
+    return socket;
+  }
+
+  /** Why nothing is dialled at all now. */
+  #refusal(): MeshError | undefined {
+    if (this.#runtime.now() < this.#exhaustedUntil) return exhausted(this.where, this.#exhaustedBy);
+    return this.#secure?.refusal(this.#service.name, this.#runtime.wallNow());
+  }
+
+  #noteExhaustion(error: Error & { readonly code?: unknown }): void {
+    if (exhausted(this.where, error.code) === undefined) return;
+    this.#exhaustedBy = String(error.code);
+    this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
   }
 }

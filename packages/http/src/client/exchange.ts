@@ -25,6 +25,7 @@ import {
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
 import { failureOf } from "./failure.ts";
+import type { HttpPool } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
@@ -41,8 +42,12 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   #resolve!: (reply: HttpReply) => void;
   #reject!: (error: unknown) => void;
   #controller: Controller | undefined = undefined;
+  #pool!: HttpPool;
   #reply: HttpReply | undefined = undefined;
   #done: MeshError | true | undefined = undefined;
+  /** Counted among those that wait for a connection, until the pool lets go of it. */
+  #queued = false;
+  #queueTimer: Timer | undefined = undefined;
   #closeDelimited = false;
   #resetsBefore = 0;
   #interim = 0;
@@ -64,8 +69,18 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const { call } = attempt;
     attempt.canceller = this;
     call.request.stamp(attempt.number, call.deadlineAt - attempt.startedAt);
+    const connection = this.#connection;
+    const pool = connection.pool;
+    // The pool of this attempt, whatever takes its place at a rotation of certificates.
+    this.#pool = pool;
+    const refusal = connection.refusal(call.request);
+    if (refusal !== undefined) {
+      this.#fail(refusal, "abandoned");
+      return promise;
+    }
     try {
-      this.#connection.pool.dispatch(call.request as unknown as Dispatcher.DispatchOptions, this);
+      const free = pool.dispatch(call.request, this);
+      if (!free && this.#controller === undefined && this.#done === undefined) this.#wait();
     } catch (error) {
       this.onResponseError(undefined, error as Error);
     }
@@ -75,13 +90,14 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   // ── undici's events ──────────────────────────────────────────────────────────────────────────
 
   onRequestStart(controller: Controller): void {
+    if (this.#queued) this.#leaveQueue();
     if (this.#done !== undefined) {
       controller.abort(this.#done === true ? new Error("the attempt is over") : this.#done);
       return;
     }
     this.#controller = controller;
     this.#attempt.sentAt = this.#runtime.now();
-    this.#resetsBefore = this.#connection.connector.resets;
+    this.#resetsBefore = this.#pool.resets;
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = this.#attempt;
     if (call.request.streamed) call.replayable = false;
@@ -154,7 +170,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
 
   onResponseEnd(controller: Controller, trailers: RawHeaders): void {
     if (this.#done !== undefined) return;
-    if (this.#closeDelimited && this.#connection.connector.resets !== this.#resetsBefore) {
+    if (this.#closeDelimited && this.#pool.resets !== this.#resetsBefore) {
       const reset: Error & { code?: string } = new Error(
         "reset in a body that only the close ends",
       );
@@ -170,16 +186,17 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
 
   /** A throw in here would be an uncaught exception of the host: nothing below may throw. */
   onResponseError(_controller: Controller | undefined, cause: Error): void {
+    if (this.#queued) this.#leaveQueue();
     if (this.#done !== undefined) return;
     const attempt = this.#attempt;
-    const failure = failureOf(cause, {
+    const failure = failureOf(this.#reply === undefined ? this.#pool.explain(cause) : cause, {
       where: this.#where,
       started: this.#controller !== undefined,
       replyStarted: this.#reply !== undefined,
       streamedBody: attempt.call.request.streamed,
-      connecting: this.#connection.connector.failedToConnect(cause),
     });
     attempt.connectFailed = failure.connectFailed;
+    if (failure.busyForMs > 0) attempt.busyForMs = failure.busyForMs;
     this.#fail(failure.error, failure.outcome);
   }
 
@@ -215,6 +232,38 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   /** The reader wants more. */
   resume(): void {
     if (this.#done === undefined && this.#controller?.paused === true) this.#controller.resume();
+  }
+
+  /** No connection is free. Most calls never come here, so they pay for no timer. */
+  #wait(): void {
+    const connection = this.#connection;
+    this.#queued = true;
+    connection.queued++;
+    const { queueMs } = connection.service.timeouts;
+    const leftMs = this.#attempt.call.deadlineAt - this.#runtime.now();
+    if (queueMs < leftMs) this.#queueTimer = this.#runtime.after(queueMs, lookQueued, this);
+  }
+
+  #leaveQueue(): void {
+    this.#queued = false;
+    this.#connection.queued--;
+    this.#queueTimer?.cancel();
+  }
+
+  /** Still without a connection after `queueMs`: another endpoint may have one. */
+  outwaited(): void {
+    if (this.#done !== undefined || this.#controller !== undefined) return;
+    const { queueMs } = this.#connection.service.timeouts;
+    this.#fail(
+      new MeshError({
+        code: "deadline_exceeded",
+        reason: "queue_wait",
+        message: `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)`,
+        progress: "not-sent",
+        stackless: true,
+      }),
+      "abandoned",
+    );
   }
 
   /** Nobody wants the rest of the body. The verdict is the reply's own. */
@@ -270,6 +319,10 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       progress: "maybe-processed",
     });
   }
+}
+
+function lookQueued(exchange: Exchange): void {
+  exchange.outwaited();
 }
 
 function lookIdle(exchange: Exchange): void {

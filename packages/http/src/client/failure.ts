@@ -4,12 +4,15 @@
  * a controller: without one, no byte of this request was written.
  */
 import { MeshError, type ErrorCode, type ErrorReason, type Outcome } from "@inmesh/core/spi";
+import { isExhaustion } from "./connect-error.ts";
 
 export interface Failure {
   readonly error: MeshError;
   readonly outcome: Outcome;
   /** No connection came about: a strike against the endpoint. */
   readonly connectFailed: boolean;
+  /** The endpoint asks to be spared this long; 0: it does not. */
+  readonly busyForMs: number;
 }
 
 export interface FailureFacts {
@@ -18,8 +21,6 @@ export interface FailureFacts {
   readonly started: boolean;
   readonly replyStarted: boolean;
   readonly streamedBody: boolean;
-  /** The error came out of our connector. */
-  readonly connecting: boolean;
 }
 
 interface Coded {
@@ -28,18 +29,8 @@ interface Coded {
   readonly message?: unknown;
 }
 
-const EXHAUSTED = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]);
-
 export function failureOf(cause: unknown, facts: FailureFacts): Failure {
-  if (cause instanceof MeshError) {
-    const outcome =
-      cause.code === "deadline_exceeded"
-        ? "timeout"
-        : cause.code === "connect_failed" || cause.code === "bad_response"
-          ? "failure"
-          : "abandoned";
-    return { error: cause, outcome, connectFailed: cause.code === "connect_failed" };
-  }
+  if (cause instanceof MeshError) return ofMeshError(cause);
   const { code: rawCode, message: rawMessage } = (cause ?? {}) as Coded;
   const code = typeof rawCode === "string" ? rawCode : "";
   const text = typeof rawMessage === "string" ? rawMessage : String(cause);
@@ -49,7 +40,6 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
     reason: ErrorReason,
     outcome: Outcome,
     what: string,
-    connectFailed = false,
   ): Failure => ({
     error: new MeshError({
       code: errorCode,
@@ -60,7 +50,8 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       stackless: true,
     }),
     outcome,
-    connectFailed,
+    connectFailed: false,
+    busyForMs: 0,
   });
 
   if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED") {
@@ -74,30 +65,10 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "the body is not as long as content-length says",
     );
   }
-  if (EXHAUSTED.has(code)) {
-    return fail(
-      "overloaded",
-      "local_exhaustion",
-      "abandoned",
-      `this process has run out of sockets (${code})`,
-    );
-  }
-  if (facts.connecting) {
-    if (
-      code.startsWith("ERR_TLS") ||
-      code.startsWith("ERR_SSL") ||
-      /CERT|SIGNED|ISSUER/.test(code)
-    ) {
-      return fail(
-        "connect_failed",
-        "tls_handshake",
-        "failure",
-        `TLS handshake failed (${code})`,
-        true,
-      );
-    }
-    const refused = code === "" ? text : code;
-    return fail("connect_failed", "connect_refused", "failure", `no connection (${refused})`, true);
+  // Not only sockets need descriptors: undici loads its parser with the first connection.
+  if (isExhaustion(code)) {
+    const what = `this process has run out of sockets (${code})`;
+    return fail("overloaded", "local_exhaustion", "abandoned", what);
   }
   if (!facts.started) {
     // An idle socket was reset, or the pool was closed, while the request waited for its turn.
@@ -161,6 +132,42 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
   }
   // What is left is an error of the application's own request stream.
   return fail("bad_request", "bad_body", "abandoned", `the request body failed: ${text}`);
+}
+
+/** A peer that says it is overrun is left alone at least this long. */
+const CALM_MS = 1_000;
+
+/** One error of a pool may end many attempts, and each writes into its own: it gets a copy. */
+function ofMeshError(cause: MeshError): Failure {
+  const { code, reason, message, progress } = cause;
+  const error = new MeshError({
+    code,
+    reason,
+    message,
+    progress,
+    cause: cause.cause,
+    stackless: true,
+  });
+  const connectFailed = code === "connect_failed" && reason !== "tls_rejected_by_peer";
+  const overrun = reason === "refused_stream" && progress === "maybe-processed";
+  return { error, outcome: outcomeOf(cause), connectFailed, busyForMs: overrun ? CALM_MS : 0 };
+}
+
+/** What it says about the endpoint. Our own certificate's fault, or an orderly goodbye, is not its. */
+function outcomeOf({ code, reason, progress }: MeshError): Outcome {
+  switch (code) {
+    case "deadline_exceeded":
+      return "timeout";
+    case "connect_failed":
+      return reason === "tls_rejected_by_peer" ? "abandoned" : "failure";
+    case "connection_lost":
+      if (reason === "refused_stream") return "overloaded";
+      return progress === "not-sent" ? "abandoned" : "failure";
+    case "bad_response":
+      return "failure";
+    default:
+      return "abandoned";
+  }
 }
 
 const SYSTEM = /^(E[A-Z]{3,}|ERR_(STREAM|SOCKET|SSL|TLS))/;

@@ -3,10 +3,12 @@ import type { Protocol } from "@inmesh/core/spi";
 import { HttpConnection } from "./connection.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
+import { TlsFiles } from "./tls/files.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpReply> = {
   name: "http",
-  transport: (service, runtime) => ({
-    connect: (endpoint) => new HttpConnection(endpoint, service, runtime),
-  }),
+  transport: (service, runtime) => {
+    const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
+    return { connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls) };
+  },
 };

@@ -46,6 +46,8 @@ export class HttpRequest implements RouteFacts {
   watcher: WireWatcher | undefined = undefined;
   #pathname: string | undefined = undefined;
   #query: URLSearchParams | undefined = undefined;
+  /** Entries of `headers` that the application wrote; ours stand behind them. */
+  #own = 0;
   #timeoutSlot = -1;
   #attemptSlot = -1;
 
@@ -61,6 +63,7 @@ export class HttpRequest implements RouteFacts {
       }
     }
     this.streamed = body !== null && isStreamed(this.body);
+    this.#own = this.headers.length;
   }
 
   get pathname(): string {
@@ -85,6 +88,14 @@ export class HttpRequest implements RouteFacts {
       this.#query = new URLSearchParams(start < 0 ? "" : this.path.slice(start + 1));
     }
     return this.#query.get(name) ?? undefined;
+  }
+
+  /** Of target and headers, as HTTP/1.1 writes them, without the few that we add. */
+  get headBytes(): number {
+    const { headers } = this;
+    let bytes = this.path.length;
+    for (let i = 0; i < this.#own; i++) bytes += headers[i]!.length + 2;
+    return bytes;
   }
 
   get hasIdempotencyKey(): boolean {

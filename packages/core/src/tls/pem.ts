@@ -1,0 +1,122 @@
+/**
+ * Reads certificates and keys, from files or from the configuration itself, and proves them before
+ * anybody uses them. Node accepts almost anything: an empty `ca` becomes the public roots, a broken
+ * one trusts nobody without a word, an empty `cert` makes a context that cannot serve. So every text
+ * is parsed to certificates first, and "nothing" is a mistake.
+ */
+import { readFileSync, statSync } from "node:fs";
+import type { X509Certificate } from "node:crypto";
+import type { TlsConfig } from "../config/types.ts";
+
+/** Certificates and keys as texts, whole and proven. */
+export interface TlsPem {
+  /** One PEM for each certificate of the bundle; undefined: the public roots. */
+  readonly ca: readonly string[] | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
+  /** Wall-clock milliseconds at which the first certificate of `cert` ends; Infinity without one. */
+  readonly expiresAt: number;
+}
+
+export interface TlsMistake {
+  readonly field: "ca" | "cert" | "key";
+  readonly rule: string;
+}
+
+const MAX_BYTES = 1_048_576;
+const MAX_BUNDLE = 100;
+const MAX_CHAIN = 5;
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+const BEGIN_CERTIFICATE = /-----BEGIN CERTIFICATE-----/g;
+
+/** The text is a PEM itself, not the path of one. */
+export function isInlinePem(text: string): boolean {
+  return text.includes("-----BEGIN ");
+}
+
+/** Paths among the three, for whoever watches them. */
+export function tlsFiles({ ca, cert, key }: TlsConfig): string[] {
+  return [ca, cert, key].filter((one) => one !== undefined && !isInlinePem(one)) as string[];
+}
+
+/** Synchronous, at the start of a service and at a rotation. Never throws. */
+export function readTls(
+  config: TlsConfig,
+): { readonly pem: TlsPem } | { readonly mistakes: readonly TlsMistake[] } {
+  const mistakes: TlsMistake[] = [];
+  const read = (field: TlsMistake["field"]): string | undefined => {
+    const written = config[field];
+    if (written === undefined) return undefined;
+    const text = textOf(written);
+    if (typeof text === "string") return text;
+    mistakes.push({ field, rule: text.rule });
+    return undefined;
+  };
+  const [ca, cert, key] = [read("ca"), read("cert"), read("key")];
+  const bundle = ca === undefined ? undefined : certificates("ca", ca, MAX_BUNDLE, mistakes);
+  const chain = cert === undefined ? undefined : certificates("cert", cert, MAX_CHAIN, mistakes);
+  if (config.cert !== undefined && config.key === undefined) {
+    mistakes.push({ field: "key", rule: "must be written too, where cert is" });
+  }
+  if (config.key !== undefined && config.cert === undefined) {
+    mistakes.push({ field: "cert", rule: "must be written too, where key is" });
+  }
+  const leaf = chain?.[0];
+  if (key !== undefined) checkKey(key, leaf, mistakes);
+  if (mistakes.length > 0) return { mistakes };
+  return {
+    pem: {
+      ca: bundle?.map(String),
+      cert: chain?.map(String).join(""),
+      key,
+      expiresAt: leaf === undefined ? Infinity : leaf.validToDate.getTime(),
+    },
+  };
+}
+
+function textOf(written: string): string | { readonly rule: string } {
+  if (written.length > MAX_BYTES) return { rule: "must have at most 1 MiB" };
+  if (isInlinePem(written)) return written;
+  try {
+    const stats = statSync(written);
+    if (!stats.isFile()) return { rule: "must be the path of a file, or a PEM text" };
+    if (stats.size > MAX_BYTES) return { rule: "must have at most 1 MiB" };
+    return readFileSync(written, "latin1");
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
+    return { rule: `must be the path of a PEM file that can be read (${code}), or a PEM text` };
+  }
+}
+
+function certificates(
+  field: "ca" | "cert",
+  text: string,
+  max: number,
+  mistakes: TlsMistake[],
+): readonly X509Certificate[] | undefined {
+  const blocks = text.match(CERTIFICATE) ?? [];
+  const wrong = (rule: string): undefined => void mistakes.push({ field, rule });
+  if (blocks.length === 0) return wrong("must hold at least one certificate (PEM)");
+  if (blocks.length !== (text.match(BEGIN_CERTIFICATE) ?? []).length) {
+    return wrong("must hold whole certificates: one of them is cut");
+  }
+  if (blocks.length > max) return wrong(`must hold at most ${max} certificates`);
+  const { X509Certificate: Certificate } = process.getBuiltinModule("node:crypto");
+  try {
+    return blocks.map((block) => new Certificate(block));
+  } catch {
+    return wrong("must hold certificates that can be parsed");
+  }
+}
+
+function checkKey(key: string, leaf: X509Certificate | undefined, mistakes: TlsMistake[]): void {
+  const { createPrivateKey } = process.getBuiltinModule("node:crypto");
+  try {
+    const parsed = createPrivateKey(key);
+    if (leaf !== undefined && !leaf.checkPrivateKey(parsed)) {
+      mistakes.push({ field: "key", rule: "must be the key of the first certificate of cert" });
+    }
+  } catch {
+    mistakes.push({ field: "key", rule: "must be a private key (PEM) without a passphrase" });
+  }
+}

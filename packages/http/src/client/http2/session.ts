@@ -1,0 +1,185 @@
+/**
+ * One HTTP/2 connection. The only place that makes client sessions: one without an `error` listener
+ * turns a reset into an uncaught exception of the host. It knows how many streams fit, whether the
+ * peer is leaving and which streams it has taken, and whether it is still there at all.
+ */
+import type * as Http2 from "node:http2";
+import type { Socket } from "node:net";
+import type { Runtime, ServiceConfig, Timer } from "@inmesh/core/spi";
+
+/** Streams wait and nothing came for this long: is the peer still there? */
+const PING_INTERVAL_MS = 10_000;
+/** No answer for this long: it is not. */
+const PING_TIMEOUT_MS = 20_000;
+/** A connection without streams is closed: long, because GOAWAY makes losing one harmless. */
+const IDLE_MS = 60_000;
+const CONNECTION_WINDOW_BYTES = 1_048_576;
+/** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
+const LAST_ID = 2 ** 30;
+const ENHANCE_YOUR_CALM = 11;
+
+export interface SessionOwner {
+  /** The peer's settings are here: streams may start. Again when they change. */
+  roomChanged(session: Http2Session): void;
+  /** No new streams: the peer leaves, or ids run out. */
+  leaving(session: Http2Session): void;
+  /** All streams have been told. */
+  closed(session: Http2Session): void;
+}
+
+export class Http2Session {
+  /** The peer has said its settings, so it does speak HTTP/2. */
+  settled = false;
+  leaving = false;
+  closed = false;
+  streams = 0;
+  /** Streams that had a reply. */
+  served = 0;
+  /** GOAWAY: streams above were not processed, and will not be. */
+  lastStreamId: number = Infinity;
+  /** GOAWAY's error code; 0: an orderly goodbye. */
+  goawayCode = 0;
+  /** Runs once: settled, or never to be. */
+  onSettled: (() => void) | undefined = undefined;
+  /** Why it ended; undefined: without a reason. */
+  error: Error | undefined = undefined;
+  readonly #http2: Http2.ClientHttp2Session;
+  readonly #socket: Socket;
+  readonly #runtime: Runtime;
+  readonly #owner: SessionOwner;
+  readonly #pingIntervalMs: number;
+  #limit = 0;
+  #watch: Timer | undefined = undefined;
+  #idle: Timer | undefined = undefined;
+  #bytesSeen = 0;
+  #pingedAt = -1;
+
+  /** `patience`: times the usual interval between pings, after a peer that found them too many. */
+  constructor(
+    socket: Socket,
+    service: ServiceConfig,
+    runtime: Runtime,
+    owner: SessionOwner,
+    patience: number,
+  ) {
+    this.#socket = socket;
+    this.#runtime = runtime;
+    this.#owner = owner;
+    this.#pingIntervalMs = PING_INTERVAL_MS * patience;
+    const { maxReplyHeaderBytes } = service.limits;
+    const session = process
+      .getBuiltinModule("node:http2")
+      .connect(`${service.scheme}://${service.authority}`, {
+        createConnection: () => socket,
+        // Node resets a stream above these without a reason; ours is checked before, and has one.
+        settings: { enablePush: false, maxHeaderListSize: 2 * maxReplyHeaderBytes },
+        maxHeaderListPairs: 256,
+        maxReservedRemoteStreams: 0,
+      });
+    this.#http2 = session;
+    session.on("error", (error: Error) => (this.error ??= error));
+    session.on("remoteSettings", ({ maxConcurrentStreams }) => {
+      this.#limit = maxConcurrentStreams ?? Infinity;
+      if (!this.settled) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+      this.settled = true;
+      owner.roomChanged(this);
+    });
+    session.on("goaway", (code: number, lastStreamId: number) => {
+      this.goawayCode = code;
+      this.lastStreamId = Math.min(this.lastStreamId, lastStreamId);
+      this.leave();
+    });
+    session.on("close", () => {
+      this.closed = true;
+      this.leaving = true;
+      this.#watch?.cancel();
+      this.#idle?.cancel();
+      // Streams hear of it in ticks of their own: they are to find the reason above.
+      owner.closed(this);
+    });
+  }
+
+  /** Streams that can start now. */
+  get room(): number {
+    return this.leaving || !this.settled ? 0 : this.#limit - this.streams;
+  }
+
+  /** The peer thought that we ping too often (faults.md G11). */
+  get calmed(): boolean {
+    return this.goawayCode === ENHANCE_YOUR_CALM;
+  }
+
+  /** Throws what Node finds wrong with the headers. */
+  request(headers: Http2.OutgoingHttpHeaders, endStream: boolean): Http2.ClientHttp2Stream {
+    const stream = this.#http2.request(headers, { endStream });
+    if (this.streams++ === 0) {
+      this.#idle?.cancel();
+      this.#http2.ref();
+      this.#bytesSeen = this.#socket.bytesRead;
+      this.#watch ??= this.#runtime.after(this.#pingIntervalMs, lookAlive, this);
+    }
+    if ((stream.id ?? 0) > LAST_ID) this.leave();
+    return stream;
+  }
+
+  released(): void {
+    if (--this.streams > 0 || this.closed) return;
+    if (this.leaving) return this.close();
+    this.unref();
+    this.#idle = this.#runtime.after(IDLE_MS, closeIdle, this);
+  }
+
+  /** Nobody waits for it: it must not keep the process alive. */
+  unref(): void {
+    this.#http2.unref();
+  }
+
+  leave(): void {
+    if (this.leaving) return;
+    this.leaving = true;
+    this.#owner.leaving(this);
+    if (this.streams === 0) this.close();
+  }
+
+  /** Ends when its streams have ended. */
+  close(): void {
+    this.leaving = true;
+    if (!this.closed) this.#http2.close();
+  }
+
+  /** Ends now; its streams fail. */
+  destroy(error: Error | undefined): void {
+    this.leaving = true;
+    this.error ??= error;
+    this.#http2.destroy();
+    this.#socket.destroy();
+  }
+
+  /** Every interval while streams wait. Any byte from the peer is a sign of life. */
+  lookAlive(): void {
+    this.#watch = undefined;
+    if (this.closed || this.streams === 0) {
+      this.#pingedAt = -1;
+      return;
+    }
+    const now = this.#runtime.now();
+    const { bytesRead } = this.#socket;
+    if (bytesRead !== this.#bytesSeen) this.#pingedAt = -1;
+    else if (this.#pingedAt < 0) {
+      this.#pingedAt = now;
+      this.#http2.ping(() => {});
+    } else if (now - this.#pingedAt >= PING_TIMEOUT_MS) {
+      return this.destroy(new Error(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
+    }
+    this.#bytesSeen = bytesRead;
+    this.#watch = this.#runtime.after(this.#pingIntervalMs, lookAlive, this);
+  }
+}
+
+function lookAlive(session: Http2Session): void {
+  session.lookAlive();
+}
+
+function closeIdle(session: Http2Session): void {
+  if (session.streams === 0) session.close();
+}

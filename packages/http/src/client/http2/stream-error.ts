@@ -1,0 +1,120 @@
+/** From how an HTTP/2 stream ended to a MeshError: what happened, and whether it may be sent again. */
+import { MeshError, type ErrorCode, type ErrorReason, type Progress } from "@inmesh/core/spi";
+import { textOf, type Where } from "../connect-error.ts";
+import type { Http2Session } from "./session.ts";
+
+export interface StreamEnd {
+  readonly id: number;
+  readonly rstCode: number;
+  readonly replyStarted: boolean;
+  readonly session: Http2Session;
+}
+
+/** RFC 9113 §7. */
+const NAMES = [
+  "NO_ERROR",
+  "PROTOCOL_ERROR",
+  "INTERNAL_ERROR",
+  "FLOW_CONTROL_ERROR",
+  "SETTINGS_TIMEOUT",
+  "STREAM_CLOSED",
+  "FRAME_SIZE_ERROR",
+  "REFUSED_STREAM",
+  "CANCEL",
+  "COMPRESSION_ERROR",
+  "CONNECT_ERROR",
+  "ENHANCE_YOUR_CALM",
+  "INADEQUATE_SECURITY",
+  "HTTP_1_1_REQUIRED",
+];
+const PROTOCOL_ERROR = 1;
+const REFUSED_STREAM = 7;
+const ENHANCE_YOUR_CALM = 11;
+
+export function streamError(where: Where, end: StreamEnd): MeshError {
+  const { session, rstCode, replyStarted } = end;
+  const name = NAMES[rstCode] ?? String(rstCode);
+  // §8.7: the two proofs that the peer has not processed it.
+  if (end.id > session.lastStreamId) {
+    const code = NAMES[session.goawayCode] ?? String(session.goawayCode);
+    return lost(where, "goaway", "not-sent", `the peer is leaving (GOAWAY, ${code})`);
+  }
+  if (rstCode === REFUSED_STREAM && session.error === undefined) {
+    return lost(where, "refused_stream", "not-sent", "the peer refused the stream");
+  }
+  if (session.goawayCode !== 0 && !replyStarted) {
+    const code = NAMES[session.goawayCode] ?? String(session.goawayCode);
+    return lost(
+      where,
+      "goaway",
+      "maybe-processed",
+      `the peer ended the connection (GOAWAY, ${code})`,
+    );
+  }
+  if (rstCode === ENHANCE_YOUR_CALM && !replyStarted) {
+    return lost(where, "refused_stream", "maybe-processed", `the peer reset the stream (${name})`);
+  }
+  const illegal =
+    session.error === undefined
+      ? rstCode === PROTOCOL_ERROR
+      : "code" in session.error && session.error.code === "ERR_HTTP2_ERROR";
+  if (illegal) {
+    const why = session.error === undefined ? name : session.error.message;
+    return failed(where, "bad_response", "malformed_response", `malformed reply (${why})`);
+  }
+  const why = session.error?.message ?? (session.closed ? "the connection ended" : name);
+  return replyStarted
+    ? lost(
+        where,
+        "reset_mid_response",
+        "maybe-processed",
+        `connection lost in the middle of the reply (${why})`,
+      )
+    : lost(
+        where,
+        "reset_before_response",
+        "maybe-processed",
+        `connection lost before the reply (${why})`,
+      );
+}
+
+export function lengthMismatch(where: Where): MeshError {
+  const what = "the reply's body is not as long as it said";
+  return failed(where, "bad_response", "content_length_mismatch", what);
+}
+
+export function tooLarge(where: Where): MeshError {
+  const what = "the reply's head is larger than limits.maxReplyHeaderBytes";
+  return failed(where, "bad_response", "response_header_too_large", what);
+}
+
+export function badBody(where: Where, what: string, cause?: unknown): MeshError {
+  return failed(where, "bad_request", "bad_body", `the request body ${what}`, cause);
+}
+
+function lost(where: Where, reason: ErrorReason, progress: Progress, what: string): MeshError {
+  return new MeshError({
+    code: "connection_lost",
+    reason,
+    message: `${textOf(where)}: ${what}`,
+    progress,
+    stackless: true,
+  });
+}
+
+function failed(
+  where: Where,
+  code: ErrorCode,
+  reason: ErrorReason,
+  what: string,
+  cause?: unknown,
+): MeshError {
+  return new MeshError({
+    code,
+    reason,
+    message: `${textOf(where)}: ${what}`,
+    progress: "maybe-processed",
+    cause,
+    stackless: true,
+  });
+}

@@ -1,0 +1,222 @@
+/**
+ * One request on an HTTP/2 connection. Gives its exchange the events that undici gives for HTTP/1.1,
+ * and tells apart what Node runs together: a reply that ended and one that was cut off.
+ */
+import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
+import { Readable, pipeline } from "node:stream";
+import type { MeshError } from "@inmesh/core/spi";
+import type { Dispatcher } from "undici";
+import { CONTENT_LENGTH, CONTENT_TYPE, type RawHeaders } from "../../headers.ts";
+import type { Where } from "../connect-error.ts";
+import type { PoolHandler } from "../pool.ts";
+import type { SentBody } from "./body.ts";
+import { fieldBytes, rawFields } from "./fields.ts";
+import type { Http2Session } from "./session.ts";
+import { badBody, lengthMismatch, streamError, tooLarge } from "./stream-error.ts";
+
+const NO_ERROR = 0;
+const CANCEL = 8;
+const MAX_FIELDS = 200;
+const ENDED: unique symbol = Symbol("ended");
+type Noted = ClientHttp2Stream & { [ENDED]?: boolean };
+
+export interface StreamLimits {
+  readonly maxReplyHeaderBytes: number;
+}
+
+export class Http2Stream implements Dispatcher.DispatchController {
+  paused = false;
+  aborted = false;
+  reason: Error | null = null;
+  rawHeaders: string[] | null = null;
+  rawTrailers: string[] | null = null;
+  readonly #handler: PoolHandler;
+  readonly #session: Http2Session;
+  readonly #where: Where;
+  readonly #limits: StreamLimits;
+  #stream!: ClientHttp2Stream;
+  #over = false;
+  #status = 0;
+  #received = 0;
+  #expected: number | undefined = undefined;
+  #trailers: RawHeaders = {};
+  #onRelease: () => void;
+
+  constructor(
+    session: Http2Session,
+    handler: PoolHandler,
+    where: Where,
+    limits: StreamLimits,
+    onRelease: () => void,
+  ) {
+    this.#session = session;
+    this.#handler = handler;
+    this.#where = where;
+    this.#limits = limits;
+    this.#onRelease = onRelease;
+  }
+
+  /** Sends the request. `fields` are ours to change. */
+  start(fields: OutgoingHttpHeaders, body: SentBody | undefined): void {
+    this.#handler.onRequestStart!(this, {});
+    if (this.aborted) return this.#onRelease();
+    if (body?.length !== undefined) {
+      const said = fields[CONTENT_LENGTH];
+      if (said !== undefined && Number(said) !== body.length) {
+        this.#finish(badBody(this.#where, "is not as long as content-length says"));
+        return this.#onRelease();
+      }
+      fields[CONTENT_LENGTH] ??= String(body.length);
+    }
+    if (body?.type !== undefined) fields[CONTENT_TYPE] ??= body.type;
+    let stream: ClientHttp2Stream;
+    try {
+      stream = this.#session.request(fields, body === undefined);
+    } catch (error) {
+      this.#finish(error as Error);
+      return this.#onRelease();
+    }
+    this.#stream = stream;
+    stream.push = pushAndNote;
+    stream.on("response", (headers, _, raw?: readonly string[]) =>
+      this.#onHead(raw ?? [], headers[":status"]!),
+    );
+    stream.on("headers", (headers, _, raw?: readonly string[]) => {
+      if (this.#over) return;
+      this.#handler.onResponseStart?.(this, headers[":status"]!, rawFields(raw ?? []), "");
+    });
+    stream.on("trailers", (_, __, raw?: readonly string[]) => this.#onTrailers(raw ?? []));
+    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("end", () => this.#onEnd());
+    // What went wrong is read off the code of the reset when the stream closes.
+    stream.on("error", () => {});
+    stream.on("close", () => this.#onClose());
+    if (body !== undefined) this.#send(body);
+    else this.#handler.onRequestSent?.();
+  }
+
+  // ── what the exchange asks for ───────────────────────────────────────────────────────────────
+
+  pause(): void {
+    this.paused = true;
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    if (this.#stream.isPaused()) this.#stream.resume();
+  }
+
+  /** One RST_STREAM; the connection and its other streams go on. */
+  abort(reason: Error): void {
+    if (this.#over) return;
+    this.aborted = true;
+    this.reason = reason;
+    this.#finish(reason);
+  }
+
+  // ── what happens on the wire ─────────────────────────────────────────────────────────────────
+
+  #send(body: SentBody): void {
+    const stream = this.#stream;
+    const handler = this.#handler;
+    if (body.bytes !== undefined) {
+      stream.end(body.bytes);
+      handler.onBodySent?.(body.bytes as Buffer);
+      handler.onRequestSent?.();
+      return;
+    }
+    const source = body.open();
+    if (handler.onBodySent !== undefined) {
+      source.on("data", (chunk: Buffer | string) => handler.onBodySent?.(Buffer.from(chunk)));
+    }
+    let failed: Error | undefined;
+    source.once("error", (error: Error) => (failed = error));
+    pipeline(source, stream, () => {
+      if (this.#over) return;
+      if (failed !== undefined)
+        this.#finish(badBody(this.#where, `failed: ${failed.message}`, failed));
+      else if (stream.writableFinished) handler.onRequestSent?.();
+    });
+  }
+
+  #onHead(raw: readonly string[], status: number): void {
+    if (this.#over) return;
+    const { maxReplyHeaderBytes } = this.#limits;
+    if (fieldBytes(raw) > maxReplyHeaderBytes || raw.length > 2 * MAX_FIELDS) {
+      return this.#finish(tooLarge(this.#where));
+    }
+    this.#status = status;
+    this.rawHeaders = raw as string[];
+    const fields = rawFields(raw);
+    const length = fields[CONTENT_LENGTH];
+    if (typeof length === "string" && /^\d{1,15}$/.test(length)) this.#expected = Number(length);
+    this.#handler.onResponseStarted?.();
+    this.#handler.onResponseStart!(this, this.#status, fields, "");
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#over) return;
+    this.#received += chunk.length;
+    this.#handler.onResponseData!(this, chunk);
+  }
+
+  #onTrailers(raw: readonly string[]): void {
+    this.rawTrailers = raw as string[];
+    this.#trailers = rawFields(raw);
+  }
+
+  /** Comes also when a reply is cut off: `close` tells that case then. */
+  #onEnd(): void {
+    if (this.#over || this.#status === 0 || (this.#stream as Noted)[ENDED] !== true) return;
+    this.#over = true;
+    this.#session.served++;
+    this.#handler.onResponseEnd!(this, this.#trailers);
+    // A server that has answered need not read the rest; without a reset Node would go on sending.
+    if (!this.#stream.writableEnded) this.#stream.close(CANCEL);
+  }
+
+  #onClose(): void {
+    if (!this.#over) this.#finish(this.#failure());
+    this.#session.released();
+    this.#onRelease();
+  }
+
+  #failure(): MeshError {
+    const stream = this.#stream;
+    if (this.#expected !== undefined && this.#received !== this.#expected && this.#ofPeer()) {
+      return lengthMismatch(this.#where);
+    }
+    return streamError(this.#where, {
+      id: stream.id ?? Infinity,
+      rstCode: stream.rstCode ?? NO_ERROR,
+      replyStarted: this.#status !== 0,
+      session: this.#session,
+    });
+  }
+
+  /** The peer itself ended the reply: too short or too long, Node calls it a protocol error. */
+  #ofPeer(): boolean {
+    return this.#stream.rstCode === 1 && this.#session.error === undefined;
+  }
+
+  #finish(error: Error): void {
+    this.#over = true;
+    const stream = this.#stream as ClientHttp2Stream | undefined;
+    if (stream !== undefined && !stream.closed) {
+      stream.close(CANCEL);
+      // Unread data would keep it open.
+      stream.resume();
+    }
+    this.#handler.onResponseError!(this, error);
+  }
+}
+
+/**
+ * Node ends the readable side with `null` for END_STREAM and for every way to be cut off alike. Only
+ * the first comes while the stream is not closed yet.
+ */
+function pushAndNote(this: Noted, chunk: unknown, encoding?: BufferEncoding): boolean {
+  if (chunk === null && !this.closed) this[ENDED] = true;
+  return Readable.prototype.push.call(this, chunk, encoding);
+}

@@ -1,0 +1,78 @@
+/**
+ * What an exchange is dispatched to: the connections to one endpoint with one set of certificates,
+ * of HTTP/1.1 (undici's pool) or of HTTP/2 (ours). Both drive the exchange by the same events.
+ */
+import type { ServiceConfig } from "@inmesh/core/spi";
+import type { Dispatcher, Pool as UndiciPool } from "undici";
+import type { Connector } from "./connector.ts";
+import type { HttpRequest } from "./request.ts";
+import { Pool } from "./undici.ts";
+
+export type PoolHandler = Dispatcher.DispatchHandler;
+
+export interface HttpPool {
+  /** Grows with every connection that ends in an error, where replies may end with the connection. */
+  readonly resets: number;
+  /** False: it has to wait for a connection, or the next one would. */
+  dispatch(request: HttpRequest, handler: PoolHandler): boolean;
+  /** The same error, or a better one where the pool knows more than the event told. */
+  explain(error: Error): Error;
+  /** Completes a handshake and keeps the connection for the next request. */
+  probe(): Promise<boolean>;
+  /** Waits for what is queued and in flight; takes nothing new. */
+  close(): Promise<void>;
+  /** Ends everything now, with this error. */
+  destroy(error: Error): Promise<void>;
+}
+
+/** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
+const KEEP_ALIVE_MS = 4_000;
+const KEEP_ALIVE_MARGIN_MS = 2_000;
+
+/** HTTP/1.1: an undici Pool whose origin is the service and whose connector dials the endpoint. */
+export class Http1Pool implements HttpPool {
+  readonly connector: Connector;
+  readonly #pool: UndiciPool;
+
+  constructor(service: ServiceConfig, connector: Connector) {
+    this.connector = connector;
+    this.#pool = new Pool(`${service.scheme}://${service.authority}`, {
+      connections: service.limits.maxConnectionsPerEndpoint,
+      connect: connector.connect as never,
+      allowH2: false,
+      pipelining: 1,
+      // Deadlines are ours: these two are coarse, and cover neither queue nor a paused reader.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
+      maxHeaderSize: service.limits.maxReplyHeaderBytes,
+    });
+  }
+
+  get resets(): number {
+    return this.connector.resets;
+  }
+
+  dispatch(request: HttpRequest, handler: PoolHandler): boolean {
+    return this.#pool.dispatch(request as unknown as Dispatcher.DispatchOptions, handler);
+  }
+
+  explain(error: Error): Error {
+    return this.connector.rejected(error) ? this.connector.rejectionError(error) : error;
+  }
+
+  probe(): Promise<boolean> {
+    return this.connector.probe();
+  }
+
+  close(): Promise<void> {
+    this.connector.close();
+    return this.#pool.close();
+  }
+
+  destroy(error: Error): Promise<void> {
+    this.connector.destroy();
+    return this.#pool.destroy(error);
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What one set of certificates makes of connections: whom they believe and who they say they are.
+ * Never changed: a rotation makes another one, and other pools with it, so that no connection mixes
+ * old and new. Sessions are never resumed: a resumed one would not look at the certificate again.
+ */
+import { isIP, type Socket } from "node:net";
+import { MeshError, type ServiceConfig, type TlsPem } from "@inmesh/core/spi";
+
+type Tls = typeof import("node:tls");
+
+let loaded: Tls | undefined;
+/** Loaded with the first service that uses it: importing inmesh stays cheap. */
+function tls(): Tls {
+  return (loaded ??= process.getBuiltinModule("node:tls"));
+}
+
+export class TlsContext {
+  /** The name that a peer's certificate must be for. */
+  readonly serverName: string;
+  /** Wall-clock milliseconds at which our own certificate ends; Infinity without one. */
+  readonly expiresAt: number;
+  readonly #options: object;
+  #why: string | undefined = undefined;
+
+  /** Certificates were asked for and are not there: nothing is dialled, least of all without them. */
+  static missing(service: ServiceConfig, why: string): TlsContext {
+    const none = { ca: undefined, cert: undefined, key: undefined, expiresAt: -Infinity };
+    const context = new TlsContext(service, none);
+    context.#why = why;
+    return context;
+  }
+
+  /** Throws what Node says about certificates that do not fit together. */
+  constructor({ tls: config, authority }: ServiceConfig, pem: TlsPem) {
+    const name = config.serverName ?? hostOf(authority);
+    this.serverName = name;
+    this.expiresAt = pem.expiresAt;
+    const secureContext = tls().createSecureContext({
+      // An empty `ca` would be the public roots again, so a bundle is never empty (core's readTls).
+      ...(pem.ca === undefined ? undefined : { ca: [...pem.ca] }),
+      ...(pem.cert === undefined ? undefined : { cert: pem.cert, key: pem.key }),
+      minVersion: config.minVersion,
+    });
+    const { checkServerIdentity } = tls();
+    this.#options = {
+      secureContext,
+      rejectUnauthorized: true,
+      // RFC 6066 §3: no address in SNI. Node would check against the endpoint's address then.
+      ...(isIP(name) === 0 ? { servername: name } : { servername: "" }),
+      checkServerIdentity: (_: string, certificate: never) =>
+        checkServerIdentity(name, certificate),
+      highWaterMark: 16_384, // what a TLS record holds
+    };
+  }
+
+  connect(to: object, ALPNProtocols: readonly string[]): Socket {
+    return tls().connect({ ...to, ...this.#options, ALPNProtocols } as never);
+  }
+
+  /** Why nothing may be dialled with it any more: our own certificate has ended. Never in plain text instead. */
+  refusal(service: string, wallNow: number): MeshError | undefined {
+    if (wallNow < this.expiresAt) return undefined;
+    const missing = this.#why !== undefined;
+    return new MeshError({
+      code: "identity_unavailable",
+      reason: missing ? "no_certificate" : "certificate_expired",
+      message: missing
+        ? `${service}: no usable certificates: ${this.#why}`
+        : `${service}: our own certificate (tls.cert) has expired and no newer one was found`,
+      progress: "not-sent",
+      stackless: true,
+    });
+  }
+}
+
+/** The host of an authority, without port and brackets. */
+function hostOf(authority: string): string {
+  if (authority.startsWith("[")) return authority.slice(1, authority.indexOf("]"));
+  const colon = authority.indexOf(":");
+  return colon < 0 ? authority : authority.slice(0, colon);
+}
