@@ -1,10 +1,21 @@
 /** Rows of the fault matrix that run on the core alone, in virtual time. */
 import { describe, expect, it } from "vitest";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Call } from "./call.ts";
+import { context, inheritedDeadlineAt, ServedRequest } from "./context.ts";
 import type { EndpointInfo, EndpointSink } from "./discovery/discovery.ts";
+import { MeshError } from "./errors.ts";
+import { createMesh } from "./mesh.ts";
+import type { Timer } from "./runtime/runtime.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import { Scenario, type ScenarioOptions } from "./testing/scenario.ts";
+import { StubRequest, stubProtocol, type StubServer } from "./testing/stub-transport.ts";
 
 const SEEDS = [1, 2, 3];
+/** News of discovery within this time come as one. */
+const COALESCED_MS = 100;
 const ONE = "10.0.0.1:80";
 const info = (n: number, uid?: string): EndpointInfo =>
   uid === undefined ? { host: `10.0.0.${n}`, port: 80 } : { host: `10.0.0.${n}`, port: 80, uid };
@@ -25,6 +36,26 @@ function discovered(options: ScenarioOptions) {
     }),
   });
   return { scenario, sink: () => sink! };
+}
+
+/** Time passes as in `sim`, but its clocks show another one. */
+class OtherMachine extends SimRuntime {
+  readonly #sim: SimRuntime;
+  readonly #aheadMs: number;
+
+  constructor(sim: SimRuntime, aheadMs: number) {
+    super(sim.seed);
+    this.#sim = sim;
+    this.#aheadMs = aheadMs;
+  }
+
+  override now(): number {
+    return this.#sim.now() + this.#aheadMs;
+  }
+
+  override after<A>(delayMs: number, run: (arg: A) => void, arg: A): Timer {
+    return this.#sim.after(delayMs, run, arg);
+  }
 }
 
 describe("faults, core alone", () => {
@@ -216,6 +247,77 @@ describe("faults, core alone", () => {
     expect(s.results.find(({ number }) => number === 11)!.reason).toBe("no_endpoints");
   });
 
+  it("D17 CO: an address's port changes: the new one at once, the old one drains and is not dialled", async () => {
+    const { scenario: s, sink } = discovered({ seed: 1, endpoints: 2, serviceMs: 300 });
+    const moved = (n: number): EndpointInfo => ({ host: `10.0.0.${n}`, port: 81 });
+    for (let i = 0; i < 20; i++) s.call();
+    await s.runtime.advance(1);
+    sink().change([moved(1), moved(2)], [info(1), info(2)]);
+    await s.runtime.advance(COALESCED_MS);
+    const changedAt = s.runtime.now();
+    await s.load(50, 5000);
+    await s.runtime.advance(5000);
+    expect(s.errors(0)).toBe(0);
+    expect(s.results.length).toBeGreaterThan(200);
+    for (const { at, address } of s.picks) {
+      expect(address.endsWith(":81"), address).toBe(at >= changedAt);
+    }
+  });
+
+  it("D17 CO: who refused before it moved is not dialled any more, and at once when it is back", async () => {
+    const probes: number[] = [];
+    const runtime = new SimRuntime(3);
+    let sink: EndpointSink | undefined;
+    const refused = new MeshError({
+      code: "connect_failed",
+      reason: "connect_refused",
+      message: "refused",
+      progress: "not-sent",
+    });
+    let down = true;
+    const protocol = stubProtocol(
+      (exchange, address) =>
+        address === ONE && down ? exchange.fail(refused, "failure", true) : exchange.reply(),
+      () => {
+        probes.push(runtime.now());
+        return Promise.resolve(!down);
+      },
+    );
+    const mesh = createMesh({
+      env: {},
+      runtime,
+      discovery: () => ({
+        source: "test",
+        watch(to) {
+          sink = to;
+          to.replace(infos(1));
+          return { refresh() {}, stop() {} };
+        },
+      }),
+    });
+    const service = mesh.service("orders", protocol, { discovery: { static: [ONE] } });
+    const call = (): Promise<unknown> =>
+      service.current(new Call("orders", new StubRequest("/"), true, true));
+    await expect(call()).rejects.toThrow("refused");
+    await runtime.advance(2000);
+    expect(probes.length).toBeGreaterThan(1);
+    sink!.change([{ host: "10.0.0.1", port: 81 }], [info(1)]);
+    await runtime.advance(COALESCED_MS);
+    const before = probes.length;
+    await runtime.advance(20_000);
+    expect(probes).toHaveLength(before);
+    await call();
+    // The same one again within a minute: it is still out, until a handshake says otherwise.
+    down = false;
+    sink!.change([info(1)], [{ host: "10.0.0.1", port: 81 }]);
+    await runtime.advance(COALESCED_MS + 10);
+    expect(probes).toHaveLength(before + 1);
+    expect(mesh.snapshot().services[0]!.endpoints).toMatchObject([
+      { address: ONE, breaker: { state: "closed" } },
+    ]);
+    await call();
+  });
+
   it("D22 CO: waiting calls go oldest first; expired ones are answered without being sent", async () => {
     const { scenario: s, sink } = discovered({ seed: 1, endpoints: 0, workers: 1000 });
     const calls: unknown[] = [];
@@ -234,6 +336,54 @@ describe("faults, core alone", () => {
     expect(s.picks).toHaveLength(900);
     expect(s.picks.every(({ call }, i) => call === calls[100 + i])).toBe(true);
     expect(s.results.filter(({ code }) => code === 200)).toHaveLength(900);
+  });
+
+  it("G7 CO: deadlines shrink from hop to hop, whatever the clocks; an expired one is not sent", async () => {
+    const sim = new SimRuntime(1);
+    const HOUR_MS = 3_600_000;
+    const received: number[] = [];
+    const ends: { hop: number; at: number; reason: string }[] = [];
+    const hops = [0, HOUR_MS, -HOUR_MS].map((aheadMs, hop) => {
+      const runtime = new OtherMachine(sim, aheadMs);
+      /** What the wire carries is what is left, in milliseconds. */
+      const serve: StubServer = ({ attempt }) => {
+        const leftMs = Math.round(attempt.call.deadlineAt - runtime.now());
+        received.push(leftMs);
+        // 100 ms of its own work, then the next hop; the last one never answers.
+        sim.after(100, () => hops[hop + 1]?.(leftMs - 100), undefined);
+      };
+      const mesh = createMesh({ env: {}, runtime });
+      const service = mesh.service("orders", stubProtocol(serve), {
+        discovery: { static: [ONE] },
+      });
+      return (leftMs: number): void => {
+        const served = new ServedRequest({ deadlineAt: runtime.now() + leftMs });
+        context.run(served, () => {
+          const deadlineAt = inheritedDeadlineAt(served, runtime.now());
+          const call = new Call("orders", new StubRequest("/"), true, true, deadlineAt);
+          service.current(call).catch(({ reason }: MeshError) => {
+            ends.push({ hop, at: sim.now(), reason });
+          });
+        });
+      };
+    });
+    hops[0]!(1000);
+    await sim.advance(5000);
+    expect(received).toEqual([990, 880, 770]);
+    // From the inside out, and each before its caller gives up: all the answers arrive.
+    expect(ends).toEqual([
+      { hop: 2, at: 970, reason: "call_deadline" },
+      { hop: 1, at: 980, reason: "call_deadline" },
+      { hop: 0, at: 990, reason: "call_deadline" },
+    ]);
+    hops[1]!(0);
+    hops[2]!(-HOUR_MS);
+    await sim.advance(0);
+    expect(received).toHaveLength(3);
+    expect(ends.slice(3)).toMatchObject([
+      { hop: 1, reason: "call_deadline" },
+      { hop: 2, reason: "call_deadline" },
+    ]);
   });
 
   it("L8 CO: a wall clock that jumps changes nothing", async () => {
@@ -264,4 +414,23 @@ describe("faults, core alone", () => {
     expect(await run(1)).toBe(await run(1));
     expect(await run(1)).not.toBe(await run(2));
   });
+
+  it("P15: other Node versions give the same transcripts", async () => {
+    const root = join(import.meta.dirname, "../../..");
+    const run = async (node: string): Promise<string> => {
+      const file = join(import.meta.dirname, "../test/fixtures/transcripts.ts");
+      const { stdout } = await promisify(execFile)(node, [
+        "--disable-warning=ExperimentalWarning",
+        file,
+      ]);
+      return stdout;
+    };
+    // The tests run on three versions; the one of the repository's scripts is there on each of them.
+    const [here, pinned] = await Promise.all([
+      run(process.execPath),
+      run(join(root, "node_modules/node/bin/node")),
+    ]);
+    expect(here).toMatch(/^(?:[0-9a-f]{64}\n){4}$/);
+    expect(here).toBe(pinned);
+  }, 20_000);
 });

@@ -211,6 +211,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       this.#departed.delete(key);
       this.#timers.get(endpoint)?.forget?.cancel();
       this.#reweigh(endpoint, info);
+      // Its pause may have ended while it was away.
+      const { state, openUntil } = endpoint.breaker;
+      if (state === "open") this.#after(endpoint, Math.max(0, openUntil - this.#runtime.now()));
     }
     this.endpoints.set(key, endpoint);
     this.#place(endpoint);
@@ -422,6 +425,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   /** The pause is over: one request may try, or, where no connection came about, a handshake. */
   #reconsider(endpoint: Endpoint<Req, R>): void {
     if (this.#closed || endpoint.breaker.state !== "open") return;
+    // Nobody is dialled after discovery has taken it back (D17).
+    if (this.endpoints.get(endpoint.key) !== endpoint) return;
     if (endpoint.breaker.hard) {
       void this.#shakeHands(endpoint);
       return;
