@@ -162,7 +162,7 @@ export class HeadReader {
         case 120: {
           // x
           const lower = name.toLowerCase();
-          if (!isClaim(lower) || this.#keep.has(lower)) break;
+          if (lower !== TIMEOUT_MS && (!isClaim(lower) || this.#keep.has(lower))) break;
           this.#control(inbound, lower, value);
           this.#remove(inbound, i, lower);
           removed = true;
@@ -176,9 +176,10 @@ export class HeadReader {
     return this.#limits.maxHops < inbound.hops ? REFUSALS.loop : undefined;
   }
 
-  #remove(inbound: Inbound, at: number, name: string): void {
-    inbound.request.rawHeaders[at] = "";
-    if (inbound.request.httpVersionMajor !== 1) delete inbound.request.headers[name];
+  #remove({ request }: Inbound, at: number, name: string): void {
+    request.rawHeaders[at] = "";
+    // HTTP/1 builds `headers` from the raw fields, anew when somebody asks: see compact.
+    if (request.httpVersionMajor !== 1) delete request.headers[name];
   }
 
   #dropsBaggage(value: string): boolean {
@@ -216,7 +217,8 @@ export class HeadReader {
   }
 
   #trace(inbound: Inbound): void {
-    if (!TRACEPARENT_FORM.test(inbound.traceparent!) || ZEROS.test(inbound.traceparent!)) {
+    const traceparent = inbound.traceparent!;
+    if (!TRACEPARENT_00.test(traceparent) && !TRACEPARENT_LATER.test(traceparent)) {
       inbound.traceparent = inbound.tracestate = undefined;
     } else if ((inbound.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
       inbound.tracestate = undefined;
@@ -224,9 +226,10 @@ export class HeadReader {
   }
 }
 
-const TRACEPARENT_FORM =
-  /^(?:00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|(?!00|ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?)$/;
-const ZEROS = /^..-(?:0{32}|.{32}-0{16})/;
+const TRACEPARENT_00 = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** Versions to come may have more behind it; ff is forbidden. */
+const TRACEPARENT_LATER =
+  /^(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,200})?$/;
 
 /** A whole number of at most so many digits; -1 for anything else. */
 function digits(text: string, most: number): number {
@@ -259,7 +262,8 @@ function compact(request: IncomingMessage): void {
   }
   raw.length = kept;
   if (request.httpVersionMajor !== 1) return;
-  // HTTP/1 builds both from the raw fields when first asked. Somebody may have asked before us.
+  // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
+  // asked for Host: what it built is dropped, or the fields would be added to it once more.
   const head = request as unknown as Head;
   head.headers = head.headersDistinct = undefined;
   head._addHeaderLines(raw, kept);
