@@ -24,6 +24,8 @@ export default defineConfig({
       unit("core"),
       unit("http"),
       wire("http"),
+      unit("grpc"),
+      wire("grpc"),
       wire("inmesh"),
       { extends: true as const, test: { name: "docs", root: "docs", testTimeout: 60_000 } },
     ],

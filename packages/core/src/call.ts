@@ -90,6 +90,8 @@ export class Call<Req = unknown> {
   inheritedAttempt = 1;
   /** The deadline is a stranger's: passing it is not charged to the endpoint. Writers: protocol, deadline. */
   uncharged = false;
+  /** It may go on for as long as both sides like: no default timeout covers it. Writer: protocol. */
+  streaming = false;
   /** Writer: ServedRequest, as are its neighbours in the list of calls made for that request. */
   served: Served | undefined = undefined;
   previousAdopted: Call | undefined = undefined;

@@ -96,11 +96,14 @@ function compileRoute<Req, R extends Reply>(
     overloadedMeansUnprocessed: config.overloadedMeansUnprocessed,
   };
   const attempts = retry<Req, R>(policy, budget, record, runtime)(send); // 5
+  const { requestMs } = config.timeouts;
+  // A stream that nobody has declared as one keeps its caller's deadline, and gets none of ours.
+  const streamMs = config.streaming ? requestMs : Infinity;
   return {
     name: config.name,
     idempotent: config.idempotent,
     recorder: record,
-    send: deadline<Req, R>(config.timeouts.requestMs, runtime)(attempts), // 4
+    send: deadline<Req, R>(requestMs, streamMs, runtime)(attempts), // 4
   };
 }
 

@@ -13,10 +13,11 @@ const STALL_MS = 25;
 
 /**
  * `timeoutMs` counts from the start of the call; an inherited deadline that comes earlier wins.
- * Infinity: only an inherited deadline applies.
+ * Infinity: only an inherited deadline applies. `streamTimeoutMs` takes its place for calls that stream.
  */
 export function deadline<Req, R extends Reply>(
   timeoutMs: number,
+  streamTimeoutMs: number,
   runtime: Runtime,
 ): Layer<Call<Req>, R> {
   const expire = (call: Call<Req>): void => {
@@ -25,13 +26,14 @@ export function deadline<Req, R extends Reply>(
   };
   return (inner: Handler<Call<Req>, R>) =>
     (call: Call<Req>): Promise<R> => {
-      const at = call.startedAt + timeoutMs;
+      const ownMs = call.streaming ? streamTimeoutMs : timeoutMs;
+      const at = call.startedAt + ownMs;
       if (at < call.deadlineAt) {
         call.deadlineAt = at;
         call.uncharged = false; // ours, whoever set the later one
       } else if (call.deadlineAt === Infinity) return inner(call);
       // Without an inherited deadline the remainder is the whole timeout: no second clock read.
-      const remainingMs = call.deadlineAt === at ? timeoutMs : call.deadlineAt - runtime.now();
+      const remainingMs = call.deadlineAt === at ? ownMs : call.deadlineAt - runtime.now();
       if (remainingMs <= 0) return Promise.reject(expired(call as Call));
       call.timer = runtime.after(remainingMs, expire, call);
       return inner(call);

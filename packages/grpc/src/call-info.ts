@@ -1,0 +1,85 @@
+/** How a call came to its reply: the counterpart of `reply.mesh`, found by one symbol on what grpc-js hands out. */
+import type { Call, PickRule } from "@inmesh/core/spi";
+
+/** How the call came to its end, or where it is now. */
+export interface CallInfo {
+  readonly service: string;
+  /** Empty until a route has been chosen. */
+  readonly route: string;
+  /** `host:port` of the endpoint in use, or last tried; undefined before there was one. */
+  readonly endpoint: string | undefined;
+  readonly zone: string | undefined;
+  /** Attempts made, re-sends included; 0 before the first. */
+  readonly attempts: number;
+  /** Endpoints that failed this call before, in order. */
+  readonly tried: readonly string[];
+  /** One sentence: which route, and why this endpoint. */
+  readonly why: string;
+}
+
+const WHY: Readonly<Record<PickRule, string>> = {
+  only: "the only one to choose from",
+  rank: "the fitter of two drawn",
+  cost: "the lower cost of two drawn",
+  "slow-start": "the cheaper of two drawn has not warmed up yet",
+  untried: "not tried by this call yet",
+  scan: "the best of all, after draws that decided nothing",
+  panic: "the lowest cost of five drawn, because too many endpoints look bad to believe it",
+  turn: "its turn",
+};
+
+const INFO: unique symbol = Symbol("inmesh.call");
+
+/** What carries the info: made when somebody asks, because most callers never do. */
+export interface Carrier {
+  [INFO]?: Call;
+}
+
+export function carry<T extends object>(carrier: T, call: Call): T {
+  (carrier as Carrier)[INFO] = call;
+  return carrier;
+}
+
+/**
+ * Where a call went and why. Takes a call of a grpc-js client, the error of one, or its status.
+ * Undefined for what did not come through a mesh.
+ */
+export function callInfo(of: unknown): CallInfo | undefined {
+  const call = callOf(of);
+  if (call === undefined) return undefined;
+  const { attempt, route, service } = call;
+  const tried = call.tried?.map(({ address }) => address) ?? [];
+  // The last attempt may have found nobody; then the one before it says where the call was.
+  const at = attempt?.endpoint ?? call.tried?.at(-1);
+  const endpoint = at?.address;
+  return {
+    service,
+    route,
+    endpoint,
+    zone: at?.zone,
+    attempts: attempt?.number ?? 0,
+    tried,
+    why: whyOf(route, endpoint, attempt?.rule ?? "only", tried),
+  };
+}
+
+function callOf(of: unknown): Call | undefined {
+  if (typeof of !== "object" || of === null) return undefined;
+  const own = (of as Carrier)[INFO];
+  if (own !== undefined) return own;
+  const { getAuthContext } = of as { getAuthContext?: () => unknown };
+  if (typeof getAuthContext !== "function") return undefined;
+  const context: unknown = getAuthContext.call(of);
+  return typeof context === "object" && context !== null ? (context as Carrier)[INFO] : undefined;
+}
+
+function whyOf(
+  route: string,
+  endpoint: string | undefined,
+  rule: PickRule,
+  tried: string[],
+): string {
+  if (endpoint === undefined) return `route ${route}; no endpoint was picked`;
+  const after = tried.length === 0 ? "" : ` after ${tried.join(", ")} failed`;
+  return `route ${route} → ${endpoint}: ${WHY[rule]}${after}`;
+}

@@ -1,0 +1,207 @@
+/**
+ * The way to one endpoint: one HTTP/2 connection, and further ones while each of them carries as
+ * many streams as servers usually allow. Balancing, retries and breakers stand above; here grpc-js
+ * has one address and is told to try nothing by itself.
+ */
+import type { ChannelCredentials, ChannelOptions } from "@grpc/grpc-js";
+import {
+  MeshError,
+  type Attempt,
+  type Connection,
+  type EndpointInfo,
+  type Outcome,
+  type Runtime,
+  type ServiceConfig,
+} from "@inmesh/core/spi";
+import { Exchange } from "./exchange.ts";
+import { Lane } from "./lane.ts";
+import type { GrpcReply } from "./reply.ts";
+import type { GrpcRequest } from "./request.ts";
+
+/** What servers announce; above it HTTP/2 makes streams wait in line behind each other. */
+const STREAMS_PER_LANE = 100;
+/** HTTP/2 needs few; each is a socket and a handshake at the server. */
+const MAX_LANES = 4;
+/** A connection is replaced after this long, so that load follows new endpoints (gRFC A9). */
+const MAX_AGE_MS = 3_600_000;
+
+export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
+  readonly service: ServiceConfig;
+  readonly #target: string;
+  readonly #credentials: ChannelCredentials;
+  readonly #options: ChannelOptions;
+  readonly #runtime: Runtime;
+  readonly #maxLanes: number;
+  #lanes: Lane[] = [];
+  readonly #leaving = new Set<Lane>();
+  #closing: Promise<void> | undefined = undefined;
+  #onEmpty: (() => void) | undefined = undefined;
+
+  constructor(
+    endpoint: EndpointInfo,
+    service: ServiceConfig,
+    credentials: ChannelCredentials,
+    runtime: Runtime,
+  ) {
+    this.service = service;
+    this.#runtime = runtime;
+    this.#credentials = credentials;
+    this.#target = targetOf(endpoint);
+    this.#options = channelOptions(service);
+    this.#maxLanes = Math.min(MAX_LANES, service.limits.maxConnectionsPerEndpoint);
+  }
+
+  send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
+    return new Exchange(attempt, this, this.#runtime).send(this.#lane(attempt.startedAt));
+  }
+
+  #lane(now: number): Lane {
+    let best: Lane | undefined;
+    for (const lane of this.#lanes) {
+      if (lane.retired || now - lane.openedAt > MAX_AGE_MS) return this.#replace(now);
+      if (lane.exchanges.size < STREAMS_PER_LANE) return lane;
+      if (best === undefined || lane.exchanges.size < best.exchanges.size) best = lane;
+    }
+    return best === undefined || this.#lanes.length < this.#maxLanes ? this.#open() : best;
+  }
+
+  #replace(now: number): Lane {
+    const old = this.#lanes;
+    this.#lanes = old.filter((lane) => !lane.retired && now - lane.openedAt <= MAX_AGE_MS);
+    for (const lane of old) if (!this.#lanes.includes(lane)) this.#dismiss(lane);
+    return this.#lane(now);
+  }
+
+  #dismiss(lane: Lane): void {
+    if (lane.exchanges.size > 0) this.#leaving.add(lane);
+    lane.retire();
+  }
+
+  #open(): Lane {
+    const lane = new Lane(
+      this.#target,
+      this.#credentials,
+      this.#options,
+      this.service.timeouts.connectMs,
+      this.#runtime,
+      (late) => this.#timedOut(late),
+      (empty) => this.#emptied(empty),
+    );
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  #timedOut(lane: Lane): void {
+    const { connectMs } = this.service.timeouts;
+    for (const exchange of [...lane.exchanges]) {
+      exchange.refuse(
+        new MeshError({
+          code: "connect_failed",
+          reason: "connect_timeout",
+          message: `${this.service.name} → ${exchange.peer}: no connection within ${connectMs} ms`,
+          progress: "not-sent",
+          stackless: true,
+        }),
+      );
+    }
+  }
+
+  #emptied(lane: Lane): void {
+    this.#leaving.delete(lane);
+    if (this.#onEmpty !== undefined && this.inFlight === 0) this.#onEmpty();
+  }
+
+  get inFlight(): number {
+    let count = 0;
+    for (const lane of this.#lanes) count += lane.exchanges.size;
+    for (const lane of this.#leaving) count += lane.exchanges.size;
+    return count;
+  }
+
+  /** What a cancelled attempt says. One that never had a connection says nothing about the endpoint. */
+  cancelled(
+    exchange: Exchange,
+    error: MeshError,
+    outcome: "timeout" | "abandoned",
+  ): { readonly error: MeshError; readonly outcome: Outcome } {
+    if (exchange.started || outcome === "abandoned") return { error, outcome };
+    return {
+      error: new MeshError({
+        code: "deadline_exceeded",
+        reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
+        message: `${this.service.name} → ${exchange.peer}: deadline exceeded while waiting for a connection`,
+        progress: "not-sent",
+        cause: error,
+        stackless: true,
+      }),
+      outcome: "abandoned",
+    };
+  }
+
+  probe(): Promise<boolean> {
+    if (this.#closing !== undefined) return Promise.resolve(false);
+    const lane = this.#lane(this.#runtime.now());
+    return lane.reach();
+  }
+
+  close(graceMs: number): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    const lanes = this.#lanes;
+    if (this.inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = this.#runtime.after(
+          graceMs,
+          () => {
+            for (const lane of [...lanes, ...this.#leaving]) {
+              for (const exchange of [...lane.exchanges])
+                exchange.cancelAttempt(this.#shutdown(), "abandoned");
+            }
+          },
+          undefined,
+          true,
+        );
+        this.#onEmpty = () => {
+          timer.cancel();
+          resolve();
+        };
+      });
+    }
+    for (const lane of lanes) lane.retire();
+  }
+
+  #shutdown(): MeshError {
+    return new MeshError({
+      code: "cancelled",
+      reason: "shutdown",
+      message: `${this.service.name}: the connection was closed before the attempt ended`,
+      progress: "maybe-processed",
+      stackless: true,
+    });
+  }
+}
+
+function targetOf({ host, port }: EndpointInfo): string {
+  if (host.includes(":")) return `ipv6:[${host}]:${port}`;
+  return /^[0-9.]+$/.test(host) ? `ipv4:${host}:${port}` : `dns:///${host}:${port}`;
+}
+
+function channelOptions(service: ServiceConfig): ChannelOptions {
+  return {
+    "grpc.default_authority": service.authority,
+    // Two lanes to one address are two connections; grpc-js would share one.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.enable_retries": 0,
+    // What may be sent again is kept once, above: here a write is done when the connection took it.
+    "grpc.per_rpc_retry_buffer_size": 0,
+    "grpc.enable_http_proxy": 0,
+    "grpc.service_config_disable_resolution": 1,
+    "grpc.enable_channelz": 0,
+    // Many servers allow a ping every five minutes and say goodbye to who sends more (faults.md G11).
+    "grpc.keepalive_permit_without_calls": 0,
+    "grpc.client_idle_timeout_ms": 1_800_000,
+  };
+}

@@ -1,0 +1,257 @@
+/**
+ * One attempt on the wire: a call of grpc-js on a channel to one endpoint. It sends what the request
+ * has and will have, holds what comes back until somebody listens, and settles its attempt once.
+ *
+ * A reply with one message is held back until its status is here: until then another endpoint may
+ * still answer. A streamed reply is the reader's from its head on.
+ */
+import { AsyncResource } from "node:async_hooks";
+import { status as Status, type Metadata } from "@grpc/grpc-js";
+import type { Attempt, AttemptCanceller, MeshError, Outcome, Runtime } from "@inmesh/core/spi";
+import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
+import type { GrpcConnection } from "./connection.ts";
+import { failureOf, isGrpc } from "./failure.ts";
+import type { Lane } from "./lane.ts";
+import { FINAL, NACK, pushbackOf } from "./metadata.ts";
+import { GrpcReply } from "./reply.ts";
+import type { GrpcRequest } from "./request.ts";
+import { httpCodeOf, outcomeOf, statusOf } from "./status.ts";
+
+export class Exchange extends AsyncResource implements AttemptCanceller, WireListener {
+  readonly attempt: Attempt<GrpcRequest>;
+  /** Messages handed to the connection, and those of them that it has taken. */
+  sent = 0;
+  written = 0;
+  /** It has a connection: bytes may have left. */
+  started = false;
+  readonly #request: GrpcRequest;
+  readonly #connection: GrpcConnection;
+  readonly #runtime: Runtime;
+  #lane: Lane | undefined = undefined;
+  #inner: WireCall | undefined = undefined;
+  #resolve!: (reply: GrpcReply) => void;
+  #reject!: (error: unknown) => void;
+  #closed = false;
+  #replied = false;
+  #done = false;
+  /** Held until there is a listener. */
+  #head: Metadata | undefined = undefined;
+  #message: unknown = undefined;
+  #status: WireStatus | undefined = undefined;
+  #listener: WireListener | undefined = undefined;
+
+  constructor(attempt: Attempt<GrpcRequest>, connection: GrpcConnection, runtime: Runtime) {
+    super("inmesh.grpc");
+    this.attempt = attempt;
+    this.#request = attempt.call.request;
+    this.#connection = connection;
+    this.#runtime = runtime;
+  }
+
+  send(lane: Lane): Promise<GrpcReply> {
+    const promise = new Promise<GrpcReply>((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    const attempt = this.attempt;
+    const request = this.#request;
+    attempt.canceller = this;
+    request.exchange = this;
+    this.#lane = lane;
+    const metadata = request.stamp(attempt, attempt.startedAt);
+    const inner = lane.open(this, request.pathname, request.host);
+    this.#inner = inner;
+    if (request.credentials !== undefined) inner.setCredentials(request.credentials);
+    inner.start(metadata, this);
+    if (request.reading) inner.startRead();
+    this.pump();
+    return promise;
+  }
+
+  /** The lane has its connection. */
+  connected(): void {
+    this.started = true;
+    if (this.attempt.sentAt === 0) this.attempt.sentAt = this.#runtime.now();
+  }
+
+  // ── the application's half ───────────────────────────────────────────────────────────────────
+
+  /** Sends the next message when the last one has been taken: grpc-js holds one at a time. */
+  pump(): void {
+    const inner = this.#inner;
+    if (inner === undefined || this.#done) return;
+    const request = this.#request;
+    if (this.sent === this.written) {
+      const message = request.message(this.sent);
+      if (message !== undefined) {
+        const number = this.sent++;
+        const callback = (): void => this.#wrote(number);
+        const { flags } = message;
+        inner.sendMessageWithContext(
+          flags === undefined ? { callback } : { callback, flags },
+          message.bytes,
+        );
+      }
+    }
+    if (request.halfClosed && !this.#closed && this.sent === request.count) {
+      this.#closed = true;
+      inner.halfClose();
+    }
+  }
+
+  #wrote(number: number): void {
+    this.written = number + 1;
+    if (this.#done) return;
+    this.#request.wrote(number);
+    this.pump();
+  }
+
+  read(): void {
+    if (!this.#done) this.#inner?.startRead();
+  }
+
+  get peer(): string {
+    return this.attempt.endpoint?.address ?? "";
+  }
+
+  /** grpc-js's own call, for what it alone knows. */
+  get inner(): WireCall | undefined {
+    return this.#inner;
+  }
+
+  /** The reply has been given to the mesh. */
+  get replied(): boolean {
+    return this.#replied;
+  }
+
+  /** From here on everything goes to the listener, what is held first. */
+  deliver(listener: WireListener): void {
+    this.#listener = listener;
+    if (this.#head !== undefined) listener.onReceiveMetadata(this.#head);
+    if (this.#message !== undefined) {
+      const message = this.#message;
+      this.#message = undefined;
+      listener.onReceiveMessage(message);
+    }
+    if (this.#status !== undefined) listener.onReceiveStatus(this.#status);
+  }
+
+  // ── grpc-js's half ───────────────────────────────────────────────────────────────────────────
+
+  onReceiveMetadata(metadata: Metadata): void {
+    // What is not gRPC is a middlebox's page: its status follows, and is the reply.
+    if (this.#done || !isGrpc(metadata)) return;
+    this.#head = metadata;
+    const attempt = this.attempt;
+    if (this.#request.unary) return;
+    attempt.answered();
+    attempt.code = 200;
+    this.#reply("success", 200, metadata, undefined);
+    if (this.#listener !== undefined) {
+      this.runInAsyncScope(this.#listener.onReceiveMetadata, this.#listener, metadata);
+    }
+  }
+
+  onReceiveMessage(message: unknown): void {
+    if (this.#done) return;
+    const attempt = this.attempt;
+    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    const listener = this.#listener;
+    if (listener === undefined) this.#message = message;
+    else this.runInAsyncScope(listener.onReceiveMessage, listener, message);
+  }
+
+  onReceiveStatus(status: WireStatus): void {
+    if (this.#done) return;
+    const attempt = this.attempt;
+    const { connectFailed, error, outcome: charged } = failureOf(status, this.#lane!, this);
+    if (error !== undefined) {
+      attempt.connectFailed = connectFailed;
+      this.#fail(error, charged);
+      return;
+    }
+    this.#end();
+    const { code, metadata } = status;
+    const pushback = pushbackOf(metadata);
+    const hinted = typeof pushback === "number";
+    const outcome =
+      this.#request.classify?.(code, this.#request.pathname) ?? outcomeOf(code, hinted);
+    attempt.code = httpCodeOf(code);
+    attempt.callerFault = outcome === "success" && code !== Status.OK;
+    if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
+    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    attempt.answered();
+    this.#status = status;
+    attempt.settle(outcome);
+    if (this.#replied) this.#deliverStatus(status);
+    else this.#reply(outcome, attempt.code, metadata, pushback);
+  }
+
+  #reply(
+    outcome: Outcome,
+    code: number,
+    metadata: Metadata,
+    pushback: number | "stop" | undefined,
+  ): void {
+    this.#replied = true;
+    // A message has come: whatever the status says now, nobody asks for it again.
+    if (this.#message !== undefined) this.attempt.call.replayable = false;
+    const refused = outcome !== "success";
+    const nacked = refused && this.#connection.service.trustNacks && metadata.get(NACK).length > 0;
+    const final = refused && (pushback === "stop" || metadata.get(FINAL).length > 0);
+    const waitMs = typeof pushback === "number" ? pushback : undefined;
+    this.#resolve(new GrpcReply(this, outcome, code, nacked, final, waitMs));
+  }
+
+  // ── the mesh's half ──────────────────────────────────────────────────────────────────────────
+
+  cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void {
+    if (this.#done) return;
+    const inner = this.#inner;
+    const verdict = this.#connection.cancelled(this, error, outcome);
+    this.#fail(verdict.error, verdict.outcome);
+    inner?.cancelWithStatus(Status.CANCELLED, error.message);
+  }
+
+  /** No connection came about. */
+  refuse(error: MeshError): void {
+    if (this.#done) return;
+    this.attempt.connectFailed = true;
+    this.#fail(error, "failure");
+    this.#inner?.cancelWithStatus(Status.CANCELLED, error.message);
+  }
+
+  /** Nobody wants the rest. */
+  discard(): void {
+    if (this.#done) return;
+    const inner = this.#inner;
+    this.#end();
+    this.attempt.settle("abandoned");
+    inner?.cancelWithStatus(Status.CANCELLED, "the reply was not wanted");
+  }
+
+  #fail(error: MeshError, outcome: Outcome): void {
+    this.#end();
+    const attempt = this.attempt;
+    error.endpoint ??= attempt.endpoint?.address;
+    attempt.error = error;
+    attempt.settle(outcome);
+    if (!this.#replied) {
+      this.#reject(error);
+      return;
+    }
+    const status = statusOf(error);
+    this.#status = status;
+    this.#deliverStatus(status);
+  }
+
+  #deliverStatus(status: WireStatus): void {
+    const listener = this.#listener;
+    if (listener !== undefined) this.runInAsyncScope(listener.onReceiveStatus, listener, status);
+  }
+
+  #end(): void {
+    this.#done = true;
+    this.#lane?.left(this);
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * One HTTP/2 connection to an endpoint: a channel of grpc-js that knows one address and shares its
+ * connection with nobody. grpc-js dials anew by itself when a server says goodbye; a lane that could
+ * not connect is given up as a whole, because grpc-js would wait for longer than a breaker does.
+ */
+import {
+  Channel,
+  connectivityState,
+  type ChannelCredentials,
+  type ChannelOptions,
+} from "@grpc/grpc-js";
+import type { Runtime, Timer } from "@inmesh/core/spi";
+import type { WireCall } from "./call-types.ts";
+import type { Exchange } from "./exchange.ts";
+
+export class Lane {
+  readonly channel: Channel;
+  readonly openedAt: number;
+  /** Attempts on it. */
+  readonly exchanges: Set<Exchange> = new Set();
+  /** It gets no further attempts. */
+  retired = false;
+  readonly #runtime: Runtime;
+  readonly #connectMs: number;
+  /** No connection within the time given. */
+  readonly #onTimeout: (lane: Lane) => void;
+  readonly #onEmpty: (lane: Lane) => void;
+  #ready = false;
+  #watching = false;
+  #shut = false;
+  #dialling: Timer | undefined = undefined;
+  #whenDialled: ((reached: boolean) => void)[] = [];
+
+  constructor(
+    target: string,
+    credentials: ChannelCredentials,
+    options: ChannelOptions,
+    connectMs: number,
+    runtime: Runtime,
+    onTimeout: (lane: Lane) => void,
+    onEmpty: (lane: Lane) => void,
+  ) {
+    this.channel = new Channel(target, credentials, options);
+    this.openedAt = runtime.now();
+    this.#runtime = runtime;
+    this.#connectMs = connectMs;
+    this.#onTimeout = onTimeout;
+    this.#onEmpty = onEmpty;
+  }
+
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** A call on this lane, not started. */
+  open(exchange: Exchange, path: string, host: string | undefined): WireCall {
+    this.exchanges.add(exchange);
+    if (this.#ready) exchange.connected();
+    else this.dial();
+    return this.channel.createCall(path, Infinity, host, null, 0);
+  }
+
+  left(exchange: Exchange): void {
+    if (!this.exchanges.delete(exchange)) return;
+    if (this.exchanges.size > 0) return;
+    this.#closeIfEmpty();
+    this.#onEmpty(this);
+  }
+
+  /** Connects, if it is not connected. */
+  dial(): void {
+    if (this.#dialling !== undefined || this.#ready || this.retired) return;
+    this.#dialling = this.#runtime.after(this.#connectMs, expired, this);
+    this.#look(true);
+  }
+
+  /** Resolves when it is known whether there is a connection. */
+  reach(): Promise<boolean> {
+    if (this.#ready) return Promise.resolve(true);
+    if (this.retired) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#whenDialled.push(resolve);
+      this.dial();
+    });
+  }
+
+  #look(tryToConnect: boolean): void {
+    const state = this.channel.getConnectivityState(tryToConnect);
+    if (state === connectivityState.READY) this.#reached();
+    else {
+      this.#ready = false;
+      if (state === connectivityState.TRANSIENT_FAILURE) return this.#dialled(false);
+    }
+    if (this.#watching || this.retired) return;
+    this.#watching = true;
+    this.channel.watchConnectivityState(state, Infinity, () => {
+      this.#watching = false;
+      if (!this.retired) this.#look(false);
+    });
+  }
+
+  #reached(): void {
+    this.#ready = true;
+    for (const exchange of this.exchanges) if (!exchange.started) exchange.connected();
+    this.#dialled(true);
+  }
+
+  #dialled(reached: boolean): void {
+    this.#dialling?.cancel();
+    this.#dialling = undefined;
+    const waiting = this.#whenDialled;
+    this.#whenDialled = [];
+    for (const resolve of waiting) resolve(reached);
+    if (reached) return;
+    this.retired = true;
+    this.#closeIfEmpty();
+  }
+
+  expire(): void {
+    this.retired = true;
+    this.#onTimeout(this);
+    this.#dialled(false);
+  }
+
+  /** Attempts on it go on to their ends; the connection is closed behind the last of them. */
+  retire(): void {
+    this.retired = true;
+    this.#dialled(this.#ready);
+    this.#closeIfEmpty();
+  }
+
+  #closeIfEmpty(): void {
+    // A closed channel would leave calls that it has not begun yet waiting for ever.
+    if (!this.retired || this.#shut || this.exchanges.size > 0) return;
+    this.#shut = true;
+    this.channel.close();
+  }
+}
+
+function expired(lane: Lane): void {
+  lane.expire();
+}

@@ -1,0 +1,211 @@
+/**
+ * One call as grpc-js's client drives it: metadata, messages, reads and an end. It becomes a Call in
+ * the pipeline with its first act, because that act tells what kind it is: a client that awaits one
+ * message asks for it in the turn it starts, and a stream's reader does not.
+ */
+import type { Metadata } from "@grpc/grpc-js";
+import { Metadata as OwnMetadata, status as Status } from "@grpc/grpc-js";
+import {
+  Call,
+  context,
+  inheritedDeadlineAt,
+  MeshError,
+  type ServedRequest,
+  type Service,
+} from "@inmesh/core/spi";
+import { carry } from "./call-info.ts";
+import type {
+  AuthContext,
+  CallCredentials,
+  ServedCall,
+  WireCall,
+  WireListener,
+  WireStatus,
+  WriteContext,
+} from "./call-types.ts";
+import { sendable } from "./metadata.ts";
+import type { GrpcReply } from "./reply.ts";
+import { GrpcRequest } from "./request.ts";
+import { statusOf } from "./status.ts";
+
+let number = 0;
+
+export class MeshCall implements WireCall, WireListener {
+  readonly #service: Service<GrpcRequest, GrpcReply>;
+  readonly #request: GrpcRequest;
+  readonly #call: Call<GrpcRequest>;
+  readonly #served: ServedRequest | undefined;
+  readonly #maxMetadataBytes: number;
+  readonly #number = ++number;
+  #listener: WireListener | undefined = undefined;
+  #metadata: Metadata | undefined = undefined;
+  #begun = false;
+  #leaveParent: (() => void) | undefined = undefined;
+  #ended = false;
+  /** What the application ended it with: that, and not what the mesh makes of it, is its status. */
+  #own: WireStatus | undefined = undefined;
+
+  /** `deadlineAt`: of the caller, on the runtime's clock; Infinity: none. */
+  constructor(
+    service: Service<GrpcRequest, GrpcReply>,
+    request: GrpcRequest,
+    deadlineAt: number,
+    maxMetadataBytes: number,
+  ) {
+    this.#service = service;
+    this.#request = request;
+    this.#maxMetadataBytes = maxMetadataBytes;
+    const call = new Call(service.name, request, false, true, deadlineAt);
+    this.#call = call;
+    request.call = call;
+    const served = context.getStore();
+    this.#served = served;
+    if (served === undefined) return;
+    call.deadlineAt = Math.min(deadlineAt, inheritedDeadlineAt(served, service.runtime.now()));
+    call.uncharged = served.stranger && call.deadlineAt < deadlineAt;
+    call.inheritedAttempt = served.attempt;
+  }
+
+  // ── the client's half ────────────────────────────────────────────────────────────────────────
+
+  start(metadata: Metadata, listener: WireListener): void {
+    this.#listener = listener;
+    this.#metadata = metadata;
+    process.nextTick(beginStream, this);
+  }
+
+  sendMessageWithContext(sending: WriteContext, message: Buffer): void {
+    if (this.#ended) {
+      if (sending.callback !== undefined) process.nextTick(sending.callback);
+      return;
+    }
+    this.#request.write(sending, message);
+    this.begin(false);
+  }
+
+  halfClose(): void {
+    if (this.#ended) return;
+    this.#request.halfClosed = true;
+    if (this.#begun) this.#request.exchange?.pump();
+    else this.begin(false);
+  }
+
+  startRead(): void {
+    if (this.#ended) return;
+    this.#request.reading = true;
+    if (this.#begun) this.#request.exchange?.read();
+    else this.begin(true);
+  }
+
+  cancelWithStatus(code: Status, details: string): void {
+    if (this.#ended || this.#own !== undefined) return;
+    const status = { code, details, metadata: new OwnMetadata() };
+    this.#own = status;
+    if (!this.#begun) {
+      this.#begun = true;
+      process.nextTick(finish, this, status);
+      return;
+    }
+    const error = new MeshError({
+      code: "cancelled",
+      reason: "caller",
+      message: `${this.#service.name}: ${details}`,
+      progress: "maybe-processed",
+      stackless: true,
+    });
+    this.#call.cancel(error, "abandoned");
+  }
+
+  setCredentials(credentials: CallCredentials): void {
+    this.#request.credentials = credentials;
+  }
+
+  getPeer(): string {
+    return this.#call.attempt?.endpoint?.address ?? this.#service.name;
+  }
+
+  getCallNumber(): number {
+    return this.#number;
+  }
+
+  getAuthContext(): AuthContext {
+    const { exchange } = this.#request;
+    return carry({ ...exchange?.inner?.getAuthContext() }, this.#call);
+  }
+
+  // ── through the pipeline ─────────────────────────────────────────────────────────────────────
+
+  /** `unary`: one message is awaited. Does nothing the second time, or before `start`. */
+  begin(unary: boolean): void {
+    const metadata = this.#metadata;
+    if (this.#begun || metadata === undefined) return;
+    this.#begun = true;
+    const call = this.#call;
+    this.#request.unary = unary;
+    call.streaming = !unary;
+    void this.#run(metadata);
+  }
+
+  async #run(metadata: Metadata): Promise<void> {
+    const call = this.#call;
+    try {
+      const own = sendable(call.service, metadata, this.#maxMetadataBytes);
+      this.#request.begin(own, this.#served);
+      this.#served?.adopt(call);
+      const reply = await this.#service.current(call);
+      // In a turn of its own: what the application throws is its own, as without a mesh.
+      process.nextTick(deliver, this, reply);
+    } catch (error) {
+      process.nextTick(finish, this, failure(error));
+    }
+  }
+
+  deliver(reply: GrpcReply): void {
+    reply.exchange.deliver(this);
+    this.#request.letGo();
+  }
+
+  /** Ends when the call being served is cancelled by its own client. */
+  endWith(parent: NonNullable<ServedCall>): void {
+    const cancel = (): void => this.cancelWithStatus(Status.CANCELLED, "Cancelled by parent call");
+    parent.on("cancelled", cancel);
+    this.#leaveParent = () => parent.removeListener("cancelled", cancel);
+  }
+
+  // ── what comes back ──────────────────────────────────────────────────────────────────────────
+
+  onReceiveMetadata(metadata: Metadata): void {
+    if (!this.#ended) this.#listener?.onReceiveMetadata(metadata);
+  }
+
+  onReceiveMessage(message: unknown): void {
+    this.#request.reading = false;
+    if (!this.#ended) this.#listener?.onReceiveMessage(message);
+  }
+
+  onReceiveStatus(status: WireStatus): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#leaveParent?.();
+    this.#request.end();
+    this.#listener?.onReceiveStatus(carry(this.#own ?? status, this.#call));
+  }
+}
+
+function beginStream(call: MeshCall): void {
+  call.begin(false);
+}
+
+function deliver(call: MeshCall, reply: GrpcReply): void {
+  call.deliver(reply);
+}
+
+function finish(call: MeshCall, status: WireStatus): void {
+  call.onReceiveStatus(status);
+}
+
+function failure(error: unknown): WireStatus {
+  if (error instanceof MeshError) return statusOf(error);
+  const details = error instanceof Error ? error.message : String(error);
+  return { code: Status.INTERNAL, details, metadata: new OwnMetadata() };
+}

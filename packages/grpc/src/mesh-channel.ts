@@ -1,0 +1,137 @@
+/**
+ * `meshChannel(name)` is a channel for every client that grpc-js's code runs under; `meshGrpc(name)`
+ * the arguments of such a client's constructor. The channel has no connections of its own: each call
+ * goes through the pipeline of the service, whose transport has a grpc-js channel per endpoint.
+ */
+import {
+  connectivityState,
+  credentials,
+  propagate,
+  type ChannelCredentials,
+  type ChannelInterface,
+  type ClientOptions,
+} from "@grpc/grpc-js";
+import { createMesh, type Mesh, type ServiceInput } from "@inmesh/core";
+import type { Service } from "@inmesh/core/spi";
+import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
+import { MeshCall } from "./mesh-call.ts";
+import { GRPC } from "./protocol.ts";
+import { ReplayBuffer } from "./replay-buffer.ts";
+import type { GrpcReply } from "./reply.ts";
+import { GrpcRequest } from "./request.ts";
+import type { Classify } from "./status.ts";
+
+export interface GrpcOptions extends ServiceInput {
+  /** The mesh to call through. Default: one per process, configured by environment and file. */
+  readonly mesh?: Mesh;
+  /**
+   * Names, values and 32 bytes per entry of what a call may send as metadata. Default 8192, which
+   * every server takes. Above it a call fails with RESOURCE_EXHAUSTED before anything is sent.
+   */
+  readonly maxMetadataBytes?: number;
+  /**
+   * What a status says about the endpoint, where the rule does not fit: its number and the method's
+   * path in, an outcome out, or undefined for the rule. Must not throw. Default: the rule, by which
+   * UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS are failures, RESOURCE_EXHAUSTED
+   * is overload, and every other status is the endpoint's job done.
+   */
+  readonly classify?: Classify;
+}
+
+const MAX_METADATA_BYTES = 8_192;
+
+let shared: Mesh | undefined;
+
+/** The mesh of clients that name none. Made when first used, from environment and file. */
+function defaultMesh(): Mesh {
+  return (shared ??= createMesh());
+}
+
+/**
+ * What the constructor of a generated or dynamic client takes: `new OrdersClient(...meshGrpc("orders"))`.
+ * The name stands in the configuration, or is a URL. Throws ConfigError if it is unknown. Address and
+ * credentials in it are placeholders: the service's configuration decides on both.
+ */
+export function meshGrpc(
+  nameOrUrl: string | URL,
+  options: GrpcOptions = {},
+): [address: string, credentials: ChannelCredentials, options: ClientOptions] {
+  const channel = meshChannel(nameOrUrl, options);
+  return [channel.getTarget(), credentials.createInsecure(), { channelOverride: channel }];
+}
+
+/** The channel alone, for clients that take one: nice-grpc's `createClient(definition, channel)`. */
+export function meshChannel(nameOrUrl: string | URL, options: GrpcOptions = {}): MeshChannel {
+  const {
+    mesh = defaultMesh(),
+    maxMetadataBytes = MAX_METADATA_BYTES,
+    classify,
+    ...input
+  } = options;
+  const said = Object.keys(input).length === 0 ? undefined : input;
+  return new MeshChannel(mesh.service(nameOrUrl, GRPC, said), maxMetadataBytes, classify);
+}
+
+export class MeshChannel implements ChannelInterface {
+  readonly #service: Service<GrpcRequest, GrpcReply>;
+  readonly #maxMetadataBytes: number;
+  readonly #classify: Classify | undefined;
+  readonly #buffer = new ReplayBuffer();
+  #closed = false;
+
+  constructor(
+    service: Service<GrpcRequest, GrpcReply>,
+    maxMetadataBytes: number,
+    classify: Classify | undefined,
+  ) {
+    this.#service = service;
+    this.#maxMetadataBytes = maxMetadataBytes;
+    this.#classify = classify;
+  }
+
+  createCall(
+    path: string,
+    deadline: Deadline,
+    host: string | null | undefined,
+    parent: ServedCall,
+    flags: number | null | undefined,
+  ): WireCall {
+    if (this.#closed) throw new Error("Channel has been shut down");
+    const { runtime } = this.#service;
+    const passed = flags ?? propagate.DEFAULTS;
+    let until = deadline;
+    if (parent !== null && (passed & propagate.DEADLINE) !== 0) {
+      until = Math.min(Number(until), Number(parent.getDeadline()));
+    }
+    // A deadline of grpc-js is a date. From here on it is an instant of the clock that never jumps.
+    const deadlineAt =
+      until === Infinity ? Infinity : runtime.now() + (Number(until) - runtime.wallNow());
+    const request = new GrpcRequest(path, host ?? undefined, this.#classify, this.#buffer);
+    const call = new MeshCall(this.#service, request, deadlineAt, this.#maxMetadataBytes);
+    if (parent !== null && (passed & propagate.CANCELLATION) !== 0) call.endWith(parent);
+    return call;
+  }
+
+  /** No further calls; those in progress go on, and the mesh stays open for others. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  getTarget(): string {
+    return `mesh:${this.#service.name}`;
+  }
+
+  /** Connections are made when calls need them, so a mesh is always ready for one. */
+  getConnectivityState(): connectivityState {
+    return this.#closed ? connectivityState.SHUTDOWN : connectivityState.READY;
+  }
+
+  /** The state does not change before the channel is closed: nothing is called back. */
+  watchConnectivityState(): void {}
+
+  getChannelzRef(): ReturnType<ChannelInterface["getChannelzRef"]> {
+    return { kind: "channel", id: 0, name: this.getTarget() } as ReturnType<
+      ChannelInterface["getChannelzRef"]
+    >;
+  }
+}

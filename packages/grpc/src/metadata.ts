@@ -1,0 +1,108 @@
+/**
+ * Every metadata key that inmesh itself reads or writes on gRPC, and what an application may not
+ * send. Keys of the protocol are gRPC's own words where it has one: `grpc-timeout`, not a second.
+ */
+import { Metadata } from "@grpc/grpc-js";
+import { MeshError } from "@inmesh/core/spi";
+
+/** Time the caller is still willing to wait. */
+export const TIMEOUT = "grpc-timeout";
+/** Attempts made before this one, sent from the second on. */
+export const PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts";
+/** In trailers: wait so long before the next attempt; below zero: make none (gRFC A6). */
+export const PUSHBACK_MS = "grpc-retry-pushback-ms";
+export const NACK = "x-mesh-nack";
+export const FINAL = "x-mesh-final";
+export const PRIORITY = "x-mesh-priority";
+export const HOPS = "x-mesh-hops";
+export const TRACEPARENT = "traceparent";
+export const TRACESTATE = "tracestate";
+export const CONTENT_TYPE = "content-type";
+
+const MESH = "x-mesh-";
+const GRPC = "grpc-";
+/** Keys of gRPC's namespace that are the application's to send. */
+const PASSED = new Set(["grpc-trace-bin", "grpc-tags-bin", "grpc-internal-encoding-request"]);
+/** They belong to the connection or to the request line: whoever sets them means another request. */
+const REFUSED = new Set([
+  "connection",
+  "content-length",
+  "host",
+  "http2-settings",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/**
+ * The application's metadata as it may go out: a copy without what is ours. Throws MeshError for
+ * keys that would change the request itself, and above `maxBytes` (names, values and 32 per entry).
+ */
+export function sendable(service: string, metadata: Metadata, maxBytes: number): Metadata {
+  const own = new Metadata();
+  const keys = Object.keys(metadata.getMap());
+  if (keys.length === 0) return own;
+  own.merge(metadata);
+  let bytes = 0;
+  for (const key of keys) {
+    if (key.startsWith(MESH) || (key.startsWith(GRPC) && !PASSED.has(key))) {
+      own.remove(key);
+      continue;
+    }
+    if (key.startsWith(":") || REFUSED.has(key)) throw refused(service, key);
+    for (const value of own.get(key)) bytes += key.length + value.length + 32;
+  }
+  if (bytes > maxBytes) throw tooLarge(service, bytes, maxBytes);
+  return own;
+}
+
+/** First value of a key as text; undefined if there is none, or it is binary. */
+export function textOf(metadata: Metadata, key: string): string | undefined {
+  const value = metadata.get(key)[0];
+  return typeof value === "string" ? value : undefined;
+}
+
+/** `grpc-timeout`: at most eight digits and a unit, rounded up so that it is never zero. */
+export function formatTimeout(remainingMs: number): string {
+  const ms = Math.max(1, Math.ceil(remainingMs));
+  if (ms < 100_000_000) return `${ms}m`;
+  const seconds = Math.ceil(ms / 1000);
+  return seconds < 100_000_000
+    ? `${seconds}S`
+    : `${Math.min(99_999_999, Math.ceil(seconds / 3600))}H`;
+}
+
+/**
+ * What the server asks for between attempts: milliseconds to wait, `stop` for none at all (below
+ * zero, or not a number), undefined when it says nothing.
+ */
+export function pushbackOf(metadata: Metadata): number | "stop" | undefined {
+  const values = metadata.get(PUSHBACK_MS);
+  if (values.length === 0) return undefined;
+  const text = values[0];
+  if (values.length > 1 || typeof text !== "string" || !/^\d{1,9}$/.test(text)) return "stop";
+  return Number(text);
+}
+
+function refused(service: string, key: string): MeshError {
+  return new MeshError({
+    code: "bad_request",
+    reason: "bad_header",
+    message: `${service}: metadata may not hold ${JSON.stringify(key)}: it belongs to the connection`,
+    progress: "not-sent",
+    stackless: true,
+  });
+}
+
+function tooLarge(service: string, bytes: number, maxBytes: number): MeshError {
+  return new MeshError({
+    code: "bad_request",
+    reason: "header_too_large",
+    message: `${service}: metadata has ${bytes} bytes, more than ${maxBytes} (maxMetadataBytes)`,
+    progress: "not-sent",
+    stackless: true,
+  });
+}

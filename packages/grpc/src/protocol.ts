@@ -1,0 +1,14 @@
+/** gRPC as a protocol of the mesh: what every way in hands to `mesh.service`. */
+import { credentials } from "@grpc/grpc-js";
+import type { Protocol } from "@inmesh/core/spi";
+import { GrpcConnection } from "./connection.ts";
+import type { GrpcReply } from "./reply.ts";
+import type { GrpcRequest } from "./request.ts";
+
+export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
+  name: "grpc",
+  transport: (service, runtime) => {
+    const own = credentials.createInsecure();
+    return { connect: (endpoint) => new GrpcConnection(endpoint, service, own, runtime) };
+  },
+};

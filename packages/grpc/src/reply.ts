@@ -1,0 +1,33 @@
+/** What the layers of the mesh may know of a gRPC reply. The reader's half is the Exchange itself. */
+import type { Outcome, Reply } from "@inmesh/core/spi";
+import type { Exchange } from "./exchange.ts";
+
+export class GrpcReply implements Reply {
+  readonly outcome: Outcome;
+  /** The HTTP status that its gRPC status stands for; 200 while there is none yet. */
+  readonly code: number;
+  readonly nacked: boolean;
+  readonly final: boolean;
+  readonly retryAfterMs: number | undefined;
+  readonly exchange: Exchange;
+
+  constructor(
+    exchange: Exchange,
+    outcome: Outcome,
+    code: number,
+    nacked: boolean,
+    final: boolean,
+    retryAfterMs: number | undefined,
+  ) {
+    this.exchange = exchange;
+    this.outcome = outcome;
+    this.code = code;
+    this.nacked = nacked;
+    this.final = final;
+    this.retryAfterMs = retryAfterMs;
+  }
+
+  discard(): void {
+    this.exchange.discard();
+  }
+}

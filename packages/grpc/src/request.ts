@@ -1,0 +1,149 @@
+/**
+ * One call's request: what routes ask about it, and the messages so far. Messages are kept as the
+ * bytes that go out, so a further attempt sends the same again; who streams more than the buffer
+ * holds gives up that possibility, not the call.
+ */
+import { Metadata } from "@grpc/grpc-js";
+import type { Attempt, Call, RouteFacts, ServedRequest } from "@inmesh/core/spi";
+import type { CallCredentials, WriteContext } from "./call-types.ts";
+import type { Exchange } from "./exchange.ts";
+import {
+  formatTimeout,
+  HOPS,
+  PREVIOUS_ATTEMPTS,
+  PRIORITY,
+  textOf,
+  TIMEOUT,
+  TRACEPARENT,
+  TRACESTATE,
+} from "./metadata.ts";
+import type { ReplayBuffer } from "./replay-buffer.ts";
+import type { Classify } from "./status.ts";
+
+export interface Message {
+  readonly bytes: Buffer;
+  readonly flags: number | undefined;
+  /** The writer waits for it. Called once. */
+  written: WriteContext["callback"];
+}
+
+export class GrpcRequest implements RouteFacts {
+  /** A gRPC call is one, whatever it does. */
+  readonly method = "POST";
+  /** `/package.Service/Method`. */
+  readonly pathname: string;
+  readonly host: string | undefined;
+  metadata: Metadata = new Metadata();
+  credentials: CallCredentials | undefined = undefined;
+  /** One message comes back, if the call succeeds: head and message are the same news. */
+  unary = false;
+  readonly classify: Classify | undefined;
+  /** What it is the request of. Writer: MeshCall. */
+  call: Call<GrpcRequest> | undefined = undefined;
+  /** The attempt in progress: it gets what is written from here on. */
+  exchange: Exchange | undefined = undefined;
+  /** The reader waits for a message. */
+  reading = false;
+  /** No further message follows. */
+  halfClosed = false;
+  readonly #buffer: ReplayBuffer;
+  #kept = 0;
+  /** What may still be sent, or sent again; the first of them has the number `#first`. */
+  readonly #messages: Message[] = [];
+  #first = 0;
+
+  constructor(
+    pathname: string,
+    host: string | undefined,
+    classify: Classify | undefined,
+    buffer: ReplayBuffer,
+  ) {
+    this.pathname = pathname;
+    this.host = host;
+    this.classify = classify;
+    this.#buffer = buffer;
+  }
+
+  header(name: string): string | undefined {
+    return textOf(this.metadata, name);
+  }
+
+  queryParam(): undefined {
+    return undefined;
+  }
+
+  /** Takes on the metadata, and what the next hop has to know of the request being served. */
+  begin(own: Metadata, served: ServedRequest | undefined): void {
+    this.metadata = own;
+    if (served === undefined) return;
+    const { traceparent, tracestate, priority } = served;
+    own.set(HOPS, String(served.hops + 1));
+    if (priority !== "normal") own.set(PRIORITY, priority);
+    if (traceparent === undefined || own.get(TRACEPARENT).length > 0) return;
+    own.set(TRACEPARENT, traceparent);
+    if (tracestate !== undefined) own.set(TRACESTATE, tracestate);
+  }
+
+  /** Writes what the next hop has to know of this attempt. grpc-js copies it when the attempt starts. */
+  stamp(attempt: Attempt<GrpcRequest>, now: number): Metadata {
+    const { metadata } = this;
+    const { deadlineAt } = attempt.call;
+    if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatTimeout(deadlineAt - now));
+    if (attempt.number > 1) metadata.set(PREVIOUS_ATTEMPTS, String(attempt.number - 1));
+    return metadata;
+  }
+
+  /** Messages written so far. */
+  get count(): number {
+    return this.#first + this.#messages.length;
+  }
+
+  /** The message of that number, from 0; undefined if it is not written yet. */
+  message(number: number): Message | undefined {
+    return this.#messages[number - this.#first];
+  }
+
+  write(context: WriteContext, bytes: Buffer): void {
+    this.#messages.push({ bytes, flags: context.flags, written: context.callback });
+    if (this.call?.replayable === true) {
+      const kept = this.#buffer.take(this.#kept, bytes.length);
+      if (kept === 0) this.letGo();
+      else this.#kept += kept;
+    }
+    this.exchange?.pump();
+  }
+
+  /** A message has been handed to the connection: its writer may go on. */
+  wrote(number: number): void {
+    const message = this.message(number);
+    if (message === undefined) return;
+    const { written } = message;
+    message.written = undefined;
+    if (this.call?.replayable !== true) this.#drop(number + 1);
+    written?.();
+  }
+
+  /** There will be no further attempt: what has been sent is not needed again. */
+  letGo(): void {
+    if (this.call !== undefined) this.call.replayable = false;
+    this.#buffer.give(this.#kept);
+    this.#kept = 0;
+    this.#drop(this.exchange?.written ?? 0);
+  }
+
+  #drop(end: number): void {
+    const dropped = end - this.#first;
+    if (dropped <= 0) return;
+    if (dropped === 1) this.#messages.shift();
+    else this.#messages.splice(0, dropped);
+    this.#first = end;
+  }
+
+  /** The call is over: writers that still wait are let go, nothing is kept. */
+  end(): void {
+    this.exchange = undefined;
+    this.letGo();
+    const waiting = this.#messages.splice(0);
+    for (const { written } of waiting) written?.();
+  }
+}

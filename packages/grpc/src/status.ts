@@ -1,0 +1,70 @@
+/**
+ * What a gRPC status says: about the endpoint (its outcome), in records and routes (the HTTP status
+ * it stands for, so that one configuration serves both protocols), and the other way round, which
+ * status a failure of the mesh's own becomes.
+ */
+import { Metadata, status as Status } from "@grpc/grpc-js";
+import type { ErrorCode, MeshError, Outcome } from "@inmesh/core/spi";
+import type { WireStatus } from "./call-types.ts";
+
+/** The HTTP status that stands for each code in records and in `retry.codes` (google/rpc/code.proto). */
+const HTTP_CODES: readonly number[] = [
+  200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
+];
+
+/** A code that is no code counts as UNKNOWN. */
+export function httpCodeOf(code: number): number {
+  return HTTP_CODES[code] ?? 500;
+}
+
+/** Statuses by which an endpoint says that it is at fault, not its caller. */
+const FAILURES: ReadonlySet<number> = new Set([
+  Status.UNKNOWN,
+  Status.DEADLINE_EXCEEDED,
+  Status.INTERNAL,
+  Status.UNAVAILABLE,
+  Status.DATA_LOSS,
+]);
+
+/** Judges a status other than OK in the place of the rule below; undefined leaves it to the rule. */
+export type Classify = (code: number, path: string) => Outcome | undefined;
+
+/** The one verdict about a status. `hinted`: the server said when to come again. */
+export function outcomeOf(code: number, hinted: boolean): Outcome {
+  if (code === Status.OK) return "success";
+  if (code === Status.CANCELLED) return "abandoned";
+  if (code === Status.RESOURCE_EXHAUSTED || (code === Status.UNAVAILABLE && hinted)) {
+    return "overloaded";
+  }
+  return FAILURES.has(code) || HTTP_CODES[code] === undefined ? "failure" : "success";
+}
+
+const STATUS_OF: Readonly<Record<ErrorCode, Status>> = {
+  deadline_exceeded: Status.DEADLINE_EXCEEDED,
+  cancelled: Status.CANCELLED,
+  no_route: Status.UNIMPLEMENTED,
+  no_endpoint: Status.UNAVAILABLE,
+  overloaded: Status.UNAVAILABLE,
+  connect_failed: Status.UNAVAILABLE,
+  connection_lost: Status.UNAVAILABLE,
+  bad_response: Status.INTERNAL,
+  bad_request: Status.INTERNAL,
+  identity_unavailable: Status.UNAVAILABLE,
+  denied: Status.PERMISSION_DENIED,
+  loop: Status.INTERNAL,
+  closed: Status.UNAVAILABLE,
+  bad_config: Status.INTERNAL,
+};
+
+/** The status a caller sees for a failure of the mesh's own; the MeshError itself is its `cause`. */
+export function statusOf(error: MeshError): WireStatus {
+  const code =
+    error.reason === "header_too_large" ? Status.RESOURCE_EXHAUSTED : STATUS_OF[error.code];
+  const status: WireStatus & { cause: unknown } = {
+    code,
+    details: error.message,
+    metadata: new Metadata(),
+    cause: error,
+  };
+  return status;
+}

@@ -1,0 +1,48 @@
+/** One client for each server and setting the conformance suite asks for, on the way under test. */
+import { Client, compressionAlgorithms, credentials, type ClientOptions } from "@grpc/grpc-js";
+import type { ClientRequest } from "./messages.ts";
+
+export interface Connections {
+  clientFor(request: ClientRequest): Client;
+  close(): Promise<void>;
+}
+
+const COMPRESSIONS: Readonly<Record<number, number>> = {
+  2: compressionAlgorithms.gzip,
+  5: compressionAlgorithms.deflate,
+};
+
+export function connections(way: string): Connections {
+  const clients = new Map<string, Client>();
+  const open = way === "bare" ? bare : undefined;
+  if (open === undefined) throw new Error(`no way ${way}`);
+  return {
+    clientFor(request) {
+      const { host, port, compression, messageReceiveLimit, clientTlsCreds } = request;
+      const key = [host, port, compression, messageReceiveLimit, clientTlsCreds !== null].join(" ");
+      let client = clients.get(key);
+      if (client === undefined) clients.set(key, (client = open(request, optionsOf(request))));
+      return client;
+    },
+    async close() {
+      for (const client of clients.values()) client.close();
+    },
+  };
+}
+
+function optionsOf({ compression, messageReceiveLimit }: ClientRequest): ClientOptions {
+  const options: ClientOptions = {};
+  const algorithm = COMPRESSIONS[compression];
+  if (algorithm !== undefined) options["grpc.default_compression_algorithm"] = algorithm;
+  if (messageReceiveLimit > 0) options["grpc.max_receive_message_length"] = messageReceiveLimit;
+  return options;
+}
+
+function bare(request: ClientRequest, options: ClientOptions): Client {
+  const { host, port, serverTlsCert, clientTlsCreds } = request;
+  const secure =
+    serverTlsCert.length === 0
+      ? credentials.createInsecure()
+      : credentials.createSsl(serverTlsCert, clientTlsCreds?.key, clientTlsCreds?.cert);
+  return new Client(`${host}:${port}`, secure, options);
+}
