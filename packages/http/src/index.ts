@@ -14,12 +14,7 @@ export type { MeshDispatcher } from "./doors/dispatcher.ts";
 export { HttpReply, type ReplyInfo } from "./client/reply.ts";
 export { HttpHeaders } from "./headers.ts";
 export type { RequestBody } from "./client/body.ts";
-export {
-  meshServer,
-  MeshServer,
-  type ServerOptions,
-  type ServerSnapshot,
-} from "./mesh-server.ts";
+export { meshServer, MeshServer, type ServerOptions, type ServerSnapshot } from "./mesh-server.ts";
 export type { HealthOptions } from "./server/health.ts";
 export { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
 export type { GivenLimit, NodeServer, ServerTls } from "./server/listeners.ts";

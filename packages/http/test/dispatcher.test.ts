@@ -242,6 +242,22 @@ describe("pausing and resuming", () => {
     expect(told.text).toBe("abc".repeat(50_000));
   });
 
+  it("inside of onResponseStart is as if nothing was said", async () => {
+    const { address } = await serve((_incoming, outgoing) => outgoing.end("all"));
+    const told = new Told(
+      doorsOf([address]).dispatcher,
+      {},
+      {
+        onResponseStart(controller) {
+          controller.pause();
+          controller.resume();
+        },
+      },
+    );
+    expect(await told.over).toBeUndefined();
+    expect(told.text).toBe("all");
+  });
+
   it("after every chunk, from inside and from outside of the callback", async () => {
     const size = 300_000;
     const { address } = await serve((_incoming, outgoing) => outgoing.end(Buffer.alloc(size, "x")));

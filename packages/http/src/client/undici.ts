@@ -71,10 +71,11 @@ interface Wrapper {
 }
 
 const load = createRequire(import.meta.url);
+let api: Api | undefined;
 
 /** `request`, `stream` and the other methods that undici's index adds to every Dispatcher. */
 export function dispatcherApi(): Api {
-  return load("undici/lib/api/index.js") as Api;
+  return (api ??= load("undici/lib/api/index.js") as Api);
 }
 
 export function dispatcher1Wrapper(): Wrapper {

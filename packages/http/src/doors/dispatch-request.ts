@@ -100,8 +100,16 @@ function add(
   }
   const first = name.charCodeAt(0);
   if ((first === 120 || first === 88) && name.toLowerCase().startsWith(NAMESPACE)) return;
-  // Values that are no text go to undici as they are: it turns them into text, or refuses them.
-  flat.push(name, value as string);
+  if (typeof value === "string") flat.push(name, value);
+  else if (Array.isArray(value)) for (const one of value) flat.push(name, textOf(name, one));
+  else flat.push(name, textOf(name, value));
+}
+
+/** As undici: null is empty, other primitives are written out, objects are refused. */
+function textOf(name: string, value: unknown): string {
+  if (value === null) return "";
+  if (typeof value === "object") invalid(`invalid ${name} header`);
+  return String(value);
 }
 
 /** The authority belongs to the service. Who repeats it, or names the origin that was asked, may. */

@@ -14,6 +14,7 @@ import { errors } from "../client/undici.ts";
 import type { RawHeaders } from "../headers.ts";
 
 type Raw = NonNullable<Dispatcher.DispatchController["rawHeaders"]> | null;
+type Handler = Dispatcher.DispatchHandler;
 
 export class DispatchedCall implements Dispatcher.DispatchController, BodySink, WireWatcher {
   rawHeaders: Raw = null;
@@ -24,14 +25,16 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
   /** Neighbours in the list of live calls. Writer: LiveCalls. */
   previous: DispatchedCall | undefined = undefined;
   next: DispatchedCall | undefined = undefined;
-  readonly #handler: Dispatcher.DispatchHandler;
-  readonly #call: Call<HttpRequest>;
-  /** Those in progress; a dispatcher that is closed or destroyed asks it. */
   readonly #live: LiveCalls;
+  /**
+   * These three are let go when the call is over, and the absent handler is what says so. undici's
+   * readers keep their controller, and one reader may keep the next for many collections.
+   */
+  #handler: Handler | undefined;
+  #call: Call<HttpRequest> | undefined;
   #reply: HttpReply | undefined = undefined;
-  #done = false;
 
-  constructor(handler: Dispatcher.DispatchHandler, call: Call<HttpRequest>, live: LiveCalls) {
+  constructor(handler: Handler, call: Call<HttpRequest>, live: LiveCalls) {
     this.#handler = handler;
     this.#call = call;
     this.#live = live;
@@ -40,13 +43,14 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
 
   start(service: Service<HttpRequest, HttpReply>): void {
     this.#live.add(this);
+    const call = this.#call!;
     try {
-      this.#handler.onRequestStart!(this, null);
+      this.#handler!.onRequestStart!(this, null);
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
-    if (this.#done) return;
-    service.current(this.#call).then(
+    if (this.#handler === undefined) return;
+    service.current(call).then(
       (reply) => this.#replied(reply),
       (error: unknown) => this.fail(error),
     );
@@ -61,136 +65,124 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
-    if (!this.#done) this.#reply?.flow();
+    this.#reply?.flow();
   }
 
   abort(reason?: Error): void {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason ?? null;
-    this.#break(reason ?? new errors.RequestAbortedError());
+    this.destroy(reason ?? new errors.RequestAbortedError());
   }
 
   // ── the pipeline's side ──────────────────────────────────────────────────────────────────────
 
   #replied(reply: HttpReply): void {
-    if (this.#done) {
-      reply.discard();
-      return;
-    }
-    this.#reply = reply;
+    const handler = this.#handler;
+    if (handler === undefined) return reply.discard();
     this.rawHeaders = reply.rawHead ?? null;
     try {
-      this.#handler.onResponseStart!(this, reply.status, reply.head, reply.statusText);
+      handler.onResponseStart!(this, reply.status, reply.head, reply.statusText);
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
-    if (this.#done) reply.discard();
-    else reply.sendTo(this);
+    if (this.#handler === undefined) return reply.discard();
+    this.#reply = reply;
+    reply.sendTo(this);
   }
 
   data(chunk: Buffer): void {
-    if (this.#done) return;
     try {
-      this.#handler.onResponseData!(this, chunk);
+      this.#handler?.onResponseData!(this, chunk);
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
   }
 
   end(trailers: RawHeaders): void {
-    if (!this.#finish()) return;
+    const handler = this.#finish();
+    if (handler === undefined) return;
     this.rawTrailers = trailers as Raw;
     try {
-      this.#handler.onResponseEnd!(this, trailers);
+      handler.onResponseEnd!(this, trailers);
     } catch (error) {
-      this.#deliver(error);
+      this.#deliver(handler, error);
     }
   }
 
   fail(error: unknown): void {
-    if (this.#finish()) this.#deliver(plain(error));
+    const handler = this.#finish();
+    if (handler !== undefined) this.#deliver(handler, plain(error));
   }
 
   // ── the wire's side ──────────────────────────────────────────────────────────────────────────
 
   bodySent(chunk: Buffer): void {
-    if (this.#done || this.#handler.onBodySent === undefined) return;
     try {
-      this.#handler.onBodySent(chunk);
+      this.#handler?.onBodySent?.(chunk);
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
   }
 
   requestSent(): void {
-    if (this.#done || this.#handler.onRequestSent === undefined) return;
     try {
-      this.#handler.onRequestSent();
+      this.#handler?.onRequestSent?.();
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
   }
 
   replyStarted(): void {
-    if (this.#done || this.#handler.onResponseStarted === undefined) return;
     try {
-      this.#handler.onResponseStarted();
+      this.#handler?.onResponseStarted?.();
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
   }
 
   interim(status: number, headers: RawHeaders, statusText: string, raw: unknown): void {
-    if (this.#done) return;
     this.rawHeaders = raw as Raw;
     try {
-      this.#handler.onResponseStart!(this, status, headers, statusText);
+      this.#handler?.onResponseStart!(this, status, headers, statusText);
     } catch (error) {
-      this.#thrown(error);
+      this.destroy(error);
     }
   }
 
   // ── ends ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** What a callback throws ends the call and comes back through `onResponseError`. */
-  #thrown(error: unknown): void {
-    this.#break(error);
-  }
-
-  /** Ends the call in this turn; the network learns it first. */
-  #break(error: unknown): void {
-    if (!this.#finish()) return;
+  /** Ends the call in this turn with an error; the network learns it first. */
+  destroy(error: unknown): void {
     const call = this.#call;
-    call.cancel(
+    const handler = this.#finish();
+    if (handler === undefined) return;
+    call!.cancel(
       new MeshError({
         code: "cancelled",
         reason: "caller",
-        message: `${call.service}: aborted by the caller`,
+        message: `${call!.service}: aborted by the caller`,
         progress: "maybe-processed",
         cause: error,
         stackless: true,
       }),
       "abandoned",
     );
-    this.#deliver(error);
+    this.#deliver(handler, error);
   }
 
-  /** For a dispatcher that is destroyed. */
-  destroy(error: Error): void {
-    this.#break(error);
-  }
-
-  #finish(): boolean {
-    if (this.#done) return false;
-    this.#done = true;
+  /** The handler, for the one who ends the call; undefined if it was over. */
+  #finish(): Handler | undefined {
+    const handler = this.#handler;
+    if (handler === undefined) return undefined;
     this.#live.remove(this);
-    return true;
+    this.#handler = this.#call = this.#reply = undefined;
+    return handler;
   }
 
-  #deliver(error: unknown): void {
+  #deliver(handler: Handler, error: unknown): void {
     try {
-      this.#handler.onResponseError!(this, error as Error);
+      handler.onResponseError!(this, error as Error);
     } catch (thrown) {
       // As in undici: there is nobody left to tell, and to hide it would hide the caller's fault.
       queueMicrotask(() => {

@@ -10,7 +10,7 @@
  * not depend on who called first.
  */
 import type { Mesh } from "@inmesh/core";
-import type { MeshConfig, Service } from "@inmesh/core/spi";
+import type { MeshConfig, Service, Watch } from "@inmesh/core/spi";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
 import { HTTP } from "../client/protocol.ts";
@@ -22,6 +22,7 @@ const MAX_SPELLINGS = 1_000;
 
 export class Origins {
   readonly #mesh: Mesh;
+  readonly #configs: Watch<MeshConfig>;
   #config: MeshConfig | undefined = undefined;
   /** Names of services by origin, in the form that `URL.origin` has. */
   #names = new Map<string, string>();
@@ -30,11 +31,13 @@ export class Origins {
 
   constructor(mesh: Mesh) {
     this.#mesh = mesh;
+    this.#configs = mesh.config;
   }
 
   /** The service behind an origin; undefined if it is none of ours, or no origin at all. */
   serviceOf(origin: unknown): HttpService | undefined {
-    if (this.#config !== this.#mesh.config.current) this.#read(this.#mesh.config.current);
+    const { current } = this.#configs;
+    if (this.#config !== current) this.#read(current);
     // A URL object can be changed after it was looked up: its text counts.
     const key = typeof origin === "string" ? origin : String(origin);
     const service = this.#asked.get(key);
