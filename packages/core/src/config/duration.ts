@@ -3,6 +3,8 @@
  * a duration is a whole number of milliseconds, and Infinity where somebody wrote `none`.
  */
 const SHAPE = /^(?:[0-9]{1,5}(?:h|ms|m|s)){1,4}$/;
+/** For schemas: what `parseDuration` reads. */
+export const DURATION_PATTERN: string = SHAPE.source;
 const PART = /([0-9]{1,5})(h|ms|m|s)/g;
 const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };
 

@@ -6,7 +6,7 @@
 import { createRequire } from "node:module";
 import type * as Zod from "zod";
 import { unknownKeyRule } from "./did-you-mean.ts";
-import { formatDuration, parseDuration } from "./duration.ts";
+import { DURATION_PATTERN, formatDuration, parseDuration } from "./duration.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Report } from "./plain.ts";
 import {
@@ -39,8 +39,7 @@ export function configSchema(): Zod.ZodType {
 
 /** The same as JSON Schema, for editors and for the tests that compare it with the table of fields. */
 export function configJsonSchema(): Record<string, unknown> {
-  const schema = loadZod().toJSONSchema(configSchema(), { unrepresentable: "any", io: "input" });
-  return schema;
+  return loadZod().toJSONSchema(configSchema(), { unrepresentable: "any", io: "input" });
 }
 
 function loadZod(): typeof Zod {
@@ -59,21 +58,33 @@ class SchemaMaker {
     const services = z.record(z.string(), this.#service(), {
       error: () => "must be an object with services by name",
     });
-    return this.#object({ defaults: this.#object(this.#policies(POLICY_FIELDS)), services }, "");
+    const named = services.meta({
+      propertyNames: { pattern: SERVICE_NAME.source },
+      maxProperties: LIMITS.services,
+    });
+    return this.#object(
+      { defaults: this.#object(this.#policies(POLICY_FIELDS)), services: named },
+      "",
+    );
   }
 
   #service(): Zod.ZodType {
     const discovery = this.#object({
-      dns: this.#text(),
-      srv: this.#text(),
+      dns: this.#structure("services.*.discovery.dns"),
+      srv: this.#structure("services.*.discovery.srv"),
       port: this.#structure("services.*.discovery.port"),
       static: this.endpoints().min(1, "must hold at least one endpoint"),
-      file: this.#text(),
+      file: this.#structure("services.*.discovery.file").meta({
+        pattern: "\\.([yY][aA]?[mM][lL]|[jJ][sS][oO][nN])$",
+      }),
+    }).meta({
+      oneOf: ["dns", "srv", "static", "file"].map((kind) => ({ required: [kind] })),
+      dependentRequired: { port: ["dns"] },
     });
     return this.#object({
-      url: this.#text(),
+      url: this.#structure("services.*.url"),
       scheme: this.#structure("services.*.scheme"),
-      authority: this.#text(),
+      authority: this.#structure("services.*.authority"),
       discovery,
       routes: this.#list(this.#route(), LIMITS.routesPerService),
       ...this.#policies(POLICY_FIELDS),
@@ -88,8 +99,8 @@ class SchemaMaker {
         host: z.string(typed("a text")),
         port: this.#structure("services.*.discovery.static[].port"),
         weight: this.#structure("services.*.discovery.static[].weight"),
-        zone: this.#text(),
-        uid: this.#text(),
+        zone: this.#structure("services.*.discovery.static[].zone"),
+        uid: this.#structure("services.*.discovery.static[].uid"),
         metadata: z.record(z.string(), this.#text(), typed("an object with texts")),
       },
       "host",
@@ -208,11 +219,15 @@ class SchemaMaker {
   #duration(field: Field): Zod.ZodType {
     const [inCode = ""] = millisecondNames(field);
     const wrong = `must be a duration with its unit, such as "500ms" or "1m30s" (a plain number goes under ${inCode})`;
-    return this.#z.string({ error: () => wrong }).check((context) => {
+    const schema = this.#z.string({ error: () => wrong }).check((context) => {
       const text = context.value;
       const ms = text === "none" ? Infinity : parseDuration(text);
       const message = ms === undefined ? wrong : durationRule(field, ms);
       if (message !== undefined) context.issues.push({ code: "custom", message, input: text });
+    });
+    // In a pattern, because a schema for editors cannot run the check.
+    return schema.meta({
+      pattern: field.none === true ? `${DURATION_PATTERN}|^none$` : DURATION_PATTERN,
     });
   }
 
@@ -227,11 +242,17 @@ class SchemaMaker {
         abort: true,
       },
     );
-    return schema.check((context) => {
+    const checked = schema.check((context) => {
       const ms = context.value === "none" ? Infinity : context.value;
       const whole = Number.isInteger(ms) || ms === Infinity;
       const message = whole ? durationRule(field, ms) : "must be a whole number of milliseconds";
       if (message !== undefined) context.issues.push({ code: "custom", message, input: ms });
+    });
+    const { min = 0, max } = field;
+    const number = { type: "integer", minimum: min, ...(max !== undefined && { maximum: max }) };
+    return checked.meta({
+      description: `${field.meaning} In milliseconds.`,
+      anyOf: field.none === true ? [number, { const: "none" }] : [number],
     });
   }
 

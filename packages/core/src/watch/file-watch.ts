@@ -21,7 +21,7 @@ export type FileNews =
 const GATHER_MS = 20;
 const SETTLE_MS = 20;
 /** A file that changes without end is read anyway, as it is between two writes. */
-const MAX_SETTLE_MS = 200;
+const MAX_SETTLE_MS = 100;
 export const POLL_MS = 5_000;
 
 export class FileWatch {
