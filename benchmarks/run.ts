@@ -21,7 +21,18 @@ export interface Benchmark {
   run(options: Options): Promise<Row[]>;
 }
 
-const NAMES = ["seam", "parts", "startup", "memory", "http", "tail", "server", "dispatcher"];
+const NAMES = [
+  "seam",
+  "parts",
+  "startup",
+  "memory",
+  "http",
+  "tail",
+  "dispatcher",
+  "server",
+  "rolling",
+  "config",
+];
 
 async function load(name: string): Promise<Benchmark | undefined> {
   const url = new URL(`./${name}.ts`, import.meta.url);

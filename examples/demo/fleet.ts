@@ -17,10 +17,15 @@ export class Fleet {
   /** How often the servers have seen each POST, by its request id. */
   readonly posts = new Map<string, number>();
   readonly #children: (ChildProcess | undefined)[] = [];
+  readonly #graceful: boolean;
   #stopped = false;
 
-  static async start(size: number): Promise<Fleet> {
-    const fleet = new Fleet();
+  private constructor(graceful: boolean) {
+    this.#graceful = graceful;
+  }
+
+  static async start(size: number, graceful: boolean): Promise<Fleet> {
+    const fleet = new Fleet(graceful);
     process.once("exit", () => fleet.stop());
     for (let i = 0; i < size; i++) await fleet.#startAnywhere(i);
     return fleet;
@@ -74,8 +79,8 @@ export class Fleet {
   /** Resolves when the server listens (true) or has ended without (false). */
   #start(i: number, port: number): Promise<boolean> {
     if (this.#stopped) return Promise.resolve(false);
-    const child = fork(SERVER, [String(port)], {
-      execArgv: ["--disable-warning=ExperimentalWarning"],
+    const child = fork(SERVER, [String(port), this.#graceful ? "graceful" : "plain"], {
+      execArgv: ["--disable-warning=ExperimentalWarning", "--conditions=inmesh-source"],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
     this.#children[i] = child;

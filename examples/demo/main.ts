@@ -11,13 +11,15 @@ import { run, type Send, type Side } from "./load.ts";
 import { roundRobin } from "./round-robin.ts";
 import { page, rows } from "./summary.ts";
 import { plainLine, stamp, table, type View } from "./table.ts";
-import { timeline, windows } from "./timeline.ts";
+import { timeline, windows, type Step } from "./timeline.ts";
 
 const SERVERS = 5;
 const MIN_SECONDS = 5;
-const HELP = `Usage: npm run demo -- [--seconds N] [--json]
+const HELP = `Usage: npm run demo -- [--seconds N] [--graceful] [--json]
 
   --seconds N  length of the run, ${MIN_SECONDS} to 3600 (default 30)
+  --graceful   the servers are wrapped by meshServer: they drain before they stop, and
+               say before any work that they are overloaded; nothing may fail
   --json       one JSON object on standard output, and nothing else there
   --help       this text
 `;
@@ -30,6 +32,7 @@ const TIMEOUTS = { requestMs: 15_000, connectMs: 1_000 };
 
 interface Arguments {
   readonly seconds: number;
+  readonly graceful: boolean;
   readonly json: boolean;
 }
 
@@ -38,6 +41,7 @@ function readArguments(): Arguments | string {
     const { values } = parseArgs({
       options: {
         seconds: { type: "string", default: "30" },
+        graceful: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -50,18 +54,21 @@ function readArguments(): Arguments | string {
     if (!(seconds >= MIN_SECONDS && seconds <= 3600)) {
       return `--seconds must be a number from ${MIN_SECONDS} to 3600, got ${values.seconds}`;
     }
-    return { seconds, json: values.json };
+    return { seconds, graceful: values.graceful, json: values.json };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
 
-async function demo({ seconds, json }: Arguments, stop: AbortSignal): Promise<void> {
+async function demo({ seconds, graceful, json }: Arguments, stop: AbortSignal): Promise<void> {
   if (!json) process.stdout.write(`Starting ${SERVERS} servers and warming up…\n`);
-  const fleet = await Fleet.start(SERVERS);
+  const fleet = await Fleet.start(SERVERS, graceful);
   const mesh = createMesh({
     env: {},
-    config: { services: { orders: { discovery: { static: fleet.addresses } } } },
+    // Only who knows that every server is wrapped may believe a refusal that says "not processed".
+    config: {
+      services: { orders: { discovery: { static: fleet.addresses }, trustNacks: graceful } },
+    },
   });
   const orders = meshClient("orders", { mesh });
   const throughMesh: Send = async (method, path, headers) => {
@@ -81,7 +88,9 @@ async function demo({ seconds, json }: Arguments, stop: AbortSignal): Promise<vo
   const clock = (): number => performance.now() - startedAt;
   const view: View = { seconds, mesh, fleet, inmesh, roundRobin: theirs };
   const screen = new Screen(view, json, clock);
-  const events = play(fleet, seconds, stop, (words) => screen.say(words));
+  const events = play(fleet, timeline(SERVERS, graceful), seconds, stop, (words) =>
+    screen.say(words),
+  );
   try {
     const load = run(sides, seconds, clock, stop);
     const [latestMs] = await Promise.all([load, events]);
@@ -89,6 +98,7 @@ async function demo({ seconds, json }: Arguments, stop: AbortSignal): Promise<vo
     const elapsedMs = clock();
     const result = {
       seconds,
+      graceful,
       sides,
       fleet,
       windows: windows(seconds),
@@ -123,12 +133,13 @@ async function warmUp(sides: readonly Side[], stop: AbortSignal): Promise<void> 
 /** Lets the timeline happen. Steps wait for each other: a slow restart delays the next one. */
 async function play(
   fleet: Fleet,
+  steps: readonly Step[],
   seconds: number,
   stop: AbortSignal,
   say: (words: string) => void,
 ): Promise<void> {
   const startedAt = performance.now();
-  for (const { at, words, act } of timeline(SERVERS)) {
+  for (const { at, words, act } of steps) {
     const waitMs = at * seconds * 1000 - (performance.now() - startedAt);
     if (waitMs > 0) await pause(waitMs, stop);
     if (stop.aborted) return;

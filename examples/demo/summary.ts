@@ -17,6 +17,8 @@ export interface Row {
 
 export interface Run {
   readonly seconds: number;
+  /** The servers are wrapped: nothing may fail. */
+  readonly graceful: boolean;
   readonly sides: readonly Side[];
   readonly fleet: Fleet;
   readonly windows: Windows;
@@ -42,7 +44,7 @@ export function duplicates(fleet: Fleet, side: Side): number {
   return [...fleet.posts].filter(([id, n]) => n > 1 && id.startsWith(side.idPrefix)).length;
 }
 
-export function rows({ sides, fleet, windows }: Run): Row[] {
+export function rows({ graceful, sides, fleet, windows }: Run): Row[] {
   const result: Row[] = [];
   const add = (
     metric: string,
@@ -68,6 +70,8 @@ export function rows({ sides, fleet, windows }: Run): Row[] {
     const posts = samples.filter(({ post }) => post);
     add(`success_ratio.${name}`, successRatio(gets), "1", ours ? SUCCESS_BAR : undefined, true);
     add(`post_success_ratio.${name}`, successRatio(posts), "1");
+    const failed = samples.filter(({ ok }) => !ok).length;
+    add(`failed.${name}`, failed, "{request}", ours && graceful ? 0 : undefined);
     if (ours) add("duplicate_posts", duplicates(fleet, side), "{request}", 0);
     const all = latencies(samples);
     const healthy = latencies(dueWithin(samples, windows.healthy));
@@ -124,7 +128,9 @@ export function page(run: Run): string {
     `  POSTs          ${lost} of ${posts.length} failed, ${duplicates(fleet, inmesh)} were sent twice`,
     "",
     ...[
-      `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were set. Round robin`,
+      run.graceful
+        ? `inmesh knew ${fleet.ports.length} addresses and that meshServer stands there. Round robin`
+        : `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were set. Round robin`,
       `is one undici Pool per address with the same timeouts (${requestMs / 1000} s). Both loads went to`,
       "the same servers at the same time. Latency counts from when a request was due,",
       "of failed ones too. Slow: from 1 s after a server slows until it heals. inmesh",

@@ -37,7 +37,8 @@ export function windows(seconds: number): Windows {
   };
 }
 
-export function timeline(size: number): Step[] {
+/** `graceful`: the servers are wrapped, so one stops where a plain one is killed. */
+export function timeline(size: number, graceful: boolean): Step[] {
   const rollEvery = (ROLL_TO - ROLL_FROM) / size;
   return [
     { at: 0, words: "all servers are healthy" },
@@ -53,7 +54,9 @@ export function timeline(size: number): Step[] {
     },
     {
       at: 0.45,
-      words: `server ${FAILING + 1} answers 30 % with 500, at once`,
+      words: graceful
+        ? `server ${FAILING + 1} is overloaded and refuses 30 %, before any work`
+        : `server ${FAILING + 1} answers 30 % with 500, at once`,
       act: (fleet) => fleet.mode(FAILING, "failing"),
     },
     {
@@ -63,8 +66,10 @@ export function timeline(size: number): Step[] {
     },
     {
       at: 0.64,
-      words: `server ${KILLED + 1} is killed (SIGKILL)`,
-      act: (fleet) => fleet.end(KILLED, "SIGKILL"),
+      words: graceful
+        ? `server ${KILLED + 1} drains and stops (SIGTERM)`
+        : `server ${KILLED + 1} is killed (SIGKILL)`,
+      act: (fleet) => fleet.end(KILLED, graceful ? "SIGTERM" : "SIGKILL"),
     },
     {
       at: 0.74,
@@ -73,7 +78,7 @@ export function timeline(size: number): Step[] {
     },
     ...Array.from({ length: size }, (_, i) => ({
       at: ROLL_FROM + i * rollEvery,
-      words: `rolling restart: server ${i + 1} of ${size} stops at once and starts again`,
+      words: `rolling restart: server ${i + 1} of ${size} ${graceful ? "drains" : "stops at once"} and starts again`,
       act: async (fleet: Fleet): Promise<void> => {
         await fleet.end(i, "SIGTERM");
         await fleet.restart(i);

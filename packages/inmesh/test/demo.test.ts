@@ -55,6 +55,14 @@ test("six seconds of the demo: one object, no POST sent twice, almost every GET 
   }
 });
 
+test("six seconds with --graceful: no call fails, and no POST is sent twice", async () => {
+  const { stdout } = await run("--seconds", "6", "--graceful", "--json");
+  const { rows } = JSON.parse(stdout) as Document;
+  for (const metric of ["demo.failed.inmesh", "demo.duplicate_posts"]) {
+    expect(rows.find((row) => row.metric === metric)).toMatchObject({ value: 0, holds: true });
+  }
+});
+
 test("a wrong argument ends the demo with the usage", async () => {
   await expect(run("--seconds", "soon")).rejects.toMatchObject({
     code: 2,

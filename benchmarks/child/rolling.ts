@@ -1,0 +1,138 @@
+/**
+ * The client of the rolling restart: an open loop of mixed requests until the parent says stop.
+ * Every answer is checked: its status, and its bytes.
+ */
+import { Readable } from "node:stream";
+import { createMesh, meshClient } from "inmesh";
+import { Pool } from "undici";
+import { CHUNK_BYTES, CHUNK_EVERY_MS, CHUNKS } from "./rolling-work.ts";
+
+export interface RollingLoad {
+  readonly client: "inmesh" | "plain";
+  readonly http2: boolean;
+  readonly ports: readonly number[];
+  readonly perSecond: number;
+}
+
+export interface RollingRun {
+  readonly calls: number;
+  readonly failed: number;
+  readonly failedByKind: Readonly<Record<string, number>>;
+  readonly slowestMs: number;
+  /** A few, for people. */
+  readonly errors: readonly string[];
+}
+
+type Kind = "get" | "post" | "download" | "upload";
+type Body = string | Readable | null;
+type Send = (method: string, path: string, id: string, body: Body) => Promise<[number, number]>;
+
+const TURN: readonly Kind[] = ["get", "post", "get", "download", "get", "post", "upload", "get"];
+const MAX_ERRORS = 8;
+const TIMEOUT_MS = 10_000;
+const ORDER = JSON.stringify({ item: "a book", count: 3 });
+
+const load = JSON.parse(process.argv[2]!) as RollingLoad;
+
+function upload(): Readable {
+  async function* chunks(): AsyncGenerator<Buffer> {
+    for (let i = 0; i < CHUNKS; i++) {
+      yield Buffer.alloc(CHUNK_BYTES, "y");
+      await new Promise((resolve) => setTimeout(resolve, CHUNK_EVERY_MS));
+    }
+  }
+  return Readable.from(chunks());
+}
+
+/** Sends one request of a kind; throws if the answer is not the whole answer. */
+async function sendOne(send: Send, kind: Kind, id: string): Promise<void> {
+  const [method, path, body, bytes] =
+    kind === "get"
+      ? (["GET", "/item", null, 1] as const)
+      : kind === "post"
+        ? (["POST", "/order", ORDER, 2] as const)
+        : kind === "download"
+          ? (["GET", "/download", null, CHUNKS * CHUNK_BYTES] as const)
+          : (["POST", "/upload", upload(), String(CHUNKS * CHUNK_BYTES).length] as const);
+  const [status, length] = await send(method, path, id, body);
+  if (status !== 200 || length !== bytes) throw new Error(`status ${status}, ${length} bytes`);
+}
+
+function client(): { send: Send; close(): Promise<void> } {
+  const addresses = load.ports.map((port) => `127.0.0.1:${port}`);
+  if (load.client === "inmesh") {
+    const mesh = createMesh({
+      env: {},
+      config: {
+        services: { orders: { discovery: { static: addresses }, http2: load.http2 } },
+        defaults: { timeouts: { requestMs: TIMEOUT_MS } },
+      },
+    });
+    const orders = meshClient("orders", { mesh });
+    const send: Send = async (method, path, id, body) => {
+      const reply = await orders.fetch(path, { method, headers: { "x-request-id": id }, body });
+      return [reply.status, (await reply.bytes()).length];
+    };
+    return { send, close: () => mesh.close(0) };
+  }
+  const pools = addresses.map(
+    (address) => new Pool(`http://${address}`, { headersTimeout: TIMEOUT_MS }),
+  );
+  let turn = 0;
+  const send: Send = async (method, path, id, body) => {
+    const pool = pools[turn++ % pools.length]!;
+    const reply = await pool.request({ method, path, headers: { "x-request-id": id }, body });
+    return [reply.statusCode, (await reply.body.bytes()).length];
+  };
+  return {
+    send,
+    close: async () => void (await Promise.all(pools.map((pool) => pool.destroy()))),
+  };
+}
+
+const { send, close } = client();
+const everyMs = 1000 / load.perSecond;
+const startedAt = performance.now();
+const pending = new Set<Promise<void>>();
+const errors: string[] = [];
+const failedByKind: Record<string, number> = {};
+let calls = 0;
+let failed = 0;
+let slowestMs = 0;
+
+async function one(number: number): Promise<void> {
+  const kind = TURN[number % TURN.length]!;
+  const dueAt = performance.now();
+  try {
+    await sendOne(send, kind, `${process.pid}-${number}`);
+    slowestMs = Math.max(slowestMs, performance.now() - dueAt);
+  } catch (error) {
+    failed++;
+    failedByKind[kind] = (failedByKind[kind] ?? 0) + 1;
+    if (errors.length < MAX_ERRORS) {
+      const at = ((dueAt - startedAt) / 1000).toFixed(2);
+      errors.push(`${at} s, ${kind}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
+
+const timer = setInterval(() => {
+  const due = Math.floor((performance.now() - startedAt) / everyMs);
+  for (; calls < due; calls++) {
+    const sent = one(calls);
+    pending.add(sent);
+    void sent.then(() => pending.delete(sent));
+  }
+}, 1);
+
+process.once("message", () => {
+  clearInterval(timer);
+  void Promise.all(pending)
+    .then(close)
+    .then(() => {
+      const run: RollingRun = { calls, failed, failedByKind, slowestMs, errors };
+      process.send!(run, () => process.exit(0));
+    });
+});
+process.once("disconnect", () => process.exit(0));
+process.send!("ready");
