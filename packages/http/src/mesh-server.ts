@@ -309,6 +309,9 @@ export class MeshServer implements AsyncDisposable {
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
     if (this.server.listening) NetServer.prototype.close.call(this.server);
+    for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
+      inbound.response.shouldKeepAlive = false; // without effect where the head is out already
+    }
   }
 
   /** State behind every decision, as plain data. */

@@ -26,7 +26,11 @@ export function startCall(
   const { signal, timeoutMs } = init;
   const call = callOf(service, request, init.idempotent);
   if (timeoutMs !== undefined) {
-    call.deadlineAt = Math.min(call.deadlineAt, service.runtime.now() + timeoutMs);
+    const at = service.runtime.now() + timeoutMs;
+    if (at < call.deadlineAt) {
+      call.deadlineAt = at;
+      call.uncharged = false;
+    }
   }
   return signal === undefined || signal === null
     ? service.current(call)
