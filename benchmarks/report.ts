@@ -15,8 +15,10 @@ export interface Row {
   readonly unit: string;
   /** Distance between the quartiles of the rounds, in `unit`; null for a single measurement. */
   readonly spread: number | null;
-  /** The value must not exceed it; null: reported for context. */
+  /** The value must not exceed it, or with `atLeast` fall below it; null: reported for context. */
   readonly bar: number | null;
+  /** The bar is a lower bound. */
+  readonly atLeast?: true;
   /** null where there is no bar. */
   readonly holds: boolean | null;
 }
@@ -32,6 +34,17 @@ export function row(
   const spread =
     samples.length < 2 ? null : significant(quantile(samples, 0.75) - quantile(samples, 0.25));
   return { metric, value, unit, spread, bar, holds: bar === null ? null : value <= bar };
+}
+
+/** As `row`, for a value that must not fall below its bar. */
+export function atLeast(
+  metric: string,
+  unit: string,
+  samples: readonly number[],
+  bar: number,
+): Row {
+  const one = row(metric, unit, samples, bar);
+  return { ...one, atLeast: true, holds: one.value >= bar };
 }
 
 export function quantile(samples: readonly number[], q: number): number {
@@ -82,7 +95,7 @@ function table(rows: readonly Row[], columns: number, colour: boolean): string {
     String(one.value),
     one.unit,
     one.spread === null ? "" : `±${one.spread}`,
-    one.bar === null ? "" : `≤ ${one.bar}`,
+    one.bar === null ? "" : `${one.atLeast === true ? "≥" : "≤"} ${one.bar}`,
     one.holds === null ? "" : one.holds ? "yes" : "NO",
   ]);
   const widths = head.map((title, i) =>

@@ -27,6 +27,7 @@ const NAMES = [
   "startup",
   "memory",
   "http",
+  "grpc",
   "tail",
   "dispatcher",
   "server",
@@ -73,7 +74,7 @@ async function usage(): Promise<string> {
   const lines = ["npm run bench -- <name> [--json] [--quick] [--save]\n"];
   for (const name of NAMES) {
     const benchmark = await load(name);
-    if (benchmark !== undefined) lines.push(`  ${name.padEnd(9)}${benchmark.describe}`);
+    if (benchmark !== undefined) lines.push(`  ${name.padEnd(12)}${benchmark.describe}`);
   }
   return `${lines.join("\n")}\n`;
 }
