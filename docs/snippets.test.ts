@@ -1,0 +1,94 @@
+/**
+ * The TypeScript of the READMEs is type-checked and runs as printed, each block as a program of its
+ * own, with a server here in the place of the one it names. ```` ```ts types ```` is only checked.
+ */
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { basename, join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+interface Snippet {
+  readonly title: string;
+  readonly code: string;
+  readonly runs: boolean;
+  readonly file: string;
+}
+
+const root: string = join(import.meta.dirname, "..");
+const run = promisify(execFile);
+// Inside the repository, so that `inmesh` resolves as it does for whoever installed it.
+const folder: string = join(root, ".tmp", `snippets-${process.pid}`);
+
+const snippets: Snippet[] = globSync(["README.md", "packages/*/README.md"], { cwd: root })
+  .sort()
+  .flatMap((page) => {
+    const text = readFileSync(join(root, page), "utf8");
+    return [...text.matchAll(/^```ts( types)?\n([^]*?)^```$/gm)].map(([, types, code = ""], i) => ({
+      title: `${page}, block ${i + 1}`,
+      code,
+      runs: types === undefined,
+      file: join(folder, `${page.replaceAll("/", "-")}-${i + 1}.ts`),
+    }));
+  });
+
+let server: Server;
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    request.resume().on("end", () => {
+      response.setHeader("location", "/v1/orders/42").end('{"id":42}');
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  mkdirSync(folder, { recursive: true });
+  for (const { file, code } of snippets) writeFileSync(file, code);
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+  server.closeAllConnections();
+  server.close();
+});
+
+test("all of them are type-correct", async () => {
+  expect(snippets.map(({ title }) => title)).toContain("README.md, block 1");
+  const options = {
+    extends: "../../tsconfig.base.json",
+    compilerOptions: {
+      noEmit: true,
+      composite: false,
+      declaration: false,
+      declarationMap: false,
+      isolatedDeclarations: false,
+      moduleDetection: "force",
+      types: ["node"],
+    },
+    files: snippets.map(({ file }) => basename(file)),
+    include: ["../../packages/*/src/**/*.d.ts"],
+  };
+  const project = join(folder, "tsconfig.json");
+  writeFileSync(project, JSON.stringify(options));
+  const { stdout } = await run(join(root, "node_modules/.bin/tsc"), ["-p", project]).catch(
+    (error: { stdout: string }) => error,
+  );
+  expect(stdout).toBe("");
+});
+
+test.each(snippets.filter(({ runs }) => runs))("$title runs", async ({ code, file }) => {
+  const { port } = server.address() as AddressInfo;
+  const program = file.replace(/\.ts$/, ".run.ts");
+  writeFileSync(program, code.replaceAll(/http:\/\/[\w.-]+\.svc:\d+/g, `http://127.0.0.1:${port}`));
+  const { stdout, stderr } = await run(
+    process.execPath,
+    ["--conditions=inmesh-source", "--unhandled-rejections=strict", program],
+    { cwd: root, timeout: 30_000 },
+  );
+  expect(stderr.replaceAll(/^.*(ExperimentalWarning|--trace-warnings).*\n/gm, "")).toBe("");
+  // What it prints about a reply is about the one it got.
+  if (code.includes("reply.status")) expect(stdout).toMatch(/^200 /);
+});
