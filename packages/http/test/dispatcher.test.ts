@@ -674,6 +674,101 @@ describe("undici's methods and interceptors", () => {
   });
 });
 
+describe("H7 LC: upgrade and CONNECT of a service", () => {
+  /** Agrees to `echo`, then sends back what it gets. */
+  const agreeing = () =>
+    peerOf(async (connection) => {
+      const { head } = await connection.readRequest();
+      if (!/upgrade: echo/i.test(head) && !head.startsWith("CONNECT")) {
+        return connection.write("HTTP/1.1 426 No\r\ncontent-length: 0\r\n\r\n");
+      }
+      const agreed = head.startsWith("CONNECT")
+        ? "HTTP/1.1 200 Go\r\n\r\n"
+        : "HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+      await connection.write(`${agreed}early`);
+      for (;;) await connection.write(await connection.readBytes(4));
+    });
+
+  it("H7 LC: the socket is the caller's, from a picked endpoint, and no longer a call", async () => {
+    const peer = await agreeing();
+    const mesh = doorsOf([await refusing(), peer.address]);
+    for (let i = 0; i < 4; i++) {
+      const { socket, headers } = await mesh.dispatcher.upgrade({
+        origin: "http://orders",
+        path: "/chat",
+        protocol: "echo",
+      } as never);
+      expect(headers.upgrade).toBe("echo");
+      socket.setEncoding("utf8");
+      let got = "";
+      socket.on("data", (chunk: string) => (got += chunk));
+      socket.write("ping");
+      await until(() => got === "earlyping");
+      expect(mesh.snapshot().services[0]!.callsInFlight).toBe(0);
+      socket.destroy();
+    }
+    expect(counted(mesh, "inmesh.calls", { outcome: "success" })).toBe(4);
+  });
+
+  it("H7 LC: a refusal, an abort and a reset end it as undici does", async () => {
+    const peer = await agreeing();
+    const mesh = doorsOf([peer.address], ONCE);
+    const options = { origin: "http://orders", path: "/chat", protocol: "other" };
+    await expect(mesh.dispatcher.upgrade(options as never)).rejects.toThrow("bad upgrade");
+    const waiting = doorsOf([(await silent()).address]);
+    const abort = new AbortController();
+    const aborted = waiting.dispatcher.upgrade({ ...options, signal: abort.signal } as never);
+    abort.abort(new Error("changed my mind"));
+    await expect(aborted).rejects.toThrow("changed my mind");
+    const reset = await peerOf(async (connection) => {
+      await connection.readRequest();
+      connection.rst();
+    });
+    const lost = doorsOf([reset.address], ONCE).dispatcher.upgrade(options as never);
+    await expect(lost).rejects.toMatchObject({ code: "connection_lost" });
+  });
+
+  it("H7 LC: what onRequestUpgrade throws comes back, and the socket is closed", async () => {
+    const closed = Promise.withResolvers<void>();
+    const peer = await peerOf(async (connection) => {
+      await connection.readRequest();
+      connection.socket.once("close", () => closed.resolve());
+      await connection.write("HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    });
+    const wrong = new Error("the handler's own");
+    const told = new Told(
+      doorsOf([peer.address]).dispatcher,
+      { upgrade: "echo" },
+      {
+        onRequestUpgrade() {
+          throw wrong;
+        },
+      },
+    );
+    expect(await told.over).toBe(wrong);
+    await closed.promise;
+  });
+
+  it("H8 LC: CONNECT reaches an endpoint of the service", async () => {
+    const peer = await agreeing();
+    const { dispatcher } = doorsOf([peer.address]);
+    const { statusCode, socket } = await dispatcher.connect({
+      origin: "http://orders",
+      path: "db.internal:5432",
+    });
+    expect(statusCode).toBe(200);
+    expect(String((await once(socket, "data"))[0])).toBe("early");
+    expect(peer.requests[0]!.head).toMatch(/^CONNECT db\.internal:5432 /);
+    socket.destroy();
+  });
+
+  it("H7 LC: is refused where the service speaks HTTP/2", async () => {
+    const mesh = doorsOf(["127.0.0.1:1"], { http2: true });
+    const told = new Told(mesh.dispatcher, { upgrade: "echo" }, { onRequestUpgrade() {} });
+    expect(told.error).toBeInstanceOf(errors.NotSupportedError);
+  });
+});
+
 describe("close and destroy", () => {
   it("close waits for what was begun, as promise and with a callback", async () => {
     const release = Promise.withResolvers<void>();

@@ -6,6 +6,7 @@
  * still queued cannot be aborted through it: the caller is told at once, and the request is
  * aborted if it ever starts.
  */
+import type { Duplex } from "node:stream";
 import {
   MeshError,
   type Attempt,
@@ -157,6 +158,33 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       now,
     );
     this.#reply = reply;
+    this.#resolve(reply);
+  }
+
+  /** Upgraded or tunnelled: from here on the connection is the caller's, and no part of the call. */
+  onRequestUpgrade(
+    controller: Controller,
+    status: number,
+    headers: RawHeaders,
+    socket: Duplex,
+  ): void {
+    const attempt = this.#attempt;
+    const { watcher } = attempt.call.request;
+    if (this.#done !== undefined || watcher === undefined) {
+      socket.destroy();
+      return;
+    }
+    this.#done = true;
+    const now = this.#runtime.now();
+    const outcome = classify(status, false);
+    attempt.code = status;
+    attempt.callerFault = isCallerFault(status);
+    attempt.answered();
+    attempt.answeredAt = now;
+    attempt.settle(outcome);
+    const reply = new HttpReply(status, "", headers, outcome, this, attempt, false, now);
+    reply.finish({});
+    watcher.upgraded(status, headers, socket, controller.rawHeaders);
     this.#resolve(reply);
   }
 

@@ -2,6 +2,7 @@
  * One request, as undici takes it and as routes ask about it. The object is built once per call and
  * handed to `pool.dispatch` as it is for every attempt: nothing is copied below.
  */
+import type { Duplex } from "node:stream";
 import { channel } from "node:diagnostics_channel";
 import { MeshError, type RouteFacts, type ServedRequest } from "@inmesh/core/spi";
 import {
@@ -30,6 +31,8 @@ export interface WireWatcher {
   replyStarted(): void;
   /** A reply below 200: informative, more follows. */
   interim(status: number, headers: RawHeaders, statusText: string, raw: unknown): void;
+  /** The connection is the caller's now: after `101`, or any reply to CONNECT. */
+  upgraded(status: number, headers: RawHeaders, socket: Duplex, raw: unknown): void;
 }
 
 /** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */

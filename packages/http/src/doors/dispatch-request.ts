@@ -12,22 +12,39 @@ import { CONTENT_LENGTH, HOST, NAMESPACE } from "../headers.ts";
 export class DispatchedRequest extends HttpRequest {
   /** `connection: close` after this one, as undici's option of that name. */
   readonly reset: boolean | undefined;
+  /** The protocol that the connection shall change to, as undici's option of that name. */
+  readonly upgrade: string | undefined;
 
   /** Throws InvalidArgumentError, as undici does. */
   constructor(options: Dispatcher.DispatchOptions, service: ServiceConfig) {
     super(pathOf(options), methodOf(options), undefined, (options.body ?? null) as RequestBody);
     this.reset = options.reset;
+    this.upgrade = upgradeOf(options, service);
     if (options.headers !== undefined && options.headers !== null) {
       flatten(options.headers, this.headers, service, hostOf(options.origin));
     }
   }
 }
 
-function pathOf({ path, query }: Dispatcher.DispatchOptions): string {
+function pathOf({ path, query, method }: Dispatcher.DispatchOptions): string {
   if (typeof path !== "string") invalid("path must be a string");
+  if (method === "CONNECT") return path; // an authority
   // The absolute form is for proxies; routes read a path.
   if (path.charCodeAt(0) !== 47) invalid("path must start with a slash");
   return query === undefined || query === null ? path : util.serializePathWithQuery(path, query);
+}
+
+function upgradeOf(
+  options: Dispatcher.DispatchOptions,
+  service: ServiceConfig,
+): string | undefined {
+  const { method, upgrade } = options;
+  const wanted =
+    upgrade === undefined || upgrade === null || upgrade === false ? undefined : upgrade;
+  if (service.http2 && (wanted !== undefined || method === "CONNECT")) {
+    throw new errors.NotSupportedError(`${service.name}: no upgrade or CONNECT over HTTP/2`);
+  }
+  return wanted as string | undefined;
 }
 
 function methodOf(options: Dispatcher.DispatchOptions): string {

@@ -5,6 +5,7 @@
  * The handler has its controller before `dispatch` returns, not when the request reaches a socket:
  * several attempts may reach one, and a request that still waits can be aborted that way.
  */
+import type { Duplex } from "node:stream";
 import { MeshError, type Call, type Service } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import type { BodySink, HttpReply } from "../client/reply.ts";
@@ -148,6 +149,17 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     } catch (error) {
       this.destroy(error);
     }
+  }
+
+  upgraded(status: number, headers: RawHeaders, socket: Duplex, raw: unknown): void {
+    this.rawHeaders = raw as Raw;
+    try {
+      this.#handler?.onRequestUpgrade!(this, status, headers, socket);
+    } catch (error) {
+      this.destroy(error);
+    }
+    // Aborted meanwhile, by the callback or before it: nobody has taken the socket.
+    if (this.#finish() === undefined) socket.destroy();
   }
 
   // ── ends ─────────────────────────────────────────────────────────────────────────────────────
