@@ -1,6 +1,7 @@
 /**
- * The TypeScript of the READMEs is type-checked and runs as printed, each block as a program of its
- * own, with a server here in the place of the one it names. ```` ```ts types ```` is only checked.
+ * The TypeScript of READMEs and guides is type-checked. That of the READMEs runs as printed, each
+ * block as a program of its own, with a server here in the place of the one it names, unless it is
+ * marked ```` ```ts types ````; a guide is one program, which guides.test.ts runs.
  */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -34,6 +35,13 @@ const snippets: Snippet[] = globSync(["README.md", "packages/*/README.md"], { cw
       file: join(folder, `${page.replaceAll("/", "-")}-${i + 1}.ts`),
     }));
   });
+
+for (const page of globSync("docs/guides/*.md", { cwd: root }).sort()) {
+  const text = readFileSync(join(root, page), "utf8");
+  const code = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, block]) => block).join("\n");
+  const file = join(folder, `${page.replaceAll("/", "-")}.ts`);
+  snippets.push({ title: page, code, runs: false, file });
+}
 
 let server: Server;
 
