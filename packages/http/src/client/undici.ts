@@ -9,7 +9,6 @@
  */
 import { createRequire } from "node:module";
 import type * as Undici from "undici";
-import connectByPath from "undici/lib/core/connect.js";
 import errorsByPath from "undici/lib/core/errors.js";
 import symbolsByPath from "undici/lib/core/symbols.js";
 import utilByPath from "undici/lib/core/util.js";
@@ -19,7 +18,6 @@ import PoolByPath from "undici/lib/dispatcher/pool.js";
 
 export const Pool: typeof Undici.Pool = PoolByPath;
 export const Agent: typeof Undici.Agent = AgentByPath;
-export const buildConnector: typeof Undici.buildConnector = connectByPath;
 export const errors: typeof Undici.errors = errorsByPath;
 
 /** What a subclass of DispatcherBase says: a request while open, and the two ends, once each. */

@@ -73,6 +73,17 @@ export function rawFields(flat: readonly string[]): RawHeaders {
   return raw;
 }
 
+/** The same of a request, before it is sent. */
+export function headBytes(fields: OutgoingHttpHeaders): number {
+  let bytes = 0;
+  for (const name in fields) {
+    const value = fields[name];
+    if (Array.isArray(value)) for (const one of value) bytes += name.length + one.length + 32;
+    else bytes += name.length + String(value).length + 32;
+  }
+  return bytes;
+}
+
 /** RFC 9113 §6.5.2: 32 bytes for each field besides its text. */
 export function fieldBytes(flat: readonly string[]): number {
   let bytes = 0;

@@ -192,7 +192,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
     if (this.#queue.length === 0 && this.#probes.length === 0) return;
     const { maxConnectionsPerEndpoint } = this.#service.limits;
     let open = 0;
-    for (const session of this.#sessions) if (!session.leaving) open++;
+    for (const session of this.#sessions) if (!session.ending) open++;
     if (this.#dialling || open >= Math.min(maxConnectionsPerEndpoint, MAX_CONNECTIONS)) return;
     const pauseMs = this.#dialAt - this.#runtime.now();
     if (pauseMs > 0) {

@@ -33,6 +33,8 @@ export class Http2Session {
   leaving = false;
   closed = false;
   streams = 0;
+  /** The largest request head that the peer takes, as `fieldBytes` counts. */
+  maxFieldBytes: number = Infinity;
   /** Streams that had a reply. */
   served = 0;
   /** GOAWAY: streams above were not processed, and will not be. */
@@ -78,7 +80,8 @@ export class Http2Session {
       });
     this.#http2 = session;
     session.on("error", (error: Error) => (this.error ??= error));
-    session.on("remoteSettings", ({ maxConcurrentStreams }) => {
+    session.on("remoteSettings", ({ maxConcurrentStreams, maxHeaderListSize }) => {
+      this.maxFieldBytes = maxHeaderListSize ?? Infinity;
       this.#limit = maxConcurrentStreams ?? Infinity;
       if (!this.settled) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
       this.settled = true;
@@ -101,7 +104,12 @@ export class Http2Session {
 
   /** Streams that can start now. */
   get room(): number {
-    return this.leaving || !this.settled ? 0 : this.#limit - this.streams;
+    return this.ending || !this.settled ? 0 : this.#limit - this.streams;
+  }
+
+  /** Takes no new streams. Node destroys a broken session some ticks before it says so. */
+  get ending(): boolean {
+    return this.leaving || this.#http2.destroyed;
   }
 
   /** The peer thought that we ping too often (faults.md G11). */

@@ -8,6 +8,7 @@ export interface StreamEnd {
   readonly rstCode: number;
   readonly replyStarted: boolean;
   readonly session: Http2Session;
+  readonly cause: (Error & { readonly code?: unknown }) | undefined;
 }
 
 /** RFC 9113 §7. */
@@ -54,15 +55,14 @@ export function streamError(where: Where, end: StreamEnd): MeshError {
   if (rstCode === ENHANCE_YOUR_CALM && !replyStarted) {
     return lost(where, "refused_stream", "maybe-processed", `the peer reset the stream (${name})`);
   }
-  const illegal =
-    session.error === undefined
-      ? rstCode === PROTOCOL_ERROR
-      : "code" in session.error && session.error.code === "ERR_HTTP2_ERROR";
+  const { cause } = end;
+  // nghttp2 found it, in this stream or in any other frame.
+  const illegal = cause?.code === "ERR_HTTP2_ERROR" || rstCode === PROTOCOL_ERROR;
   if (illegal) {
-    const why = session.error === undefined ? name : session.error.message;
+    const why = cause?.code === "ERR_HTTP2_ERROR" ? cause.message : name;
     return failed(where, "bad_response", "malformed_response", `malformed reply (${why})`);
   }
-  const why = session.error?.message ?? (session.closed ? "the connection ended" : name);
+  const why = session.error?.message ?? (session.ending ? "the connection ended" : name);
   return replyStarted
     ? lost(
         where,
@@ -86,6 +86,11 @@ export function lengthMismatch(where: Where): MeshError {
 export function tooLarge(where: Where): MeshError {
   const what = "the reply's head is larger than limits.maxReplyHeaderBytes";
   return failed(where, "bad_response", "response_header_too_large", what);
+}
+
+export function headTooLarge(where: Where): MeshError {
+  const what = "target and headers are larger than the peer's SETTINGS allow";
+  return failed(where, "bad_request", "header_too_large", what);
 }
 
 export function badBody(where: Where, what: string, cause?: unknown): MeshError {

@@ -3,20 +3,26 @@
  * and tells apart what Node runs together: a reply that ended and one that was cut off.
  */
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
-import { Readable, pipeline } from "node:stream";
+import { addAbortSignal, Readable, pipeline } from "node:stream";
 import type { MeshError } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, CONTENT_TYPE, type RawHeaders } from "../../headers.ts";
 import type { Where } from "../connect-error.ts";
 import type { PoolHandler } from "../pool.ts";
 import type { SentBody } from "./body.ts";
-import { fieldBytes, rawFields } from "./fields.ts";
+import { fieldBytes, headBytes, rawFields } from "./fields.ts";
 import type { Http2Session } from "./session.ts";
-import { badBody, lengthMismatch, streamError, tooLarge } from "./stream-error.ts";
+import { badBody, headTooLarge, lengthMismatch, streamError, tooLarge } from "./stream-error.ts";
 
 const NO_ERROR = 0;
-const CANCEL = 8;
+/**
+ * Resets a stream with CANCEL and nothing else. `stream.close(CANCEL)` would end the request body
+ * first: to the server an upload that was aborted would look whole.
+ */
+const ABORTED = AbortSignal.abort();
 const MAX_FIELDS = 200;
+// oxlint-disable-next-line no-restricted-globals -- one turn of the loop is no time
+const nextTurn = setImmediate;
 const ENDED: unique symbol = Symbol("ended");
 type Noted = ClientHttp2Stream & { [ENDED]?: boolean };
 
@@ -39,6 +45,8 @@ export class Http2Stream implements Dispatcher.DispatchController {
   #status = 0;
   #received = 0;
   #expected: number | undefined = undefined;
+  #cause: Error | undefined = undefined;
+  #bodyError: Error | undefined = undefined;
   #trailers: RawHeaders = {};
   #onRelease: () => void;
 
@@ -69,6 +77,11 @@ export class Http2Stream implements Dispatcher.DispatchController {
       fields[CONTENT_LENGTH] ??= String(body.length);
     }
     if (body?.type !== undefined) fields[CONTENT_TYPE] ??= body.type;
+    // Node would send it, and the peer may end the whole connection for it.
+    if (headBytes(fields) > this.#session.maxFieldBytes) {
+      this.#finish(headTooLarge(this.#where));
+      return this.#onRelease();
+    }
     let stream: ClientHttp2Stream;
     try {
       stream = this.#session.request(fields, body === undefined);
@@ -88,8 +101,8 @@ export class Http2Stream implements Dispatcher.DispatchController {
     stream.on("trailers", (_, __, raw?: readonly string[]) => this.#onTrailers(raw ?? []));
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
     stream.on("end", () => this.#onEnd());
-    // What went wrong is read off the code of the reset when the stream closes.
-    stream.on("error", () => {});
+    // Told when the stream closes: not every end has an error, and the reset's code says more.
+    stream.on("error", (error: Error) => (this.#cause = error));
     stream.on("close", () => this.#onClose());
     if (body !== undefined) this.#send(body);
     else this.#handler.onRequestSent?.();
@@ -130,13 +143,10 @@ export class Http2Stream implements Dispatcher.DispatchController {
     if (handler.onBodySent !== undefined) {
       source.on("data", (chunk: Buffer | string) => handler.onBodySent?.(Buffer.from(chunk)));
     }
-    let failed: Error | undefined;
-    source.once("error", (error: Error) => (failed = error));
+    source.once("error", (error: Error) => (this.#bodyError ??= error));
+    // It resets the stream itself where the source fails, and ends the source where the stream does.
     pipeline(source, stream, () => {
-      if (this.#over) return;
-      if (failed !== undefined)
-        this.#finish(badBody(this.#where, `failed: ${failed.message}`, failed));
-      else if (stream.writableFinished) handler.onRequestSent?.();
+      if (!this.#over && stream.writableFinished) handler.onRequestSent?.();
     });
   }
 
@@ -173,17 +183,26 @@ export class Http2Stream implements Dispatcher.DispatchController {
     this.#session.served++;
     this.#handler.onResponseEnd!(this, this.#trailers);
     // A server that has answered need not read the rest; without a reset Node would go on sending.
-    if (!this.#stream.writableEnded) this.#stream.close(CANCEL);
+    if (!this.#stream.writableEnded) addAbortSignal(ABORTED, this.#stream);
   }
 
   #onClose(): void {
     if (!this.#over) this.#finish(this.#failure());
+    // Node sends a reset at the end of this turn; a stream opened before it would be one too many.
+    nextTurn(release, this);
+  }
+
+  release(): void {
     this.#session.released();
     this.#onRelease();
   }
 
   #failure(): MeshError {
     const stream = this.#stream;
+    const failed = this.#bodyError;
+    if (failed !== undefined && this.#cause === failed) {
+      return badBody(this.#where, `failed: ${failed.message}`, failed);
+    }
     if (this.#expected !== undefined && this.#received !== this.#expected && this.#ofPeer()) {
       return lengthMismatch(this.#where);
     }
@@ -192,6 +211,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
       rstCode: stream.rstCode ?? NO_ERROR,
       replyStarted: this.#status !== 0,
       session: this.#session,
+      cause: this.#session.error ?? this.#cause,
     });
   }
 
@@ -203,13 +223,13 @@ export class Http2Stream implements Dispatcher.DispatchController {
   #finish(error: Error): void {
     this.#over = true;
     const stream = this.#stream as ClientHttp2Stream | undefined;
-    if (stream !== undefined && !stream.closed) {
-      stream.close(CANCEL);
-      // Unread data would keep it open.
-      stream.resume();
-    }
+    if (stream !== undefined && !stream.closed) addAbortSignal(ABORTED, stream);
     this.#handler.onResponseError!(this, error);
   }
+}
+
+function release(stream: Http2Stream): void {
+  stream.release();
 }
 
 /**
