@@ -4,11 +4,11 @@
  * be served, runs the handler where its own calls inherit the rest, and knows how to leave.
  */
 import { once } from "node:events";
-import type {
+import {
   IncomingMessage,
-  RequestListener,
-  Server as HttpServer,
-  ServerResponse,
+  type RequestListener,
+  type Server as HttpServer,
+  type ServerResponse,
 } from "node:http";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
@@ -37,6 +37,7 @@ import { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
+import { filterTrailers } from "./server/trailers.ts";
 import { Validator } from "./server/validate.ts";
 
 export interface ServerOptions {
@@ -179,15 +180,17 @@ export class MeshServer implements AsyncDisposable {
     handler: RequestListener,
     asksToContinue: boolean,
   ): void {
-    const connection = this.#connectionOf(request);
-    const inbound = new Inbound(request, response, connection, this.#owner);
-    if (connection.leaving) response.shouldKeepAlive = false;
+    const http2 = !(request instanceof IncomingMessage);
+    const connection = this.#connectionOf(request, http2);
+    if (connection.ended) return; // behind the last request of the connection: never answered
+    const inbound = new Inbound(request, response, connection, this.#owner, http2);
+    if (connection.leaving && !http2) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
     if (refusal === undefined) {
       if (this.#health?.answers(request, response, this.#why) === true) return;
       const refused = this.#admission.refuses(inbound, inbound.remainingMs);
       if (refused !== undefined) refusal = REFUSALS[refused];
-      else if (connection.active >= this.#limits.maxPipelined && request.httpVersionMajor === 1) {
+      else if (connection.active >= this.#limits.maxPipelined && !http2) {
         refusal = REFUSALS.too_many_pipelined;
       }
     }
@@ -201,22 +204,23 @@ export class MeshServer implements AsyncDisposable {
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
     response.on("close", responseClosed);
+    if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
+      filterTrailers(request, http2, this.#limits);
+    }
     if (asksToContinue) response.writeContinue();
     context.run(inbound, handler, request, response);
   }
 
-  #connectionOf(request: IncomingMessage): ConnectionState {
-    const holder =
-      request.httpVersionMajor === 2
-        ? (request as unknown as { stream: { session: object } }).stream.session
-        : request.socket;
+  #connectionOf(request: IncomingMessage, http2: boolean): ConnectionState {
+    const holder = http2
+      ? (request as unknown as { stream: { session: object } }).stream.session
+      : request.socket;
     return this.#connections.stateOf(holder);
   }
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
     this.#count(refusal.reason);
-    refuse(inbound.request, inbound.response, refusal, {
-      hasBody: inbound.hasBody,
+    refuse(inbound, refusal, {
       tellsReasons: this.#beliefs.tellsReasons,
       limits: this.#limits,
       runtime: this.#runtime,
@@ -244,20 +248,20 @@ export class MeshServer implements AsyncDisposable {
   }
 
   #bodyTimedOut(inbound: Inbound): void {
-    const { request, response } = inbound;
+    const { response } = inbound;
     this.#count("body_timeout");
-    if (response.headersSent) destroy(request);
+    if (response.headersSent) destroy(inbound);
     else {
-      response.shouldKeepAlive = false;
+      endAfter(inbound);
       response.statusCode = REFUSALS.body_timeout.status;
       for (const name of response.getHeaderNames()) response.removeHeader(name);
-      response.end(() => destroy(request));
+      response.end(() => destroy(inbound));
     }
   }
 
   #writeStalled(inbound: Inbound): void {
     this.#count("write_stall");
-    destroy(inbound.request);
+    destroy(inbound);
   }
 
   #readiness(): string {
@@ -310,7 +314,8 @@ export class MeshServer implements AsyncDisposable {
   #stopListening(): void {
     if (this.server.listening) NetServer.prototype.close.call(this.server);
     for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
-      inbound.response.shouldKeepAlive = false; // without effect where the head is out already
+      // Newest first: of pipelined requests only the last may say it. Without effect on a head sent.
+      if (!inbound.http2 && !inbound.connection.ended) endAfter(inbound);
     }
   }
 
@@ -345,14 +350,20 @@ function notFound(_request: IncomingMessage, response: ServerResponse): void {
   response.end();
 }
 
-function destroy(request: IncomingMessage): void {
-  if (request.httpVersionMajor === 1) request.socket.destroy();
+/** The reply says close, and nothing behind its request is served. */
+function endAfter({ response, connection }: Inbound): void {
+  response.shouldKeepAlive = false;
+  connection.ended = true;
+}
+
+function destroy({ request, http2 }: Inbound): void {
+  if (!http2) request.socket.destroy();
   else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
 }
 
 /** Tunnels are nobody's business here (faults H8). */
 function refuseConnect(request: IncomingMessage, socket: NodeJS.WritableStream): void {
-  if (request.httpVersionMajor === 2) {
+  if (!(request instanceof IncomingMessage)) {
     const response = socket as unknown as ServerResponse;
     response.statusCode = 405;
     response.end();

@@ -215,9 +215,11 @@ describe("what a request says", () => {
 describe("middle hops", () => {
   it("G7 over LS: deadline, trace, priority, attempt and hops travel on by themselves", async () => {
     let seen: ServedRequest | undefined;
+    let leftMs = Infinity;
     const last = await start(
       (_request, response) => {
         seen = context.getStore();
+        leftMs = seen!.deadlineAt - performance.now();
         response.end("ok");
       },
       { posture: "mesh" },
@@ -233,7 +235,6 @@ describe("middle hops", () => {
       { posture: "mesh" },
     );
     const client = await rawTo(middle);
-    const startedAt = performance.now();
     client.send(
       `${GET}x-mesh-timeout-ms: 2000\r\nx-mesh-priority: sheddable\r\nx-mesh-hops: 1\r\n` +
         "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1\r\n\r\n",
@@ -245,7 +246,7 @@ describe("middle hops", () => {
       traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
       tracestate: "a=1",
     });
-    expect(seen!.deadlineAt).toBeLessThan(startedAt + 2_000 + 30);
+    expect(leftMs).toBeLessThan(2_000 - 30 - 10 + 5);
   });
 
   it("H2 LS: calls end within 100 ms when the caller goes away, and their endpoint is not charged", async () => {

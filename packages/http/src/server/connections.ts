@@ -16,6 +16,8 @@ export interface ConnectionState {
   active: number;
   /** Its replies say `Connection: close`: it is old, or the server is being drained. */
   leaving: boolean;
+  /** A reply that says so is on its way: what was sent behind its request is not for us to serve. */
+  ended: boolean;
 }
 
 export const CONNECTION: unique symbol = Symbol("inmesh.connection");
@@ -65,6 +67,7 @@ export class Connections {
       bornAt: this.#runtime.now(),
       active: 0,
       leaving: this.#leaving,
+      ended: false,
     });
   }
 

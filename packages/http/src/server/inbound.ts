@@ -37,6 +37,10 @@ export function responseClosed(this: WithInbound): void {
   inbound.owner.ended(inbound);
 }
 
+interface Http2Request {
+  readonly stream: { readonly endAfterHeaders: boolean };
+}
+
 export class Inbound extends ServedRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -47,8 +51,12 @@ export class Inbound extends ServedRequest {
   next: Inbound | undefined = undefined;
   /** Milliseconds that the caller still waits, on arrival; Infinity if it did not say. */
   remainingMs: number = Infinity;
+  /** What the request line says is not to be believed here: `HTTP/2.0` can be written on any socket. */
+  readonly http2: boolean;
   /** A body follows the head. */
-  hasBody = false;
+  hasBody: boolean;
+  /** … in chunks. */
+  chunked = false;
   /** Values that head fields had; the empty string for one that came twice. */
   host: string | undefined = undefined;
   expect: string | undefined = undefined;
@@ -63,9 +71,12 @@ export class Inbound extends ServedRequest {
     response: ServerResponse,
     connection: ConnectionState,
     owner: InboundOwner,
+    http2: boolean,
   ) {
     super();
     this.request = request;
+    this.http2 = http2;
+    this.hasBody = http2 && !(request as unknown as Http2Request).stream.endAfterHeaders;
     this.response = response;
     this.connection = connection;
     this.owner = owner;
@@ -146,9 +157,9 @@ export class HeadReader {
             if (name.toLowerCase() !== "transfer-encoding") break;
             // Node hands other codings over undecoded; whoever reads them as framing is desynchronised.
             if (value !== "chunked" && value.toLowerCase() !== "chunked") {
-              return REFUSALS.bad_framing;
+              return REFUSALS.unknown_coding;
             }
-            inbound.hasBody = true;
+            inbound.hasBody = inbound.chunked = true;
           } else if (name.length === 11) {
             if (name.toLowerCase() !== TRACEPARENT) break;
             inbound.traceparent = inbound.traceparent === undefined ? value : "";
@@ -172,14 +183,14 @@ export class HeadReader {
       }
     }
     if (inbound.traceparent !== undefined) this.#trace(inbound);
-    if (removed) compact(inbound.request);
+    if (removed) compact(inbound);
     return this.#limits.maxHops < inbound.hops ? REFUSALS.loop : undefined;
   }
 
-  #remove({ request }: Inbound, at: number, name: string): void {
+  #remove({ request, http2 }: Inbound, at: number, name: string): void {
     request.rawHeaders[at] = "";
     // HTTP/1 builds `headers` from the raw fields, anew when somebody asks: see compact.
-    if (request.httpVersionMajor !== 1) delete request.headers[name];
+    if (http2) delete request.headers[name];
   }
 
   #dropsBaggage(value: string): boolean {
@@ -251,7 +262,7 @@ interface Head {
 }
 
 /** Takes out the fields whose names were emptied. */
-function compact(request: IncomingMessage): void {
+function compact({ request, http2 }: Inbound): void {
   const raw = request.rawHeaders;
   let kept = 0;
   for (let i = 0; i < raw.length; i += 2) {
@@ -261,7 +272,7 @@ function compact(request: IncomingMessage): void {
     kept += 2;
   }
   raw.length = kept;
-  if (request.httpVersionMajor !== 1) return;
+  if (http2) return;
   // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
   // asked for Host: what it built is dropped, or the fields would be added to it once more.
   const head = request as unknown as Head;

@@ -10,6 +10,7 @@ export type RefusalReason =
   | "bad_host"
   | "bad_target"
   | "bad_framing"
+  | "unknown_coding"
   | "bad_version"
   | "method_not_allowed"
   | "expectation"
@@ -42,7 +43,8 @@ export const REFUSALS: Readonly<Record<RefusalReason, Refusal>> = {
   loop: { reason: "loop", status: 508, close: false, nack: false },
   bad_host: broken("bad_host", 400),
   bad_target: broken("bad_target", 400),
-  bad_framing: broken("bad_framing", 501),
+  bad_framing: broken("bad_framing", 400),
+  unknown_coding: broken("unknown_coding", 501),
   bad_version: broken("bad_version", 505),
   method_not_allowed: broken("method_not_allowed", 405),
   expectation: broken("expectation", 417),

@@ -3,42 +3,40 @@
  * little later: closing with unread bytes makes the kernel send a reset, which can eat the answer
  * before the client has read it (faults H1).
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Runtime } from "@inmesh/core/spi";
 import { NACK, REASON, RETRY_AFTER } from "../headers.ts";
+import type { Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Http2ServerResponse } from "./listeners.ts";
 import { RETRY_AFTER_S, type Refusal } from "./refusals.ts";
 
 export interface RefuseOptions {
-  readonly hasBody: boolean;
   readonly tellsReasons: boolean;
   readonly limits: ServerLimits;
   readonly runtime: Runtime;
 }
 
-export function refuse(
-  request: IncomingMessage,
-  response: ServerResponse,
-  refusal: Refusal,
-  options: RefuseOptions,
-): void {
+export function refuse(inbound: Inbound, refusal: Refusal, options: RefuseOptions): void {
+  const { request, response, connection, hasBody } = inbound;
   const { status } = refusal;
   const body = `${refusal.reason}\n`;
-  const http1 = request.httpVersionMajor < 2;
   response.statusCode = status;
   response.setHeader("content-type", "text/plain; charset=utf-8");
   response.setHeader("content-length", body.length);
   if (status === 503) response.setHeader(RETRY_AFTER, String(RETRY_AFTER_S));
   if (refusal.nack) response.setHeader(NACK, "1");
   if (options.tellsReasons) response.setHeader(REASON, refusal.reason);
-  if (!http1) {
+  if (inbound.http2) {
     closeAfter(response as unknown as Http2ServerResponse);
     response.end(body);
     return;
   }
-  if (refusal.close || options.hasBody) response.shouldKeepAlive = false;
-  if (!options.hasBody) {
+  if (refusal.close || hasBody) {
+    response.shouldKeepAlive = false;
+    connection.ended = true;
+  }
+  if (!hasBody) {
     response.end(body);
     return;
   }

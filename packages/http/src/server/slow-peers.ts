@@ -88,7 +88,7 @@ export class SlowPeers {
 
   #rate(inbound: Inbound, now: number): void {
     const { minBodyRate, bodyRateWindowMs } = this.#limits;
-    if (minBodyRate === 0 || inbound.request.httpVersionMajor !== 1) return;
+    if (minBodyRate === 0 || inbound.http2) return;
     const read = bytesRead(inbound);
     if (!owesBody(inbound)) {
       inbound.markAt = now;
@@ -113,12 +113,12 @@ function owesBody({ request }: Inbound): boolean {
   return !request.complete && request.readableLength < request.readableHighWaterMark;
 }
 
-function bytesRead({ request }: Inbound): number {
-  if (request.httpVersionMajor !== 1) return 0;
+function bytesRead({ request, http2 }: Inbound): number {
+  if (http2) return 0;
   return (request.socket as Socket | null)?.bytesRead ?? 0;
 }
 
-function unsent({ request, response }: Inbound): number {
+function unsent({ request, response, http2 }: Inbound): number {
   if (response.writableLength > 0) return response.writableLength;
-  return request.httpVersionMajor === 1 ? (request.socket?.writableLength ?? 0) : 0;
+  return http2 ? 0 : (request.socket?.writableLength ?? 0);
 }

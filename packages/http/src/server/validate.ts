@@ -22,7 +22,7 @@ export class Validator {
   readonly #limits: ServerLimits;
   readonly #secure: boolean;
   /** The last one found good: nearly every request has the same. */
-  #host = "";
+  #host: string | undefined = undefined;
 
   /** `secure`: the listener speaks TLS, so absolute targets say https. */
   constructor(limits: ServerLimits, secure: boolean) {
@@ -40,12 +40,14 @@ export class Validator {
     if (inbound.expect !== undefined && !/^100-continue$/i.test(inbound.expect)) {
       return REFUSALS.expectation;
     }
-    if (request.httpVersionMajor === 1) {
-      if (request.httpVersionMinor > 1) return REFUSALS.bad_version;
+    if (inbound.http2) return this.#check2(inbound, target);
+    const { httpVersionMajor, httpVersionMinor } = request;
+    if (httpVersionMajor === 1 && httpVersionMinor < 2) {
+      // A coding says how a body ends, and 1.0 knows none: framing that two may read differently.
+      if (httpVersionMinor === 0 && inbound.chunked) return REFUSALS.bad_framing;
       return this.#check1(inbound, target);
     }
-    if (request.httpVersionMajor === 2) return this.#check2(inbound, target);
-    return request.httpVersionMajor === 0 ? REFUSALS.bad_target : REFUSALS.bad_version;
+    return httpVersionMajor === 0 ? REFUSALS.bad_target : REFUSALS.bad_version;
   }
 
   #check1(inbound: Inbound, target: string): Refusal | undefined {

@@ -1,0 +1,47 @@
+/**
+ * What may stand behind a body. A field that is refused in a head cannot come back in a trailer, and
+ * framing, routing and credentials are not to be believed there (RFC 9110 §6.5.1).
+ */
+import type { IncomingMessage } from "node:http";
+import { isAllowedTrailer } from "../headers.ts";
+import type { ServerLimits } from "./limits.ts";
+
+interface Trailers {
+  trailers: unknown;
+  trailersDistinct: unknown;
+  _addHeaderLines(lines: string[], count: number): void;
+}
+
+/** Filters the trailers before any listener of the handler sees them. */
+export function filterTrailers(
+  request: IncomingMessage,
+  http2: boolean,
+  limits: ServerLimits,
+): void {
+  request.on("end", () => {
+    const raw = request.rawTrailers;
+    if (raw.length === 0) return;
+    let bytes = 0;
+    for (const text of raw) bytes += text.length;
+    const tooMuch = raw.length > 2 * limits.maxTrailerCount || bytes > limits.maxTrailerBytes;
+    let kept = 0;
+    for (let i = 0; i < raw.length; i += 2) {
+      const name = raw[i]!.toLowerCase();
+      if (tooMuch || !isAllowedTrailer(name)) {
+        if (http2) delete request.trailers[name];
+        continue;
+      }
+      raw[kept] = raw[i]!;
+      raw[kept + 1] = raw[i + 1]!;
+      kept += 2;
+    }
+    raw.length = kept;
+    if (http2) return;
+    // As with the head: Node builds both from the raw fields, as many as it remembers.
+    const fields = request as unknown as Trailers;
+    fields.trailers = fields.trailersDistinct = undefined;
+    // Node takes no empty list; a single pair that is there and not counted is none.
+    fields._addHeaderLines(kept === 0 ? ["", ""] : raw, kept);
+    request.rawTrailers = raw;
+  });
+}
