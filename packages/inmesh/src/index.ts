@@ -21,9 +21,12 @@ export { meshServer, MeshServer } from "@inmesh/http";
 export type { Posture, ServerLimits, ServerOptions, ServerSnapshot } from "@inmesh/http";
 export { ConfigError, context, MeshError, ServedRequest } from "@inmesh/core";
 export type {
+  ConfigSnapshot,
   EndpointSnapshot,
   ErrorCode,
   ErrorReason,
+  Log,
+  LogLine,
   Mesh,
   MeshInput,
   MeshOptions,
