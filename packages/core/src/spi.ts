@@ -19,6 +19,14 @@ export type { RouteFacts } from "./route/facts.ts";
 export type { Runtime, Timer } from "./runtime/runtime.ts";
 export { Cell, type Watch } from "./watch/watch.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
+export {
+  Drain,
+  type DrainParts,
+  type LeavingConnections,
+  type ServerState,
+} from "./server/drain.ts";
+export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
+export { grantedPriority, isClaim, isTraceparent, parseCount } from "./server/claims.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   context,

@@ -1,4 +1,5 @@
 /** Every header that inmesh itself reads or writes on HTTP. Their names stand nowhere else. */
+import { isClaim } from "@inmesh/core/spi";
 
 /** Milliseconds the caller is still willing to wait: relative, so clocks need not agree. */
 export const TIMEOUT_MS = "x-mesh-timeout-ms";
@@ -51,15 +52,6 @@ const NEVER_TRAILERS = new Set([
   "upgrade",
   "www-authenticate",
 ]);
-
-/** Who somebody is, in the words of meshes and proxies: to be believed from nobody who can connect. */
-const CLAIMS =
-  /^(?:x-mesh-|l5d-|x-envoy-|x-forwarded-client-cert$|x-ssl-|x-client-cert|ssl-client-)/;
-
-/** `name` is lower-case. Some backends read `X_Y` as `X-Y`. */
-export function isClaim(name: string): boolean {
-  return CLAIMS.test(name.includes("_") ? name.replaceAll("_", "-") : name);
-}
 
 /** Trailers that an application may see. */
 export function allowedTrailers(trailers: RawHeaders): RawHeaders {

@@ -18,5 +18,5 @@ export { meshServer, MeshServer, type ServerOptions, type ServerSnapshot } from 
 export type { HealthOptions } from "./server/health.ts";
 export { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
 export type { GivenLimit, NodeServer, ServerTls } from "./server/listeners.ts";
-export type { Posture } from "./server/posture.ts";
+export type { Posture } from "@inmesh/core/spi";
 export { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";

@@ -14,11 +14,21 @@ import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import type { Mesh } from "@inmesh/core";
-import { Admission, context, NodeRuntime, type Runtime } from "@inmesh/core/spi";
+import {
+  Admission,
+  BELIEFS,
+  context,
+  Drain,
+  NodeRuntime,
+  type Beliefs,
+  type Posture,
+  type Runtime,
+  type ServerState,
+} from "@inmesh/core/spi";
 import { Connections, type ConnectionState } from "./server/connections.ts";
-import { Drain, type ServerState } from "./server/drain.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import {
+  emitInContext,
   HeadReader,
   Inbound,
   INBOUND,
@@ -33,7 +43,6 @@ import {
   type NodeServer,
   type ServerTls,
 } from "./server/listeners.ts";
-import { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
@@ -209,6 +218,10 @@ export class MeshServer implements AsyncDisposable {
     }
     if (asksToContinue) response.writeContinue();
     context.run(inbound, handler, request, response);
+    if (inbound.hasBody || request.listenerCount("end") > 0) {
+      (request as WithInbound)[INBOUND] = inbound;
+      request.emit = emitInContext as typeof request.emit;
+    }
   }
 
   #connectionOf(request: IncomingMessage, http2: boolean): ConnectionState {

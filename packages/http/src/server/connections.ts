@@ -5,7 +5,7 @@
  */
 import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import type { Runtime, Timer } from "@inmesh/core/spi";
+import type { LeavingConnections, Runtime, Timer } from "@inmesh/core/spi";
 import type { ServerLimits } from "./limits.ts";
 import type { Http2Session } from "./listeners.ts";
 
@@ -32,7 +32,7 @@ const GOAWAY_GAP_MS = 1_000;
 const AGE_CHECKS = 60;
 const AGE_JITTER_RATIO = 0.1;
 
-export class Connections {
+export class Connections implements LeavingConnections {
   /** Raw sockets, below TLS if there is TLS: destroying one ends all above it. */
   readonly sockets: Set<Socket> = new Set();
   readonly #sessions = new Set<Http2Session>();
@@ -42,7 +42,6 @@ export class Connections {
   #handshaking = 0;
   #leaving = false;
   #ageCheck: Timer | undefined = undefined;
-  /** Runs whenever the last one has gone. */
   onEmpty: (() => void) | undefined = undefined;
 
   constructor(server: NetServer, secure: boolean, limits: ServerLimits, runtime: Runtime) {
@@ -69,6 +68,10 @@ export class Connections {
       leaving: this.#leaving,
       ended: false,
     });
+  }
+
+  get size(): number {
+    return this.sockets.size;
   }
 
   get sessions(): number {

@@ -3,14 +3,21 @@
  * what its handler's calls inherit. Its head is read once, over the raw fields, because building
  * `request.headers` costs more than all of this; what the handler must not see is taken out there.
  */
+import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { ServedRequest, type Priority } from "@inmesh/core/spi";
+import {
+  grantedPriority,
+  isClaim,
+  isTraceparent,
+  parseCount,
+  ServedRequest,
+  type Beliefs,
+} from "@inmesh/core/spi";
 import {
   ATTEMPT,
   BAGGAGE,
   FINAL,
   HOPS,
-  isClaim,
   PRIORITY,
   TIMEOUT_MS,
   TRACEPARENT,
@@ -18,7 +25,6 @@ import {
 } from "../headers.ts";
 import type { ConnectionState } from "./connections.ts";
 import type { ServerLimits } from "./limits.ts";
-import type { Beliefs } from "./posture.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
 
 /** Learns that the reply is out, or its connection gone. */
@@ -26,11 +32,23 @@ export interface InboundOwner {
   ended(inbound: Inbound): void;
 }
 
-/** On every response, so that one listener serves them all. */
+/** On every response, and requests that need it: one function serves them all. */
 export const INBOUND: unique symbol = Symbol("inmesh.inbound");
 export interface WithInbound {
   [INBOUND]?: Inbound;
 }
+
+/**
+ * Events of a request come from its socket's reads, in the context of whoever opened that. With this
+ * as its `emit` the listeners of a handler run in the handler's own.
+ */
+export function emitInContext(this: WithInbound & EventEmitter, ...event: never[]): boolean {
+  const inbound = this[INBOUND]!;
+  if (context.getStore() === inbound) return emit.apply(this, event as never);
+  return context.run(inbound, () => emit.apply(this, event as never));
+}
+
+const { emit } = EventEmitter.prototype;
 
 export function responseClosed(this: WithInbound): void {
   const inbound = this[INBOUND]!;
@@ -202,56 +220,34 @@ export class HeadReader {
   #control(inbound: Inbound, name: string, value: string): void {
     switch (name) {
       case TIMEOUT_MS: {
-        const ms = inbound.once(1) ? digits(value, 10) : -1;
+        const ms = inbound.once(1) ? parseCount(value, 10) : -1;
         inbound.remainingMs = ms < 0 ? Infinity : Math.min(ms, this.#limits.maxTimeoutMs);
         inbound.stranger = !this.#beliefs.deadlineIsOurs;
         break;
       }
       case ATTEMPT:
         if (!this.#beliefs.attempt) break;
-        inbound.attempt = inbound.once(2) ? Math.max(1, digits(value, 3)) : 1;
+        inbound.attempt = inbound.once(2) ? Math.max(1, parseCount(value, 3)) : 1;
         break;
       case HOPS:
         if (!this.#beliefs.attempt) break;
-        inbound.hops = inbound.once(4) ? Math.max(0, digits(value, 3)) : 0;
+        inbound.hops = inbound.once(4) ? Math.max(0, parseCount(value, 3)) : 0;
         break;
       case PRIORITY:
-        inbound.priority = inbound.once(8) ? this.#priority(value) : "normal";
+        inbound.priority = inbound.once(8) ? grantedPriority(value, this.#beliefs) : "normal";
         break;
       default:
     }
   }
 
-  #priority(value: string): Priority {
-    if (value === "sheddable") return value;
-    return value === "critical" && this.#beliefs.critical ? value : "normal";
-  }
-
   #trace(inbound: Inbound): void {
     const traceparent = inbound.traceparent!;
-    if (!TRACEPARENT_00.test(traceparent) && !TRACEPARENT_LATER.test(traceparent)) {
+    if (!isTraceparent(traceparent)) {
       inbound.traceparent = inbound.tracestate = undefined;
     } else if ((inbound.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
       inbound.tracestate = undefined;
     }
   }
-}
-
-const TRACEPARENT_00 = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
-/** Versions to come may have more behind it; ff is forbidden. */
-const TRACEPARENT_LATER =
-  /^(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,200})?$/;
-
-/** A whole number of at most so many digits; -1 for anything else. */
-function digits(text: string, most: number): number {
-  if (text.length === 0 || text.length > most) return -1;
-  let number = 0;
-  for (let i = 0; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - 48;
-    if (digit < 0 || digit > 9) return -1;
-    number = number * 10 + digit;
-  }
-  return number;
 }
 
 interface Head {

@@ -5,13 +5,25 @@
  * the grace is destroyed. The clock runs from the start of all this, so `graceMs` can be compared
  * with what the orchestrator grants.
  */
-import type { Runtime, Timer } from "@inmesh/core/spi";
-import type { Connections } from "./connections.ts";
+import type { Runtime, Timer } from "../runtime/runtime.ts";
 
 export type ServerState = "open" | "draining" | "closing" | "closed";
 
+/** What a drain needs to know of a server's connections, and to be able to do with them. */
+export interface LeavingConnections {
+  /** Open now. */
+  readonly size: number;
+  /** Runs whenever the last one has gone. Writer: Drain. */
+  onEmpty: (() => void) | undefined;
+  /** Tells those at the other ends to go; what is in progress goes on. */
+  leave(): void;
+  /** Closes those on which nothing is in progress. Called again and again. */
+  closeIdle(): void;
+  destroy(): void;
+}
+
 export interface DrainParts {
-  readonly connections: Connections;
+  readonly connections: LeavingConnections;
   readonly runtime: Runtime;
   /** From "not ready" to "close": as long as it takes until discovery has told everybody. */
   readonly discoveryWaitMs: number;
@@ -81,7 +93,7 @@ export class Drain {
     this.state = "closing";
     this.#parts.stopListening();
     connections.leave();
-    if (connections.sockets.size === 0 || runtime.now() >= this.#endsAt) this.#close();
+    if (connections.size === 0 || runtime.now() >= this.#endsAt) this.#close();
     else this.#sweepIn(idleWaitMs);
   }
 
