@@ -122,7 +122,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     meaning: "An attempt waits this long for a free connection; then another endpoint is tried.",
     reason: "Who waits longer is better served elsewhere.",
     noEffectWhen: "a connection is free, or the call's own deadline comes first",
-    nameElsewhere: "Linkerd's failfast timeout",
+    nameElsewhere: "Linkerd `failfast_timeout`",
   },
   {
     path: "timeouts.bodyIdle",
@@ -201,7 +201,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     meaning: "Retries that each call pays for.",
     reason: "Finagle, tower, Linkerd and Envoy agree.",
     nameElsewhere:
-      "Linkerd `retryBudget.retryRatio`, Envoy `retry_budget.budget_percent`, gRPC `retryThrottling.tokenRatio`",
+      "Gateway API `retryConstraint.budget.percent`, Linkerd `retryBudget.retryRatio`, Envoy `retry_budget.budget_percent`, gRPC `retryThrottling.tokenRatio`",
   },
   {
     path: "retryBudget.minPerSecond",
@@ -212,7 +212,8 @@ export const POLICY_FIELDS: readonly Field[] = [
     max: 1_000,
     meaning: "Retries that no call needs to pay for, per process and service.",
     reason: "400 clients with ten a second each could double the load.",
-    nameElsewhere: "Linkerd `minRetriesPerSecond`, Envoy `min_retry_concurrency`",
+    nameElsewhere:
+      "Gateway API `retryConstraint.minRetryRate`, Linkerd `minRetriesPerSecond`, Envoy `min_retry_concurrency` (at one time)",
   },
   {
     path: "retryBudget.window",
@@ -223,7 +224,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     meaning: "How long a call's contribution may be spent.",
     reason: "Finagle, tower.",
     noEffectWhen: "`retryBudget.ratio` is 0",
-    nameElsewhere: "Linkerd `retryBudget.ttl`",
+    nameElsewhere: "Gateway API `retryConstraint.budget.interval`, Linkerd `retryBudget.ttl`",
   },
   {
     path: "balancer.kind",
@@ -244,7 +245,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     meaning: "Decay time of the latency estimate toward the peers.",
     reason: "1 s forgets too fast for sparse callers, 30 s brings nothing.",
     noEffectWhen: "`balancer.kind` is not `peak-ewma`",
-    nameElsewhere: "Linkerd's and Finagle's `decay`",
+    nameElsewhere: "Linkerd `decay`, Finagle `decayTime`",
   },
   {
     path: "balancer.seed",
@@ -255,7 +256,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     meaning: "Latency estimate of an endpoint while nobody has data.",
     reason: "Linkerd; only used while no endpoint has data.",
     noEffectWhen: "`balancer.kind` is not `peak-ewma`",
-    nameElsewhere: "Linkerd's `default_rtt`",
+    nameElsewhere: "Linkerd `default_rtt`",
   },
   {
     path: "balancer.penaltyFactor",
@@ -472,7 +473,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     max: 1_048_576,
     meaning: "Size of a request's target and headers; a larger one is refused before it is sent.",
     reason: "What Node's servers take by default.",
-    nameElsewhere: "Envoy `max_request_headers_kb`",
+    nameElsewhere: "Envoy `max_request_headers_kb`, of what it receives",
   },
   {
     path: "idle",
@@ -483,7 +484,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     none: true,
     meaning: "Watches and pools of a service that nobody called for this long are dropped.",
     reason: "Callers with a low rate keep their warm connections' addresses.",
-    nameElsewhere: "Envoy `idle_timeout`",
+    nameElsewhere: "gRPC `grpc.client_idle_timeout_ms`",
   },
   {
     path: "drainGrace",
@@ -493,7 +494,6 @@ export const POLICY_FIELDS: readonly Field[] = [
     max: HOUR,
     meaning: "How long attempts on a removed endpoint, or at close, may still take.",
     reason: "What Kubernetes gives a pod to end.",
-    nameElsewhere: "Envoy `drain_timeout`",
   },
   {
     path: "trustNacks",
@@ -605,7 +605,7 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     defaultText: "that of `url`, else from `discovery`, else the service's name",
     rangeText: "host, or host:port",
     meaning: "What stands in Host and in the TLS server name.",
-    nameElsewhere: "gRPC `authority`, Envoy `host_rewrite_literal`",
+    nameElsewhere: "gRPC `grpc.default_authority`, Envoy `host_rewrite_literal`",
   },
   {
     path: "services.*.discovery",
