@@ -1,0 +1,42 @@
+/**
+ * How a server reads what a caller says about its own request, whatever the protocol: strictly, and
+ * what is not understood counts as not said.
+ */
+import type { Priority } from "../context.ts";
+import type { Beliefs } from "./posture.ts";
+
+/** Who somebody is, in the words of meshes and proxies: to be believed from nobody who can connect. */
+const CLAIMS =
+  /^(?:x-mesh-|l5d-|x-envoy-|x-forwarded-client-cert$|x-ssl-|x-client-cert|ssl-client-)/;
+
+/** `name` is lower-case. Some backends read `X_Y` as `X-Y`. */
+export function isClaim(name: string): boolean {
+  return CLAIMS.test(name.includes("_") ? name.replaceAll("_", "-") : name);
+}
+
+/** A whole number of at most `maxDigits` digits; -1 for anything else. */
+export function parseCount(text: string, maxDigits: number): number {
+  if (text.length === 0 || text.length > maxDigits) return -1;
+  let number = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    number = number * 10 + digit;
+  }
+  return number;
+}
+
+/** What is granted of a priority that was asked for. */
+export function grantedPriority(text: string, beliefs: Beliefs): Priority {
+  if (text === "sheddable") return text;
+  return text === "critical" && beliefs.critical ? text : "normal";
+}
+
+const TRACEPARENT_00 = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** Versions to come may have more behind it; ff is forbidden. */
+const TRACEPARENT_LATER =
+  /^(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,200})?$/;
+
+export function isTraceparent(text: string): boolean {
+  return TRACEPARENT_00.test(text) || TRACEPARENT_LATER.test(text);
+}
