@@ -4,11 +4,11 @@
  * be served, runs the handler where its own calls inherit the rest, and knows how to leave.
  */
 import { once } from "node:events";
-import {
+import type {
   IncomingMessage,
-  type RequestListener,
-  type Server as HttpServer,
-  type ServerResponse,
+  RequestListener,
+  Server as HttpServer,
+  ServerResponse,
 } from "node:http";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
@@ -38,6 +38,7 @@ import {
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
+  NODE_HTTP,
   tighten,
   type GivenLimit,
   type NodeServer,
@@ -189,7 +190,7 @@ export class MeshServer implements AsyncDisposable {
     handler: RequestListener,
     asksToContinue: boolean,
   ): void {
-    const http2 = !(request instanceof IncomingMessage);
+    const http2 = !(request instanceof NODE_HTTP.IncomingMessage);
     const connection = this.#connectionOf(request, http2);
     if (connection.ended) return; // behind the last request of the connection: never answered
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
@@ -376,7 +377,7 @@ function destroy({ request, http2 }: Inbound): void {
 
 /** Tunnels are nobody's business here (faults H8). */
 function refuseConnect(request: IncomingMessage, socket: NodeJS.WritableStream): void {
-  if (!(request instanceof IncomingMessage)) {
+  if (!(request instanceof NODE_HTTP.IncomingMessage)) {
     const response = socket as unknown as ServerResponse;
     response.statusCode = 405;
     response.end();

@@ -54,13 +54,17 @@ it("exports the documented names and no others", () => {
   expect(Object.keys(inmesh).toSorted()).toEqual([
     "ConfigError",
     "HttpHeaders",
+    "HttpMesh",
     "HttpReply",
     "MeshClient",
     "MeshError",
+    "MeshServer",
+    "ServedRequest",
     "context",
     "createMesh",
     "defaultMesh",
     "meshClient",
+    "meshServer",
   ]);
 });
 

@@ -2,12 +2,18 @@
  * The Node servers: those we make, with every limit, and what we change on one we are given. The
  * http2 module is loaded when first needed; nothing else makes HTTP/2 servers.
  */
-import { createServer, Server as HttpServer, type ServerOptions } from "node:http";
+import type { Server as HttpServer, ServerOptions } from "node:http";
 // oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded below, if at all
 import type { Http2SecureServer, Http2Server, Http2ServerResponse, Http2Session } from "node:http2";
 import type { Server as HttpsServer } from "node:https";
 import type { SecureContextOptions, TlsOptions } from "node:tls";
 import type { ServerLimits } from "./limits.ts";
+
+/**
+ * An `import` of node:http reads all its exports, `WebSocket` among them, and that loads Node's whole
+ * fetch: 45 ms, and two symbols on `globalThis` (P6). This way nobody pays who does not use it.
+ */
+export const NODE_HTTP: typeof import("node:http") = process.getBuiltinModule("node:http");
 
 export type { Http2ServerResponse, Http2Session };
 export type NodeServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer;
@@ -39,7 +45,7 @@ export function makeServer({ http2, tls, limits }: ListenerOptions): NodeServer 
         ? module.createServer(options)
         : module.createSecureServer({ ...options, ...secure, allowHTTP1: true });
     server.setTimeout(0);
-  } else if (tls === undefined) server = createServer(http1);
+  } else if (tls === undefined) server = NODE_HTTP.createServer(http1);
   else server = process.getBuiltinModule("node:https").createServer({ ...http1, ...secure });
   server.maxConnections = limits.maxConnections;
   return server;
@@ -108,7 +114,7 @@ export function tighten(server: NodeServer, limits: ServerLimits): GivenLimit[] 
   if (!(server.maxConnections > 0) || server.maxConnections > limits.maxConnections) {
     server.maxConnections = limits.maxConnections;
   }
-  if (!(server instanceof HttpServer) && !("keepAliveTimeout" in server)) return weaker;
+  if (!(server instanceof NODE_HTTP.Server) && !("keepAliveTimeout" in server)) return weaker;
   const http1 = server as HttpServer;
   if (http1.headersTimeout === 0 || http1.headersTimeout > limits.headersTimeoutMs) {
     http1.headersTimeout = limits.headersTimeoutMs;
