@@ -36,8 +36,7 @@ const pinned = meshClient(`http://${addresses[0]}`, { mesh });
 
 let calls = 0;
 let failed = 0;
-let inFlight = 0;
-let sampling = false;
+const state = { inFlight: 0, sampling: false };
 let slowestMs = 0;
 let updates = 0;
 let startedAt = 0;
@@ -47,7 +46,7 @@ let timers: NodeJS.Timeout[] = [];
 
 async function call(n: number): Promise<void> {
   calls++;
-  inFlight++;
+  state.inFlight++;
   const before = performance.now();
   try {
     const path = n % 10 === 0 ? "/slow" : "/v1/orders";
@@ -60,7 +59,7 @@ async function call(n: number): Promise<void> {
     failed++;
     if (errors.size < 10) errors.add(error instanceof Error ? error.message : String(error));
   }
-  inFlight--;
+  state.inFlight--;
   slowestMs = Math.max(slowestMs, performance.now() - before);
 }
 
@@ -98,7 +97,7 @@ function start(): void {
   startedAt = performance.now();
   let n = 0;
   every(BURST_EVERY_MS, () => {
-    if (sampling) return;
+    if (state.sampling) return;
     for (let i = 0; i < CALLS_PER_BURST; i++) void call(n++);
   });
   every(1000 / UPDATES_PER_SECOND, () => {
@@ -109,11 +108,11 @@ function start(): void {
 
 /** Between calls, because a call in flight weighs more than what is looked for. */
 async function sample(): Promise<void> {
-  if (sampling) return;
-  sampling = true;
-  while (inFlight > 0) await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
+  if (state.sampling) return;
+  state.sampling = true;
+  while (state.inFlight > 0) await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
   heap.push({ at: (performance.now() - startedAt) / 1000, kb: dataBytes() / 1024 });
-  sampling = false;
+  state.sampling = false;
 }
 
 /** Without V8's own code: it compiles, optimizes and flushes functions for minutes. */
@@ -132,14 +131,14 @@ async function calm(): Promise<number> {
   return process.getActiveResourcesInfo().length + readdirSync("/proc/self/fd").length;
 }
 
-function counted(source: string, result: string): number {
+function counted(source: string, outcome: string): number {
   const one = mesh
     .metrics()
     .find(
       ({ name, labels }) =>
         name === "inmesh.config.updates" &&
         labels["source"] === source &&
-        labels["result"] === result,
+        labels["result"] === outcome,
     );
   return one !== undefined && "value" in one ? one.value : 0;
 }

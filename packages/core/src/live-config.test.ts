@@ -371,6 +371,45 @@ describe("what a change touches", () => {
     ]);
   });
 
+  it("K4 CO: a new source and a new authority come into force together", async () => {
+    const sinks: Record<string, EndpointSink> = {};
+    const sent: string[] = [];
+    const world = setUp(orders({ discovery: { dns: "a", port: 80 } }), ok, {
+      discovery: ({ discovery }) => ({
+        source: "test",
+        watch(sink) {
+          if (discovery.kind === "dns") sinks[discovery.host] = sink;
+          return { refresh() {}, stop() {} };
+        },
+      }),
+    });
+    const call = async (): Promise<void> => {
+      world.connected.length = 0;
+      await calls(world, 1);
+      const { authority } = world.connected.at(-1) ?? {};
+      sent.push(`${world.hosts.at(-1)} ${authority ?? "as before"}`);
+    };
+    world.open("orders");
+    world.send();
+    sinks["a"]!.replace([{ host: "10.0.0.1", port: 80 }]);
+    await world.runtime.advance(0);
+    world.mesh.update(orders({ discovery: { dns: "b", port: 80 }, authority: "b" }));
+    await call();
+    world.mesh.update(orders({ discovery: { dns: "b", port: 80 }, authority: "c" }));
+    sinks["b"]!.failed(new Error("not yet"));
+    await call();
+    sinks["b"]!.replace([{ host: "10.0.0.1", port: 80 }]);
+    await call();
+    world.mesh.update(orders({ discovery: { dns: "b", port: 80 }, authority: "d" }));
+    await call();
+    expect(sent).toEqual([
+      "10.0.0.1:80 as before",
+      "10.0.0.1:80 as before",
+      "10.0.0.1:80 c",
+      "10.0.0.1:80 d",
+    ]);
+  });
+
   it("a route to another service wakes it, and leaves the former one after the grace", async () => {
     const to = (name: string): ServiceInput => ({
       drainGraceMs: 1000,

@@ -47,6 +47,10 @@ export class RunningBackend<Req, R extends Reply> {
   #removeSourceGauges: () => void;
   readonly #removePanicGauge: () => void;
   #watch: EndpointWatch | undefined = undefined;
+  /** The source watched now has named endpoints. */
+  #answered = false;
+  /** Waits for that. */
+  #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
 
@@ -82,7 +86,8 @@ export class RunningBackend<Req, R extends Reply> {
   /**
    * Takes a changed configuration into force. `discovery` and `transport` are given where they
    * change: endpoints that the new source names too keep all they have, and a new transport means
-   * new connections.
+   * new connections. If both change, the old endpoints keep the old transport until the new source
+   * answers: what is said in the name of one must not be sent to the other.
    */
   configure(
     config: ServiceConfig,
@@ -96,10 +101,17 @@ export class RunningBackend<Req, R extends Reply> {
     if (!isDeepStrictEqual(config.balancer, before.balancer)) {
       this.picker = pickerOf(this.cluster, config, this.#runtime);
     }
-    if (transport !== undefined) this.cluster.reconnect(transport);
+    if (transport !== undefined) this.#nextTransport = transport;
     // A higher limit has room for endpoints that were left out, and only the source knows them.
     const more = config.limits.maxEndpoints > before.limits.maxEndpoints;
     if (discovery !== undefined || more) this.#rewatch(discovery ?? this.discovery);
+    if (this.#watch === undefined || this.#answered) this.#reconnect();
+  }
+
+  #reconnect(): void {
+    if (this.#nextTransport === undefined) return;
+    this.cluster.reconnect(this.#nextTransport);
+    this.#nextTransport = undefined;
   }
 
   #rewatch(discovery: Discovery): void {
@@ -141,15 +153,16 @@ export class RunningBackend<Req, R extends Reply> {
 
   #startWatch(): EndpointWatch {
     const { cluster } = this;
-    // After another source the first difference is a whole set: what it does not name is gone.
-    let first = cluster.known;
+    this.#answered = false;
     const applied: EndpointSink = {
-      replace(infos: readonly EndpointInfo[]) {
-        first = false;
+      replace: (infos: readonly EndpointInfo[]) => {
+        this.#answered = true;
+        this.#reconnect();
         cluster.replace(infos);
       },
-      change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) {
-        if (first) return this.replace(upserted);
+      // After another source the first difference is a whole set: what it does not name is gone.
+      change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
+        if (!this.#answered) return applied.replace(upserted);
         cluster.change(upserted, removed);
       },
       failed: (error: Error) => {
@@ -174,6 +187,7 @@ export class RunningBackend<Req, R extends Reply> {
     if (this.#users.size > 0) return;
     this.#watch?.stop();
     this.#watch = undefined;
+    this.#reconnect();
     await this.cluster.rest(this.config.drainGraceMs);
   }
 
