@@ -144,8 +144,8 @@ describe("what a request says", () => {
         `${GET}a: 1\r\n${claims.join("\r\n")}\r\nx-forwarded-for: 1.2.3.4\r\nb: 2\r\n\r\n`,
       );
       expect((await client.reply()).status).toBe(200);
-      const once = ["host", "a", "x-forwarded-for", "b"];
-      expect(seen).toEqual([...once, ...once, ...once]);
+      const names = ["host", "a", "x-forwarded-for", "b"];
+      expect(seen).toEqual([...names, ...names, ...names]);
     },
   );
 
@@ -507,8 +507,8 @@ describe("overload", () => {
     const server = await start(
       (request, response) => {
         if (request.url === "/block") {
-          const until = performance.now() + 200;
-          while (performance.now() < until);
+          const endsAt = performance.now() + 200;
+          while (performance.now() < endsAt);
         }
         response.end("ok");
       },

@@ -6,6 +6,7 @@
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
+  context,
   grantedPriority,
   isClaim,
   isTraceparent,
@@ -44,11 +45,14 @@ export interface WithInbound {
  */
 export function emitInContext(this: WithInbound & EventEmitter, ...event: never[]): boolean {
   const inbound = this[INBOUND]!;
-  if (context.getStore() === inbound) return emit.apply(this, event as never);
-  return context.run(inbound, () => emit.apply(this, event as never));
+  return context.getStore() === inbound
+    ? emitOf(this, event)
+    : context.run(inbound, emitOf, this, event);
 }
 
-const { emit } = EventEmitter.prototype;
+function emitOf(emitter: EventEmitter, event: never[]): boolean {
+  return EventEmitter.prototype.emit.apply(emitter, event as never);
+}
 
 export function responseClosed(this: WithInbound): void {
   const inbound = this[INBOUND]!;
