@@ -3,9 +3,11 @@
  * `mesh.dispatcher`, `mesh.fetch` and so on is added here (docs/decisions/0008-doors-of-a-mesh.md).
  * Nothing of it exists before it is asked for.
  */
+import type { Agent } from "node:http";
 import { Mesh, type MeshOptions } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { dispatcher1Wrapper } from "./client/undici.ts";
+import { MeshAgent } from "./doors/agent.ts";
 import { MeshDispatcher } from "./doors/dispatcher.ts";
 import { meshFetch, type Fetch } from "./doors/fetch.ts";
 import { install } from "./doors/global.ts";
@@ -22,6 +24,7 @@ export class HttpMesh extends Mesh {
   #dispatcher: MeshDispatcher | undefined = undefined;
   #legacy: Dispatcher | undefined = undefined;
   #fetch: Fetch | undefined = undefined;
+  readonly #agents: { http?: MeshAgent; https?: MeshAgent } = {};
   #installed: Installation | undefined = undefined;
 
   /**
@@ -43,6 +46,16 @@ export class HttpMesh extends Mesh {
    */
   get fetch(): Fetch {
     return (this.#fetch ??= meshFetch(this.dispatcher));
+  }
+
+  /**
+   * An `http.Agent` for callers of node:http, axios, got and others: `{ agent: mesh.agent() }`.
+   * `"https"` gives the one for `https:` URLs. Every request to a configured service goes to an
+   * endpoint that the balancer picks, under the service's limits, deadline, breakers and metrics; an
+   * Agent cannot retry what was sent. The same scheme gives the same agent.
+   */
+  agent(scheme: "http" | "https" = "http"): Agent {
+    return (this.#agents[scheme] ??= new MeshAgent(this, scheme));
   }
 
   /**

@@ -13,6 +13,8 @@ import {
 import { Connector } from "./connector.ts";
 import { Exchange } from "./exchange.ts";
 import { Http2Pool } from "./http2/pool.ts";
+import { lend } from "./lease.ts";
+import { LentSockets } from "./lent-sockets.ts";
 import { Http1Pool, type HttpPool } from "./pool.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
@@ -32,6 +34,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
   readonly #tls: TlsFiles | undefined;
   readonly #unwatch: (() => void) | undefined;
   readonly #retired = new Set<HttpPool>();
+  #lentSockets: LentSockets | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
 
   /** `tls`: of an https service, shared by its connections. */
@@ -46,6 +49,9 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
   }
 
   send(attempt: Attempt<HttpRequest>): Promise<HttpReply> {
+    if (attempt.call.request.lent) {
+      return lend(attempt, this.#lent(), this.#runtime) as Promise<unknown> as Promise<HttpReply>;
+    }
     return new Exchange(attempt, this, this.#runtime).send();
   }
 
@@ -73,10 +79,20 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
 
   close(graceMs: number): Promise<void> {
     this.#unwatch?.();
+    this.#lentSockets?.close();
     this.#closing ??= Promise.all(
       [this.pool, ...this.#retired].map((pool) => this.#shut(pool, graceMs)),
     ).then(() => {});
     return this.#closing;
+  }
+
+  /** Made when first asked for. Certificates are those in force when a connection is opened. */
+  #lent(): LentSockets {
+    return (this.#lentSockets ??= new LentSockets(
+      this.service,
+      (done) => this.#connector(HTTP1).dial(done),
+      this.#runtime,
+    ));
   }
 
   #open(): HttpPool {

@@ -69,6 +69,11 @@ export class HttpRequest implements RouteFacts {
     this.#own = this.headers.length;
   }
 
+  /** Only an endpoint is wanted, see client/lease.ts. */
+  get lent(): boolean {
+    return false;
+  }
+
   get pathname(): string {
     if (this.#pathname === undefined) {
       const end = this.path.search(/[?#]/);

@@ -1,0 +1,152 @@
+/**
+ * A connection lent to a caller who speaks HTTP himself (doors/agent.ts). The call goes through the
+ * whole pipeline, and its attempts through the balancer; only instead of a reply the transport gives
+ * a connection. Until then a failed attempt is followed by others as in any call. From then on the
+ * borrower sends the request and says how it went, which settles the attempt and with it the call:
+ * so breakers, metrics and the deadline are right, and nothing is sent a second time.
+ */
+import type { Socket } from "node:net";
+import {
+  MeshError,
+  type Attempt,
+  type AttemptCanceller,
+  type Outcome,
+  type Reply,
+  type Runtime,
+  type Service,
+} from "@inmesh/core/spi";
+import { RETRY_AFTER, retryAfterMs, type RawHeaders } from "../headers.ts";
+import { classify, isCallerFault } from "./classify.ts";
+import type { LentSockets } from "./lent-sockets.ts";
+import type { HttpReply } from "./reply.ts";
+import { HttpRequest } from "./request.ts";
+import { callOf } from "./start.ts";
+
+/** A request whose bytes are not ours. */
+export abstract class LentRequest extends HttpRequest {
+  override get lent(): boolean {
+    return true;
+  }
+}
+
+/** Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
+export function borrow(
+  service: Service<HttpRequest, HttpReply>,
+  request: LentRequest,
+): Promise<Lease> {
+  const call = callOf(service, request, undefined);
+  return service.current(call) as unknown as Promise<Lease>;
+}
+
+/** One attempt of a lent request, for `HttpConnection.send`. */
+export function lend(
+  attempt: Attempt<HttpRequest>,
+  sockets: LentSockets,
+  runtime: Runtime,
+): Promise<Lease> {
+  const { call } = attempt;
+  call.request.stamp(attempt.number, call.deadlineAt - attempt.startedAt);
+  return new Promise((resolve, reject) =>
+    new Lease(attempt, runtime).take(sockets, resolve, reject),
+  );
+}
+
+export class Lease implements Reply, AttemptCanceller {
+  readonly outcome = "success";
+  readonly nacked = false;
+  readonly final = true;
+  readonly code = 0;
+  readonly retryAfterMs = undefined;
+  /** The deadline has passed, or the mesh is closing: the borrower must end the request. */
+  onCancel: ((error: MeshError) => void) | undefined = undefined;
+  socket!: Socket;
+  readonly #attempt: Attempt<HttpRequest>;
+  readonly #runtime: Runtime;
+
+  constructor(attempt: Attempt<HttpRequest>, runtime: Runtime) {
+    this.#attempt = attempt;
+    this.#runtime = runtime;
+    attempt.canceller = this;
+  }
+
+  take(
+    sockets: LentSockets,
+    resolve: (lease: Lease) => void,
+    reject: (error: MeshError) => void,
+  ): void {
+    const borrower = (error: MeshError | null, socket: Socket | null): void => {
+      const attempt = this.#attempt;
+      if (attempt.outcome !== undefined) {
+        // Cancelled while a connection was opened: the next one can have it.
+        socket?.emit("free");
+        return;
+      }
+      if (socket === null) {
+        attempt.connectFailed = error!.code === "connect_failed";
+        this.fail(error!, attempt.connectFailed ? "failure" : "abandoned");
+        reject(error!);
+        return;
+      }
+      this.socket = socket;
+      attempt.sentAt = this.#runtime.now();
+      this.onCancel = undefined;
+      resolve(this);
+    };
+    this.onCancel = (error) => {
+      sockets.leave(borrower);
+      reject(error);
+    };
+    sockets.take(borrower);
+  }
+
+  /** The head of the reply is here; the outcome that it will settle with if the body is whole. */
+  replied(status: number, headers: RawHeaders): Outcome {
+    const attempt = this.#attempt;
+    const hinted = headers[RETRY_AFTER] !== undefined;
+    const outcome = classify(status, hinted);
+    attempt.code = status;
+    attempt.callerFault = isCallerFault(status);
+    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    attempt.answeredAt = this.#runtime.now();
+    attempt.answered();
+    return outcome;
+  }
+
+  /** How it went, once; later calls have no effect. */
+  settle(outcome: Outcome): void {
+    this.onCancel = undefined;
+    this.#attempt.settle(outcome);
+  }
+
+  fail(cause: Error, outcome: Outcome): void {
+    const attempt = this.#attempt;
+    if (attempt.outcome !== undefined) return;
+    const error =
+      cause instanceof MeshError
+        ? cause
+        : new MeshError({
+            code: outcome === "abandoned" ? "cancelled" : "connection_lost",
+            reason: outcome === "abandoned" ? "caller" : "reset_before_response",
+            message: `${attempt.call.service} → ${attempt.endpoint?.address}: ${cause.message}`,
+            progress: "maybe-processed",
+            cause,
+            stackless: true,
+          });
+    error.endpoint ??= attempt.endpoint?.address;
+    attempt.error = error;
+    this.settle(outcome);
+  }
+
+  cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void {
+    const { onCancel, socket } = this;
+    // Without a connection it says nothing about how fast the endpoint answers.
+    this.fail(error, socket === undefined ? "abandoned" : outcome);
+    onCancel?.(error);
+  }
+
+  /** Nobody took it. */
+  discard(): void {
+    this.settle("abandoned");
+    this.socket.emit("free");
+  }
+}

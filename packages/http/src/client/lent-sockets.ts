@@ -1,0 +1,145 @@
+/**
+ * Connections to one endpoint for callers who speak HTTP/1 on them by node's own parser: opened,
+ * lent, kept while idle, and counted. What node does with a socket when a reply is over it says by
+ * events: `free`, or `agentRemove` when the connection has changed hands.
+ */
+import type { Socket } from "node:net";
+import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
+import type { Dialled } from "./connector.ts";
+
+/** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
+const KEEP_ALIVE_MS = 4_000;
+const KEEP_ALIVE_MARGIN_MS = 2_000;
+
+/** Gets a socket or an error, once; not in the turn of `take` if one has to be opened. */
+export type Borrower = (error: MeshError | null, socket: Socket | null) => void;
+
+interface Idle {
+  readonly socket: Socket;
+  readonly timer: Timer;
+}
+
+export class LentSockets {
+  readonly #service: ServiceConfig;
+  readonly #dial: (done: Dialled) => void;
+  readonly #runtime: Runtime;
+  readonly #idle: Idle[] = [];
+  readonly #waiting: Borrower[] = [];
+  /** Lent, idle and being opened. */
+  #open = 0;
+  #closed = false;
+
+  constructor(service: ServiceConfig, dial: (done: Dialled) => void, runtime: Runtime) {
+    this.#service = service;
+    this.#dial = dial;
+    this.#runtime = runtime;
+  }
+
+  take(borrower: Borrower): void {
+    // The one used last is the one least likely to have been closed by the server.
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      idle.timer.cancel();
+      if (idle.socket.destroyed || !idle.socket.writable) continue;
+      idle.socket.off("error", ignore);
+      idle.socket.off("data", surplus);
+      idle.socket.ref();
+      borrower(null, idle.socket);
+      return;
+    }
+    const { maxConnectionsPerEndpoint, maxQueuedPerEndpoint } = this.#service.limits;
+    if (this.#open < maxConnectionsPerEndpoint) this.#connect(borrower);
+    else if (this.#waiting.length < maxQueuedPerEndpoint) this.#waiting.push(borrower);
+    else borrower(this.#full(), null);
+  }
+
+  /** Who waits no longer. */
+  leave(borrower: Borrower): void {
+    const at = this.#waiting.indexOf(borrower);
+    if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  /** What is lent ends with its request. */
+  close(): void {
+    this.#closed = true;
+    for (const { socket, timer } of this.#idle.splice(0)) {
+      timer.cancel();
+      socket.destroy();
+    }
+  }
+
+  #connect(borrower: Borrower): void {
+    this.#open++;
+    this.#dial((error, socket) => {
+      if (socket === null) {
+        borrower(error, null);
+        this.#gone();
+        return;
+      }
+      const onFree = (): void => this.#free(socket);
+      const onClose = (): void => {
+        socket.off("free", onFree);
+        socket.off("close", onClose);
+        socket.off("agentRemove", onClose);
+        this.#gone();
+      };
+      socket.on("free", onFree);
+      socket.on("close", onClose);
+      socket.on("agentRemove", onClose);
+      borrower(null, socket);
+    });
+  }
+
+  /** There is room for one more. */
+  #gone(): void {
+    this.#open--;
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#connect(next);
+  }
+
+  #free(socket: Socket): void {
+    const idleMs = idleMsOf(socket);
+    if (this.#closed || socket.destroyed || !socket.writable || idleMs <= 0) {
+      socket.destroy();
+      return;
+    }
+    socket.setTimeout(0);
+    const next = this.#waiting.shift();
+    if (next !== undefined) {
+      next(null, socket);
+      return;
+    }
+    socket.unref();
+    // A reset of an idle connection would be an uncaught exception of the host; and bytes that nobody
+    // asked for would be taken for the next reply (faults.md C13).
+    socket.on("error", ignore);
+    socket.on("data", surplus);
+    const timer = this.#runtime.after(idleMs, (one) => one.destroy(), socket);
+    this.#idle.push({ socket, timer });
+  }
+
+  #full(): MeshError {
+    return new MeshError({
+      code: "overloaded",
+      reason: "queue_full",
+      message: `${this.#service.name}: ${this.#waiting.length} requests wait for a connection already (limits.maxQueuedPerEndpoint)`,
+      progress: "not-sent",
+      stackless: true,
+    });
+  }
+}
+
+function ignore(): void {}
+
+function surplus(this: Socket): void {
+  this.destroy();
+}
+
+/** How long the server leaves it open, by its own word, less a margin. */
+function idleMsOf(socket: Socket): number {
+  const { _httpMessage: request } = socket as Socket & {
+    _httpMessage?: { res?: { headers: Record<string, string | undefined> } };
+  };
+  const hint = /\btimeout=(\d{1,6})/.exec(request?.res?.headers["keep-alive"] ?? "");
+  if (hint === null) return KEEP_ALIVE_MS;
+  return Math.min(KEEP_ALIVE_MS, Number(hint[1]) * 1_000 - KEEP_ALIVE_MARGIN_MS);
+}
