@@ -86,9 +86,10 @@ export class MeshError extends Error {
 
   constructor(init: MeshErrorInit) {
     const limit = Error.stackTraceLimit;
-    if (init.stackless === true) Error.stackTraceLimit = 0;
+    // Set without a throw where the host has frozen the intrinsics (P6): then there is a stack.
+    if (init.stackless === true) Reflect.set(Error, "stackTraceLimit", 0);
     super(init.message, init.cause === undefined ? undefined : { cause: init.cause });
-    if (init.stackless === true) Error.stackTraceLimit = limit;
+    if (init.stackless === true) Reflect.set(Error, "stackTraceLimit", limit);
     this.code = init.code;
     this.reason = init.reason;
     this.progress = init.progress;
