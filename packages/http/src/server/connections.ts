@@ -39,7 +39,8 @@ export class Connections implements LeavingConnections {
   readonly #server: NetServer;
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
-  #handshaking = 0;
+  /** Connections whose handshake is done. */
+  #secured = 0;
   #leaving = false;
   #ageCheck: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
@@ -51,10 +52,11 @@ export class Connections implements LeavingConnections {
     server.on("connection", (socket: Socket) => this.#connected(socket, secure));
     if (secure) {
       server.on("secureConnection", (socket: Socket) => {
-        this.#handshaking--;
+        this.#secured++;
         socket.on("error", ignore);
+        socket.on("close", () => this.#secured--);
       });
-      server.on("tlsClientError", () => this.#handshaking--);
+      server.on("tlsClientError", ignore);
     }
     server.on("session", (session: Http2Session) => this.#opened(session));
     server.on("sessionError", ignore);
@@ -79,8 +81,7 @@ export class Connections implements LeavingConnections {
   }
 
   #connected(socket: Socket, secure: boolean): void {
-    if (secure && ++this.#handshaking > this.#limits.maxHandshakes) {
-      this.#handshaking--;
+    if (secure && this.sockets.size - this.#secured >= this.#limits.maxHandshakes) {
       socket.destroy();
       return;
     }

@@ -148,6 +148,7 @@ export class HeadReader {
       const name = raw[i]!;
       const value = raw[i + 1]!;
       if (name.length > maxHeaderNameBytes || value.length > maxHeaderValueBytes) {
+        if (name === ":path") continue; // a target has a limit, and an answer, of its own
         return REFUSALS.header_too_large;
       }
       // The first letter tells nearly all fields that do not concern us apart, in any case.
