@@ -97,9 +97,10 @@ export function createMesh(options: MeshOptions = {}): Mesh {
 
 export class Mesh implements AsyncDisposable {
   readonly runtime: Runtime;
+  /** Where everything is measured: for server halves and layers that count something of their own. */
+  readonly telemetry: Telemetry;
   readonly #options: MeshOptions;
   readonly #config: ConfigStore;
-  readonly #telemetry: Telemetry;
   readonly #log: Log;
   readonly #services = new Map<string, RunningService<RouteFacts, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
@@ -114,17 +115,17 @@ export class Mesh implements AsyncDisposable {
   constructor(options: MeshOptions = {}) {
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
-    this.#telemetry = options.telemetry ?? new Recorder();
+    this.telemetry = options.telemetry ?? new Recorder();
     this.#log = safeLog(options.log);
     const { store, file } = startConfig(options);
     this.#config = store;
     this.#lazy = lazySources(this.runtime);
-    this.#gauges = [this.#telemetry.gauge(CONFIG_GENERATION, {}, () => store.version)];
+    this.#gauges = [this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version)];
     if (file === undefined) return;
     this.#lastGood = this.#keepLastGood(file);
     this.#file = this.#follow(file);
     this.#gauges.push(
-      this.#telemetry.gauge(CONFIG_REFUSED, { source: "file" }, () =>
+      this.telemetry.gauge(CONFIG_REFUSED, { source: "file" }, () =>
         this.#file!.mistakes.length > 0 ? 1 : 0,
       ),
     );
@@ -176,7 +177,7 @@ export class Mesh implements AsyncDisposable {
       left: (backend) => this.#closeUnused(backend),
       callLayers: this.#options.callLayers ?? [],
       attemptLayers: this.#options.attemptLayers ?? [],
-      telemetry: this.#telemetry,
+      telemetry: this.telemetry,
       runtime: this.runtime,
     } as ServiceParts<RouteFacts, Reply>);
     if (this.#state !== "open") service.refuse();
@@ -192,7 +193,7 @@ export class Mesh implements AsyncDisposable {
       protocol.name,
       this.#discoveryOf(config),
       protocol.transport(config, this.runtime),
-      this.#telemetry,
+      this.telemetry,
       this.runtime,
     );
     this.#backends.set(key, { backend, protocol });
@@ -308,7 +309,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   #count(source: "code" | "file", result: "applied" | "unchanged" | "refused"): void {
-    this.#telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
+    this.telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
   }
 
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────
@@ -331,7 +332,7 @@ export class Mesh implements AsyncDisposable {
 
   /** Every series of the in-memory recorder; empty if `telemetry` was given. */
   metrics(): Series[] {
-    return this.#telemetry instanceof Recorder ? this.#telemetry.read() : [];
+    return this.telemetry instanceof Recorder ? this.telemetry.read() : [];
   }
 
   /**

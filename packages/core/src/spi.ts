@@ -51,6 +51,7 @@ export type {
   Series,
   Telemetry,
 } from "./telemetry/telemetry.ts";
+export { ServedRecord } from "./telemetry/record.ts";
 export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";
 export type { MeshConfig, ServiceConfig, ServicePolicies } from "./config/types.ts";

@@ -2,3 +2,18 @@
 export { meshChannel, meshGrpc, type GrpcOptions, type MeshChannel } from "./mesh-channel.ts";
 export { callInfo, type CallInfo } from "./call-info.ts";
 export { createMesh, type MeshOptions } from "@inmesh/core";
+export {
+  meshGrpcServer,
+  MeshGrpcServer,
+  type GrpcCutReason,
+  type GrpcServerOptions,
+  type GrpcServerSnapshot,
+} from "./server/mesh-grpc-server.ts";
+export type { GrpcHealthOptions } from "./server/health.ts";
+export {
+  DEFAULT_GRPC_LIMITS,
+  grpcServerOptions,
+  type GivenGrpcLimit,
+  type GrpcServerLimits,
+} from "./server/limits.ts";
+export type { GrpcRefusalReason } from "./server/refusals.ts";

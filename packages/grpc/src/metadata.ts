@@ -13,10 +13,13 @@ export const PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts";
 export const PUSHBACK_MS = "grpc-retry-pushback-ms";
 export const NACK = "x-mesh-nack";
 export const FINAL = "x-mesh-final";
+/** In trailers of a refusal: its reason. */
+export const REASON = "x-mesh-error";
 export const PRIORITY = "x-mesh-priority";
 export const HOPS = "x-mesh-hops";
 export const TRACEPARENT = "traceparent";
 export const TRACESTATE = "tracestate";
+export const BAGGAGE = "baggage";
 export const CONTENT_TYPE = "content-type";
 
 const MESH = "x-mesh-";

@@ -148,6 +148,22 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
   }
 }
 
+/** One per method of a server: the records of the calls it was asked for. */
+export class ServedRecord {
+  readonly #results: Results;
+
+  /** `labels`: service, route and protocol. */
+  constructor(telemetry: Telemetry, labels: Labels) {
+    const inbound = { ...labels, direction: "inbound" };
+    this.#results = new Results(telemetry, CALLS, CALL_DURATION, inbound);
+  }
+
+  /** `code` is HTTP-like; `reason` says why the call did not reach its handler, or was cut short. */
+  ended(outcome: Outcome, code: number, reason: string | undefined, elapsedMs: number): void {
+    this.#results.record(outcome, code, reason, elapsedMs);
+  }
+}
+
 /** The outermost layer. `record` serves calls that end before a route is known. */
 export function callRecord<Req, R extends Reply>(
   record: RouteRecord,

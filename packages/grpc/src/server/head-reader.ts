@@ -1,0 +1,112 @@
+/**
+ * What a caller says about its call, in the call's metadata: read once, before the handler, which
+ * does not see what was meant for us, nor what nobody can vouch for.
+ */
+import type { Metadata } from "@grpc/grpc-js";
+import {
+  grantedPriority,
+  isClaim,
+  isTraceparent,
+  parseCount,
+  type Beliefs,
+  type ServedRequest,
+} from "@inmesh/core/spi";
+import {
+  BAGGAGE,
+  HOPS,
+  PREVIOUS_ATTEMPTS,
+  PRIORITY,
+  TRACEPARENT,
+  TRACESTATE,
+} from "../metadata.ts";
+import type { GrpcServerLimits } from "./limits.ts";
+import type { GrpcRefusalReason } from "./refusals.ts";
+
+/** HTTP/2 counts an entry with this much beside its name and value. */
+const ENTRY_BYTES = 32;
+
+export class HeadReader {
+  readonly #limits: GrpcServerLimits;
+  readonly #beliefs: Beliefs;
+  readonly #keep: ReadonlySet<string>;
+
+  /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
+  constructor(limits: GrpcServerLimits, beliefs: Beliefs, keep: ReadonlySet<string>) {
+    this.#limits = limits;
+    this.#beliefs = beliefs;
+    this.#keep = keep;
+  }
+
+  /** Node joins what came twice by a comma, so a key that contradicts itself is not understood. */
+  read(served: ServedRequest, metadata: Metadata): GrpcRefusalReason | undefined {
+    const first = metadata.getMap();
+    const { maxMetadataBytes, maxMetadataCount, maxHops } = this.#limits;
+    let count = 0;
+    let bytes = 0;
+    for (const key in first) {
+      const value = first[key]!;
+      if (++count > maxMetadataCount) return "too_many_headers";
+      bytes += key.length + value.length + ENTRY_BYTES;
+      // Only binary values come as several; text is one.
+      if (typeof value !== "string") bytes += this.#further(metadata, key);
+      if (bytes > maxMetadataBytes) return "header_too_large";
+      // The first letter tells nearly all keys that do not concern us apart.
+      switch (key.charCodeAt(0)) {
+        case 98: // b
+          if (key === BAGGAGE && this.#dropsBaggage(value)) metadata.remove(key);
+          break;
+        case 103: // g
+          if (key === PREVIOUS_ATTEMPTS) {
+            this.#attempt(served, String(value));
+            metadata.remove(key);
+          }
+          break;
+        case 116: // t
+          if (key === TRACEPARENT) served.traceparent = String(value);
+          else if (key === TRACESTATE) served.tracestate = String(value);
+          break;
+        case 108: // l
+        case 115: // s
+        case 120: // x
+          if (!isClaim(key) || this.#keep.has(key)) break;
+          this.#control(served, key, String(value));
+          metadata.remove(key);
+          break;
+        default:
+      }
+    }
+    if (served.traceparent !== undefined) this.#trace(served);
+    return served.hops > maxHops ? "loop" : undefined;
+  }
+
+  #further(metadata: Metadata, key: string): number {
+    const values = metadata.get(key);
+    let bytes = 0;
+    for (let i = 1; i < values.length; i++) bytes += key.length + values[i]!.length + ENTRY_BYTES;
+    return bytes;
+  }
+
+  #dropsBaggage(value: string | Buffer): boolean {
+    if (value.length > this.#limits.maxBaggageBytes) return true;
+    return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
+  }
+
+  #attempt(served: ServedRequest, text: string): void {
+    if (this.#beliefs.attempt) served.attempt = Math.max(0, parseCount(text, 3)) + 1;
+  }
+
+  #control(served: ServedRequest, key: string, text: string): void {
+    if (key === PRIORITY) served.priority = grantedPriority(text, this.#beliefs);
+    else if (key === HOPS && this.#beliefs.attempt) {
+      served.hops = Math.max(0, parseCount(text, 3));
+    }
+  }
+
+  #trace(served: ServedRequest): void {
+    if (!isTraceparent(served.traceparent!)) {
+      served.traceparent = served.tracestate = undefined;
+    } else if ((served.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
+      served.tracestate = undefined;
+    }
+  }
+}

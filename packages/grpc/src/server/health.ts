@@ -1,0 +1,123 @@
+/**
+ * The standard health service (grpc.health.v1), which orchestrators and clients ask whether calls
+ * should come here. A draining server does not serve, and neither does an overloaded one. It is
+ * answered past admission: a server that refuses to say so would be restarted for being busy.
+ */
+import {
+  status as Status,
+  type sendUnaryData,
+  type Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+} from "@grpc/grpc-js";
+import type { Runtime, Timer } from "@inmesh/core/spi";
+import { HEALTH, NOT_SERVING, SERVICE_UNKNOWN, SERVING } from "./health-messages.ts";
+import { serves } from "./internals.ts";
+
+export interface GrpcHealthOptions {
+  /** The application's own condition, below 10 ms; `""` asks for the whole server. Default: none. */
+  readonly isReady?: (service: string) => boolean;
+}
+
+interface Watcher {
+  readonly service: string;
+  readonly stream: ServerWritableStream<string, number>;
+  told: number;
+}
+
+/** Load comes and goes without telling anybody: while somebody watches it is looked at this often. */
+const LOOK_MS = 1_000;
+
+export class Health {
+  readonly #server: Server;
+  readonly #isReady: ((service: string) => boolean) | undefined;
+  readonly #serving: () => boolean;
+  readonly #maxWatchers: number;
+  readonly #runtime: Runtime;
+  readonly #watchers = new Set<Watcher>();
+  #timer: Timer | undefined = undefined;
+  #closed = false;
+
+  /** `serving`: what this process itself knows. */
+  constructor(
+    server: Server,
+    { isReady }: GrpcHealthOptions,
+    serving: () => boolean,
+    maxWatchers: number,
+    runtime: Runtime,
+  ) {
+    this.#server = server;
+    this.#isReady = isReady;
+    this.#serving = serving;
+    this.#maxWatchers = maxWatchers;
+    this.#runtime = runtime;
+    const { check, watch } = HEALTH;
+    const { responseSerialize: write, requestDeserialize: read } = check!;
+    // A server that has a health service already keeps it.
+    server.register(check!.path, this.#check, write, read, "unary");
+    server.register(watch!.path, this.#watch, write, read, "serverStream");
+  }
+
+  readonly #check = (call: ServerUnaryCall<string, number>, done: sendUnaryData<number>): void => {
+    const status = this.#statusOf(call.request);
+    if (status !== SERVICE_UNKNOWN) return done(null, status);
+    done({ code: Status.NOT_FOUND, details: "no such service" });
+  };
+
+  readonly #watch = (stream: ServerWritableStream<string, number>): void => {
+    if (this.#closed || this.#watchers.size >= this.#maxWatchers) {
+      const code = this.#closed ? Status.UNAVAILABLE : Status.RESOURCE_EXHAUSTED;
+      return void stream.emit("error", { code, details: "no further watchers" });
+    }
+    const watcher: Watcher = { service: stream.request, stream, told: 0 };
+    this.#watchers.add(watcher);
+    stream.on("cancelled", () => this.#watchers.delete(watcher));
+    this.#tell(watcher);
+    if (this.#timer === undefined) this.#arm();
+  };
+
+  #statusOf(service: string): number {
+    if (service !== "" && !serves(this.#server, service)) return SERVICE_UNKNOWN;
+    if (!this.#serving()) return NOT_SERVING;
+    try {
+      return this.#isReady?.(service) === false ? NOT_SERVING : SERVING;
+    } catch {
+      return NOT_SERVING; // the host's function; its failure is an answer, not ours to crash on
+    }
+  }
+
+  #tell(watcher: Watcher): void {
+    const status = this.#statusOf(watcher.service);
+    // Who does not read what it was told is told the latest when it does.
+    if (status === watcher.told || watcher.stream.writableNeedDrain) return;
+    watcher.told = status;
+    watcher.stream.write(status);
+  }
+
+  #arm(): void {
+    this.#timer = this.#runtime.after(
+      LOOK_MS,
+      () => {
+        this.#timer = undefined;
+        this.changed();
+        if (this.#watchers.size > 0) this.#arm();
+      },
+      undefined,
+    );
+  }
+
+  /** Tells those who watch. */
+  changed(): void {
+    for (const watcher of this.#watchers) this.#tell(watcher);
+  }
+
+  /** Watchers would keep their connections for ever: they are sent away, to watch somebody else. */
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+    for (const { stream } of this.#watchers) {
+      stream.emit("error", { code: Status.UNAVAILABLE, details: "the server is closing" });
+    }
+    this.#watchers.clear();
+  }
+}

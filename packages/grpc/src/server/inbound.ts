@@ -1,0 +1,157 @@
+/**
+ * A call as it comes in. One object is three things: what its handler's calls inherit, grpc-js's
+ * call with us in the middle, and the listener of that call. grpc-js offers a class for the second
+ * and builders for the third; they cost a dozen closures per call, and say no more than this does.
+ *
+ * grpc-js ends some calls by itself (deadline, message too large) without asking its interceptors.
+ * What is certain is `onCancel`: it comes once for every call, also for one that ended well.
+ */
+import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
+import { context, ServedRequest } from "@inmesh/core/spi";
+import type { ServedListener, ServedStatus } from "../call-types.ts";
+import type { GrpcRefusalReason } from "./refusals.ts";
+import { repliedMetadata } from "./replied-metadata.ts";
+
+export interface InboundOwner {
+  /** The call may begin, or why it must not. */
+  admits(inbound: Inbound, metadata: Metadata): GrpcRefusalReason | undefined;
+  refused(inbound: Inbound, reason: GrpcRefusalReason): void;
+  /** It is over, and was admitted. */
+  ended(inbound: Inbound): void;
+}
+
+export class Inbound
+  extends ServedRequest
+  implements ServerInterceptingCallInterface, ServedListener
+{
+  readonly call: ServerInterceptingCallInterface;
+  readonly path: string;
+  startedAt = 0;
+  /** The status that the handler, or a refusal, ended it with; undefined while there is none. */
+  status: number | undefined = undefined;
+  /** Since when a message waits for the client to read; 0: none does. Writer: InboundCalls. */
+  stalledAt = 0;
+  /** Neighbours in the list of calls in progress. Writer: InboundCalls. */
+  previous: Inbound | undefined = undefined;
+  next: Inbound | undefined = undefined;
+  readonly #owner: InboundOwner;
+  #listener: ServedListener | undefined = undefined;
+  #admitted = false;
+  /** Called when the message that waits has been taken. */
+  #written: (() => void) | undefined = undefined;
+  #onWritten: (() => void) | undefined = undefined;
+
+  constructor(call: ServerInterceptingCallInterface, path: string, owner: InboundOwner) {
+    super();
+    this.call = call;
+    this.path = path;
+    this.#owner = owner;
+  }
+
+  // ── what comes in ────────────────────────────────────────────────────────────────────────────
+
+  start(listener: ServedListener): void {
+    this.#listener = listener;
+    this.call.start(this);
+  }
+
+  onReceiveMetadata(metadata: Metadata): void {
+    const reason = this.#owner.admits(this, metadata);
+    if (reason !== undefined) return this.#owner.refused(this, reason);
+    this.#admitted = true;
+    context.run(this, forwardMetadata, this.#listener!, metadata);
+  }
+
+  onReceiveMessage(message: unknown): void {
+    context.run(this, forwardMessage, this.#listener!, message);
+  }
+
+  onReceiveHalfClose(): void {
+    context.run(this, forwardHalfClose, this.#listener!);
+  }
+
+  onCancel(): void {
+    if (!this.#admitted) return;
+    this.#owner.ended(this);
+    // Without a status of its handler's, nobody waits for what is still done for it.
+    if (this.status === undefined) this.leave();
+    context.run(this, forwardCancel, this.#listener!);
+  }
+
+  // ── what goes out ────────────────────────────────────────────────────────────────────────────
+
+  sendMetadata(metadata: Metadata): void {
+    this.call.sendMetadata(metadata);
+  }
+
+  /** `callback` runs when the message has left: a client that does not read holds it back. */
+  sendMessage(message: unknown, callback: () => void): void {
+    // A handler's stream waits for each; whoever does not is on its own.
+    if (this.#written !== undefined) return this.call.sendMessage(message, callback);
+    this.#written = callback;
+    this.call.sendMessage(message, (this.#onWritten ??= () => this.#wrote()));
+  }
+
+  #wrote(): void {
+    const written = this.#written!;
+    this.#written = undefined;
+    this.stalledAt = 0;
+    context.run(this, written);
+  }
+
+  /** A message has been given to the connection and has not left. */
+  get writing(): boolean {
+    return this.#written !== undefined;
+  }
+
+  sendStatus(status: ServedStatus): void {
+    this.status ??= status.code;
+    this.call.sendStatus(repliedMetadata(status, this.exhausted));
+  }
+
+  // ── what grpc-js knows ───────────────────────────────────────────────────────────────────────
+
+  startRead(): void {
+    this.call.startRead();
+  }
+
+  getPeer(): string {
+    return this.call.getPeer();
+  }
+
+  getDeadline(): ReturnType<ServerInterceptingCallInterface["getDeadline"]> {
+    return this.call.getDeadline();
+  }
+
+  getHost(): string {
+    return this.call.getHost();
+  }
+
+  getAuthContext(): ReturnType<ServerInterceptingCallInterface["getAuthContext"]> {
+    return this.call.getAuthContext();
+  }
+
+  getConnectionInfo(): ReturnType<ServerInterceptingCallInterface["getConnectionInfo"]> {
+    return this.call.getConnectionInfo();
+  }
+
+  getMetricsRecorder(): ReturnType<ServerInterceptingCallInterface["getMetricsRecorder"]> {
+    return this.call.getMetricsRecorder();
+  }
+}
+
+function forwardMetadata(listener: ServedListener, metadata: Metadata): void {
+  listener.onReceiveMetadata(metadata);
+}
+
+function forwardMessage(listener: ServedListener, message: unknown): void {
+  listener.onReceiveMessage(message);
+}
+
+function forwardHalfClose(listener: ServedListener): void {
+  listener.onReceiveHalfClose();
+}
+
+function forwardCancel(listener: ServedListener): void {
+  listener.onCancel();
+}

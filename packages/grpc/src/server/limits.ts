@@ -1,0 +1,128 @@
+/**
+ * What a gRPC server lets one peer cost it: every count, size and time, with its unit in the name and
+ * the reason for its default. Servers we make get all of them; of a server we are given, those that
+ * its constructor had to be told are reported in `snapshot().weaker`.
+ */
+import type { ServerOptions } from "@grpc/grpc-js";
+
+export interface GrpcServerLimits {
+  /** Calls in progress; the rest is refused with UNAVAILABLE. Bounds memory and the wait behind them. */
+  readonly maxInFlight: number;
+  /** Smoothed delay of the event loop in milliseconds above which calls are refused. */
+  readonly maxLoopDelayMs: number;
+  /** Connections; above it none is accepted. */
+  readonly maxConnections: number;
+  /** A connection that has not said a word of HTTP/2 so long is closed. Node waits for ever. */
+  readonly handshakeTimeoutMs: number;
+  /** Names, values and 32 bytes per entry of a call's metadata: RESOURCE_EXHAUSTED. */
+  readonly maxMetadataBytes: number;
+  /** Keys of a call's metadata: RESOURCE_EXHAUSTED. Node resets a stream with more than 128. */
+  readonly maxMetadataCount: number;
+  /** A message received, unpacked: RESOURCE_EXHAUSTED, before it is in memory. gRPC's own default. */
+  readonly maxMessageBytes: number;
+  /** Streams of one connection. Node announces four billion. */
+  readonly maxConcurrentStreams: number;
+  /** HPACK table in bytes. */
+  readonly maxHeaderTableBytes: number;
+  /** A connection, ± 10 %; then it is told to go, so that clients spread again. Infinity: for ever. */
+  readonly maxConnectionAgeMs: number;
+  /** What calls on such a connection have left before it is destroyed. */
+  readonly maxConnectionAgeGraceMs: number;
+  /** A silent connection is pinged this often, so that a vanished client is noticed. Infinity: never. */
+  readonly pingIntervalMs: number;
+  /** Without an answer so long the connection is destroyed. */
+  readonly pingTimeoutMs: number;
+  /** A client that does not read what waits for it; then its stream is reset. Node: for ever. */
+  readonly writeStallTimeoutMs: number;
+  /** A deadline as inherited by calls made for this one; a longer one is cut to it. */
+  readonly maxTimeoutMs: number;
+  /** Servers of the mesh a call may come through: INTERNAL. */
+  readonly maxHops: number;
+  readonly maxTracestateBytes: number;
+  readonly maxBaggageBytes: number;
+  /** Watchers of the health service. */
+  readonly maxWatchers: number;
+}
+
+export const DEFAULT_GRPC_LIMITS: GrpcServerLimits = {
+  maxInFlight: 4_096,
+  maxLoopDelayMs: 250,
+  maxConnections: 10_000,
+  handshakeTimeoutMs: 10_000,
+  maxMetadataBytes: 16_384,
+  maxMetadataCount: 100,
+  maxMessageBytes: 4_194_304,
+  maxConcurrentStreams: 100,
+  maxHeaderTableBytes: 4_096,
+  maxConnectionAgeMs: 3_600_000,
+  maxConnectionAgeGraceMs: 30_000,
+  pingIntervalMs: 60_000,
+  pingTimeoutMs: 20_000,
+  writeStallTimeoutMs: 30_000,
+  maxTimeoutMs: 3_600_000,
+  maxHops: 16,
+  maxTracestateBytes: 512,
+  maxBaggageBytes: 8_192,
+  maxWatchers: 100,
+};
+
+/** The given over the defaults. Throws a RangeError for what is no number from 0 up, or no limit of ours. */
+export function grpcLimitsOf(given: Partial<GrpcServerLimits> | undefined): GrpcServerLimits {
+  if (given === undefined) return DEFAULT_GRPC_LIMITS;
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(DEFAULT_GRPC_LIMITS, name)) {
+      throw new RangeError(`meshGrpcServer: limits.${name} is not a limit`);
+    }
+    if (typeof value !== "number" || !(value >= 0)) {
+      throw new RangeError(
+        `meshGrpcServer: limits.${name} must be a number from 0 up, is ${value}`,
+      );
+    }
+  }
+  return { ...DEFAULT_GRPC_LIMITS, ...given };
+}
+
+/** grpc-js's options by the limits they keep. It takes 2^31-1 for "never". */
+const OPTIONS = [
+  ["maxMessageBytes", "grpc.max_receive_message_length", 4_194_304],
+  ["maxConcurrentStreams", "grpc.max_concurrent_streams", Infinity],
+  ["maxConnectionAgeMs", "grpc.max_connection_age_ms", Infinity],
+  ["maxConnectionAgeGraceMs", "grpc.max_connection_age_grace_ms", Infinity],
+  ["pingIntervalMs", "grpc.keepalive_time_ms", Infinity],
+  ["pingTimeoutMs", "grpc.keepalive_timeout_ms", 20_000],
+] as const satisfies readonly (readonly [keyof GrpcServerLimits, keyof ServerOptions, number])[];
+const NEVER = 2 ** 31 - 1;
+
+/**
+ * The limits that grpc-js itself keeps, as options of its Server: for whoever makes that server, such
+ * as NestJS (`channelOptions`). `limits`: those that are not to be the default.
+ */
+export function grpcServerOptions(limits?: Partial<GrpcServerLimits>): ServerOptions {
+  const all = grpcLimitsOf(limits);
+  const options: Record<string, unknown> = { "grpc.enable_channelz": 0 };
+  for (const [name, option] of OPTIONS) options[option] = Math.min(all[name], NEVER);
+  // -1 is grpc-js's word for a message of any size.
+  if (all.maxMessageBytes === Infinity) options["grpc.max_receive_message_length"] = -1;
+  return options;
+}
+
+/** A limit of a server that was not made here. */
+export interface GivenGrpcLimit {
+  readonly name: keyof GrpcServerLimits;
+  readonly wanted: number;
+  readonly actual: number;
+}
+
+/** Limits that a server made with these options does not keep. */
+export function weakerThan(
+  limits: GrpcServerLimits,
+  options: Readonly<Record<string, unknown>>,
+): GivenGrpcLimit[] {
+  const weaker: GivenGrpcLimit[] = [];
+  for (const [name, option, otherwise] of OPTIONS) {
+    const given = options[option];
+    const actual = typeof given === "number" ? (given < 0 ? Infinity : given) : otherwise;
+    if (actual > limits[name]) weaker.push({ name, wanted: limits[name], actual });
+  }
+  return weaker;
+}

@@ -1,0 +1,327 @@
+/**
+ * `meshGrpcServer(server)`: the server half for gRPC. It reads what the caller says about its call,
+ * refuses what cannot or must not be served, runs handlers where their own calls inherit the rest,
+ * answers health, and knows how to leave. Its model is `meshServer` of @inmesh/http.
+ */
+import {
+  Server,
+  ServerCredentials,
+  type Metadata,
+  type ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerOptions,
+} from "@grpc/grpc-js";
+import type { Mesh } from "@inmesh/core";
+import {
+  Admission,
+  BELIEFS,
+  Drain,
+  NodeRuntime,
+  ServedRecord,
+  type Posture,
+  type Runtime,
+  type ServerState,
+} from "@inmesh/core/spi";
+import { httpCodeOf, outcomeOf } from "../status.ts";
+import { HEALTH_PATH } from "./health-messages.ts";
+import { Health, type GrpcHealthOptions } from "./health.ts";
+import { HeadReader } from "./head-reader.ts";
+import { InboundCalls } from "./inbound-calls.ts";
+import { Inbound, type InboundOwner } from "./inbound.ts";
+import { interceptorsOf, optionsOf, streamOf } from "./internals.ts";
+import {
+  grpcLimitsOf,
+  grpcServerOptions,
+  weakerThan,
+  type GivenGrpcLimit,
+  type GrpcServerLimits,
+} from "./limits.ts";
+import { refusalStatuses, type GrpcRefusalReason, type RefusalStatuses } from "./refusals.ts";
+import { Sessions } from "./sessions.ts";
+
+export interface GrpcServerOptions {
+  /** For people and metrics. Default `server`. */
+  readonly name?: string;
+  /** Counts its calls there, and shares its clock. Default: nobody counts; the process's own clock. */
+  readonly mesh?: Mesh;
+  /** Who is believed, and what; the same words as for HTTP. Default `edge`. */
+  readonly posture?: Posture;
+  /** Keys of identity metadata that stay, because something in front vouches for them. Default: none. */
+  readonly keepMetadata?: readonly string[];
+  readonly limits?: Partial<GrpcServerLimits>;
+  /** grpc.health.v1; false: not answered here. */
+  readonly health?: GrpcHealthOptions | false;
+  /** Milliseconds from "not serving" until everybody has noticed, when draining. Default 5 000. */
+  readonly discoveryWaitMs?: number;
+  /** Milliseconds from the first GOAWAY to the last, for calls that cross it. Default 1 000. */
+  readonly goawayWaitMs?: number;
+  /** For the server that is made: grpc-js's own options. They win over `limits`. No effect on one that is given. */
+  readonly channelOptions?: ServerOptions;
+}
+
+/** Why a call did not reach its handler, or was cut short. */
+export type GrpcCutReason = GrpcRefusalReason | "write_stall";
+
+export interface GrpcServerSnapshot {
+  readonly name: string;
+  readonly state: ServerState;
+  readonly posture: Posture;
+  readonly callsInFlight: number;
+  readonly sessions: number;
+  /** Smoothed delay of the event loop. */
+  readonly loopDelayMs: number;
+  readonly refused: Readonly<Partial<Record<GrpcCutReason, number>>>;
+  readonly limits: GrpcServerLimits;
+  /** Limits that a server we were given does not keep. */
+  readonly weaker: readonly GivenGrpcLimit[];
+}
+
+const DEFAULT_GRACE_MS = 30_000;
+
+/**
+ * Wraps a grpc-js Server, before or after its services are added and its address is bound, or makes
+ * one. Throws a TypeError or RangeError for options that cannot work.
+ */
+export function meshGrpcServer(server?: Server, options?: GrpcServerOptions): MeshGrpcServer;
+export function meshGrpcServer(options: GrpcServerOptions): MeshGrpcServer;
+export function meshGrpcServer(
+  target: Server | GrpcServerOptions = {},
+  options: GrpcServerOptions = {},
+): MeshGrpcServer {
+  // Not `instanceof`: the application may have a grpc-js of its own.
+  return "bindAsync" in target
+    ? new MeshGrpcServer(target, options)
+    : new MeshGrpcServer(undefined, target);
+}
+
+export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
+  /** grpc-js's server: `addService`, and whatever else it can do. */
+  readonly server: Server;
+  readonly name: string;
+  readonly #posture: Posture;
+  readonly #limits: GrpcServerLimits;
+  readonly #weaker: readonly GivenGrpcLimit[];
+  readonly #runtime: Runtime;
+  readonly #mesh: Mesh | undefined;
+  readonly #admission: Admission;
+  readonly #reader: HeadReader;
+  readonly #refusals: RefusalStatuses;
+  readonly #calls: InboundCalls;
+  readonly #sessions: Sessions;
+  readonly #health: Health | undefined;
+  readonly #drain: Drain;
+  readonly #stranger: boolean;
+  readonly #refused = new Map<GrpcCutReason, number>();
+  readonly #records = new Map<string, ServedRecord>();
+  #left: Promise<void> | undefined = undefined;
+
+  /** Use `meshGrpcServer`. */
+  constructor(given: Server | undefined, options: GrpcServerOptions) {
+    const { posture = "edge", health = {} } = options;
+    const beliefs = BELIEFS[posture];
+    if (beliefs === undefined) throw new TypeError(`meshGrpcServer: no posture ${posture}`);
+    const limits = grpcLimitsOf(options.limits);
+    const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
+    this.name = options.name ?? "server";
+    this.#posture = posture;
+    this.#limits = limits;
+    this.#runtime = runtime;
+    this.#mesh = options.mesh;
+    this.#admission = new Admission(limits, runtime);
+    const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
+    this.#reader = new HeadReader(limits, beliefs, keep);
+    this.#refusals = refusalStatuses(beliefs.tellsReasons);
+    this.#stranger = !beliefs.deadlineIsOurs;
+    this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, () =>
+      this.#count("write_stall"),
+    );
+    this.server = this.#intercept(given, options.channelOptions);
+    this.#weaker = given === undefined ? [] : weakerThan(limits, optionsOf(given));
+    this.#health =
+      health === false
+        ? undefined
+        : new Health(this.server, health, () => this.ready, limits.maxWatchers, runtime);
+    this.#sessions = new Sessions(this.server, limits, runtime, () => this.#health?.close());
+    this.#sessions.bound();
+    this.#drain = new Drain({
+      connections: this.#sessions,
+      runtime,
+      discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
+      idleWaitMs: options.goawayWaitMs ?? 1_000,
+      stopListening: () => {}, // with the last GOAWAY: who comes before it is served
+    });
+  }
+
+  // ── calls ────────────────────────────────────────────────────────────────────────────────────
+
+  /** First of the interceptors: what is refused reaches none of the others. */
+  #intercept(given: Server | undefined, channelOptions: ServerOptions = {}): Server {
+    const intercept: ServerInterceptor = ({ path }, call) => {
+      if (path.startsWith(HEALTH_PATH)) return call as ServerInterceptingCall;
+      return new Inbound(call, path, this) as unknown as ServerInterceptingCall;
+    };
+    if (given === undefined) {
+      const { interceptors = [] } = channelOptions;
+      return new Server({
+        ...grpcServerOptions(this.#limits),
+        ...channelOptions,
+        interceptors: [intercept, ...interceptors],
+      });
+    }
+    const interceptors = interceptorsOf(given);
+    if (interceptors === undefined) {
+      throw new TypeError(
+        "meshGrpcServer: this version of @grpc/grpc-js takes interceptors only when a server is made; leave the server to meshGrpcServer(options)",
+      );
+    }
+    interceptors.unshift(intercept);
+    // The server's own way to say that it has a socket.
+    const bindAsync = given.bindAsync.bind(given);
+    given.bindAsync = (address, credentials, done) => {
+      bindAsync(address, credentials, (error, port) => {
+        this.#sessions.bound();
+        done(error, port);
+      });
+    };
+    return given;
+  }
+
+  /** @internal */
+  admits(inbound: Inbound, metadata: Metadata): GrpcRefusalReason | undefined {
+    const runtime = this.#runtime;
+    const now = runtime.now();
+    inbound.startedAt = now;
+    const unread = this.#reader.read(inbound, metadata);
+    if (unread !== undefined) return unread;
+    const deadline = inbound.getDeadline();
+    let remainingMs = Infinity;
+    if (deadline !== Infinity) {
+      remainingMs = Math.min(Number(deadline) - runtime.wallNow(), this.#limits.maxTimeoutMs);
+      inbound.deadlineAt = now + remainingMs;
+      inbound.stranger = this.#stranger;
+    }
+    const refused = this.#admission.refuses(inbound, remainingMs);
+    if (refused !== undefined) return refused;
+    this.#admission.inFlight++;
+    this.#calls.add(inbound);
+    return undefined;
+  }
+
+  /** @internal */
+  refused(inbound: Inbound, reason: GrpcRefusalReason): void {
+    this.#count(reason);
+    const status = this.#refusals[reason];
+    inbound.call.sendStatus(status);
+    this.#record(inbound, status.code, reason);
+  }
+
+  /** @internal */
+  ended(inbound: Inbound): void {
+    this.#admission.inFlight--;
+    this.#calls.remove(inbound);
+    if (this.#mesh === undefined) return;
+    this.#record(inbound, inbound.status ?? sentStatus(inbound), undefined);
+  }
+
+  #record(inbound: Inbound, code: number, reason: GrpcRefusalReason | undefined): void {
+    const telemetry = this.#mesh?.telemetry;
+    if (telemetry === undefined) return;
+    const { path } = inbound;
+    let record = this.#records.get(path); // registered methods only reach an interceptor: a closed set
+    if (record === undefined) {
+      record = new ServedRecord(telemetry, { service: this.name, route: path, protocol: "grpc" });
+      this.#records.set(path, record);
+    }
+    const outcome = reason === undefined ? outcomeOf(code, false) : "overloaded";
+    record.ended(outcome, httpCodeOf(code), reason, this.#runtime.now() - inbound.startedAt);
+  }
+
+  #count(reason: GrpcCutReason): void {
+    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+  }
+
+  /** Calls should come here: not draining, not overloaded. What `isReady` says is not in it. */
+  get ready(): boolean {
+    return this.#drain.state === "open" && !this.#admission.overloaded;
+  }
+
+  // ── lifetime ─────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Binds: a port on every address of this host, or `host:port`, or `unix:path`. Resolves to the
+   * port; 0, the default, chooses one. `credentials` default to none: cleartext. Rejects if it cannot.
+   */
+  listen(
+    address: number | string = 0,
+    credentials: ServerCredentials = ServerCredentials.createInsecure(),
+  ): Promise<number> {
+    const target = typeof address === "number" ? `0.0.0.0:${address}` : address;
+    return new Promise((resolve, reject) => {
+      this.server.bindAsync(target, credentials, (error, port) => {
+        this.#sessions.bound();
+        if (error === null) resolve(port);
+        else reject(error);
+      });
+    });
+  }
+
+  get state(): ServerState {
+    return this.#drain.state;
+  }
+
+  /**
+   * Leaves without losing a call: not serving, `discoveryWaitMs` later GOAWAY, `goawayWaitMs` later
+   * the last one and no new connections, then the end of what is in progress. Whatever is left
+   * `graceMs` after the call (default 30 000) is destroyed. Idempotent: later calls give the same
+   * promise.
+   */
+  drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    return this.#leave(graceMs, false);
+  }
+
+  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
+  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    const closed = this.#leave(graceMs, true);
+    this.#sessions.closeIdle();
+    return closed;
+  }
+
+  #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const left = this.#drain.start(graceMs, noticed);
+    this.#health?.changed();
+    return (this.#left ??= left.then(() => {
+      this.#health?.close();
+      this.#calls.close();
+    }));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** State behind every decision, as plain data. */
+  snapshot(): GrpcServerSnapshot {
+    return {
+      name: this.name,
+      state: this.#drain.state,
+      posture: this.#posture,
+      callsInFlight: this.#admission.inFlight,
+      sessions: this.#sessions.count,
+      loopDelayMs: this.#admission.loopDelayMs,
+      refused: Object.fromEntries(this.#refused),
+      limits: this.#limits,
+      weaker: this.#weaker,
+    };
+  }
+}
+
+let ownRuntime: Runtime | undefined;
+const CANCELLED = 1;
+const STATUS = "grpc-status";
+
+/** What grpc-js itself answered; CANCELLED if the client left before anybody could. */
+function sentStatus({ call }: Inbound): number {
+  const stream = streamOf(call);
+  const code = stream?.sentTrailers?.[STATUS] ?? stream?.sentHeaders?.[STATUS];
+  return code === undefined ? CANCELLED : Number(code);
+}

@@ -1,0 +1,113 @@
+/**
+ * The connections of a server. GOAWAY is sent in two steps, so that a call that crosses the first is
+ * still served: one that refuses no stream yet, and later grpc-js's own, which names the last. Should
+ * a version of grpc-js not show its sessions, only the second is sent, and a call that crosses it is
+ * sent again by its client: RFC 9113 §8.7 says that it was not processed.
+ */
+import type { Server } from "@grpc/grpc-js";
+import type { LeavingConnections, Runtime } from "@inmesh/core/spi";
+import { http2ServersOf, type Http2Server, type Http2Session } from "./internals.ts";
+import type { GrpcServerLimits } from "./limits.ts";
+
+/** Announces that no stream is refused yet (RFC 9113 §6.8). */
+const LAST_STREAM = 2 ** 31 - 1;
+
+export class Sessions implements LeavingConnections {
+  onEmpty: (() => void) | undefined = undefined;
+  readonly #server: Server;
+  readonly #limits: GrpcServerLimits;
+  readonly #runtime: Runtime;
+  readonly #known = new WeakSet<Http2Server>();
+  readonly #sessions = new Set<Http2Session>();
+  readonly #beforeLast: () => void;
+  #shutDown = false;
+  #gone = false;
+
+  /** `beforeLast` ends what would keep a connection for ever: watchers. */
+  constructor(server: Server, limits: GrpcServerLimits, runtime: Runtime, beforeLast: () => void) {
+    this.#server = server;
+    this.#limits = limits;
+    this.#runtime = runtime;
+    this.#beforeLast = beforeLast;
+  }
+
+  /** An address was bound. */
+  bound(): void {
+    for (const http2 of http2ServersOf(this.#server)) {
+      if (this.#known.has(http2)) continue;
+      this.#known.add(http2);
+      this.#tighten(http2);
+      http2.on("session", (session: Http2Session) => this.#opened(session));
+    }
+  }
+
+  #tighten(http2: Http2Server): void {
+    const { maxConnections, maxHeaderTableBytes, maxMetadataBytes, maxConcurrentStreams } =
+      this.#limits;
+    if (!(http2.maxConnections > 0) || http2.maxConnections > maxConnections) {
+      http2.maxConnections = maxConnections;
+    }
+    // Replaces what grpc-js has set, so all of it is said. For sessions to come.
+    http2.updateSettings?.({
+      maxConcurrentStreams: clamp(maxConcurrentStreams),
+      headerTableSize: clamp(maxHeaderTableBytes),
+      // Beside metadata a head has HTTP/2's own fields; what is a little too much gets an answer.
+      maxHeaderListSize: clamp(2 * maxMetadataBytes),
+    });
+  }
+
+  #opened(session: Http2Session): void {
+    this.#sessions.add(session);
+    session.on("error", ignore); // without a listener it would be an uncaught exception of the host
+    const timer = this.#runtime.after(
+      this.#limits.handshakeTimeoutMs,
+      (silent) => silent.destroy(),
+      session,
+    );
+    session.once("remoteSettings", () => timer.cancel());
+    session.once("close", () => {
+      timer.cancel();
+      this.#sessions.delete(session);
+    });
+  }
+
+  /** Open now; 1 if nobody can tell. */
+  get size(): number {
+    if (this.#gone) return 0;
+    return http2ServersOf(this.#server).length > 0 ? this.#sessions.size : 1;
+  }
+
+  get count(): number {
+    return this.#sessions.size;
+  }
+
+  /** The first GOAWAY. Connections are still accepted: who comes late is served, and told the same. */
+  leave(): void {
+    for (const session of this.#sessions) {
+      if (!session.closed && !session.destroyed) session.goaway(0, LAST_STREAM);
+    }
+  }
+
+  /** The second; a session closes when its last call has ended. */
+  closeIdle(): void {
+    if (this.#shutDown) return;
+    this.#shutDown = true;
+    this.#beforeLast();
+    this.#server.tryShutdown(() => {
+      this.#gone = true;
+      this.onEmpty?.();
+    });
+  }
+
+  destroy(): void {
+    this.#server.forceShutdown();
+    for (const session of this.#sessions) session.destroy();
+  }
+}
+
+/** Node takes 32 bits. */
+function clamp(value: number): number {
+  return Math.min(value, 2 ** 32 - 1);
+}
+
+function ignore(): void {}
