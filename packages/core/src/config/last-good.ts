@@ -5,7 +5,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname, resolve as absolute } from "node:path";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { LIMITS } from "./fields.ts";
 import type { Layer } from "./merge.ts";
@@ -15,6 +15,8 @@ import { isRaw } from "./plain.ts";
 /** Goes up when older versions of inmesh could misread what newer ones write. */
 const SCHEMA_VERSION = 1;
 const MIN_INTERVAL_MS = 1_000;
+/** A disk that hangs must not keep a mesh from closing. */
+const MAX_CLOSE_MS = 1_000;
 
 export type LastGood =
   | { readonly ok: true; readonly layer: Layer }
@@ -43,7 +45,7 @@ export function readLastGood(path: string, configFile: string): LastGood {
   if (read["schema"] !== SCHEMA_VERSION) {
     return refused(`has schema ${read["schema"]}, and this inmesh reads ${SCHEMA_VERSION}`);
   }
-  if (read["of"] !== resolve(configFile)) return refused("is of another configuration file");
+  if (read["of"] !== absolute(configFile)) return refused("is of another configuration file");
   return { ok: true, layer: { origin, input: read["config"] } };
 }
 
@@ -59,7 +61,7 @@ export class LastGoodWriter {
 
   constructor(path: string, configFile: string, runtime: Runtime, failed: (error: Error) => void) {
     this.#path = path;
-    this.#of = resolve(configFile);
+    this.#of = absolute(configFile);
     this.#runtime = runtime;
     this.#failed = failed;
   }
@@ -69,8 +71,15 @@ export class LastGoodWriter {
     if (this.#timer === undefined) this.#write();
   }
 
-  /** Writes what is waiting, and resolves when the disk has it. */
+  /** Writes what is waiting, and resolves when the disk has it, or after a second. */
   async close(): Promise<void> {
+    const { promise: late, resolve: giveUp } = Promise.withResolvers<void>();
+    const timer = this.#runtime.after(MAX_CLOSE_MS, giveUp, undefined, true);
+    await Promise.race([this.#finish(), late]);
+    timer.cancel();
+  }
+
+  async #finish(): Promise<void> {
     this.#rest();
     await this.#writing;
     this.#write();

@@ -100,6 +100,42 @@ describe("a list of endpoints", () => {
   });
 });
 
+describe("limits", () => {
+  it("D3 CO: of a list beyond what a service keeps the rest is left out and counted", async () => {
+    const list = Array.from({ length: 300 }, (_, i) => `10.0.${Math.floor(i / 100)}.${i % 100}:80`);
+    writeFileSync(path, JSON.stringify(list));
+    const mesh = createMesh({
+      env: {},
+      config: {
+        services: { orders: { discovery: { file: path }, limits: { maxEndpoints: 250 } } },
+      },
+    });
+    const service = mesh.service(
+      "orders",
+      stubProtocol((exchange) => exchange.reply()),
+    );
+    await service.current(new Call("orders", new StubRequest(), true, true));
+    expect(mesh.snapshot().services[0]!.endpoints).toHaveLength(250);
+    expect(mesh.metrics().find(({ name }) => name === "inmesh.discovery.excess")).toMatchObject({
+      value: 50,
+    });
+    await mesh.close(0);
+  });
+
+  it("D3 CO: a list of more than 100,000 is refused, and one of more than 4 MiB is not read", () => {
+    const long = `[${Array.from({ length: 100_001 }, (_, i) => `"a${i}:1"`).join(",")}]`;
+    expect(parsed(long, "long.json")).toMatchObject({
+      ok: false,
+      mistakes: [{ rule: "must hold at most 100000 items" }],
+    });
+    expect(parseEndpointFile({ ok: false, why: "larger than 4194304 bytes" }, "a.json")).toEqual(
+      expect.objectContaining({
+        mistakes: [expect.objectContaining({ rule: "must be at most 4 MiB" })],
+      }),
+    );
+  });
+});
+
 describe("a followed list", () => {
   it("D1 CO: missing, empty, cut or wrong keeps the last good list; a good one replaces it", async () => {
     const runtime = new SimRuntime(1);

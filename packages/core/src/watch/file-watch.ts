@@ -9,7 +9,7 @@
  */
 import { watch as watchPath, type FSWatcher } from "node:fs";
 import { open, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 
 export type FileNews =
@@ -46,7 +46,8 @@ export class FileWatch {
     runtime: Runtime,
     onNews: (news: FileNews) => void,
   ) {
-    this.#path = path;
+    // A process that changes its folder still means the file it started with.
+    this.#path = resolve(path);
     this.#limitBytes = limitBytes;
     this.#runtime = runtime;
     this.#onNews = onNews;
@@ -146,7 +147,7 @@ export class FileWatch {
   }
 
   #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#runtime.after(ms, resolve, undefined));
+    return new Promise((wake) => this.#runtime.after(ms, wake, undefined));
   }
 }
 

@@ -16,6 +16,7 @@ import { createMesh, type Mesh, type MeshOptions } from "../../mesh.ts";
 import { expectNoLeak } from "../../testing/leak-check.ts";
 import { stubProtocol } from "../../testing/stub-transport.ts";
 import { ConfigError } from "../mistakes.ts";
+import { parseConfigText } from "./file.ts";
 
 let folder: string;
 let path: string;
@@ -166,6 +167,7 @@ describe("a configuration file that changes", () => {
     const hostile: [string | undefined, RegExp][] = [
       ["\u0000\u0001{{{{", /must be an object/],
       ["{ services: [", /cannot be read/],
+      ["[".repeat(20_000), /cannot be read/],
       [undefined, /at most 4 MiB/],
       [
         routes("{ matches: [{ path: { type: RegularExpression, value: '(?=a)' } }] }"),
@@ -196,13 +198,16 @@ describe("a configuration file that changes", () => {
 
   it("a file that code contradicts is refused, and applied once code no longer does", async () => {
     writeFileSync(path, yaml(100));
-    const { mesh, requestMs, state } = start({
+    const { mesh, requestMs, state, log } = start({
       config: { services: { orders: { timeouts: { backendRequestMs: 80 } } } },
     });
     replace(yaml(50));
     await until(() => state().state === "refused");
     expect(state().mistakes).toMatchObject([{ origin: "code", value: '"80ms"' }]);
-    expect(mesh.update({})).toBe(3);
+    const { length } = log;
+    mesh.update({ services: { orders: { timeouts: { backendRequestMs: 80 }, trustNacks: true } } });
+    expect(log.slice(length).map(({ event }) => event)).toEqual(["config.applied"]);
+    expect(mesh.update({})).toBe(4);
     expect([requestMs(), state().state]).toEqual([50, "current"]);
   });
 
@@ -235,6 +240,19 @@ describe("a configuration file that changes", () => {
       await new Promise((resolve) => setTimeout(resolve, 100));
       expect(requestMs()).toBe(200);
     });
+  });
+});
+
+describe("JSON", () => {
+  it("K3 CO: nested beyond every stack is a mistake, and keys written twice are found", () => {
+    const rules = (text: string): string[] => {
+      const read = parseConfigText(text, "mesh.json");
+      return read.ok ? [] : read.mistakes.map(({ rule }) => rule);
+    };
+    expect(rules("[".repeat(200_000) + "]".repeat(200_000))).toEqual(["is nested too deeply"]);
+    expect(rules('{"a":{"b":1,"b":2}}')).toEqual([expect.stringMatching(/unique/)]);
+    const tricky = { a: { 'b\\":': 1, c: 'b": x' }, d: ["e:", { f: {} }, '"'] };
+    expect(rules(JSON.stringify(tricky, null, 1))).toEqual([]);
   });
 });
 

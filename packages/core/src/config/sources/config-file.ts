@@ -3,6 +3,7 @@
  * kept out, with the reason at hand. An empty, cut or missing file is wrong, never an empty
  * configuration (faults.md K8).
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type FileNews, FileWatch } from "../../watch/file-watch.ts";
 import { LIMITS } from "../fields.ts";
@@ -52,9 +53,13 @@ export class ConfigFile {
   }
 
   #consider(news: FileNews): void {
+    const before = this.mistakes;
+    const again = news === this.#seen;
     this.#seen = news;
     this.mistakes = this.#tryToTake(news);
-    if (this.mistakes.length > 0) this.#refused(this.mistakes);
+    // What has been told already is not told again.
+    const told = again && isDeepStrictEqual(this.mistakes, before);
+    if (this.mistakes.length > 0 && !told) this.#refused(this.mistakes);
   }
 
   #tryToTake(news: FileNews): readonly Mistake[] {
