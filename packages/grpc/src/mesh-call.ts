@@ -75,10 +75,7 @@ export class MeshCall implements WireCall, WireListener {
   }
 
   sendMessageWithContext(sending: WriteContext, message: Buffer): void {
-    if (this.#ended) {
-      if (sending.callback !== undefined) process.nextTick(sending.callback);
-      return;
-    }
+    if (this.#ended) return;
     this.#request.write(sending, message);
     this.begin(false);
   }

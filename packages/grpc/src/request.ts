@@ -139,11 +139,10 @@ export class GrpcRequest implements RouteFacts {
     this.#first = end;
   }
 
-  /** The call is over: writers that still wait are let go, nothing is kept. */
+  /** The call is over. Writers that still wait are not called, as in grpc-js: they would only go on. */
   end(): void {
     this.exchange = undefined;
     this.letGo();
-    const waiting = this.#messages.splice(0);
-    for (const { written } of waiting) written?.();
+    this.#messages.length = 0;
   }
 }

@@ -64,6 +64,8 @@ export class OrdersServer {
   /** Calls in progress. */
   active = 0;
   lastMetadata: grpc.Metadata | undefined = undefined;
+  /** Milliseconds the last call had left when it came; Infinity without a deadline. */
+  lastTimeoutMs = Infinity;
   port = 0;
 
   constructor(name: string, handlers: Partial<OrdersHandlers> = {}) {
@@ -101,6 +103,7 @@ export class OrdersServer {
       this.calls++;
       this.active++;
       this.lastMetadata = call.metadata;
+      this.lastTimeoutMs = Number(call.getDeadline()) - Date.now();
       let over = false;
       const end = (): void => {
         if (!over) this.active--;
