@@ -1,0 +1,83 @@
+/** gRPC keeps the Transport contract. */
+import { Metadata, credentials } from "@grpc/grpc-js";
+import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig } from "@inmesh/core/spi";
+import {
+  countResources,
+  expectBaseline,
+  transportConformance,
+  type Behaviour,
+  type ConformanceAdapter,
+} from "@inmesh/core/testing";
+import { afterAll, beforeAll, describe, it } from "vitest";
+import { GrpcConnection } from "../src/connection.ts";
+import { ReplayBuffer } from "../src/replay-buffer.ts";
+import type { GrpcReply } from "../src/reply.ts";
+import { GrpcRequest } from "../src/request.ts";
+import { answer, framed, HEAD, ScriptedServer } from "./support/scripted-server.ts";
+
+const service: ServiceConfig = {
+  ...DEFAULT_POLICIES,
+  name: "svc",
+  authority: "svc",
+  scheme: "http",
+  discovery: { kind: "static", endpoints: [] },
+  routes: [],
+};
+
+const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
+  // Messages are kept as bytes: every request can be sent again until its buffer is full.
+  streams: false,
+  // grpc-js sends as many streams as it has, see lane.ts.
+  queues: false,
+  async open() {
+    const server = await ScriptedServer.start((stream, path) => {
+      if (path === "/answer") answer(stream, Buffer.from("whole"));
+      else if (path === "/break") stream.session!.socket.resetAndDestroy();
+      else if (path !== "/silence") {
+        stream.respond(HEAD);
+        stream.write(framed(Buffer.from("part")));
+        const { socket } = stream.session!;
+        if (path === "/break-in-body") setTimeout(() => socket.resetAndDestroy(), 20);
+      }
+    });
+    const connection = new GrpcConnection(
+      { host: "127.0.0.1", port: server.port },
+      service,
+      credentials.createInsecure(),
+      new NodeRuntime(),
+    );
+    return {
+      connection,
+      request(behaviour: Behaviour) {
+        if (behaviour === "refuse") void server.close();
+        const request = new GrpcRequest(`/${behaviour}`, undefined, undefined, new ReplayBuffer());
+        request.begin(new Metadata(), undefined);
+        request.write({}, Buffer.from("ask"));
+        request.halfClosed = true;
+        return request;
+      },
+      read: (reply) =>
+        new Promise<void>((resolve, reject) => {
+          const { exchange } = reply;
+          exchange.deliver({
+            onReceiveMetadata: () => exchange.read(),
+            onReceiveMessage: () => exchange.read(),
+            onReceiveStatus: ({ code, details }) =>
+              code === 0 ? resolve() : reject(new Error(details)),
+          });
+        }),
+      seen: (behaviour) => server.seen.get(`/${behaviour}`) ?? 0,
+      close: () => server.close(),
+    };
+  },
+};
+
+let baseline = countResources();
+beforeAll(() => {
+  baseline = countResources();
+});
+afterAll(() => expectBaseline(baseline, 3_000));
+
+describe("transport conformance: gRPC", () => {
+  for (const { title, run } of transportConformance(adapter)) it(title, run);
+});
