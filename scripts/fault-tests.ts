@@ -12,8 +12,8 @@ export interface FaultTest {
 const root: string = join(import.meta.dirname, "..");
 /** The first text after `test(`, `it(`, `test.each(…)(` and their like, or in a `describe`. */
 const TITLE =
-  /\b(?:it|test|describe)(?:\.\w+)*(?:\([^]{0,2000}?\))?\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
-const CELL = /\b([CHGDKTLB]\d{1,2}) (CO|LC)\b/g;
+  /\b(?:it|test|describe)(?:(?:\.\w+)+\([^]{0,2000}?\)|(?:\.\w+)*)\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
+const CELL = /\b([CHGDKTLB]\d{1,2}) (CO|LC|LS)\b/g;
 
 export function faultTests(): FaultTest[] {
   const files = globSync("packages/*/{src,test}/**/*.test.ts", { cwd: root });
