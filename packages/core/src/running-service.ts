@@ -296,6 +296,7 @@ export class RunningService<Req extends RouteFacts, R extends Reply> {
               : "pending",
         error: cluster.stale?.message,
       },
+      connections: { problem: cluster.problem },
       panic: cluster.lists.panic,
       endpoints: backends.flatMap((backend) => snapshotEndpoints(backend, now)),
     };

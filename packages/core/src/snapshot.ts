@@ -36,6 +36,10 @@ export interface ServiceSnapshot {
     readonly state: "pending" | "current" | "stale" | "idle";
     readonly error: string | undefined;
   };
+  readonly connections: {
+    /** Why new certificates are not used; the last good ones are. */
+    readonly problem: string | undefined;
+  };
   /** Verdicts on failures are ignored because there are too many of them. */
   readonly panic: boolean;
   readonly endpoints: readonly EndpointSnapshot[];

@@ -8,6 +8,8 @@ import type { EndpointInfo } from "./discovery/discovery.ts";
 export interface Transport<Req, Res extends Reply> {
   /** Makes the way to one endpoint. Opens no socket before the first send. */
   connect(endpoint: EndpointInfo): Connection<Req, Res>;
+  /** What keeps it from using what is configured now: certificates that do not fit, say. */
+  readonly problem?: string | undefined;
 }
 
 export interface Connection<Req, Res extends Reply> {

@@ -26,6 +26,7 @@ import {
   DISCOVERY_ERRORS,
   DISCOVERY_STALE,
   ENDPOINTS_EXCESS,
+  TRANSPORT_PROBLEM,
 } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Transport } from "../transport.ts";
@@ -45,7 +46,7 @@ export class RunningBackend<Req, R extends Reply> {
   readonly #runtime: Runtime;
   #errors: { add(value: number): void };
   #removeSourceGauges: () => void;
-  readonly #removePanicGauge: () => void;
+  readonly #gauges: readonly (() => void)[];
   #watch: EndpointWatch | undefined = undefined;
   /** The source watched now has named endpoints. */
   #answered = false;
@@ -78,9 +79,11 @@ export class RunningBackend<Req, R extends Reply> {
     this.picker = pickerOf(this.cluster, service, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
-    this.#removePanicGauge = telemetry.gauge(BALANCER_PANIC, labels, () =>
-      this.cluster.lists.panic ? 1 : 0,
-    );
+    const { cluster } = this;
+    this.#gauges = [
+      telemetry.gauge(BALANCER_PANIC, labels, () => (cluster.lists.panic ? 1 : 0)),
+      telemetry.gauge(TRANSPORT_PROBLEM, labels, () => (cluster.problem === undefined ? 0 : 1)),
+    ];
   }
 
   /**
@@ -195,7 +198,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch?.stop();
     this.#watch = undefined;
     this.#removeSourceGauges();
-    this.#removePanicGauge();
+    for (const remove of this.#gauges) remove();
     await this.cluster.close(graceMs);
   }
 }

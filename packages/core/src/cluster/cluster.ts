@@ -93,6 +93,11 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     this.#median = options.balancer.seedMs;
   }
 
+  /** Why the transport does not use what is configured. */
+  get problem(): string | undefined {
+    return this.#transport.problem;
+  }
+
   /** There is an endpoint to pick: a weighted split leaves out a backend without any. */
   get usable(): boolean {
     const { available, spare, ejected, panic } = this.lists;

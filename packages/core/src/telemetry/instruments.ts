@@ -57,6 +57,11 @@ export const BALANCER_PANIC: Instrument = {
   unit: "{state}",
   description: "1 while verdicts on failures are ignored because there are too many of them.",
 };
+export const TRANSPORT_PROBLEM: Instrument = {
+  name: "inmesh.transport.problem",
+  unit: "{state}",
+  description: "1 while new certificates are not used because they are missing or do not fit.",
+};
 export const BALANCER_UPDATES: Instrument = {
   name: "inmesh.balancer.updates",
   unit: "{change}",
@@ -111,6 +116,7 @@ export const INSTRUMENTS: readonly Instrument[] = [
   BREAKER_TRANSITIONS,
   BREAKER_SUPPRESSED,
   BALANCER_PANIC,
+  TRANSPORT_PROBLEM,
   BALANCER_UPDATES,
   DISCOVERY_ENDPOINTS,
   DISCOVERY_STALE,

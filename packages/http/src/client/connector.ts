@@ -31,6 +31,7 @@ export class Connector {
   readonly #runtime: Runtime;
   readonly #secure: TlsContext | undefined;
   readonly #protocols: readonly string[];
+  readonly #watchesAlerts: boolean;
   readonly #options: object;
   /** Errors by which a peer refused our certificate after the handshake (faults.md T5). */
   readonly #rejections = new WeakSet<Error>();
@@ -51,6 +52,7 @@ export class Connector {
     this.#runtime = runtime;
     this.#secure = secure;
     this.#protocols = protocols;
+    this.#watchesAlerts = secure !== undefined && !protocols.includes("h2");
     const { host, port } = endpoint;
     this.where = { service: service.name, host, port, serverName: secure?.serverName };
     this.#options = {
@@ -129,6 +131,8 @@ export class Connector {
     }
     let settled = false;
     let reached = false;
+    /** The peer has sent something: an alert after that proves nothing about requests. */
+    let heard = false;
     const finish = (error: Error | null): void => {
       if (settled) return;
       settled = true;
@@ -156,11 +160,15 @@ export class Connector {
     socket.once("connect", () => {
       reached = true;
     });
-    socket.once(this.#secure === undefined ? "connect" : "secureConnect", () => finish(null));
+    socket.once(this.#secure === undefined ? "connect" : "secureConnect", () => {
+      // HTTP/2 takes the handle away from the stream, and has its own proof.
+      if (this.#watchesAlerts) socket.once("readable", () => (heard = true));
+      finish(null);
+    });
     // Ours is the first `error` listener: it counts before undici ends the reply.
     socket.on("error", (error) => {
       this.resets++;
-      if (settled && socket.bytesRead === 0 && isPeerAlert(error)) this.#rejections.add(error);
+      if (settled && !heard && isPeerAlert(error)) this.#rejections.add(error);
       finish(error);
     });
     // libuv before 1.52 (Node 22) reports a reset that came while the reader had paused as an end,

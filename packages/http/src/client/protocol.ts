@@ -9,6 +9,11 @@ export const HTTP: Protocol<HttpRequest, HttpReply> = {
   name: "http",
   transport: (service, runtime) => {
     const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
-    return { connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls) };
+    return {
+      connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls),
+      get problem() {
+        return tls?.problem;
+      },
+    };
   },
 };

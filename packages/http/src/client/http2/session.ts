@@ -80,6 +80,8 @@ export class Http2Session {
       });
     this.#http2 = session;
     session.on("error", (error: Error) => (this.error ??= error));
+    // An error of TLS, such as the peer's alert, ends neither socket nor session by itself.
+    socket.once("error", (error) => this.destroy(error));
     session.on("remoteSettings", ({ maxConcurrentStreams, maxHeaderListSize }) => {
       this.maxFieldBytes = maxHeaderListSize ?? Infinity;
       this.#limit = maxConcurrentStreams ?? Infinity;
