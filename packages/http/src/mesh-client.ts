@@ -84,11 +84,13 @@ export class MeshClient {
   }
 }
 
+/** Shows enough to see a URL or a forgotten slash, and too little for the secrets in either. */
 function badPath(service: string, path: string): MeshError {
+  const start = JSON.stringify(path.length > 8 ? `${path.slice(0, 8)}…` : path);
   return new MeshError({
     code: "bad_request",
     reason: "bad_target",
-    message: `${service}: the path must start with "/", got ${JSON.stringify(path.slice(0, 80))}`,
+    message: `${service}: the path must start with "/", got ${start}`,
     progress: "not-sent",
   });
 }

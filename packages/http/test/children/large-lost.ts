@@ -44,8 +44,8 @@ async function calls(): Promise<Record<string, unknown>> {
   const down = await call("/large");
   const smallAgain = await call("/");
   // A timeout that this process notices late is not charged (B5), and a busy machine makes it late.
-  const lost = up === "short" ? down : up;
-  for (let i = 0; i < 5 && lost !== "whole" && charges() === 0; i++) {
+  const tries = up === "short" && down === "whole" ? 0 : 5;
+  for (let i = 0; i < tries && charges() === 0; i++) {
     await (up === "short" ? call("/large") : call("/", LARGE));
   }
   const charged = charges() > 0;
