@@ -64,5 +64,5 @@ export {
   type ErrorReason,
   type Progress,
 } from "./errors.ts";
-export { readTls, tlsFiles, type TlsPem } from "./tls/pem.ts";
-export { FileWatch, type FileNews } from "./watch/file-watch.ts";
+export type { TlsContext } from "./tls/context.ts";
+export { TlsFiles } from "./tls/files.ts";

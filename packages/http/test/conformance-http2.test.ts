@@ -9,7 +9,7 @@ import {
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
-import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig } from "@inmesh/core/spi";
+import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig, TlsFiles } from "@inmesh/core/spi";
 import {
   countResources,
   expectBaseline,
@@ -21,7 +21,6 @@ import { afterAll, beforeAll, describe, it } from "vitest";
 import { HttpConnection } from "../src/client/connection.ts";
 import type { HttpReply } from "../src/client/reply.ts";
 import { HttpRequest } from "../src/client/request.ts";
-import { TlsFiles } from "../src/client/tls/files.ts";
 import { TestCa } from "./support/ca.ts";
 
 type Kind = "cleartext" | "tls" | "tls, HTTP/1.1 only";

@@ -4,6 +4,7 @@
  */
 import {
   MeshError,
+  TlsFiles,
   type Attempt,
   type Connection,
   type EndpointInfo,
@@ -18,7 +19,6 @@ import { LentSockets } from "./lent-sockets.ts";
 import { Http1Pool, type HttpPool } from "./pool.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
-import { TlsFiles } from "./tls/files.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
 const HTTP2: readonly string[] = ["h2", "http/1.1"];

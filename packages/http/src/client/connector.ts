@@ -4,9 +4,14 @@
  * Keeps what undici does not tell: whether a connection is being reset at this very moment.
  */
 import { connect as connectTcp, type Socket } from "node:net";
-import { MeshError, type EndpointInfo, type Runtime, type ServiceConfig } from "@inmesh/core/spi";
+import {
+  MeshError,
+  type EndpointInfo,
+  type Runtime,
+  type ServiceConfig,
+  type TlsContext,
+} from "@inmesh/core/spi";
 import { connectError, exhausted, isPeerAlert, timeoutError, type Where } from "./connect-error.ts";
-import type { TlsContext } from "./tls/context.ts";
 
 /** A spare connection from a breaker's handshake is kept no longer than an idle one. */
 const SPARE_MS = 4_000;

@@ -1,9 +1,8 @@
 /** HTTP as a protocol of the mesh: what every way in hands to `mesh.service`. */
-import type { Protocol } from "@inmesh/core/spi";
+import { TlsFiles, type Protocol } from "@inmesh/core/spi";
 import { HttpConnection } from "./connection.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
-import { TlsFiles } from "./tls/files.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpReply> = {
   name: "http",

@@ -3,16 +3,11 @@
  * fit together, and only then used; until then the last good ones stay, and `problem` says why. Files
  * of a pair are written one after the other, so a pair that does not fit is normal for a moment.
  */
-import {
-  FileWatch,
-  readTls,
-  tlsFiles,
-  type Runtime,
-  type ServiceConfig,
-  type Timer,
-  type TlsPem,
-} from "@inmesh/core/spi";
+import type { ServiceConfig } from "../config/types.ts";
+import type { Runtime, Timer } from "../runtime/runtime.ts";
+import { FileWatch } from "../watch/file-watch.ts";
 import { TlsContext } from "./context.ts";
+import { readTls, tlsFiles, type TlsPem } from "./pem.ts";
 
 const MAX_BYTES = 1_048_576;
 /** The wall clock may jump, so the end of a certificate is compared with it ever again (T7). */

@@ -4,7 +4,9 @@
  * old and new. Sessions are never resumed: a resumed one would not look at the certificate again.
  */
 import { isIP, type Socket } from "node:net";
-import { MeshError, type ServiceConfig, type TlsPem } from "@inmesh/core/spi";
+import type { ServiceConfig } from "../config/types.ts";
+import { MeshError } from "../errors.ts";
+import type { TlsPem } from "./pem.ts";
 
 type Tls = typeof import("node:tls");
 
@@ -36,7 +38,7 @@ export class TlsContext {
     this.serverName = name;
     this.expiresAt = pem.expiresAt;
     const secureContext = tls().createSecureContext({
-      // An empty `ca` would be the public roots again, so a bundle is never empty (core's readTls).
+      // An empty `ca` would be the public roots again, so a bundle is never empty (readTls).
       ...(pem.ca === undefined ? undefined : { ca: [...pem.ca] }),
       ...(pem.cert === undefined ? undefined : { cert: pem.cert, key: pem.key }),
       minVersion: config.minVersion,
