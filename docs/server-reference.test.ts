@@ -1,0 +1,64 @@
+/** The pages about headers and limits, and the code, say the same. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { DEFAULT_LIMITS, REFUSALS } from "@inmesh/http";
+import * as headers from "../packages/http/src/headers.ts";
+
+const read = (name: string): string =>
+  readFileSync(new URL(`reference/${name}`, import.meta.url), "utf8");
+
+/** Rows of the tables of a section, cells trimmed, backticks removed from the first. */
+function rowsOf(text: string): string[][] {
+  return [...text.matchAll(/^\| `([^`]+)`[^|]* \|(.*)\|$/gm)].map(([, name = "", rest = ""]) => [
+    name,
+    ...rest.split("|").map((cell) => cell.trim()),
+  ]);
+}
+
+const sections: Map<string, string> = new Map(
+  read("headers.md")
+    .split(/^## /m)
+    .slice(1)
+    .map((section) => [section.slice(0, section.indexOf("\n")), section]),
+);
+const section = (title: string): string => sections.get(title) ?? "";
+
+test("every limit has a row with its default, and nothing else has", () => {
+  const documented = rowsOf(read("limits.md")).map(([name, value]) => [name, Number(value)]);
+  expect(documented).toEqual(Object.entries(DEFAULT_LIMITS));
+});
+
+test("every refusal has a row with its status, and nothing else has", () => {
+  const documented = rowsOf(section("Refusals")).map((cells) => cells.slice(0, 4));
+  const yes = (value: boolean): string => (value ? "yes" : "no");
+  expect(documented).toEqual(
+    Object.values(REFUSALS).map(({ reason, status, close, nack }) => [
+      reason,
+      String(status),
+      yes(close),
+      yes(nack),
+    ]),
+  );
+});
+
+test("every header of ours has a row, and nothing else under x-mesh- has", () => {
+  const ours = Object.values(headers).filter(
+    (value): value is string => typeof value === "string" && /^x-mesh-\w/.test(value),
+  );
+  const documented = ["Requests", "Replies"].flatMap((title) => rowsOf(section(title)));
+  const names = documented.map(([name = ""]) => name);
+  expect(names.filter((name) => name.startsWith("x-mesh-")).toSorted()).toEqual(ours.toSorted());
+  expect(new Set(names).size).toBe(names.length);
+});
+
+test("every claim and every trailer that is removed is named", () => {
+  const text = section("Removed before the handler");
+  const named = [...text.matchAll(/`([a-z0-9-]+\*?)`/g)].map(([, name = ""]) => name);
+  for (const name of named) {
+    if (name.length < 2 || name === "forwarded" || name === "x-forwarded-for") continue;
+    expect(headers.isAllowedTrailer(name.replace("*", "x")), name).toBe(false);
+  }
+  for (const name of ["forwarded", "x-forwarded-for", "etag", "server-timing"]) {
+    expect(headers.isAllowedTrailer(name), name).toBe(true);
+  }
+});
