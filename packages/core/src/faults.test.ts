@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { Call } from "./call.ts";
 import { context, inheritedDeadlineAt, ServedRequest } from "./context.ts";
+import { GATHER_MS } from "./discovery/coalesce.ts";
 import type { EndpointInfo, EndpointSink } from "./discovery/discovery.ts";
 import { MeshError } from "./errors.ts";
 import { createMesh } from "./mesh.ts";
@@ -14,8 +15,6 @@ import { Scenario, type ScenarioOptions } from "./testing/scenario.ts";
 import { StubRequest, stubProtocol, type StubServer } from "./testing/stub-transport.ts";
 
 const SEEDS = [1, 2, 3];
-/** News of discovery within this time come as one. */
-const COALESCED_MS = 100;
 const ONE = "10.0.0.1:80";
 const info = (n: number, uid?: string): EndpointInfo =>
   uid === undefined ? { host: `10.0.0.${n}`, port: 80 } : { host: `10.0.0.${n}`, port: 80, uid };
@@ -253,7 +252,7 @@ describe("faults, core alone", () => {
     for (let i = 0; i < 20; i++) s.call();
     await s.runtime.advance(1);
     sink().change([moved(1), moved(2)], [info(1), info(2)]);
-    await s.runtime.advance(COALESCED_MS);
+    await s.runtime.advance(GATHER_MS);
     const changedAt = s.runtime.now();
     await s.load(50, 5000);
     await s.runtime.advance(5000);
@@ -302,7 +301,7 @@ describe("faults, core alone", () => {
     await runtime.advance(2000);
     expect(probes.length).toBeGreaterThan(1);
     sink!.change([{ host: "10.0.0.1", port: 81 }], [info(1)]);
-    await runtime.advance(COALESCED_MS);
+    await runtime.advance(GATHER_MS);
     const before = probes.length;
     await runtime.advance(20_000);
     expect(probes).toHaveLength(before);
@@ -310,7 +309,7 @@ describe("faults, core alone", () => {
     // The same one again within a minute: it is still out, until a handshake says otherwise.
     down = false;
     sink!.change([info(1)], [{ host: "10.0.0.1", port: 81 }]);
-    await runtime.advance(COALESCED_MS + 10);
+    await runtime.advance(GATHER_MS + 10);
     expect(probes).toHaveLength(before + 1);
     expect(mesh.snapshot().services[0]!.endpoints).toMatchObject([
       { address: ONE, breaker: { state: "closed" } },

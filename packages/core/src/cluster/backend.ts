@@ -16,6 +16,7 @@ import type {
   EndpointSink,
   EndpointWatch,
 } from "../discovery/discovery.ts";
+import { watchGuarded } from "../discovery/guarded.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   BALANCER_PANIC,
@@ -174,7 +175,7 @@ export class RunningBackend<Req, R extends Reply> {
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
-    const inner = this.discovery.watch(sink);
+    const inner = watchGuarded(this.discovery, sink);
     return {
       refresh: () => inner.refresh(),
       stop() {
