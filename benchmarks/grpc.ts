@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { node } from "./child.ts";
 import type { GrpcClient, GrpcLoad, GrpcRun } from "./child/grpc.ts";
+import { serverRows } from "./grpc-served.ts";
 import { atLeast, row, type Options, type Row } from "./report.ts";
 
 export const describe = "CPU per unary call and throughput of streams, beside bare grpc-js";
@@ -50,7 +51,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
         );
       }
     }
-    return rowsOf(runs);
+    return [...rowsOf(runs), ...(await serverRows({ quick, progress }))];
   } finally {
     server.disconnect();
   }

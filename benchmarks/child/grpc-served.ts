@@ -1,0 +1,39 @@
+/**
+ * One gRPC server of the server's benchmark in a fresh process, forked: argv is `bare` or `mesh`.
+ * Sends `{ port }`; then, for each message, the CPU time since the one before (the whole process's,
+ * all threads, user and system) and the calls served meanwhile.
+ */
+import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
+import { meshGrpcServer } from "@inmesh/grpc";
+import { BYTES } from "./grpc-service.ts";
+import type { Served } from "./server.ts";
+
+const { echo } = BYTES;
+let requests = 0;
+
+const server =
+  process.argv[2] === "mesh"
+    ? meshGrpcServer({ health: false }).server
+    : new Server({ "grpc.enable_channelz": 0 });
+server.addService(
+  { echo: echo! },
+  {
+    echo(call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>): void {
+      requests++;
+      callback(null, call.request);
+    },
+  },
+);
+server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
+  if (error !== null) throw error;
+  process.send!({ port });
+});
+
+let before = process.cpuUsage();
+process.on("message", () => {
+  const { user, system } = process.cpuUsage(before);
+  process.send!({ cpuUs: user + system, requests } satisfies Served);
+  requests = 0;
+  before = process.cpuUsage();
+});
+process.on("disconnect", () => process.exit());

@@ -1,0 +1,104 @@
+/**
+ * What `meshGrpcServer` costs a server, beside the same handler on bare grpc-js: CPU per unary call
+ * of the whole process. The client is grpc-js's and sends what a call over the mesh carries: a
+ * deadline, and a trace. Rows of the grpc benchmark.
+ */
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import {
+  credentials,
+  makeGenericClientConstructor,
+  Metadata,
+  type CallOptions,
+  type Client,
+} from "@grpc/grpc-js";
+import { BYTES } from "./child/grpc-service.ts";
+import type { Served } from "./child/server.ts";
+import { row, type Options, type Row } from "./report.ts";
+
+const BAR = 1.08;
+const CONCURRENCY = 50;
+const KINDS = ["bare", "mesh"] as const;
+type Kind = (typeof KINDS)[number];
+
+interface BytesClient extends Client {
+  echo(
+    message: Buffer,
+    metadata: Metadata,
+    options: CallOptions,
+    done: (error: Error | null, reply: Buffer) => void,
+  ): void;
+}
+
+const Bytes = makeGenericClientConstructor(BYTES, "Bytes");
+const message = Buffer.alloc(25, 7);
+const metadata = new Metadata();
+metadata.set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+
+export async function serverRows({ quick, progress }: Options): Promise<Row[]> {
+  const [rounds, calls] = quick ? [2, 3_000] : [6, 15_000];
+  const samples: Record<Kind, number[]> = { bare: [], mesh: [] };
+  for (let i = 0; i < rounds; i++) {
+    for (const kind of i % 2 === 0 ? KINDS : KINDS.toReversed()) {
+      const cpuUs = await measure(kind, calls);
+      samples[kind].push(cpuUs);
+      progress(`grpc: server, round ${i + 1} of ${rounds}, ${kind}: ${cpuUs.toFixed(1)} µs`);
+    }
+  }
+  const ratios = samples.mesh.map((cpuUs, i) => cpuUs / samples.bare[i]!);
+  return [
+    row("grpc.cpu_ratio.server", "×", ratios, BAR),
+    row("grpc.cpu_us.server", "µs", samples.mesh),
+    row("grpc.cpu_us.server.bare", "µs", samples.bare),
+  ];
+}
+
+/** Microseconds of CPU per call of a server in a fresh process. */
+async function measure(kind: Kind, calls: number): Promise<number> {
+  const path = fileURLToPath(new URL("./child/grpc-served.ts", import.meta.url));
+  const child = fork(path, [kind], {
+    execArgv: ["--no-warnings", "--conditions=inmesh-source"],
+  });
+  try {
+    const [{ port }] = (await once(child, "message")) as [{ port: number }];
+    const client = new Bytes(`127.0.0.1:${port}`, credentials.createInsecure(), {
+      "grpc.enable_channelz": 0,
+      "grpc.use_local_subchannel_pool": 1,
+    }) as unknown as BytesClient;
+    await load(client, Math.ceil(calls / 3));
+    await ask(child);
+    await load(client, calls);
+    const { cpuUs, requests } = await ask(child);
+    client.close();
+    if (requests !== calls) throw new Error(`${kind}: ${calls} calls, ${requests} served`);
+    return cpuUs / calls;
+  } finally {
+    child.disconnect();
+    await once(child, "exit");
+  }
+}
+
+async function ask(child: ChildProcess): Promise<Served> {
+  child.send("asked");
+  const [served] = (await once(child, "message")) as [Served];
+  return served;
+}
+
+async function load(client: BytesClient, calls: number): Promise<void> {
+  let left = calls;
+  const worker = async (): Promise<void> => {
+    while (left-- > 0) await echo(client);
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+}
+
+function echo(client: BytesClient): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.echo(message, metadata, { deadline: Date.now() + 5_000 }, (error, reply) => {
+      if (error !== null) reject(error);
+      else if (reply.length !== message.length) reject(new Error("another reply"));
+      else resolve();
+    });
+  });
+}
