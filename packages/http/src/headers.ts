@@ -26,6 +26,7 @@ export const IDEMPOTENCY_KEY = "idempotency-key";
 export const CONTENT_LENGTH = "content-length";
 export const TRANSFER_ENCODING = "transfer-encoding";
 export const CONTENT_TYPE = "content-type";
+export const CONTENT_ENCODING = "content-encoding";
 export const DATE = "date";
 export const HOST = "host";
 
@@ -41,7 +42,7 @@ const NEVER_TRAILERS = new Set([
   RETRY_AFTER,
   "authorization",
   "connection",
-  "content-encoding",
+  CONTENT_ENCODING,
   "content-range",
   "location",
   "proxy-authenticate",

@@ -749,7 +749,7 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
     await closed.promise;
   });
 
-  it("H8 LC: CONNECT reaches an endpoint of the service", async () => {
+  it("CONNECT reaches an endpoint of the service", async () => {
     const peer = await agreeing();
     const { dispatcher } = doorsOf([peer.address]);
     const { statusCode, socket } = await dispatcher.connect({

@@ -80,7 +80,11 @@ export function dispatcher1Wrapper(): Wrapper {
   return load("undici/lib/dispatcher/dispatcher1-wrapper.js") as Wrapper;
 }
 
-/** Sets undici's global symbols if nobody has: callers guard them, see doors/global.ts. */
+/** Both set undici's global symbols if nobody has: callers guard them, see doors/global.ts. */
+export function loadGlobal(): void {
+  load("undici/lib/global.js");
+}
+
 export function loadFetch(): typeof Undici.fetch {
   return (load("undici/lib/web/fetch/index.js") as { fetch: typeof Undici.fetch }).fetch;
 }

@@ -7,7 +7,7 @@
  *
  * Requests to other origins go through a plain Agent as they are.
  */
-import { Agent, type ClientRequest } from "node:http";
+import type { Agent, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 import type { Mesh } from "@inmesh/core";
 import type { Service } from "@inmesh/core/spi";
@@ -16,6 +16,9 @@ import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
 import { AgentRequest, watch } from "./agent-request.ts";
 import { Origins } from "./origins.ts";
+
+/** An `import` reads every export, and one getter of node:http loads the whole built-in fetch. */
+const NodeAgent: typeof Agent = process.getBuiltinModule("node:http").Agent;
 
 /** What node:http asks of an agent: not in the types, but what every Agent on npm relies on. */
 interface Asked {
@@ -34,7 +37,7 @@ type Served = ClientRequest & {
   readonly timeout?: number;
 };
 
-export class MeshAgent extends Agent implements Asked {
+export class MeshAgent extends NodeAgent implements Asked {
   readonly protocol: string;
   readonly defaultPort: number;
   readonly #origins: Origins;

@@ -2,9 +2,16 @@
  * `mesh.fetch`: the WHATWG function, npm undici's, through the mesh's dispatcher. Loading it is what
  * importing undici is: it may take over the built-in fetch, so that is guarded (global.ts), and it
  * is loaded at the first call.
+ *
+ * Fetch follows redirects, and each hop is a call of its own. A hop from a service to an origin that
+ * the mesh does not know is refused: whoever can make a service answer with a `location` must not
+ * choose where this process connects to.
  */
-import type { fetch as UndiciFetch } from "undici";
+import { MeshError } from "@inmesh/core/spi";
+import type { Dispatcher, fetch as UndiciFetch } from "undici";
 import { loadFetch } from "../client/undici.ts";
+import { CONTENT_ENCODING } from "../headers.ts";
+import { BodyMeter, checkCodings, limited } from "./decoding.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
 import { leavingBuiltIn } from "./global.ts";
 
@@ -15,6 +22,96 @@ let loaded: Fetch | undefined;
 export function meshFetch(dispatcher: MeshDispatcher): Fetch {
   return async (input, init) => {
     loaded ??= leavingBuiltIn(loadFetch);
-    return loaded(input, init === undefined ? { dispatcher } : { dispatcher, ...init });
+    if (init?.dispatcher !== undefined) return loaded(input, init);
+    const hops = new Hops(dispatcher);
+    const reply = await loaded(input, { ...init, dispatcher: hops as unknown as Dispatcher });
+    return reply.body !== null && reply.headers.has(CONTENT_ENCODING)
+      ? limited(reply, hops.meter)
+      : reply;
   };
+}
+
+/** The dispatcher of one fetch and all its redirects. */
+class Hops {
+  readonly meter: BodyMeter = new BodyMeter();
+  readonly #dispatcher: MeshDispatcher;
+  #inside = false;
+
+  constructor(dispatcher: MeshDispatcher) {
+    this.#dispatcher = dispatcher;
+  }
+
+  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    if (this.#dispatcher.knows(options.origin!)) this.#inside = true;
+    else if (this.#inside) {
+      handler.onResponseError!(undefined as never, leaving(options.origin));
+      return false;
+    }
+    return this.#dispatcher.dispatch(options, new Hop(handler, this.meter));
+  }
+}
+
+function leaving(origin: unknown): MeshError {
+  return new MeshError({
+    code: "denied",
+    reason: "policy",
+    message: `a redirect leads out of the mesh, to ${String(origin).slice(0, 200)}`,
+    progress: "not-sent",
+  });
+}
+
+/** Passes everything on; looks at the codings, and counts what comes before it is decoded. */
+class Hop implements Dispatcher.DispatchHandler {
+  readonly #handler: Dispatcher.DispatchHandler;
+  readonly #meter: BodyMeter;
+
+  constructor(handler: Dispatcher.DispatchHandler, meter: BodyMeter) {
+    this.#handler = handler;
+    this.#meter = meter;
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController, context: unknown): void {
+    this.#handler.onRequestStart!(controller, context);
+  }
+
+  onBodySent(chunk: Buffer): void {
+    this.#handler.onBodySent?.(chunk);
+  }
+
+  onRequestSent(): void {
+    this.#handler.onRequestSent?.();
+  }
+
+  onResponseStarted(): void {
+    this.#handler.onResponseStarted?.();
+  }
+
+  onResponseStart(
+    ...args: Parameters<Required<Dispatcher.DispatchHandler>["onResponseStart"]>
+  ): void {
+    checkCodings(args[2][CONTENT_ENCODING]);
+    this.#meter.encodedBytes = 0;
+    this.#handler.onResponseStart!(...args);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#meter.encodedBytes += chunk.length;
+    this.#handler.onResponseData!(controller, chunk);
+  }
+
+  onResponseEnd(...args: Parameters<Required<Dispatcher.DispatchHandler>["onResponseEnd"]>): void {
+    this.#handler.onResponseEnd!(...args);
+  }
+
+  onResponseError(
+    ...args: Parameters<Required<Dispatcher.DispatchHandler>["onResponseError"]>
+  ): void {
+    this.#handler.onResponseError!(...args);
+  }
+
+  onRequestUpgrade(
+    ...args: Parameters<Required<Dispatcher.DispatchHandler>["onRequestUpgrade"]>
+  ): void {
+    this.#handler.onRequestUpgrade!(...args);
+  }
 }

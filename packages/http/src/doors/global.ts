@@ -5,7 +5,7 @@
  * what it found.
  */
 import type { Dispatcher } from "undici";
-import { dispatcher1Wrapper } from "../client/undici.ts";
+import { dispatcher1Wrapper, loadGlobal } from "../client/undici.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
 
 const LEGACY: unique symbol = Symbol.for("undici.globalDispatcher.1");
@@ -60,7 +60,8 @@ class Installed {
 
 /** Requests of the process to known origins go through the mesh; all others where they went before. */
 export function install(mesh: MeshDispatcher): () => void {
-  wakeBuiltIn();
+  // Loaded after us, npm's undici would write over what we install where `.2` is not set (Node 22).
+  leavingBuiltIn(loadGlobal);
   const { wrapHandler } = dispatcher1Wrapper();
   const legacy = new Installed(LEGACY, (before) =>
     through(mesh, before, (handler) => wrapHandler(handler)),
