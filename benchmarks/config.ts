@@ -15,16 +15,21 @@ import { row, type Options, type Row } from "./report.ts";
 export const describe =
   "100 configuration changes a second under load: failed calls, heap, handles";
 
+const CLIENT = "config.ts";
 const SERVERS = 4;
 const CHANGES_PER_SECOND = 100;
+/** A machine that was busy makes up for what it missed, a few at a time. */
+const MAX_AT_ONCE = 5;
 const SECONDS = 20;
 const QUICK_SECONDS = 3;
 /** Before growth means anything, caches are filled and functions compiled. */
-const SETTLE_MS = 30_000;
+const SETTLE_MS = 20_000;
 /** A tenth of the time the file is wrong, as files that people edit are. */
 const ROUND = 100;
 const WRONG_FROM = 90;
 const FLAGS = ["--no-warnings", "--expose-gc", "--conditions=inmesh-source"];
+/** V8 optimizes for minutes, and keeps lists of what it did: they would hide what the mesh keeps. */
+const PLAIN = ["--no-opt", "--no-maglev", "--no-sparkplug", "--no-flush-bytecode"];
 
 export async function run({ quick, progress }: Options): Promise<Row[]> {
   const folder = mkdtempSync(join(tmpdir(), "inmesh-check-config-"));
@@ -32,7 +37,8 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
   const children: ChildProcess[] = [];
   const forked = async (name: string, ...args: string[]): Promise<[ChildProcess, unknown]> => {
     const path = fileURLToPath(new URL(`./child/${name}`, import.meta.url));
-    const child = fork(path, args, { execArgv: FLAGS });
+    const execArgv = name === CLIENT ? [...FLAGS, ...PLAIN] : FLAGS;
+    const child = fork(path, args, { execArgv });
     children.push(child);
     const [first] = (await once(child, "message")) as [unknown];
     return [child, first];
@@ -44,7 +50,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     );
     const ports = servers.map(([, port]) => port as number);
     replace(file, textOf(0, ports));
-    const [client] = await forked("config.ts", file, JSON.stringify(ports));
+    const [client] = await forked(CLIENT, file, JSON.stringify(ports));
     const ask = async <T>(question: string): Promise<T> => {
       const answer = once(client, "message");
       client.send(question);
@@ -53,9 +59,14 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     let written = 0;
     const change = async (forMs: number): Promise<void> => {
       client.send("start");
+      const startedAt = performance.now();
+      let changes = 0;
       writing = setInterval(() => {
-        const n = ++written;
-        replace(file, n % ROUND >= WRONG_FROM ? "services: [" : textOf(n, ports));
+        const due = (CHANGES_PER_SECOND * (performance.now() - startedAt)) / 1000;
+        for (let i = 0; i < MAX_AT_ONCE && changes < due; i++, changes++) {
+          const n = ++written;
+          replace(file, n % ROUND >= WRONG_FROM ? "services: [" : textOf(n, ports));
+        }
       }, 1000 / CHANGES_PER_SECOND);
       await sleep(forMs);
     };
