@@ -109,6 +109,8 @@ export class Call<Req = unknown> {
   timer: Timer | undefined = undefined;
   /** Ends a wait of the call that is not an attempt: a retry's pause, a wait for discovery. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
+  /** Told after everything else that the call is cancelled. Writer: the guard of the application's layers. */
+  onCancelled: ((error: MeshError) => void) | undefined = undefined;
   /** Runs once when the call is over. Writer: the protocol (removes the caller's abort listener). */
   onEnd: (() => void) | undefined = undefined;
   cancelled: MeshError | undefined = undefined;
@@ -144,6 +146,7 @@ export class Call<Req = unknown> {
     this.cancelled = error;
     this.onCancel?.(error);
     this.attempt?.cancel(error, outcome);
+    this.onCancelled?.(error);
   }
 
   /** The last byte was read, dropped or failed, or the call was refused. Disarms all that waits. */

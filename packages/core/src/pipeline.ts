@@ -14,7 +14,7 @@
  *
  * Endpoint breakers are not in the list: they listen to outcomes, and change which endpoints the
  * picker of 7 can see. Applications may add layers after 1 (`callLayers`) and after 6
- * (`attemptLayers`).
+ * (`attemptLayers`); where they do, own-layers.ts stands above them.
  */
 import type { ActiveCalls } from "./active-calls.ts";
 import { balance, type Backend } from "./balance/balance.ts";
@@ -23,6 +23,7 @@ import type { RouteConfig, ServiceConfig } from "./config/types.ts";
 import { deadline } from "./deadline/deadline.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { limit } from "./limit/limit.ts";
+import { outliveLayers } from "./own-layers.ts";
 import type { RetryBudget } from "./retry/budget.ts";
 import { retry } from "./retry/retry.ts";
 import type { RouteFacts } from "./route/facts.ts";
@@ -65,11 +66,14 @@ export function compilePipeline<Req extends RouteFacts, R extends Reply>(
     config,
     value: compileRoute(parts, config, recordOf(parts, config.name)),
   }));
+  const { callLayers = [], attemptLayers = [] } = parts;
+  const own = callLayers.length + attemptLayers.length > 0;
   const table = compileTable(routes, compileRoute(parts, fallback, record));
   return chain<Call<Req>, R>(
     [
       callRecord(record, active, runtime), // 1
-      ...(parts.callLayers ?? []),
+      ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
+      ...callLayers,
       limit(service.limits.maxInFlight, active), // 2
     ],
     route(table), // 3

@@ -1,0 +1,63 @@
+/**
+ * Stands above the application's own layers, where there are any. One that never settles must not
+ * keep a call for ever (P2): when the call is cancelled, by its deadline or because the mesh closes,
+ * and the layers do not let that through, the caller is told without them.
+ */
+import type { Call, Reply } from "./call.ts";
+import { MeshError } from "./errors.ts";
+import type { Layer } from "./handler.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+
+/** Time for the cancelled attempt's own error, which says more, to come up through the layers. */
+const GRACE_MS = 10;
+
+/** `requestMs`: the service's, for a call that no layer has let through to its route in that time. */
+export function outliveLayers<Req, R extends Reply>(
+  requestMs: number,
+  runtime: Runtime,
+): Layer<Call<Req>, R> {
+  const tooLate = (call: Call<Req>): void => {
+    // Below the route the deadline has a timer of its own, and may allow more.
+    if (call.route !== "") return;
+    const error = new MeshError({
+      code: "deadline_exceeded",
+      reason: "call_deadline",
+      message: `${call.service}: a layer of the application did not pass the call on in time`,
+      progress: "not-sent",
+      stackless: true,
+    });
+    call.cancel(error, "abandoned");
+  };
+  return (inner) => (call) =>
+    new Promise((resolve, reject) => {
+      let told = false;
+      const timer = runtime.after(
+        Math.min(requestMs, call.deadlineAt - call.startedAt),
+        tooLate,
+        call,
+      );
+      call.onCancelled = (error) => {
+        runtime.after(
+          GRACE_MS,
+          () => {
+            told = true;
+            reject(error);
+          },
+          undefined,
+          true,
+        );
+      };
+      // A layer that throws where it should reject does so here, inside the promise.
+      inner(call).then(
+        (reply) => {
+          timer.cancel();
+          if (told) reply.discard();
+          else resolve(reply);
+        },
+        (error: unknown) => {
+          timer.cancel();
+          reject(error as Error);
+        },
+      );
+    });
+}
