@@ -303,11 +303,13 @@ describe("under clients that take an agent", () => {
       outgoing.writeHead(++asked === 1 ? 500 : 200).end("text");
     });
     const mesh = doorsOf([address]);
-    const body = await got("http://orders/x", {
-      agent: { http: mesh.agent() },
-      retry: { limit: 1, calculateDelay: ({ attemptCount }) => (attemptCount > 1 ? 0 : 1) },
-      timeout: { request: 5_000, connect: 1_000 },
-    }).text();
+    const body = await got
+      .default("http://orders/x", {
+        agent: { http: mesh.agent() },
+        retry: { limit: 1, calculateDelay: ({ attemptCount }) => (attemptCount > 1 ? 0 : 1) },
+        timeout: { request: 5_000, connect: 1_000 },
+      })
+      .text();
     expect(body).toBe("text");
     await until(() => counted(mesh, "inmesh.calls") === 2);
     expect(counted(mesh, "inmesh.calls", { outcome: "failure" })).toBe(1);

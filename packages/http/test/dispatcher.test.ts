@@ -698,7 +698,7 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
         path: "/chat",
         protocol: "echo",
       } as never);
-      expect(headers.upgrade).toBe("echo");
+      expect(headers["upgrade"]).toBe("echo");
       socket.setEncoding("utf8");
       let got = "";
       socket.on("data", (chunk: string) => (got += chunk));

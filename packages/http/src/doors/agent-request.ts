@@ -39,7 +39,7 @@ type Head = IncomingMessage & { readonly upgrade: boolean | null };
 
 /** Settles the lease by what happens to the request, whoever made it and however it ends. */
 export function watch(request: ClientRequest, lease: Lease): void {
-  new Watched(request, lease);
+  new Watched(request, lease).listen();
 }
 
 /**
@@ -56,6 +56,11 @@ class Watched {
   constructor(request: ClientRequest, lease: Lease) {
     this.#request = request;
     this.#lease = lease;
+  }
+
+  listen(): void {
+    const request = this.#request;
+    const lease = this.#lease;
     lease.socket.once("end", this.#onPeer);
     lease.socket.prependOnceListener("error", this.#onPeer);
     request.prependOnceListener("response", (reply: IncomingMessage) => this.#replied(reply));

@@ -77,7 +77,7 @@ export class MeshAgent extends NodeAgent implements Asked {
       const { Agent: Plain } = process.getBuiltinModule(
         this.protocol === "https:" ? "node:https" : "node:http",
       );
-      this.#plain = new Plain({ keepAlive: true }) as Agent as Agent & Asked;
+      this.#plain = new Plain({ keepAlive: true }) as Agent & Asked;
     }
     return this.#plain;
   }

@@ -126,7 +126,7 @@ function add(
 function textOf(name: string, value: unknown): string {
   if (value === null) return "";
   if (typeof value === "object") invalid(`invalid ${name} header`);
-  return String(value);
+  return `${value as string | number | boolean | bigint}`;
 }
 
 /** The authority belongs to the service. Who repeats it, or names the origin that was asked, may. */

@@ -62,9 +62,9 @@ class Installed {
 export function install(mesh: MeshDispatcher): () => void {
   // Loaded after us, npm's undici would write over what we install where `.2` is not set (Node 22).
   leavingBuiltIn(loadGlobal);
-  const { wrapHandler } = dispatcher1Wrapper();
+  const wrapper = dispatcher1Wrapper();
   const legacy = new Installed(LEGACY, (before) =>
-    through(mesh, before, (handler) => wrapHandler(handler)),
+    through(mesh, before, (handler) => wrapper.wrapHandler(handler)),
   );
   const current = new Installed(CURRENT, (before) => through(mesh, before, (handler) => handler));
   return () => {
