@@ -63,6 +63,15 @@ export const ERROR_REASONS: Readonly<Record<ErrorCode, readonly ErrorReason[]>> 
  */
 export type Progress = "not-sent" | "maybe-processed";
 
+/** Why a failed attempt was not followed by another. A closed set: it is a metric label too. */
+export type NoRetry =
+  | "attempts" // as many as `retry.attempts` allows were made
+  | "budget" // the recent traffic has not paid for more
+  | "deadline" // the pause before it would have outlasted the call
+  | "layer" // this call is itself a retry of an outer hop, or the hop below has retried
+  | "not_idempotent"
+  | "not_replayable"; // the body was a stream, and part of it is gone
+
 export interface MeshErrorInit {
   code: ErrorCode;
   reason: ErrorReason;
@@ -81,6 +90,8 @@ export class MeshError extends Error {
   readonly progress: Progress;
   /** How many attempts the call had made when it failed. Written by retry, once. */
   attempts = 0;
+  /** Why there was no further one; undefined for errors that are never retried. Written by retry, once. */
+  noRetry: NoRetry | undefined = undefined;
   /** The last endpoint tried, `host:port`. Written where the failure is met. */
   endpoint: string | undefined = undefined;
 

@@ -1,6 +1,12 @@
 /** For applications. Transports and discovery sources use `@inmesh/core/spi`. */
 export { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
-export { MeshError, type ErrorCode, type ErrorReason, type Progress } from "./errors.ts";
+export {
+  MeshError,
+  type ErrorCode,
+  type ErrorReason,
+  type NoRetry,
+  type Progress,
+} from "./errors.ts";
 export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";

@@ -90,7 +90,9 @@ describe("B: overload and balancing, library client", () => {
       budget.refused,
     );
     const last = await failureOf(client.fetch("/"));
-    expect(last).toMatchObject({ attempts: 1, progress: "maybe-processed" });
+    expect(last).toMatchObject({ attempts: 1, progress: "maybe-processed", noRetry: "budget" });
+    const post = await failureOf(client.fetch("/", { method: "POST", body: "x" }));
+    expect(post).toMatchObject({ attempts: 1, noRetry: "not_idempotent" });
     expect(peers.map(({ address }) => address)).toContain(last.endpoint);
   });
 

@@ -32,6 +32,7 @@ export type {
   MeshOptions,
   MeshSnapshot,
   Mistake,
+  NoRetry,
   Progress,
   RouteInput,
   Series,

@@ -10,7 +10,7 @@
  * All of them need a body that can be sent from its start, time before the deadline, and budget.
  */
 import { Attempt, type AttemptKind, type Call, type Reply } from "../call.ts";
-import { MeshError } from "../errors.ts";
+import { MeshError, type NoRetry } from "../errors.ts";
 import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { backoffMs } from "./backoff.ts";
@@ -28,15 +28,8 @@ export interface RetryPolicy {
   readonly overloadedMeansUnprocessed: boolean;
 }
 
-/** Why a further attempt was made or not. A closed set: it is a metric label. */
-export type RetryDecision =
-  | "sent"
-  | "budget"
-  | "deadline"
-  | "attempts"
-  | "not_replayable"
-  | "not_idempotent"
-  | "layer";
+/** Whether a further attempt was made, or why not. A closed set: it is a metric label. */
+export type RetryDecision = "sent" | NoRetry;
 
 export interface RetryRecorder {
   decided(decision: RetryDecision, kind: AttemptKind): void;
@@ -101,6 +94,7 @@ export function retry<Req, R extends Reply>(
           const tried = attempts > 1 || resends > 0 || decision === "budget";
           if (tried || reply?.final === true) call.served?.exhaust();
           if (reply !== undefined) return reply;
+          failure!.noRetry = decision;
           throw failure!;
         }
         reply?.discard();
