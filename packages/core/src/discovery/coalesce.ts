@@ -18,6 +18,8 @@ export class CoalescingSink implements EndpointSink {
   readonly #upserted = new Map<string, EndpointInfo>();
   readonly #removed = new Map<string, EndpointInfo>();
   #error: Error | undefined = undefined;
+  /** Something waits, maybe only the news that the source can tell again. */
+  #waiting = false;
   #stopped = false;
 
   constructor(inner: EndpointSink, runtime: Runtime) {
@@ -31,6 +33,7 @@ export class CoalescingSink implements EndpointSink {
       this.#rest();
       return this.#inner.replace(endpoints);
     }
+    this.#waiting = true;
     this.#set = endpoints;
     this.#upserted.clear();
     this.#removed.clear();
@@ -43,6 +46,7 @@ export class CoalescingSink implements EndpointSink {
       this.#rest();
       return this.#inner.change(upserted, removed);
     }
+    this.#waiting = true;
     this.#error = undefined;
     for (const info of removed) {
       const key = keyOf(info);
@@ -70,10 +74,6 @@ export class CoalescingSink implements EndpointSink {
     this.#pause = undefined;
   }
 
-  get #waiting(): boolean {
-    return this.#set !== undefined || this.#upserted.size > 0 || this.#removed.size > 0;
-  }
-
   #rest(): void {
     this.#pause = this.#runtime.after(GATHER_MS, () => this.#flush(), undefined);
   }
@@ -81,6 +81,7 @@ export class CoalescingSink implements EndpointSink {
   #flush(): void {
     this.#pause = undefined;
     if (!this.#waiting) return;
+    this.#waiting = false;
     this.#rest();
     const set = this.#set;
     const upserted = [...this.#upserted.values()];
@@ -90,7 +91,9 @@ export class CoalescingSink implements EndpointSink {
     this.#upserted.clear();
     this.#removed.clear();
     if (set !== undefined) this.#inner.replace(set);
-    if (upserted.length > 0 || removed.length > 0) this.#inner.change(upserted, removed);
+    if (set === undefined || upserted.length > 0 || removed.length > 0) {
+      this.#inner.change(upserted, removed);
+    }
     if (error !== undefined) this.#inner.failed(error);
   }
 }

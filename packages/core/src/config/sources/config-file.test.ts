@@ -251,6 +251,8 @@ describe("JSON", () => {
     };
     expect(rules("[".repeat(200_000) + "]".repeat(200_000))).toEqual(["is nested too deeply"]);
     expect(rules('{"a":{"b":1,"b":2}}')).toEqual([expect.stringMatching(/unique/)]);
+    const blanks = " ".repeat(300_000);
+    expect(rules(`{"a":{"b":1,${blanks}"b":2}}`)).toEqual([expect.stringMatching(/twice/)]);
     const tricky = { a: { 'b\\":': 1, c: 'b": x' }, d: ["e:", { f: {} }, '"'] };
     expect(rules(JSON.stringify(tricky, null, 1))).toEqual([]);
   });

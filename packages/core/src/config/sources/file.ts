@@ -16,6 +16,8 @@ export type FileResult =
 
 const MAX_ALIASES = 100;
 const MAX_SYNTAX_MISTAKES = 20;
+/** Beyond this mistakes in JSON have no line: finding it would hold up calls for seconds. */
+const MAX_LOCATED_LENGTH = 256 * 1024;
 
 /** Synchronous: a process reads its file before it makes its first call. */
 export function readConfigFile(path: string): FileResult {
@@ -74,7 +76,10 @@ export function parseConfigText(content: string | Uint8Array, path: string): Fil
 }
 
 function read(text: string, origin: string, isJson: boolean): FileResult {
-  return (isJson ? readJson(text, origin) : undefined) ?? readWithLines(text, origin, isJson);
+  const large = isJson && text.length > MAX_LOCATED_LENGTH;
+  const read = isJson ? readJson(text, origin, !large) : undefined;
+  if (large) return read ?? refused(origin, "is not JSON, or has a key that is written twice");
+  return read ?? readWithLines(text, origin, isJson);
 }
 
 /**
@@ -82,7 +87,7 @@ function read(text: string, origin: string, isJson: boolean): FileResult {
  * a running process reads its file on the thread that serves its calls. A key written twice shows in
  * the number of keys.
  */
-function readJson(text: string, origin: string): FileResult | undefined {
+function readJson(text: string, origin: string, located: boolean): FileResult | undefined {
   let input: unknown;
   try {
     input = JSON.parse(text);
@@ -93,13 +98,14 @@ function readJson(text: string, origin: string): FileResult | undefined {
   for (const [, colon] of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g))
     if (colon !== undefined) written++;
   if (written !== countKeys(input)) return undefined;
-  let located: FileResult | undefined;
+  if (!located) return { ok: true, layer: { origin, input } };
+  let slow: FileResult | undefined;
   const layer: Layer = {
     origin,
     input,
     lineOf(path) {
-      located ??= readWithLines(text, origin, true);
-      return located.ok ? located.layer.lineOf?.(path) : undefined;
+      slow ??= readWithLines(text, origin, true);
+      return slow.ok ? slow.layer.lineOf?.(path) : undefined;
     },
   };
   return { ok: true, layer };
