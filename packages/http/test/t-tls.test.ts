@@ -618,3 +618,29 @@ it("T6 LC: a dial that fails for many queued calls gives each its own error", as
     expect(new Set(errors).size).toBe(5);
   }
 });
+
+for (const end of ["fin", "rst"] as const) {
+  it(`C17 LC: ${end} in the middle of a handshake: a POST is sent again as R0, elsewhere`, async () => {
+    let met = 0;
+    const bad = await peerOf(async (connection) => {
+      await connection.readBytes(50);
+      met++;
+      connection[end]();
+    });
+    const good = await tlsServer(served);
+    await using one = secure(
+      [bad.address, good.address],
+      { ca: ca.cert },
+      { balancer: { kind: "round-robin" } },
+    );
+    const tried: string[] = [];
+    for (let i = 0; i < 4; i++) {
+      const reply = await one.client.fetch("/", POST);
+      expect(await reply.text()).toBe("ok");
+      tried.push(...reply.mesh.tried);
+    }
+    expect(met).toBeGreaterThan(0);
+    expect(tried).toContain(bad.address);
+    expect(endpointOf(one.mesh, bad.address).breaker.state).not.toBe("closed");
+  });
+}

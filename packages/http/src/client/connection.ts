@@ -21,6 +21,11 @@ import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
+/**
+ * Longer than an idle HTTP/1.1 connection is kept: one that is still there after this long without a
+ * call outlived a process that was frozen, and its peer may have forgotten it (faults.md L7).
+ */
+const STALE_MS = 5_000;
 const HTTP2: readonly string[] = ["h2", "http/1.1"];
 
 export class HttpConnection implements Connection<HttpRequest, HttpReply> {
@@ -34,6 +39,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
   readonly #tls: TlsFiles | undefined;
   readonly #unwatch: (() => void) | undefined;
   readonly #retired = new Set<HttpPool>();
+  #usedAt = Infinity;
   #lentSockets: LentSockets | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
 
@@ -52,10 +58,14 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
     if (attempt.call.request.lent) {
       return lend(attempt, this.#lent(), this.#runtime) as Promise<unknown> as Promise<HttpReply>;
     }
+    const { startedAt } = attempt;
+    if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
+    this.#usedAt = startedAt;
     return new Exchange(attempt, this, this.#runtime).send();
   }
 
   probe(): Promise<boolean> {
+    this.#usedAt = this.#runtime.now();
     return this.#closing === undefined ? this.pool.probe() : Promise.resolve(false);
   }
 
@@ -118,34 +128,46 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
     );
   }
 
-  /** Other certificates: new calls make new connections, the old ones end with their calls. */
+  /** New calls make new connections, with the certificates in force; the old end with their calls. */
   #renew(): void {
     if (this.#closing !== undefined) return;
     const old = this.pool;
     this.pool = this.#open();
     this.#retired.add(old);
-    void this.#shut(old, this.service.drainGraceMs).then(() => this.#retired.delete(old));
+    const forget = (): void => void this.#retired.delete(old);
+    old.close().then(forget, forget);
   }
 
-  async #shut(pool: HttpPool, graceMs: number): Promise<void> {
-    const drained = pool.close();
-    const timer = this.#runtime.after(
-      graceMs,
-      (one) => {
-        const error = new MeshError({
-          code: "cancelled",
-          reason: "shutdown",
-          message: `${this.service.name}: the connection was closed before the attempt ended`,
-          progress: "maybe-processed",
-        });
-        one.destroy(error).catch(() => {});
-      },
-      pool,
-      true,
-    );
-    // A pool destroyed in the middle rejects its close; either way it is closed.
-    await drained.catch(() => {});
-    timer.cancel();
+  /** HTTP/2 asks its connections whether they are alive; those of HTTP/1.1 cannot be asked. */
+  #distrust(): void {
+    if (this.pool.prove === undefined) this.#renew();
+    else this.pool.prove();
+  }
+
+  /** Waits for what is in flight and queued, at most `graceMs`, then breaks it off. */
+  #shut(pool: HttpPool, graceMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#runtime.after(
+        graceMs,
+        () => {
+          const error = new MeshError({
+            code: "cancelled",
+            reason: "shutdown",
+            message: `${this.service.name}: the connection was closed before the attempt ended`,
+            progress: "maybe-processed",
+          });
+          // undici's close never ends when a pool with queued requests is destroyed.
+          pool.destroy(error).then(resolve, resolve);
+        },
+        undefined,
+        true,
+      );
+      const closed = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      pool.close().then(closed, closed);
+    });
   }
 
   #refused(

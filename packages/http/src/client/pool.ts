@@ -19,7 +19,9 @@ export interface HttpPool {
   explain(error: Error): Error;
   /** Completes a handshake and keeps the connection for the next request. */
   probe(): Promise<boolean>;
-  /** Waits for what is queued and in flight; takes nothing new. */
+  /** Uses no connection again before it has answered a ping. Left out where there are none. */
+  prove?(): void;
+  /** Waits for what is queued and in flight; takes nothing new. Idempotent. */
   close(): Promise<void>;
   /** Ends everything now, with this error. */
   destroy(error: Error): Promise<void>;
@@ -33,6 +35,7 @@ const KEEP_ALIVE_MARGIN_MS = 2_000;
 export class Http1Pool implements HttpPool {
   readonly connector: Connector;
   readonly #pool: UndiciPool;
+  #closing: Promise<void> | undefined = undefined;
 
   constructor(service: ServiceConfig, connector: Connector) {
     this.connector = connector;
@@ -68,7 +71,7 @@ export class Http1Pool implements HttpPool {
 
   close(): Promise<void> {
     this.connector.close();
-    return this.#pool.close();
+    return (this.#closing ??= this.#pool.close());
   }
 
   destroy(error: Error): Promise<void> {

@@ -54,6 +54,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
   #fallback: Http1Pool | undefined = undefined;
   #fallbackUntil = 0;
   #closed = false;
+  #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
   constructor(
@@ -115,7 +116,15 @@ export class Http2Pool implements HttpPool, SessionOwner {
     });
   }
 
-  async close(): Promise<void> {
+  prove(): void {
+    for (const session of this.#sessions) session.prove(this.#service.timeouts.connectMs);
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     this.#closed = true;
     this.#connector.close();
     if (this.#queue.length > 0 || this.#streams.size > 0) {
@@ -192,7 +201,10 @@ export class Http2Pool implements HttpPool, SessionOwner {
     if (this.#queue.length === 0 && this.#probes.length === 0) return;
     const { maxConnectionsPerEndpoint } = this.#service.limits;
     let open = 0;
-    for (const session of this.#sessions) if (!session.ending) open++;
+    for (const session of this.#sessions) {
+      if (session.proving) return; // it will have room, or be gone
+      if (!session.ending) open++;
+    }
     if (this.#dialling || open >= Math.min(maxConnectionsPerEndpoint, MAX_CONNECTIONS)) return;
     const pauseMs = this.#dialAt - this.#runtime.now();
     if (pauseMs > 0) {

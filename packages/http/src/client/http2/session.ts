@@ -31,6 +31,8 @@ export class Http2Session {
   /** The peer has said its settings, so it does speak HTTP/2. */
   settled = false;
   leaving = false;
+  /** Asked whether it is alive, and not used meanwhile. */
+  proving = false;
   closed = false;
   streams = 0;
   /** The largest request head that the peer takes, as `fieldBytes` counts. */
@@ -106,7 +108,7 @@ export class Http2Session {
 
   /** Streams that can start now. */
   get room(): number {
-    return this.ending || !this.settled ? 0 : this.#limit - this.streams;
+    return this.ending || this.proving || !this.settled ? 0 : this.#limit - this.streams;
   }
 
   /** Takes no new streams. Node destroys a broken session some ticks before it says so. */
@@ -163,6 +165,23 @@ export class Http2Session {
     this.error ??= error;
     this.#http2.destroy();
     this.#socket.destroy();
+  }
+
+  /** A ping that is not answered within `patienceMs` ends it. */
+  prove(patienceMs: number): void {
+    if (this.proving || this.ending) return;
+    this.proving = true;
+    const timer = this.#runtime.after(
+      patienceMs,
+      () => this.destroy(new Error(`no answer to a ping within ${patienceMs} ms`)),
+      undefined,
+    );
+    this.#http2.ref();
+    this.#http2.ping((error) => {
+      timer.cancel();
+      this.proving = false;
+      if (error === null) this.#owner.roomChanged(this);
+    });
   }
 
   /** Every interval while streams wait. Any byte from the peer is a sign of life. */
