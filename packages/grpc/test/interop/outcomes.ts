@@ -1,32 +1,41 @@
 /** What ran, how it ended, and how that is shown: a table for people, rows for programs. */
 import type { Row } from "../../../../benchmarks/report.ts";
 
-/** `undefined`: it passed. A text: why it failed. */
+/** Why a case failed; undefined if it passed. */
 export type Outcome = string | undefined;
+
+interface Column {
+  /** Cases that passed and of which no more is known. */
+  others: number;
+  readonly cases: Map<string, Outcome>;
+  /** Cases that fail for a reason of grpc-js's own. */
+  readonly excused: Set<string>;
+}
 
 /** Cases of one suite; each column is a way, and the first is grpc-js alone. */
 export class Suite {
   readonly name: string;
-  readonly columns: readonly string[];
-  /** By case, then by column; a case that makes no sense for a column is not there. */
-  readonly cases: Map<string, Map<string, Outcome>> = new Map();
+  readonly columns: ReadonlyMap<string, Column>;
 
   constructor(name: string, columns: readonly string[]) {
     this.name = name;
-    this.columns = columns;
+    this.columns = new Map(
+      columns.map((column) => [column, { others: 0, cases: new Map(), excused: new Set() }]),
+    );
   }
 
-  add(name: string, column: string, outcome: Outcome): void {
-    let row = this.cases.get(name);
-    if (row === undefined) this.cases.set(name, (row = new Map()));
-    row.set(column, outcome);
+  column(name: string): Column {
+    return this.columns.get(name)!;
   }
 
-  /** Does it fail only because grpc-js alone fails as well? */
-  excused(name: string, column: string): boolean {
-    const row = this.cases.get(name)!;
-    const [bare] = this.columns;
-    return row.get(column) !== undefined && row.get(bare!) !== undefined;
+  /** What grpc-js alone fails excuses the others; call it when every case is in. */
+  excuseWhatBareFails(): void {
+    const [bare] = this.columns.values();
+    for (const { cases, excused } of this.columns.values()) {
+      for (const [name, outcome] of cases) {
+        if (outcome !== undefined && bare!.cases.get(name) !== undefined) excused.add(name);
+      }
+    }
   }
 }
 
@@ -34,62 +43,98 @@ export interface Sum {
   passed: number;
   /** Ours: grpc-js alone passes them. */
   failed: number;
-  /** Those that grpc-js alone fails, counted once for each column. */
+  /** Those that grpc-js alone fails as well, counted once for each column. */
   excused: number;
 }
 
 export function sumOf(suites: readonly Suite[]): Sum {
   const sum: Sum = { passed: 0, failed: 0, excused: 0 };
-  for (const { suite, name, column, outcome } of each(suites)) {
-    if (outcome === undefined) sum.passed += 1;
-    else if (suite.excused(name, column)) sum.excused += 1;
-    else sum.failed += 1;
+  for (const suite of suites) {
+    for (const column of suite.columns.values()) {
+      const failures = failuresOf(column);
+      sum.passed += column.others + column.cases.size - failures.length;
+      sum.excused += column.excused.size;
+      sum.failed += failures.length - column.excused.size;
+    }
   }
   return sum;
 }
 
-/** One row for each case and column: how many failed, 0 or 1; those of the mesh must be 0. */
+function failuresOf({ cases }: Column): string[] {
+  return [...cases].filter(([, outcome]) => outcome !== undefined).map(([name]) => name);
+}
+
+/** How many failed of each suite and column; those of the mesh that are ours must be none. */
 export function rowsOf(suites: readonly Suite[]): Row[] {
-  return [...each(suites)].map(({ suite, name, column, outcome }) => {
-    const value = outcome === undefined ? 0 : 1;
-    const free = column === suite.columns[0] || suite.excused(name, column);
-    const metric = `interop.${suite.name}.${name}.${column.replaceAll(" ", "")}`;
-    const bar = free ? null : 0;
-    return { metric, value, unit: "failures", spread: null, bar, holds: free ? null : value === 0 };
-  });
-}
-
-export function tableOf(suite: Suite): string {
-  const width = Math.max(suite.name.length, ...[...suite.cases.keys()].map((one) => one.length));
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => cell.padEnd(i === 0 ? width : 9))
-      .join("  ")
-      .trimEnd();
-  const lines = [line([suite.name, ...suite.columns])];
-  const reasons: string[] = [];
-  for (const [name, row] of suite.cases) {
-    const cells = suite.columns.map((column) => {
-      if (!row.has(column)) return "–";
-      const outcome = row.get(column);
-      if (outcome === undefined) return "ok";
-      reasons.push(`${name}, ${column}: ${outcome}`);
-      return suite.excused(name, column) ? "grpc-js" : "FAILED";
-    });
-    lines.push(line([name, ...cells]));
-  }
-  return `${[...lines, ...reasons].join("\n")}\n`;
-}
-
-function* each(suites: readonly Suite[]): Generator<{
-  readonly suite: Suite;
-  readonly name: string;
-  readonly column: string;
-  readonly outcome: Outcome;
-}> {
+  const rows: Row[] = [];
   for (const suite of suites) {
-    for (const [name, row] of suite.cases) {
-      for (const [column, outcome] of row) yield { suite, name, column, outcome };
+    let bar: number | null = null;
+    for (const [name, column] of suite.columns) {
+      const at = `${suite.name}.${name.replaceAll(" ", "")}`;
+      const { passed, failed, excused } = countsOf(column);
+      const row = { unit: "cases", spread: null };
+      rows.push({ ...row, metric: `interop.passed.${at}`, value: passed, bar: null, holds: null });
+      rows.push({
+        ...row,
+        metric: `interop.grpc_js.${at}`,
+        value: excused,
+        bar: null,
+        holds: null,
+      });
+      const holds = bar === null ? null : failed <= bar;
+      rows.push({ ...row, metric: `interop.failed.${at}`, value: failed, bar, holds });
+      bar = 0;
     }
   }
+  return rows;
+}
+
+function countsOf(column: Column): Sum {
+  const failures = failuresOf(column).length;
+  const excused = column.excused.size;
+  return {
+    passed: column.others + column.cases.size - failures,
+    failed: failures - excused,
+    excused,
+  };
+}
+
+/** More of them say less. */
+const MAX_TOLD = 20;
+
+/** Every case of a short suite; of a long one the numbers. Then what is ours, with its reason. */
+export function tableOf(suite: Suite): string {
+  const names = [...suite.columns.keys()];
+  const columns = [...suite.columns.values()];
+  const long = columns.some(({ others }) => others > 0);
+  const lines = [[suite.name, ...names]];
+  if (long) {
+    const counts = columns.map(countsOf);
+    lines.push(["passed", ...counts.map(({ passed }) => String(passed))]);
+    lines.push(["fails in grpc-js", ...counts.map(({ excused }) => String(excused))]);
+    lines.push(["FAILED", ...counts.map(({ failed }) => String(failed))]);
+  } else {
+    for (const name of new Set(columns.flatMap(({ cases }) => [...cases.keys()]))) {
+      lines.push([name, ...columns.map((column) => wordFor(column, name))]);
+    }
+  }
+  const width = Math.max(...lines.map(([name]) => name!.length));
+  const text = lines.map((line) =>
+    line
+      .map((cell, i) => cell.padEnd(i === 0 ? width : 9))
+      .join("  ")
+      .trimEnd(),
+  );
+  for (const [way, { cases, excused }] of suite.columns) {
+    const told = [...cases].filter(([name, why]) => why !== undefined && !excused.has(name));
+    for (const [name, why] of told.slice(0, MAX_TOLD)) text.push(`${way}: ${name}: ${why}`);
+    if (told.length > MAX_TOLD) text.push(`${way}: and ${told.length - MAX_TOLD} more`);
+  }
+  return `${text.join("\n")}\n`;
+}
+
+function wordFor({ cases, excused }: Column, name: string): string {
+  if (!cases.has(name)) return "–";
+  if (cases.get(name) === undefined) return "ok";
+  return excused.has(name) ? "grpc-js" : "FAILED";
 }

@@ -6,10 +6,11 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { clientSuite } from "./client-suite.ts";
+import { conformanceSuite } from "./conformance-suite.ts";
 import { rowsOf, sumOf, tableOf, type Suite } from "./outcomes.ts";
 import { findPeers } from "./peers.ts";
-import { BARE_SERVER, serverSuite } from "./server-suite.ts";
-import { BARE } from "./way.ts";
+import { serverSuite } from "./server-suite.ts";
+import { CLIENT_WAYS, SERVER_WAYS } from "./way.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -21,8 +22,12 @@ const progress = (line: string): void => void process.stderr.write(`${line}\n`);
 try {
   const peers = await findPeers(progress);
   const suites: Suite[] = [];
-  if (wanted("client")) suites.push(await clientSuite(peers, [BARE], progress));
-  if (wanted("server")) suites.push(await serverSuite(peers, [BARE_SERVER], progress));
+  if (wanted("client")) suites.push(await clientSuite(peers, CLIENT_WAYS, progress));
+  if (wanted("server")) suites.push(await serverSuite(peers, SERVER_WAYS, progress));
+  if (wanted("conformance")) {
+    suites.push(await conformanceSuite(peers, "client", progress));
+    suites.push(await conformanceSuite(peers, "server", progress));
+  }
   show(suites);
 } catch (error) {
   progress(error instanceof Error ? error.message : String(error));

@@ -2,6 +2,7 @@
 import { Metadata } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { answerOf, type Answer } from "../answers.ts";
+import type { Running } from "../processes.ts";
 import type {
   ClientArguments,
   OutputRequest,
@@ -14,10 +15,10 @@ import type { Way } from "../way.ts";
 /** What a case works with. */
 export interface Target {
   readonly client: TestClient;
-  /** Arguments for another client of the same servers. */
-  readonly args: ClientArguments;
+  /** Arguments for one more client of the same servers. */
+  readonly args: () => ClientArguments;
   readonly way: Way;
-  readonly ports: readonly number[];
+  readonly servers: readonly Running[];
 }
 
 /** Throws when something does not hold. */

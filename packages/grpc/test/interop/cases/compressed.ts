@@ -45,7 +45,7 @@ async function compressedFlags(
   const server = interopServer();
   const tap = await startTap(await listen(server));
   const opened = way.open([tap.port], options);
-  const client = testClient(opened.args);
+  const client = testClient(opened.args());
   try {
     await use(client);
     return tap.compressed;

@@ -19,7 +19,7 @@ export const ORCA_CASES: Cases = {
   },
 
   async orca_oob({ client, args }) {
-    const reports = orcaClient(args);
+    const reports = orcaClient(args());
     const call = client.fullDuplexCall(new Metadata(), {});
     const ended = statusOf(call);
     call.on("data", () => {});

@@ -50,7 +50,7 @@ export const UNARY_CASES: Cases = {
   },
 
   async unimplemented_service({ args }) {
-    const client = unimplementedClient(args);
+    const client = unimplementedClient(args());
     const call = answerOf((done) => client.unimplementedCall({}, new Metadata(), {}, done));
     await mustEnd(call, { code: status.UNIMPLEMENTED }).finally(() => client.close());
   },
@@ -82,7 +82,7 @@ export const UNARY_CASES: Cases = {
 
   async channel_soak({ args }) {
     for (let i = 0; i < SOAK_CALLS; i += 1) {
-      const client = testClient(args);
+      const client = testClient(args());
       await largeUnary(client).finally(() => client.close());
     }
   },

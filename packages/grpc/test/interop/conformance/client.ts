@@ -3,7 +3,8 @@
  * from stdin, calls it, and writes to stdout what came back; in any order.
  */
 import { Client, Metadata, status } from "@grpc/grpc-js";
-import type { CallOptions, ClientDuplexStream, StatusObject } from "@grpc/grpc-js";
+import type { CallOptions, ClientDuplexStream, ServiceError, StatusObject } from "@grpc/grpc-js";
+import type { EventEmitter } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connections } from "./connections.ts";
 import {
@@ -31,28 +32,43 @@ type Call = ClientDuplexStream<Buffer, Buffer>;
 const raw = (bytes: Buffer): Buffer => bytes;
 const payloadOf = (bytes: Buffer): Buffer => response.decode(bytes).payload;
 
-/** What has come back so far. */
+/** What has come back so far. Answers are data of a stream, or come to `done`. */
 class Received {
   readonly result: ClientResult = { responseHeaders: [], payloads: [], responseTrailers: [] };
   readonly ended: Promise<void>;
   over = false;
   #wake: () => void = () => {};
+  #ended!: () => void;
 
-  constructor(call: NodeJS.EventEmitter, onPayload: (count: number) => void) {
-    call.on("error", () => {}); // says the same as `status`
+  constructor() {
+    this.ended = new Promise((resolve) => (this.#ended = resolve));
+  }
+
+  done = (error: ServiceError | null, payload?: Buffer): void => {
+    if (payload !== undefined) this.result.payloads.push(payload);
+    if (error !== null) this.#fail(error);
+  };
+
+  watch(call: EventEmitter, streamed: boolean, onPayload: (count: number) => void): void {
+    let parts = streamed ? 2 : 1;
+    const part = (): void => {
+      parts -= 1;
+      if (parts === 0) this.#ended();
+    };
     call.on("metadata", (head: Metadata) => (this.result.responseHeaders = headersOf(head)));
+    call.on("status", (end: StatusObject) => {
+      this.result.responseTrailers = headersOf(end.metadata);
+      if (end.code !== status.OK) this.#fail(end);
+      this.#over();
+      part();
+    });
+    if (!streamed) return;
+    // A stream says its end after the last answer was taken, which may be after the status.
+    call.on("end", part);
+    call.on("error", () => {}); // says the same as `status`
     call.on("data", (payload: Buffer) => {
       onPayload(this.result.payloads.push(payload));
       this.#wake();
-    });
-    this.ended = new Promise((resolve) => {
-      call.on("status", (end: StatusObject) => {
-        this.over = true;
-        this.result.responseTrailers = headersOf(end.metadata);
-        if (end.code !== status.OK) this.result.error = errorOf(end);
-        this.#wake();
-        resolve();
-      });
     });
   }
 
@@ -62,12 +78,17 @@ class Received {
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
-}
 
-function errorOf(end: StatusObject): NonNullable<ClientResult["error"]> {
-  const [details] = end.metadata.get("grpc-status-details-bin");
-  const known = details instanceof Buffer ? statusMessage.decode(details).details : [];
-  return { code: end.code, message: end.details, details: known };
+  #over(): void {
+    this.over = true;
+    this.#wake();
+  }
+
+  #fail({ code, details, metadata }: StatusObject): void {
+    const [packed] = metadata.get("grpc-status-details-bin");
+    const known = packed instanceof Buffer ? statusMessage.decode(packed).details : [];
+    this.result.error = { code, message: details, details: known };
+  }
 }
 
 async function invoke(client: Client, request: ClientRequest): Promise<ClientResult> {
@@ -78,9 +99,8 @@ async function invoke(client: Client, request: ClientRequest): Promise<ClientRes
   const { afterNumResponses, afterCloseSendMs, beforeCloseSend } = request.cancel ?? {};
   const [first = Buffer.alloc(0), ...rest] = request.requestMessages.map(({ value }) => value);
 
-  // Unary answers come to a callback, not as data; they are made to look alike.
-  let answered: Buffer | undefined;
-  const done = (_error: unknown, value?: Buffer): void => void (answered = value);
+  const received = new Received();
+  const { done } = received;
   const type = request.streamType;
   const call =
     type === UNARY
@@ -90,7 +110,8 @@ async function invoke(client: Client, request: ClientRequest): Promise<ClientRes
         : type === SERVER_STREAM
           ? client.makeServerStreamRequest(path, raw, payloadOf, first, metadata, options)
           : client.makeBidiStreamRequest(path, raw, payloadOf, metadata, options);
-  const received = new Received(call, (count) => {
+  const streamed = type !== UNARY && type !== CLIENT_STREAM;
+  received.watch(call, streamed, (count) => {
     if (count === afterNumResponses) call.cancel();
   });
 
@@ -111,18 +132,22 @@ async function invoke(client: Client, request: ClientRequest): Promise<ClientRes
     call.cancel();
   }
   await received.ended;
-  // The callback comes in the same turn as the status, before or after it.
-  await new Promise(setImmediate);
-  if (answered !== undefined) received.result.payloads.push(answered);
   return received.result;
 }
+
+/** grpc-js can lose the end of a call; the runner would wait for it much longer. */
+const CALL_TIMEOUT_MS = 10_000;
+const late = async (): Promise<never> => {
+  await sleep(CALL_TIMEOUT_MS, undefined, { ref: false });
+  throw new Error("the call did not end");
+};
 
 const { clientFor, close } = connections(process.argv[2] ?? "bare");
 const running = new Set<Promise<void>>();
 for await (const message of messagesOf(process.stdin)) {
   const request = clientRequest.decode(message);
   const { testName } = request;
-  const one = invoke(clientFor(request), request)
+  const one = Promise.race([invoke(clientFor(request), request), late()])
     .then((result) => clientResponse.encode({ testName, response: result }))
     .catch((error: unknown) =>
       clientResponse.encode({ testName, error: { message: String(error) } }),

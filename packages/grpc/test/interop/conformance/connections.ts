@@ -1,6 +1,9 @@
 /** One client for each server and setting the conformance suite asks for, on the way under test. */
 import { Client, compressionAlgorithms, credentials, type ClientOptions } from "@grpc/grpc-js";
+import { createMesh, meshGrpc } from "@inmesh/grpc";
 import type { ClientRequest } from "./messages.ts";
+
+type Mesh = ReturnType<typeof createMesh>;
 
 export interface Connections {
   clientFor(request: ClientRequest): Client;
@@ -14,8 +17,8 @@ const COMPRESSIONS: Readonly<Record<number, number>> = {
 
 export function connections(way: string): Connections {
   const clients = new Map<string, Client>();
-  const open = way === "bare" ? bare : undefined;
-  if (open === undefined) throw new Error(`no way ${way}`);
+  const meshes: Mesh[] = [];
+  const open = way === "bare" ? bare : meshed(meshes);
   return {
     clientFor(request) {
       const { host, port, compression, messageReceiveLimit, clientTlsCreds } = request;
@@ -26,6 +29,7 @@ export function connections(way: string): Connections {
     },
     async close() {
       for (const client of clients.values()) client.close();
+      for (const mesh of meshes) await mesh.close(0);
     },
   };
 }
@@ -45,4 +49,25 @@ function bare(request: ClientRequest, options: ClientOptions): Client {
       ? credentials.createInsecure()
       : credentials.createSsl(serverTlsCert, clientTlsCreds?.key, clientTlsCreds?.cert);
   return new Client(`${host}:${port}`, secure, options);
+}
+
+function meshed(meshes: Mesh[]): (request: ClientRequest) => Client {
+  return ({ host, port }) => {
+    const mesh = createMesh({
+      env: {},
+      // The suite provokes failures of every kind; a breaker would answer the next case instead.
+      config: {
+        services: {
+          peer: {
+            discovery: { static: [`${host}:${port}`] },
+            breaker: { consecutiveFailures: 0, successRatio: 0 },
+            // A call that has no deadline must not send one.
+            timeouts: { request: "none" },
+          },
+        },
+      },
+    });
+    meshes.push(mesh);
+    return new Client(...meshGrpc("peer", { mesh }));
+  };
 }
