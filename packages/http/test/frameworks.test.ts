@@ -134,7 +134,7 @@ it.each(Object.entries(APPLICATIONS))(
     };
     const workers = ["GET", "POST", "GET", "POST"].map(work);
     const worked = async (more: number): Promise<void> => {
-      const calls = (): number => statuses.values().reduce((sum, count) => sum + count, 0);
+      const calls = (): number => [...statuses.values()].reduce((sum, count) => sum + count, 0);
       const wanted = calls() + more;
       await until(() => calls() >= wanted, 20_000);
     };

@@ -36,7 +36,7 @@ async function start(handler: RequestListener, options: ServerOptions = {}): Pro
 
 async function rawTo(server: MeshServer): Promise<RawClient> {
   const client = await RawClient.to(server.address()!.port);
-  onTestFinished(() => client.socket.destroy());
+  onTestFinished(() => void client.socket.destroy());
   return client;
 }
 

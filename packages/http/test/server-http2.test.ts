@@ -7,7 +7,7 @@ import {
   type ClientHttp2Stream,
   type OutgoingHttpHeaders,
 } from "node:http2";
-import { request as httpsRequest } from "node:https";
+import { request as httpsRequest, type RequestOptions } from "node:https";
 import { connect as tcp } from "node:net";
 import { connect as tls } from "node:tls";
 import { context, type ServedRequest } from "@inmesh/core";
@@ -243,7 +243,7 @@ describe("limits", () => {
   it("G17 LS: garbage for a preface, or none: closed", async () => {
     const server = await start(OK, { limits: { handshakeTimeoutMs: 200 } });
     const client = await RawClient.to(server.address()!.port);
-    onTestFinished(() => client.socket.destroy());
+    onTestFinished(() => void client.socket.destroy());
     client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     await client.end();
     expect((await ask(sessionTo(server), { ":path": "/" })).status).toBe(200);
@@ -320,7 +320,7 @@ describe("TLS", () => {
           rejectUnauthorized: false,
           ALPNProtocols: ["http/1.1"],
           headers: { "x-mesh-timeout-ms": "1000" },
-        },
+        } as RequestOptions,
         (response) => {
           let text = "";
           response.on("data", (chunk: Buffer) => (text += chunk.toString()));
@@ -366,11 +366,11 @@ describe("TLS", () => {
     const server = await start(OK, { tls: pem, limits: { handshakeTimeoutMs: 200 } });
     const { port } = server.address()!;
     const plain = await RawClient.to(port);
-    onTestFinished(() => plain.socket.destroy());
+    onTestFinished(() => void plain.socket.destroy());
     plain.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     await plain.end();
     const silent = await RawClient.to(port);
-    onTestFinished(() => silent.socket.destroy());
+    onTestFinished(() => void silent.socket.destroy());
     await silent.end();
     const cut = tcp(port, "127.0.0.1");
     await once(cut, "connect");
@@ -386,10 +386,10 @@ describe("TLS", () => {
     [20, 17],
   ])("T12 LS: %i handshakes begun where 3 may be: %i refused", async (begun, refused) => {
     const server = await start(OK, { tls: pem, limits: { maxHandshakes: 3 } });
-    const clients = [];
+    const clients: RawClient[] = [];
     for (let i = 0; i < begun; i++) {
       const client = await RawClient.to(server.address()!.port);
-      onTestFinished(() => client.socket.destroy());
+      onTestFinished(() => void client.socket.destroy());
       clients.push(client);
       await sleep(5);
     }

@@ -1,7 +1,7 @@
 /** The server half: what it reads, what its handler's calls inherit, health, overload and drain. */
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { context, createMesh, type ServedRequest } from "@inmesh/core";
 import { expectNoLeak } from "@inmesh/core/testing";
 import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
@@ -24,7 +24,7 @@ const addressOf = (server: MeshServer): string => `127.0.0.1:${portOf(server)}`;
 
 async function rawTo(server: MeshServer): Promise<RawClient> {
   const client = await RawClient.to(portOf(server));
-  onTestFinished(() => client.socket.destroy());
+  onTestFinished(() => void client.socket.destroy());
   return client;
 }
 
@@ -627,6 +627,27 @@ describe("drain", () => {
     await drained;
   });
 
+  it("H7 LS: an upgraded connection is the application's until the grace", async () => {
+    const server = await start(OK);
+    server.server.on("upgrade", (_request: unknown, socket: Socket) => {
+      socket.write(
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n",
+      );
+      socket.pipe(socket);
+    });
+    const client = await rawTo(server);
+    client.send(`${GET}upgrade: echo\r\nconnection: upgrade\r\n\r\n`);
+    await client.until(() => client.text.includes("\r\n\r\n"), "101");
+    const startedAt = performance.now();
+    const drained = server.drain(400);
+    await sleep(100);
+    client.send("still here");
+    await client.until(() => client.text.endsWith("still here"), "the echo");
+    await drained;
+    expect(performance.now() - startedAt).toBeGreaterThan(390);
+    await client.end();
+  });
+
   it("leaves no handle, timer or descriptor behind", async () => {
     await expectNoLeak(async () => {
       for (let i = 0; i < 20; i++) {
@@ -657,11 +678,42 @@ describe("a server that is given", () => {
     given.listen(0, "127.0.0.1");
     await once(given, "listening");
     const client = await RawClient.to((given.address() as AddressInfo).port);
-    onTestFinished(() => client.socket.destroy());
+    onTestFinished(() => void client.socket.destroy());
     client.send(`${GET}x-mesh-timeout-ms: 0\r\n\r\n`);
     expect((await client.reply()).status).toBe(504);
     client.send(`${GET}\r\n`);
     expect((await client.reply()).body).toBe("ok");
+  });
+
+  it("H3 LS: its own checkContinue listener decides, behind the same checks", async () => {
+    const given = createServer(OK);
+    given.on("checkContinue", (_request, response) => {
+      response.statusCode = 403;
+      response.end();
+    });
+    const server = meshServer(given);
+    onTestFinished(() => server.close(0));
+    await server.listen(0, "127.0.0.1");
+    const client = await rawTo(server);
+    const expects = "content-length: 2\r\nexpect: 100-continue\r\n";
+    client.send(`POST / HTTP/1.1\r\nhost: svc\r\n${expects}x-mesh-timeout-ms: 0\r\n\r\n`);
+    expect((await client.reply()).status).toBe(504);
+    const other = await rawTo(server);
+    other.send(`POST / HTTP/1.1\r\nhost: svc\r\n${expects}\r\n`);
+    expect((await other.reply()).status).toBe(403);
+  });
+
+  it("every request listener it has gets every request", async () => {
+    const given = createServer(OK);
+    const seen: string[] = [];
+    given.on("request", ({ url }) => void seen.push(url!));
+    const server = meshServer(given);
+    onTestFinished(() => server.close(0));
+    await server.listen(0, "127.0.0.1");
+    const client = await rawTo(server);
+    client.send(`${GET}\r\n`);
+    expect((await client.reply()).body).toBe("ok");
+    expect(seen).toEqual(["/"]);
   });
 
   it("limits that are none, or are no numbers, are refused at once", () => {
