@@ -564,6 +564,19 @@ describe("C: connect and transport, library client", () => {
     await peer.close();
   });
 
+  it("C18 LC: an address written in several ways is one endpoint, named as RFC 5952 says", async () => {
+    const peer = await FaultPeer.start(echo);
+    const { port } = peer;
+    for (const way of ["[::ffff:127.0.0.1]", "[::FFFF:7f00:1]", "[0:0:0:0:0:ffff:7f00:0001]"]) {
+      await using one = bench([`${way}:${port}`]);
+      const reply = await one.client.fetch("/one");
+      expect([await reply.text(), reply.mesh.endpoint]).toEqual(["/one", `127.0.0.1:${port}`]);
+      // Written beside the other form it is a mistake, as any endpoint that stands there twice.
+      expect(() => bench([`${way}:${port}`, `127.0.0.1:${port}`])).toThrow(/static\[1\]/);
+    }
+    await peer.close();
+  });
+
   it("C18 LC: an IPv4-mapped address is dialled", async () => {
     const peer = await FaultPeer.start(echo);
     await using one = bench([`[::ffff:127.0.0.1]:${peer.port}`]);

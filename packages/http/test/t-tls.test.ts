@@ -64,6 +64,7 @@ async function tlsServer(options: TlsOptions, http2 = false): Promise<Tls> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   onTestFinished(async () => {
+    if (!server.listening) return;
     const closed = once(server, "close");
     server.close();
     for (const socket of open) socket.destroy();
@@ -644,3 +645,31 @@ for (const end of ["fin", "rst"] as const) {
     expect(endpointOf(one.mesh, bad.address).breaker.state).not.toBe("closed");
   });
 }
+
+it("C14 LC: an address taken over by another service is told by its certificate, and nothing is sent", async () => {
+  let strayed = 0;
+  const before = await tlsServer(served);
+  const { port } = before.server.address() as AddressInfo;
+  const other = await tlsServer(served);
+  await using one = secure(
+    [before.address, other.address],
+    { ca: ca.cert },
+    { balancer: { kind: "round-robin" } },
+  );
+  for (let i = 0; i < 2; i++) expect(await (await one.client.fetch("/", POST)).text()).toBe("ok");
+  for (const socket of before.sockets) socket.destroy();
+  before.server.close();
+  await once(before.server, "close");
+  await sleep(50); // the client has seen its connections end
+  const stranger = createServer(ca.issue({ names: ["stranger.test"] }), (_, response) => {
+    strayed++;
+    response.end("not yours");
+  });
+  stranger.on("tlsClientError", () => {});
+  stranger.listen(port, "127.0.0.1");
+  await once(stranger, "listening");
+  onTestFinished(() => void stranger.close());
+  for (let i = 0; i < 4; i++) expect(await (await one.client.fetch("/", POST)).text()).toBe("ok");
+  expect(strayed).toBe(0);
+  expect(endpointOf(one.mesh, before.address).breaker.state).not.toBe("closed");
+});

@@ -3,6 +3,7 @@
  * "I could not find out" (`failed`) and "there are none" (an empty `replace`) are different news
  * and never confused: the first keeps the last good set (faults.md D1, D2).
  */
+import { normalAddress } from "./dns/address.ts";
 
 /** What a source knows of one endpoint. Plain data; equality is by value. */
 export interface EndpointInfo {
@@ -41,7 +42,15 @@ export interface EndpointWatch {
   stop(): void;
 }
 
-/** `host:port`, with brackets around an IPv6 literal. */
-export function addressOf(info: { readonly host: string; readonly port: number }): string {
-  return info.host.includes(":") ? `[${info.host}]:${info.port}` : `${info.host}:${info.port}`;
+/** `host:port`, with brackets around an IPv6 literal. The same text for all ways to write one address. */
+export function addressOf({
+  host,
+  port,
+}: {
+  readonly host: string;
+  readonly port: number;
+}): string {
+  if (!host.includes(":")) return `${host}:${port}`;
+  const normal = normalAddress(host) ?? host;
+  return normal.includes(":") ? `[${normal}]:${port}` : `${normal}:${port}`;
 }
