@@ -52,7 +52,18 @@ function bare(request: ClientRequest, options: ClientOptions): Client {
 }
 
 function meshed(meshes: Mesh[]): (request: ClientRequest) => Client {
-  return ({ host, port }) => {
+  return ({ host, port, serverTlsCert, clientTlsCreds }) => {
+    const secure = serverTlsCert.length > 0 && {
+      scheme: "https" as const,
+      tls: {
+        ca: serverTlsCert.toString(),
+        serverName: "localhost",
+        ...(clientTlsCreds && {
+          cert: clientTlsCreds.cert.toString(),
+          key: clientTlsCreds.key.toString(),
+        }),
+      },
+    };
     const mesh = createMesh({
       env: {},
       // The suite provokes failures of every kind; a breaker would answer the next case instead.
@@ -60,6 +71,7 @@ function meshed(meshes: Mesh[]): (request: ClientRequest) => Client {
         services: {
           peer: {
             discovery: { static: [`${host}:${port}`] },
+            ...secure,
             breaker: { consecutiveFailures: 0, successRatio: 0 },
             // A call that has no deadline must not send one.
             timeouts: { request: "none" },
