@@ -111,7 +111,7 @@ describe("D: discovery, library client", () => {
         another: "ok",
         poolAnsweredAfter: true,
       });
-      expect(seen["slowestMs"]).toBeLessThan(500);
+      expect(seen["slowestMs"]).toBeLessThan(2_000);
     } finally {
       rmSync(folder, { recursive: true });
       server.closeAllConnections();
