@@ -23,3 +23,8 @@ export {
   type ConformanceBench,
   type ConformanceCheck,
 } from "./transport-conformance.ts";
+export {
+  discoveryConformance,
+  type DiscoveryAdapter,
+  type DiscoveryBench,
+} from "./discovery-conformance.ts";

@@ -1,0 +1,101 @@
+/** The sources keep the contract of discovery.ts. */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "vitest";
+import { discoveryConformance, type DiscoveryAdapter } from "../testing/discovery-conformance.ts";
+import { SimRuntime } from "../testing/sim-runtime.ts";
+import type { EndpointInfo } from "./discovery.ts";
+import { dnsDiscovery } from "./dns/dns.ts";
+import { DnsError } from "./dns/dns-error.ts";
+import type { Resolver } from "./dns/resolver.ts";
+import { fileDiscovery } from "./file.ts";
+import { lazyDiscovery } from "./lazy.ts";
+import { staticDiscovery } from "./static.ts";
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Virtual time goes on while the disk works. */
+function clock(runtime: SimRuntime, stepMs: number) {
+  const settle = async (): Promise<void> => {
+    for (let i = 0; i < 50; i++) {
+      await runtime.advance(stepMs);
+      await pause(1);
+    }
+  };
+  const until = async (condition: () => boolean): Promise<void> => {
+    const end = performance.now() + 10_000;
+    while (!condition()) {
+      if (performance.now() > end) throw new Error("it was never told");
+      await runtime.advance(stepMs);
+      await pause(1);
+    }
+  };
+  return { settle, until };
+}
+
+const fixed: DiscoveryAdapter = {
+  changes: false,
+  open: (known) =>
+    Promise.resolve({
+      discovery: staticDiscovery(known),
+      say() {},
+      ...clock(new SimRuntime(1), 10),
+      close: () => Promise.resolve(),
+    }),
+};
+
+const file: DiscoveryAdapter = {
+  changes: true,
+  open(known) {
+    const folder = mkdtempSync(join(tmpdir(), "inmesh-conformance-"));
+    const path = join(folder, "endpoints.json");
+    const say = (infos: readonly EndpointInfo[] | undefined): void => {
+      writeFileSync(`${path}.new`, infos === undefined ? "[" : JSON.stringify(infos));
+      renameSync(`${path}.new`, path);
+    };
+    say(known);
+    const runtime = new SimRuntime(1);
+    return Promise.resolve({
+      discovery: lazyDiscovery("file", () => Promise.resolve(fileDiscovery(path, runtime))),
+      say,
+      ...clock(runtime, 10),
+      close: () => Promise.resolve(rmSync(folder, { recursive: true })),
+    });
+  },
+};
+
+const dns: DiscoveryAdapter = {
+  changes: true,
+  open(first) {
+    let known: readonly EndpointInfo[] | undefined = first;
+    const resolver: Resolver = {
+      addresses: (name) =>
+        known === undefined
+          ? Promise.reject(new DnsError("servfail", `dns A ${name}: SERVFAIL`))
+          : Promise.resolve({ addresses: known.map(({ host }) => host), ttlMs: 5_000 }),
+      services: () => Promise.reject(new Error("not asked")),
+    };
+    const runtime = new SimRuntime(1);
+    const discovery = dnsDiscovery(
+      { kind: "dns", host: "orders.test", port: 80 },
+      { runtime, resolver },
+    );
+    return Promise.resolve({
+      discovery,
+      say(next) {
+        known = next;
+      },
+      ...clock(runtime, 500),
+      close: () => Promise.resolve(),
+    });
+  },
+};
+
+describe.each([
+  ["static", fixed],
+  ["file", file],
+  ["DNS", dns],
+])("discovery conformance: %s", (_name, adapter) => {
+  for (const { title, run } of discoveryConformance(adapter)) it(title, run);
+});
