@@ -90,10 +90,10 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     assert.match(discovery.source, /^[a-z][a-z0-9-]{0,30}$/);
   });
 
-  check("the first thing it tells is the whole set", async ({ until }, watch) => {
+  check("the first thing it tells is the whole set", async (bench, watch) => {
     const listener = new Listener();
     watch(listener);
-    await until(() => listener.news.length > 0);
+    await bench.until(() => listener.news.length > 0);
     assert.equal(listener.news[0], "replace");
     assert.ok(listener.has(A, B));
   });

@@ -77,9 +77,9 @@ export function parseConfigText(content: string | Uint8Array, path: string): Fil
 
 function read(text: string, origin: string, isJson: boolean): FileResult {
   const large = isJson && text.length > MAX_LOCATED_LENGTH;
-  const read = isJson ? readJson(text, origin, !large) : undefined;
-  if (large) return read ?? refused(origin, "is not JSON, or has a key that is written twice");
-  return read ?? readWithLines(text, origin, isJson);
+  const json = isJson ? readJson(text, origin, !large) : undefined;
+  if (large) return json ?? refused(origin, "is not JSON, or has a key that is written twice");
+  return json ?? readWithLines(text, origin, isJson);
 }
 
 /**
