@@ -1,7 +1,7 @@
 /** The table of faults and the titles of the tests say the same. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { faultTests, filesOf } from "../scripts/fault-tests.ts";
+import { faultTests, filesOf, promiseFiles } from "../scripts/fault-tests.ts";
 
 const page: string = readFileSync(new URL("faults.md", import.meta.url), "utf8");
 const rows: { cell: string; covered: string }[] = [
@@ -25,4 +25,15 @@ test("no row is missing, and none stands twice", () => {
   );
   expect([...new Set(rows.map(({ cell }) => cell.split(" ")[0]))]).toEqual(ids);
   expect(new Set(rows.map(({ cell }) => cell)).size).toBe(rows.length);
+});
+
+test("every promise names the tests that have it in a title, or says what holds it or why nothing does", () => {
+  const promises = [...page.matchAll(/^\| (P\d+) \| [^|]+ \| (.+) \|$/gm)];
+  expect(promises.map(([, id]) => id)).toEqual(Array.from({ length: 22 }, (_, i) => `P${i + 1}`));
+  const files = promiseFiles();
+  for (const [, id = "", held = ""] of promises) {
+    const named = held.match(/`(?:core|http|inmesh)\/[^`]+\.test\.ts`/g) ?? [];
+    for (const file of named) expect(files.get(id), id).toContain(file);
+    if (named.length === 0) expect(held, id).toMatch(/^(not yet: |see )\S/);
+  }
 });

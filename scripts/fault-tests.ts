@@ -14,14 +14,25 @@ const root: string = join(import.meta.dirname, "..");
 const TITLE =
   /\b(?:it|test|describe)(?:(?:\.\w+)+\([^]{0,2000}?\)|(?:\.\w+)*)\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
 const CELL = /\b([CHGDKTLB]\d{1,2}) (CO|LC|LS)\b/g;
+const PROMISE = /\b(P\d{1,2}):/g;
 
 export function faultTests(): FaultTest[] {
+  return testsWith(CELL);
+}
+
+/** By promise, `P2`, the files of its tests as they stand in the table of promises. */
+export function promiseFiles(): Map<string, string> {
+  const files = filesOf(testsWith(PROMISE));
+  return new Map([...files].map(([cell, text]) => [cell.trim(), text]));
+}
+
+function testsWith(pattern: RegExp): FaultTest[] {
   const files = globSync("packages/*/{src,test}/**/*.test.ts", { cwd: root });
   const found: FaultTest[] = [];
   for (const file of files.sort()) {
     const text = readFileSync(join(root, file), "utf8");
     for (const [, , title = ""] of text.matchAll(TITLE)) {
-      for (const [, id = "", surface = ""] of title.matchAll(CELL)) {
+      for (const [, id = "", surface = ""] of title.matchAll(pattern)) {
         found.push({ id, surface, title, file });
       }
     }
