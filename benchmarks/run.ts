@@ -1,5 +1,5 @@
 /**
- * Runs one benchmark: `npm run bench -- <name> [--json] [--quick] [--save]`.
+ * Runs one benchmark: `npm run bench -- <name> [--json] [--quick] [--save] [--check]`.
  *
  * A benchmark is a module `benchmarks/<name>.ts`, listed in NAMES below and imported only when it
  * is asked for. The contract:
@@ -8,7 +8,7 @@
  *   export function run(options: Options): Promise<Row[]>;   // Options and Row: see report.ts
  *
  * It throws if what it measures does not work; a bar that does not hold is a row with
- * `holds: false`, never an error. It writes nothing to stdout; progress goes to `options.progress`.
+ * `holds: false`, and an error only for who asked with `--check`. It writes nothing to stdout; progress goes to `options.progress`.
  * Code that must be measured in a fresh process stands in `benchmarks/child/` (see child.ts).
  */
 import { existsSync } from "node:fs";
@@ -48,6 +48,7 @@ async function main(): Promise<void> {
       json: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
       save: { type: "boolean", default: false },
+      check: { type: "boolean", default: false },
     },
   });
   const [name = ""] = positionals;
@@ -68,6 +69,7 @@ async function main(): Promise<void> {
   }
   if (values.save) save(name, rows);
   print(name, rows, values.json);
+  if (values.check && rows.some(({ holds }) => holds === false)) process.exitCode = 1;
 }
 
 async function usage(): Promise<string> {
