@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from "node:tls";
 import { createMesh, type ServiceInput } from "@inmesh/core";
-import { NodeRuntime } from "@inmesh/core/spi";
+import { NodeRuntime, type Timer } from "@inmesh/core/spi";
 import { countResources, expectBaseline, type ResourceCount } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { meshClient } from "../src/index.ts";
@@ -444,6 +444,52 @@ describe("T7 LC: the wall clock jumps", () => {
     expect(await (await fresh.fetch("/")).text()).toBe("ok");
     await calm(mesh);
   });
+});
+
+it("T7 LC: connections do not outlive our certificate, however the wall clock came there", async () => {
+  const { address, shown } = await tlsServer({ ...served, ca: ca.cert, requestCert: true });
+  class FastJumpyRuntime extends JumpyRuntime {
+    // Its minutes pass in 60 ms; what is waited for on the wire keeps its time.
+    override after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer {
+      return super.after(delayMs === 60_000 ? 60 : delayMs, run, arg, hold);
+    }
+  }
+  const runtime = new FastJumpyRuntime();
+  const svc: ServiceInput = {
+    scheme: "https",
+    authority: "svc",
+    discovery: { static: [address] },
+    tls: { ca: ca.cert, ...ca.issue({ notAfter: Date.now() + DAY_MS }) },
+    limits: { maxConnectionsPerEndpoint: 1 },
+  };
+  const mesh = createMesh({ config: { services: { svc } }, env: {}, runtime });
+  onTestFinished(() => mesh.close(0));
+  const client = meshClient("svc", { mesh });
+  const asked = async (): Promise<string> =>
+    client.fetch("/", POST).then(
+      (reply) => reply.text(),
+      (error: unknown) => (error as { reason: string }).reason,
+    );
+  expect(await asked()).toBe("ok");
+  expect(await asked()).toBe("ok");
+  const before = shown.length;
+  // Shortly before its end calls go on, over connections that are replaced.
+  runtime.offsetMs = DAY_MS - 20_000;
+  for (let i = 0; shown.length === before && i < 200; i++) {
+    expect(await asked()).toBe("ok");
+    await sleep(5);
+  }
+  expect(shown.length).toBeGreaterThan(before);
+  // After it the connections that are left go too, and nothing new is made.
+  runtime.offsetMs = DAY_MS + 1_000;
+  let last = "ok";
+  for (let i = 0; last === "ok" && i < 200; i++) {
+    last = await asked();
+    await sleep(5);
+  }
+  expect(last).toBe("certificate_expired");
+  runtime.offsetMs = 0;
+  expect(await asked()).toBe("ok");
 });
 
 describe("T8 LC: files that do not fit", () => {

@@ -24,7 +24,6 @@ export class TlsFiles {
   #pem: TlsPem | undefined = undefined;
   #watches: FileWatch[] = [];
   #check: Timer | undefined = undefined;
-  #ending = false;
 
   constructor(service: ServiceConfig, runtime: Runtime) {
     this.#service = service;
@@ -45,7 +44,7 @@ export class TlsFiles {
       this.context = TlsContext.missing(this.#service, this.problem ?? "");
     }
     const files = tlsFiles(this.#service.tls);
-    if (files.length === 0) return;
+    if (files.length === 0 && !Number.isFinite(this.context.expiresAt)) return;
     this.#watches = files.map(
       (path) => new FileWatch(path, MAX_BYTES, this.#runtime, () => this.#reload()),
     );
@@ -91,18 +90,17 @@ export class TlsFiles {
         return false;
       }
       this.#pem = pem;
-      this.#ending = false;
     }
     this.problem = undefined;
     return true;
   }
 
-  /** Connections made with a certificate do not outlive it: they are drained in time before. */
+  /** Connections made with a certificate do not outlive it: from shortly before its end they are replaced at every look. */
   #endInTime(): void {
-    const endsAt = this.context.expiresAt - this.#service.drainGraceMs;
-    const ending = this.#runtime.wallNow() >= endsAt;
-    if (ending && !this.#ending) this.#tell();
-    this.#ending = ending;
+    const { expiresAt } = this.context;
+    if (!Number.isFinite(expiresAt)) return;
+    const leftMs = expiresAt - this.#runtime.wallNow();
+    if (leftMs <= this.#service.drainGraceMs + CHECK_MS) this.#tell();
   }
 
   #tell(): void {
