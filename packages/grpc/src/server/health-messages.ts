@@ -13,8 +13,17 @@ const SERVICE_TAG = 0x0a;
 /** Field 1 as a varint, `ServingStatus status = 1`. */
 const STATUS_TAG = 0x08;
 
-/** The name in a HealthCheckRequest; fields that it does not know are skipped. Throws if it is none. */
-export function readRequest(bytes: Buffer): string {
+/** Objects, because grpc-js takes an empty text for no message. */
+export interface HealthRequest {
+  readonly service: string;
+}
+
+export interface HealthResponse {
+  readonly status: number;
+}
+
+/** A HealthCheckRequest; fields that it does not know are skipped. Throws if it is none. */
+export function readRequest(bytes: Buffer): HealthRequest {
   let service = "";
   let at = 0;
   const varint = (): number => {
@@ -38,20 +47,20 @@ export function readRequest(bytes: Buffer): string {
       at += length;
     }
   }
-  return service;
+  return { service };
 }
 
-export function writeRequest(service: string): Buffer {
+export function writeRequest({ service }: HealthRequest): Buffer {
   const name = Buffer.from(service);
   if (name.length > 127) throw new RangeError("a name of more than 127 bytes");
   return service === "" ? Buffer.alloc(0) : Buffer.from([SERVICE_TAG, name.length, ...name]);
 }
 
-export function readResponse(bytes: Buffer): number {
-  return bytes.length === 2 && bytes[0] === STATUS_TAG ? bytes[1]! : 0;
+export function readResponse(bytes: Buffer): HealthResponse {
+  return { status: bytes.length === 2 && bytes[0] === STATUS_TAG ? bytes[1]! : 0 };
 }
 
-export function writeResponse(status: number): Buffer {
+export function writeResponse({ status }: HealthResponse): Buffer {
   return Buffer.from([STATUS_TAG, status]);
 }
 
@@ -65,7 +74,7 @@ const methods = {
   responseDeserialize: readResponse,
 } as const;
 
-/** For servers, and for clients that ask one: messages are a name and a number. */
+/** For servers, and for clients that ask one. */
 export const HEALTH: ServiceDefinition = {
   check: { ...methods, path: `${HEALTH_PATH}Check`, responseStream: false },
   watch: { ...methods, path: `${HEALTH_PATH}Watch`, responseStream: true },

@@ -11,7 +11,15 @@ import {
   type ServerWritableStream,
 } from "@grpc/grpc-js";
 import type { Runtime, Timer } from "@inmesh/core/spi";
-import { HEALTH, NOT_SERVING, SERVICE_UNKNOWN, SERVING } from "./health-messages.ts";
+import {
+  HEALTH,
+  NOT_SERVING,
+  SERVICE_UNKNOWN,
+  SERVING,
+  type HealthRequest,
+  type HealthResponse,
+  type ServingStatus,
+} from "./health-messages.ts";
 import { serves } from "./internals.ts";
 
 export interface GrpcHealthOptions {
@@ -21,7 +29,7 @@ export interface GrpcHealthOptions {
 
 interface Watcher {
   readonly service: string;
-  readonly stream: ServerWritableStream<string, number>;
+  readonly stream: ServerWritableStream<HealthRequest, HealthResponse>;
   told: number;
 }
 
@@ -58,25 +66,28 @@ export class Health {
     server.register(watch!.path, this.#watch, write, read, "serverStream");
   }
 
-  readonly #check = (call: ServerUnaryCall<string, number>, done: sendUnaryData<number>): void => {
-    const status = this.#statusOf(call.request);
-    if (status !== SERVICE_UNKNOWN) return done(null, status);
+  readonly #check = (
+    call: ServerUnaryCall<HealthRequest, HealthResponse>,
+    done: sendUnaryData<HealthResponse>,
+  ): void => {
+    const status = this.#statusOf(call.request.service);
+    if (status !== SERVICE_UNKNOWN) return done(null, { status });
     done({ code: Status.NOT_FOUND, details: "no such service" });
   };
 
-  readonly #watch = (stream: ServerWritableStream<string, number>): void => {
+  readonly #watch = (stream: ServerWritableStream<HealthRequest, HealthResponse>): void => {
     if (this.#closed || this.#watchers.size >= this.#maxWatchers) {
       const code = this.#closed ? Status.UNAVAILABLE : Status.RESOURCE_EXHAUSTED;
       return void stream.emit("error", { code, details: "no further watchers" });
     }
-    const watcher: Watcher = { service: stream.request, stream, told: 0 };
+    const watcher: Watcher = { service: stream.request.service, stream, told: 0 };
     this.#watchers.add(watcher);
     stream.on("cancelled", () => this.#watchers.delete(watcher));
     this.#tell(watcher);
     if (this.#timer === undefined) this.#arm();
   };
 
-  #statusOf(service: string): number {
+  #statusOf(service: string): ServingStatus {
     if (service !== "" && !serves(this.#server, service)) return SERVICE_UNKNOWN;
     if (!this.#serving()) return NOT_SERVING;
     try {
@@ -91,7 +102,7 @@ export class Health {
     // Who does not read what it was told is told the latest when it does.
     if (status === watcher.told || watcher.stream.writableNeedDrain) return;
     watcher.told = status;
-    watcher.stream.write(status);
+    watcher.stream.write({ status });
   }
 
   #arm(): void {

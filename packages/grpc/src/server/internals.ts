@@ -1,7 +1,6 @@
 /**
  * What a server has to do and grpc-js has no public way for: to stand before interceptors of a server
- * that is made already, to send a GOAWAY before the last one, to reset a stream whose client does not
- * read. Each is looked up where grpc-js 1.14 keeps it and may be missing; what happens then is said
+ * that is made already, to limit its connections, to reset a stream whose client does not read. Each is looked up where grpc-js 1.14 keeps it and may be missing; what happens then is said
  * beside it. Nothing else in this package reaches into grpc-js.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
@@ -32,7 +31,7 @@ export function optionsOf(server: Server): Readonly<Record<string, unknown>> {
   return typeof options === "object" && options !== null ? { ...options } : {};
 }
 
-/** Those that are bound. None if unknown: connections are then only told to go by grpc-js itself. */
+/** Those that are bound. None if unknown: connections then have the limits of Node only. */
 export function http2ServersOf(server: Server): Http2Server[] {
   const { http2Servers } = server as unknown as Inside;
   return http2Servers instanceof Map ? [...(http2Servers as Map<Http2Server, unknown>).keys()] : [];

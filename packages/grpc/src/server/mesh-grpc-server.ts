@@ -53,8 +53,6 @@ export interface GrpcServerOptions {
   readonly health?: GrpcHealthOptions | false;
   /** Milliseconds from "not serving" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
-  /** Milliseconds from the first GOAWAY to the last, for calls that cross it. Default 1 000. */
-  readonly goawayWaitMs?: number;
   /** For the server that is made: grpc-js's own options. They win over `limits`. No effect on one that is given. */
   readonly channelOptions?: ServerOptions;
 }
@@ -147,8 +145,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       connections: this.#sessions,
       runtime,
       discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
-      idleWaitMs: options.goawayWaitMs ?? 1_000,
-      stopListening: () => {}, // with the last GOAWAY: who comes before it is served
+      idleWaitMs: Infinity,
+      stopListening: () => {}, // leaving does
     });
   }
 
@@ -270,10 +268,9 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   }
 
   /**
-   * Leaves without losing a call: not serving, `discoveryWaitMs` later GOAWAY, `goawayWaitMs` later
-   * the last one and no new connections, then the end of what is in progress. Whatever is left
-   * `graceMs` after the call (default 30 000) is destroyed. Idempotent: later calls give the same
-   * promise.
+   * Leaves without losing a call: not serving, `discoveryWaitMs` later GOAWAY and no new connections,
+   * then the end of what is in progress. Whatever is left `graceMs` after the call (default 30 000)
+   * is destroyed. Idempotent: later calls give the same promise.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     return this.#leave(graceMs, false);
@@ -281,9 +278,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
 
   /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
   close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
-    const closed = this.#leave(graceMs, true);
-    this.#sessions.closeIdle();
-    return closed;
+    return this.#leave(graceMs, true);
   }
 
   #leave(graceMs: number, noticed: boolean): Promise<void> {

@@ -1,16 +1,13 @@
 /**
- * The connections of a server. GOAWAY is sent in two steps, so that a call that crosses the first is
- * still served: one that refuses no stream yet, and later grpc-js's own, which names the last. Should
- * a version of grpc-js not show its sessions, only the second is sent, and a call that crosses it is
- * sent again by its client: RFC 9113 §8.7 says that it was not processed.
+ * The connections of a server: their limits, and their end. GOAWAY is sent once and names the last
+ * call that is served. The pair of GOAWAYs of RFC 9113 §6.8 would be worse here: Node's HTTP/2 drops
+ * every stream that comes after the first, and its client would not know before the second
+ * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
 import type { Server } from "@grpc/grpc-js";
 import type { LeavingConnections, Runtime } from "@inmesh/core/spi";
 import { http2ServersOf, type Http2Server, type Http2Session } from "./internals.ts";
 import type { GrpcServerLimits } from "./limits.ts";
-
-/** Announces that no stream is refused yet (RFC 9113 §6.8). */
-const LAST_STREAM = 2 ** 31 - 1;
 
 export class Sessions implements LeavingConnections {
   onEmpty: (() => void) | undefined = undefined;
@@ -20,7 +17,6 @@ export class Sessions implements LeavingConnections {
   readonly #known = new WeakSet<Http2Server>();
   readonly #sessions = new Set<Http2Session>();
   readonly #beforeLast: () => void;
-  #shutDown = false;
   #gone = false;
 
   /** `beforeLast` ends what would keep a connection for ever: watchers. */
@@ -81,23 +77,17 @@ export class Sessions implements LeavingConnections {
     return this.#sessions.size;
   }
 
-  /** The first GOAWAY. Connections are still accepted: who comes late is served, and told the same. */
+  /** GOAWAY, and no new connections; a session closes when its last call has ended. */
   leave(): void {
-    for (const session of this.#sessions) {
-      if (!session.closed && !session.destroyed) session.goaway(0, LAST_STREAM);
-    }
-  }
-
-  /** The second; a session closes when its last call has ended. */
-  closeIdle(): void {
-    if (this.#shutDown) return;
-    this.#shutDown = true;
     this.#beforeLast();
     this.#server.tryShutdown(() => {
       this.#gone = true;
       this.onEmpty?.();
     });
   }
+
+  /** Idle ones are closed already. */
+  closeIdle(): void {}
 
   destroy(): void {
     this.#server.forceShutdown();
