@@ -250,6 +250,7 @@ export class MeshServer implements AsyncDisposable {
     const { connection, request, response } = inbound;
     this.#admission.inFlight--;
     connection.active--;
+    if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
     this.#peers.remove(inbound);
     if (!response.writableEnded) return inbound.leave();
     if (!inbound.hasBody || request.complete || request.destroyed) return;
@@ -328,8 +329,10 @@ export class MeshServer implements AsyncDisposable {
   #stopListening(): void {
     if (this.server.listening) NetServer.prototype.close.call(this.server);
     for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
-      // Newest first: of pipelined requests only the last may say it. Without effect on a head sent.
-      if (!inbound.http2 && !inbound.connection.ended) endAfter(inbound);
+      // Newest first: of pipelined requests only the last may say it. A head that is out has promised
+      // to keep the connection: the next reply on it will say close.
+      const { connection, http2, response } = inbound;
+      if (!http2 && !connection.ended && !response.headersSent) endAfter(inbound);
     }
   }
 
@@ -365,9 +368,10 @@ function notFound(_request: IncomingMessage, response: ServerResponse): void {
 }
 
 /** The reply says close, and nothing behind its request is served. */
-function endAfter({ response, connection }: Inbound): void {
-  response.shouldKeepAlive = false;
-  connection.ended = true;
+function endAfter(inbound: Inbound): void {
+  inbound.last = true;
+  inbound.response.shouldKeepAlive = false;
+  inbound.connection.ended = true;
 }
 
 function destroy({ request, http2 }: Inbound): void {

@@ -583,6 +583,54 @@ describe("drain", () => {
     await drained;
   });
 
+  it("L1 LS: behind a download that began before the drain, one more request is served", async () => {
+    let end: (() => void) | undefined;
+    const server = await start(
+      (request, response) => {
+        if (request.url === "/small") return void response.end("ok");
+        response.setHeader("content-length", 8);
+        response.write("half");
+        end = () => response.end("half");
+      },
+      { idleWaitMs: 2_000 },
+    );
+    const client = await rawTo(server);
+    client.send("GET /download HTTP/1.1\r\nhost: svc\r\n\r\n");
+    await client.until(() => client.text.endsWith("half"), "the first half");
+    const drained = server.drain(5_000);
+    expect(server.state).toBe("closing");
+    end!();
+    expect(await client.reply()).toMatchObject({
+      body: "halfhalf",
+      head: expect.stringMatching(/connection: keep-alive/i),
+    });
+    client.send("GET /small HTTP/1.1\r\nhost: svc\r\n\r\n");
+    expect(await client.reply()).toMatchObject({
+      body: "ok",
+      head: expect.stringMatching(/connection: close/i),
+    });
+    await drained;
+  });
+
+  it("an application that says keep-alive while draining is taken at its word", async () => {
+    const server = await start(
+      (_request, response) => {
+        response.setHeader("connection", "keep-alive");
+        response.end("ok");
+      },
+      { idleWaitMs: 1_000 },
+    );
+    const client = await rawTo(server);
+    client.send(`${GET}\r\n`);
+    await client.reply();
+    const drained = server.drain(5_000);
+    for (let i = 0; i < 2; i++) {
+      client.send(`${GET}\r\n`);
+      expect((await client.reply()).status).toBe(200);
+    }
+    await drained;
+  });
+
   it("L3 LS: a hung request is destroyed at the grace", async () => {
     const server = await start(() => {});
     const client = await rawTo(server);

@@ -82,6 +82,8 @@ export class Inbound extends ServedRequest {
   /** Values that head fields had; the empty string for one that came twice. */
   host: string | undefined = undefined;
   expect: string | undefined = undefined;
+  /** Its reply says that the connection ends with it. */
+  last = false;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
   markAt = 0;
