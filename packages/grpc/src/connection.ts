@@ -3,9 +3,10 @@
  * many streams as servers usually allow. Balancing, retries and breakers stand above; here grpc-js
  * has one address and is told to try nothing by itself.
  */
-import type { ChannelCredentials, ChannelOptions } from "@grpc/grpc-js";
+import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
   MeshError,
+  TlsFiles,
   type Attempt,
   type Connection,
   type EndpointInfo,
@@ -17,6 +18,7 @@ import { Exchange } from "./exchange.ts";
 import { Lane } from "./lane.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
+import { TlsCredentials } from "./tls-credentials.ts";
 
 /** What servers announce; above it HTTP/2 makes streams wait in line behind each other. */
 const STREAMS_PER_LANE = 100;
@@ -28,7 +30,8 @@ const MAX_AGE_MS = 3_600_000;
 export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   readonly service: ServiceConfig;
   readonly #target: string;
-  readonly #credentials: ChannelCredentials;
+  readonly #tls: TlsFiles | undefined;
+  readonly #unwatch: (() => void) | undefined;
   readonly #options: ChannelOptions;
   readonly #runtime: Runtime;
   readonly #maxLanes: number;
@@ -37,21 +40,21 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
-  constructor(
-    endpoint: EndpointInfo,
-    service: ServiceConfig,
-    credentials: ChannelCredentials,
-    runtime: Runtime,
-  ) {
+  /** `tls`: of an https service, shared by its connections. */
+  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime, tls?: TlsFiles) {
     this.service = service;
     this.#runtime = runtime;
-    this.#credentials = credentials;
+    // Whoever forgets it must not send in plain text.
+    this.#tls = tls ?? (service.scheme === "https" ? new TlsFiles(service, runtime) : undefined);
+    this.#unwatch = this.#tls?.use(() => this.#renew());
     this.#target = targetOf(endpoint);
     this.#options = channelOptions(service);
     this.#maxLanes = Math.min(MAX_LANES, service.limits.maxConnectionsPerEndpoint);
   }
 
   send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
+    const refusal = this.#tls?.context.refusal(this.service.name, this.#runtime.wallNow());
+    if (refusal !== undefined) return refuse(attempt, refusal);
     return new Exchange(attempt, this, this.#runtime).send(this.#lane(attempt.startedAt));
   }
 
@@ -80,7 +83,9 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   #open(): Lane {
     const lane = new Lane(
       this.#target,
-      this.#credentials,
+      this.#tls === undefined
+        ? credentials.createInsecure()
+        : new TlsCredentials(this.#tls.context),
       this.#options,
       this.service.timeouts.connectMs,
       this.#runtime,
@@ -89,6 +94,13 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     );
     this.#lanes.push(lane);
     return lane;
+  }
+
+  /** Other certificates: new calls make new connections, the old ones end with their calls. */
+  #renew(): void {
+    const old = this.#lanes;
+    this.#lanes = [];
+    for (const lane of old) this.#dismiss(lane);
   }
 
   #timedOut(lane: Lane): void {
@@ -145,6 +157,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   }
 
   close(graceMs: number): Promise<void> {
+    this.#unwatch?.();
     this.#closing ??= this.#close(graceMs);
     return this.#closing;
   }
@@ -182,6 +195,12 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
       stackless: true,
     });
   }
+}
+
+function refuse(attempt: Attempt<GrpcRequest>, error: MeshError): Promise<never> {
+  attempt.error = error;
+  attempt.settle("abandoned");
+  return Promise.reject(error);
 }
 
 function targetOf({ host, port }: EndpointInfo): string {

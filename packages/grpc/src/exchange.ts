@@ -17,6 +17,9 @@ import { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
 import { httpCodeOf, outcomeOf, statusOf } from "./status.ts";
 
+/** The server hears of a cancelled call at once; where a write is under way, no later than this. */
+const ABORT_PATIENCE_MS = 20;
+
 export class Exchange extends AsyncResource implements AttemptCanceller, WireListener {
   readonly attempt: Attempt<GrpcRequest>;
   /** Messages handed to the connection, and those of them that it has taken. */
@@ -34,6 +37,8 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   #closed = false;
   #replied = false;
   #done = false;
+  /** Ends the stream that a cancelled attempt has left behind. */
+  #leave: (() => void) | undefined = undefined;
   /** Held until there is a listener. */
   #head: Metadata | undefined = undefined;
   #message: unknown = undefined;
@@ -101,7 +106,10 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
 
   #wrote(number: number): void {
     this.written = number + 1;
-    if (this.#done) return;
+    if (this.#done) {
+      this.#leave?.();
+      return;
+    }
     this.#request.wrote(number);
     this.pump();
   }
@@ -117,6 +125,11 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   /** grpc-js's own call, for what it alone knows. */
   get inner(): WireCall | undefined {
     return this.#inner;
+  }
+
+  /** The head of a reply is here: the server has the request. */
+  get headed(): boolean {
+    return this.#head !== undefined;
   }
 
   /** The reply has been given to the mesh. */
@@ -207,10 +220,28 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
 
   cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void {
     if (this.#done) return;
-    const inner = this.#inner;
     const verdict = this.#connection.cancelled(this, error, outcome);
     this.#fail(verdict.error, verdict.outcome);
-    inner?.cancelWithStatus(Status.CANCELLED, error.message);
+    this.#abort(error.message);
+  }
+
+  /**
+   * Tells the server. Not between a write and its callback: Node then drops the RST_STREAM with the
+   * data, and the server waits for ever. A write that is stuck is not waited for.
+   */
+  #abort(why: string): void {
+    const inner = this.#inner;
+    if (inner === undefined) return;
+    if (this.sent === this.written) {
+      inner.cancelWithStatus(Status.CANCELLED, why);
+      return;
+    }
+    const timer = this.#runtime.after(ABORT_PATIENCE_MS, () => this.#leave?.(), undefined);
+    this.#leave = () => {
+      this.#leave = undefined;
+      timer.cancel();
+      inner.cancelWithStatus(Status.CANCELLED, why);
+    };
   }
 
   /** No connection came about. */
@@ -218,16 +249,15 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     if (this.#done) return;
     this.attempt.connectFailed = true;
     this.#fail(error, "failure");
-    this.#inner?.cancelWithStatus(Status.CANCELLED, error.message);
+    this.#abort(error.message);
   }
 
   /** Nobody wants the rest. */
   discard(): void {
     if (this.#done) return;
-    const inner = this.#inner;
     this.#end();
     this.attempt.settle("abandoned");
-    inner?.cancelWithStatus(Status.CANCELLED, "the reply was not wanted");
+    this.#abort("the reply was not wanted");
   }
 
   #fail(error: MeshError, outcome: Outcome): void {

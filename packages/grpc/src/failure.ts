@@ -9,6 +9,7 @@ import type { WireStatus } from "./call-types.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lane } from "./lane.ts";
 import { CONTENT_TYPE, textOf } from "./metadata.ts";
+import { TlsCredentials } from "./tls-credentials.ts";
 
 export interface Failure {
   /** Undefined: it is the server's answer, whatever it says. */
@@ -29,44 +30,75 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
   if (code === Status.OK) return ANSWER;
   if (code !== Status.UNAVAILABLE && code !== Status.INTERNAL) return ANSWER;
   if (Object.keys(metadata.getMap()).length > 0) return ANSWER;
-  const lost = (reason: ErrorReason, sent: boolean, outcome: Outcome): Failure => ({
+  const lost = (
+    reason: ErrorReason,
+    sent: boolean,
+    outcome: Outcome,
+    connectFailed = false,
+  ): Failure => ({
     error: new MeshError({
-      code:
-        reason === "connect_refused" || reason === "tls_handshake"
-          ? "connect_failed"
-          : "connection_lost",
+      code: connectFailed ? "connect_failed" : "connection_lost",
       reason,
       message: `${exchange.attempt.call.service} → ${exchange.peer}: ${details}`,
       progress: sent ? "maybe-processed" : "not-sent",
       stackless: true,
     }),
     outcome,
-    connectFailed: reason === "connect_refused" || reason === "tls_handshake",
+    connectFailed,
   });
-  if (details.startsWith("No connection established")) {
-    return lost(isTls(details) ? "tls_handshake" : "connect_refused", false, "failure");
-  }
-  if (details === "Stream refused by server") {
+  if (!exchange.headed && isRefused(details)) {
     // A GOAWAY refuses the streams above its last id, and the connection is given up with it.
     const leaving = lane.channel.getConnectivityState(false) !== connectivityState.READY;
     return leaving
       ? lost("goaway", false, "abandoned")
       : lost("refused_stream", false, "overloaded");
   }
-  if (details.startsWith("Failed to start HTTP/2 stream") || details.startsWith("Channel closed")) {
-    return lost("reset_before_response", false, "abandoned");
-  }
-  if (
+  const broken =
     details === "Connection dropped" ||
     details.startsWith("Write error") ||
     details.startsWith("Write failed") ||
-    /^read |ECONNRESET|ETIMEDOUT/.test(details)
-  ) {
+    /^read |ECONNRESET|ETIMEDOUT|triggered by internal client error: Session closed/.test(details);
+  if (broken) {
     return lost(exchange.replied ? "reset_mid_response" : "reset_before_response", true, "failure");
+  }
+  // The server has it: from here on its trailers may be as bare as grpc-js's own status.
+  if (exchange.headed) return ANSWER;
+  if (details.startsWith("No connection established")) {
+    const refused = tlsReason(lane) ?? "connect_refused";
+    return lost(refused, false, "failure", true);
+  }
+  if (details.startsWith("Failed to start HTTP/2 stream") || details.startsWith("Channel closed")) {
+    return lost("reset_before_response", false, "abandoned");
   }
   return ANSWER;
 }
 
-function isTls(details: string): boolean {
-  return /certificate|CERT|SSL|TLS|altname|self.signed/i.test(details);
+/** The stream was refused; grpc-js may hear it first from a message that was on its way. */
+function isRefused(details: string): boolean {
+  return (
+    details === "Stream refused by server" ||
+    (details.startsWith("Write error") && details.endsWith("NGHTTP2_REFUSED_STREAM"))
+  );
+}
+
+/** Why a handshake failed; undefined if it was not the handshake. */
+function tlsReason({ credentials }: Lane): ErrorReason | undefined {
+  if (!(credentials instanceof TlsCredentials) || credentials.failure === undefined)
+    return undefined;
+  const { code } = credentials.failure;
+  switch (code) {
+    case "CERT_HAS_EXPIRED":
+    case "CERT_NOT_YET_VALID":
+      return "peer_expired";
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return "identity_mismatch";
+    case "DEPTH_ZERO_SELF_SIGNED_CERT":
+    case "SELF_SIGNED_CERT_IN_CHAIN":
+    case "UNABLE_TO_GET_ISSUER_CERT":
+    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
+    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
+      return "peer_untrusted";
+    default:
+      return "tls_handshake";
+  }
 }

@@ -15,6 +15,7 @@ import type { Exchange } from "./exchange.ts";
 
 export class Lane {
   readonly channel: Channel;
+  readonly credentials: ChannelCredentials;
   readonly openedAt: number;
   /** Attempts on it. */
   readonly exchanges: Set<Exchange> = new Set();
@@ -26,6 +27,7 @@ export class Lane {
   readonly #onTimeout: (lane: Lane) => void;
   readonly #onEmpty: (lane: Lane) => void;
   #ready = false;
+  #stallMark = 0;
   #watching = false;
   #shut = false;
   #dialling: Timer | undefined = undefined;
@@ -40,6 +42,7 @@ export class Lane {
     onTimeout: (lane: Lane) => void,
     onEmpty: (lane: Lane) => void,
   ) {
+    this.credentials = credentials;
     this.channel = new Channel(target, credentials, options);
     this.openedAt = runtime.now();
     this.#runtime = runtime;
@@ -70,6 +73,7 @@ export class Lane {
   /** Connects, if it is not connected. */
   dial(): void {
     if (this.#dialling !== undefined || this.#ready || this.retired) return;
+    this.#stallMark = this.#runtime.loop.enter(this.#runtime.now());
     this.#dialling = this.#runtime.after(this.#connectMs, expired, this);
     this.#look(true);
   }
@@ -106,8 +110,7 @@ export class Lane {
   }
 
   #dialled(reached: boolean): void {
-    this.#dialling?.cancel();
-    this.#dialling = undefined;
+    this.#disarm();
     const waiting = this.#whenDialled;
     this.#whenDialled = [];
     for (const resolve of waiting) resolve(reached);
@@ -116,7 +119,21 @@ export class Lane {
     this.#closeIfEmpty();
   }
 
+  #disarm(): number {
+    if (this.#dialling === undefined) return 0;
+    this.#dialling.cancel();
+    this.#dialling = undefined;
+    return this.#runtime.loop.leave(this.#runtime.now()) - this.#stallMark;
+  }
+
+  /** The time is up, except for what this process itself was held up for. */
   expire(): void {
+    const stalledMs = this.#disarm();
+    if (stalledMs > 0) {
+      this.#stallMark = this.#runtime.loop.enter(this.#runtime.now());
+      this.#dialling = this.#runtime.after(stalledMs, expired, this);
+      return;
+    }
     this.retired = true;
     this.#onTimeout(this);
     this.#dialled(false);

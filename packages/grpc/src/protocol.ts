@@ -1,6 +1,5 @@
 /** gRPC as a protocol of the mesh: what every way in hands to `mesh.service`. */
-import { credentials } from "@grpc/grpc-js";
-import type { Protocol } from "@inmesh/core/spi";
+import { TlsFiles, type Protocol } from "@inmesh/core/spi";
 import { GrpcConnection } from "./connection.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
@@ -8,7 +7,7 @@ import type { GrpcRequest } from "./request.ts";
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
   transport: (service, runtime) => {
-    const own = credentials.createInsecure();
-    return { connect: (endpoint) => new GrpcConnection(endpoint, service, own, runtime) };
+    const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
+    return { connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls) };
   },
 };

@@ -1,5 +1,5 @@
 /** gRPC keeps the Transport contract. */
-import { Metadata, credentials } from "@grpc/grpc-js";
+import { Metadata } from "@grpc/grpc-js";
 import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig } from "@inmesh/core/spi";
 import {
   countResources,
@@ -43,7 +43,6 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
     const connection = new GrpcConnection(
       { host: "127.0.0.1", port: server.port },
       service,
-      credentials.createInsecure(),
       new NodeRuntime(),
     );
     return {

@@ -61,8 +61,6 @@ export class OrdersServer {
   calls = 0;
   /** Calls whose client went away. */
   cancelled = 0;
-  /** Calls in progress. */
-  active = 0;
   lastMetadata: grpc.Metadata | undefined = undefined;
   /** Milliseconds the last call had left when it came; Infinity without a deadline. */
   lastTimeoutMs = Infinity;
@@ -94,6 +92,13 @@ export class OrdersServer {
     return `127.0.0.1:${this.port}`;
   }
 
+  /** Resolves when the last stream has ended. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.server.tryShutdown(() => resolve());
+    });
+  }
+
   stop(): void {
     this.server.forceShutdown();
   }
@@ -101,30 +106,13 @@ export class OrdersServer {
   #counted(handler: (call: never, callback: never) => void) {
     return (call: grpc.ServerUnaryCall<Order, Order>, callback: never): void => {
       this.calls++;
-      this.active++;
       this.lastMetadata = call.metadata;
       this.lastTimeoutMs = Number(call.getDeadline()) - Date.now();
-      let over = false;
-      const end = (): void => {
-        if (!over) this.active--;
-        over = true;
-      };
-      call.on("cancelled", () => {
-        this.cancelled++;
-        end();
-      });
-      // Whatever the handler answers with, the stream's own end is the end.
-      (call as unknown as { on(event: string, listener: () => void): void }).on("close", end);
-      const done = callback as unknown as ((...given: unknown[]) => void) | undefined;
-      handler(
-        call as never,
-        (done === undefined
-          ? undefined
-          : (...given: unknown[]) => {
-              end();
-              done(...given);
-            }) as never,
-      );
+      const cancelled = (): void => void this.cancelled++;
+      // Who leaves at once may be gone before the handler is told.
+      if (call.cancelled) cancelled();
+      else call.on("cancelled", cancelled);
+      handler(call as never, callback);
     };
   }
 

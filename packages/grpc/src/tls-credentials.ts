@@ -1,0 +1,64 @@
+/**
+ * The certificates of a service as grpc-js's channel credentials. Our own, because grpc-js's would
+ * put an IP address into SNI, and take whatever ALPN chose.
+ */
+import { CallCredentials, ChannelCredentials, type experimental } from "@grpc/grpc-js";
+import type { TlsContext } from "@inmesh/core/spi";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+
+type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
+type Connected = Awaited<ReturnType<Connector["connect"]>>;
+
+const PROTOCOLS = ["h2"] as const;
+
+export class TlsCredentials extends ChannelCredentials {
+  /** Why the last handshake failed; undefined: it did not. */
+  failure: (Error & { readonly code?: unknown }) | undefined = undefined;
+  readonly #context: TlsContext;
+
+  constructor(context: TlsContext) {
+    super();
+    this.#context = context;
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  override _createSecureConnector(
+    _target: experimental.GrpcUri,
+    _options: object,
+    callCredentials?: CallCredentials,
+  ): Connector {
+    const own = callCredentials ?? CallCredentials.createEmpty();
+    return {
+      connect: (socket) => this.#connect(socket),
+      waitForReady: () => Promise.resolve(),
+      getCallCredentials: () => own,
+      destroy() {},
+    };
+  }
+
+  #connect(socket: Socket): Promise<Connected> {
+    return new Promise((resolve, reject) => {
+      const secure = this.#context.connect({ socket }, PROTOCOLS) as TLSSocket;
+      // It stays: an error after the handshake is the session's to report, not the process's.
+      secure.on("error", (error) => {
+        this.failure ??= error;
+        reject(error);
+      });
+      secure.once("close", () => reject(new Error("TLS handshake: the connection was closed")));
+      secure.once("secureConnect", () => {
+        if (secure.alpnProtocol === "h2") {
+          this.failure = undefined;
+          resolve({ socket: secure, secure: true });
+        } else secure.destroy(new Error("TLS handshake: the peer does not speak HTTP/2 (ALPN)"));
+      });
+    });
+  }
+}
