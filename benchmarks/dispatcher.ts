@@ -42,7 +42,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
 
     // Every caller checks every reply, and the server's count is compared: before any timing too.
     for (const caller of CALLERS) await measure(caller, 500);
-    const [rounds, calls] = quick ? [2, 15_000] : [8, 40_000];
+    const [rounds, calls] = quick ? [2, 15_000] : [6, 30_000];
     const runs = new Map<Caller, DispatcherRun[]>(CALLERS.map((caller) => [caller, []]));
     for (let i = 0; i < rounds; i++) {
       for (const caller of i % 2 === 0 ? CALLERS : CALLERS.toReversed()) {

@@ -41,7 +41,7 @@ const CALLERS: Record<Caller, (load: DispatcherLoad) => Promise<Get>> = {
 
   request: async ({ port, concurrency }) => {
     const { Agent, request } = await import("undici");
-    const dispatcher = new Agent({ connections: concurrency });
+    const dispatcher = new Agent({ connections: 2 * concurrency });
     const url = `http://127.0.0.1:${port}${PATH}`;
     return async () => (await request(url, { dispatcher })).body.text();
   },
@@ -57,7 +57,7 @@ const CALLERS: Record<Caller, (load: DispatcherLoad) => Promise<Get>> = {
 function meshOf({ port, concurrency }: DispatcherLoad): HttpMesh {
   const orders = {
     discovery: { static: [`127.0.0.1:${port}`] },
-    limits: { maxConnectionsPerEndpoint: concurrency },
+    limits: { maxConnectionsPerEndpoint: 2 * concurrency },
   };
   return createMesh({ env: {}, config: { services: { orders } } });
 }

@@ -21,7 +21,7 @@ export class DispatchedRequest extends HttpRequest {
     this.reset = options.reset;
     this.upgrade = upgradeOf(options, service);
     if (options.headers !== undefined && options.headers !== null) {
-      flatten(options.headers, this.headers, service, hostOf(options.origin));
+      flatten(options.headers, this.headers, service, options.origin);
     }
   }
 }
@@ -73,23 +73,23 @@ function flatten(
   headers: NonNullable<Dispatcher.DispatchOptions["headers"]>,
   flat: string[],
   service: ServiceConfig,
-  host: string,
+  origin: unknown,
 ): void {
   if (Array.isArray(headers) && !Array.isArray(headers[0])) {
     if (headers.length % 2 !== 0) invalid("headers array must be even");
     for (let i = 0; i < headers.length; i += 2) {
-      add(flat, headers[i], headers[i + 1], service, host);
+      add(flat, headers[i], headers[i + 1], service, origin);
     }
   } else if (typeof headers === "object" && Symbol.iterator in headers) {
     for (const pair of headers as Iterable<readonly unknown[]>) {
       if (!Array.isArray(pair) || pair.length !== 2) {
         invalid("headers must be in key-value pair format");
       }
-      add(flat, pair[0], pair[1], service, host);
+      add(flat, pair[0], pair[1], service, origin);
     }
   } else if (typeof headers === "object") {
     for (const name of Object.keys(headers)) {
-      add(flat, name, (headers as Record<string, unknown>)[name], service, host);
+      add(flat, name, (headers as Record<string, unknown>)[name], service, origin);
     }
   } else invalid("headers must be an object or an array");
 }
@@ -99,14 +99,14 @@ function add(
   name: unknown,
   value: unknown,
   service: ServiceConfig,
-  host: string,
+  origin: unknown,
 ): void {
   if (typeof name !== "string") invalid("invalid header key");
   if (value === undefined) return;
   // Most names are neither long enough to be ours nor one of two others: a look at the length first.
   switch (name.length) {
     case HOST.length:
-      if (name.toLowerCase() === HOST) return checkHost(value, service, host);
+      if (name.toLowerCase() === HOST) return checkHost(value, service, origin);
       break;
     case CONTENT_LENGTH.length:
       if (typeof value === "string" && name.toLowerCase() === CONTENT_LENGTH) {
@@ -130,8 +130,8 @@ function textOf(name: string, value: unknown): string {
 }
 
 /** The authority belongs to the service. Who repeats it, or names the origin that was asked, may. */
-function checkHost(value: unknown, { authority, name }: ServiceConfig, host: string): void {
-  if (value === authority || value === name || value === host) return;
+function checkHost(value: unknown, { authority, name }: ServiceConfig, origin: unknown): void {
+  if (value === authority || value === name || value === hostOf(origin)) return;
   invalid("the host header belongs to the service; set its `authority` in the configuration");
 }
 
