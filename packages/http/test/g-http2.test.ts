@@ -13,7 +13,8 @@ import {
   type ResourceCount,
 } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { meshClient } from "../src/index.ts";
+import { request } from "undici";
+import { createMesh as createHttpMesh, meshClient } from "../src/index.ts";
 import { bench, calm, endpointOf, failure, sleep, type Bench } from "./support/bench.ts";
 import {
   answerAll,
@@ -1019,4 +1020,94 @@ describe("C19 LC: the queue for connections", () => {
       expect(performance.now() - closing).toBeLessThan(1_000);
     });
   }
+});
+
+describe("request bodies and ways in over HTTP/2", () => {
+  const echo = (): Promise<string> =>
+    h2Server((server) =>
+      server.on("stream", (stream, headers) => {
+        stream.on("error", () => {});
+        const chunks: Buffer[] = [];
+        stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+        stream.on("end", () => {
+          stream.respond({
+            ":status": 200,
+            "x-length": headers["content-length"] ?? "none",
+            "x-type": headers["content-type"] ?? "none",
+            "set-cookie": ["a=1", "b=2"],
+          });
+          stream.end(Buffer.concat(chunks));
+        });
+      }),
+    );
+
+  it("H24 LC: every kind of body arrives whole, with the length that is known", async () => {
+    const address = await echo();
+    await using one = h2([address]);
+    const form = new FormData();
+    form.set("a", 'x"y');
+    form.set("f", new Blob(["file"], { type: "text/plain" }), "f.txt");
+    const bytes = new TextEncoder().encode("hello");
+    const cases: readonly [unknown, string, string][] = [
+      ["hello", "5", "none"],
+      [bytes, "5", "none"],
+      [bytes.buffer, "5", "none"],
+      [new Blob(["hello"], { type: "text/x" }), "5", "text/x"],
+      [new URLSearchParams({ q: "hello" }), "7", "application/x-www-form-urlencoded;charset=UTF-8"],
+      [Readable.from([Buffer.from("hel"), Buffer.from("lo")]), "none", "none"],
+      [new Blob(["hello"]).stream(), "none", "none"],
+    ];
+    for (const [body, length, type] of cases) {
+      const reply = await one.client.fetch("/", { method: "POST", body: body as never });
+      expect([reply.headers.get("x-length"), reply.headers.get("x-type")]).toEqual([length, type]);
+      expect(reply.headers.getAll("set-cookie")).toEqual(["a=1", "b=2"]);
+      expect(await reply.text()).toMatch(/hello$/);
+    }
+    const reply = await one.client.fetch("/", { method: "POST", body: form as never });
+    const text = await reply.text();
+    expect(reply.headers.get("x-length")).toBe(String(text.length));
+    const again = await new Response(text, {
+      headers: { "content-type": reply.headers.get("x-type")! },
+    }).formData();
+    expect(again.get("a")).toBe('x"y');
+    expect(await (again.get("f") as File).text()).toBe("file");
+  });
+
+  it("H24 LC: the dispatcher and fetch go the same way", async () => {
+    const address = await echo();
+    const svc: ServiceInput = { url: `http://${address}`, http2: true };
+    const mesh = createHttpMesh({ config: { services: { svc, [address]: svc } }, env: {} });
+    onTestFinished(() => mesh.close(0));
+    const reply = await request(`http://${address}/`, {
+      method: "POST",
+      body: "hello",
+      dispatcher: mesh.dispatcher,
+    });
+    expect([reply.statusCode, await reply.body.text()]).toEqual([200, "hello"]);
+    expect(reply.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
+    const fetched = await mesh.fetch(`http://${address}/`, { method: "POST", body: "hello" });
+    expect([fetched.status, await fetched.text()]).toEqual([200, "hello"]);
+  });
+
+  it("H9 LC: what HTTP/1.1 refuses is refused over HTTP/2 too, and nothing is sent", async () => {
+    const peer = await h2Peer(async (connection) => {
+      await connection.open();
+      await answerAll(connection);
+    });
+    await using one = h2([peer.address]);
+    for (const headers of [
+      { "x-a": "1\r\nx-b: 2" },
+      { "x a": "1" },
+      { "transfer-encoding": "chunked" },
+      { upgrade: "websocket" },
+      { "content-length": ["1", "2"] },
+    ]) {
+      const error = await failure(one.client.fetch("/", { method: "POST", headers }));
+      expect(error).toMatchObject({ code: "bad_request", progress: "not-sent" });
+    }
+    for (const path of ["/a b", "/a\r\nx: y"]) {
+      expect(await failure(one.client.fetch(path))).toMatchObject({ reason: "bad_target" });
+    }
+    expect(await (await one.client.fetch("/")).text()).toBe("ok");
+  });
 });

@@ -490,6 +490,16 @@ describe("a configuration", () => {
     });
   });
 
+  it("is never printed with a private key that stands in it", () => {
+    const tls = { ...DEFAULT_POLICIES.tls, key: "-----BEGIN PRIVATE KEY-----\nsecret\n" };
+    const printed = printConfig({ services: {}, defaults: { ...DEFAULT_POLICIES, tls } });
+    expect(JSON.stringify(printed)).not.toContain("secret");
+    const file = { ...tls, key: "/etc/mesh/tls.key" };
+    expect(
+      printConfig({ services: {}, defaults: { ...DEFAULT_POLICIES, tls: file } }),
+    ).toMatchObject({ defaults: { tls: { key: "/etc/mesh/tls.key" } } });
+  });
+
   it("without anything is valid, and every default is that of DEFAULT_POLICIES", () => {
     expect(parsed({}).defaults).toEqual(DEFAULT_POLICIES);
     expect(parsed({ defaults: DEFAULT_POLICIES }).defaults).toEqual(DEFAULT_POLICIES);

@@ -1,8 +1,9 @@
 /**
  * A parsed configuration as a user would write it, in full: JSON can hold it (Infinity is `none`),
- * and parsing it gives the same configuration again. For the admin page and for snapshots.
+ * and parsing it gives the same configuration again, a private key aside. For the admin page and for snapshots.
  */
 import { formatDuration } from "./duration.ts";
+import { isInlinePem } from "../tls/pem.ts";
 import { type Field, groupOf, nameOf, POLICY_FIELDS } from "./fields.ts";
 import type { DiscoveryConfig, MeshConfig, RouteConfig } from "./types.ts";
 
@@ -54,6 +55,8 @@ function printPolicies(from: object, fields: readonly Field[]): Printed {
     let value: unknown = from;
     for (const part of field.parsed?.split(".") ?? []) value = Reflect.get(value as object, part);
     if (field.type === "duration") value = formatDuration(value as number);
+    // A key in the configuration itself is a secret; the path of its file is none.
+    if (field.path === "tls.key" && isInlinePem(String(value))) value = "(a key, not shown)";
     const group = groupOf(field);
     if (group === undefined) result[nameOf(field)] = value;
     else result[group] = { ...(result[group] as Printed | undefined), [nameOf(field)]: value };

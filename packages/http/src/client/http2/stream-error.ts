@@ -78,6 +78,20 @@ export function streamError(where: Where, end: StreamEnd): MeshError {
       );
 }
 
+/** Node refused to open the stream: its session has just ended, or it does not like the headers. */
+export function unsent(where: Where, cause: Error & { readonly code?: unknown }): MeshError {
+  const ended =
+    cause.code === "ERR_HTTP2_INVALID_SESSION" || cause.code === "ERR_HTTP2_GOAWAY_SESSION";
+  return new MeshError({
+    code: ended ? "connection_lost" : "bad_request",
+    reason: ended ? "reset_before_response" : "bad_header",
+    message: `${textOf(where)}: ${cause.message}`,
+    progress: "not-sent",
+    cause,
+    stackless: true,
+  });
+}
+
 export function lengthMismatch(where: Where): MeshError {
   const what = "the reply's body is not as long as it said";
   return failed(where, "bad_response", "content_length_mismatch", what);

@@ -12,7 +12,14 @@ import type { PoolHandler } from "../pool.ts";
 import type { SentBody } from "./body.ts";
 import { fieldBytes, headBytes, rawFields } from "./fields.ts";
 import type { Http2Session } from "./session.ts";
-import { badBody, headTooLarge, lengthMismatch, streamError, tooLarge } from "./stream-error.ts";
+import {
+  badBody,
+  headTooLarge,
+  lengthMismatch,
+  streamError,
+  tooLarge,
+  unsent,
+} from "./stream-error.ts";
 
 const NO_ERROR = 0;
 /**
@@ -86,7 +93,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     try {
       stream = this.#session.request(fields, body === undefined);
     } catch (error) {
-      this.#finish(error as Error);
+      this.#finish(unsent(this.#where, error as Error));
       return this.#onRelease();
     }
     this.#stream = stream;
