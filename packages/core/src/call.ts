@@ -3,7 +3,7 @@
  * of it against one endpoint. Both are one mutable object each, because a layer that copies them
  * costs more than it does: the rule is one writer per field, named in its comment.
  */
-import type { MeshError } from "./errors.ts";
+import type { MeshError, Progress } from "./errors.ts";
 import type { Timer } from "./runtime/runtime.ts";
 
 /**
@@ -135,6 +135,12 @@ export class Call<Req = unknown> {
 
   get ended(): boolean {
     return this.#ended;
+  }
+
+  /** How far the call can have got: an attempt without an endpoint waits for the first answer of discovery (D22). */
+  get progress(): Progress {
+    const unsent = this.attempt?.endpoint === undefined && this.tried === undefined;
+    return unsent ? "not-sent" : "maybe-processed";
   }
 
   /**

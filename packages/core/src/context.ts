@@ -101,7 +101,7 @@ function gone(call: Call): MeshError {
     code: "cancelled",
     reason: "caller",
     message: `${call.service}: the caller of the request being served has gone`,
-    progress: call.attempt === undefined ? "not-sent" : "maybe-processed",
+    progress: call.progress,
     stackless: true,
   });
 }

@@ -247,7 +247,7 @@ export class RunningService<Req extends RouteFacts, R extends Reply> {
           code: "cancelled",
           reason: "shutdown",
           message: `${call.service}: the mesh was closed before the call ended`,
-          progress: "maybe-processed",
+          progress: call.progress,
         }),
     );
     this.#removeGauges();

@@ -136,6 +136,10 @@ describe("D: discovery, library client", () => {
       expect(error).toMatchObject({ code: "deadline_exceeded", progress: "not-sent" });
     }
     expect(peer.connections).toBe(0);
+    const other = clientOf(ANY, {}, { discovery: () => new TestDiscovery() });
+    const closed = failureOf(other.fetch("/"));
+    await other.mesh.close(10);
+    expect(await closed).toMatchObject({ reason: "shutdown", progress: "not-sent" });
     discovery.sink!.replace([infoOf(peer.address)]);
     expect(new Set(await Promise.all(calls))).toEqual(new Set(["ok"]));
     const order = peer.requests.map(({ head }) => Number(/^GET \/(\d+) /.exec(head)![1]));

@@ -43,13 +43,11 @@ export function deadline<Req, R extends Reply>(
 function expired(call: Call): MeshError {
   const attempt = call.attempt;
   const where = attempt?.endpoint === undefined ? "" : ` → ${attempt.endpoint.address}`;
-  // An attempt without an endpoint still waits for the first answer of discovery (D22).
-  const unsent = attempt?.endpoint === undefined && call.tried === undefined;
   return new MeshError({
     code: "deadline_exceeded",
     reason: "call_deadline",
     message: `${call.service}${where}: deadline exceeded after ${Math.round(call.deadlineAt - call.startedAt)} ms`,
-    progress: unsent ? "not-sent" : "maybe-processed",
+    progress: call.progress,
     stackless: true,
   });
 }
