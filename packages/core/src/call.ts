@@ -211,6 +211,11 @@ export class Attempt<Req = unknown> {
     this.kind = kind;
   }
 
+  /** What the next hop is told: one layer retries, so what is a retry above is one all the way down. */
+  get toldNumber(): number {
+    return Math.max(this.number, this.call.inheritedAttempt);
+  }
+
   cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
     if (this.outcome === undefined) this.canceller?.cancelAttempt(error, outcome);
   }

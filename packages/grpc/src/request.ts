@@ -89,7 +89,8 @@ export class GrpcRequest implements RouteFacts {
     const { metadata } = this;
     const { deadlineAt } = attempt.call;
     if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatTimeout(deadlineAt - now));
-    if (attempt.number > 1) metadata.set(PREVIOUS_ATTEMPTS, String(attempt.number - 1));
+    const { toldNumber } = attempt;
+    if (toldNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(toldNumber - 1));
     return metadata;
   }
 

@@ -141,11 +141,11 @@ describe("drain", () => {
       config: { services: { orders: { discovery: { static: addresses } } } },
     });
     const client = new Orders(...meshGrpc("orders", { mesh }));
-    let stopped = false;
+    const load = { stopped: false };
     let calls = 0;
     const errors: unknown[] = [];
     const worker = async (): Promise<void> => {
-      while (!stopped) {
+      while (!load.stopped) {
         calls++;
         await get(client, {}).catch((error: unknown) => errors.push(error));
       }
@@ -158,7 +158,7 @@ describe("drain", () => {
       servers[i + 2] = servers.pop()!;
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
-    stopped = true;
+    load.stopped = true;
     await Promise.all(workers);
     expect(errors.map(String)).toEqual([]);
     expect(calls).toBeGreaterThan(100);

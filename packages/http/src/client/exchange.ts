@@ -69,7 +69,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const attempt = this.#attempt;
     const { call } = attempt;
     attempt.canceller = this;
-    call.request.stamp(attempt.number, call.deadlineAt - attempt.startedAt);
+    call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
     const connection = this.#connection;
     const pool = connection.pool;
     // The pool of this attempt, whatever takes its place at a rotation of certificates.

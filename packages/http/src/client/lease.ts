@@ -45,7 +45,7 @@ export function lend(
   runtime: Runtime,
 ): Promise<Lease> {
   const { call } = attempt;
-  call.request.stamp(attempt.number, call.deadlineAt - attempt.startedAt);
+  call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
   return new Promise((resolve, reject) =>
     new Lease(attempt, runtime).take(sockets, resolve, reject),
   );
