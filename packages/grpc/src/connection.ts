@@ -105,7 +105,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
 
   #timedOut(lane: Lane): void {
     const { connectMs } = this.service.timeouts;
-    for (const exchange of [...lane.exchanges]) {
+    for (const exchange of lane.exchanges) {
       exchange.refuse(
         new MeshError({
           code: "connect_failed",
@@ -170,7 +170,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
           graceMs,
           () => {
             for (const lane of [...lanes, ...this.#leaving]) {
-              for (const exchange of [...lane.exchanges])
+              for (const exchange of lane.exchanges)
                 exchange.cancelAttempt(this.#shutdown(), "abandoned");
             }
           },

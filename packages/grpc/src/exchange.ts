@@ -15,7 +15,7 @@ import type { Lane } from "./lane.ts";
 import { FINAL, NACK, pushbackOf } from "./metadata.ts";
 import { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
-import { httpCodeOf, outcomeOf, statusOf } from "./status.ts";
+import { httpCodeOf, normal, outcomeOf, statusOf } from "./status.ts";
 
 /** The server hears of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;
@@ -161,7 +161,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     attempt.code = 200;
     this.#reply("success", 200, metadata, undefined);
     if (this.#listener !== undefined) {
-      this.runInAsyncScope(this.#listener.onReceiveMetadata, this.#listener, metadata);
+      this.runInAsyncScope(giveHead, undefined, this.#listener, metadata);
     }
   }
 
@@ -171,11 +171,12 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     const listener = this.#listener;
     if (listener === undefined) this.#message = message;
-    else this.runInAsyncScope(listener.onReceiveMessage, listener, message);
+    else this.runInAsyncScope(giveMessage, undefined, listener, message);
   }
 
-  onReceiveStatus(status: WireStatus): void {
+  onReceiveStatus(received: WireStatus): void {
     if (this.#done) return;
+    const status = normal(received);
     const attempt = this.attempt;
     const { connectFailed, error, outcome: charged } = failureOf(status, this.#lane!, this);
     if (error !== undefined) {
@@ -277,11 +278,23 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
 
   #deliverStatus(status: WireStatus): void {
     const listener = this.#listener;
-    if (listener !== undefined) this.runInAsyncScope(listener.onReceiveStatus, listener, status);
+    if (listener !== undefined) this.runInAsyncScope(giveStatus, undefined, listener, status);
   }
 
   #end(): void {
     this.#done = true;
     this.#lane?.left(this);
   }
+}
+
+function giveHead(listener: WireListener, metadata: Metadata): void {
+  listener.onReceiveMetadata(metadata);
+}
+
+function giveMessage(listener: WireListener, message: unknown): void {
+  listener.onReceiveMessage(message);
+}
+
+function giveStatus(listener: WireListener, status: WireStatus): void {
+  listener.onReceiveStatus(status);
 }

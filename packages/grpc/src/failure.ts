@@ -20,6 +20,10 @@ export interface Failure {
 
 const ANSWER: Failure = { error: undefined, outcome: "success", connectFailed: false };
 
+/** grpc-js found no session to send on. Of a session that ends with streams on it, it says another thing. */
+const NEVER_STARTED =
+  /^Failed to start HTTP\/2 stream|^Channel closed|: The session has been destroyed$/;
+
 /** The head of a gRPC reply, not of a page that something in between has made. */
 export function isGrpc(metadata: Metadata): boolean {
   return textOf(metadata, CONTENT_TYPE)?.startsWith("application/grpc") !== false;
@@ -67,7 +71,9 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
     const refused = tlsReason(lane) ?? "connect_refused";
     return lost(refused, false, "failure", true);
   }
-  if (details.startsWith("Failed to start HTTP/2 stream") || details.startsWith("Channel closed")) {
+  if (NEVER_STARTED.test(details)) {
+    // grpc-js itself notices some turns later; a re-send would meet the same session until then.
+    lane.retire();
     return lost("reset_before_response", false, "abandoned");
   }
   return ANSWER;

@@ -12,9 +12,25 @@ const HTTP_CODES: readonly number[] = [
   200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
 ];
 
-/** A code that is no code counts as UNKNOWN. */
 export function httpCodeOf(code: number): number {
   return HTTP_CODES[code] ?? 500;
+}
+
+/**
+ * A status as callers may rely on it: a number that is no code is UNKNOWN, and the status without
+ * one that grpc-js gives for a message it cannot decompress is INTERNAL.
+ */
+export function normal(status: WireStatus): WireStatus {
+  const code: unknown = status.code;
+  if (typeof code !== "number") {
+    return {
+      code: Status.INTERNAL,
+      details: "a message could not be read",
+      metadata: new Metadata(),
+    };
+  }
+  if (HTTP_CODES[code] !== undefined) return status;
+  return { code: Status.UNKNOWN, details: status.details, metadata: status.metadata };
 }
 
 /** Statuses by which an endpoint says that it is at fault, not its caller. */
@@ -36,7 +52,7 @@ export function outcomeOf(code: number, hinted: boolean): Outcome {
   if (code === Status.RESOURCE_EXHAUSTED || (code === Status.UNAVAILABLE && hinted)) {
     return "overloaded";
   }
-  return FAILURES.has(code) || HTTP_CODES[code] === undefined ? "failure" : "success";
+  return FAILURES.has(code) ? "failure" : "success";
 }
 
 const STATUS_OF: Readonly<Record<ErrorCode, Status>> = {

@@ -95,11 +95,11 @@ describe("TLS", () => {
 
 describe("connections", () => {
   it("more calls than streams of one connection open further ones, up to four", async () => {
-    let open = 0;
-    const server = await scripted(() => void open++, { maxConcurrentStreams: 100 });
+    let waiting = 0;
+    const server = await scripted(() => void waiting++, { maxConcurrentStreams: 100 });
     const { client } = clientOf([server.address]);
     const calls = Array.from({ length: 350 }, () => get(client, {}).catch(() => {}));
-    await until(() => open === 350);
+    await until(() => waiting === 350);
     expect(server.sockets.size).toBe(4);
     server.reset();
     await Promise.all(calls);
@@ -127,9 +127,9 @@ describe("connections", () => {
     const { client, servers, mesh } = await bench([{}, {}]);
     let failures = 0;
     let done = 0;
-    let running = true;
+    const running = new AbortController();
     const worker = async (): Promise<void> => {
-      while (running) {
+      while (!running.signal.aborted) {
         await get(client, {}).catch(() => failures++);
         done++;
       }
@@ -142,7 +142,7 @@ describe("connections", () => {
     cleanups.push(() => again.stop());
     const before = done;
     await until(() => done > before + 100);
-    running = false;
+    running.abort();
     await Promise.all(workers);
     expect(failures).toBe(0);
     expect(counted(mesh, "inmesh.call.active")).toBe(0);

@@ -9,7 +9,7 @@ import type { Order, OrdersHandlers } from "./support/orders.ts";
 
 const benches: Bench[] = [];
 afterEach(async () => {
-  for (const bench of benches.splice(0)) await bench.close();
+  for (const one of benches.splice(0)) await one.close();
 });
 async function bench(...given: Parameters<typeof open>): Promise<Bench> {
   const one = await open(...given);
