@@ -5,7 +5,7 @@ import { faultTests, filesOf, promiseFiles } from "../scripts/fault-tests.ts";
 
 const page: string = readFileSync(new URL("faults.md", import.meta.url), "utf8");
 const rows: { cell: string; covered: string }[] = [
-  ...page.matchAll(/^\| ([A-Z]\d+) \| .+ \| (CO|LC|LS|–) \| (.+) \|$/gm),
+  ...page.matchAll(/^\| ([A-Z]\d+) \| .+ \| (CO|LC|LS|GC|GS|–) \| (.+) \|$/gm),
 ].map(([, id, surface, covered = ""]) => ({ cell: `${id} ${surface}`, covered }));
 const tested: Map<string, string> = filesOf(faultTests());
 

@@ -14,7 +14,7 @@ if (process.argv.includes("--write")) {
   const page = join(import.meta.dirname, "../docs/faults.md");
   const cells = filesOf(tests);
   const text = readFileSync(page, "utf8").replace(
-    /^\| ([A-Z]\d+) \| (.*) \| (CO|LC|LS|–) \| (.*) \|$/gm,
+    /^\| ([A-Z]\d+) \| (.*) \| (CO|LC|LS|GC|GS|–) \| (.*) \|$/gm,
     (row, id: string, fault: string, surface: string, covered: string) => {
       const files = cells.get(`${id} ${surface}`);
       if (files !== undefined) return `| ${id} | ${fault} | ${surface} | ${files} |`;

@@ -46,7 +46,7 @@ const FAILURES: ReadonlySet<number> = new Set([
 export type Classify = (code: number, path: string) => Outcome | undefined;
 
 /** The one verdict about a status. `hinted`: the server said when to come again. */
-export function outcomeOf(code: number, hinted: boolean): Outcome {
+export function outcomeOf(code: Status, hinted: boolean): Outcome {
   if (code === Status.OK) return "success";
   if (code === Status.CANCELLED) return "abandoned";
   if (code === Status.RESOURCE_EXHAUSTED || (code === Status.UNAVAILABLE && hinted)) {

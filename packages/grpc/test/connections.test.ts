@@ -227,7 +227,7 @@ describe("nothing is left", () => {
     await expectBaseline(baseline, 3_000);
   });
 
-  it("a client that is dropped keeps no process alive: connections and timers do not hold it", async () => {
+  it("L4 GC: a client that is dropped keeps no process alive: connections and timers do not hold it", async () => {
     const server = await scripted((stream) => answer(stream, Buffer.alloc(0)));
     const { client } = clientOf([server.address]);
     await get(client, {});

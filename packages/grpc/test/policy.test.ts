@@ -48,7 +48,7 @@ describe("balancing and breaking", () => {
     for (const { calls } of servers) expect(calls).toBeGreaterThan(5);
   });
 
-  it("an endpoint that goes away is left, and nobody sees it", async () => {
+  it("C1 GC: an endpoint that goes away is left, and nobody sees it", async () => {
     const { client, servers } = await bench([{}, {}]);
     for (let count = 0; count < 20; count++) await get(client, { count });
     servers[0]!.stop();
@@ -188,7 +188,7 @@ describe("retries", () => {
 });
 
 describe("deadlines", () => {
-  it("grpc-timeout is what remains", async () => {
+  it("G7 GC: grpc-timeout is what remains", async () => {
     const { client, servers } = await bench({}, { timeouts: { requestMs: 5_000 } });
     await get(client, {});
     expect(servers[0]!.lastTimeoutMs).toBeGreaterThan(4_000);
@@ -335,7 +335,7 @@ describe("metadata hygiene", () => {
 });
 
 describe("async context", () => {
-  it("callbacks run in the context of their own call", async () => {
+  it("B11 GC: callbacks run in the context of their own call", async () => {
     const store = new AsyncLocalStorage<number>();
     const { client } = await bench();
     const one = (i: number): Promise<(number | undefined)[]> =>
