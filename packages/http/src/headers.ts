@@ -13,6 +13,8 @@ export const PRIORITY = "x-mesh-priority";
 export const HOPS = "x-mesh-hops";
 /** On a reply: whoever sent it has retried already, so nobody above does. */
 export const FINAL = "x-mesh-final";
+/** On an HTTP/2 reply: no further stream on this connection, please; what HTTP/1 says by `close`. */
+export const LEAVING = "x-mesh-leaving";
 /** On a refusal: its reason, from the closed set of docs/reference/errors.md. */
 export const REASON = "x-mesh-error";
 /** W3C Trace Context. */

@@ -25,6 +25,7 @@ import {
   type Runtime,
   type ServerState,
 } from "@inmesh/core/spi";
+import { LEAVING } from "./headers.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import {
@@ -194,7 +195,7 @@ export class MeshServer implements AsyncDisposable {
     const connection = this.#connectionOf(request, http2);
     if (connection.ended) return; // behind the last request of the connection: never answered
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
-    if (connection.leaving && !http2) endAfter(inbound);
+    if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
     if (refusal === undefined) {
       if (this.#health?.answers(request, response, this.#why) === true) return;
@@ -331,8 +332,8 @@ export class MeshServer implements AsyncDisposable {
     for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
       // Newest first: of pipelined requests only the last may say it. A head that is out has promised
       // to keep the connection: the next reply on it will say close.
-      const { connection, http2, response } = inbound;
-      if (!http2 && !connection.ended && !response.headersSent) endAfter(inbound);
+      const { connection, response } = inbound;
+      if (!connection.ended && !response.headersSent) endAfter(inbound);
     }
   }
 
@@ -369,6 +370,10 @@ function notFound(_request: IncomingMessage, response: ServerResponse): void {
 
 /** The reply says close, and nothing behind its request is served. */
 function endAfter(inbound: Inbound): void {
+  if (inbound.http2) {
+    inbound.response.setHeader(LEAVING, "1");
+    return;
+  }
   inbound.last = true;
   inbound.response.shouldKeepAlive = false;
   inbound.connection.ended = true;

@@ -262,30 +262,72 @@ describe("limits", () => {
 });
 
 describe("drain", () => {
-  it("G1 LS, G12 LS, L1 LS: GOAWAY twice, what is in progress ends, a stream in between is served", async () => {
+  it("G1 LS, G12 LS, L1 LS: replies ask to go, streams opened meanwhile are served, then GOAWAY", async () => {
     const held: (() => void)[] = [];
     const server = await start((request, response) => {
       if (request.url === "/slow") held.push(() => response.end("slow"));
       else response.end("ok");
     });
     const session = sessionTo(server);
-    const goaways: number[] = [];
+    let goaway: number[] | undefined;
+    session.on("goaway", (code: number, last: number) => (goaway ??= [code, last]));
     const slow = ask(session, { ":path": "/slow" });
     await until(() => held.length === 1);
-    // A client like ours stops at the first GOAWAY; this one has a stream on its way already.
-    session.on("goaway", (code: number, last: number) => goaways.push(last));
-    const between = session.request({ ":path": "/between" });
-    // Written, and not read by the server yet.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    expect((await ask(session, { ":path": "/" })).headers).not.toHaveProperty("x-mesh-leaving");
     const drained = server.drain(10_000);
-    expect((await answerOf(between)).body).toBe("ok");
-    await until(() => goaways.length >= 1);
-    expect(goaways[0]).toBe(2 ** 31 - 1);
-    setTimeout(() => held[0]!(), 1_200);
-    expect((await slow).body).toBe("slow");
+    expect(server.state).toBe("closing");
+    const between = await ask(session, { ":path": "/between" });
+    expect(between).toMatchObject({ body: "ok", headers: { "x-mesh-leaving": "1" } });
+    await until(() => goaway !== undefined, 5_000);
+    expect(goaway).toEqual([0, 5]);
+    held[0]!();
+    expect(await slow).toMatchObject({ body: "slow", headers: { "x-mesh-leaving": "1" } });
     await drained;
     expect(server.state).toBe("closed");
     expect(server.snapshot()).toMatchObject({ sessions: 0, connections: 0, requestsInFlight: 0 });
+  });
+
+  it("L1 LS: our client opens no further stream where a reply asks to go; uploads are not lost", async () => {
+    const servers = await Promise.all(
+      [1, 2].map(() =>
+        start((request, response) => {
+          let bytes = 0;
+          request.on("data", (chunk: Buffer) => (bytes += chunk.length));
+          request.on("end", () => response.end(String(bytes)));
+        }),
+      ),
+    );
+    const client = clientOf(
+      servers.map((server) => `127.0.0.1:${server.address()!.port}`),
+      { http2: true },
+    );
+    const load = { stopped: false };
+    const results = new Set<string>();
+    let calls = 0;
+    async function* upload(): AsyncGenerator<Buffer> {
+      for (let i = 0; i < 3; i++) {
+        yield Buffer.alloc(1_000);
+        await sleep(2);
+      }
+    }
+    const workers = Array.from({ length: 10 }, async () => {
+      while (!load.stopped) {
+        results.add(
+          await client
+            .fetch("/", { method: "POST", body: upload() })
+            .then((reply) => reply.text())
+            .catch((error: Error) => error.message),
+        );
+        calls++;
+      }
+    });
+    await until(() => calls > 50, 5_000);
+    await servers[0]!.drain(10_000);
+    const before = calls;
+    await until(() => calls > before + 50, 5_000);
+    load.stopped = true;
+    await Promise.all(workers);
+    expect([...results]).toEqual(["3000"]);
   });
 
   it("L3 LS: a hung stream is destroyed at the grace", async () => {

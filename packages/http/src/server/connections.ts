@@ -1,7 +1,8 @@
 /**
  * The connections of a server: how many requests each has in progress, how old it is, and which may
- * be closed without losing anything. HTTP/2 sessions are told to go by GOAWAY, in two steps, so that
- * a stream that was opened meanwhile is still served.
+ * be closed without losing anything. HTTP/2 sessions are told to go in two steps: replies ask for no
+ * further streams, and GOAWAY follows when that has been heard. The two GOAWAYs of RFC 9113 §6.8 are
+ * not to be had from Node: after the first one its nghttp2 ignores every new stream without a word.
  */
 import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
@@ -25,9 +26,7 @@ export interface WithConnection {
   [CONNECTION]?: ConnectionState;
 }
 
-/** Announces that no stream is refused yet (RFC 9113 §6.8). */
-const LAST_STREAM = 2 ** 31 - 1;
-/** For a stream that crosses the first GOAWAY. */
+/** From the first reply that asks for it to GOAWAY. */
 const GOAWAY_GAP_MS = 1_000;
 const AGE_CHECKS = 60;
 const AGE_JITTER_RATIO = 0.1;
@@ -128,7 +127,7 @@ export class Connections implements LeavingConnections {
     for (const session of this.#sessions) if (isOld(session)) this.#goAway(session);
   }
 
-  /** Replies say close, sessions say GOAWAY; what is in progress goes on. */
+  /** Replies say close, or leaving, and GOAWAY follows; what is in progress goes on. */
   leave(): void {
     this.#leaving = true;
     for (const socket of this.sockets) {
@@ -143,12 +142,11 @@ export class Connections implements LeavingConnections {
   }
 
   #goAway(session: Http2Session): void {
-    if (session.closed || session.destroyed) return;
-    session.goaway(0, LAST_STREAM);
+    (session as WithConnection)[CONNECTION]!.leaving = true;
     this.#runtime.after(
       GOAWAY_GAP_MS,
       (one) => {
-        // Sends GOAWAY with the last stream, and closes when that has ended.
+        // Sends GOAWAY with the last stream; later ones are known to be unprocessed. Ends with the last.
         if (!one.closed && !one.destroyed) one.close();
       },
       session,

@@ -6,7 +6,7 @@ import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { addAbortSignal, Readable, pipeline } from "node:stream";
 import type { MeshError } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
-import { CONTENT_LENGTH, CONTENT_TYPE, type RawHeaders } from "../../headers.ts";
+import { CONTENT_LENGTH, CONTENT_TYPE, LEAVING, type RawHeaders } from "../../headers.ts";
 import type { Where } from "../connect-error.ts";
 import type { PoolHandler } from "../pool.ts";
 import type { SentBody } from "./body.ts";
@@ -166,6 +166,8 @@ export class Http2Stream implements Dispatcher.DispatchController {
     this.#status = status;
     this.rawHeaders = raw as string[];
     const fields = rawFields(raw);
+    // Before the server's GOAWAY: a stream that crosses that one is lost, if its body was a stream.
+    if (fields[LEAVING] !== undefined) this.#session.leave();
     const length = fields[CONTENT_LENGTH];
     if (typeof length === "string" && /^\d{1,15}$/.test(length)) this.#expected = Number(length);
     this.#handler.onResponseStarted?.();
