@@ -56,7 +56,7 @@ export function outliveLayers<Req, R extends Reply>(
         },
         (error: unknown) => {
           timer.cancel();
-          reject(error as Error);
+          reject(error);
         },
       );
     });
