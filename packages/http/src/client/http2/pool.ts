@@ -53,6 +53,8 @@ export class Http2Pool implements HttpPool, SessionOwner {
   #redial: Timer | undefined = undefined;
   #fallback: Http1Pool | undefined = undefined;
   #fallbackUntil = 0;
+  /** Fallbacks of before, with calls still in flight. */
+  readonly #former = new Set<Http1Pool>();
   #closed = false;
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
@@ -81,7 +83,9 @@ export class Http2Pool implements HttpPool, SessionOwner {
         return fallback.dispatch(request, handler);
       }
       this.#fallback = undefined;
-      fallback.close().catch(() => {});
+      this.#former.add(fallback);
+      const forget = (): void => void this.#former.delete(fallback);
+      fallback.close().then(forget, forget);
     }
     if (this.#closed) {
       handler.onResponseError!(undefined as never, new Error("the pool is closed"));
@@ -131,20 +135,24 @@ export class Http2Pool implements HttpPool, SessionOwner {
       await new Promise<void>((resolve) => (this.#onEmpty = resolve));
     }
     this.#end();
-    await this.#fallback?.close();
+    await Promise.all(this.#fallbacks().map((pool) => pool.close()));
   }
 
-  async destroy(error: Error): Promise<void> {
+  async destroy(reason: Error): Promise<void> {
     this.#closed = true;
     const queue = this.#queue;
     this.#queue = [];
-    for (const { handler } of queue) handler.onResponseError!(undefined as never, error);
+    for (const { handler } of queue) handler.onResponseError!(undefined as never, reason);
     this.#connector.destroy();
-    for (const stream of this.#streams) stream.abort(error);
+    for (const stream of this.#streams) stream.abort(reason);
     this.#end();
     for (const session of this.#sessions) session.destroy(undefined);
     this.#onEmpty?.();
-    await this.#fallback?.destroy(error);
+    await Promise.all(this.#fallbacks().map((pool) => pool.destroy(reason)));
+  }
+
+  #fallbacks(): Http1Pool[] {
+    return this.#fallback === undefined ? [...this.#former] : [this.#fallback, ...this.#former];
   }
 
   #end(): void {
