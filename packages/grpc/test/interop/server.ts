@@ -101,7 +101,7 @@ function streamingInputCall(
 async function fullDuplex(call: Duplex, load: Load): Promise<void> {
   const trailers = echo(call);
   try {
-    for await (const message of call as AsyncIterable<OutputRequest>) {
+    for await (const message of messagesOf(call)) {
       if (isError(message.responseStatus)) {
         call.emit("error", { ...statusOf(message.responseStatus), metadata: trailers });
         return;
@@ -118,12 +118,17 @@ async function fullDuplex(call: Duplex, load: Load): Promise<void> {
 async function halfDuplex(call: Duplex): Promise<void> {
   const messages: OutputRequest[] = [];
   try {
-    for await (const message of call as AsyncIterable<OutputRequest>) messages.push(message);
+    for await (const message of messagesOf(call)) messages.push(message);
     for (const message of messages) await answer(call, message);
     call.end();
   } catch {
     // The client went away.
   }
+}
+
+/** A loop over the call itself destroys it at the end, with its status not yet sent. */
+function messagesOf(call: Duplex): AsyncIterable<OutputRequest> {
+  return call.iterator({ destroyOnReturn: false }) as AsyncIterable<OutputRequest>;
 }
 
 async function answer(
