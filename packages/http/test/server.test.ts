@@ -258,17 +258,24 @@ describe("middle hops", () => {
     });
     const inner = clientOf([hanging.address]);
     const failures: unknown[] = [];
-    const middle = await start((_request, _response) => {
-      for (let i = 0; i < 3; i++)
-        void inner.fetch(`/${i}`).catch((error: unknown) => failures.push(error));
+    let leftAt = Infinity;
+    let endedAt = 0;
+    const middle = await start((_request, response) => {
+      // Known here; how long the news took from the client is the machine's affair.
+      response.on("close", () => (leftAt = performance.now()));
+      for (let i = 0; i < 3; i++) {
+        void inner.fetch(`/${i}`).catch((error: unknown) => {
+          endedAt = performance.now();
+          failures.push(error);
+        });
+      }
     });
     const client = await rawTo(middle);
     client.send(`${GET}\r\n`);
     await until(() => hanging.requests.length === 3);
-    const leftAt = performance.now();
     client.socket.resetAndDestroy();
     await until(() => failures.length === 3);
-    expect(performance.now() - leftAt).toBeLessThan(100);
+    expect(endedAt - leftAt).toBeLessThan(100);
     for (const error of failures) {
       expect(error).toMatchObject({ code: "cancelled", reason: "caller" });
     }
