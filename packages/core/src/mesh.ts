@@ -27,6 +27,7 @@ import { RunningService, type ServiceParts, type View } from "./running-service.
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
 import { CONFIG_GENERATION, CONFIG_REFUSED, CONFIG_UPDATES } from "./telemetry/instruments.ts";
+import { guardedTelemetry } from "./telemetry/guarded.ts";
 import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import type { Transport } from "./transport.ts";
@@ -115,7 +116,8 @@ export class Mesh implements AsyncDisposable {
   constructor(options: MeshOptions = {}) {
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
-    this.telemetry = options.telemetry ?? new Recorder();
+    this.telemetry =
+      options.telemetry === undefined ? new Recorder() : guardedTelemetry(options.telemetry);
     this.#log = safeLog(options.log);
     const { store, file } = startConfig(options);
     this.#config = store;

@@ -27,6 +27,7 @@ export interface ScenarioOptions {
   readonly serviceMs?: number;
   readonly service?: ServiceInput;
   readonly discovery?: MeshOptions["discovery"];
+  readonly telemetry?: MeshOptions["telemetry"];
 }
 
 export interface CallResult {
@@ -127,6 +128,7 @@ export class Scenario {
       runtime: this.runtime,
       config: { services: { orders } },
       ...(options.discovery && { discovery: options.discovery }),
+      ...(options.telemetry && { telemetry: options.telemetry }),
     });
     const protocol = stubProtocol(
       (exchange, address) => {

@@ -1,0 +1,49 @@
+/**
+ * An application's own telemetry, whose faults stay its own (P2): what throws is not measured, and
+ * neither fails a call nor keeps a mesh from closing. Our own recorder does without this.
+ */
+import type { Counter, Histogram, Telemetry } from "./telemetry.ts";
+
+const NO_COUNTER: Counter = { add() {} };
+const NO_HISTOGRAM: Histogram = { record() {} };
+
+export function guardedTelemetry(inner: Telemetry): Telemetry {
+  return {
+    counter: (instrument, labels) => {
+      const counter = safely(() => inner.counter(instrument, labels)) ?? NO_COUNTER;
+      return {
+        add(value) {
+          try {
+            counter.add(value);
+          } catch {
+            // not measured
+          }
+        },
+      };
+    },
+    histogram: (instrument, labels) => {
+      const histogram = safely(() => inner.histogram(instrument, labels)) ?? NO_HISTOGRAM;
+      return {
+        record(value) {
+          try {
+            histogram.record(value);
+          } catch {
+            // not measured
+          }
+        },
+      };
+    },
+    gauge: (instrument, labels, read) => {
+      const remove = safely(() => inner.gauge(instrument, labels, read));
+      return () => void safely(() => remove?.());
+    },
+  };
+}
+
+function safely<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch {
+    return undefined;
+  }
+}
