@@ -1,6 +1,5 @@
 /** Request bodies as HTTP/2 sends them: bytes that are here, or a stream that is read as they leave. */
 import { Readable } from "node:stream";
-import type { ReadableStream as WebStream } from "node:stream/web";
 import type { FormData } from "undici";
 
 export interface SentBody {
@@ -19,7 +18,7 @@ export function sentBody(body: unknown): SentBody | undefined {
   if (body instanceof ArrayBuffer) return ofBytes(new Uint8Array(body));
   if (body instanceof Blob) {
     const type = body.type === "" ? undefined : body.type;
-    const open = (): Readable => Readable.fromWeb(body.stream() as WebStream);
+    const open = (): Readable => Readable.fromWeb(body.stream());
     return { length: body.size, type, bytes: undefined, open };
   }
   if (Object.prototype.toString.call(body) === "[object FormData]") {
@@ -27,7 +26,7 @@ export function sentBody(body: unknown): SentBody | undefined {
   }
   const open = (): Readable => {
     if (body instanceof Readable) return body;
-    if (body instanceof ReadableStream) return Readable.fromWeb(body as WebStream);
+    if (body instanceof ReadableStream) return Readable.fromWeb(body);
     return Readable.from(body as AsyncIterable<Uint8Array>, { objectMode: true });
   };
   return { length: undefined, type: undefined, bytes: undefined, open };
@@ -50,7 +49,7 @@ function ofForm(form: FormData): SentBody {
     } else {
       const type = value.type === "" ? "application/octet-stream" : value.type;
       const file = `${head}; filename="${escaped(value.name)}"\r\ncontent-type: ${type}\r\n\r\n`;
-      parts.push(file, value as unknown as Blob, "\r\n");
+      parts.push(file, value, "\r\n");
     }
   }
   parts.push(`--${boundary}--\r\n`);
@@ -59,6 +58,6 @@ function ofForm(form: FormData): SentBody {
     length: whole.size,
     type: `multipart/form-data; boundary=${boundary}`,
     bytes: undefined,
-    open: () => Readable.fromWeb(whole.stream() as WebStream),
+    open: () => Readable.fromWeb(whole.stream()),
   };
 }
