@@ -7,8 +7,11 @@ import { PassThrough, Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { MeshError } from "@inmesh/core/spi";
+import { countResources, expectBaseline } from "@inmesh/core/testing";
+import fc from "fast-check";
 import { Agent, errors, FormData, interceptors, request, stream, type Dispatcher } from "undici";
 import { describe, expect, it } from "vitest";
+import { createMesh } from "@inmesh/http";
 import { doorsOf, httpMeshOf, Told } from "./support/doors.ts";
 import { answering, counted, peerOf, serve, until } from "./wire.ts";
 
@@ -105,6 +108,16 @@ describe("which origins are known", () => {
     const told = new Told(doorsOf(["127.0.0.1:1"]).dispatcher, { origin: "" });
     expect(told.returned).toBe(false);
     expect(told.error).toBeInstanceOf(errors.InvalidArgumentError);
+  });
+
+  it("those of a configuration that changes", async () => {
+    const peer = await answering(OK);
+    const mesh = doorsOf(["127.0.0.1:1"]);
+    expect(mesh.dispatcher.knows("http://bank")).toBe(false);
+    mesh.update({ services: { bank: { discovery: { static: [peer.address] } } } });
+    expect(mesh.dispatcher.knows("http://orders")).toBe(false);
+    expect(await new Told(mesh.dispatcher, { origin: "http://bank" }).over).toBeUndefined();
+    expect(peer.requests).toHaveLength(1);
   });
 
   it("remembers a bounded number of spellings", async () => {
@@ -275,6 +288,39 @@ describe("pausing and resuming", () => {
     );
     expect(await told.over).toBeUndefined();
     expect(told.bytes).toBe(size);
+  });
+
+  it("loses, repeats and reorders nothing, whenever the reader pauses", async () => {
+    const { address } = await serve((incoming, outgoing) => void incoming.pipe(outgoing));
+    const { dispatcher } = doorsOf([address]);
+    const piece = fc.uint8Array({ minLength: 1, maxLength: 40_000 });
+    const turn = fc.constantFrom("go", "pause", "pause and resume", "resume twice");
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(piece, { maxLength: 12 }),
+        fc.array(turn, { minLength: 1, maxLength: 8 }),
+        async (pieces, turns) => {
+          let at = 0;
+          const next = (controller: Dispatcher.DispatchController): void => {
+            const now = turns[at++ % turns.length];
+            if (now === "go") return;
+            controller.pause();
+            if (now === "pause") setImmediate(() => controller.resume());
+            else controller.resume();
+            if (now === "resume twice") controller.resume();
+          };
+          const told = new Told(
+            dispatcher,
+            { method: "POST", body: Readable.from(pieces.map((one) => Buffer.from(one))) },
+            { onResponseStart: next, onResponseData: next },
+          );
+          expect(await told.over).toBeUndefined();
+          expect(Buffer.concat(told.chunks).equals(Buffer.concat(pieces))).toBe(true);
+          expect(told.events.filter((event) => event === "end")).toHaveLength(1);
+        },
+      ),
+      { numRuns: 40 },
+    );
   });
 
   it("H22 LC: a paused reader of the dispatcher stops the peer", async () => {
@@ -804,6 +850,27 @@ describe("close and destroy", () => {
     await new Promise<void>((resolve) => dispatcher.destroy(null, () => resolve()));
     expect(new Told(dispatcher, {}).error).toBeInstanceOf(errors.ClientDestroyedError);
     expect(mesh.snapshot().services[0]!.callsInFlight).toBe(0);
+  });
+
+  it("L4 LC: a mesh and its dispatcher, used, aborted and closed, leave nothing behind", async () => {
+    const served = await serve((_incoming, outgoing) => void outgoing.end("x".repeat(100_000)));
+    const before = countResources();
+    const mesh = createMesh({
+      env: {},
+      config: { services: { orders: { discovery: { static: [served.address] } } } },
+    });
+    const { dispatcher } = mesh;
+    const origins = ["http://orders", `http://${served.address}`];
+    for (let i = 0; i < 40; i++) {
+      const told = new Told(dispatcher, { origin: origins[i % 2]! });
+      if (i % 4 === 3) await until(() => told.status === 200 || told.error !== undefined);
+      if (i % 4 >= 2) told.controller?.abort(new Error("enough"));
+      await told.over;
+    }
+    await mesh.close();
+    await dispatcher.close();
+    served.server.closeIdleConnections();
+    await expectBaseline(before);
   });
 
   it("works as any Agent does for who asks it things", async () => {

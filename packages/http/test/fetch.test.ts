@@ -1,6 +1,7 @@
 /** `mesh.fetch`: WHATWG semantics through the pipeline, on real sockets. */
 import { gzipSync } from "node:zlib";
 import { MeshError } from "@inmesh/core/spi";
+import { FormData as UndiciFormData } from "undici";
 import { describe, expect, it } from "vitest";
 import { doorsOf, httpMeshOf } from "./support/doors.ts";
 import { answering, counted, peerOf, rejectionOf, serve, until } from "./wire.ts";
@@ -27,6 +28,32 @@ it("takes text, URL and init as Fetch does, and gives its Response", async () =>
   const head = await mesh.fetch("http://ORDERS/", { method: "HEAD" });
   expect(await head.text()).toBe("");
   expect(counted(mesh, "inmesh.calls", { outcome: "success" })).toBe(3);
+});
+
+it("takes Request, FormData and Headers of the built-in fetch, and those of undici", async () => {
+  const { address } = await serve((incoming, outgoing) => {
+    outgoing.setHeader("x-type", incoming.headers["content-type"] ?? "none");
+    outgoing.setHeader("x-own", incoming.headers["x-own"] ?? "none");
+    outgoing.setHeader("x-method", incoming.method!);
+    incoming.pipe(outgoing);
+  });
+  const mesh = doorsOf([address]);
+  const asked = new Request("http://orders/", {
+    method: "PUT",
+    body: "of a Request",
+    headers: new Headers({ "x-own": "kept" }),
+  });
+  const reply = await mesh.fetch(asked as never);
+  expect(await reply.text()).toBe("of a Request");
+  expect([reply.headers.get("x-method"), reply.headers.get("x-own")]).toEqual(["PUT", "kept"]);
+
+  for (const Form of [FormData, UndiciFormData]) {
+    const form = new Form();
+    form.set("field", "value");
+    const posted = await mesh.fetch("http://orders/", { method: "POST", body: form as never });
+    expect(posted.headers.get("x-type")).toMatch(/^multipart\/form-data; ?boundary=/);
+    expect(await posted.text()).toMatch(/name="field"\r\n\r\nvalue\r\n/);
+  }
 });
 
 it("other origins are fetched as ever, and a dispatcher of one's own wins", async () => {

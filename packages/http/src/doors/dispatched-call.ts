@@ -51,10 +51,14 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
       this.destroy(error);
     }
     if (this.#handler === undefined) return;
-    service.current(call).then(
-      (reply) => this.#replied(reply),
-      (error: unknown) => this.fail(error),
-    );
+    try {
+      service.current(call).then(
+        (reply) => this.#replied(reply),
+        (error: unknown) => this.fail(error),
+      );
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   // ── the handler's side ───────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ import { loadFetch } from "../client/undici.ts";
 import { CONTENT_ENCODING } from "../headers.ts";
 import { BodyMeter, checkCodings, limited } from "./decoding.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
+import { translated } from "./foreign.ts";
 import { leavingBuiltIn } from "./global.ts";
 
 export type Fetch = typeof UndiciFetch;
@@ -20,8 +21,9 @@ export type Fetch = typeof UndiciFetch;
 let loaded: Fetch | undefined;
 
 export function meshFetch(dispatcher: MeshDispatcher): Fetch {
-  return async (input, init) => {
+  return async (given, givenInit) => {
     loaded ??= leavingBuiltIn(loadFetch);
+    const [input, init] = await translated(given, givenInit);
     if (init?.dispatcher !== undefined) return loaded(input, init);
     const hops = new Hops(dispatcher);
     const reply = await loaded(input, { ...init, dispatcher: hops as unknown as Dispatcher });
