@@ -1,7 +1,8 @@
 /**
- * One call as grpc-js's client drives it: metadata, messages, reads and an end. It becomes a Call in
- * the pipeline with its first act, because that act tells what kind it is: a client that awaits one
- * message asks for it in the turn it starts, and a stream's reader does not.
+ * One call as grpc-js's client drives it: metadata, messages, reads and an end. A channel is not told
+ * what kind of call it carries, and the default timeout is for calls with one reply. grpc-js makes a
+ * unary call in one go: it asks for the message, sends its own, and ends. Whatever does not do all of
+ * it in the turn it starts in counts as a stream.
  */
 import type { Metadata } from "@grpc/grpc-js";
 import { Metadata as OwnMetadata, status as Status } from "@grpc/grpc-js";
@@ -42,6 +43,7 @@ export class MeshCall implements WireCall, WireListener {
   #begun = false;
   #leaveParent: (() => void) | undefined = undefined;
   #ended = false;
+  #readFirst = false;
   /** What the application ended it with: that, and not what the mesh makes of it, is its status. */
   #own: WireStatus | undefined = undefined;
 
@@ -75,23 +77,21 @@ export class MeshCall implements WireCall, WireListener {
   }
 
   sendMessageWithContext(sending: WriteContext, message: Buffer): void {
-    if (this.#ended) return;
-    this.#request.write(sending, message);
-    this.begin(false);
+    if (!this.#ended) this.#request.write(sending, message);
   }
 
   halfClose(): void {
     if (this.#ended) return;
     this.#request.halfClosed = true;
     if (this.#begun) this.#request.exchange?.pump();
-    else this.begin(false);
+    else this.begin(this.#readFirst && this.#request.count === 1);
   }
 
   startRead(): void {
     if (this.#ended) return;
     this.#request.reading = true;
     if (this.#begun) this.#request.exchange?.read();
-    else this.begin(true);
+    else this.#readFirst = this.#request.count === 0;
   }
 
   cancelWithStatus(code: Status, details: string): void {
@@ -132,7 +132,7 @@ export class MeshCall implements WireCall, WireListener {
 
   // ── through the pipeline ─────────────────────────────────────────────────────────────────────
 
-  /** `unary`: one message is awaited. Does nothing the second time, or before `start`. */
+  /** `unary`: one message goes, one comes. Does nothing the second time, or before `start`. */
   begin(unary: boolean): void {
     const metadata = this.#metadata;
     if (this.#begun || metadata === undefined) return;

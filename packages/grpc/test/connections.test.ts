@@ -5,7 +5,7 @@ import { countResources, expectBaseline } from "@inmesh/core/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
 import { counted, get, open, type Bench } from "./support/bench.ts";
-import { Orders, OrdersServer, type Order } from "./support/orders.ts";
+import { Orders, OrdersServer, type Order, type OrdersHandlers } from "./support/orders.ts";
 import { answer, ScriptedServer } from "./support/scripted-server.ts";
 
 const cleanups: (() => unknown)[] = [];
@@ -175,8 +175,9 @@ describe("nothing is left", () => {
     const baseline = countResources();
     const one = await open(
       [{}, {}, {}].map(() => ({
-        get: (call, callback) => void setTimeout(() => callback(null, call.request), 5),
-      })) as never,
+        get: ((call, callback) =>
+          void setTimeout(() => callback(null, call.request), 5)) as OrdersHandlers["get"],
+      })),
       { limits: { maxInFlight: 20_000 } },
     );
     const { client, mesh, servers } = one;
