@@ -17,7 +17,7 @@ import {
 import { Exchange } from "./exchange.ts";
 import { Lane } from "./lane.ts";
 import type { GrpcReply } from "./reply.ts";
-import type { GrpcRequest } from "./request.ts";
+import type { GrpcRequest, Wiring } from "./request.ts";
 import { TlsCredentials } from "./tls-credentials.ts";
 
 /** What servers announce; above it HTTP/2 makes streams wait in line behind each other. */
@@ -55,24 +55,30 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
     const refusal = this.#tls?.context.refusal(this.service.name, this.#runtime.wallNow());
     if (refusal !== undefined) return refuse(attempt, refusal);
-    return new Exchange(attempt, this, this.#runtime).send(this.#lane(attempt.startedAt));
+    return new Exchange(attempt, this, this.#runtime).send(
+      this.#lane(attempt.startedAt, attempt.call.request.wiring),
+    );
   }
 
-  #lane(now: number): Lane {
+  #lane(now: number, wiring: Wiring | undefined): Lane {
+    const key = wiring?.key;
+    let count = 0;
     let best: Lane | undefined;
     for (const lane of this.#lanes) {
-      if (lane.retired || now - lane.openedAt > MAX_AGE_MS) return this.#replace(now);
+      if (lane.retired || now - lane.openedAt > MAX_AGE_MS) return this.#replace(now, wiring);
+      if (lane.key !== key) continue;
       if (lane.exchanges.size < STREAMS_PER_LANE) return lane;
       if (best === undefined || lane.exchanges.size < best.exchanges.size) best = lane;
+      count++;
     }
-    return best === undefined || this.#lanes.length < this.#maxLanes ? this.#open() : best;
+    return best === undefined || count < this.#maxLanes ? this.#open(wiring) : best;
   }
 
-  #replace(now: number): Lane {
+  #replace(now: number, wiring: Wiring | undefined): Lane {
     const old = this.#lanes;
     this.#lanes = old.filter((lane) => !lane.retired && now - lane.openedAt <= MAX_AGE_MS);
     for (const lane of old) if (!this.#lanes.includes(lane)) this.#dismiss(lane);
-    return this.#lane(now);
+    return this.#lane(now, wiring);
   }
 
   #dismiss(lane: Lane): void {
@@ -80,17 +86,18 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     lane.retire();
   }
 
-  #open(): Lane {
+  #open(wiring: Wiring | undefined): Lane {
     const lane = new Lane(
       this.#target,
       this.#tls === undefined
         ? credentials.createInsecure()
         : new TlsCredentials(this.#tls.context),
-      this.#options,
+      wiring === undefined ? this.#options : { ...wiring.options, ...this.#options },
       this.service.timeouts.connectMs,
       this.#runtime,
       (late) => this.#timedOut(late),
       (empty) => this.#emptied(empty),
+      wiring?.key,
     );
     this.#lanes.push(lane);
     return lane;
@@ -152,7 +159,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
 
   probe(): Promise<boolean> {
     if (this.#closing !== undefined) return Promise.resolve(false);
-    const lane = this.#lane(this.#runtime.now());
+    const lane = this.#lane(this.#runtime.now(), undefined);
     return lane.reach();
   }
 

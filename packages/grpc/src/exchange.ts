@@ -6,7 +6,7 @@
  * still answer. A streamed reply is the reader's from its head on.
  */
 import { AsyncResource } from "node:async_hooks";
-import { status as Status, type Metadata } from "@grpc/grpc-js";
+import { Metadata, status as Status } from "@grpc/grpc-js";
 import type { Attempt, AttemptCanceller, MeshError, Outcome, Runtime } from "@inmesh/core/spi";
 import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
 import type { GrpcConnection } from "./connection.ts";
@@ -170,14 +170,32 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     const attempt = this.attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     const listener = this.#listener;
-    if (listener === undefined) this.#message = message;
+    if (this.#request.unary) this.#only(message);
+    else if (listener === undefined) this.#message = message;
     else this.runInAsyncScope(giveMessage, undefined, listener, message);
+  }
+
+  /** grpc-js tells the status of a success when all was read, so a second message is asked for. */
+  #only(message: unknown): void {
+    if (this.#message === undefined) {
+      this.#message = message;
+      this.#inner?.startRead();
+      return;
+    }
+    this.#message = undefined;
+    const details = "The server answered with more than one message where one belongs";
+    this.onReceiveStatus({ code: Status.UNIMPLEMENTED, details, metadata: new Metadata() });
+    this.#abort(details);
   }
 
   onReceiveStatus(received: WireStatus): void {
     if (this.#done) return;
     const status = normal(received);
     const attempt = this.attempt;
+    if (status.code === Status.CANCELLED && isAtDeadline(attempt.call.deadlineAt, this.#runtime)) {
+      // The server saw the deadline first and reset the stream: our own timer says so in a moment.
+      return;
+    }
     const { connectFailed, error, outcome: charged } = failureOf(status, this.#lane!, this);
     if (error !== undefined) {
       attempt.connectFailed = connectFailed;
@@ -285,6 +303,13 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     this.#done = true;
     this.#lane?.left(this);
   }
+}
+
+/** How much earlier than ours a server's clock may end a call. */
+const SKEW_MS = 2;
+
+function isAtDeadline(deadlineAt: number, runtime: Runtime): boolean {
+  return deadlineAt - runtime.now() <= SKEW_MS;
 }
 
 function giveHead(listener: WireListener, metadata: Metadata): void {

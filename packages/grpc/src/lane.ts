@@ -16,6 +16,8 @@ import type { Exchange } from "./exchange.ts";
 export class Lane {
   readonly channel: Channel;
   readonly credentials: ChannelCredentials;
+  /** Of the wiring it was made with. */
+  readonly key: string | undefined;
   readonly openedAt: number;
   /** Attempts on it. */
   readonly exchanges: Set<Exchange> = new Set();
@@ -41,8 +43,10 @@ export class Lane {
     runtime: Runtime,
     onTimeout: (lane: Lane) => void,
     onEmpty: (lane: Lane) => void,
+    key: string | undefined,
   ) {
     this.credentials = credentials;
+    this.key = key;
     this.channel = new Channel(target, credentials, options);
     this.openedAt = runtime.now();
     this.#runtime = runtime;

@@ -7,8 +7,10 @@ import {
   connectivityState,
   credentials,
   propagate,
+  type Channel,
   type ChannelCredentials,
   type ChannelInterface,
+  type ChannelOptions,
   type ClientOptions,
 } from "@grpc/grpc-js";
 import { createMesh, type Mesh, type ServiceInput } from "@inmesh/core";
@@ -18,7 +20,7 @@ import { MeshCall } from "./mesh-call.ts";
 import { GRPC } from "./protocol.ts";
 import { ReplayBuffer } from "./replay-buffer.ts";
 import type { GrpcReply } from "./reply.ts";
-import { GrpcRequest } from "./request.ts";
+import { GrpcRequest, wiringOf, type Wiring } from "./request.ts";
 import type { Classify } from "./status.ts";
 
 export interface GrpcOptions extends ServiceInput {
@@ -29,6 +31,12 @@ export interface GrpcOptions extends ServiceInput {
    * every server takes. Above it a call fails with RESOURCE_EXHAUSTED before anything is sent.
    */
   readonly maxMetadataBytes?: number;
+  /**
+   * grpc-js's own options for the connections, such as `grpc.default_compression_algorithm` and
+   * `grpc.max_receive_message_length` (4 MiB without it). Clients with equal ones share connections.
+   * What the mesh decides itself wins: authority, retries, proxies, service config. Default: none.
+   */
+  readonly channelOptions?: ChannelOptions;
   /**
    * What a status says about the endpoint, where the rule does not fit: its number and the method's
    * path in, an outcome out, or undefined for the rule. Must not throw. Default: the rule, by which
@@ -60,22 +68,33 @@ export function meshGrpc(
   return [channel.getTarget(), credentials.createInsecure(), { channelOverride: channel }];
 }
 
-/** The channel alone, for clients that take one: nice-grpc's `createClient(definition, channel)`. */
-export function meshChannel(nameOrUrl: string | URL, options: GrpcOptions = {}): MeshChannel {
+/**
+ * The channel alone, for clients that take one: nice-grpc's `createClient(definition, channel)`. It
+ * is no instance of grpc-js's class, whose type it has because clients ask for that.
+ */
+export function meshChannel(nameOrUrl: string | URL, options: GrpcOptions = {}): Channel {
   const {
     mesh = defaultMesh(),
     maxMetadataBytes = MAX_METADATA_BYTES,
+    channelOptions,
     classify,
     ...input
   } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
-  return new MeshChannel(mesh.service(nameOrUrl, GRPC, said), maxMetadataBytes, classify);
+  const channel = new MeshChannel(
+    mesh.service(nameOrUrl, GRPC, said),
+    maxMetadataBytes,
+    classify,
+    channelOptions,
+  );
+  return channel as unknown as Channel;
 }
 
-export class MeshChannel implements ChannelInterface {
+class MeshChannel implements ChannelInterface {
   readonly #service: Service<GrpcRequest, GrpcReply>;
   readonly #maxMetadataBytes: number;
   readonly #classify: Classify | undefined;
+  readonly #wiring: Wiring | undefined;
   readonly #buffer = new ReplayBuffer();
   #closed = false;
 
@@ -83,10 +102,12 @@ export class MeshChannel implements ChannelInterface {
     service: Service<GrpcRequest, GrpcReply>,
     maxMetadataBytes: number,
     classify: Classify | undefined,
+    channelOptions: ChannelOptions | undefined,
   ) {
     this.#service = service;
     this.#maxMetadataBytes = maxMetadataBytes;
     this.#classify = classify;
+    this.#wiring = wiringOf(channelOptions);
   }
 
   createCall(
@@ -107,6 +128,7 @@ export class MeshChannel implements ChannelInterface {
     const deadlineAt =
       until === Infinity ? Infinity : runtime.now() + (Number(until) - runtime.wallNow());
     const request = new GrpcRequest(path, host ?? undefined, this.#classify, this.#buffer);
+    request.wiring = this.#wiring;
     const call = new MeshCall(this.#service, request, deadlineAt, this.#maxMetadataBytes);
     if (parent !== null && (passed & propagate.CANCELLATION) !== 0) call.endWith(parent);
     return call;

@@ -3,7 +3,7 @@
  * bytes that go out, so a further attempt sends the same again; who streams more than the buffer
  * holds gives up that possibility, not the call.
  */
-import { Metadata } from "@grpc/grpc-js";
+import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import type { Attempt, Call, RouteFacts, ServedRequest } from "@inmesh/core/spi";
 import type { CallCredentials, WriteContext } from "./call-types.ts";
 import type { Exchange } from "./exchange.ts";
@@ -27,6 +27,18 @@ export interface Message {
   written: WriteContext["callback"];
 }
 
+/** Options of grpc-js that a client wants of its connections. Equal ones have equal keys. */
+export interface Wiring {
+  readonly key: string;
+  readonly options: ChannelOptions;
+}
+
+export function wiringOf(options: ChannelOptions | undefined): Wiring | undefined {
+  const entries = Object.entries(options ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  if (entries.length === 0) return undefined;
+  return { key: JSON.stringify(entries), options: Object.fromEntries(entries) };
+}
+
 export class GrpcRequest implements RouteFacts {
   /** A gRPC call is one, whatever it does. */
   readonly method = "POST";
@@ -35,6 +47,8 @@ export class GrpcRequest implements RouteFacts {
   readonly host: string | undefined;
   metadata: Metadata = new Metadata();
   credentials: CallCredentials | undefined = undefined;
+  /** Undefined: connections as the mesh makes them. Writer: MeshChannel. */
+  wiring: Wiring | undefined = undefined;
   /** One message comes back, if the call succeeds: head and message are the same news. */
   unary = false;
   readonly classify: Classify | undefined;

@@ -26,7 +26,7 @@ const BARE: Way = {
 };
 
 /** The service `peer` of a mesh of its own, with every retry the mesh has. */
-function meshed(ports: readonly number[]): Opened {
+function meshed(ports: readonly number[], channelOptions: ClientOptions = {}): Opened {
   const mesh = createMesh({
     env: {},
     config: {
@@ -39,7 +39,7 @@ function meshed(ports: readonly number[]): Opened {
       },
     },
   });
-  return { args: () => meshGrpc("peer", { mesh }), close: () => mesh.close(0) };
+  return { args: () => meshGrpc("peer", { mesh, channelOptions }), close: () => mesh.close(0) };
 }
 
 export const CLIENT_WAYS: readonly Way[] = [

@@ -51,8 +51,8 @@ function bare(request: ClientRequest, options: ClientOptions): Client {
   return new Client(`${host}:${port}`, secure, options);
 }
 
-function meshed(meshes: Mesh[]): (request: ClientRequest) => Client {
-  return ({ host, port, serverTlsCert, clientTlsCreds }) => {
+function meshed(meshes: Mesh[]): (request: ClientRequest, options: ClientOptions) => Client {
+  return ({ host, port, serverTlsCert, clientTlsCreds }, channelOptions) => {
     const secure = serverTlsCert.length > 0 && {
       scheme: "https" as const,
       tls: {
@@ -80,6 +80,6 @@ function meshed(meshes: Mesh[]): (request: ClientRequest) => Client {
       },
     });
     meshes.push(mesh);
-    return new Client(...meshGrpc("peer", { mesh }));
+    return new Client(...meshGrpc("peer", { mesh, channelOptions }));
   };
 }
