@@ -10,7 +10,7 @@ import { open, type Bench } from "./support/bench.ts";
 import { generate } from "./support/generate.ts";
 import { Orders, type Order } from "./support/orders.ts";
 
-const folder: string = join(import.meta.dirname, `.generated-${process.pid}`);
+const folder: string = join(import.meta.dirname, `../../../.tmp/grpc-clients-${process.pid}`);
 let bench: Bench;
 beforeAll(async () => {
   bench = await open([{}, {}]);
