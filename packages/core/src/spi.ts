@@ -66,3 +66,5 @@ export {
 } from "./errors.ts";
 export type { TlsContext } from "./tls/context.ts";
 export { TlsFiles } from "./tls/files.ts";
+export { TlsFollower } from "./tls/follow.ts";
+export type { TlsPem } from "./tls/pem.ts";
