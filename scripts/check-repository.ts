@@ -9,6 +9,12 @@ const files: string[] = globSync(
 );
 const breaches: string[] = [];
 
+/** Where header names and metadata keys of ours stand, one file for each protocol. */
+const NAMES: ReadonlySet<string> = new Set([
+  "packages/http/src/headers.ts",
+  "packages/grpc/src/metadata.ts",
+]);
+
 for (const file of files.sort()) {
   if (file === "scripts/check-repository.ts") continue;
   const text = readFileSync(join(root, file), "utf8");
@@ -24,8 +30,8 @@ for (const file of files.sort()) {
     if (/\b(TODO|FIXME)\b/.test(line)) report(i, "unfinished work belongs into an issue");
     if (/\b(it|test|describe)\.only\(/.test(line)) report(i, "`.only` hides the other tests");
     const literal = /["']x-mesh-/.test(line);
-    if (source && literal && file !== "packages/http/src/headers.ts") {
-      report(i, "our header names are written in packages/http/src/headers.ts only");
+    if (source && literal && !NAMES.has(file)) {
+      report(i, `our header names are written in ${[...NAMES].join(" and ")} only`);
     }
   }
 }
