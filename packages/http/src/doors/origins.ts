@@ -28,6 +28,8 @@ export class Origins {
   #names = new Map<string, string>();
   /** What was asked, spelled as it was: `undefined` passes through. */
   readonly #asked = new Map<unknown, HttpService | undefined>();
+  #lastKey: string | undefined = undefined;
+  #last: HttpService | undefined = undefined;
 
   constructor(mesh: Mesh) {
     this.#mesh = mesh;
@@ -40,6 +42,15 @@ export class Origins {
     if (this.#config !== current) this.#read(current);
     // A URL object can be changed after it was looked up: its text counts.
     const key = typeof origin === "string" ? origin : String(origin);
+    // Callers build the text anew for every request: to compare it costs less than to hash it.
+    if (key === this.#lastKey) return this.#last;
+    const service = this.#find(key);
+    this.#lastKey = key;
+    this.#last = service;
+    return service;
+  }
+
+  #find(key: string): HttpService | undefined {
     const service = this.#asked.get(key);
     if (service !== undefined || this.#asked.has(key)) return service;
     return this.#learn(key);
@@ -55,6 +66,7 @@ export class Origins {
 
   #read(config: MeshConfig): void {
     this.#config = config;
+    this.#lastKey = undefined;
     this.#asked.clear();
     this.#names = new Map();
     const services = Object.values(config.services);
