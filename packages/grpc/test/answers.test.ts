@@ -1,5 +1,6 @@
 /** What the peers of `npm run interop` taught: odd ends of calls, and options of the connections. */
 import { Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
+import { NodeRuntime, type Runtime, type Timer } from "@inmesh/core/spi";
 import { createMesh, meshGrpc, type GrpcOptions } from "@inmesh/grpc";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { get } from "./support/bench.ts";
@@ -10,11 +11,13 @@ const ORDER = framed(Buffer.from([10, 1, 120])); // { id: "x" }
 
 async function calling(
   script: Script,
+  runtime: Runtime = new NodeRuntime(),
 ): Promise<{ server: ScriptedServer; client: (options?: GrpcOptions) => OrdersClient }> {
   const server = await ScriptedServer.start(script);
   onTestFinished(() => server.close());
   const mesh = createMesh({
     env: {},
+    runtime,
     config: { services: { orders: { discovery: { static: [server.address] } } } },
   });
   onTestFinished(() => mesh.close(0));
@@ -57,14 +60,18 @@ describe("two answers where one belongs", () => {
 it("a server that resets the stream at the deadline was late, not cancelled", async () => {
   const CANCEL = 8;
   const DEADLINE_MS = 40;
+  /** Its timers come so late that the reset is always there first. */
+  class Late extends NodeRuntime {
+    override after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer {
+      return super.after(delayMs + 100, run, arg, hold);
+    }
+  }
   const { client } = await calling(
     (stream) => void setTimeout(() => stream.close(CANCEL), DEADLINE_MS),
+    new Late(),
   );
-  const own = client();
-  for (let i = 0; i < 10; i++) {
-    const error = await failed(get(own, {}, { deadline: Date.now() + DEADLINE_MS }));
-    expect(error.code, error.details).toBe(Status.DEADLINE_EXCEEDED);
-  }
+  const error = await failed(get(client(), {}, { deadline: Date.now() + DEADLINE_MS }));
+  expect(error.code, error.details).toBe(Status.DEADLINE_EXCEEDED);
 });
 
 describe("options of the connections", () => {

@@ -9,6 +9,9 @@ import { SERVER_WAYS } from "./way.ts";
 /** A run takes ten seconds, several times that on a busy machine. */
 const RUN_TIMEOUT_MS = 180_000;
 
+/** More failures than these are no accident. */
+const MAX_AGAIN = 20;
+
 const here = (name: string): string =>
   fileURLToPath(new URL(`conformance/${name}`, import.meta.url));
 
@@ -21,29 +24,54 @@ export async function conformanceSuite(
     `conformance ${under}`,
     SERVER_WAYS.map(({ name }) => name),
   );
-  // What grpc-js alone has shown in this run.
+  // Of what is known, what grpc-js alone has shown in this run.
   const shown = new Set<Known>();
-  for (const [i, { name: way }] of SERVER_WAYS.entries()) {
+  for (const { name: way } of SERVER_WAYS) {
     progress(`Connect's conformance suite, our ${under}, ${way}`);
-    const runner = ["--mode", under, "--conf", here("features.yaml")];
-    const program = [process.execPath, "--conditions=inmesh-source", here(`${under}.ts`), way];
-    const { output } = await run(peers.conformance, [...runner, "--", ...program], RUN_TIMEOUT_MS);
+    const bare = way === SERVER_WAYS[0]!.name;
+    const excuses = (one: Known): boolean =>
+      (bare || one.cured !== true) && (one.sometimes === true || shown.has(one));
     const column = suite.column(way);
-    const passed = /^(\d+) passed, \d+ failed/m.exec(output);
-    if (passed === null) {
-      column.cases.set("the run", output.slice(-1000));
+    const first = await runOf(peers, under, way, []);
+    if (first === undefined) {
+      column.cases.set("the run", "ended before its report");
       continue;
     }
-    column.others = Number(passed[1]);
-    for (const [name, lines] of failuresIn(output)) {
-      column.cases.set(name, lines.join("; ").slice(0, 300));
+    column.others = first.passed;
+    const unexcused: string[] = [];
+    for (const [name, lines] of first.failures) {
       const known = knownFor(under, name, lines);
-      if (i === 0) for (const one of known ?? []) shown.add(one);
-      if (known?.every((one) => one.sometimes === true || shown.has(one))) column.excused.add(name);
+      if (bare) for (const one of known ?? []) shown.add(one);
+      column.cases.set(shortOf(name), lines.join("; ").slice(0, 300));
+      if (known?.every(excuses)) column.excused.add(shortOf(name));
+      else unexcused.push(name);
+    }
+    if (unexcused.length === 0 || unexcused.length > MAX_AGAIN) continue;
+    // The suite's clocks are strict, and the machine may have been busy.
+    progress(`once more: ${unexcused.map(shortOf).join(", ")}`);
+    const second = await runOf(peers, under, way, unexcused);
+    for (const name of unexcused) {
+      if (second?.failures.has(name) === false) column.cases.set(shortOf(name), undefined);
     }
   }
-  suite.excuseWhatBareFails();
   return suite;
+}
+
+/** Undefined: it did not come to its report. */
+async function runOf(
+  peers: Peers,
+  under: Known["under"],
+  way: string,
+  names: readonly string[],
+): Promise<{ passed: number; failures: Map<string, string[]> } | undefined> {
+  const runner = ["--mode", under, "--conf", here("features.yaml")];
+  for (const name of names) runner.push("--run", name);
+  const program = [process.execPath, "--conditions=inmesh-source", here(`${under}.ts`), way];
+  const { output } = await run(peers.conformance, [...runner, "--", ...program], RUN_TIMEOUT_MS);
+  const passed = /^(\d+) passed, \d+ failed/m.exec(output)?.[1];
+  return passed === undefined
+    ? undefined
+    : { passed: Number(passed), failures: failuresIn(output) };
 }
 
 /** The runner's report: a line for each failed case, and below it, indented, what was wrong. */
@@ -52,7 +80,7 @@ function failuresIn(output: string): Map<string, string[]> {
   let lines: string[] | undefined;
   for (const line of output.split("\n")) {
     const name = /^FAILED: (.*):$/.exec(line)?.[1];
-    if (name !== undefined) failures.set(shortOf(name), (lines = []));
+    if (name !== undefined) failures.set(name, (lines = []));
     else if (!line.startsWith("\t")) lines = undefined;
     else if (line.trim() !== "") lines?.push(line.trim());
   }
