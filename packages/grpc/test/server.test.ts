@@ -377,8 +377,6 @@ describe("whose server it is", () => {
     const { server } = await served();
     expect(server.snapshot().weaker.map(({ name }) => name)).toEqual([
       "maxConcurrentStreams",
-      "maxConnectionAgeMs",
-      "maxConnectionAgeGraceMs",
       "pingIntervalMs",
     ]);
   });

@@ -9,6 +9,8 @@ export interface ServerLimits {
   readonly maxInFlight: number;
   /** Smoothed delay of the event loop in milliseconds above which requests are refused. */
   readonly maxLoopDelayMs: number;
+  /** Share of V8's old generation in use, from 0 to 1, above which requests are refused. Infinity: not watched. */
+  readonly maxHeapRatio: number;
   /** Connections; above it none is accepted. */
   readonly maxConnections: number;
   /** From one connection, answered in order; reading pauses above it, as HTTP/1 pipelining allows. */
@@ -65,6 +67,7 @@ export interface ServerLimits {
 export const DEFAULT_LIMITS: ServerLimits = {
   maxInFlight: 4_096,
   maxLoopDelayMs: 250,
+  maxHeapRatio: 0.95,
   maxConnections: 10_000,
   maxPipelined: 16,
   maxHandshakes: 256,

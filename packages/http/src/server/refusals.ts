@@ -40,6 +40,7 @@ export const REFUSALS: Readonly<Record<RefusalReason, Refusal>> = {
   expired_on_arrival: { reason: "expired_on_arrival", status: 504, close: false, nack: false },
   concurrency: { reason: "concurrency", status: 503, close: false, nack: true },
   loop_delay: { reason: "loop_delay", status: 503, close: false, nack: true },
+  heap: { reason: "heap", status: 503, close: false, nack: true },
   loop: { reason: "loop", status: 508, close: false, nack: false },
   bad_host: broken("bad_host", 400),
   bad_target: broken("bad_target", 400),

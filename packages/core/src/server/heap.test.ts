@@ -1,0 +1,48 @@
+import { expect, it } from "vitest";
+import { SimRuntime } from "../testing/sim-runtime.ts";
+import { Admission } from "./admission.ts";
+import { HeapWatch } from "./heap.ts";
+import { ServedRequest } from "../context.ts";
+
+it("B7 CO: above the limit until it is a twentieth below it, looked at while somebody comes", async () => {
+  const runtime = new SimRuntime(1);
+  let looks = 0;
+  let ratio = 0.5;
+  const heap = new HeapWatch(0.9, runtime, () => {
+    looks++;
+    return ratio;
+  });
+  const after = async (next: number): Promise<boolean> => {
+    ratio = next;
+    heap.exceeded();
+    await runtime.advance(20);
+    return heap.exceeded();
+  };
+  expect(await after(0.9)).toBe(false);
+  expect(await after(0.91)).toBe(true);
+  expect(await after(0.89)).toBe(true);
+  expect(await after(0.86)).toBe(true);
+  expect(await after(0.85)).toBe(false);
+  expect(await after(0.89)).toBe(false);
+  // Nobody comes: it sleeps, and wakes with the next request.
+  await runtime.advance(1_000);
+  const before = looks;
+  await runtime.advance(60_000);
+  expect(looks).toBe(before);
+  expect(await after(0.91)).toBe(true);
+  expect(looks).toBe(before + 1);
+});
+
+it("B7 CO: of this process there is a share between 0 and 1, and a full heap refuses everybody", async () => {
+  const runtime = new SimRuntime(1);
+  const limits = { maxInFlight: 10, maxLoopDelayMs: Infinity };
+  const calm = new Admission({ ...limits, maxHeapRatio: 1 }, runtime);
+  const full = new Admission({ ...limits, maxHeapRatio: 0 }, runtime);
+  for (const admission of [calm, full]) admission.refuses(new ServedRequest({}), Infinity);
+  await runtime.advance(20);
+  const critical = new ServedRequest({ priority: "critical" });
+  expect(calm.refuses(critical, Infinity)).toBeUndefined();
+  expect(calm.overloaded).toBe(false);
+  expect(full.refuses(critical, Infinity)).toBe("heap");
+  expect(full.overloaded).toBe(true);
+});

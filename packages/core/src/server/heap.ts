@@ -1,0 +1,79 @@
+/**
+ * How full the heap of this process is. V8 ends a process whose old generation reaches its limit, and
+ * everybody's requests with it; refusing some of them before that is cheaper. Garbage counts until it
+ * is collected, but V8 collects more and more often as the limit comes near, so what is above 95 % is
+ * nearly all in use. Looked at while requests come.
+ */
+import type { Runtime } from "../runtime/runtime.ts";
+
+/** 10 µs each. */
+const LOOK_MS = 20;
+/** Recovered only when it is this far below the limit: no flapping around it. */
+const RECOVERED_RATIO = 0.95;
+
+export class HeapWatch {
+  readonly #limitRatio: number;
+  readonly #runtime: Runtime;
+  readonly #usedRatio: () => number;
+  readonly #onLook: (self: HeapWatch) => void = (self) => self.#look();
+  #looking = false;
+  #used = false;
+  #over = false;
+
+  /** `usedRatio`: what is in use of what there may be, 0 to 1. */
+  constructor(limitRatio: number, runtime: Runtime, usedRatio: () => number = oldHeapRatio()) {
+    this.#limitRatio = limitRatio;
+    this.#runtime = runtime;
+    this.#usedRatio = usedRatio;
+  }
+
+  /** A request has come. True: the heap was too full at the last look. */
+  exceeded(): boolean {
+    this.#used = true;
+    if (!this.#looking) this.#arm();
+    return this.#over;
+  }
+
+  #arm(): void {
+    this.#looking = true;
+    this.#runtime.after(LOOK_MS, this.#onLook, this);
+  }
+
+  #look(): void {
+    this.#over = this.#usedRatio() > this.#limitRatio * (this.#over ? RECOVERED_RATIO : 1);
+    if (!this.#used) {
+      this.#looking = false; // until somebody comes
+      return;
+    }
+    this.#used = false;
+    this.#arm();
+  }
+}
+
+const MIB = 1_048_576;
+/** Of the young generation at its largest, by version of Node; it has three. */
+const SEMI_SPACE_MIB: Readonly<Record<string, number>> = { 22: 16, 24: 64 };
+const OTHER_SEMI_SPACE_MIB = 32;
+const SEMI_SPACE_FLAG = /--max[-_]semi[-_]space[-_]size[= ](\d+)/;
+
+/**
+ * Of the old generation alone. The limit that V8 tells includes the young one, which Node 24 gives
+ * 192 MiB: with a small heap the process would end at 60 % of it. What is young is not counted, most of
+ * it is garbage; heaps of less than about a gigabyte should make it small (`--max-semi-space-size=16`),
+ * or what survives of it at once can be more than is left.
+ */
+function oldHeapRatio(): () => number {
+  const v8 = process.getBuiltinModule("node:v8");
+  const flags = [...process.execArgv, process.env["NODE_OPTIONS"]].join(" ");
+  const [major = ""] = process.versions.node.split(".");
+  const semiMib = SEMI_SPACE_FLAG.exec(flags)?.[1] ?? SEMI_SPACE_MIB[major] ?? OTHER_SEMI_SPACE_MIB;
+  const totalBytes = v8.getHeapStatistics().heap_size_limit;
+  const limitBytes = Math.max(totalBytes / 4, totalBytes - 3 * Number(semiMib) * MIB);
+  return () => {
+    let usedBytes = 0;
+    for (const { space_name: name, space_used_size: bytes } of v8.getHeapSpaceStatistics()) {
+      if (!name.startsWith("new_")) usedBytes += bytes;
+    }
+    return usedBytes / limitBytes;
+  };
+}
