@@ -10,6 +10,8 @@ import { CHUNK_BYTES, CHUNK_EVERY_MS, CHUNKS } from "./rolling-work.ts";
 export interface RollingLoad {
   readonly client: "inmesh" | "plain";
   readonly http2: boolean;
+  /** The servers are of the mesh: a refusal before any work may be believed. */
+  readonly wrapped: boolean;
   readonly ports: readonly number[];
   readonly perSecond: number;
 }
@@ -64,7 +66,13 @@ function client(): { send: Send; close(): Promise<void> } {
     const mesh = createMesh({
       env: {},
       config: {
-        services: { orders: { discovery: { static: addresses }, http2: load.http2 } },
+        services: {
+          orders: {
+            discovery: { static: addresses },
+            http2: load.http2,
+            trustNacks: load.wrapped,
+          },
+        },
         defaults: { timeouts: { requestMs: TIMEOUT_MS } },
       },
     });

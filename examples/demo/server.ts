@@ -49,7 +49,12 @@ function serve(port: number, graceful: boolean): void {
     }, ms);
   };
   const wrapped = graceful
-    ? meshServer(handle, { discoveryWaitMs: DISCOVERY_WAIT_MS, idleWaitMs: IDLE_WAIT_MS })
+    ? meshServer(handle, {
+        // Only the mesh calls it: what callers say of deadlines and attempts is believed.
+        posture: "mesh",
+        discoveryWaitMs: DISCOVERY_WAIT_MS,
+        idleWaitMs: IDLE_WAIT_MS,
+      })
     : undefined;
   const server = wrapped?.server ?? createServer(handle);
   server.once("error", (error: NodeJS.ErrnoException) => {

@@ -66,3 +66,21 @@ describe("what may be sent again", () => {
     expect(await sends("nacked", false, true, n)).toBe(4);
   });
 });
+
+it("a nack is sent again at once and elsewhere, whatever it asks for; a second one waits", async () => {
+  const runtime = new SimRuntime(7);
+  const seen: { readonly at: number; readonly address: string }[] = [];
+  const protocol = stubProtocol((exchange) => {
+    seen.push({ at: runtime.now(), address: exchange.attempt.endpoint!.address });
+    exchange.reply("overloaded", 503, { nacked: true, retryAfterMs: 1000 });
+  });
+  const service = createMesh({ env: {}, runtime }).service("orders", protocol, {
+    discovery: { static: ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"] },
+  });
+  const call = new Call("orders", new StubRequest("/", "POST"), false, true);
+  service.current(call).catch(() => {});
+  const startedAt = runtime.now();
+  await runtime.advance(5000);
+  expect(seen.map(({ at }) => at - startedAt)).toEqual([0, 0, 1000, 2000]);
+  expect(new Set(seen.slice(0, 3).map(({ address }) => address)).size).toBe(3);
+});

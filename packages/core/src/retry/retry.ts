@@ -75,19 +75,23 @@ export function retry<Req, R extends Reply>(
           unprocessed = error.progress === "not-sent";
         }
 
-        // A nack or a request that never left costs no attempt; a pause only if the server asked.
+        // A nack or a request that never left costs no attempt. The first is sent again at once, and
+        // elsewhere: the pause that the server asked for is about itself, and its endpoint keeps it.
         const next: AttemptKind = unprocessed && resends < MAX_RESENDS ? "resend" : "retry";
-        const pauseMs =
-          hintMs !== undefined
-            ? Math.min(hintMs, MAX_HINT_MS)
-            : next === "resend"
-              ? 0
-              : backoffMs(
-                  attempts - 1,
-                  policy.backoffBaseMs,
-                  policy.backoffMaxMs,
-                  runtime.random(),
-                );
+        let pauseMs = 0;
+        if (next === "retry" || resends > 0) {
+          pauseMs =
+            hintMs !== undefined
+              ? Math.min(hintMs, MAX_HINT_MS)
+              : next === "resend"
+                ? 0
+                : backoffMs(
+                    attempts - 1,
+                    policy.backoffBaseMs,
+                    policy.backoffMaxMs,
+                    runtime.random(),
+                  );
+        }
         const decision = decide(call, next, attempts, pauseMs, reply?.final === true);
         recorder.decided(decision, next);
         if (decision !== "sent") {
