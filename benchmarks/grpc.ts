@@ -16,7 +16,8 @@ export const describe = "CPU per unary call and throughput of streams, beside ba
 const CLIENTS: readonly GrpcClient[] = ["inmesh", "bare"];
 const FLAGS = ["--no-warnings", "--conditions=inmesh-source"];
 
-export async function run({ quick, progress }: Options): Promise<Row[]> {
+export async function run(options: Options): Promise<Row[]> {
+  const { quick, progress } = options;
   const path = fileURLToPath(new URL("./child/grpc-server.ts", import.meta.url));
   const server = fork(path, [], { execArgv: ["--no-warnings"] });
   try {
@@ -51,7 +52,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
         );
       }
     }
-    return [...rowsOf(runs), ...(await serverRows({ quick, progress }))];
+    return [...rowsOf(runs), ...(await serverRows(options))];
   } finally {
     server.disconnect();
   }

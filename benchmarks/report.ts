@@ -4,6 +4,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 export interface Options {
   /** A smoke test for CI: small counts, numbers that mean little. */
   readonly quick: boolean;
+  /** Over gRPC, where a benchmark has both protocols. */
+  readonly grpc: boolean;
   /** One line on stderr. */
   readonly progress: (line: string) => void;
 }

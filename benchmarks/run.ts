@@ -47,6 +47,7 @@ async function main(): Promise<void> {
     options: {
       json: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
+      grpc: { type: "boolean", default: false },
       save: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
     },
@@ -61,19 +62,20 @@ async function main(): Promise<void> {
   const progress = (line: string): void => void process.stderr.write(`${line}\n`);
   let rows: Row[];
   try {
-    rows = await benchmark.run({ quick: values.quick, progress });
+    rows = await benchmark.run({ quick: values.quick, grpc: values.grpc, progress });
   } catch (error) {
     progress(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
     return;
   }
-  if (values.save) save(name, rows);
-  print(name, rows, values.json);
+  const title = values.grpc ? `${name}-grpc` : name;
+  if (values.save) save(title, rows);
+  print(title, rows, values.json);
   if (values.check && rows.some(({ holds }) => holds === false)) process.exitCode = 1;
 }
 
 async function usage(): Promise<string> {
-  const lines = ["npm run bench -- <name> [--json] [--quick] [--save]\n"];
+  const lines = ["npm run bench -- <name> [--json] [--quick] [--grpc] [--save]\n"];
   for (const name of NAMES) {
     const benchmark = await load(name);
     if (benchmark !== undefined) lines.push(`  ${name.padEnd(12)}${benchmark.describe}`);

@@ -5,15 +5,12 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { meshServer } from "inmesh";
+import type { FromServer, ServerOptions } from "../fleet.ts";
 import { CHUNK_BYTES, CHUNK_EVERY_MS, CHUNKS } from "./rolling-work.ts";
 
-export interface RollingServer {
-  readonly port: number;
-  readonly wrapped: boolean;
+export interface RollingServer extends ServerOptions {
   readonly http2: boolean;
 }
-
-export type FromRollingServer = { readonly listening: number } | { readonly posts: string[] };
 
 const WORK_MS = 2;
 const REPORT_EVERY_MS = 50;
@@ -24,7 +21,7 @@ let posts: string[] = [];
 
 function report(done?: () => void): void {
   if (posts.length === 0) return done?.();
-  const message: FromRollingServer = { posts };
+  const message: FromServer = { ids: posts };
   posts = [];
   process.send!(message, undefined, undefined, () => done?.());
 }
@@ -58,7 +55,11 @@ setInterval(report, REPORT_EVERY_MS).unref();
 process.once("disconnect", () => process.exit(0));
 const listening = (): void => void process.send!({ listening: options.port });
 if (options.wrapped) {
-  const server = meshServer(handle, { http2: options.http2, discoveryWaitMs: 100 });
+  const server = meshServer(handle, {
+    posture: "mesh",
+    http2: options.http2,
+    discoveryWaitMs: 100,
+  });
   void server.listen(options.port, "127.0.0.1").then(listening);
   process.once("SIGTERM", () => void server.drain().then(leave));
 } else {

@@ -147,7 +147,10 @@ describe("drain", () => {
     const worker = async (): Promise<void> => {
       while (!load.stopped) {
         calls++;
-        await get(client, {}).catch((error: unknown) => errors.push(error));
+        await get(client, {}).catch(async (error: unknown) => {
+          errors.push(error);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        });
       }
     };
     const workers = Array.from({ length: 10 }, worker);

@@ -377,6 +377,8 @@ describe("whose server it is", () => {
     const { server } = await served();
     expect(server.snapshot().weaker.map(({ name }) => name)).toEqual([
       "maxConcurrentStreams",
+      "maxConnectionAgeMs",
+      "maxConnectionAgeGraceMs",
       "pingIntervalMs",
     ]);
   });

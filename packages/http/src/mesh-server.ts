@@ -26,6 +26,7 @@ import {
   type ServerState,
 } from "@inmesh/core/spi";
 import { LEAVING } from "./headers.ts";
+import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import {
@@ -43,7 +44,6 @@ import {
   tighten,
   type GivenLimit,
   type NodeServer,
-  type ServerTls,
 } from "./server/listeners.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
@@ -58,7 +58,7 @@ export interface ServerOptions {
   readonly mesh?: Mesh;
   /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
   readonly http2?: boolean;
-  /** Certificate and key as PEM. Without effect on a server that is given. */
+  /** Certificate and key: paths of files that are followed, or PEM. Without effect on a server that is given. */
   readonly tls?: ServerTls;
   /** Who is believed, and what; see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
@@ -86,6 +86,8 @@ export interface ServerSnapshot {
   /** Requests that were not given to the handler, or were cut short, by reason. */
   readonly refused: Readonly<Partial<Record<RefusalReason | "write_stall", number>>>;
   readonly limits: ServerLimits;
+  /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
+  readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenLimit[];
 }
@@ -117,6 +119,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #validator: Validator;
   readonly #health: Health | undefined;
   readonly #connections: Connections;
+  readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
   readonly #drain: Drain;
   readonly #refused = new Map<RefusalReason | "write_stall", number>();
@@ -135,7 +138,10 @@ export class MeshServer implements AsyncDisposable {
     this.#limits = limits;
     this.#runtime = runtime;
     const given = target instanceof NetServer;
-    this.server = given ? target : makeServer({ http2, tls, limits });
+    const certificates =
+      given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
+    this.#certificates = certificates;
+    this.server = given ? target : makeServer({ http2, tls: certificates?.options, limits });
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
     this.#admission = new Admission(limits, runtime);
@@ -144,6 +150,9 @@ export class MeshServer implements AsyncDisposable {
     this.#validator = new Validator(limits, secure);
     this.#health = health === false ? undefined : new Health(health);
     this.#connections = new Connections(this.server, secure, limits, runtime);
+    certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
+      this.#connections.renew(withinMs),
+    );
     this.#peers = new SlowPeers(limits, runtime, {
       bodyTimedOut: (inbound) => this.#bodyTimedOut(inbound),
       writeStalled: (inbound) => this.#writeStalled(inbound),
@@ -282,6 +291,7 @@ export class MeshServer implements AsyncDisposable {
 
   #readiness(): string {
     if (this.#drain.state !== "open") return this.#drain.state;
+    if (this.#certificates?.expired === true) return "certificate expired";
     return this.#admission.overloaded ? "overloaded" : "ok";
   }
 
@@ -349,6 +359,7 @@ export class MeshServer implements AsyncDisposable {
       loopDelayMs: this.#admission.loopDelayMs,
       refused: Object.fromEntries(this.#refused),
       limits: this.#limits,
+      problem: this.#certificates?.problem,
       weaker: this.#weaker,
     };
   }

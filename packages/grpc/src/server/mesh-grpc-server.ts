@@ -140,7 +140,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
         ? undefined
         : new Health(this.server, health, () => this.ready, limits.maxWatchers, runtime);
     this.#sessions = new Sessions(this.server, limits, runtime, () => this.#health?.close());
-    this.#sessions.bound();
+    this.#watchBinding();
     this.#drain = new Drain({
       connections: this.#sessions,
       runtime,
@@ -173,15 +173,21 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       );
     }
     interceptors.unshift(intercept);
-    // The server's own way to say that it has a socket.
-    const bindAsync = given.bindAsync.bind(given);
-    given.bindAsync = (address, credentials, done) => {
+    return given;
+  }
+
+  /** The server's own way to say that it has a socket. */
+  #watchBinding(): void {
+    const { server } = this;
+    const sessions = this.#sessions;
+    sessions.bound();
+    const bindAsync = server.bindAsync.bind(server);
+    server.bindAsync = (address, credentials, done) => {
       bindAsync(address, credentials, (error, port) => {
-        this.#sessions.bound();
+        sessions.bound();
         done(error, port);
       });
     };
-    return given;
   }
 
   /** @internal */
@@ -256,7 +262,6 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     const target = typeof address === "number" ? `0.0.0.0:${address}` : address;
     return new Promise((resolve, reject) => {
       this.server.bindAsync(target, credentials, (error, port) => {
-        this.#sessions.bound();
         if (error === null) resolve(port);
         else reject(error);
       });

@@ -46,12 +46,12 @@ async function build(
 ): Promise<void> {
   const missing = programs.filter((path) => !existsSync(join(folder, path.split("/").at(-1)!)));
   if (missing.length === 0) return;
-  needGo();
+  const go = findGo();
   mkdirSync(folder, { recursive: true });
   const began = Date.now();
   for (const path of missing) progress(`building ${source.module}/${path}@${source.version}`);
   const targets = missing.map((path) => `${source.module}/${path}@${source.version}`);
-  const child = spawn("go", ["install", ...targets], {
+  const child = spawn(go, ["install", "-ldflags=-s -w", ...targets], {
     env: { ...process.env, GOBIN: folder },
     stdio: ["ignore", "ignore", "pipe"],
   });
@@ -62,8 +62,11 @@ async function build(
   progress(`built in ${Math.round((Date.now() - began) / 1000)} s`);
 }
 
-function needGo(): void {
-  if (spawnSync("go", ["version"], { stdio: "ignore" }).status === 0) return;
+/** On the PATH, or where Go's own installer puts it. */
+function findGo(): string {
+  for (const go of ["go", "/usr/local/go/bin/go"]) {
+    if (spawnSync(go, ["version"], { stdio: "ignore" }).status === 0) return go;
+  }
   throw new Error(
     "The peers of the interoperability tests are built by Go, and there is no `go` on the PATH.\n" +
       "Install Go 1.26 or newer, or put its `bin` folder on the PATH, and run this again.",

@@ -104,9 +104,12 @@ export const TEST_SERVICE = testing["grpc.testing.TestService"] as ServiceDefini
 const UNIMPLEMENTED_SERVICE = testing["grpc.testing.UnimplementedService"] as ServiceDefinition;
 export const ORCA_SERVICE = orca["xds.service.orca.v3.OpenRcaService"] as ServiceDefinition;
 
-export const parseLoadReport = (
-  orca["xds.service.orca.v3.OrcaLoadReport"] as MessageTypeDefinition<object, LoadReport>
-).deserialize;
+const LoadReportType = orca["xds.service.orca.v3.OrcaLoadReport"] as MessageTypeDefinition<
+  object,
+  LoadReport
+>;
+export const parseLoadReport = LoadReportType.deserialize;
+export const formatLoadReport = LoadReportType.serialize;
 
 const TestConstructor = makeClientConstructor(TEST_SERVICE, "TestService");
 const UnimplementedConstructor = makeClientConstructor(UNIMPLEMENTED_SERVICE, "Unimplemented");

@@ -12,7 +12,8 @@ import type { Http2Session } from "./listeners.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
 export interface ConnectionState {
-  readonly bornAt: number;
+  /** Instant from which it is to leave: it is old, or its certificate is. */
+  endsAt: number;
   /** Requests in progress; several if they are pipelined, or streams. */
   active: number;
   /** Its replies say `Connection: close`: it is old, or the server is being drained. */
@@ -29,17 +30,18 @@ export interface WithConnection {
 /** From the first reply that asks for it to GOAWAY. */
 const GOAWAY_GAP_MS = 1_000;
 const AGE_CHECKS = 60;
+const MAX_AGE_CHECK_MS = 60_000;
 const AGE_JITTER_RATIO = 0.1;
 
 export class Connections implements LeavingConnections {
   /** Raw sockets, below TLS if there is TLS: destroying one ends all above it. */
   readonly sockets: Set<Socket> = new Set();
   readonly #sessions = new Set<Http2Session>();
+  /** Sockets that requests are read from: above TLS if there is TLS. */
+  readonly #readable = new Set<Socket>();
   readonly #server: NetServer;
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
-  /** Connections whose handshake is done. */
-  #secured = 0;
   #leaving = false;
   #ageCheck: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
@@ -51,9 +53,8 @@ export class Connections implements LeavingConnections {
     server.on("connection", (socket: Socket) => this.#connected(socket, secure));
     if (secure) {
       server.on("secureConnection", (socket: Socket) => {
-        this.#secured++;
         socket.on("error", ignore);
-        socket.on("close", () => this.#secured--);
+        this.#ready(socket);
       });
       server.on("tlsClientError", ignore);
     }
@@ -64,7 +65,7 @@ export class Connections implements LeavingConnections {
   /** The state of a socket or session, made when it is first asked for. */
   stateOf(holder: WithConnection): ConnectionState {
     return (holder[CONNECTION] ??= {
-      bornAt: this.#runtime.now(),
+      endsAt: this.#runtime.now() + this.#ageMs(),
       active: 0,
       leaving: this.#leaving,
       ended: false,
@@ -80,18 +81,24 @@ export class Connections implements LeavingConnections {
   }
 
   #connected(socket: Socket, secure: boolean): void {
-    if (secure && this.sockets.size - this.#secured >= this.#limits.maxHandshakes) {
+    if (secure && this.sockets.size - this.#readable.size >= this.#limits.maxHandshakes) {
       socket.destroy();
       return;
     }
     this.sockets.add(socket);
-    if (!secure) this.stateOf(socket as WithConnection);
+    if (!secure) this.#ready(socket);
     socket.on("close", () => {
       this.sockets.delete(socket);
       if (this.sockets.size === 0) this.onEmpty?.();
     });
-    if (this.#ageCheck === undefined && this.#limits.maxConnectionAgeMs !== Infinity)
-      this.#watchAge();
+    if (this.#limits.maxConnectionAgeMs !== Infinity) this.#watchAge();
+  }
+
+  /** A request may come on it now. */
+  #ready(socket: Socket): void {
+    this.#readable.add(socket);
+    this.stateOf(socket as WithConnection);
+    socket.on("close", () => this.#readable.delete(socket));
   }
 
   #opened(session: Http2Session): void {
@@ -102,9 +109,15 @@ export class Connections implements LeavingConnections {
     if (this.#leaving) this.#goAway(session);
   }
 
+  #ageMs(): number {
+    return (
+      this.#limits.maxConnectionAgeMs * (1 + AGE_JITTER_RATIO * (2 * this.#runtime.random() - 1))
+    );
+  }
+
   #watchAge(): void {
-    this.#ageCheck = this.#runtime.after(
-      this.#limits.maxConnectionAgeMs / AGE_CHECKS,
+    this.#ageCheck ??= this.#runtime.after(
+      Math.min(this.#limits.maxConnectionAgeMs / AGE_CHECKS, MAX_AGE_CHECK_MS),
       () => {
         this.#ageCheck = undefined;
         this.#age();
@@ -116,24 +129,31 @@ export class Connections implements LeavingConnections {
 
   #age(): void {
     const now = this.#runtime.now();
-    const maxMs = this.#limits.maxConnectionAgeMs;
     const isOld = (holder: object): boolean => {
-      const state = (holder as WithConnection)[CONNECTION];
-      const jitter = 1 + AGE_JITTER_RATIO * (2 * this.#runtime.random() - 1);
-      if (state === undefined || state.leaving || now - state.bornAt < maxMs * jitter) return false;
+      const state = (holder as WithConnection)[CONNECTION]!;
+      if (state.leaving || now < state.endsAt) return false;
       return (state.leaving = true);
     };
-    for (const socket of this.sockets) isOld(socket);
+    for (const socket of this.#readable) isOld(socket);
     for (const session of this.#sessions) if (isOld(session)) this.#goAway(session);
+  }
+
+  /** Those that are open now leave one by one within `withinMs`. */
+  renew(withinMs: number): void {
+    const now = this.#runtime.now();
+    const lastAt = now + withinMs;
+    for (const holder of [...this.#readable, ...this.#sessions]) {
+      const state = (holder as WithConnection)[CONNECTION]!;
+      if (state.endsAt > lastAt) state.endsAt = now + this.#runtime.random() * withinMs;
+    }
+    if (withinMs === 0) this.#age();
+    else this.#watchAge();
   }
 
   /** Replies say close, or leaving, and GOAWAY follows; what is in progress goes on. */
   leave(): void {
     this.#leaving = true;
-    for (const socket of this.sockets) {
-      const state = (socket as WithConnection)[CONNECTION];
-      if (state !== undefined) state.leaving = true;
-    }
+    for (const socket of this.#readable) (socket as WithConnection)[CONNECTION]!.leaving = true;
     for (const session of this.#sessions) this.#goAway(session);
   }
 

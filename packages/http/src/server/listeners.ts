@@ -6,7 +6,7 @@ import type { Server as HttpServer, ServerOptions } from "node:http";
 // oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded below, if at all
 import type { Http2SecureServer, Http2Server, Http2ServerResponse, Http2Session } from "node:http2";
 import type { Server as HttpsServer } from "node:https";
-import type { SecureContextOptions, TlsOptions } from "node:tls";
+import type { TlsOptions } from "node:tls";
 import type { ServerLimits } from "./limits.ts";
 
 /**
@@ -18,24 +18,15 @@ export const NODE_HTTP: typeof import("node:http") = process.getBuiltinModule("n
 export type { Http2ServerResponse, Http2Session };
 export type NodeServer = HttpServer | HttpsServer | Http2Server | Http2SecureServer;
 
-/** Certificate, key and what else `tls.createServer` takes. */
-export type ServerTls = SecureContextOptions &
-  Pick<TlsOptions, "requestCert" | "rejectUnauthorized">;
-
 export interface ListenerOptions {
   readonly http2: boolean;
-  readonly tls: ServerTls | undefined;
+  readonly tls: TlsOptions | undefined;
   readonly limits: ServerLimits;
 }
 
 export function makeServer({ http2, tls, limits }: ListenerOptions): NodeServer {
   const http1 = http1Options(limits);
-  if (tls !== undefined) checkTls(tls);
-  const secure = {
-    minVersion: "TLSv1.2" as const,
-    handshakeTimeout: limits.handshakeTimeoutMs,
-    ...tls,
-  };
+  const secure = { handshakeTimeout: limits.handshakeTimeoutMs, ...tls };
   let server: NodeServer;
   if (http2) {
     const module = process.getBuiltinModule("node:http2");
@@ -80,25 +71,6 @@ function http2Options(limits: ServerLimits): object {
     maxOutstandingPings: 10,
     unknownProtocolTimeout: limits.handshakeTimeoutMs,
   };
-}
-
-/** An empty certificate makes a server that cannot serve, and `ca: ""` trusts the public roots (faults T9). */
-function checkTls(tls: ServerTls): void {
-  for (const name of ["cert", "key", "ca", "pfx"] as const) {
-    const value = tls[name];
-    if (value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) {
-      const text = typeof one === "string" || Buffer.isBuffer(one) ? one.toString() : " ";
-      if (text.trim() === "" && text !== " ")
-        throw new TypeError(`meshServer: tls.${name} is empty`);
-      if (name !== "pfx" && text !== " " && !text.includes("-----BEGIN ")) {
-        throw new TypeError(`meshServer: tls.${name} is not PEM`);
-      }
-    }
-    if (Array.isArray(value) && value.length === 0) {
-      throw new TypeError(`meshServer: tls.${name} is empty`);
-    }
-  }
 }
 
 /** A limit of a server that was not made here. */
