@@ -35,7 +35,9 @@ export function guardedTelemetry(inner: Telemetry): Telemetry {
     },
     gauge: (instrument, labels, read) => {
       const remove = safely(() => inner.gauge(instrument, labels, read));
-      return () => void safely(() => remove?.());
+      return () => {
+        safely(() => remove?.());
+      };
     },
   };
 }
