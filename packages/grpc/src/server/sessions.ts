@@ -5,7 +5,6 @@
  * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
 import type { Server } from "@grpc/grpc-js";
-import type { Socket } from "node:net";
 import type { LeavingConnections, Runtime } from "@inmesh/core/spi";
 import { http2ServersOf, type Http2Server, type Http2Session } from "./internals.ts";
 import type { GrpcServerLimits } from "./limits.ts";
@@ -34,7 +33,6 @@ export class Sessions implements LeavingConnections {
       if (this.#known.has(http2)) continue;
       this.#known.add(http2);
       this.#tighten(http2);
-      http2.on("connection", hurry);
       http2.on("session", (session: Http2Session) => this.#opened(session));
     }
   }
@@ -100,14 +98,6 @@ export class Sessions implements LeavingConnections {
 /** Node takes 32 bits. */
 function clamp(value: number): number {
   return Math.min(value, 2 ** 32 - 1);
-}
-
-/**
- * Neither Node nor grpc-js does it for HTTP/2 servers, and without it an answer of several frames
- * waits for the client's delayed acknowledgement, up to 40 ms.
- */
-function hurry(socket: Socket): void {
-  socket.setNoDelay(true);
 }
 
 function ignore(): void {}
