@@ -11,7 +11,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { GOAWAY, type Frame } from "../../http/test/support/h2-peer.ts";
 import { HEALTH, type HealthRequest, type HealthResponse } from "../src/server/health-messages.ts";
 import { get } from "./support/bench.ts";
-import { RawGrpcClient } from "./support/raw-grpc-client.ts";
+import { Http2Caller } from "./support/http2-caller.ts";
+import { message, RawGrpcClient } from "./support/raw-grpc-client.ts";
 import { ask, bareClient, serve, type Served } from "./support/served.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
 
@@ -113,7 +114,7 @@ describe("drain", () => {
     expect(server.snapshot()).toMatchObject({ state: "closed", callsInFlight: 0 });
   });
 
-  it("what is left at the end of the grace is destroyed", async () => {
+  it("L3 GS: what is left at the end of the grace is destroyed", async () => {
     const { server, client } = await served({ get: () => {} }, { discoveryWaitMs: 0 });
     const stuck = ask(client);
     await until(() => server.snapshot().callsInFlight === 1);
@@ -121,6 +122,18 @@ describe("drain", () => {
     const { error } = await stuck;
     expect([Status.UNAVAILABLE, Status.CANCELLED]).toContain(error?.code);
     expect(server.state).toBe("closed");
+  });
+
+  it("a client that keeps its half of an answered call open does not hold it up", async () => {
+    const { orders, server } = await served({}, { discoveryWaitMs: 0 });
+    using caller = new Http2Caller(orders.port);
+    const stream = caller.open("Get");
+    const ended = caller.ended(stream);
+    stream.write(message(Buffer.alloc(1), 0, 0xffff_ffff)); // refused by its length, and never ended
+    expect((await ended).status).toBe(Status.RESOURCE_EXHAUSTED);
+    const startedAt = performance.now();
+    await server.drain(60_000);
+    expect(performance.now() - startedAt).toBeLessThan(20_000);
   });
 
   it("L1 GS: servers that leave one after the other lose no call of a mesh", async () => {
@@ -292,7 +305,7 @@ describe("health", () => {
   it("a request that is no message is refused", async () => {
     const { orders } = await served();
     using raw = await RawGrpcClient.to(orders.port);
-    const { callHead, message } = await import("./support/raw-grpc-client.ts");
+    const { callHead } = await import("./support/raw-grpc-client.ts");
     const { data } = await import("../../http/test/support/h2-peer.ts");
     const bad = [Buffer.from([0x0a, 200]), Buffer.from([0x80]), Buffer.alloc(20, 0xff)];
     for (const [i, bytes] of bad.entries()) {

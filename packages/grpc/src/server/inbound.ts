@@ -10,6 +10,7 @@ import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { context, ServedRequest } from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
+import type { Http2Session } from "./internals.ts";
 import type { GrpcRefusalReason } from "./refusals.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
 
@@ -36,6 +37,8 @@ export class Inbound
   status: number | undefined = undefined;
   /** Since when a message waits for the client to read; 0: none does. Writer: InboundCalls. */
   stalledAt = 0;
+  /** The connection it came by; undefined if nobody can tell. Writer: MeshGrpcServer. */
+  session: Http2Session | undefined = undefined;
   /** Neighbours in the list of calls in progress. Writer: InboundCalls. */
   previous: Inbound | undefined = undefined;
   next: Inbound | undefined = undefined;

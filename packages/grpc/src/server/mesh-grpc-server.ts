@@ -28,7 +28,7 @@ import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
 import { InboundCalls } from "./inbound-calls.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
-import { interceptorsOf, optionsOf, streamOf } from "./internals.ts";
+import { interceptorsOf, optionsOf, streamOf, type Http2Session } from "./internals.ts";
 import {
   grpcLimitsOf,
   grpcServerOptions,
@@ -75,6 +75,8 @@ export interface GrpcServerSnapshot {
 }
 
 const DEFAULT_GRACE_MS = 30_000;
+/** From GOAWAY until connections that stay open although they are idle are closed. */
+const IDLE_WAIT_MS = 1_000;
 
 /**
  * Wraps a grpc-js Server, before or after its services are added and its address is bound, or makes
@@ -145,7 +147,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       connections: this.#sessions,
       runtime,
       discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
-      idleWaitMs: Infinity,
+      idleWaitMs: IDLE_WAIT_MS,
       stopListening: () => {}, // leaving does
     });
   }
@@ -185,6 +187,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     server.bindAsync = (address, credentials, done) => {
       bindAsync(address, credentials, (error, port) => {
         sessions.bound();
+        // It has been closed while it was binding.
+        if (this.state === "closed") server.forceShutdown();
         done(error, port);
       });
     };
@@ -208,6 +212,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     if (refused !== undefined) return refused;
     this.#admission.inFlight++;
     this.#calls.add(inbound);
+    inbound.session = streamOf(inbound.call)?.session as Http2Session | undefined;
+    this.#sessions.began(inbound.session);
     return undefined;
   }
 
@@ -223,6 +229,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   ended(inbound: Inbound): void {
     this.#admission.inFlight--;
     this.#calls.remove(inbound);
+    this.#sessions.ended(inbound.session);
     if (this.#mesh === undefined) return;
     this.#record(inbound, inbound.status ?? sentStatus(inbound), undefined);
   }

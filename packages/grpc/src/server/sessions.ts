@@ -15,7 +15,10 @@ export class Sessions implements LeavingConnections {
   readonly #limits: GrpcServerLimits;
   readonly #runtime: Runtime;
   readonly #known = new WeakSet<Http2Server>();
-  readonly #sessions = new Set<Http2Session>();
+  /** With the calls in progress on each. */
+  readonly #sessions = new Map<Http2Session, number>();
+  /** Those without one when they were last looked at. */
+  #idle = new Set<Http2Session>();
   readonly #beforeLast: () => void;
   #gone = false;
 
@@ -53,7 +56,7 @@ export class Sessions implements LeavingConnections {
   }
 
   #opened(session: Http2Session): void {
-    this.#sessions.add(session);
+    this.#sessions.set(session, 0);
     session.on("error", ignore); // without a listener it would be an uncaught exception of the host
     const timer = this.#runtime.after(
       this.#limits.handshakeTimeoutMs,
@@ -86,12 +89,30 @@ export class Sessions implements LeavingConnections {
     });
   }
 
-  /** Idle ones are closed already. */
-  closeIdle(): void {}
+  began(session: Http2Session | undefined): void {
+    const count = session === undefined ? undefined : this.#sessions.get(session);
+    if (count !== undefined) this.#sessions.set(session!, count + 1);
+  }
+
+  ended(session: Http2Session | undefined): void {
+    const count = session === undefined ? undefined : this.#sessions.get(session);
+    if (count !== undefined) this.#sessions.set(session!, count - 1);
+  }
+
+  /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */
+  closeIdle(): void {
+    const idle = new Set<Http2Session>();
+    for (const [session, count] of this.#sessions) {
+      if (count > 0) continue;
+      if (this.#idle.has(session)) session.destroy();
+      else idle.add(session);
+    }
+    this.#idle = idle;
+  }
 
   destroy(): void {
     this.#server.forceShutdown();
-    for (const session of this.#sessions) session.destroy();
+    for (const session of this.#sessions.keys()) session.destroy();
   }
 }
 
