@@ -140,25 +140,32 @@ export class MeshCall implements WireCall, WireListener {
     const call = this.#call;
     this.#request.unary = unary;
     call.streaming = !unary;
-    void this.#run(metadata);
+    this.#run(metadata);
   }
 
-  async #run(metadata: Metadata): Promise<void> {
+  #run(metadata: Metadata): void {
     const call = this.#call;
     try {
       const own = sendable(call.service, metadata, this.#maxMetadataBytes);
       this.#request.begin(own, this.#served);
       this.#served?.adopt(call);
-      const reply = await this.#service.current(call);
-      // In a turn of its own: what the application throws is its own, as without a mesh.
-      process.nextTick(deliver, this, reply);
     } catch (error) {
       process.nextTick(finish, this, failure(error));
+      return;
     }
+    this.#service.current(call).then(
+      (reply) => this.#deliver(reply),
+      (error: unknown) => process.nextTick(finish, this, failure(error)),
+    );
   }
 
-  deliver(reply: GrpcReply): void {
-    reply.exchange.deliver(this);
+  #deliver(reply: GrpcReply): void {
+    try {
+      reply.exchange.deliver(this);
+    } catch (error) {
+      // Out of the promise: what the application throws is an exception of its own, as without a mesh.
+      process.nextTick(rethrow, error);
+    }
     this.#request.letGo();
   }
 
@@ -193,8 +200,8 @@ function beginStream(call: MeshCall): void {
   call.begin(false);
 }
 
-function deliver(call: MeshCall, reply: GrpcReply): void {
-  call.deliver(reply);
+function rethrow(error: unknown): never {
+  throw error;
 }
 
 function finish(call: MeshCall, status: WireStatus): void {

@@ -1,4 +1,6 @@
 /** The four kinds of call through the mesh: values, order, flow control, ends. */
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { status as Status, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { callInfo, createMesh, meshGrpc } from "@inmesh/grpc";
 import { afterEach, describe, expect, it } from "vitest";
@@ -205,5 +207,34 @@ describe("metadata, status, errors", () => {
     });
     expect(callInfo(error)!.endpoint).toBe(gone.address);
     await mesh.close(0);
+  });
+});
+
+describe("what the application throws", () => {
+  it("in a callback is an uncaught exception, as without a mesh", async () => {
+    const script = `
+      import { createMesh, meshGrpc } from "@inmesh/grpc";
+      import { Orders, OrdersServer } from "./support/orders.ts";
+      const server = await new OrdersServer("a").listen();
+      const mesh = createMesh({ env: {}, config: { services: { orders: { discovery: { static: [server.address] } } } } });
+      process.on("unhandledRejection", () => process.stdout.write("rejection "));
+      process.on("uncaughtException", ({ message }) => process.stdout.write(message + " "));
+      const client = new Orders(...meshGrpc("orders", { mesh }));
+      client.get({}, () => {
+        setTimeout(() => process.exit(), 50);
+        throw new Error("mine");
+      });`;
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      [
+        "--no-warnings",
+        "--conditions=inmesh-source",
+        "--input-type=module-typescript",
+        "-e",
+        script,
+      ],
+      { cwd: import.meta.dirname, timeout: 10_000 },
+    );
+    expect(stdout).toBe("mine ");
   });
 });
