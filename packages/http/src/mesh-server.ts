@@ -47,6 +47,7 @@ import {
 } from "./server/listeners.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
+import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
 import { filterTrailers } from "./server/trailers.ts";
 import { Validator } from "./server/validate.ts";
@@ -84,13 +85,16 @@ export interface ServerSnapshot {
   /** Smoothed delay of the event loop. */
   readonly loopDelayMs: number;
   /** Requests that were not given to the handler, or were cut short, by reason. */
-  readonly refused: Readonly<Partial<Record<RefusalReason | "write_stall", number>>>;
+  readonly refused: Readonly<Partial<Record<CutReason, number>>>;
   readonly limits: ServerLimits;
   /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
   readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenLimit[];
 }
+
+/** A client that does not read; a handler that writes another length than its Content-Length. */
+export type CutReason = RefusalReason | "write_stall" | "content_length_mismatch";
 
 const DEFAULT_GRACE_MS = 30_000;
 
@@ -122,8 +126,11 @@ export class MeshServer implements AsyncDisposable {
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
   readonly #drain: Drain;
-  readonly #refused = new Map<RefusalReason | "write_stall", number>();
-  readonly #owner = { ended: (inbound: Inbound): void => this.#ended(inbound) };
+  readonly #refused = new Map<CutReason, number>();
+  readonly #owner = {
+    ended: (inbound: Inbound): void => this.#ended(inbound),
+    misframed: (inbound: Inbound): void => this.#misframed(inbound),
+  };
   readonly #why = (): string => this.#readiness();
 
   /** Use `meshServer`. */
@@ -223,6 +230,7 @@ export class MeshServer implements AsyncDisposable {
     connection.active++;
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
+    if (!http2) (response as unknown as Sending)._send = sendMeasured;
     response.on("close", responseClosed);
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(request, http2, this.#limits);
@@ -251,7 +259,7 @@ export class MeshServer implements AsyncDisposable {
     });
   }
 
-  #count(reason: RefusalReason | "write_stall"): void {
+  #count(reason: CutReason): void {
     this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
   }
 
@@ -263,6 +271,7 @@ export class MeshServer implements AsyncDisposable {
     if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
     this.#peers.remove(inbound);
     if (!response.writableEnded) return inbound.leave();
+    if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
     if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) return;
@@ -282,6 +291,13 @@ export class MeshServer implements AsyncDisposable {
       for (const name of response.getHeaderNames()) response.removeHeader(name);
       response.end(() => destroy(inbound));
     }
+  }
+
+  #misframed(inbound: Inbound): void {
+    if (inbound.sentBytes === Infinity) return; // it goes on writing
+    inbound.sentBytes = Infinity;
+    this.#count("content_length_mismatch");
+    destroy(inbound);
   }
 
   #writeStalled(inbound: Inbound): void {

@@ -31,6 +31,8 @@ import { REFUSALS, type Refusal } from "./refusals.ts";
 /** Learns that the reply is out, or its connection gone. */
 export interface InboundOwner {
   ended(inbound: Inbound): void;
+  /** The handler writes more than the reply's Content-Length. */
+  misframed(inbound: Inbound): void;
 }
 
 /** On every response, and requests that need it: one function serves them all. */
@@ -84,6 +86,8 @@ export class Inbound extends ServedRequest {
   expect: string | undefined = undefined;
   /** Its reply says that the connection ends with it. */
   last = false;
+  /** Of the reply's body, while its length is said in its head. HTTP/1. */
+  sentBytes = 0;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
   markAt = 0;
