@@ -24,8 +24,6 @@ import { TlsCredentials } from "./tls-credentials.ts";
 const STREAMS_PER_LANE = 100;
 /** HTTP/2 needs few; each is a socket and a handshake at the server. */
 const MAX_LANES = 4;
-/** A connection is replaced after this long, so that load follows new endpoints (gRFC A9). */
-const MAX_AGE_MS = 3_600_000;
 
 export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   readonly service: ServiceConfig;
@@ -65,7 +63,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     let count = 0;
     let best: Lane | undefined;
     for (const lane of this.#lanes) {
-      if (lane.retired || now - lane.openedAt > MAX_AGE_MS) return this.#replace(now, wiring);
+      if (lane.retired || now > lane.endsAt) return this.#replace(now, wiring);
       if (lane.key !== key) continue;
       if (lane.exchanges.size < STREAMS_PER_LANE) return lane;
       if (best === undefined || lane.exchanges.size < best.exchanges.size) best = lane;
@@ -76,7 +74,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
 
   #replace(now: number, wiring: Wiring | undefined): Lane {
     const old = this.#lanes;
-    this.#lanes = old.filter((lane) => !lane.retired && now - lane.openedAt <= MAX_AGE_MS);
+    this.#lanes = old.filter((lane) => !lane.retired && now <= lane.endsAt);
     for (const lane of old) if (!this.#lanes.includes(lane)) this.#dismiss(lane);
     return this.#lane(now, wiring);
   }

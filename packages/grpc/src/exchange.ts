@@ -206,8 +206,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     const { code, metadata } = status;
     const pushback = pushbackOf(metadata);
     const hinted = typeof pushback === "number";
-    const outcome =
-      this.#request.classify?.(code, this.#request.pathname) ?? outcomeOf(code, hinted);
+    const outcome = this.#classified(code) ?? outcomeOf(code, hinted);
     attempt.code = httpCodeOf(code);
     attempt.callerFault = outcome === "success" && code !== Status.OK;
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
@@ -217,6 +216,17 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     attempt.settle(outcome);
     if (this.#replied) this.#deliverStatus(status);
     else this.#reply(outcome, attempt.code, metadata, pushback);
+  }
+
+  /** What the application's own rule says. One that throws says nothing. */
+  #classified(code: Status): Outcome | undefined {
+    const { classify, pathname } = this.#request;
+    if (classify === undefined || code === Status.OK) return undefined;
+    try {
+      return classify(code, pathname);
+    } catch {
+      return undefined;
+    }
   }
 
   #reply(

@@ -13,12 +13,16 @@ import type { Runtime, Timer } from "@inmesh/core/spi";
 import type { WireCall } from "./call-types.ts";
 import type { Exchange } from "./exchange.ts";
 
+/** A connection is replaced after this long, ± 10 %, so that load follows new endpoints (gRFC A9). */
+const MAX_AGE_MS = 3_600_000;
+
 export class Lane {
   readonly channel: Channel;
   readonly credentials: ChannelCredentials;
   /** Of the wiring it was made with. */
   readonly key: string | undefined;
-  readonly openedAt: number;
+  /** Then another takes its place. */
+  readonly endsAt: number;
   /** Attempts on it. */
   readonly exchanges: Set<Exchange> = new Set();
   /** It gets no further attempts. */
@@ -48,7 +52,7 @@ export class Lane {
     this.credentials = credentials;
     this.key = key;
     this.channel = new Channel(target, credentials, options);
-    this.openedAt = runtime.now();
+    this.endsAt = runtime.now() + MAX_AGE_MS * (0.9 + 0.2 * runtime.random());
     this.#runtime = runtime;
     this.#connectMs = connectMs;
     this.#onTimeout = onTimeout;

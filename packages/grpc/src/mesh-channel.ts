@@ -39,7 +39,7 @@ export interface GrpcOptions extends ServiceInput {
   readonly channelOptions?: ChannelOptions;
   /**
    * What a status says about the endpoint, where the rule does not fit: its number and the method's
-   * path in, an outcome out, or undefined for the rule. Must not throw. Default: the rule, by which
+   * path in, an outcome out, or undefined for the rule, as if it throws. Default: the rule, by which
    * UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE and DATA_LOSS are failures, RESOURCE_EXHAUSTED
    * is overload, and every other status is the endpoint's job done.
    */

@@ -358,3 +358,25 @@ describe("async context", () => {
     all.forEach((seen, i) => expect(seen).toEqual([i, i, i]));
   });
 });
+
+describe("verdicts of the application's own", () => {
+  it("classify decides, and one that throws leaves it to the rule", async () => {
+    const asked: string[] = [];
+    const { client, mesh } = await bench(
+      { get: refuse(Status.NOT_FOUND) },
+      {},
+      {
+        classify: (code, path) => {
+          asked.push(`${path} ${code}`);
+          if (asked.length > 1) throw new Error("not today");
+          return "failure";
+        },
+      },
+    );
+    await failed(get(client, {}));
+    expect(counted(mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
+    expect((await failed(get(client, {}))).code).toBe(Status.NOT_FOUND);
+    expect(counted(mesh, "inmesh.attempts", { outcome: "success" })).toBe(1);
+    expect(asked).toEqual(["/shop.Orders/Get 5", "/shop.Orders/Get 5"]);
+  });
+});
