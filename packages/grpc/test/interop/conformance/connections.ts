@@ -15,6 +15,9 @@ const COMPRESSIONS: Readonly<Record<number, number>> = {
   5: compressionAlgorithms.deflate,
 };
 
+/** The suite's certificates are for this name. */
+const SERVER_NAME = "localhost";
+
 export function connections(way: string): Connections {
   const clients = new Map<string, Client>();
   const meshes: Mesh[] = [];
@@ -44,11 +47,15 @@ function optionsOf({ compression, messageReceiveLimit }: ClientRequest): ClientO
 
 function bare(request: ClientRequest, options: ClientOptions): Client {
   const { host, port, serverTlsCert, clientTlsCreds } = request;
-  const secure =
-    serverTlsCert.length === 0
-      ? credentials.createInsecure()
-      : credentials.createSsl(serverTlsCert, clientTlsCreds?.key, clientTlsCreds?.cert);
-  return new Client(`${host}:${port}`, secure, options);
+  if (serverTlsCert.length === 0) {
+    return new Client(`${host}:${port}`, credentials.createInsecure(), options);
+  }
+  const secure = credentials.createSsl(serverTlsCert, clientTlsCreds?.key, clientTlsCreds?.cert);
+  // grpc-js says an IP address as the server's name, which Node 26 refuses.
+  return new Client(`${host}:${port}`, secure, {
+    ...options,
+    "grpc.ssl_target_name_override": SERVER_NAME,
+  });
 }
 
 function meshed(meshes: Mesh[]): (request: ClientRequest, options: ClientOptions) => Client {
@@ -57,7 +64,7 @@ function meshed(meshes: Mesh[]): (request: ClientRequest, options: ClientOptions
       scheme: "https" as const,
       tls: {
         ca: serverTlsCert.toString(),
-        serverName: "localhost",
+        serverName: SERVER_NAME,
         ...(clientTlsCreds && {
           cert: clientTlsCreds.cert.toString(),
           key: clientTlsCreds.key.toString(),
