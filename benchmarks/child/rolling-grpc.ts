@@ -69,7 +69,7 @@ function open(): { client: RollingClient; close(): Promise<void> } {
   if (load.client === "inmesh") {
     const mesh = createMesh({
       env: {},
-      config: { services: { rolling: { discovery: { static: addresses } } } },
+      config: { services: { rolling: { discovery: { static: addresses }, trustNacks: true } } },
     });
     const client = new Rolling(...meshGrpc("rolling", { mesh })) as unknown as RollingClient;
     return { client, close: () => mesh.close(0) };
@@ -146,7 +146,8 @@ const KINDS: readonly Kind[] = [
 const everyMs = 1000 / load.perSecond;
 const startedAt = performance.now();
 const pending = new Set<Promise<void>>();
-const errors: string[] = [];
+/** When first, and how often. */
+const errors = new Map<string, { readonly at: string; times: number }>();
 let calls = 0;
 let failedUnary = 0;
 let lostMessages = 0;
@@ -155,8 +156,12 @@ let brokenStreams = 0;
 let slowestUnaryMs = 0;
 
 function note(kind: number, dueAt: number, what: string): void {
-  if (errors.length >= MAX_ERRORS) return;
-  errors.push(`${((dueAt - startedAt) / 1000).toFixed(2)} s, kind ${kind}: ${what}`);
+  const text = `kind ${kind}: ${what}`;
+  const known = errors.get(text);
+  if (known !== undefined) known.times++;
+  else if (errors.size < MAX_ERRORS) {
+    errors.set(text, { at: ((dueAt - startedAt) / 1000).toFixed(2), times: 1 });
+  }
 }
 
 async function one(number: number): Promise<void> {
@@ -197,7 +202,7 @@ process.once("message", () => {
         endedStreams,
         brokenStreams,
         slowestUnaryMs,
-        errors,
+        errors: [...errors].map(([text, { at, times }]) => `${times} ×, first at ${at} s, ${text}`),
       };
       process.send!(run, () => process.exit(0));
     });

@@ -18,6 +18,8 @@ const ends: (() => unknown)[] = [];
 afterEach(async () => {
   for (const end of ends.splice(0).toReversed()) await end();
 });
+/** Busy machines shed nothing here. */
+const OPTIONS = { posture: "mesh", limits: { maxLoopDelayMs: Infinity } } as const;
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const until = async (condition: () => boolean): Promise<void> => {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -27,7 +29,7 @@ async function grpcServer(
   handlers: Partial<OrdersHandlers>,
 ): Promise<{ address: string; server: MeshGrpcServer; orders: OrdersServer }> {
   const orders = new OrdersServer("grpc", handlers);
-  const server = meshGrpcServer(orders.server, { posture: "mesh" });
+  const server = meshGrpcServer(orders.server, OPTIONS);
   await orders.listen();
   ends.push(() => server.close(0));
   return { address: orders.address, server, orders };
@@ -36,7 +38,7 @@ async function grpcServer(
 async function httpServer(
   handler: Parameters<typeof meshServer>[0],
 ): Promise<{ address: string; server: MeshServer }> {
-  const server = meshServer(handler, { posture: "mesh" });
+  const server = meshServer(handler, OPTIONS);
   const { port } = await server.listen(0, "127.0.0.1");
   ends.push(() => server.close(0));
   return { address: `127.0.0.1:${port}`, server };
@@ -273,9 +275,11 @@ describe("three hops", () => {
           ? fetchOnce(meshClient("orders", { mesh: meshToEdge }))
           : getOnce(grpcClient(meshToEdge));
       const calls = 400;
+      const startedAt = performance.now();
       for (let i = 0; i < calls; i += 20) await Promise.all(Array.from({ length: 20 }, once));
-      // The reserve of one hop: one retry per second, of the window's ten.
-      expect(asked).toBeLessThanOrEqual(calls * 1.2 + 12);
+      // The reserve of one hop: one retry per second, and the window's ten.
+      const reserve = 12 + (performance.now() - startedAt) / 1000;
+      expect(asked).toBeLessThanOrEqual(calls * 1.2 + reserve);
       expect(asked).toBeGreaterThan(calls * 1.05);
     },
   );
