@@ -11,7 +11,7 @@ import { request as httpsRequest, type RequestOptions } from "node:https";
 import { connect as tcp } from "node:net";
 import { connect as tls } from "node:tls";
 import { context, type ServedRequest } from "@inmesh/core";
-import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
+import { meshServer, type MeshServer, type ServerOptions, type ServerTls } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { selfSigned } from "./support/ca.ts";
 import { RawClient } from "./support/raw-client.ts";
@@ -406,7 +406,7 @@ describe("TLS", () => {
     ["garbage", { ...pem, ca: "garbage" }],
     ["a key of another certificate", { ...pem, key: selfSigned().key }],
   ])("T9 LS, T8 LS: refuses to start with %s", (_name, bad) => {
-    expect(() => meshServer(OK, { tls: bad })).toThrow();
+    expect(() => meshServer(OK, { tls: bad as ServerTls })).toThrow(TypeError);
   });
 
   it("T6 LS, C17 LS: plaintext, silence or a cut handshake end that connection only", async () => {
