@@ -40,7 +40,9 @@ for (const page of globSync("docs/guides/*.md", { cwd: root }).sort()) {
   const text = readFileSync(join(root, page), "utf8");
   const code = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, block]) => block).join("\n");
   const file = join(folder, `${page.replaceAll("/", "-")}.ts`);
-  snippets.push({ title: page, code, runs: false, file });
+  // They run one folder higher.
+  const lowered = code.replaceAll('from "../', 'from "../../');
+  snippets.push({ title: page, code: lowered, runs: false, file });
 }
 
 let server: Server;
