@@ -795,7 +795,7 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
     await closed.promise;
   });
 
-  it("CONNECT reaches an endpoint of the service", async () => {
+  it("H8 LC: CONNECT reaches an endpoint of the service", async () => {
     const peer = await agreeing();
     const { dispatcher } = doorsOf([peer.address]);
     const { statusCode, socket } = await dispatcher.connect({

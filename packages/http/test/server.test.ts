@@ -213,6 +213,24 @@ describe("what a request says", () => {
 });
 
 describe("middle hops", () => {
+  it("H16 LC: a service that calls itself: refused at the seventeenth hop, and never sent again", async () => {
+    let ran = 0;
+    let self: ReturnType<typeof clientOf> | undefined;
+    const server = await start((_request, response) => {
+      ran++;
+      void self!.fetch("/").then((reply) => {
+        response.statusCode = reply.status;
+        response.end();
+      });
+    });
+    self = clientOf([addressOf(server)]);
+    const reply = await self.fetch("/");
+    expect(reply.status).toBe(508);
+    expect(reply.mesh.attempts).toBe(1);
+    expect(ran).toBe(17);
+    expect(server.snapshot().refused).toEqual({ loop: 1 });
+  });
+
   it("G7 over LS: deadline, trace, priority, attempt and hops travel on by themselves", async () => {
     let seen: ServedRequest | undefined;
     let leftMs = Infinity;

@@ -42,8 +42,13 @@ export function makeServer({ http2, tls, limits }: ListenerOptions): NodeServer 
   return server;
 }
 
+/** After so long without a byte TCP asks whether the client still lives, and ends it after ten tries (faults C6). */
+const TCP_KEEP_ALIVE_MS = 10_000;
+
 function http1Options(limits: ServerLimits): ServerOptions {
   return {
+    keepAlive: true,
+    keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
     keepAliveTimeout: limits.keepAliveIdleMs,
     headersTimeout: limits.headersTimeoutMs,
     // Node's would end long uploads; the watch over slow peers looks at progress instead.
