@@ -10,6 +10,8 @@ export interface GrpcServerLimits {
   readonly maxInFlight: number;
   /** Smoothed delay of the event loop in milliseconds above which calls are refused. */
   readonly maxLoopDelayMs: number;
+  /** Share of V8's old generation in use above which calls are refused; V8 ends the process at 1. */
+  readonly maxHeapRatio: number;
   /** Connections; above it none is accepted. */
   readonly maxConnections: number;
   /** A connection that has not said a word of HTTP/2 so long is closed. Node waits for ever. */
@@ -47,6 +49,7 @@ export interface GrpcServerLimits {
 export const DEFAULT_GRPC_LIMITS: GrpcServerLimits = {
   maxInFlight: 4_096,
   maxLoopDelayMs: 250,
+  maxHeapRatio: 0.95,
   maxConnections: 10_000,
   handshakeTimeoutMs: 10_000,
   maxMetadataBytes: 16_384,

@@ -243,7 +243,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       record = new ServedRecord(telemetry, { service: this.name, route: path, protocol: "grpc" });
       this.#records.set(path, record);
     }
-    const outcome = reason === undefined ? outcomeOf(code, false) : "overloaded";
+    const outcome =
+      reason === "expired_on_arrival" ? "timeout" : outcomeOf(code, reason !== undefined);
     record.ended(outcome, httpCodeOf(code), reason, this.#runtime.now() - inbound.startedAt);
   }
 
