@@ -4,7 +4,7 @@ import { namespaces, runInNamespace } from "./support/netns.ts";
 
 const NO_NAMESPACES = "network namespaces need Linux, iproute2 and the right to make them";
 
-describe.concurrent("C: lost packets, library client", () => {
+describe.concurrent("C: lost packets", () => {
   it("C6 LC priv: a host vanishes without a word: attempts time out, TCP notices in the end", async (context) => {
     if (namespaces === undefined) return context.skip(NO_NAMESPACES);
     const seen = await runInNamespace("host-vanishes.ts", namespaces);
@@ -30,6 +30,24 @@ describe.concurrent("C: lost packets, library client", () => {
     expect(seen["streamMs"]).toBeGreaterThan(15_000);
     expect(seen["streamMs"]).toBeLessThan(25_000);
     expect(seen["socketsLeft"]).toBe(0);
+  }, 60_000);
+
+  it("C6 LS priv: a client vanishes without a word: its handlers are freed, by time or by TCP", async (context) => {
+    if (namespaces === undefined) return context.skip(NO_NAMESPACES);
+    const seen = await runInNamespace("client-vanishes.ts", namespaces);
+    const endedMs = seen["endedMs"] as Record<string, number>;
+    // A body that is owed, and a reply that nobody reads, have limits of their own.
+    expect(endedMs["upload"]).toBeGreaterThan(500);
+    expect(endedMs["upload"]).toBeLessThan(10_000);
+    expect(endedMs["large"]).toBeLessThan(15_000);
+    // A handler that waits for something else learns it from TCP: 10 s of silence, ten questions.
+    expect(endedMs["wait"]).toBeGreaterThan(15_000);
+    expect(endedMs["wait"]).toBeLessThan(30_000);
+    expect(seen).toMatchObject({
+      refused: { body_timeout: 1, write_stall: 1 },
+      requestsInFlight: 0,
+      connections: 0,
+    });
   }, 60_000);
 
   it("C20 LC priv: large packets are lost: small calls work, large ones time out and are charged", async (context) => {

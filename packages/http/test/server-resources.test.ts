@@ -189,7 +189,9 @@ it("H12 LS: chunks of one byte arrive whole and in order, both ways", async () =
   const body = chunks(text);
   for (let i = 0; i < body.length; i += 997) client.send(body.slice(i, i + 997));
   await client.until(() => client.text.endsWith("\r\n0\r\n\r\n"), "the end");
-  expect(client.text.slice(client.text.indexOf("\r\n\r\n") + 4)).toBe(body);
+  const [, ...reply] = client.text.split("\r\n\r\n")[1]!.split(/(?:^|\r\n)[0-9a-f]+(?:\r\n|$)/);
+  // Node 26 makes one chunk of what is written in one turn.
+  expect(reply.join("")).toBe(text);
 });
 
 it("B10 LS: hosts, paths, headers and methods that never come again leave nothing behind", async () => {

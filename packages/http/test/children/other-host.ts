@@ -33,7 +33,7 @@ export class OtherHost {
     await once(server.stdout, "data");
     const host = new OtherHost(server);
     host.here("link", "set", "lo", "up");
-    host.here("link", "add", "ours", "type", "veth", "peer", "name", "theirs", "netns", host.#pid);
+    host.here("link", "add", "ours", "type", "veth", "peer", "name", "theirs", "netns", host.pid);
     host.here("addr", "add", `${OUR_IP}/24`, "dev", "ours");
     host.there("addr", "add", `${THEIR_IP}/24`, "dev", "theirs");
     // One packet a segment: a veth pair would hand over what was never cut into packets.
@@ -47,7 +47,8 @@ export class OtherHost {
     return host;
   }
 
-  get #pid(): string {
+  /** Of a process in its namespace. */
+  get pid(): string {
     return String(this.#server.pid);
   }
 
@@ -58,7 +59,7 @@ export class OtherHost {
 
   /** `ip` on theirs. */
   there(...args: readonly string[]): string {
-    return execFileSync("nsenter", ["-t", this.#pid, "-n", "ip", ...args], { encoding: "utf8" });
+    return execFileSync("nsenter", ["-t", this.pid, "-n", "ip", ...args], { encoding: "utf8" });
   }
 
   /** From now on nothing reaches it, and nothing comes from it. */
