@@ -12,13 +12,17 @@ import { FINAL } from "../metadata.ts";
 export function repliedMetadata(status: ServedStatus, exhausted: boolean): ServedStatus {
   const { metadata } = status;
   const marked = exhausted && status.code !== Status.OK;
-  const foreign =
-    metadata === undefined || metadata === null
-      ? []
-      : Object.keys(metadata.getMap()).filter((key) => isClaim(key));
+  if (metadata === undefined || metadata === null) return marked ? final(status) : status;
+  const foreign = Object.keys(metadata.getMap()).filter((key) => isClaim(key));
   if (!marked && foreign.length === 0) return status;
-  const own = metadata?.clone() ?? new Metadata();
+  const own = metadata.clone();
   for (const key of foreign) own.remove(key);
   if (marked) own.set(FINAL, "1");
   return { code: status.code, details: status.details, metadata: own };
+}
+
+function final({ code, details }: ServedStatus): ServedStatus {
+  const metadata = new Metadata();
+  metadata.set(FINAL, "1");
+  return { code, details, metadata };
 }
