@@ -1,0 +1,87 @@
+/** A rolling restart in small; `npm run check:rolling` is the large one. */
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { createMesh, meshClient } from "inmesh";
+import { expect, onTestFinished, test } from "vitest";
+
+const SERVER = fileURLToPath(new URL("fixtures/rolling-server.ts", import.meta.url));
+const SERVERS = 3;
+const RESTARTS = 2;
+
+/** Free at this moment; several at once, so that no two are the same. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map((server) => once(server, "listening")));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => once(server.close(), "close")));
+  return ports;
+}
+
+async function startServer(ports: readonly number[]): Promise<ChildProcess> {
+  const child = fork(SERVER, ports.map(String), {
+    execArgv: ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  await once(child, "message");
+  return child;
+}
+
+test("L1 LC LS: three servers, two restarts of each under load: no call fails", async () => {
+  const ports = await freePorts(2 * SERVERS);
+  const places = Array.from({ length: SERVERS }, (_, i) => [ports[2 * i]!, ports[2 * i + 1]!]);
+  const children = await Promise.all(places.map(startServer));
+  const services = Object.fromEntries(
+    ["http1", "http2"].map((name, i) => [
+      name,
+      {
+        discovery: { static: places.map((place) => `127.0.0.1:${place[i]}`) },
+        http2: i === 1,
+        timeouts: { requestMs: 20_000 },
+        breaker: { minOpenMs: 100 }, // a restart here takes no longer
+      },
+    ]),
+  );
+  const mesh = createMesh({ env: {}, config: { services } });
+  onTestFinished(() => mesh.close(0));
+  const load = { stopped: false };
+  const failures: string[] = [];
+  /** Who has answered, over which version. */
+  const answered = new Set<string>();
+  const workers = (["http1", "http2"] as const).flatMap((name) => {
+    const client = meshClient(name, { mesh });
+    return Array.from({ length: 6 }, async (_, worker) => {
+      for (let i = 0; !load.stopped; i++) {
+        const id = `${name}-${worker}-${i}`;
+        const init = i % 2 === 0 ? {} : { method: "POST", body: id };
+        await client.fetch("/", { ...init, headers: { "x-id": id } }).then(
+          async (reply) => {
+            const text = await reply.text();
+            if (text === id) answered.add(`${name} by ${reply.headers.get("x-process")}`);
+            else failures.push(`${id}: ${reply.status} ${text}`);
+          },
+          (error: unknown) => failures.push(`${id}: ${String(error)}`),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 3));
+      }
+    });
+  });
+  for (let restart = 0; restart < RESTARTS; restart++) {
+    for (const [i, place] of places.entries()) {
+      const old = children[i]!;
+      const exited = once(old, "exit");
+      old.kill("SIGTERM");
+      expect(await exited).toEqual([0, null]);
+      const { pid } = (children[i] = await startServer(place));
+      // The next goes when this one is in use, as an orchestrator waits until it is ready.
+      while (!answered.has(`http1 by ${pid}`) || !answered.has(`http2 by ${pid}`)) {
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
+  }
+  load.stopped = true;
+  await Promise.all(workers);
+  expect(failures).toEqual([]);
+  expect(answered.size).toBe(2 * SERVERS * (1 + RESTARTS));
+}, 60_000);
