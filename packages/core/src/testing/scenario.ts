@@ -178,7 +178,7 @@ export class Scenario {
     const call = new Call("orders", request, idempotent, true);
     call.inheritedAttempt = Math.max(inheritedAttempt, attempt.number);
     const served = new ServedRequest();
-    served.adopt(call as Call);
+    served.adopt(call);
     this.service.current(call).then(
       ({ outcome, code }) => exchange.reply(outcome, code, { final: served.exhausted }),
       () => exchange.reply("failure", 502, { final: served.exhausted }),

@@ -46,8 +46,8 @@ export class TlsFollower {
 
   /** True: what is in place is in force. */
   read(): boolean {
-    const { tls, take } = this.#options;
-    const read = readTls(tls);
+    const options = this.#options;
+    const read = readTls(options.tls);
     if ("mistakes" in read) {
       this.problem = read.mistakes.map(({ field, rule }) => `tls.${field} ${rule}`).join("; ");
       return false;
@@ -55,7 +55,7 @@ export class TlsFollower {
     const { pem } = read;
     if (this.pem === undefined || !equal(pem, this.pem)) {
       try {
-        take(pem);
+        options.take(pem);
       } catch (error) {
         this.problem = error instanceof Error ? error.message : String(error);
         return false;

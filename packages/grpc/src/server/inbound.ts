@@ -93,7 +93,7 @@ export class Inbound
     this.#owner.ended(this);
     // Without a status of its handler's, nobody waits for what is still done for it.
     if (this.status === undefined) this.leave();
-    this.#scope!.runInAsyncScope(forwardCancel, undefined, this.#listener!);
+    this.#scope.runInAsyncScope(forwardCancel, undefined, this.#listener!);
   }
 
   // ── what goes out ────────────────────────────────────────────────────────────────────────────

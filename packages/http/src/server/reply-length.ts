@@ -15,7 +15,7 @@ export interface Sending {
   _send(data: string | Uint8Array, ...rest: never[]): boolean;
 }
 
-const { _send: send } = NODE_HTTP.OutgoingMessage.prototype as unknown as Sending;
+const node = NODE_HTTP.OutgoingMessage.prototype as unknown as Sending;
 
 /** As `_send` of one reply. A function for all of them: it costs a request one property. */
 export function sendMeasured(
@@ -31,7 +31,7 @@ export function sendMeasured(
     // The connection goes before the surplus does; Node drops what is written to it then.
     if (inbound.sentBytes > this._contentLength) inbound.owner.misframed(inbound);
   }
-  return send.call(this, data, encoding as never, callback, bytes);
+  return node._send.call(this, data, encoding as never, callback, bytes);
 }
 
 /** The handler has ended it, and has written less than it said. */
