@@ -426,3 +426,16 @@ describe("handshakes", () => {
     },
   );
 });
+
+it("a drain and old age are told on connections of HTTP/1.1 over TLS too", async () => {
+  const draining = await start(ca.issue(), { idleWaitMs: 5_000 });
+  const idle = await handshake(draining);
+  expect(await ask(idle)).not.toMatch(/connection: close/i);
+  void draining.drain(10_000);
+  expect(await ask(idle)).toMatch(/connection: close/i);
+  const aging = await start(ca.issue(), { limits: { maxConnectionAgeMs: 2_000 } });
+  const old = await handshake(aging);
+  expect(await ask(old)).not.toMatch(/connection: close/i);
+  await sleep(2_500);
+  expect(await ask(old)).toMatch(/connection: close/i);
+});
