@@ -211,11 +211,12 @@ describe("mesh.agent() under node:http", () => {
     const limits = { maxConnectionsPerEndpoint: 2 };
     const mesh = doorsOf([peer.address], { timeouts: { request: "300ms" }, limits });
     const head = errorOf(ask(mesh, "/head"));
-    const body = replyTo(ask(mesh, "/body")).then((reply) => text(reply));
+    const read = replyTo(ask(mesh, "/body")).then((reply) => text(reply));
+    const cut = expect(read).rejects.toBeDefined();
     const queued = errorOf(ask(mesh, "/queued"));
     expect(await head).toMatchObject({ code: "deadline_exceeded" });
     expect(await queued).toBeInstanceOf(MeshError);
-    await expect(body).rejects.toBeDefined();
+    await cut;
     expect(peer.requests).toHaveLength(2);
     await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
   });
