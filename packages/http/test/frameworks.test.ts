@@ -143,6 +143,8 @@ it.each(Object.entries(APPLICATIONS))(
       await running[i]!.drain();
       await worked(5);
       running = running.with(i, await start(ports[i]!));
+      // A dial from before it listened may still be on its way to be refused.
+      await worked(20);
       await until(
         () => endpointsOf(client).every(({ breaker }) => breaker.state === "closed"),
         20_000,
