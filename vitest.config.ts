@@ -20,6 +20,8 @@ export default defineConfig({
   test: {
     coverage: { include: ["packages/*/src/**/*.ts"], exclude: ["**/*.test.ts"] },
     passWithNoTests: false,
+    // Most tests wait for sockets and processes: one file at a time would leave two cores idle.
+    maxWorkers: 2,
     projects: [
       unit("core"),
       unit("http"),
