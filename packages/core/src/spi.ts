@@ -13,6 +13,7 @@ export {
   type Reply,
   type Served,
 } from "./call.ts";
+export { PICKED_BECAUSE } from "./balance/why.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
 export type { RouteFacts } from "./route/facts.ts";

@@ -1,5 +1,5 @@
 /** How a call came to its reply: the counterpart of `reply.mesh`, found by one symbol on what grpc-js hands out. */
-import type { Call, PickRule } from "@inmesh/core/spi";
+import { PICKED_BECAUSE, type Call, type PickRule } from "@inmesh/core/spi";
 
 /** How the call came to its end, or where it is now. */
 export interface CallInfo {
@@ -16,17 +16,6 @@ export interface CallInfo {
   /** One sentence: which route, and why this endpoint. */
   readonly why: string;
 }
-
-const WHY: Readonly<Record<PickRule, string>> = {
-  only: "the only one to choose from",
-  rank: "the fitter of two drawn",
-  cost: "the lower cost of two drawn",
-  "slow-start": "the cheaper of two drawn has not warmed up yet",
-  untried: "not tried by this call yet",
-  scan: "the best of all, after draws that decided nothing",
-  panic: "the lowest cost of five drawn, because too many endpoints look bad to believe it",
-  turn: "its turn",
-};
 
 const INFO: unique symbol = Symbol("inmesh.call");
 
@@ -81,5 +70,5 @@ function whyOf(
 ): string {
   if (endpoint === undefined) return `route ${route}; no endpoint was picked`;
   const after = tried.length === 0 ? "" : ` after ${tried.join(", ")} failed`;
-  return `route ${route} → ${endpoint}: ${WHY[rule]}${after}`;
+  return `route ${route} → ${endpoint}: ${PICKED_BECAUSE[rule]}${after}`;
 }

@@ -6,7 +6,13 @@
 import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
-import { MeshError, type Attempt, type Outcome, type PickRule, type Reply } from "@inmesh/core/spi";
+import {
+  MeshError,
+  PICKED_BECAUSE,
+  type Attempt,
+  type Outcome,
+  type Reply,
+} from "@inmesh/core/spi";
 import {
   allowedTrailers,
   HttpHeaders,
@@ -47,17 +53,6 @@ export interface ReplyInfo {
   /** One sentence: which route, and why this endpoint after others. */
   readonly why: string;
 }
-
-const WHY: Readonly<Record<PickRule, string>> = {
-  only: "the only one to choose from",
-  rank: "the fitter of two drawn",
-  cost: "the lower cost of two drawn",
-  "slow-start": "the cheaper of two drawn has not warmed up yet",
-  untried: "not tried by this call yet",
-  scan: "the best of all, after draws that decided nothing",
-  panic: "the lowest cost of five drawn, because too many endpoints look bad to believe it",
-  turn: "its turn",
-};
 
 type Mode = "waiting" | "collecting" | "streaming" | "sinking" | "discarding";
 
@@ -178,7 +173,7 @@ export class HttpReply implements Reply {
         attemptMs: this.#headAt - startedAt,
         queuedMs: Math.max(0, this.#attempt.sentAt - startedAt),
       },
-      why: `route ${call.route} → ${address}: ${WHY[rule]}${after}`,
+      why: `route ${call.route} → ${address}: ${PICKED_BECAUSE[rule]}${after}`,
     };
   }
 
