@@ -172,7 +172,11 @@ describe("drain", () => {
       await servers[i]!.drain(5_000);
       addresses[at] = await start(addresses[at]!);
       servers[i + 2] = servers.pop()!;
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      // The next one leaves when this one is in use again, as an orchestrator waits until it is ready.
+      do await new Promise((resolve) => setTimeout(resolve, 200));
+      while (
+        mesh.snapshot().services[0]!.endpoints.some(({ breaker }) => breaker.state !== "closed")
+      );
     }
     load.stopped = true;
     await Promise.all(workers);
