@@ -15,6 +15,7 @@ import {
   type ServiceConfig,
 } from "@inmesh/core/spi";
 import { Exchange } from "./exchange.ts";
+import { FreezeWatch } from "./freeze-watch.ts";
 import { Lane } from "./lane.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest, Wiring } from "./request.ts";
@@ -30,6 +31,8 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   readonly #target: string;
   readonly #tls: TlsFiles | undefined;
   readonly #unwatch: (() => void) | undefined;
+  readonly #freezes: FreezeWatch;
+  readonly #unwatchFreezes: () => void;
   readonly #options: ChannelOptions;
   readonly #runtime: Runtime;
   readonly #maxLanes: number;
@@ -38,10 +41,18 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
-  /** `tls`: of an https service, shared by its connections. */
-  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime, tls?: TlsFiles) {
+  /** `tls`, of an https service, and `freezes` are shared by its connections. */
+  constructor(
+    endpoint: EndpointInfo,
+    service: ServiceConfig,
+    runtime: Runtime,
+    tls?: TlsFiles,
+    freezes: FreezeWatch = new FreezeWatch(runtime),
+  ) {
     this.service = service;
     this.#runtime = runtime;
+    this.#freezes = freezes;
+    this.#unwatchFreezes = freezes.use(() => this.#renew());
     // Whoever forgets it must not send in plain text.
     this.#tls = tls ?? (service.scheme === "https" ? new TlsFiles(service, runtime) : undefined);
     this.#unwatch = this.#tls?.use(() => this.#renew());
@@ -53,6 +64,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
     const refusal = this.#tls?.context.refusal(this.service.name, this.#runtime.wallNow());
     if (refusal !== undefined) return refuse(attempt, refusal);
+    this.#freezes.look(attempt.startedAt);
     return new Exchange(attempt, this, this.#runtime).send(
       this.#lane(attempt.startedAt, attempt.call.request.wiring),
     );
@@ -101,7 +113,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     return lane;
   }
 
-  /** Other certificates: new calls make new connections, the old ones end with their calls. */
+  /** Other certificates, or a process that was frozen: new calls make new connections, the old ones end with their calls. */
   #renew(): void {
     const old = this.#lanes;
     this.#lanes = [];
@@ -163,6 +175,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
 
   close(graceMs: number): Promise<void> {
     this.#unwatch?.();
+    this.#unwatchFreezes();
     this.#closing ??= this.#close(graceMs);
     return this.#closing;
   }

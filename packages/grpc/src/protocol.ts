@@ -1,6 +1,7 @@
 /** gRPC as a protocol of the mesh: what every way in hands to `mesh.service`. */
 import { TlsFiles, type Protocol } from "@inmesh/core/spi";
 import { GrpcConnection } from "./connection.ts";
+import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
 
@@ -8,6 +9,7 @@ export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
   transport: (service, runtime) => {
     const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
-    return { connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls) };
+    const freezes = new FreezeWatch(runtime);
+    return { connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes) };
   },
 };

@@ -1,0 +1,76 @@
+/** A client, servers and waiting for tests of the fault matrix; everything ends with the test that made it. */
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
+import type { ServerCredentials, ServiceError } from "@grpc/grpc-js";
+import type { Mesh, MeshOptions, MeshSnapshot, ServiceInput } from "@inmesh/core";
+import { createMesh, meshGrpc } from "@inmesh/grpc";
+import { onTestFinished } from "vitest";
+import { Orders, OrdersServer, type OrdersClient, type OrdersHandlers } from "./orders.ts";
+
+export interface Caller {
+  readonly client: OrdersClient;
+  readonly mesh: Mesh;
+}
+
+/** A client of the service `orders` on these addresses, in a mesh of its own. */
+export function clientOf(
+  addresses: readonly string[],
+  input: ServiceInput = {},
+  options: MeshOptions = {},
+): Caller {
+  const orders: ServiceInput = { discovery: { static: addresses }, ...input };
+  const mesh = createMesh({ env: {}, ...options, config: { services: { orders } } });
+  onTestFinished(() => mesh.close(0));
+  return { mesh, client: new Orders(...meshGrpc("orders", { mesh })) };
+}
+
+let started = 0;
+
+/** A grpc-js server as others run it. */
+export async function serverOf(
+  handlers: Partial<OrdersHandlers> = {},
+  credentials?: ServerCredentials,
+): Promise<OrdersServer> {
+  const server = await new OrdersServer(`server ${++started}`, handlers).listen(0, credentials);
+  onTestFinished(() => server.stop());
+  return server;
+}
+
+export type EndpointSnapshot = MeshSnapshot["services"][0]["endpoints"][0];
+
+export function endpointOf(mesh: Mesh, address: string): EndpointSnapshot {
+  const found = mesh.snapshot().services[0]!.endpoints.find((one) => one.address === address);
+  if (found === undefined) throw new Error(`${address} is not an endpoint`);
+  return found;
+}
+
+/** What a call fails with. */
+export function failed(promise: Promise<unknown>): Promise<ServiceError> {
+  return promise.then(
+    () => {
+      throw new Error("it did not fail");
+    },
+    (error: unknown) => error as ServiceError,
+  );
+}
+
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Patient: machines are busy with other tests. */
+export async function until(holds: () => boolean, withinMs = 10_000): Promise<void> {
+  const startedAt = performance.now();
+  while (!holds()) {
+    if (performance.now() - startedAt > withinMs) throw new Error(`not within ${withinMs} ms`);
+    await sleep(2);
+  }
+}
+
+/** Where nobody listens. */
+export async function closedPort(): Promise<string> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  await once(server.close(), "close");
+  return `127.0.0.1:${port}`;
+}
