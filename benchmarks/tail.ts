@@ -3,60 +3,76 @@
  * of each run are fresh, and clients run one after the other. On such runs linkerd2-proxy fails
  * 0.67 of the requests beside a server that answers 500 at once and 0.67 beside one that refuses
  * connections, Envoy 0.49 and 0.31; beside a slow one their p99 is 1.15 and 11.6 times the healthy.
+ * With `--grpc` the same over gRPC, beside what grpc-js brings along.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { child } from "./child.ts";
-import type { TailLoad, TailRun } from "./child/tail.ts";
+import type { TailRun } from "./child/tail.ts";
+import type { Protocol, TailLoad } from "./child/tail-protocol.ts";
 import type { Fault } from "./child/tail-server.ts";
+import { FLAGS } from "./fleet.ts";
 import { row, type Options, type Row } from "./report.ts";
 
 export const describe = "three servers, one bad: failed calls, share and p99, beside round robin";
 
 const SERVERS = 3;
 const PER_SECOND = 200;
+const SECONDS = 12;
+const QUICK_SECONDS = 2;
+/** Clients for context show what they do soon. */
+const QUICK_CONTEXT_SECONDS = 1;
 const MAX_SHARE = 0.005;
 const MAX_P99_RATIO = 1.15;
 const MAX_FAIL_FAST = 0.01;
 
-type Variant = "off" | "retries" | "round_robin";
+type Plain = "round_robin" | "pick_first";
+type Variant = "off" | "retries" | Plain;
 type Result = TailRun & { readonly share: number };
 
-export async function run({ quick, progress }: Options): Promise<Row[]> {
-  const seconds = quick ? 3 : 12;
+export async function run({ quick, grpc, progress }: Options): Promise<Row[]> {
+  const protocol: Protocol = grpc ? "grpc" : "http";
+  const prefix = grpc ? "tail.grpc" : "tail";
+  const plain: readonly Plain[] = grpc ? ["round_robin", "pick_first"] : ["round_robin"];
   const measure = async (fault: Fault, variant: Variant): Promise<Result> => {
-    const result = await measured(fault, variant, seconds);
+    const ours = variant === "off" || variant === "retries";
+    const seconds = quick ? (ours ? QUICK_SECONDS : QUICK_CONTEXT_SECONDS) : SECONDS;
+    const result = await measured(protocol, fault, variant, seconds);
     const { calls, failed, p50, p99, share, errors } = result;
     const name = fault === "none" ? "healthy" : fault;
     progress(
-      `tail: ${name}, ${variant}: ${failed} of ${calls} failed, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, share of the third ${share.toFixed(4)}` +
+      `${prefix}: ${name}, ${variant}: ${failed} of ${calls} failed, p50 ${p50?.toFixed(1)} ms, p99 ${p99?.toFixed(1)} ms, share of the third ${share.toFixed(4)}` +
         (errors.length === 0 ? "" : ` (${errors[0]})`),
     );
     return result;
   };
 
   const healthy = await measure("none", "off");
-  const rows: Row[] = [...context("tail.healthy", healthy)];
+  const rows: Row[] = [...context(`${prefix}.healthy`, healthy)];
   if (healthy.failed > 0) throw new Error(`healthy servers, yet: ${healthy.errors.join("; ")}`);
-  rows.push(...context("tail.healthy.round_robin", await measure("none", "round_robin")));
+  for (const variant of plain) {
+    rows.push(...context(`${prefix}.healthy.${variant}`, await measure("none", variant)));
+  }
 
   for (const fault of ["fail_fast", "slow", "refused"] as const) {
-    const name = `tail.${fault}`;
+    const name = `${prefix}.${fault}`;
     const off = await measure(fault, "off");
     rows.push(row(`${name}.error_ratio`, "", [errorRatio(off)], barOf(fault)));
     if (fault === "slow") {
       rows.push(row(`${name}.share`, "", [off.share], MAX_SHARE));
-      rows.push(row(`${name}.p99_over_healthy`, "×", [off.p99 / healthy.p99], MAX_P99_RATIO));
+      rows.push(row(`${name}.p99_over_healthy`, "×", [off.p99! / healthy.p99!], MAX_P99_RATIO));
     }
     rows.push(...context(name, off));
     const retries = await measure(fault, "retries");
     rows.push(row(`${name}.retries.error_ratio`, "", [errorRatio(retries)], 0));
     rows.push(...context(`${name}.retries`, retries));
-    const robin = await measure(fault, "round_robin");
-    rows.push(row(`${name}.round_robin.error_ratio`, "", [errorRatio(robin)]));
-    if (fault === "slow") rows.push(row(`${name}.round_robin.share`, "", [robin.share]));
-    rows.push(...context(`${name}.round_robin`, robin));
+    for (const variant of plain) {
+      const other = await measure(fault, variant);
+      rows.push(row(`${name}.${variant}.error_ratio`, "", [errorRatio(other)]));
+      if (fault === "slow") rows.push(row(`${name}.${variant}.share`, "", [other.share]));
+      rows.push(...context(`${name}.${variant}`, other));
+    }
   }
   return rows;
 }
@@ -70,20 +86,30 @@ function errorRatio({ failed, calls }: Result): number {
 }
 
 function context(name: string, { p50, p99 }: Result): Row[] {
+  if (p50 === null || p99 === null) return [];
   return [row(`${name}.p50_ms`, "ms", [p50]), row(`${name}.p99_ms`, "ms", [p99])];
 }
 
-async function measured(fault: Fault, variant: Variant, seconds: number): Promise<Result> {
-  const servers: Server[] = [];
+async function measured(
+  protocol: Protocol,
+  fault: Fault,
+  variant: Variant,
+  seconds: number,
+): Promise<Result> {
+  // The last one is the bad one.
+  const servers = await Promise.all(
+    Array.from({ length: SERVERS }, (_, i) =>
+      Server.start(protocol, i === SERVERS - 1 ? fault : "none", i + 1),
+    ),
+  );
   try {
-    for (let i = 0; i < SERVERS; i++) {
-      // The last one is the bad one.
-      servers.push(await Server.start(i === SERVERS - 1 ? fault : "none", i + 1));
-    }
+    const ports = servers.map(({ port }) => port);
     const load: TailLoad = {
-      client: variant === "round_robin" ? "round_robin" : "inmesh",
+      protocol,
+      client: variant === "off" || variant === "retries" ? "inmesh" : variant,
       attempts: variant === "retries" ? 2 : 1,
-      ports: servers.map(({ port }) => port),
+      // pick_first stays with the first that takes a connection: this is the client that gets the bad one.
+      ports: variant === "pick_first" ? ports.toReversed() : ports,
       perSecond: PER_SECOND,
       seconds,
     };
@@ -109,10 +135,9 @@ class Server {
     this.port = port;
   }
 
-  static async start(fault: Fault, seed: number): Promise<Server> {
+  static async start(protocol: Protocol, fault: Fault, seed: number): Promise<Server> {
     const path = fileURLToPath(new URL("./child/tail-server.ts", import.meta.url));
-    const execArgv = ["--no-warnings"];
-    const process = fork(path, [fault, String(seed)], { execArgv });
+    const process = fork(path, [protocol, fault, String(seed)], { execArgv: [...FLAGS] });
     const [{ port }] = (await once(process, "message")) as [{ port: number }];
     return new Server(process, port);
   }

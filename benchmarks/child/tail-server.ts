@@ -1,9 +1,8 @@
 /**
- * One server of the tail benchmark, forked: argv is what is wrong with it and a seed. Sends
- * `{ port }` when it listens, and `{ served }`, the requests that reached it, to any message.
+ * One server of the tail benchmark, forked: argv is the protocol, what is wrong with it, and a seed.
+ * Sends `{ port }` when it listens, and `{ served }`, the calls that reached it, to any message.
  */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { load, type Protocol } from "./tail-protocol.ts";
 
 export type Fault = "none" | "fail_fast" | "slow" | "refused";
 
@@ -11,7 +10,7 @@ const FLOOR_MS = 10;
 const MEAN_MS = 10;
 const SLOW_FACTOR = 20;
 
-const [fault = "none", seed = "1"] = process.argv.slice(2);
+const [protocol = "http", fault = "none", seed = "1"] = process.argv.slice(2);
 let state = Number(seed) >>> 0;
 let served = 0;
 
@@ -24,21 +23,14 @@ function random(): number {
   return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
 }
 
-const server = createServer((request, response) => {
+const { serve } = await load(protocol as Protocol);
+const server = await serve((done) => {
   served++;
-  request.resume();
-  if (fault === "fail_fast") {
-    response.statusCode = 500;
-    response.end("failed");
-    return;
-  }
+  if (fault === "fail_fast") return done(true);
   const delayMs = FLOOR_MS - Math.log(1 - random()) * MEAN_MS;
-  setTimeout(() => response.end("ok"), fault === "slow" ? delayMs * SLOW_FACTOR : delayMs);
+  setTimeout(done, fault === "slow" ? delayMs * SLOW_FACTOR : delayMs, false);
 });
-server.listen(0, "127.0.0.1", () => {
-  const { port } = server.address() as AddressInfo;
-  if (fault === "refused") server.close(() => process.send!({ port }));
-  else process.send!({ port });
-});
+if (fault === "refused") await server.close();
 process.on("message", () => process.send!({ served }));
 process.on("disconnect", () => process.exit());
+process.send!({ port: server.port });
