@@ -229,7 +229,7 @@ describe("three hops", () => {
     ["http", "grpc"],
     ["grpc", "http"],
   ] as const)(
-    "B13 GS: %s, then %s, may all retry, and load the last ≤ 1.2 times",
+    "B13 GC, B13 GS: %s, then %s, may all retry, and load the last ≤ 1.2 times",
     async (first, second) => {
       let asked = 0;
       const fails: Partial<OrdersHandlers> = {

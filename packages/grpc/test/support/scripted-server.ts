@@ -23,6 +23,8 @@ export type Script = (stream: ServerHttp2Stream, path: string, server: ScriptedS
 export class ScriptedServer {
   readonly sessions: Set<ServerHttp2Session> = new Set();
   readonly sockets: Set<Socket> = new Set();
+  /** Connections so far. */
+  accepted = 0;
   /** Streams seen, by path. */
   readonly seen: Map<string, number> = new Map();
   readonly #server: Http2Server;
@@ -35,6 +37,7 @@ export class ScriptedServer {
     const server = createServer({ settings });
     const own = new ScriptedServer(server);
     server.on("connection", (socket: Socket) => {
+      own.accepted++;
       own.sockets.add(socket);
       socket.once("close", () => own.sockets.delete(socket));
       socket.on("error", () => {});
