@@ -168,6 +168,8 @@ describe("for generated inputs", () => {
       [service({ static: ["10.0.0.1:80"], file: "endpoints.yaml" }), false],
       [service({ srv: "_http._tcp.a", port: 80 }), false],
       [service({ static: [{ host: "a" }] }), false],
+      [service({ static: [{ host: "unix:/a" }, "unix:/b"] }), true],
+      [service({ static: [{ host: "unix:/a", port: 80 }] }), false],
       [service({ static: ["10.0.0.1:80"] }, "or ders"), false],
       [service({ static: ["10.0.0.1:80"] }, "-"), false],
     ];

@@ -78,6 +78,8 @@ services:
   orders-v2:
     discovery:
       static: ["10.0.0.1:8080", { host: 10.0.0.2, port: 8080, weight: 2, zone: a }, "[::1]:8080"]
+  local:
+    discovery: { static: ["unix:/run/local.sock"] }
   bills:
     scheme: https
     discovery: { srv: _https._tcp.bills.shop.svc.cluster.local }

@@ -60,7 +60,7 @@ export interface AttemptCanceller {
 
 /** The endpoint as an attempt needs it; the cluster's Endpoint has the rest. */
 export interface EndpointRef {
-  /** `host:port`. */
+  /** `host:port` or `unix:path`. */
   readonly address: string;
   readonly zone: string | undefined;
 }

@@ -92,7 +92,7 @@ export class MeshError extends Error {
   attempts = 0;
   /** Why there was no further one; undefined for errors that are never retried. Written by retry, once. */
   noRetry: NoRetry | undefined = undefined;
-  /** The last endpoint tried, `host:port`. Written where the failure is met. */
+  /** The last endpoint tried, `host:port` or `unix:path`. Written where the failure is met. */
   endpoint: string | undefined = undefined;
 
   constructor(init: MeshErrorInit) {

@@ -46,7 +46,7 @@ export interface ServiceSnapshot {
 }
 
 export interface EndpointSnapshot {
-  /** `host:port`. */
+  /** `host:port`, or `unix:path`. */
   readonly address: string;
   readonly zone: string | undefined;
   readonly weight: number;

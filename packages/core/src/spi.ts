@@ -27,6 +27,7 @@ export {
   type ServerState,
 } from "./server/drain.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
+export { removeStaleSocket } from "./server/stale-socket.ts";
 export { grantedPriority, isClaim, isTraceparent, parseCount } from "./server/claims.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
@@ -38,6 +39,7 @@ export {
 } from "./context.ts";
 export {
   addressOf,
+  socketPathOf,
   type Discovery,
   type EndpointInfo,
   type EndpointSink,

@@ -6,7 +6,7 @@ export interface CallInfo {
   readonly service: string;
   /** Empty until a route has been chosen. */
   readonly route: string;
-  /** `host:port` of the endpoint in use, or last tried; undefined before there was one. */
+  /** `host:port` or `unix:path` of the endpoint in use, or last tried; undefined before there was one. */
   readonly endpoint: string | undefined;
   readonly zone: string | undefined;
   /** Attempts made, re-sends included; 0 before the first. */

@@ -6,6 +6,7 @@
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
   MeshError,
+  socketPathOf,
   TlsFiles,
   type Attempt,
   type Connection,
@@ -222,6 +223,7 @@ function refuse(attempt: Attempt<GrpcRequest>, error: MeshError): Promise<never>
 }
 
 function targetOf({ host, port }: EndpointInfo): string {
+  if (socketPathOf(host) !== undefined) return host; // grpc-js writes it the same way
   if (host.includes(":")) return `ipv6:[${host}]:${port}`;
   return /^[0-9.]+$/.test(host) ? `ipv4:${host}:${port}` : `dns:///${host}:${port}`;
 }

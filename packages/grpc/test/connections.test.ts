@@ -1,6 +1,11 @@
 /** Connections to an endpoint: TLS, more than one, goodbyes, and that nothing is left. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ServerCredentials, status as Status, type ServiceError } from "@grpc/grpc-js";
-import { createMesh, meshGrpc } from "@inmesh/grpc";
+import { createMesh, meshGrpc, meshGrpcServer, type MeshGrpcServer } from "@inmesh/grpc";
 import { countResources, expectBaseline } from "@inmesh/core/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
@@ -90,6 +95,65 @@ describe("TLS", () => {
       tls: { ca: ca.cert, cert: own.cert, key: own.key },
     });
     expect((await get(client, {})).id).toBe("a");
+  });
+});
+
+describe("Unix sockets", () => {
+  const folder = (): string => {
+    const path = mkdtempSync(join(tmpdir(), "mesh-"));
+    cleanups.push(() => rmSync(path, { recursive: true, force: true }));
+    return path;
+  };
+  const start = async (path: string, credentials?: ServerCredentials): Promise<MeshGrpcServer> => {
+    const orders = new OrdersServer("a");
+    const server = meshGrpcServer(orders.server, { discoveryWaitMs: 0 });
+    cleanups.push(() => server.close(0));
+    await server.listen(`unix:${path}`, credentials);
+    return server;
+  };
+
+  it("carry calls like any other endpoint, and a server on one leaves as any other", async () => {
+    const paths = [join(folder(), "a.sock"), join(folder(), "b.sock")];
+    const servers = [await start(paths[0]!), await start(paths[1]!)];
+    const addresses = paths.map((path) => `unix:${path}`);
+    const { client, mesh } = clientOf(addresses, { balancer: { kind: "round-robin" } });
+    for (let i = 0; i < 4; i++) await get(client, {});
+    const { endpoints } = mesh.snapshot().services[0]!;
+    expect(endpoints.map(({ address }) => address)).toEqual(addresses);
+    expect(servers.map((server) => server.snapshot().sessions)).toEqual([1, 1]);
+    const leaving = servers[0]!.drain(5_000);
+    for (let i = 0; i < 4; i++) await get(client, {});
+    await leaving;
+    for (let i = 0; i < 4; i++) await get(client, {});
+  });
+
+  it("show the certificate of the service", async () => {
+    const ca = new TestCa();
+    const { cert, key } = ca.issue({ names: ["orders.shop"] });
+    const path = join(folder(), "tls.sock");
+    const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
+    await start(path, ServerCredentials.createSsl(null, [pair]));
+    const tls = { scheme: "https", authority: "orders.shop", tls: { ca: ca.cert } };
+    expect((await get(clientOf([`unix:${path}`], tls).client, {})).id).toBe("a");
+  });
+
+  it("one without a server is refused; what a killed server left behind is taken away", async () => {
+    const path = join(folder(), "left.sock");
+    const script = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log("up"))`;
+    const killed = spawn(process.execPath, ["-e", script], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(killed.stdout, "data");
+    killed.kill("SIGKILL");
+    await once(killed, "exit");
+    const { client } = clientOf([`unix:${path}`]);
+    expect(await failed(get(client, {}))).toMatchObject({
+      code: Status.UNAVAILABLE,
+      cause: { code: "connect_failed", reason: "connect_refused", endpoint: `unix:${path}` },
+    });
+    await start(path);
+    expect((await get(clientOf([`unix:${path}`]).client, {})).id).toBe("a");
+    await expect(start(path)).rejects.toThrow(/EADDRINUSE/);
   });
 });
 

@@ -20,6 +20,7 @@ import {
   context,
   Drain,
   NodeRuntime,
+  removeStaleSocket,
   type Beliefs,
   type Posture,
   type Runtime,
@@ -313,8 +314,12 @@ export class MeshServer implements AsyncDisposable {
 
   // ── lifetime ─────────────────────────────────────────────────────────────────────────────────
 
-  /** Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. */
+  /**
+   * Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. Of `{ path }`, a Unix
+   * socket, what a killed process left behind is taken away, unless somebody answers on it.
+   */
   async listen(port: number | ListenOptions = 0, host?: string): Promise<AddressInfo> {
+    if (typeof port !== "number" && port.path !== undefined) await removeStaleSocket(port.path);
     const listening = once(this.server, "listening");
     this.server.listen(typeof port === "number" ? { port, ...(host && { host }) } : port);
     await listening;

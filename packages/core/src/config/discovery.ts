@@ -8,6 +8,7 @@ import {
   authorityRule,
   hostRule,
   readAddress,
+  readSocket,
   readUrl,
   type ServiceTarget,
 } from "./target.ts";
@@ -199,26 +200,38 @@ function readText(
   path: readonly PathPart[],
   report: Report,
 ): EndpointInfo | undefined {
-  const address = readAddress(text);
+  const address = text.startsWith("unix:") ? readSocket(text) : readAddress(text);
   if (typeof address !== "string") return address;
   report(path, address, text);
   return undefined;
 }
 
 function readObject(raw: Raw, path: readonly PathPart[], report: Report): EndpointInfo | undefined {
-  const { host, port, weight, zone, uid, metadata } = raw;
-  if (typeof host !== "string") return undefined;
-  const wrong = host.startsWith("[")
-    ? "must be written without brackets"
-    : hostRule(host.toLowerCase());
-  if (wrong !== undefined) report([...path, "host"], wrong, host);
-  if (wrong !== undefined || typeof port !== "number") return undefined;
+  const { weight, zone, uid, metadata } = raw;
+  const at = readPlace(raw, path, report);
+  if (at === undefined) return undefined;
   return {
-    host: host.toLowerCase(),
-    port,
+    ...at,
     ...(typeof weight === "number" && { weight }),
     ...(typeof zone === "string" && { zone }),
     ...(typeof uid === "string" && { uid }),
     ...(isRaw(metadata) && { metadata: metadata as Record<string, string> }),
   };
+}
+
+function readPlace(raw: Raw, path: readonly PathPart[], report: Report): EndpointInfo | undefined {
+  const { host, port } = raw;
+  if (typeof host !== "string") return undefined;
+  if (host.startsWith("unix:")) {
+    if (port !== undefined) report([...path, "port"], "is not used with a socket", port);
+    const socket = readSocket(host);
+    if (typeof socket !== "string") return socket;
+    report([...path, "host"], socket, host);
+    return undefined;
+  }
+  if (port === undefined) report([...path, "port"], "must be written: a whole number", port);
+  const lower = host.toLowerCase();
+  const wrong = host.startsWith("[") ? "must be written without brackets" : hostRule(lower);
+  if (wrong !== undefined) report([...path, "host"], wrong, host);
+  return wrong === undefined && typeof port === "number" ? { host: lower, port } : undefined;
 }

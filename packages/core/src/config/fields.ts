@@ -651,7 +651,7 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     path: "services.*.discovery.static",
     type: "list",
     defaultText: "none",
-    rangeText: "`host:port` or an object, at least one",
+    rangeText: "`host:port`, `unix:/path` or an object, at least one",
     meaning: "A fixed list of endpoints.",
     nameElsewhere: "Envoy `STATIC` and `load_assignment`",
   },
@@ -659,7 +659,7 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     path: "services.*.discovery.static[].host",
     type: "text",
     defaultText: "must be written",
-    rangeText: "a DNS name or an IP address",
+    rangeText: "a DNS name, an IP address, or `unix:` and an absolute path",
     meaning: "Where the endpoint is.",
   },
   {
@@ -667,7 +667,7 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     type: "integer",
     min: 1,
     max: 65_535,
-    defaultText: "must be written",
+    defaultText: "must be written, except for a socket with a path",
     meaning: "Its port.",
   },
   {

@@ -44,8 +44,11 @@ export interface RetryInput {
   readonly backoffMaxMs?: number;
 }
 
+/** An endpoint of a list. `port` is left out where `host` is the path of a socket. */
+export type EndpointInput = Omit<EndpointInfo, "port"> & { readonly port?: number };
+
 export type DiscoveryInput =
-  | { readonly static: readonly (string | EndpointInfo)[] }
+  | { readonly static: readonly (string | EndpointInput)[] }
   | { readonly dns: string; readonly port: number }
   | { readonly srv: string }
   | { readonly file: string };

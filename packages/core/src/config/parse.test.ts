@@ -223,7 +223,55 @@ describe("a mistake", () => {
       "static number",
       inStatic(80),
       "services.orders.discovery.static[0]",
-      /host:port, or an object/,
+      /host:port, unix:.path, or an object/,
+    ],
+    [
+      "relative socket",
+      inStatic("unix:run/a.sock"),
+      "services.orders.discovery.static[0]",
+      /absolute path/,
+    ],
+    [
+      "socket of no path",
+      inStatic({ host: "unix:" }),
+      "services.orders.discovery.static[0].host",
+      /absolute path/,
+    ],
+    [
+      "socket with a line end",
+      inStatic("unix:/run/a\n"),
+      "services.orders.discovery.static[0]",
+      /absolute path/,
+    ],
+    [
+      "socket too long",
+      inStatic(`unix:/${"ä".repeat(54)}`),
+      "services.orders.discovery.static[0]",
+      /107 bytes/,
+    ],
+    [
+      "port beside a socket",
+      inStatic({ host: "unix:/a", port: 80 }),
+      "services.orders.discovery.static[0].port",
+      /not used with a socket/,
+    ],
+    [
+      "static object without port",
+      inStatic({ host: "a" }),
+      "services.orders.discovery.static[0].port",
+      /must be written/,
+    ],
+    [
+      "socket twice",
+      inStatic("unix:/A", { host: "unix:///A" }),
+      "services.orders.discovery.static[1]",
+      /listed twice/,
+    ],
+    [
+      "socket as URL",
+      { services: { orders: { url: "unix:/run/a.sock" } } },
+      "services.orders.url",
+      /must be a URL/,
     ],
     [
       "static twice",
@@ -529,6 +577,8 @@ describe("a configuration", () => {
             static: [
               "10.0.0.1:80",
               "[::1]:81",
+              "unix:/Run/a b.sock",
+              { host: "unix:///run/c.sock", weight: 2 },
               { host: "B.example", port: 82, weight: 0, zone: "z", uid: "u", metadata: { k: "v" } },
             ],
           },
@@ -547,10 +597,13 @@ describe("a configuration", () => {
       endpoints: [
         { host: "10.0.0.1", port: 80 },
         { host: "::1", port: 81 },
+        { host: "unix:/Run/a b.sock", port: 0 },
+        { host: "unix:/run/c.sock", port: 0, weight: 2 },
         { host: "b.example", port: 82, weight: 0, zone: "z", uid: "u", metadata: { k: "v" } },
       ],
     });
     expect(config.services["a"]?.authority).toBe("a");
+    expect(parsed(JSON.parse(JSON.stringify(printConfig(config))))).toEqual(config);
     expect(config.services["b"]).toMatchObject({ authority: "b.example", scheme: "https" });
     expect(config.services["c"]).toMatchObject({ authority: "c.example" });
     expect(config.services["c"]?.routes[0]?.matches[0]?.headers).toEqual([

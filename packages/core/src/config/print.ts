@@ -3,8 +3,10 @@
  * and parsing it gives the same configuration again, a private key aside. For the admin page and for snapshots.
  */
 import { formatDuration } from "./duration.ts";
+import { type EndpointInfo, socketPathOf } from "../discovery/discovery.ts";
 import { isInlinePem } from "../tls/pem.ts";
 import { type Field, groupOf, nameOf, POLICY_FIELDS } from "./fields.ts";
+import type { EndpointInput } from "./input.ts";
 import type { DiscoveryConfig, MeshConfig, RouteConfig } from "./types.ts";
 
 type Printed = Record<string, unknown>;
@@ -46,7 +48,12 @@ function printRoute(route: RouteConfig): Printed {
 function printDiscovery(discovery: DiscoveryConfig): Printed {
   if (discovery.kind === "dns") return { dns: discovery.host, port: discovery.port };
   if (discovery.kind === "file") return { file: discovery.path };
-  return discovery.kind === "srv" ? { srv: discovery.name } : { static: discovery.endpoints };
+  if (discovery.kind === "srv") return { srv: discovery.name };
+  return { static: discovery.endpoints.map(printEndpoint) };
+}
+
+function printEndpoint({ port, ...rest }: EndpointInfo): EndpointInput {
+  return socketPathOf(rest.host) === undefined ? { ...rest, port } : rest;
 }
 
 function printPolicies(from: object, fields: readonly Field[]): Printed {

@@ -104,8 +104,13 @@ class SchemaMaker {
         metadata: z.record(z.string(), this.#text(), typed("an object with texts")),
       },
       "host",
-      "port",
-    );
+    ).meta({
+      // A port or a socket, not both.
+      oneOf: [
+        { required: ["port"] },
+        { properties: { host: { type: "string", pattern: "^unix:" } } },
+      ],
+    });
     return this.#list(z.union([z.string(), endpoint]), LIMITS.endpointsPerList);
   }
 
@@ -341,7 +346,11 @@ function reportIssues(
       // Of "a text or an object" only the second can have been meant.
       reportIssues(issue.errors.at(-1) ?? [], path, input, report);
     } else if (issue.code === "invalid_union") {
-      report(path, "must be host:port, or an object with host and port", valueAt(input, path));
+      report(
+        path,
+        "must be host:port, unix:/path, or an object with host and port",
+        valueAt(input, path),
+      );
     } else {
       report(path, issue.message, valueAt(input, path));
     }

@@ -79,6 +79,19 @@ export function readAddress(text: string, defaultPort?: number): EndpointInfo | 
   return { host, port };
 }
 
+/** What Linux takes: 108 bytes with the one that ends them. */
+const MAX_PATH_BYTES = 107;
+
+/** `unix:/path`, also as `unix:///path`; a text is the rule that was broken. */
+export function readSocket(text: string): EndpointInfo | string {
+  const path = /^unix:(?:\/\/(?=\/))?(\/(?!\/)\P{Cc}+)$/u.exec(text)?.[1];
+  if (path === undefined) return "must be an absolute path, such as unix:/run/orders.sock";
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    return `must have a path of at most ${MAX_PATH_BYTES} bytes: sockets cannot have longer ones`;
+  }
+  return { host: `unix:${path}`, port: 0 };
+}
+
 export function hostRule(host: string): string | undefined {
   if (host.includes("%")) return "must not have an IPv6 zone";
   if (isIP(host) !== 0) return undefined;

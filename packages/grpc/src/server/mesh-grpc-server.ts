@@ -17,7 +17,9 @@ import {
   BELIEFS,
   Drain,
   NodeRuntime,
+  removeStaleSocket,
   ServedRecord,
+  socketPathOf,
   type Posture,
   type Runtime,
   type ServerState,
@@ -262,12 +264,15 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   /**
    * Binds: a port on every address of this host, or `host:port`, or `unix:path`. Resolves to the
    * port; 0, the default, chooses one. `credentials` default to none: cleartext. Rejects if it cannot.
+   * A socket that a killed process left behind is taken away, unless somebody answers on it.
    */
-  listen(
+  async listen(
     address: number | string = 0,
     credentials: ServerCredentials = ServerCredentials.createInsecure(),
   ): Promise<number> {
     const target = typeof address === "number" ? `0.0.0.0:${address}` : address;
+    const path = socketPathOf(target);
+    if (path !== undefined) await removeStaleSocket(path);
     return new Promise((resolve, reject) => {
       this.server.bindAsync(target, credentials, (error, port) => {
         if (error === null) resolve(port);

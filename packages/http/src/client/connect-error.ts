@@ -7,8 +7,8 @@ import { MeshError, type ErrorReason } from "@inmesh/core/spi";
 /** Where a dial goes to. */
 export interface Where {
   readonly service: string;
-  readonly host: string;
-  readonly port: number;
+  /** `host:port` or `unix:path`. */
+  readonly address: string;
   /** The name a certificate must be for; undefined without TLS. */
   readonly serverName: string | undefined;
 }
@@ -34,8 +34,8 @@ const UNTRUSTED = new Set([
 const REJECTED =
   /ALERT_(?:BAD_CERTIFICATE|CERTIFICATE|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|NO_CERTIFICATE)/;
 
-export function textOf({ host, port, service }: Where): string {
-  return `${service} → ${host.includes(":") ? `[${host}]` : host}:${port}`;
+export function textOf({ address, service }: Where): string {
+  return `${service} → ${address}`;
 }
 
 /** `shaking`: TCP had connected, and TLS was under way. */
@@ -46,7 +46,7 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
   const fail = (reason: ErrorReason, what: string): MeshError =>
     failure(where, reason, what, cause);
   if (!shaking) return fail("connect_refused", `no connection (${code || cause.message})`);
-  const name = where.serverName ?? where.host;
+  const name = where.serverName ?? where.address;
   if (code === "CERT_HAS_EXPIRED") {
     return fail("peer_expired", `the certificate of ${name} has expired: renew it there`);
   }

@@ -3,6 +3,7 @@
  * What is in flight or queued then stays with the old pool, which drains.
  */
 import {
+  addressOf,
   MeshError,
   TlsFiles,
   type Attempt,
@@ -175,11 +176,10 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
     reason: "header_too_large" | "queue_full",
     what: string,
   ): MeshError {
-    const { host, port } = this.#endpoint;
     return new MeshError({
       code,
       reason,
-      message: `${this.service.name} → ${host}:${port}: ${what}`,
+      message: `${this.service.name} → ${addressOf(this.#endpoint)}: ${what}`,
       progress: "not-sent",
       stackless: true,
     });

@@ -5,7 +5,9 @@
  */
 import { connect as connectTcp, type Socket } from "node:net";
 import {
+  addressOf,
   MeshError,
+  socketPathOf,
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
@@ -59,13 +61,18 @@ export class Connector {
     this.#protocols = protocols;
     this.#watchesAlerts = secure !== undefined && !protocols.includes("h2");
     const { host, port } = endpoint;
-    this.where = { service: service.name, host, port, serverName: secure?.serverName };
-    this.#options = {
-      host,
-      port,
-      autoSelectFamily: true,
-      autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
-    };
+    const path = socketPathOf(host);
+    const address = addressOf(endpoint);
+    this.where = { service: service.name, address, serverName: secure?.serverName };
+    this.#options =
+      path === undefined
+        ? {
+            host,
+            port,
+            autoSelectFamily: true,
+            autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
+          }
+        : { path };
   }
 
   /** The `connect` function of an undici pool. Calls back in a later turn, as undici needs. */

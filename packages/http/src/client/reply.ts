@@ -35,7 +35,7 @@ const DISCARD_BYTES = 65_536;
 export interface ReplyInfo {
   readonly service: string;
   readonly route: string;
-  /** `host:port` of the endpoint that answered. */
+  /** `host:port` or `unix:path` of the endpoint that answered. */
   readonly endpoint: string;
   readonly zone: string | undefined;
   /** Attempts made, re-sends included; 1 if the first succeeded. */
