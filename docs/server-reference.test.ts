@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { DEFAULT_LIMITS, REFUSALS } from "@inmesh/http";
+import { CUTS } from "../packages/http/src/server/cuts.ts";
 import * as headers from "../packages/http/src/headers.ts";
 
 const read = (name: string): string =>
@@ -15,16 +16,17 @@ function rowsOf(text: string): string[][] {
   ]);
 }
 
-const sections: Map<string, string> = new Map(
-  read("headers.md")
-    .split(/^## /m)
-    .slice(1)
-    .map((section) => [section.slice(0, section.indexOf("\n")), section]),
-);
-const section = (title: string): string => sections.get(title) ?? "";
+/** One section of a page. */
+function section(title: string, page = "headers.md"): string {
+  const sections = read(page).split(/^## /m);
+  return sections.find((text) => text.startsWith(`${title}\n`)) ?? "";
+}
 
 test("every limit has a row with its default, and nothing else has", () => {
-  const documented = rowsOf(read("limits.md")).map(([name, value]) => [name, Number(value)]);
+  const documented = rowsOf(section("Servers", "limits.md")).map(([name, value]) => [
+    name,
+    Number(value),
+  ]);
   expect(documented).toEqual(Object.entries(DEFAULT_LIMITS));
 });
 
@@ -39,6 +41,11 @@ test("every refusal has a row with its status, and nothing else has", () => {
       yes(nack),
     ]),
   );
+});
+
+test("everything else that is counted has a row, and nothing else has", () => {
+  const documented = rowsOf(section("What is counted", "limits.md")).map(([reason]) => reason);
+  expect(documented).toEqual([...CUTS]);
 });
 
 test("every header of ours has a row, and nothing else under x-mesh- has", () => {

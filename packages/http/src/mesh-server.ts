@@ -29,6 +29,7 @@ import {
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
+import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import {
   emitInContext,
@@ -44,13 +45,16 @@ import {
   NODE_HTTP,
   tighten,
   type GivenLimit,
+  type Http2ServerResponse,
   type NodeServer,
 } from "./server/listeners.ts";
+import { countMalformed } from "./server/malformed.ts";
 import { linger, refuse } from "./server/refuse.ts";
-import { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
+import { REFUSALS, type Refusal } from "./server/refusals.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
 import { filterTrailers } from "./server/trailers.ts";
+import { guardTunnels } from "./server/tunnels.ts";
 import { Validator } from "./server/validate.ts";
 
 export interface ServerOptions {
@@ -85,7 +89,7 @@ export interface ServerSnapshot {
   readonly sessions: number;
   /** Smoothed delay of the event loop. */
   readonly loopDelayMs: number;
-  /** Requests that were not given to the handler, or were cut short, by reason. */
+  /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
   readonly limits: ServerLimits;
   /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
@@ -93,9 +97,6 @@ export interface ServerSnapshot {
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenLimit[];
 }
-
-/** A client that does not read; a handler that writes another length than its Content-Length. */
-export type CutReason = RefusalReason | "write_stall" | "content_length_mismatch";
 
 const DEFAULT_GRACE_MS = 30_000;
 
@@ -131,6 +132,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #owner = {
     ended: (inbound: Inbound): void => this.#ended(inbound),
     misframed: (inbound: Inbound): void => this.#misframed(inbound),
+    odd: (inbound: Inbound, what: CutReason): void => this.#odd(inbound, what),
   };
   readonly #why = (): string => this.#readiness();
 
@@ -157,7 +159,9 @@ export class MeshServer implements AsyncDisposable {
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
     this.#health = health === false ? undefined : new Health(health);
-    this.#connections = new Connections(this.server, secure, limits, runtime);
+    this.#connections = new Connections(this.server, secure, limits, runtime, (reason) =>
+      this.#count(reason),
+    );
     certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
       this.#connections.renew(withinMs),
     );
@@ -197,7 +201,9 @@ export class MeshServer implements AsyncDisposable {
         );
       }
     }
-    if (server.listenerCount("connect") === 0) server.on("connect", refuseConnect);
+    const count = (reason: CutReason): void => this.#count(reason);
+    guardTunnels(this.server, count);
+    countMalformed(this.server, count);
   }
 
   #handler: RequestListener = notFound;
@@ -212,14 +218,19 @@ export class MeshServer implements AsyncDisposable {
     const connection = this.#connectionOf(request, http2);
     if (connection.ended) return; // behind the last request of the connection: never answered
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
+    if (http2) connection.streams++;
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
+    if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
     if (refusal === undefined) {
       if (this.#health?.answers(request, response, this.#why) === true) return;
       const refused = this.#admission.refuses(inbound, inbound.remainingMs);
       if (refused !== undefined) refusal = REFUSALS[refused];
       else if (connection.active >= this.#limits.maxPipelined && !http2) {
         refusal = REFUSALS.too_many_pipelined;
+      } else if (connection.headBytes + inbound.headBytes > this.#limits.maxConnectionHeaderBytes) {
+        refusal = REFUSALS.connection_headers;
+        this.#connections.misuse.evict(connection);
       }
     }
     if (refusal !== undefined) return this.#refuse(inbound, refusal);
@@ -229,12 +240,13 @@ export class MeshServer implements AsyncDisposable {
     }
     this.#admission.inFlight++;
     connection.active++;
+    connection.headBytes += inbound.headBytes;
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
     if (!http2) (response as unknown as Sending)._send = sendMeasured;
     response.on("close", responseClosed);
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
-      filterTrailers(request, http2, this.#limits);
+      filterTrailers(inbound, this.#limits);
     }
     if (asksToContinue) response.writeContinue();
     context.run(inbound, handler, request, response);
@@ -253,6 +265,8 @@ export class MeshServer implements AsyncDisposable {
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
     this.#count(refusal.reason);
+    // Its connection goes on, where one of HTTP/1 is closed at once.
+    if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
     refuse(inbound, refusal, {
       tellsReasons: this.#beliefs.tellsReasons,
       limits: this.#limits,
@@ -269,6 +283,8 @@ export class MeshServer implements AsyncDisposable {
     const { connection, request, response } = inbound;
     this.#admission.inFlight--;
     connection.active--;
+    connection.headBytes -= inbound.headBytes;
+    if (inbound.http2 && isReset(response)) this.#connections.misuse.reset(connection);
     if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
     this.#peers.remove(inbound);
     if (!response.writableEnded) return inbound.leave();
@@ -292,6 +308,14 @@ export class MeshServer implements AsyncDisposable {
       for (const name of response.getHeaderNames()) response.removeHeader(name);
       response.end(() => destroy(inbound));
     }
+  }
+
+  #odd(inbound: Inbound, what: CutReason): void {
+    this.#count(what);
+    const { connection, http2, response } = inbound;
+    if (!this.#connections.misuse.glitch(connection) || http2) return;
+    if (response.headersSent) connection.leaving = true;
+    else endAfter(inbound);
   }
 
   #misframed(inbound: Inbound): void {
@@ -416,14 +440,8 @@ function destroy({ request, http2 }: Inbound): void {
   else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
 }
 
-/** Tunnels are nobody's business here (faults H8). */
-function refuseConnect(request: IncomingMessage, socket: NodeJS.WritableStream): void {
-  if (!(request instanceof NODE_HTTP.IncomingMessage)) {
-    const response = socket as unknown as ServerResponse;
-    response.statusCode = 405;
-    response.end();
-    return;
-  }
-  socket.on("error", () => {});
-  socket.end("HTTP/1.1 405 Method Not Allowed\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+/** Of a reply over HTTP/2 that has closed. */
+function isReset(response: ServerResponse): boolean {
+  const { stream } = response as unknown as Http2ServerResponse;
+  return !response.writableEnded || stream.rstCode !== 0;
 }

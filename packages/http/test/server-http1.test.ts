@@ -1,9 +1,8 @@
 /** What the server refuses of HTTP/1, byte by byte, and what it goes on serving. */
 import { context } from "@inmesh/core";
-import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
-import type { RequestListener } from "node:http";
-import { describe, expect, it, onTestFinished } from "vitest";
-import { RawClient } from "./support/raw-client.ts";
+import type { MeshServer, ServerOptions } from "@inmesh/http";
+import { describe, expect, it } from "vitest";
+import { rawTo, start } from "./support/server.ts";
 import { sleep, until } from "./wire.ts";
 
 interface Seen {
@@ -25,19 +24,6 @@ async function noting(options: ServerOptions = {}): Promise<{ server: MeshServer
     });
   }, options);
   return { server, seen };
-}
-
-async function start(handler: RequestListener, options: ServerOptions = {}): Promise<MeshServer> {
-  const server = meshServer(handler, options);
-  await server.listen(0, "127.0.0.1");
-  onTestFinished(() => server.close(0));
-  return server;
-}
-
-async function rawTo(server: MeshServer): Promise<RawClient> {
-  const client = await RawClient.to(server.address()!.port);
-  onTestFinished(() => void client.socket.destroy());
-  return client;
 }
 
 /** A second request behind the first: served, it proves that framing was lost. */

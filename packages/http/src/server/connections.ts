@@ -8,7 +8,9 @@ import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import type { LeavingConnections, Runtime, Timer } from "@inmesh/core/spi";
 import type { ServerLimits } from "./limits.ts";
+import type { CutReason } from "./cuts.ts";
 import type { Http2Session } from "./listeners.ts";
+import { Misuse, Tally } from "./misuse.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
 export interface ConnectionState {
@@ -20,6 +22,19 @@ export interface ConnectionState {
   leaving: boolean;
   /** A reply that says so is on its way: what was sent behind its request is not for us to serve. */
   ended: boolean;
+  /** Of an HTTP/2 connection. */
+  session: Http2Session | undefined;
+  /** Told to go for what it did. */
+  evicted: boolean;
+  /** Begun, and how many of them were reset. HTTP/2. */
+  streams: number;
+  resets: number;
+  /** Of the heads of the requests in progress. */
+  headBytes: number;
+  readonly glitches: Tally;
+  /** For the look at idle sessions: streams begun when it was last not idle, and when. */
+  streamsSeen: number;
+  seenAt: number;
 }
 
 export const CONNECTION: unique symbol = Symbol("inmesh.connection");
@@ -29,8 +44,10 @@ export interface WithConnection {
 
 /** From the first reply that asks for it to GOAWAY. */
 const GOAWAY_GAP_MS = 1_000;
-const AGE_CHECKS = 60;
-const MAX_AGE_CHECK_MS = 60_000;
+/** Looks at the ages of connections and at idle sessions, per such time. */
+const LOOKS = 60;
+const IDLE_LOOKS = 4;
+const MAX_LOOK_MS = 60_000;
 const AGE_JITTER_RATIO = 0.1;
 
 export class Connections implements LeavingConnections {
@@ -42,21 +59,37 @@ export class Connections implements LeavingConnections {
   readonly #server: NetServer;
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
+  readonly #count: (reason: CutReason) => void;
+  readonly misuse: Misuse;
+  readonly #lookMs: number;
   #leaving = false;
   #ageCheck: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
 
-  constructor(server: NetServer, secure: boolean, limits: ServerLimits, runtime: Runtime) {
+  constructor(
+    server: NetServer,
+    secure: boolean,
+    limits: ServerLimits,
+    runtime: Runtime,
+    count: (reason: CutReason) => void,
+  ) {
     this.#server = server;
     this.#limits = limits;
     this.#runtime = runtime;
+    this.#count = count;
+    this.misuse = new Misuse(limits, runtime, count);
+    const { maxConnectionAgeMs, keepAliveIdleMs } = limits;
+    this.#lookMs = Math.min(maxConnectionAgeMs / LOOKS, keepAliveIdleMs / IDLE_LOOKS, MAX_LOOK_MS);
+    server.on("drop", () => count("connections"));
     server.on("connection", (socket: Socket) => this.#connected(socket, secure));
     if (secure) {
       server.on("secureConnection", (socket: Socket) => {
         socket.on("error", ignore);
         this.#ready(socket);
       });
-      server.on("tlsClientError", ignore);
+      server.on("tlsClientError", (error: { code?: unknown }) => {
+        if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") count("handshake_timeout");
+      });
     }
     server.on("session", (session: Http2Session) => this.#opened(session));
     server.on("sessionError", ignore);
@@ -69,6 +102,14 @@ export class Connections implements LeavingConnections {
       active: 0,
       leaving: this.#leaving,
       ended: false,
+      session: undefined,
+      evicted: false,
+      streams: 0,
+      resets: 0,
+      headBytes: 0,
+      glitches: new Tally(),
+      streamsSeen: 0,
+      seenAt: this.#runtime.now(),
     });
   }
 
@@ -82,6 +123,7 @@ export class Connections implements LeavingConnections {
 
   #connected(socket: Socket, secure: boolean): void {
     if (secure && this.sockets.size - this.#readable.size >= this.#limits.maxHandshakes) {
+      this.#count("handshakes");
       socket.destroy();
       return;
     }
@@ -91,7 +133,7 @@ export class Connections implements LeavingConnections {
       this.sockets.delete(socket);
       if (this.sockets.size === 0) this.onEmpty?.();
     });
-    if (this.#limits.maxConnectionAgeMs !== Infinity) this.#watchAge();
+    this.#look();
   }
 
   /** A request may come on it now. */
@@ -103,9 +145,15 @@ export class Connections implements LeavingConnections {
 
   #opened(session: Http2Session): void {
     this.#sessions.add(session);
-    this.stateOf(session as WithConnection);
-    session.on("error", ignore); // without a listener it would be an uncaught exception of the host
+    const state = this.stateOf(session as WithConnection);
+    state.session = session;
+    // Without a listener it would be an uncaught exception of the host.
+    session.on("error", ({ code }: { code?: unknown }) => {
+      if (String(code).startsWith("ERR_HTTP2")) this.#count("http2_error");
+    });
     session.on("close", () => this.#sessions.delete(session));
+    this.misuse.watch(session, state);
+    this.#runtime.after(this.#limits.headersTimeoutMs, closeUnused, session);
     if (this.#leaving) this.#goAway(session);
   }
 
@@ -115,13 +163,13 @@ export class Connections implements LeavingConnections {
     );
   }
 
-  #watchAge(): void {
+  #look(): void {
     this.#ageCheck ??= this.#runtime.after(
-      Math.min(this.#limits.maxConnectionAgeMs / AGE_CHECKS, MAX_AGE_CHECK_MS),
+      this.#lookMs,
       () => {
         this.#ageCheck = undefined;
         this.#age();
-        if (this.sockets.size > 0) this.#watchAge();
+        if (this.sockets.size > 0) this.#look();
       },
       undefined,
     );
@@ -135,7 +183,20 @@ export class Connections implements LeavingConnections {
       return (state.leaving = true);
     };
     for (const socket of this.#readable) isOld(socket);
-    for (const session of this.#sessions) if (isOld(session)) this.#goAway(session);
+    for (const session of this.#sessions) {
+      if (isOld(session)) this.#goAway(session);
+      else if (this.#isIdle((session as WithConnection)[CONNECTION]!, now)) session.close();
+    }
+  }
+
+  /** Of HTTP/1 connections Node takes care. Only a look notes the time: a request pays nothing. */
+  #isIdle(state: ConnectionState, now: number): boolean {
+    if (state.active === 0 && state.streams === state.streamsSeen) {
+      return now - state.seenAt >= this.#limits.keepAliveIdleMs;
+    }
+    state.streamsSeen = state.streams;
+    state.seenAt = now;
+    return false;
   }
 
   /** Those that are open now leave one by one within `withinMs`. */
@@ -147,7 +208,7 @@ export class Connections implements LeavingConnections {
       if (state.endsAt > lastAt) state.endsAt = now + this.#runtime.random() * withinMs;
     }
     if (withinMs === 0) this.#age();
-    else this.#watchAge();
+    else this.#look();
   }
 
   /** Replies say close, or leaving, and GOAWAY follows; what is in progress goes on. */
@@ -188,3 +249,9 @@ export class Connections implements LeavingConnections {
 }
 
 function ignore(): void {}
+
+/** It came, and asked for nothing. GOAWAY loses nothing that is on its way. */
+function closeUnused(session: Http2Session): void {
+  const state = (session as WithConnection)[CONNECTION]!;
+  if (state.streams === 0 && !session.closed && !session.destroyed) session.close();
+}

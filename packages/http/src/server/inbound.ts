@@ -25,6 +25,7 @@ import {
   TRACESTATE,
 } from "../headers.ts";
 import type { ConnectionState } from "./connections.ts";
+import type { CutReason } from "./cuts.ts";
 import type { ServerLimits } from "./limits.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
 
@@ -33,6 +34,8 @@ export interface InboundOwner {
   ended(inbound: Inbound): void;
   /** The handler writes more than the reply's Content-Length. */
   misframed(inbound: Inbound): void;
+  /** Something odd in it was tolerated. */
+  odd(inbound: Inbound, what: CutReason): void;
 }
 
 /** On every response, and requests that need it: one function serves them all. */
@@ -84,6 +87,10 @@ export class Inbound extends ServedRequest {
   /** Values that head fields had; the empty string for one that came twice. */
   host: string | undefined = undefined;
   expect: string | undefined = undefined;
+  /** Of all names and values. */
+  headBytes = 0;
+  /** What of its head was dropped because it cannot be right. */
+  odd: CutReason | undefined = undefined;
   /** Its reply says that the connection ends with it. */
   last = false;
   /** Of the reply's body, while its length is said in its head. HTTP/1. */
@@ -114,6 +121,7 @@ export class Inbound extends ServedRequest {
   once(field: number): boolean {
     const first = (this.#seen & field) === 0;
     this.#seen |= field;
+    if (!first) this.odd = "repeated_claim";
     return first;
   }
 
@@ -150,9 +158,11 @@ export class HeadReader {
     const { maxHeaderCount, maxHeaderNameBytes, maxHeaderValueBytes } = this.#limits;
     if (raw.length > 2 * maxHeaderCount) return REFUSALS.too_many_headers;
     let removed = false;
+    let bytes = 0;
     for (let i = 0; i < raw.length; i += 2) {
       const name = raw[i]!;
       const value = raw[i + 1]!;
+      bytes += name.length + value.length;
       if (name.length > maxHeaderNameBytes || value.length > maxHeaderValueBytes) {
         if (name === ":path") continue; // a target has a limit, and an answer, of its own
         return REFUSALS.header_too_large;
@@ -160,7 +170,11 @@ export class HeadReader {
       // The first letter tells nearly all fields that do not concern us apart, in any case.
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
-          if (name.length === 7 && name.toLowerCase() === BAGGAGE && this.#dropsBaggage(value)) {
+          if (
+            name.length === 7 &&
+            name.toLowerCase() === BAGGAGE &&
+            this.#dropsBaggage(inbound, value)
+          ) {
             this.#remove(inbound, i, BAGGAGE);
             removed = true;
           }
@@ -211,6 +225,7 @@ export class HeadReader {
         default:
       }
     }
+    inbound.headBytes = bytes;
     if (inbound.traceparent !== undefined) this.#trace(inbound);
     if (removed) compact(inbound);
     return this.#limits.maxHops < inbound.hops ? REFUSALS.loop : undefined;
@@ -222,8 +237,11 @@ export class HeadReader {
     if (http2) delete request.headers[name];
   }
 
-  #dropsBaggage(value: string): boolean {
-    if (value.length > this.#limits.maxBaggageBytes) return true;
+  #dropsBaggage(inbound: Inbound, value: string): boolean {
+    if (value.length > this.#limits.maxBaggageBytes) {
+      inbound.odd = "baggage";
+      return true;
+    }
     return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
   }
 
@@ -255,8 +273,10 @@ export class HeadReader {
     const traceparent = inbound.traceparent!;
     if (!isTraceparent(traceparent)) {
       inbound.traceparent = inbound.tracestate = undefined;
+      inbound.odd = "traceparent";
     } else if ((inbound.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
       inbound.tracestate = undefined;
+      inbound.odd = "tracestate";
     }
   }
 }

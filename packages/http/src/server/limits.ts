@@ -54,12 +54,22 @@ export interface ServerLimits {
   readonly maxHops: number;
   readonly maxTracestateBytes: number;
   readonly maxBaggageBytes: number;
+  /** Tolerated oddities of a connection; one is forgotten every 10 s. Above it, the connection is closed. */
+  readonly maxGlitches: number;
+  /** Heads of all requests that a connection has in progress. */
+  readonly maxConnectionHeaderBytes: number;
   /** HTTP/2 streams of one connection. Node announces four billion. */
   readonly maxConcurrentStreams: number;
   /** HTTP/2 HPACK table in bytes. */
   readonly maxHeaderTableBytes: number;
   /** HTTP/2 resets by the client in a burst, then a tenth of it per second; the connection is closed. */
   readonly maxStreamResets: number;
+  /** Share of a connection's streams that end in a reset, once there were 50. 1: any. */
+  readonly maxResetRatio: number;
+  /** HTTP/2 pings by the client in a burst; one is forgotten every second. */
+  readonly maxPings: number;
+  /** HTTP/2 SETTINGS by the client in a burst; one is forgotten every six seconds. */
+  readonly maxSettingsFrames: number;
   /** HTTP/2 frames Node takes for invalid before it closes the connection. */
   readonly maxInvalidFrames: number;
 }
@@ -93,9 +103,14 @@ export const DEFAULT_LIMITS: ServerLimits = {
   maxHops: 16,
   maxTracestateBytes: 512,
   maxBaggageBytes: 8_192,
+  maxGlitches: 100,
+  maxConnectionHeaderBytes: 524_288,
   maxConcurrentStreams: 100,
   maxHeaderTableBytes: 4_096,
   maxStreamResets: 200,
+  maxResetRatio: 0.5,
+  maxPings: 10,
+  maxSettingsFrames: 10,
   maxInvalidFrames: 100,
 };
 

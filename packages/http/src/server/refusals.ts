@@ -14,9 +14,11 @@ export type RefusalReason =
   | "bad_version"
   | "method_not_allowed"
   | "expectation"
+  | "bad_upgrade"
   | "target_too_long"
   | "too_many_headers"
   | "header_too_large"
+  | "connection_headers"
   | "too_many_pipelined"
   | "body_timeout";
 
@@ -49,9 +51,11 @@ export const REFUSALS: Readonly<Record<RefusalReason, Refusal>> = {
   bad_version: broken("bad_version", 505),
   method_not_allowed: broken("method_not_allowed", 405),
   expectation: broken("expectation", 417),
+  bad_upgrade: broken("bad_upgrade", 400),
   target_too_long: broken("target_too_long", 414),
   too_many_headers: broken("too_many_headers", 431),
   header_too_large: broken("header_too_large", 431),
+  connection_headers: broken("connection_headers", 431),
   too_many_pipelined: { reason: "too_many_pipelined", status: 503, close: true, nack: true },
   body_timeout: broken("body_timeout", 408),
 };

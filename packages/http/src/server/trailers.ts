@@ -2,8 +2,8 @@
  * What may stand behind a body. A field that is refused in a head cannot come back in a trailer, and
  * framing, routing and credentials are not to be believed there (RFC 9110 §6.5.1).
  */
-import type { IncomingMessage } from "node:http";
 import { isAllowedTrailer } from "../headers.ts";
+import type { Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
 
 interface Trailers {
@@ -13,11 +13,8 @@ interface Trailers {
 }
 
 /** Filters the trailers before any listener of the handler sees them. */
-export function filterTrailers(
-  request: IncomingMessage,
-  http2: boolean,
-  limits: ServerLimits,
-): void {
+export function filterTrailers(inbound: Inbound, limits: ServerLimits): void {
+  const { request, http2 } = inbound;
   request.on("end", () => {
     const raw = request.rawTrailers;
     if (raw.length === 0) return;
@@ -35,6 +32,7 @@ export function filterTrailers(
       raw[kept + 1] = raw[i + 1]!;
       kept += 2;
     }
+    if (kept < raw.length) inbound.owner.odd(inbound, "trailers");
     raw.length = kept;
     if (http2) return;
     // As with the head: Node builds both from the raw fields, as many as it remembers.

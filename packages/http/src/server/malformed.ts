@@ -1,0 +1,44 @@
+/**
+ * What Node's parser could not read, or waited for too long. Node answers it by itself as long as
+ * nobody listens; listening is the only way to count, so the answers are given here, by the same rule.
+ */
+import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { CONNECTION, type WithConnection } from "./connections.ts";
+import type { CutReason } from "./cuts.ts";
+import { NODE_HTTP, type NodeServer } from "./listeners.ts";
+
+interface Answer {
+  readonly reason: CutReason;
+  readonly status: number;
+}
+
+const MALFORMED: Answer = { reason: "malformed", status: 400 };
+const ANSWERS: ReadonlyMap<unknown, Answer> = new Map([
+  ["HPE_HEADER_OVERFLOW", { reason: "head_too_large", status: 431 }],
+  ["HPE_CHUNK_EXTENSIONS_OVERFLOW", { reason: "chunk_extensions", status: 413 }],
+  ["ERR_HTTP_REQUEST_TIMEOUT", { reason: "head_timeout", status: 408 }],
+]);
+
+/** An application that listens itself answers itself. */
+export function countMalformed(server: NodeServer, count: (reason: CutReason) => void): void {
+  server.on("clientError", (error: Error & { code?: unknown }, socket: Socket) => {
+    const isParser = typeof error.code === "string" && error.code.startsWith("HPE_");
+    const found = ANSWERS.get(error.code) ?? (isParser ? MALFORMED : undefined);
+    // Behind the last request of a connection nothing is read as one: see ConnectionState.ended.
+    const ended = (socket as WithConnection)[CONNECTION]?.ended === true;
+    if (found !== undefined && !ended) count(found.reason);
+    if (server.listenerCount("clientError") > 1) return;
+    if (found !== undefined) answer(socket, found.status);
+    socket.destroy(error);
+  });
+}
+
+/** A reply that has begun cannot be taken back: another one behind its head would be its body. */
+function answer(socket: Socket, status: number): void {
+  const { _httpMessage: reply } = socket as Socket & {
+    _httpMessage?: ServerResponse & { _headerSent?: boolean };
+  };
+  if (!socket.writable || reply?._headerSent === true) return;
+  socket.write(`HTTP/1.1 ${status} ${NODE_HTTP.STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+}

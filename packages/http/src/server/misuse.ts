@@ -1,0 +1,98 @@
+/**
+ * What one connection may not do too often. Each of these is tolerated once, because an honest client
+ * may do it; one that goes on is told to go (HTTP/2: GOAWAY and the end, HTTP/1: `Connection: close`).
+ * Node's own counters stay in force below: those see frames that never become a request.
+ */
+import type { Runtime } from "@inmesh/core/spi";
+import type { ConnectionState } from "./connections.ts";
+import type { CutReason } from "./cuts.ts";
+import type { ServerLimits } from "./limits.ts";
+import type { Http2Session } from "./listeners.ts";
+
+/** One of each is forgotten in this time. */
+const FORGET_GLITCH_MS = 10_000;
+const FORGET_PING_MS = 1_000;
+const FORGET_SETTINGS_MS = 6_000;
+/** So few streams prove nothing about their share that was reset. */
+const MIN_STREAMS = 50;
+/** From GOAWAY to the end: replies in progress may be heard, a flood may not go on. */
+const EVICT_MS = 1_000;
+const ENHANCE_YOUR_CALM = 11;
+
+/** Counts, and forgets one at a time. */
+export class Tally {
+  #count = 0;
+  #at = -Infinity;
+
+  /** True: more than `max` are not forgotten yet. */
+  add(now: number, max: number, forgetMs: number): boolean {
+    const forgotten = Math.floor((now - this.#at) / forgetMs);
+    if (forgotten >= this.#count) {
+      this.#count = 0;
+      this.#at = now;
+    } else if (forgotten > 0) {
+      this.#count -= forgotten;
+      this.#at += forgotten * forgetMs;
+    }
+    return ++this.#count > max;
+  }
+}
+
+export class Misuse {
+  readonly #limits: ServerLimits;
+  readonly #runtime: Runtime;
+  readonly #count: (reason: CutReason) => void;
+
+  constructor(limits: ServerLimits, runtime: Runtime, count: (reason: CutReason) => void) {
+    this.#limits = limits;
+    this.#runtime = runtime;
+    this.#count = count;
+  }
+
+  /** Frames that cost an answer each. */
+  watch(session: Http2Session, state: ConnectionState): void {
+    const pings = new Tally();
+    const settings = new Tally();
+    const { maxPings, maxSettingsFrames } = this.#limits;
+    session.on("ping", () => {
+      if (pings.add(this.#runtime.now(), maxPings, FORGET_PING_MS)) this.#over(state, "pings");
+    });
+    session.on("remoteSettings", () => {
+      if (settings.add(this.#runtime.now(), maxSettingsFrames, FORGET_SETTINGS_MS)) {
+        this.#over(state, "settings");
+      }
+    });
+  }
+
+  /** Something odd was tolerated. True: once too often, the connection is to end. */
+  glitch(state: ConnectionState): boolean {
+    const { maxGlitches } = this.#limits;
+    if (!state.glitches.add(this.#runtime.now(), maxGlitches, FORGET_GLITCH_MS)) return false;
+    this.#over(state, "glitches");
+    return true;
+  }
+
+  /** A stream was reset, by either side: a client can make a server reset as well (MadeYouReset). */
+  reset(state: ConnectionState): void {
+    state.resets++;
+    const { maxResetRatio } = this.#limits;
+    if (state.streams >= MIN_STREAMS && state.resets > maxResetRatio * state.streams) {
+      this.#over(state, "stream_resets");
+    }
+  }
+
+  /** Ends an HTTP/2 connection; one of HTTP/1 ends with its reply. */
+  evict(state: ConnectionState): void {
+    const { session } = state;
+    if (session === undefined || state.evicted || session.destroyed) return;
+    state.evicted = true;
+    session.goaway(ENHANCE_YOUR_CALM); // from here on its nghttp2 ignores new streams
+    this.#runtime.after(EVICT_MS, (one) => one.destroy(), session);
+  }
+
+  #over(state: ConnectionState, reason: CutReason): void {
+    if (state.evicted || state.session?.destroyed === true) return;
+    this.#count(reason);
+    this.evict(state);
+  }
+}
