@@ -1,7 +1,16 @@
 /** The clients people use, each generated or made as they do it, each through the mesh. */
 import { rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
-import { ChannelCredentials, InterceptingCall, status as Status, type Client } from "@grpc/grpc-js";
+import {
+  ChannelCredentials,
+  InterceptingCall,
+  status as Status,
+  type Client,
+  type ClientDuplexStream,
+  type ClientWritableStream,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { GrpcTransport } from "@protobuf-ts/grpc-transport";
 import { callInfo, meshChannel, meshGrpc } from "@inmesh/grpc";
 import { createClient, Metadata, type CallOptions, type CompatServiceDefinition } from "nice-grpc";
@@ -83,6 +92,49 @@ describe("clients", () => {
     await chat.requests.complete();
     expect((await all(chat.responses)).map(({ count }) => count)).toEqual([3]);
     transport.close();
+  });
+
+  it("grpc-tools, with the messages of google-protobuf", async () => {
+    interface Message {
+      setCount(count: number): Message;
+      getCount(): number;
+    }
+    const require = createRequire(import.meta.url);
+    const { Order: Made } = require("./fixtures/grpc-tools/orders_pb.js") as {
+      Order: new () => Message;
+    };
+    const { OrdersClient } = require("./fixtures/grpc-tools/orders_grpc_pb.js") as {
+      OrdersClient: new (...given: ReturnType<typeof meshGrpc>) => Client & {
+        get(order: Message, done: (error: ServiceError | null, reply: Message) => void): void;
+        add(
+          done: (error: ServiceError | null, reply: Message) => void,
+        ): ClientWritableStream<Message>;
+        list(order: Message): AsyncIterable<Message>;
+        chat(): ClientDuplexStream<Message, Message>;
+      };
+    };
+    const order = (count: number): Message => new Made().setCount(count);
+    const client = new OrdersClient(...meshGrpc("orders", { mesh: bench.mesh }));
+    const counted = (
+      begin: (done: (error: ServiceError | null, reply: Message) => void) => void,
+    ): Promise<number> =>
+      new Promise((resolve, reject) => {
+        begin((error, reply) => (error === null ? resolve(reply.getCount()) : reject(error)));
+      });
+    expect(await counted((done) => client.get(order(1), done))).toBe(2);
+    const added = counted((done) => {
+      const stream = client.add(done);
+      for (let i = 0; i < 5; i++) stream.write(order(i));
+      stream.end();
+    });
+    expect(await added).toBe(5);
+    const list = await all(client.list(order(3)));
+    expect(list.map((one) => one.getCount())).toEqual([0, 1, 2]);
+    const chat = client.chat();
+    chat.write(order(7));
+    chat.end();
+    expect((await all<Message>(chat)).map((one) => one.getCount())).toEqual([7]);
+    client.close();
   });
 
   it("nice-grpc", async () => {
