@@ -1,7 +1,8 @@
 /**
  * What `meshGrpcServer` costs a server, beside the same handler on bare grpc-js: CPU per unary call
- * of the whole process. The client is grpc-js's and sends what a call over the mesh carries: a
- * deadline, and a trace. Rows of the grpc benchmark.
+ * of the whole process. Both servers run at once and take turns in short slices, as the clients do in
+ * grpc.ts. The client is grpc-js's and sends what a call over the mesh carries: a deadline, and a
+ * trace. Rows of the grpc benchmark.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -15,7 +16,7 @@ import {
 } from "@grpc/grpc-js";
 import { BYTES } from "./child/grpc-service.ts";
 import type { Served } from "./child/server.ts";
-import { row, type Options, type Row } from "./report.ts";
+import { quantile, row, type Options, type Row } from "./report.ts";
 
 const BAR = 1.08;
 const CONCURRENCY = 50;
@@ -36,47 +37,65 @@ const message = Buffer.alloc(25, 7);
 const metadata = new Metadata();
 metadata.set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
 
+/** How much of what: fresh pairs of servers, slices for each of them, calls in one. */
+const AMOUNTS = { pairs: 4, slices: 16, calls: 1_500 };
+const QUICK = { pairs: 1, slices: 2, calls: 500 };
+const WARM_SLICES = 4;
+
 export async function serverRows({ quick, progress }: Options): Promise<Row[]> {
-  const [rounds, calls] = quick ? [2, 3_000] : [6, 15_000];
+  const { pairs, slices, calls } = quick ? QUICK : AMOUNTS;
   const samples: Record<Kind, number[]> = { bare: [], mesh: [] };
-  for (let i = 0; i < rounds; i++) {
-    for (const kind of i % 2 === 0 ? KINDS : KINDS.toReversed()) {
-      const cpuUs = await measure(kind, calls);
-      samples[kind].push(cpuUs);
-      progress(`grpc: server, round ${i + 1} of ${rounds}, ${kind}: ${cpuUs.toFixed(1)} µs`);
+  const ratios = (): number[] => samples.mesh.map((cpuUs, i) => cpuUs / samples.bare[i]!);
+  for (let pair = 1; pair <= pairs; pair++) {
+    const servers = await Promise.all(KINDS.map(start));
+    try {
+      for (let i = -WARM_SLICES; i < slices; i++) {
+        for (const server of i % 2 === 0 ? servers : servers.toReversed()) {
+          const cpuUs = await measure(server, calls);
+          if (i >= 0) samples[server.kind].push(cpuUs);
+        }
+      }
+    } finally {
+      for (const { client, child } of servers) {
+        client.close();
+        child.disconnect();
+      }
     }
+    progress(`grpc: ${pair} of ${pairs} pairs of servers: ${quantile(ratios(), 0.5).toFixed(3)}`);
   }
-  const ratios = samples.mesh.map((cpuUs, i) => cpuUs / samples.bare[i]!);
   return [
-    row("grpc.cpu_ratio.server", "×", ratios, BAR),
+    row("grpc.cpu_ratio.server", "×", ratios(), BAR),
     row("grpc.cpu_us.server", "µs", samples.mesh),
     row("grpc.cpu_us.server.bare", "µs", samples.bare),
   ];
 }
 
-/** Microseconds of CPU per call of a server in a fresh process. */
-async function measure(kind: Kind, calls: number): Promise<number> {
+interface Started {
+  readonly kind: Kind;
+  readonly child: ChildProcess;
+  readonly client: BytesClient;
+}
+
+async function start(kind: Kind): Promise<Started> {
   const path = fileURLToPath(new URL("./child/grpc-served.ts", import.meta.url));
   const child = fork(path, [kind], {
     execArgv: ["--no-warnings", "--conditions=inmesh-source"],
   });
-  try {
-    const [{ port }] = (await once(child, "message")) as [{ port: number }];
-    const client = new Bytes(`127.0.0.1:${port}`, credentials.createInsecure(), {
-      "grpc.enable_channelz": 0,
-      "grpc.use_local_subchannel_pool": 1,
-    }) as unknown as BytesClient;
-    await load(client, Math.ceil(calls / 3));
-    await ask(child);
-    await load(client, calls);
-    const { cpuUs, requests } = await ask(child);
-    client.close();
-    if (requests !== calls) throw new Error(`${kind}: ${calls} calls, ${requests} served`);
-    return cpuUs / calls;
-  } finally {
-    child.disconnect();
-    await once(child, "exit");
-  }
+  const [{ port }] = (await once(child, "message")) as [{ port: number }];
+  const client = new Bytes(`127.0.0.1:${port}`, credentials.createInsecure(), {
+    "grpc.enable_channelz": 0,
+    "grpc.use_local_subchannel_pool": 1,
+  }) as unknown as BytesClient;
+  return { kind, child, client };
+}
+
+/** Microseconds of CPU per call. */
+async function measure({ kind, child, client }: Started, calls: number): Promise<number> {
+  await ask(child);
+  await load(client, calls);
+  const { cpuUs, requests } = await ask(child);
+  if (requests !== calls) throw new Error(`${kind}: ${calls} calls, ${requests} served`);
+  return cpuUs / calls;
 }
 
 async function ask(child: ChildProcess): Promise<Served> {

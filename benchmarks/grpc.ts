@@ -1,86 +1,116 @@
 /**
  * What a gRPC call over the mesh costs its process beside bare grpc-js, both to one server: CPU per
- * unary call (user and system, all threads) and messages through streams. Fresh processes in turn,
- * forth and back (ABBA), and a ratio is one of neighbours in time.
+ * unary call (user and system, all threads) and messages through streams. Both clients run at once,
+ * each in its own process, and take turns in short slices (ABBA), so that whatever else the machine
+ * does meets both; a ratio is one of neighbouring slices. Fresh processes a few times over, because
+ * the same code is not compiled alike twice.
  */
-import { fork } from "node:child_process";
+import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { node } from "./child.ts";
-import type { GrpcClient, GrpcLoad, GrpcRun } from "./child/grpc.ts";
+import type { GrpcClient, GrpcLoad, GrpcRun, GrpcSlice } from "./child/grpc.ts";
 import { serverRows } from "./grpc-served.ts";
-import { atLeast, row, type Options, type Row } from "./report.ts";
+import { atLeast, quantile, row, type Options, type Row } from "./report.ts";
 
 export const describe = "CPU per unary call and throughput of streams, beside bare grpc-js";
 
 const CLIENTS: readonly GrpcClient[] = ["inmesh", "bare"];
 const FLAGS = ["--no-warnings", "--conditions=inmesh-source"];
 
+type Runs = Record<GrpcClient, GrpcRun[]>;
+
+/** How much of what: fresh pairs of processes, slices of each kind in them, calls or messages in one. */
+const AMOUNTS = { pairs: 4, slices: 16, calls: 1_500, messages: 6_000 };
+const QUICK = { pairs: 1, slices: 2, calls: 500, messages: 1_000 };
+
 export async function run(options: Options): Promise<Row[]> {
   const { quick, progress } = options;
-  const path = fileURLToPath(new URL("./child/grpc-server.ts", import.meta.url));
-  const server = fork(path, [], { execArgv: ["--no-warnings"] });
-  try {
+  const { pairs, slices, calls, messages } = quick ? QUICK : AMOUNTS;
+  const unary: Runs = { inmesh: [], bare: [] };
+  const stream: Runs = { inmesh: [], bare: [] };
+  for (let pair = 1; pair <= pairs; pair++) {
+    const path = fileURLToPath(new URL("./child/grpc-server.ts", import.meta.url));
+    const server = fork(path, [], { execArgv: ["--no-warnings"] });
     const [{ port }] = (await once(server, "message")) as [{ port: number }];
-    const [rounds, calls, messages] = quick ? [2, 1_000, 4_000] : [8, 12_000, 60_000];
-    const measure = async (client: GrpcClient): Promise<GrpcRun> => {
-      const load: GrpcLoad = {
-        client,
-        port,
-        concurrency: 50,
-        warmCalls: calls / 4,
-        calls,
-        messages,
-      };
-      const script = fileURLToPath(new URL("./child/grpc.ts", import.meta.url));
-      const result = await node<GrpcRun>([...FLAGS, script, JSON.stringify(load)]);
-      server.send("served");
-      const [{ served }] = (await once(server, "message")) as [{ served: number }];
-      const made = load.warmCalls + calls;
-      if (served !== made) throw new Error(`${client}: ${made} calls, ${served} served`);
-      return result;
-    };
-
-    const runs: Record<GrpcClient, GrpcRun[]> = { inmesh: [], bare: [] };
-    for (let i = 0; i < rounds; i++) {
-      for (const client of i % 2 === 0 ? CLIENTS : CLIENTS.toReversed()) {
-        const result = await measure(client);
-        runs[client].push(result);
-        const { cpuUs, perMs } = result;
-        progress(
-          `grpc: round ${i + 1} of ${rounds}, ${client}: ${cpuUs.toFixed(1)} µs, ${perMs.toFixed(1)} messages/ms`,
-        );
+    const children = await Promise.all(CLIENTS.map((client) => start({ client, port })));
+    const take = async (slice: GrpcSlice, at: number, runs?: Runs): Promise<void> => {
+      for (const i of at % 2 === 0 ? [0, 1] : [1, 0]) {
+        const result = await ask<GrpcRun>(children[i]!, slice);
+        await checkServed(server, slice);
+        runs?.[CLIENTS[i]!].push(result);
       }
+    };
+    try {
+      for (let i = 0; i < 4; i++) {
+        await take({ kind: "unary", count: calls }, i);
+        await take({ kind: "stream", count: messages }, i);
+      }
+      for (let i = 0; i < slices; i++) await take({ kind: "unary", count: calls }, i, unary);
+      for (let i = 0; i < slices; i++) await take({ kind: "stream", count: messages }, i, stream);
+    } finally {
+      for (const child of [...children, server]) child.disconnect();
     }
-    return [...rowsOf(runs), ...(await serverRows(options))];
-  } finally {
-    server.disconnect();
+    const cpu = quantile(ratiosOf(unary, cpuUs), 0.5).toFixed(3);
+    const through = quantile(ratiosOf(stream, perMs), 0.5).toFixed(3);
+    progress(`grpc: ${pair} of ${pairs} pairs of clients: unary ${cpu}, streams ${through}`);
   }
+  return [...rowsOf(unary, stream), ...(await serverRows(options))];
 }
 
-function rowsOf({ inmesh, bare }: Record<GrpcClient, GrpcRun[]>): Row[] {
-  const ratios = (of: (run: GrpcRun) => number): number[] =>
-    inmesh.map((one, i) => of(one) / of(bare[i]!));
+async function start(load: Pick<GrpcLoad, "client" | "port">): Promise<ChildProcess> {
+  const path = fileURLToPath(new URL("./child/grpc.ts", import.meta.url));
+  const argv = JSON.stringify({ ...load, concurrency: 50 } satisfies GrpcLoad);
+  const child = fork(path, [argv], { execArgv: FLAGS });
+  await once(child, "message");
+  return child;
+}
+
+/** The answer to a message. A child that dies instead has said why on stderr. */
+async function ask<T>(child: ChildProcess, message: object): Promise<T> {
+  const gone = new AbortController();
+  const died = once(child, "exit", gone).then(() => {
+    throw new Error("a process of the benchmark died");
+  });
+  died.catch(() => {});
+  child.send(message);
+  const [answer] = await Promise.race([once(child, "message", gone), died]);
+  gone.abort();
+  return answer as T;
+}
+
+async function checkServed(server: ChildProcess, { kind, count }: GrpcSlice): Promise<void> {
+  const { served } = await ask<{ served: number }>(server, {});
+  const made = kind === "unary" ? count : 0;
+  if (served !== made) throw new Error(`${made} calls made, ${served} served`);
+}
+
+function cpuUs(one: GrpcRun): number {
+  return one.cpuUs;
+}
+
+function perMs(one: GrpcRun): number {
+  return one.perMs;
+}
+
+function ratiosOf({ inmesh, bare }: Runs, of: (run: GrpcRun) => number): number[] {
+  return inmesh.map((one, i) => of(one) / of(bare[i]!));
+}
+
+function rowsOf(unary: Runs, stream: Runs): Row[] {
   const rows = [
-    row(
-      "grpc.cpu_ratio.unary",
-      "×",
-      ratios(({ cpuUs }) => cpuUs),
-      1.1,
-    ),
-    atLeast(
-      "grpc.throughput_ratio.stream",
-      "×",
-      ratios(({ perMs }) => perMs),
-      0.97,
-    ),
+    row("grpc.cpu_ratio.unary", "×", ratiosOf(unary, cpuUs), 1.1),
+    atLeast("grpc.throughput_ratio.stream", "×", ratiosOf(stream, perMs), 0.97),
+    row("grpc.cpu_ratio.stream", "×", ratiosOf(stream, cpuUs)),
   ];
-  const each = (metric: string, unit: string, of: (run: GrpcRun) => number): void => {
-    rows.push(row(metric, unit, inmesh.map(of)), row(`${metric}.bare`, unit, bare.map(of)));
+  const each = (metric: string, unit: string, runs: Runs, of: (run: GrpcRun) => number): void => {
+    rows.push(
+      row(metric, unit, runs.inmesh.map(of)),
+      row(`${metric}.bare`, unit, runs.bare.map(of)),
+    );
   };
-  each("grpc.cpu_us", "µs", ({ cpuUs }) => cpuUs);
-  each("grpc.p50_ms", "ms", ({ p50 }) => p50);
-  each("grpc.p99_ms", "ms", ({ p99 }) => p99);
-  each("grpc.messages_per_ms", "1/ms", ({ perMs }) => perMs);
+  each("grpc.cpu_us", "µs", unary, cpuUs);
+  each("grpc.p50_ms", "ms", unary, ({ p50 }) => p50);
+  each("grpc.p99_ms", "ms", unary, ({ p99 }) => p99);
+  each("grpc.messages_per_ms", "1/ms", stream, perMs);
   return rows;
 }

@@ -1,6 +1,7 @@
 /**
- * One client of the gRPC benchmark in a fresh process. argv is `GrpcLoad` as JSON; prints `GrpcRun`
- * as JSON. CPU is the whole process's, all threads, user and system.
+ * One client of the gRPC benchmark in a process of its own, forked: argv is `GrpcLoad` as JSON. Each
+ * message is a `GrpcSlice` to do, and is answered with what it took. CPU is the whole process's, all
+ * threads, user and system.
  */
 import { credentials, makeGenericClientConstructor, type Client } from "@grpc/grpc-js";
 import { createMesh } from "@inmesh/core";
@@ -14,18 +15,22 @@ export interface GrpcLoad {
   readonly client: GrpcClient;
   readonly port: number;
   readonly concurrency: number;
-  readonly warmCalls: number;
-  readonly calls: number;
-  /** Messages of each stream, up and down. */
-  readonly messages: number;
+}
+
+/** Unary calls, or messages of a stream up and as many of a stream down. */
+export interface GrpcSlice {
+  readonly kind: "unary" | "stream";
+  readonly count: number;
 }
 
 export interface GrpcRun {
+  /** Per call, or per message. */
   readonly cpuUs: number;
+  /** Calls or messages per millisecond. */
+  readonly perMs: number;
+  /** Of unary calls. */
   readonly p50: number;
   readonly p99: number;
-  /** Messages per millisecond through streams, half of them up. */
-  readonly perMs: number;
 }
 
 interface BytesClient extends Client {
@@ -36,24 +41,25 @@ interface BytesClient extends Client {
 
 const load = JSON.parse(process.argv[2]!) as GrpcLoad;
 const Bytes = makeGenericClientConstructor(BYTES, "Bytes");
-const mesh = createMesh({
-  env: {},
-  config: {
-    services: { bytes: { discovery: { static: [{ host: "127.0.0.1", port: load.port }] } } },
-  },
-});
 const client = (load.client === "inmesh"
-  ? new Bytes(...meshGrpc("bytes", { mesh }))
+  ? new Bytes(...meshGrpc("bytes", { mesh: meshTo(load.port) }))
   : new Bytes(`127.0.0.1:${load.port}`, credentials.createInsecure(), {
       "grpc.enable_channelz": 0,
     })) as unknown as BytesClient;
 const message = Buffer.alloc(25, 7);
 
+function meshTo(port: number) {
+  return createMesh({
+    env: {},
+    config: { services: { bytes: { discovery: { static: [{ host: "127.0.0.1", port }] } } } },
+  });
+}
+
 function echo(): Promise<void> {
   return new Promise((resolve, reject) => {
     client.echo(message, (error, reply) => {
       if (error !== null) reject(error);
-      else if (reply.length !== message.length) reject(new Error("another reply"));
+      else if (!reply.equals(message)) reject(new Error("another reply"));
       else resolve();
     });
   });
@@ -104,25 +110,27 @@ function down(count: number): Promise<void> {
   });
 }
 
-await calls(load.warmCalls, []);
-const latencies: number[] = [];
-const before = process.cpuUsage();
-await calls(load.calls, latencies);
-const { user, system } = process.cpuUsage(before);
+async function run({ kind, count }: GrpcSlice): Promise<GrpcRun> {
+  const latencies: number[] = [];
+  const startedAt = performance.now();
+  const before = process.cpuUsage();
+  if (kind === "unary") await calls(count, latencies);
+  else {
+    await up(count);
+    await down(count);
+  }
+  const { user, system } = process.cpuUsage(before);
+  const done = kind === "unary" ? count : 2 * count;
+  return {
+    cpuUs: (user + system) / done,
+    perMs: done / (performance.now() - startedAt),
+    p50: kind === "unary" ? quantile(latencies, 0.5) : 0,
+    p99: kind === "unary" ? quantile(latencies, 0.99) : 0,
+  };
+}
 
-await up(load.messages / 4);
-await down(load.messages / 4);
-const startedAt = performance.now();
-await up(load.messages);
-await down(load.messages);
-const perMs = (2 * load.messages) / (performance.now() - startedAt);
-
-const result: GrpcRun = {
-  cpuUs: (user + system) / load.calls,
-  p50: quantile(latencies, 0.5),
-  p99: quantile(latencies, 0.99),
-  perMs,
-};
-process.stdout.write(JSON.stringify(result));
-client.close();
-await mesh.close(0);
+process.on("message", (slice: GrpcSlice) => {
+  void run(slice).then((result) => process.send!(result));
+});
+process.on("disconnect", () => process.exit());
+process.send!("ready");

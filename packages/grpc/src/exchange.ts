@@ -12,7 +12,7 @@ import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
 import type { GrpcConnection } from "./connection.ts";
 import { failureOf, isGrpc } from "./failure.ts";
 import type { Lane } from "./lane.ts";
-import { FINAL, NACK, pushbackOf } from "./metadata.ts";
+import { AUTHORIZATION, FINAL, NACK, pushbackOf } from "./metadata.ts";
 import { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
 import { httpCodeOf, normal, outcomeOf, statusOf } from "./status.ts";
@@ -64,7 +64,9 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     request.exchange = this;
     this.#lane = lane;
     const metadata = request.stamp(attempt, attempt.startedAt);
-    const inner = lane.open(this, request.pathname, request.host);
+    // Only a channel asks for credentials, and refuses two authorizations.
+    const plain = request.credentials === undefined && metadata.get(AUTHORIZATION).length < 2;
+    const inner = lane.open(this, request.pathname, request.host, plain);
     this.#inner = inner;
     if (request.credentials !== undefined) inner.setCredentials(request.credentials);
     inner.start(metadata, this);

@@ -11,10 +11,14 @@ import {
 } from "@grpc/grpc-js";
 import type { Runtime, Timer } from "@inmesh/core/spi";
 import type { WireCall } from "./call-types.ts";
+import { DirectCall } from "./direct-call.ts";
 import type { Exchange } from "./exchange.ts";
+import { standingOf, type Standing } from "./internals.ts";
 
 /** A connection is replaced after this long, ± 10 %, so that load follows new endpoints (gRFC A9). */
 const MAX_AGE_MS = 3_600_000;
+/** What a channel does with messages that go out. */
+const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
 
 export class Lane {
   readonly channel: Channel;
@@ -32,7 +36,12 @@ export class Lane {
   /** No connection within the time given. */
   readonly #onTimeout: (lane: Lane) => void;
   readonly #onEmpty: (lane: Lane) => void;
+  readonly #authority: string;
+  /** Its messages go out as they are. */
+  readonly #plain: boolean;
   #ready = false;
+  /** Undefined: there is no connection, or none that takes calls past the channel. */
+  #standing: Standing | undefined = undefined;
   #stallMark = 0;
   #watching = false;
   #shut = false;
@@ -51,6 +60,8 @@ export class Lane {
   ) {
     this.credentials = credentials;
     this.key = key;
+    this.#authority = String(options["grpc.default_authority"]);
+    this.#plain = !MESSAGE_OPTIONS.some((name) => options[name] !== undefined);
     this.channel = new Channel(target, credentials, options);
     this.endsAt = runtime.now() + MAX_AGE_MS * (0.9 + 0.2 * runtime.random());
     this.#runtime = runtime;
@@ -63,11 +74,15 @@ export class Lane {
     return this.#ready;
   }
 
-  /** A call on this lane, not started. */
-  open(exchange: Exchange, path: string, host: string | undefined): WireCall {
+  /** A call on this lane, not started. `plain`: its head goes out as it is. */
+  open(exchange: Exchange, path: string, host: string | undefined, plain: boolean): WireCall {
     this.exchanges.add(exchange);
     if (this.#ready) exchange.connected();
     else this.dial();
+    const standing = this.#standing;
+    if (plain && standing?.ready === true) {
+      return new DirectCall(standing, path, host ?? this.#authority);
+    }
     return this.channel.createCall(path, Infinity, host, null, 0);
   }
 
@@ -101,6 +116,7 @@ export class Lane {
     if (state === connectivityState.READY) this.#reached();
     else {
       this.#ready = false;
+      this.#standing = undefined;
       if (state === connectivityState.TRANSIENT_FAILURE) return this.#dialled(false);
     }
     if (this.#watching || this.retired) return;
@@ -113,6 +129,7 @@ export class Lane {
 
   #reached(): void {
     this.#ready = true;
+    this.#standing = this.#plain ? standingOf(this.channel) : undefined;
     for (const exchange of this.exchanges) if (!exchange.started) exchange.connected();
     this.#dialled(true);
   }

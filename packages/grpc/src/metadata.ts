@@ -21,6 +21,11 @@ export const TRACEPARENT = "traceparent";
 export const TRACESTATE = "tracestate";
 export const BAGGAGE = "baggage";
 export const CONTENT_TYPE = "content-type";
+export const AUTHORIZATION = "authorization";
+/** How messages are packed, and how they may be. */
+export const ENCODING = "grpc-encoding";
+export const MESSAGE_ACCEPT_ENCODING = "grpc-accept-encoding";
+export const ACCEPT_ENCODING = "accept-encoding";
 
 const MESH = "x-mesh-";
 const GRPC = "grpc-";

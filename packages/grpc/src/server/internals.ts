@@ -1,7 +1,8 @@
 /**
  * What a server has to do and grpc-js has no public way for: to stand before interceptors of a server
- * that is made already, to limit its connections, to reset a stream whose client does not read. Each is looked up where grpc-js 1.14 keeps it and may be missing; what happens then is said
- * beside it. Nothing else in this package reaches into grpc-js.
+ * that is made already, to limit its connections, to reset a stream whose client does not read. Each is
+ * looked up where grpc-js 1.14 keeps it and may be missing; what happens then is said beside it. Beside
+ * this file and ../internals.ts nothing reaches into grpc-js.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Server as NetServer } from "node:net";

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import {
   createServer,
+  type IncomingHttpHeaders,
   type Http2Server,
   type ServerHttp2Session,
   type ServerHttp2Stream,
@@ -18,7 +19,12 @@ export function framed(bytes: Buffer, flag = 0, length: number = bytes.length): 
   return Buffer.concat([head, bytes]);
 }
 
-export type Script = (stream: ServerHttp2Stream, path: string, server: ScriptedServer) => void;
+export type Script = (
+  stream: ServerHttp2Stream,
+  path: string,
+  server: ScriptedServer,
+  headers: IncomingHttpHeaders,
+) => void;
 
 export class ScriptedServer {
   readonly sessions: Set<ServerHttp2Session> = new Set();
@@ -51,7 +57,7 @@ export class ScriptedServer {
       const path = String(headers[":path"]);
       own.seen.set(path, (own.seen.get(path) ?? 0) + 1);
       stream.on("error", () => {});
-      script(stream, path, own);
+      script(stream, path, own, headers);
     });
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
