@@ -67,6 +67,17 @@ export {
   type ErrorReason,
   type Progress,
 } from "./errors.ts";
+export {
+  connectError,
+  exhausted,
+  isConnectStrike,
+  isExhaustion,
+  isPeerAlert,
+  protocolMismatch,
+  textOfWhere,
+  timeoutError,
+  type Where,
+} from "./connect-error.ts";
 export type { TlsContext } from "./tls/context.ts";
 export { TlsFiles } from "./tls/files.ts";
 export { TlsFollower } from "./tls/follow.ts";

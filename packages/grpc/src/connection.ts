@@ -5,8 +5,10 @@
  */
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
+  exhausted,
   MeshError,
   socketPathOf,
+  timeoutError,
   TlsFiles,
   type Attempt,
   type Connection,
@@ -15,6 +17,7 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
+import { wasShaking, whereOf } from "./connect-failure.ts";
 import { Exchange } from "./exchange.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import { Lane } from "./lane.ts";
@@ -26,6 +29,8 @@ import { TlsCredentials } from "./tls-credentials.ts";
 const STREAMS_PER_LANE = 100;
 /** HTTP/2 needs few; each is a socket and a handshake at the server. */
 const MAX_LANES = 4;
+/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
+const EXHAUSTED_PAUSE_MS = 100;
 
 export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   readonly service: ServiceConfig;
@@ -39,6 +44,8 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   readonly #maxLanes: number;
   #lanes: Lane[] = [];
   readonly #leaving = new Set<Lane>();
+  #exhaustedUntil = 0;
+  #exhaustedBy = "";
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
@@ -65,6 +72,9 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
     const refusal = this.#tls?.context.refusal(this.service.name, this.#runtime.wallNow());
     if (refusal !== undefined) return refuse(attempt, refusal);
+    if (attempt.startedAt < this.#exhaustedUntil && this.#lanes.every((lane) => lane.retired)) {
+      return refuse(attempt, this.#exhausted(attempt));
+    }
     this.#freezes.look(attempt.startedAt);
     return new Exchange(attempt, this, this.#runtime).send(
       this.#lane(attempt.startedAt, attempt.call.request.wiring),
@@ -123,17 +133,22 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
 
   #timedOut(lane: Lane): void {
     const { connectMs } = this.service.timeouts;
+    const shaking = wasShaking(lane);
     for (const exchange of lane.exchanges) {
-      exchange.refuse(
-        new MeshError({
-          code: "connect_failed",
-          reason: "connect_timeout",
-          message: `${this.service.name} → ${exchange.peer}: no connection within ${connectMs} ms`,
-          progress: "not-sent",
-          stackless: true,
-        }),
-      );
+      exchange.refuse(timeoutError(whereOf(lane, exchange), connectMs, shaking));
     }
+  }
+
+  /** A dial failed for want of sockets; `code` says which. */
+  exhaustedBy(code: unknown): void {
+    this.#exhaustedBy = String(code);
+    this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
+  }
+
+  #exhausted({ endpoint }: Attempt<GrpcRequest>): MeshError {
+    const address = endpoint?.address ?? "";
+    const where = { service: this.service.name, address, serverName: undefined };
+    return exhausted(where, this.#exhaustedBy)!;
   }
 
   #emptied(lane: Lane): void {

@@ -201,6 +201,9 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     const { connectFailed, error, outcome: charged } = failureOf(status, this.#lane!, this);
     if (error !== undefined) {
       attempt.connectFailed = connectFailed;
+      if (error.reason === "local_exhaustion") {
+        this.#connection.exhaustedBy((error.cause as { code?: unknown }).code);
+      }
       this.#fail(error, charged);
       return;
     }
@@ -263,7 +266,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   #abort(why: string): void {
     const inner = this.#inner;
     if (inner === undefined) return;
-    if (this.sent === this.written) {
+    if (!this.started || this.sent === this.written) {
       inner.cancelWithStatus(Status.CANCELLED, why);
       return;
     }

@@ -4,12 +4,12 @@
  * a server that passes on the text of its upstream's failure has processed the request.
  */
 import { connectivityState, status as Status, type Metadata } from "@grpc/grpc-js";
-import { MeshError, type ErrorReason, type Outcome } from "@inmesh/core/spi";
+import { isConnectStrike, MeshError, type ErrorReason, type Outcome } from "@inmesh/core/spi";
 import type { WireStatus } from "./call-types.ts";
+import { connectFailure, isConnectFailure } from "./connect-failure.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Lane } from "./lane.ts";
 import { CONTENT_TYPE, textOf } from "./metadata.ts";
-import { TlsCredentials } from "./tls-credentials.ts";
 
 export interface Failure {
   /** Undefined: it is the server's answer, whatever it says. */
@@ -34,21 +34,21 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
   if (code === Status.OK) return ANSWER;
   if (code !== Status.UNAVAILABLE && code !== Status.INTERNAL) return ANSWER;
   if (Object.keys(metadata.getMap()).length > 0) return ANSWER;
-  const lost = (
-    reason: ErrorReason,
-    sent: boolean,
-    outcome: Outcome,
-    connectFailed = false,
-  ): Failure => ({
+  if (!exchange.headed && isConnectFailure(details)) {
+    const failed = connectFailure(details, lane, exchange);
+    const connectFailed = isConnectStrike(failed);
+    return { error: failed, outcome: connectFailed ? "failure" : "abandoned", connectFailed };
+  }
+  const lost = (reason: ErrorReason, sent: boolean, outcome: Outcome): Failure => ({
     error: new MeshError({
-      code: connectFailed ? "connect_failed" : "connection_lost",
+      code: "connection_lost",
       reason,
       message: `${exchange.attempt.call.service} → ${exchange.peer}: ${details}`,
       progress: sent ? "maybe-processed" : "not-sent",
       stackless: true,
     }),
     outcome,
-    connectFailed,
+    connectFailed: false,
   });
   if (!exchange.headed && isRefused(details)) {
     // A GOAWAY refuses the streams above its last id, and the connection is given up with it.
@@ -67,10 +67,6 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
   }
   // The server has it: from here on its trailers may be as bare as grpc-js's own status.
   if (exchange.headed) return ANSWER;
-  if (details.startsWith("No connection established")) {
-    const refused = tlsReason(lane) ?? "connect_refused";
-    return lost(refused, false, "failure", true);
-  }
   if (NEVER_STARTED.test(details)) {
     // grpc-js itself notices some turns later; a re-send would meet the same session until then.
     lane.retire();
@@ -85,26 +81,4 @@ function isRefused(details: string): boolean {
     details === "Stream refused by server" ||
     (details.startsWith("Write error") && details.endsWith("NGHTTP2_REFUSED_STREAM"))
   );
-}
-
-/** Why a handshake failed; undefined if it was not the handshake. */
-function tlsReason({ credentials }: Lane): ErrorReason | undefined {
-  if (!(credentials instanceof TlsCredentials) || credentials.failure === undefined)
-    return undefined;
-  const { code } = credentials.failure;
-  switch (code) {
-    case "CERT_HAS_EXPIRED":
-    case "CERT_NOT_YET_VALID":
-      return "peer_expired";
-    case "ERR_TLS_CERT_ALTNAME_INVALID":
-      return "identity_mismatch";
-    case "DEPTH_ZERO_SELF_SIGNED_CERT":
-    case "SELF_SIGNED_CERT_IN_CHAIN":
-    case "UNABLE_TO_GET_ISSUER_CERT":
-    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
-    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
-      return "peer_untrusted";
-    default:
-      return "tls_handshake";
-  }
 }

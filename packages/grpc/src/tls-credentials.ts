@@ -11,15 +11,27 @@ type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 type Connected = Awaited<ReturnType<Connector["connect"]>>;
 
 const PROTOCOLS = ["h2"] as const;
+/** What a server says that has nothing in common with us, and one that says nothing. */
+const NO_ALPN = "ALPN did not agree on h2";
+const ALERT = "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL";
+
+/** The peer speaks TLS, and another protocol over it. */
+export function isOtherProtocol({ code, message }: Error & { readonly code?: unknown }): boolean {
+  return code === ALERT || message === NO_ALPN;
+}
 
 export class TlsCredentials extends ChannelCredentials {
   /** Why the last handshake failed; undefined: it did not. */
   failure: (Error & { readonly code?: unknown }) | undefined = undefined;
+  /** TCP has connected, and the handshake is under way. */
+  shaking = false;
+  readonly serverName: string;
   readonly #context: TlsContext;
 
   constructor(context: TlsContext) {
     super();
     this.#context = context;
+    this.serverName = context.serverName;
   }
 
   override _isSecure(): boolean {
@@ -46,18 +58,21 @@ export class TlsCredentials extends ChannelCredentials {
 
   #connect(socket: Socket): Promise<Connected> {
     return new Promise((resolve, reject) => {
+      this.shaking = true;
       const secure = this.#context.connect({ socket }, PROTOCOLS) as TLSSocket;
       // It stays: an error after the handshake is the session's to report, not the process's.
       secure.on("error", (error) => {
+        this.shaking = false;
         this.failure ??= error;
         reject(error);
       });
       secure.once("close", () => reject(new Error("TLS handshake: the connection was closed")));
       secure.once("secureConnect", () => {
+        this.shaking = false;
         if (secure.alpnProtocol === "h2") {
           this.failure = undefined;
           resolve({ socket: secure, secure: true });
-        } else secure.destroy(new Error("TLS handshake: the peer does not speak HTTP/2 (ALPN)"));
+        } else secure.destroy(new Error(NO_ALPN));
       });
     });
   }

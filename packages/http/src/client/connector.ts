@@ -6,14 +6,18 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import {
   addressOf,
+  connectError,
+  exhausted,
+  isPeerAlert,
   MeshError,
   socketPathOf,
+  timeoutError,
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
   type TlsContext,
+  type Where,
 } from "@inmesh/core/spi";
-import { connectError, exhausted, isPeerAlert, timeoutError, type Where } from "./connect-error.ts";
 
 /** A spare connection from a breaker's handshake is kept no longer than an idle one. */
 const SPARE_MS = 4_000;

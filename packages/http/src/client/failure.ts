@@ -3,8 +3,14 @@
  * and what it says about the endpoint. The discriminator for "not sent" is whether undici ever gave
  * a controller: without one, no byte of this request was written.
  */
-import { MeshError, type ErrorCode, type ErrorReason, type Outcome } from "@inmesh/core/spi";
-import { isExhaustion } from "./connect-error.ts";
+import {
+  isConnectStrike,
+  isExhaustion,
+  MeshError,
+  type ErrorCode,
+  type ErrorReason,
+  type Outcome,
+} from "@inmesh/core/spi";
 
 export interface Failure {
   readonly error: MeshError;
@@ -148,18 +154,19 @@ function ofMeshError(cause: MeshError): Failure {
     cause: cause.cause,
     stackless: true,
   });
-  const connectFailed = code === "connect_failed" && reason !== "tls_rejected_by_peer";
+  const connectFailed = isConnectStrike(cause);
   const overrun = reason === "refused_stream" && progress === "maybe-processed";
   return { error, outcome: outcomeOf(cause), connectFailed, busyForMs: overrun ? CALM_MS : 0 };
 }
 
 /** What it says about the endpoint. Our own certificate's fault, or an orderly goodbye, is not its. */
-function outcomeOf({ code, reason, progress }: MeshError): Outcome {
+function outcomeOf(cause: MeshError): Outcome {
+  const { code, reason, progress } = cause;
   switch (code) {
     case "deadline_exceeded":
       return "timeout";
     case "connect_failed":
-      return reason === "tls_rejected_by_peer" ? "abandoned" : "failure";
+      return isConnectStrike(cause) ? "failure" : "abandoned";
     case "connection_lost":
       if (reason === "refused_stream") return "overloaded";
       return progress === "not-sent" ? "abandoned" : "failure";

@@ -5,8 +5,16 @@
  * goes to a pool of that.
  */
 import type { Socket } from "node:net";
-import type { MeshError, Runtime, ServiceConfig, Timer } from "@inmesh/core/spi";
-import { connectError, isPeerAlert, protocolMismatch, type Where } from "../connect-error.ts";
+import {
+  connectError,
+  isPeerAlert,
+  protocolMismatch,
+  type MeshError,
+  type Runtime,
+  type ServiceConfig,
+  type Timer,
+  type Where,
+} from "@inmesh/core/spi";
 import type { Connector } from "../connector.ts";
 import type { Http1Pool, HttpPool, PoolHandler } from "../pool.ts";
 import type { HttpRequest } from "../request.ts";

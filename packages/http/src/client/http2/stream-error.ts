@@ -1,6 +1,12 @@
 /** From how an HTTP/2 stream ended to a MeshError: what happened, and whether it may be sent again. */
-import { MeshError, type ErrorCode, type ErrorReason, type Progress } from "@inmesh/core/spi";
-import { textOf, type Where } from "../connect-error.ts";
+import {
+  MeshError,
+  textOfWhere,
+  type ErrorCode,
+  type ErrorReason,
+  type Progress,
+  type Where,
+} from "@inmesh/core/spi";
 import type { Http2Session } from "./session.ts";
 
 export interface StreamEnd {
@@ -85,7 +91,7 @@ export function unsent(where: Where, cause: Error & { readonly code?: unknown })
   return new MeshError({
     code: ended ? "connection_lost" : "bad_request",
     reason: ended ? "reset_before_response" : "bad_header",
-    message: `${textOf(where)}: ${cause.message}`,
+    message: `${textOfWhere(where)}: ${cause.message}`,
     progress: "not-sent",
     cause,
     stackless: true,
@@ -115,7 +121,7 @@ function lost(where: Where, reason: ErrorReason, progress: Progress, what: strin
   return new MeshError({
     code: "connection_lost",
     reason,
-    message: `${textOf(where)}: ${what}`,
+    message: `${textOfWhere(where)}: ${what}`,
     progress,
     stackless: true,
   });
@@ -131,7 +137,7 @@ function failed(
   return new MeshError({
     code,
     reason,
-    message: `${textOf(where)}: ${what}`,
+    message: `${textOfWhere(where)}: ${what}`,
     progress: "maybe-processed",
     cause,
     stackless: true,

@@ -4,10 +4,9 @@
  */
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { addAbortSignal, Readable, pipeline } from "node:stream";
-import type { MeshError } from "@inmesh/core/spi";
+import type { MeshError, Where } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, CONTENT_TYPE, LEAVING, type RawHeaders } from "../../headers.ts";
-import type { Where } from "../connect-error.ts";
 import type { PoolHandler } from "../pool.ts";
 import type { SentBody } from "./body.ts";
 import { fieldBytes, headBytes, rawFields } from "./fields.ts";

@@ -1,8 +1,8 @@
 /**
- * Why no connection came about, as a MeshError that one can act on. Nothing was sent in any of these
- * cases. A new error every time: calls write into theirs.
+ * Why no connection came about, as a MeshError that one can act on, whatever protocol was to run over
+ * it. Nothing was sent in any of these cases. A new error every time: calls write into theirs.
  */
-import { MeshError, type ErrorReason } from "@inmesh/core/spi";
+import { MeshError, type ErrorReason } from "./errors.ts";
 
 /** Where a dial goes to. */
 export interface Where {
@@ -34,7 +34,7 @@ const UNTRUSTED = new Set([
 const REJECTED =
   /ALERT_(?:BAD_CERTIFICATE|CERTIFICATE|UNKNOWN_CA|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED|NO_CERTIFICATE)/;
 
-export function textOf({ address, service }: Where): string {
+export function textOfWhere({ address, service }: Where): string {
   return `${service} → ${address}`;
 }
 
@@ -99,7 +99,7 @@ export function exhausted(where: Where, code: unknown, cause?: unknown): MeshErr
   return new MeshError({
     code: "overloaded",
     reason: "local_exhaustion",
-    message: `${textOf(where)}: this process has run out of sockets (${String(code)})`,
+    message: `${textOfWhere(where)}: this process has run out of sockets (${String(code)})`,
     progress: "not-sent",
     cause,
     stackless: true,
@@ -111,11 +111,16 @@ export function isPeerAlert({ code }: Coded): boolean {
   return typeof code === "string" && REJECTED.test(code);
 }
 
+/** The endpoint is to blame: it has a strike. Our own certificate, or our own lack of sockets, is not its fault. */
+export function isConnectStrike({ code, reason }: MeshError): boolean {
+  return code === "connect_failed" && reason !== "tls_rejected_by_peer";
+}
+
 function failure(where: Where, reason: ErrorReason, what: string, cause?: unknown): MeshError {
   return new MeshError({
     code: "connect_failed",
     reason,
-    message: `${textOf(where)}: ${what}`,
+    message: `${textOfWhere(where)}: ${what}`,
     progress: "not-sent",
     cause,
     stackless: true,
