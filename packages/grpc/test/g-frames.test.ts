@@ -5,6 +5,7 @@ import type { ServiceInput } from "@inmesh/core";
 import { createMesh, meshGrpc, callInfo } from "@inmesh/grpc";
 import { expect, it, onTestFinished } from "vitest";
 import {
+  block,
   data,
   frame,
   goaway,
@@ -25,6 +26,7 @@ import { counted, get } from "./support/bench.ts";
 import { Orders, type Order, type OrdersClient } from "./support/orders.ts";
 import { framed } from "./support/scripted-server.ts";
 
+const CONTINUATION = 9;
 const NO_ERROR = 0;
 const INTERNAL_ERROR = 2;
 const REFUSED_STREAM = 7;
@@ -89,6 +91,20 @@ function scripted(...replies: readonly ((id: number) => readonly Buffer[])[]) {
     }
   });
   return peer.then((one) => ({ port: one.port, calls: () => calls }));
+}
+
+const many = (count: number, value: string): Record<string, string> =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, value]));
+
+/** One header block in as many frames as it needs. */
+function fragments(id: number, whole: Buffer): readonly Buffer[] {
+  const frames: Buffer[] = [];
+  for (let at = 0; at < whole.length; at += 16_384) {
+    const last = at + 16_384 >= whole.length;
+    const type = at === 0 ? HEADERS : CONTINUATION;
+    frames.push(frame(type, last ? END_HEADERS : 0, id, whole.subarray(at, at + 16_384)));
+  }
+  return frames;
 }
 
 const trailersOnly = (id: number, fields: Record<string, string>): readonly Buffer[] => [
@@ -388,6 +404,51 @@ it("G21 GC: metadata above our own limit fails here, and harms no connection", a
   expect(callInfo(error)!.attempts).toBe(0);
   expect((await get(client, {})).id).toBe("x");
   expect(peer.calls()).toBe(1);
+});
+
+it.each([
+  [
+    "200 fields",
+    Status.RESOURCE_EXHAUSTED,
+    (id: number) => [head(id, { ...OWN_HEAD, ...many(200, "v") }, true)],
+  ],
+  [
+    "200 fields in trailers",
+    Status.RESOURCE_EXHAUSTED,
+    (id: number) => [
+      head(id, OWN_HEAD),
+      data(id, ORDER),
+      head(id, { "grpc-status": "0", ...many(200, "v") }, true),
+    ],
+  ],
+  [
+    "one of 100 kB",
+    Status.INTERNAL,
+    (id: number) => fragments(id, block({ ...OWN_HEAD, ...many(1, "v".repeat(100_000)) })),
+  ],
+])(
+  "a metadata bomb as reply, %s, fails without being kept; the next call is answered",
+  async (_, status, reply) => {
+    const peer = await scripted(reply as (id: number) => readonly Buffer[], (id) => [ok(id)]);
+    const { client } = clientOf([peer]);
+    const error = await failed(get(client, {}));
+    expect(error.code).toBe(status);
+    expect(Object.keys(error.metadata.getMap())).toEqual([]);
+    expect((await get(client, {})).id).toBe("x");
+  },
+);
+
+it.each([
+  ["what is not gzip", "gzip"],
+  ["an encoding that nobody knows", "snappy"],
+])("G19 GC: a compressed message: %s", async (_, encoding) => {
+  const peer = await scripted((id) => [
+    head(id, { ...OWN_HEAD, "grpc-encoding": encoding }),
+    data(id, framed(Buffer.from("what is this"), 1)),
+    head(id, { "grpc-status": "0" }, true),
+  ]);
+  const { client } = clientOf([peer]);
+  expect((await failed(get(client, {}))).code).toBe(Status.INTERNAL);
 });
 
 it("G11 GC: no ping is sent by itself", async () => {

@@ -124,6 +124,11 @@ describe("messages", () => {
     using caller = new Http2Caller(orders.port);
     const { status } = await caller.call("Nothing", SEVEN);
     expect(status).toBe(Status.UNIMPLEMENTED);
+    for (const path of ["/shop.Payments/Get", "/Get", "/", "/shop.Orders/Get/x"]) {
+      expect((await caller.call("", SEVEN, { ":path": path })).status, path).toBe(
+        Status.UNIMPLEMENTED,
+      );
+    }
     const stream = caller.session.request({
       ":method": "POST",
       ":path": "/shop.Orders/Get",
