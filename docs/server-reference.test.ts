@@ -1,6 +1,7 @@
 /** The pages about headers and limits, and the code, say the same. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { DEFAULT_POLICIES } from "@inmesh/core/spi";
 import { DEFAULT_LIMITS, REFUSALS } from "@inmesh/http";
 import { CUTS } from "../packages/http/src/server/cuts.ts";
 import * as headers from "../packages/http/src/headers.ts";
@@ -46,6 +47,19 @@ test("every refusal has a row with its status, and nothing else has", () => {
 test("everything else that is counted has a row, and nothing else has", () => {
   const documented = rowsOf(section("What is counted", "limits.md")).map(([reason]) => reason);
   expect(documented).toEqual([...CUTS]);
+});
+
+test("limits of clients have the defaults that are written", () => {
+  const rows = rowsOf(section("Clients", "limits.md"));
+  const inForce = (path: string): unknown =>
+    path
+      .split(".")
+      .reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], DEFAULT_POLICIES);
+  expect(rows.map(([path = "", value]) => [path, Number(value)])).toEqual(
+    rows.map(([path = ""]) => [path, inForce(path)]),
+  );
+  const limits = Object.keys(DEFAULT_POLICIES.limits).map((name) => `limits.${name}`);
+  expect(rows.map(([path]) => path)).toEqual(expect.arrayContaining(limits));
 });
 
 test("every header of ours has a row, and nothing else under x-mesh- has", () => {

@@ -19,6 +19,7 @@ export type { Handler, Layer } from "./handler.ts";
 export type { RouteFacts } from "./route/facts.ts";
 export type { Runtime, Timer } from "./runtime/runtime.ts";
 export { Cell, type Watch } from "./watch/watch.ts";
+export { endOfAge } from "./runtime/age.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
 export {
   Drain,

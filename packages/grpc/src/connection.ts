@@ -114,7 +114,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
         ? credentials.createInsecure()
         : new TlsCredentials(this.#tls.context),
       wiring === undefined ? this.#options : { ...wiring.options, ...this.#options },
-      this.service.timeouts.connectMs,
+      this.service,
       this.#runtime,
       (late) => this.#timedOut(late),
       (empty) => this.#emptied(empty),

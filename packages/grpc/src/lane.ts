@@ -9,14 +9,12 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
 } from "@grpc/grpc-js";
-import type { Runtime, Timer } from "@inmesh/core/spi";
+import { endOfAge, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
 import type { WireCall } from "./call-types.ts";
 import { DirectCall } from "./direct-call.ts";
 import type { Exchange } from "./exchange.ts";
 import { standingOf, type Standing } from "./internals.ts";
 
-/** A connection is replaced after this long, ± 10 %, so that load follows new endpoints (gRFC A9). */
-const MAX_AGE_MS = 3_600_000;
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
 
@@ -52,7 +50,7 @@ export class Lane {
     target: string,
     credentials: ChannelCredentials,
     options: ChannelOptions,
-    connectMs: number,
+    { timeouts, limits }: ServiceConfig,
     runtime: Runtime,
     onTimeout: (lane: Lane) => void,
     onEmpty: (lane: Lane) => void,
@@ -63,9 +61,9 @@ export class Lane {
     this.#authority = String(options["grpc.default_authority"]);
     this.#plain = !MESSAGE_OPTIONS.some((name) => options[name] !== undefined);
     this.channel = new Channel(target, credentials, options);
-    this.endsAt = runtime.now() + MAX_AGE_MS * (0.9 + 0.2 * runtime.random());
+    this.endsAt = endOfAge(limits.maxConnectionAgeMs, runtime);
     this.#runtime = runtime;
-    this.#connectMs = connectMs;
+    this.#connectMs = timeouts.connectMs;
     this.#onTimeout = onTimeout;
     this.#onEmpty = onEmpty;
   }

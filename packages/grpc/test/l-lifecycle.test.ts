@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { Client, Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
-import { NodeRuntime } from "@inmesh/core/spi";
+import { AheadRuntime } from "@inmesh/core/testing";
 import { callInfo, meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { afterEach, expect, it, onTestFinished, vi } from "vitest";
 import { TestDiscovery } from "../../http/test/support/discovery.ts";
@@ -266,14 +266,6 @@ it("L5 GC: a client made by another copy of grpc-js works, metadata and errors i
   expect(callInfo(error)?.endpoint).toBe(server.address);
 });
 
-/** What a process sees that was stopped for a minute: the clock is ahead, and nothing else happened. */
-class ThawedRuntime extends NodeRuntime {
-  frozenMs = 0;
-  override now(): number {
-    return super.now() + this.frozenMs;
-  }
-}
-
 it("L7 GC: after a freeze calls go over new connections: peers may have forgotten the old; calls in flight go on", async () => {
   const OK = { ":status": "200", "content-type": "application/grpc" };
   const ok = (id: number): Buffer[] => [
@@ -295,13 +287,13 @@ it("L7 GC: after a freeze calls go over new connections: peers may have forgotte
     }
     for (;;) await connection.write(...ok(await connection.request()));
   });
-  const runtime = new ThawedRuntime();
+  const runtime = new AheadRuntime();
   const { client } = clientOf([`127.0.0.1:${peer.port}`], {}, { runtime });
   await get(client, {});
   const slow = client.list({});
   const counts = countsOf(slow);
   await until(() => waiting);
-  runtime.frozenMs = 60_000;
+  runtime.aheadMs = 60_000;
   await get(client, {}, { deadline: Date.now() + 10_000 });
   await get(client, {}, { deadline: Date.now() + 10_000 });
   expect(peer.connections).toBe(2);

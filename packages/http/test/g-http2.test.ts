@@ -7,6 +7,7 @@ import { Readable } from "node:stream";
 import { NodeRuntime, type Timer } from "@inmesh/core/spi";
 import { createMesh, type ServiceInput } from "@inmesh/core";
 import {
+  AheadRuntime,
   countResources,
   expectBaseline,
   FaultPeer,
@@ -878,15 +879,8 @@ it("G21 LC: headers over the peer's limit fail here, and the connection is unhar
 });
 
 describe("L7 LC: a process that was frozen", () => {
-  /** What a process sees that was stopped for a minute: the clock is ahead, and nothing else happened. */
-  class ThawedRuntime extends NodeRuntime {
-    frozenMs = 0;
-    override now(): number {
-      return super.now() + this.frozenMs;
-    }
-  }
   const thawed = (address: string, http2: boolean) => {
-    const runtime = new ThawedRuntime();
+    const runtime = new AheadRuntime();
     const svc: ServiceInput = {
       scheme: "http",
       authority: "svc",
@@ -910,7 +904,7 @@ describe("L7 LC: a process that was frozen", () => {
     });
     const { runtime, client } = thawed(peer.address, false);
     expect(await (await client.fetch("/", POST)).text()).toBe("ok");
-    runtime.frozenMs = 60_000;
+    runtime.aheadMs = 60_000;
     expect(await (await client.fetch("/", { ...POST, timeoutMs: 2_000 })).text()).toBe("ok");
     expect(await (await client.fetch("/", POST)).text()).toBe("ok");
   });
@@ -930,7 +924,7 @@ describe("L7 LC: a process that was frozen", () => {
       });
       const { runtime, client } = thawed(peer.address, true);
       expect(await (await client.fetch("/", POST)).text()).toBe("ok");
-      runtime.frozenMs = 60_000;
+      runtime.aheadMs = 60_000;
       const reply = await client.fetch("/", POST);
       expect(reply.mesh.attempts).toBe(1);
       expect(await reply.text()).toBe(alive ? "proven" : "ok");

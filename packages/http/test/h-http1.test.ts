@@ -828,13 +828,6 @@ describe("H23 LC: heads that are none", () => {
       expect(counted(client.mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
     });
   }
-
-  it("H23 LC: 201 fields are few enough if they are small", async () => {
-    const fields = Array.from({ length: 201 }, (_, i) => `x-${i}: ${i}\r\n`).join("");
-    const peer = await answering(`HTTP/1.1 200 OK\r\n${fields}content-length: 0\r\n\r\n`);
-    const { headers } = await clientOf([peer.address]).fetch("/");
-    expect([...headers]).toHaveLength(202);
-  });
 });
 
 describe("H24 LC: the bytes of a request", () => {

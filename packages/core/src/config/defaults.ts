@@ -51,6 +51,7 @@ export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
     maxEndpoints: 10_000,
     maxReplyHeaderBytes: 32_768,
     maxRequestHeaderBytes: 16_384, // what Node's servers and most others take
+    maxConnectionAgeMs: 3_600_000, // connections outlive changes of addresses behind a name or a balancer
   },
   idleMs: 600_000, // ten minutes: low-rate callers keep their warm connections' addresses
   drainGraceMs: 30_000,

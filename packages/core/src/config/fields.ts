@@ -476,6 +476,18 @@ export const POLICY_FIELDS: readonly Field[] = [
     nameElsewhere: "Envoy `max_request_headers_kb`, of what it receives",
   },
   {
+    path: "limits.maxConnectionAge",
+    parsed: "limits.maxConnectionAgeMs",
+    type: "duration",
+    min: SECOND,
+    max: DAY,
+    none: true,
+    meaning:
+      "Connections to an endpoint take no new calls after this long, ± 10 %, and end with their last.",
+    reason: "Load follows what changes behind an address; gRPC's servers do the same.",
+    nameElsewhere: "Envoy `max_connection_duration`, gRPC `grpc.max_connection_age_ms`",
+  },
+  {
     path: "idle",
     parsed: "idleMs",
     type: "duration",

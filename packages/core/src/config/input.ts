@@ -23,7 +23,7 @@ export interface PoliciesInput {
   readonly retryBudget?: Written<RetryBudgetConfig>;
   readonly balancer?: Written<BalancerConfig>;
   readonly breaker?: Written<BreakerConfig>;
-  readonly limits?: Partial<LimitConfig>;
+  readonly limits?: Written<LimitConfig>;
   readonly idle?: string;
   readonly idleMs?: number;
   readonly drainGrace?: string;

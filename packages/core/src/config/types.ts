@@ -134,6 +134,8 @@ export interface LimitConfig {
   readonly maxEndpoints: number;
   readonly maxReplyHeaderBytes: number;
   readonly maxRequestHeaderBytes: number;
+  /** Connections take no new calls after this long, ± 10 %, and end with their last. Infinity: never. */
+  readonly maxConnectionAgeMs: number;
 }
 
 export interface RouteConfig {

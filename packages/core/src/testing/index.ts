@@ -9,6 +9,7 @@ export {
   type FaultScript,
   type RawRequest,
 } from "./fault-peer.ts";
+export { AheadRuntime } from "./ahead-runtime.ts";
 export {
   countResources,
   expectBaseline,

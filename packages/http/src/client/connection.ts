@@ -1,10 +1,12 @@
 /**
- * The way to one endpoint: a pool of connections, replaced by another when certificates are rotated.
+ * The way to one endpoint: a pool of connections, replaced by another when certificates are rotated,
+ * when it is old, and when the process stood still.
  * What is in flight or queued then stays with the old pool, which drains.
  */
 import {
   addressOf,
   MeshError,
+  endOfAge,
   TlsFiles,
   type Attempt,
   type Connection,
@@ -41,6 +43,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
   readonly #unwatch: (() => void) | undefined;
   readonly #retired = new Set<HttpPool>();
   #usedAt = Infinity;
+  /** Instant from which the pool is old. */
+  #endsAt = Infinity;
   #lentSockets: LentSockets | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
 
@@ -60,7 +64,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
       return lend(attempt, this.#lent(), this.#runtime) as Promise<unknown> as Promise<HttpReply>;
     }
     const { startedAt } = attempt;
-    if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
+    if (startedAt > this.#endsAt) this.#renew();
+    else if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
     this.#usedAt = startedAt;
     return new Exchange(attempt, this, this.#runtime).send();
   }
@@ -108,6 +113,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
 
   #open(): HttpPool {
     const { service } = this;
+    this.#endsAt = endOfAge(service.limits.maxConnectionAgeMs, this.#runtime);
     const secure = this.#tls?.context;
     const http1 = (): Http1Pool => new Http1Pool(service, this.#connector(HTTP1));
     if (!service.http2) return http1();
@@ -129,7 +135,10 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
     );
   }
 
-  /** New calls make new connections, with the certificates in force; the old end with their calls. */
+  /**
+   * New calls make new connections, with the certificates in force; the old end with their calls. A
+   * pool is as old as the first of its connections: none is older than its age, most are younger.
+   */
   #renew(): void {
     if (this.#closing !== undefined) return;
     const old = this.pool;

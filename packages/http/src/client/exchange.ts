@@ -28,13 +28,11 @@ import type { HttpConnection } from "./connection.ts";
 import { failureOf } from "./failure.ts";
 import type { HttpPool } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
+import { MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
 type Controller = Dispatcher.DispatchController;
-
-/** A server may send 103 a few times; more is an attack on patience. */
-const MAX_INTERIM = 32;
 
 export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   readonly #attempt: Attempt<HttpRequest>;
@@ -124,11 +122,16 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   ): void {
     if (this.#done !== undefined) return;
     if (status < 200) {
-      if (++this.#interim > MAX_INTERIM) controller.abort(this.#interimError());
-      else {
+      if (++this.#interim > MAX_INTERIM) {
+        controller.abort(this.#badReply("unexpected_1xx", `${MAX_INTERIM} interim replies`));
+      } else {
         const { watcher } = this.#attempt.call.request;
         watcher?.interim(status, headers, statusText ?? "", controller.rawHeaders);
       }
+      return;
+    }
+    if ((controller.rawHeaders as readonly unknown[]).length > 2 * MAX_REPLY_FIELDS) {
+      controller.abort(this.#badReply("response_header_too_large", `${MAX_REPLY_FIELDS} fields`));
       return;
     }
     const attempt = this.#attempt;
@@ -339,11 +342,11 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     return `${this.#attempt.call.service} → ${this.#attempt.endpoint?.address}`;
   }
 
-  #interimError(): MeshError {
+  #badReply(reason: "unexpected_1xx" | "response_header_too_large", tooMany: string): MeshError {
     return new MeshError({
       code: "bad_response",
-      reason: "unexpected_1xx",
-      message: `${this.#where}: more than ${MAX_INTERIM} interim replies`,
+      reason,
+      message: `${this.#where}: more than ${tooMany}`,
       progress: "maybe-processed",
     });
   }

@@ -4,7 +4,13 @@
  * events: `free`, or `agentRemove` when the connection has changed hands.
  */
 import type { Socket } from "node:net";
-import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
+import {
+  endOfAge,
+  MeshError,
+  type Runtime,
+  type ServiceConfig,
+  type Timer,
+} from "@inmesh/core/spi";
 import type { Dialled } from "./connector.ts";
 
 /** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
@@ -75,7 +81,8 @@ export class LentSockets {
         this.#gone();
         return;
       }
-      const onFree = (): void => this.#free(socket);
+      const endsAt = endOfAge(this.#service.limits.maxConnectionAgeMs, this.#runtime);
+      const onFree = (): void => this.#free(socket, endsAt);
       const onClose = (): void => {
         socket.off("free", onFree);
         socket.off("close", onClose);
@@ -96,8 +103,8 @@ export class LentSockets {
     if (next !== undefined) this.#connect(next);
   }
 
-  #free(socket: Socket): void {
-    const idleMs = idleMsOf(socket);
+  #free(socket: Socket, endsAt: number): void {
+    const idleMs = Math.min(idleMsOf(socket), endsAt - this.#runtime.now());
     if (this.#closed || socket.destroyed || !socket.writable || idleMs <= 0) {
       socket.destroy();
       return;

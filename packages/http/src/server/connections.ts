@@ -6,7 +6,7 @@
  */
 import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import type { LeavingConnections, Runtime, Timer } from "@inmesh/core/spi";
+import { endOfAge, type LeavingConnections, type Runtime, type Timer } from "@inmesh/core/spi";
 import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
 import type { Http2Session } from "./listeners.ts";
@@ -48,7 +48,6 @@ const GOAWAY_GAP_MS = 1_000;
 const LOOKS = 60;
 const IDLE_LOOKS = 4;
 const MAX_LOOK_MS = 60_000;
-const AGE_JITTER_RATIO = 0.1;
 
 export class Connections implements LeavingConnections {
   /** Raw sockets, below TLS if there is TLS: destroying one ends all above it. */
@@ -98,7 +97,7 @@ export class Connections implements LeavingConnections {
   /** The state of a socket or session, made when it is first asked for. */
   stateOf(holder: WithConnection): ConnectionState {
     return (holder[CONNECTION] ??= {
-      endsAt: this.#runtime.now() + this.#ageMs(),
+      endsAt: endOfAge(this.#limits.maxConnectionAgeMs, this.#runtime),
       active: 0,
       leaving: this.#leaving,
       ended: false,
@@ -155,12 +154,6 @@ export class Connections implements LeavingConnections {
     this.misuse.watch(session, state);
     this.#runtime.after(this.#limits.headersTimeoutMs, closeUnused, session);
     if (this.#leaving) this.#goAway(session);
-  }
-
-  #ageMs(): number {
-    return (
-      this.#limits.maxConnectionAgeMs * (1 + AGE_JITTER_RATIO * (2 * this.#runtime.random() - 1))
-    );
   }
 
   #look(): void {

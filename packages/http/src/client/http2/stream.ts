@@ -8,6 +8,7 @@ import type { MeshError, Where } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, CONTENT_TYPE, LEAVING, type RawHeaders } from "../../headers.ts";
 import type { PoolHandler } from "../pool.ts";
+import { MAX_REPLY_FIELDS } from "../reply-limits.ts";
 import type { SentBody } from "./body.ts";
 import { fieldBytes, headBytes, rawFields } from "./fields.ts";
 import type { Http2Session } from "./session.ts";
@@ -26,7 +27,6 @@ const NO_ERROR = 0;
  * first: to the server an upload that was aborted would look whole.
  */
 const ABORTED = AbortSignal.abort();
-const MAX_FIELDS = 200;
 // oxlint-disable-next-line no-restricted-globals -- one turn of the loop is no time
 const nextTurn = setImmediate;
 const ENDED: unique symbol = Symbol("ended");
@@ -159,7 +159,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
   #onHead(raw: readonly string[], status: number): void {
     if (this.#over) return;
     const { maxReplyHeaderBytes } = this.#limits;
-    if (fieldBytes(raw) > maxReplyHeaderBytes || raw.length > 2 * MAX_FIELDS) {
+    if (fieldBytes(raw) > maxReplyHeaderBytes || raw.length > 2 * MAX_REPLY_FIELDS) {
       return this.#finish(tooLarge(this.#where));
     }
     this.#status = status;
