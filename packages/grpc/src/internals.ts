@@ -3,6 +3,7 @@
  * HTTP/2 connection below a channel. Looked up where grpc-js 1.14 keeps it, and may be missing: then
  * calls go through the channel, which costs more and means the same.
  */
+import type { Socket } from "node:net";
 import { connectivityState, experimental, Metadata, type Channel } from "@grpc/grpc-js";
 import type { AuthContext, WireCall, WireListener, WireStatus } from "./call-types.ts";
 
@@ -84,4 +85,26 @@ export function standingOf(channel: Channel): Standing | undefined {
   const real = subchannel?.getRealSubchannel() as Partial<Subchannel> | undefined;
   if (typeof real?.createCall !== "function") return undefined;
   return new Standing(internalChannel as Inside, real as Subchannel);
+}
+
+interface Pool {
+  getOrCreateSubchannel(...given: unknown[]): {
+    readonly connector?: { tcpConnect?: (address: object) => Promise<Socket> };
+  };
+}
+
+/** From now on the channel's connections are dialled by `dial`, if that can be arranged. */
+export function dialBy(channel: Channel, dial: (to: object) => Promise<Socket>): void {
+  const { internalChannel } = channel as unknown as {
+    internalChannel?: { readonly subchannelPool?: Partial<Pool> };
+  };
+  const pool = internalChannel?.subchannelPool;
+  const make = pool?.getOrCreateSubchannel;
+  if (pool === undefined || typeof make !== "function") return;
+  pool.getOrCreateSubchannel = (...given) => {
+    const subchannel = make.apply(pool, given);
+    const { connector } = subchannel;
+    if (typeof connector?.tcpConnect === "function") connector.tcpConnect = dial;
+    return subchannel;
+  };
 }

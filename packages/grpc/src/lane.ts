@@ -11,9 +11,10 @@ import {
 } from "@grpc/grpc-js";
 import { endOfAge, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
 import type { WireCall } from "./call-types.ts";
+import { Dials } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
 import type { Exchange } from "./exchange.ts";
-import { standingOf, type Standing } from "./internals.ts";
+import { dialBy, standingOf, type Standing } from "./internals.ts";
 
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
@@ -37,6 +38,7 @@ export class Lane {
   readonly #authority: string;
   /** Its messages go out as they are. */
   readonly #plain: boolean;
+  readonly #dials = new Dials();
   #ready = false;
   /** Undefined: there is no connection, or none that takes calls past the channel. */
   #standing: Standing | undefined = undefined;
@@ -61,6 +63,7 @@ export class Lane {
     this.#authority = String(options["grpc.default_authority"]);
     this.#plain = !MESSAGE_OPTIONS.some((name) => options[name] !== undefined);
     this.channel = new Channel(target, credentials, options);
+    dialBy(this.channel, this.#dials.dial);
     this.endsAt = endOfAge(limits.maxConnectionAgeMs, runtime);
     this.#runtime = runtime;
     this.#connectMs = timeouts.connectMs;
@@ -117,11 +120,11 @@ export class Lane {
       this.#standing = undefined;
       if (state === connectivityState.TRANSIENT_FAILURE) return this.#dialled(false);
     }
-    if (this.#watching || this.retired) return;
+    if (this.#watching || this.#shut) return;
     this.#watching = true;
     this.channel.watchConnectivityState(state, Infinity, () => {
       this.#watching = false;
-      if (!this.retired) this.#look(false);
+      if (!this.#shut) this.#look(false);
     });
   }
 
@@ -137,7 +140,8 @@ export class Lane {
     const waiting = this.#whenDialled;
     this.#whenDialled = [];
     for (const resolve of waiting) resolve(reached);
-    if (reached) return;
+    if (reached) return this.#dials.won();
+    this.#dials.giveUp();
     this.retired = true;
     this.#closeIfEmpty();
   }
@@ -162,10 +166,12 @@ export class Lane {
     this.#dialled(false);
   }
 
-  /** Attempts on it go on to their ends; the connection is closed behind the last of them. */
+  /**
+   * Attempts on it go on to their ends, also those that wait for its connection; that is closed behind
+   * the last of them.
+   */
   retire(): void {
     this.retired = true;
-    this.#dialled(this.#ready);
     this.#closeIfEmpty();
   }
 
@@ -173,6 +179,7 @@ export class Lane {
     // A closed channel would leave calls that it has not begun yet waiting for ever.
     if (!this.retired || this.#shut || this.exchanges.size > 0) return;
     this.#shut = true;
+    this.#dialled(this.#ready);
     this.channel.close();
   }
 }

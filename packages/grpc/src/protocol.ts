@@ -10,6 +10,11 @@ export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   transport: (service, runtime) => {
     const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
     const freezes = new FreezeWatch(runtime);
-    return { connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes) };
+    return {
+      connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes),
+      get problem() {
+        return tls?.problem;
+      },
+    };
   },
 };

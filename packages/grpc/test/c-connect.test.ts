@@ -126,6 +126,28 @@ it("C3 GC: a name that nobody has is a connection that did not come about", asyn
   });
 });
 
+/** Sockets of this process that are being connected, or are. */
+const sockets = (): number =>
+  process.getActiveResourcesInfo().filter((kind) => /^TCP(?:Socket|Connect)Wrap$/.test(kind))
+    .length;
+
+it("C2 GC, C21 GC: dials that were given up leave no socket behind, wherever they were stuck", async () => {
+  await using hole = await startBlackHole();
+  const silent = await peerOf((connection) => connection.hold());
+  const before = sockets();
+  for (const [address, input] of [
+    [`127.0.0.1:${hole.port}`, {}],
+    [`127.0.0.1:${hole.port}`, TLS],
+    [silent.address, {}],
+    [silent.address, TLS],
+  ] as const) {
+    const { client } = clientOf([address], { ...input, timeouts: { connectMs: 100 } });
+    expect((await failed(get(client, {}))).code).toBe(Status.UNAVAILABLE);
+  }
+  await until(() => silent.open === 0);
+  await until(() => sockets() <= before);
+});
+
 describe("C15: another protocol", () => {
   const bytes =
     (text: string): FaultScript =>
