@@ -13,8 +13,8 @@ import {
   type ChannelOptions,
   type ClientOptions,
 } from "@grpc/grpc-js";
-import { createMesh, type Mesh, type ServiceInput } from "@inmesh/core";
-import type { Service } from "@inmesh/core/spi";
+import type { Mesh, ServiceInput } from "@inmesh/core";
+import { defaultMesh, type Service } from "@inmesh/core/spi";
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
 import { MeshCall } from "./mesh-call.ts";
 import { GRPC } from "./protocol.ts";
@@ -24,7 +24,7 @@ import { GrpcRequest, wiringOf, type Wiring } from "./request.ts";
 import type { Classify } from "./status.ts";
 
 export interface GrpcOptions extends ServiceInput {
-  /** The mesh to call through. Default: one per process, configured by environment and file. */
+  /** The mesh to call through. Default: one per process for all protocols, by environment and file. */
   readonly mesh?: Mesh;
   /**
    * Names, values and 32 bytes per entry of what a call may send as metadata. Default 8192, which
@@ -47,13 +47,6 @@ export interface GrpcOptions extends ServiceInput {
 }
 
 const MAX_METADATA_BYTES = 8_192;
-
-let shared: Mesh | undefined;
-
-/** The mesh of clients that name none. Made when first used, from environment and file. */
-function defaultMesh(): Mesh {
-  return (shared ??= createMesh());
-}
 
 /**
  * What the constructor of a generated or dynamic client takes: `new OrdersClient(...meshGrpc("orders"))`.

@@ -4,7 +4,12 @@
  * Nothing of it exists before it is asked for.
  */
 import type { Agent } from "node:http";
-import { Mesh, type MeshOptions } from "@inmesh/core/spi";
+import {
+  defaultMesh as sharedMesh,
+  makeDefaultMeshBy,
+  Mesh,
+  type MeshOptions,
+} from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { dispatcher1Wrapper } from "./client/undici.ts";
 import { MeshAgent } from "./doors/agent.ts";
@@ -81,4 +86,17 @@ export class HttpMesh extends Mesh {
     await super.close(graceMs);
     this.#installed?.();
   }
+}
+
+makeDefaultMeshBy(createMesh);
+
+/**
+ * The mesh of clients that name none, of every protocol. Made when first used, from environment and
+ * file. Throws an Error if another protocol's client has had it made before this package was imported:
+ * import it first, or give both a mesh of your own.
+ */
+export function defaultMesh(): HttpMesh {
+  const mesh = sharedMesh();
+  if (mesh instanceof HttpMesh) return mesh;
+  throw new Error("the default mesh was made before @inmesh/http was imported");
 }

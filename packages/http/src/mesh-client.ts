@@ -3,16 +3,15 @@
  * runs it through the pipeline in force, and gives back a lean reply.
  */
 import type { Mesh, ServiceInput } from "@inmesh/core";
-import { MeshError, type Service } from "@inmesh/core/spi";
+import { defaultMesh, MeshError, type Service } from "@inmesh/core/spi";
 import type { RequestBody } from "./client/body.ts";
 import { HTTP } from "./client/protocol.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
-import { createMesh, type HttpMesh } from "./http-mesh.ts";
 
 export interface ClientOptions extends ServiceInput {
-  /** The mesh to call through. Default: one per process, configured by environment and file. */
+  /** The mesh to call through. Default: one per process for all protocols, by environment and file. */
   readonly mesh?: Mesh;
 }
 
@@ -31,12 +30,6 @@ export interface RequestInit extends FetchInit {
 }
 
 const NOTHING: FetchInit = {};
-let shared: HttpMesh | undefined;
-
-/** The mesh of clients that name none. Made when first used, from environment and file. */
-export function defaultMesh(): HttpMesh {
-  return (shared ??= createMesh());
-}
 
 /**
  * A client for a service, by the name it has in the configuration or by URL. Cheap to call again:
