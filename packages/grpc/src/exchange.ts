@@ -255,6 +255,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void {
     if (this.#done) return;
     const verdict = this.#connection.cancelled(this, error, outcome);
+    if (this.started && outcome === "timeout") this.#lane?.suspect(this.attempt.startedAt);
     this.#fail(verdict.error, verdict.outcome);
     this.#abort(error.message);
   }

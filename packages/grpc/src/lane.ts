@@ -19,6 +19,9 @@ import { dialBy, standingOf, type Standing } from "./internals.ts";
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
 
+/** A server that is slow with everything is not dialled more often than this. */
+const TRUSTED_MS = 500;
+
 export class Lane {
   readonly channel: Channel;
   readonly credentials: ChannelCredentials;
@@ -42,6 +45,9 @@ export class Lane {
   #ready = false;
   /** Undefined: there is no connection, or none that takes calls past the channel. */
   #standing: Standing | undefined = undefined;
+  readonly #trustedUntil: number;
+  /** The last reply, as far as its attempt has ended. */
+  #answeredAt = 0;
   #stallMark = 0;
   #watching = false;
   #shut = false;
@@ -65,6 +71,7 @@ export class Lane {
     this.channel = new Channel(target, credentials, options);
     dialBy(this.channel, this.#dials.dial);
     this.endsAt = endOfAge(limits.maxConnectionAgeMs, runtime);
+    this.#trustedUntil = runtime.now() + TRUSTED_MS;
     this.#runtime = runtime;
     this.#connectMs = timeouts.connectMs;
     this.#onTimeout = onTimeout;
@@ -89,9 +96,19 @@ export class Lane {
 
   left(exchange: Exchange): void {
     if (!this.exchanges.delete(exchange)) return;
+    this.#answeredAt = Math.max(this.#answeredAt, exchange.attempt.answeredAt);
     if (this.exchanges.size > 0) return;
     this.#closeIfEmpty();
     this.#onEmpty(this);
+  }
+
+  /**
+   * An attempt that began at `since` has timed out. If nothing was answered meanwhile, the peer may be
+   * gone, or packets be lost behind which all others wait; the kernel would take a quarter of an hour
+   * to say so. New attempts get another connection; those on this one may still be answered.
+   */
+  suspect(since: number): void {
+    if (this.#answeredAt < since && this.#runtime.now() > this.#trustedUntil) this.retire();
   }
 
   /** Connects, if it is not connected. */

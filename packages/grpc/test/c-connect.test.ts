@@ -13,12 +13,18 @@ import { callInfo } from "@inmesh/grpc";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
 import { startBlackHole } from "../../http/test/support/children.ts";
-import { h2Peer, MAX_CONCURRENT_STREAMS, settings } from "../../http/test/support/h2-peer.ts";
+import {
+  data,
+  h2Peer,
+  head,
+  MAX_CONCURRENT_STREAMS,
+  settings,
+} from "../../http/test/support/h2-peer.ts";
 import { peerOf } from "../../http/test/wire.ts";
 import { counted, get } from "./support/bench.ts";
 import { runChild } from "./support/children.ts";
 import { Orders, OrdersServer } from "./support/orders.ts";
-import { answer } from "./support/scripted-server.ts";
+import { answer, framed } from "./support/scripted-server.ts";
 import { clientOf, endpointOf, failed, serverOf, sleep, until } from "./support/wire.ts";
 
 const ca = new TestCa();
@@ -146,6 +152,33 @@ it("C2 GC, C21 GC: dials that were given up leave no socket behind, wherever the
   }
   await until(() => silent.open === 0);
   await until(() => sockets() <= before);
+});
+
+it("C20 GC: behind a call that timed out on a silent connection, the next gets another; late answers still count", async () => {
+  const OK = { ":status": "200", "content-type": "application/grpc" };
+  const ok = (id: number): Buffer[] => [
+    head(id, OK),
+    data(id, framed(Buffer.alloc(0))),
+    head(id, { "grpc-status": "0" }, true),
+  ];
+  let release = (): void => {};
+  const peer = await h2Peer(async (connection) => {
+    await connection.open();
+    if (connection.number === 1) {
+      const ids = [await connection.request(), await connection.request()];
+      await new Promise<void>((resolve) => (release = resolve));
+      await connection.write(...ids.flatMap(ok));
+    }
+    for (;;) await connection.write(...ok(await connection.request()));
+  });
+  const { client } = clientOf([peer.address]);
+  const late = get(client, {}, { deadline: Date.now() + 30_000 });
+  const lost = failed(get(client, {}, { deadline: Date.now() + 600 }));
+  expect((await lost).code).toBe(Status.DEADLINE_EXCEEDED);
+  for (let i = 0; i < 3; i++) await get(client, {}, { deadline: Date.now() + 10_000 });
+  expect(peer.connections).toBe(2);
+  release();
+  await late;
 });
 
 describe("C15: another protocol", () => {

@@ -7,15 +7,15 @@ const THEIR_IP = "10.99.0.2";
 const PORT = 8_080;
 
 /** Ends with its parent: whatever happens to us, our end of the pipe is closed. */
+const WITH_PARENT = `process.stdin.on("end", () => process.exit()).resume();`;
 const SERVER = `
-  process.stdin.on("end", () => process.exit()).resume();
   require("node:http").createServer((request, response) => {
     if (request.url === "/stream") return response.write("first");
     if (request.url === "/large") return response.end(Buffer.alloc(100_000));
     let bytes = 0;
     request.on("data", (chunk) => (bytes += chunk.length));
     request.on("end", () => response.end(String(bytes)));
-  }).listen(${PORT}, "0.0.0.0", () => console.log("ready"));
+  })
 `;
 
 export class OtherHost {
@@ -26,8 +26,12 @@ export class OtherHost {
     this.#server = server;
   }
 
-  static async start(): Promise<OtherHost> {
-    const server = spawn("unshare", ["--net", process.execPath, "-e", SERVER], {
+  /** `source`: a CommonJS expression that is a server, not listening yet. Default: one of HTTP/1.1. */
+  static async start(source: string = SERVER): Promise<OtherHost> {
+    const text = `${WITH_PARENT}
+      const server = ${source.trim()};
+      server.listen(${PORT}, "0.0.0.0", () => console.log("ready"));`;
+    const server = spawn("unshare", ["--net", process.execPath, "-e", text], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     await once(server.stdout, "data");

@@ -20,9 +20,9 @@ function worksWith(way: readonly string[]): boolean {
 /** Options of `unshare`; undefined where it does not work. */
 export const namespaces: readonly string[] | undefined = WAYS.find(worksWith);
 
-/** Runs a module of `test/children/`; gives the JSON that it printed. */
+/** Runs a module, by default of `test/children/` here; gives the JSON that it printed. */
 export async function runInNamespace(
-  file: string,
+  file: string | URL,
   way: readonly string[],
 ): Promise<Record<string, unknown>> {
   const child = spawn(
@@ -32,7 +32,7 @@ export async function runInNamespace(
       process.execPath,
       "--conditions=inmesh-source",
       "--disable-warning=ExperimentalWarning",
-      fileURLToPath(new URL(`../children/${file}`, import.meta.url)),
+      fileURLToPath(new URL(file, new URL("../children/", import.meta.url))),
     ],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
