@@ -7,6 +7,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Call, Served } from "./call.ts";
 import { MeshError } from "./errors.ts";
+import { isTraceparent } from "./traceparent.ts";
 
 /** How much a request matters when not everything can be served. What says nothing is `normal`. */
 export type Priority = "critical" | "normal" | "sheddable";
@@ -28,26 +29,47 @@ export interface ServedRequestInit {
 }
 
 export class ServedRequest implements Served {
-  deadlineAt: number;
-  attempt: number;
-  priority: Priority;
-  traceparent: string | undefined;
-  tracestate: string | undefined;
-  hops: number;
-  stranger: boolean;
+  deadlineAt: number = Infinity;
+  attempt: number = 1;
+  priority: Priority = "normal";
+  hops: number = 0;
+  stranger: boolean = false;
+  /** As it came, which may be anything: read `traceparent` and `tracestate` instead. */
+  rawTraceparent: string | undefined = undefined;
+  rawTracestate: string | undefined = undefined;
   /** A call made for it failed for good after this hop's retries: trying it all again from above helps nobody. */
   exhausted = false;
   #first: Call | undefined = undefined;
   #left = false;
+  #traceRead = false;
 
-  constructor(init: ServedRequestInit = {}) {
+  constructor(init?: ServedRequestInit) {
+    if (init === undefined) return; // a server wrapper fills in what it reads
     this.deadlineAt = init.deadlineAt ?? Infinity;
     this.attempt = init.attempt ?? 1;
     this.priority = init.priority ?? "normal";
-    this.traceparent = init.traceparent;
-    this.tracestate = init.tracestate;
+    this.rawTraceparent = init.traceparent;
+    this.rawTracestate = init.tracestate;
     this.hops = init.hops ?? 0;
     this.stranger = init.stranger ?? false;
+  }
+
+  /** Of the trace it belongs to, if what came is valid; looked at when the first call made for it asks. */
+  get traceparent(): string | undefined {
+    if (!this.#traceRead) this.#readTrace();
+    return this.rawTraceparent;
+  }
+
+  /** Undefined without a valid `traceparent`. */
+  get tracestate(): string | undefined {
+    if (!this.#traceRead) this.#readTrace();
+    return this.rawTracestate;
+  }
+
+  #readTrace(): void {
+    this.#traceRead = true;
+    if (this.rawTraceparent !== undefined && isTraceparent(this.rawTraceparent)) return;
+    this.rawTraceparent = this.rawTracestate = undefined;
   }
 
   /** Whoever asked has gone. Calls in progress for it are cancelled, further ones refused. */

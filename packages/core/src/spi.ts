@@ -30,7 +30,8 @@ export {
 } from "./server/drain.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
-export { grantedPriority, isClaim, isTraceparent, parseCount } from "./server/claims.ts";
+export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
+export { hasTraceparentShape } from "./traceparent.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   context,

@@ -17,7 +17,6 @@ import type { Mesh } from "@inmesh/core";
 import {
   Admission,
   BELIEFS,
-  context,
   Drain,
   NodeRuntime,
   removeStaleSocket,
@@ -31,14 +30,8 @@ import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
-import {
-  emitInContext,
-  HeadReader,
-  Inbound,
-  INBOUND,
-  responseClosed,
-  type WithInbound,
-} from "./server/inbound.ts";
+import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
+import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
@@ -249,7 +242,7 @@ export class MeshServer implements AsyncDisposable {
       filterTrailers(inbound, this.#limits);
     }
     if (asksToContinue) response.writeContinue();
-    context.run(inbound, handler, request, response);
+    serveInContext(inbound, handler);
     if (inbound.hasBody || request.listenerCount("end") > 0) {
       (request as WithInbound)[INBOUND] = inbound;
       request.emit = emitInContext as typeof request.emit;

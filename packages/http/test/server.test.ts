@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { context, createMesh, type ServedRequest } from "@inmesh/core";
+import { context, createMesh, ServedRequest } from "@inmesh/core";
 import { expectNoLeak } from "@inmesh/core/testing";
 import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -209,6 +209,62 @@ describe("what a request says", () => {
       client.send(`${GET}x-mesh-hops: ${hops}\r\n\r\n`);
       expect((await client.reply()).status, `${hops}`).toBe(status);
     }
+  });
+});
+
+describe("the context of a handler", () => {
+  it("pipelined requests, their bodies and what comes later each see their own", async () => {
+    const seen: string[] = [];
+    const byRequest = new Map<ServedRequest, string>();
+    const note = (what: string): void => {
+      seen.push(`${what} ${byRequest.get(context.getStore()!)}`);
+    };
+    const server = await start((request, response) => {
+      byRequest.set(context.getStore()!, request.url!);
+      request.on("data", () => note(`data of ${request.url}:`));
+      request.on("end", () => {
+        setImmediate(() => {
+          note(`later of ${request.url}:`);
+          response.end("ok");
+        });
+      });
+    });
+    const client = await rawTo(server);
+    const post = (path: string): string =>
+      `POST ${path} HTTP/1.1\r\nhost: svc\r\ncontent-length: 3\r\n\r\n`;
+    client.send(`${post("/a")}abc${post("/b")}ab`);
+    await until(() => seen.includes("data of /b: /b"));
+    client.send(`c${post("/c")}abc`);
+    for (let i = 0; i < 3; i++) expect((await client.reply()).status).toBe(200);
+    expect(byRequest.size).toBe(3);
+    for (const line of seen) expect(line).toMatch(/ of (\/\w): \1$/);
+    expect(seen.filter((line) => line.startsWith("later"))).toHaveLength(3);
+  });
+
+  it("a request that the host emits gives the host's own context back", async () => {
+    const server = await start((_request, response) => void response.write("o"));
+    const own = new ServedRequest();
+    const after: unknown[] = [];
+    const outer = createServer((request, response) => {
+      setImmediate(() => {
+        server.server.emit("request", request, response);
+        after.push(context.getStore());
+        context.run(own, () => {
+          server.server.emit("request", request, response);
+          after.push(context.getStore());
+        });
+        response.end();
+      });
+    });
+    outer.listen(0, "127.0.0.1");
+    await once(outer, "listening");
+    onTestFinished(() => void outer.close());
+    const client = await RawClient.to((outer.address() as AddressInfo).port);
+    onTestFinished(() => void client.socket.destroy());
+    client.send(`${GET}\r\n`);
+    expect((await client.reply()).status).toBe(200);
+    await until(() => after.length === 2);
+    expect(after).toEqual([undefined, own]);
   });
 });
 

@@ -31,12 +31,3 @@ export function grantedPriority(text: string, beliefs: Beliefs): Priority {
   if (text === "sheddable") return text;
   return text === "critical" && beliefs.critical ? text : "normal";
 }
-
-const TRACEPARENT_00 = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
-/** Versions to come may have more behind it; ff is forbidden. */
-const TRACEPARENT_LATER =
-  /^(?!00|ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.{0,200})?$/;
-
-export function isTraceparent(text: string): boolean {
-  return TRACEPARENT_00.test(text) || TRACEPARENT_LATER.test(text);
-}

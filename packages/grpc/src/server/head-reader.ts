@@ -6,7 +6,6 @@ import type { Metadata } from "@grpc/grpc-js";
 import {
   grantedPriority,
   isClaim,
-  isTraceparent,
   parseCount,
   type Beliefs,
   type ServedRequest,
@@ -62,8 +61,8 @@ export class HeadReader {
           }
           break;
         case 116: // t
-          if (key === TRACEPARENT) served.traceparent = String(value);
-          else if (key === TRACESTATE) served.tracestate = String(value);
+          if (key === TRACEPARENT) served.rawTraceparent = String(value);
+          else if (key === TRACESTATE) this.#tracestate(served, String(value));
           break;
         case 108: // l
         case 115: // s
@@ -75,7 +74,6 @@ export class HeadReader {
         default:
       }
     }
-    if (served.traceparent !== undefined) this.#trace(served);
     return served.hops > maxHops ? "loop" : undefined;
   }
 
@@ -102,11 +100,7 @@ export class HeadReader {
     }
   }
 
-  #trace(served: ServedRequest): void {
-    if (!isTraceparent(served.traceparent!)) {
-      served.traceparent = served.tracestate = undefined;
-    } else if ((served.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
-      served.tracestate = undefined;
-    }
+  #tracestate(served: ServedRequest, text: string): void {
+    if (text.length <= this.#limits.maxTracestateBytes) served.rawTracestate = text;
   }
 }

@@ -35,6 +35,8 @@ export interface ConnectionState {
   /** For the look at idle sessions: streams begun when it was last not idle, and when. */
   streamsSeen: number;
   seenAt: number;
+  /** See in-context.ts; undefined until its first request, and for an HTTP/2 session. */
+  parserId: number | undefined;
 }
 
 export const CONNECTION: unique symbol = Symbol("inmesh.connection");
@@ -109,6 +111,7 @@ export class Connections implements LeavingConnections {
       glitches: new Tally(),
       streamsSeen: 0,
       seenAt: this.#runtime.now(),
+      parserId: undefined,
     });
   }
 

@@ -3,13 +3,11 @@
  * what its handler's calls inherit. Its head is read once, over the raw fields, because building
  * `request.headers` costs more than all of this; what the handler must not see is taken out there.
  */
-import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
-  context,
   grantedPriority,
+  hasTraceparentShape,
   isClaim,
-  isTraceparent,
   parseCount,
   ServedRequest,
   type Beliefs,
@@ -17,15 +15,19 @@ import {
 import {
   ATTEMPT,
   BAGGAGE,
+  CONTENT_LENGTH,
   FINAL,
   HOPS,
+  HOST,
   PRIORITY,
   TIMEOUT_MS,
   TRACEPARENT,
   TRACESTATE,
+  TRANSFER_ENCODING,
 } from "../headers.ts";
 import type { ConnectionState } from "./connections.ts";
 import type { CutReason } from "./cuts.ts";
+import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
 
@@ -36,27 +38,6 @@ export interface InboundOwner {
   misframed(inbound: Inbound): void;
   /** Something odd in it was tolerated. */
   odd(inbound: Inbound, what: CutReason): void;
-}
-
-/** On every response, and requests that need it: one function serves them all. */
-export const INBOUND: unique symbol = Symbol("inmesh.inbound");
-export interface WithInbound {
-  [INBOUND]?: Inbound;
-}
-
-/**
- * Events of a request come from its socket's reads, in the context of whoever opened that. With this
- * as its `emit` the listeners of a handler run in the handler's own.
- */
-export function emitInContext(this: WithInbound & EventEmitter, ...event: never[]): boolean {
-  const inbound = this[INBOUND]!;
-  return context.getStore() === inbound
-    ? emitOf(this, event)
-    : context.run(inbound, emitOf, this, event);
-}
-
-function emitOf(emitter: EventEmitter, event: never[]): boolean {
-  return EventEmitter.prototype.emit.apply(emitter, event as never);
 }
 
 export function responseClosed(this: WithInbound): void {
@@ -140,6 +121,11 @@ export class Inbound extends ServedRequest {
   }
 }
 
+/** Most clients send names in lower case, and lowering costs more than comparing. */
+function isNamed(name: string, lower: string): boolean {
+  return name === lower || name.toLowerCase() === lower;
+}
+
 /** What is read of a head, and what is left of it for the handler. */
 export class HeadReader {
   readonly #limits: ServerLimits;
@@ -154,87 +140,82 @@ export class HeadReader {
   }
 
   read(inbound: Inbound): Refusal | undefined {
+    const { http2 } = inbound;
     const raw = inbound.request.rawHeaders;
     const { maxHeaderCount, maxHeaderNameBytes, maxHeaderValueBytes } = this.#limits;
     if (raw.length > 2 * maxHeaderCount) return REFUSALS.too_many_headers;
-    let removed = false;
     let bytes = 0;
+    let kept = 0;
     for (let i = 0; i < raw.length; i += 2) {
       const name = raw[i]!;
       const value = raw[i + 1]!;
       bytes += name.length + value.length;
       if (name.length > maxHeaderNameBytes || value.length > maxHeaderValueBytes) {
-        if (name === ":path") continue; // a target has a limit, and an answer, of its own
-        return REFUSALS.header_too_large;
+        // A target has a limit, and an answer, of its own.
+        if (name !== ":path") return REFUSALS.header_too_large;
       }
       // The first letter tells nearly all fields that do not concern us apart, in any case.
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
-          if (
-            name.length === 7 &&
-            name.toLowerCase() === BAGGAGE &&
-            this.#dropsBaggage(inbound, value)
-          ) {
-            this.#remove(inbound, i, BAGGAGE);
-            removed = true;
+          if (name.length === 7 && isNamed(name, BAGGAGE) && this.#dropsBaggage(inbound, value)) {
+            if (http2) delete inbound.request.headers[BAGGAGE];
+            continue;
           }
           break;
         case 99: // c
-          if (name.length === 14 && value !== "0" && name.toLowerCase() === "content-length") {
+          if (name.length === 14 && value !== "0" && isNamed(name, CONTENT_LENGTH)) {
             inbound.hasBody = true;
           }
           break;
         case 101: // e
-          if (name.length === 6 && name.toLowerCase() === "expect") {
+          if (name.length === 6 && isNamed(name, "expect")) {
             inbound.expect = inbound.expect === undefined ? value : "";
           }
           break;
         case 104: // h
-          if (name.length === 4 && name.toLowerCase() === "host") {
+          if (name.length === 4 && isNamed(name, HOST)) {
             if (inbound.host !== undefined) return REFUSALS.bad_host;
             inbound.host = value;
           }
           break;
         case 116: // t
           if (name.length === 17) {
-            if (name.toLowerCase() !== "transfer-encoding") break;
+            if (!isNamed(name, TRANSFER_ENCODING)) break;
             // Node hands other codings over undecoded; whoever reads them as framing is desynchronised.
             if (value !== "chunked" && value.toLowerCase() !== "chunked") {
               return REFUSALS.unknown_coding;
             }
             inbound.hasBody = inbound.chunked = true;
           } else if (name.length === 11) {
-            if (name.toLowerCase() !== TRACEPARENT) break;
-            inbound.traceparent = inbound.traceparent === undefined ? value : "";
-          } else if (name.length === 10 && name.toLowerCase() === TRACESTATE) {
-            const before = inbound.tracestate;
-            inbound.tracestate = before === undefined ? value : `${before},${value}`;
+            if (!isNamed(name, TRACEPARENT)) break;
+            inbound.rawTraceparent = inbound.rawTraceparent === undefined ? value : "";
+          } else if (name.length === 10 && isNamed(name, TRACESTATE)) {
+            const before = inbound.rawTracestate;
+            inbound.rawTracestate = before === undefined ? value : `${before},${value}`;
           }
           break;
         case 108: // l
         case 115: // s
         case 120: {
           // x
-          const lower = name.toLowerCase();
+          const lower = name === TIMEOUT_MS ? TIMEOUT_MS : name.toLowerCase();
           if (lower !== TIMEOUT_MS && (!isClaim(lower) || this.#keep.has(lower))) break;
           this.#control(inbound, lower, value);
-          this.#remove(inbound, i, lower);
-          removed = true;
-          break;
+          if (http2) delete inbound.request.headers[lower];
+          continue;
         }
         default:
       }
+      if (kept < i) {
+        raw[kept] = name;
+        raw[kept + 1] = value;
+      }
+      kept += 2;
     }
     inbound.headBytes = bytes;
-    if (inbound.traceparent !== undefined) this.#trace(inbound);
-    if (removed) compact(inbound);
+    if (kept < raw.length) shorten(inbound, kept);
+    this.#trace(inbound);
     return this.#limits.maxHops < inbound.hops ? REFUSALS.loop : undefined;
-  }
-
-  #remove({ request, http2 }: Inbound, at: number, name: string): void {
-    request.rawHeaders[at] = "";
-    // HTTP/1 builds `headers` from the raw fields, anew when somebody asks: see compact.
-    if (http2) delete request.headers[name];
   }
 
   #dropsBaggage(inbound: Inbound, value: string): boolean {
@@ -269,13 +250,14 @@ export class HeadReader {
     }
   }
 
+  /** What looks right is looked at again when a call made for it asks. */
   #trace(inbound: Inbound): void {
-    const traceparent = inbound.traceparent!;
-    if (!isTraceparent(traceparent)) {
-      inbound.traceparent = inbound.tracestate = undefined;
+    const { rawTraceparent, rawTracestate } = inbound;
+    if (rawTraceparent === undefined) return;
+    if (!hasTraceparentShape(rawTraceparent) && inbound.traceparent === undefined) {
       inbound.odd = "traceparent";
-    } else if ((inbound.tracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
-      inbound.tracestate = undefined;
+    } else if ((rawTracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
+      inbound.rawTracestate = undefined;
       inbound.odd = "tracestate";
     }
   }
@@ -288,18 +270,11 @@ interface Head {
   _addHeaderLines(lines: string[], count: number): void;
 }
 
-/** Takes out the fields whose names were emptied. */
-function compact({ request, http2 }: Inbound): void {
+/** Fields have been taken out of the raw ones, of which `kept` entries are left. */
+function shorten({ request, http2 }: Inbound, kept: number): void {
   const raw = request.rawHeaders;
-  let kept = 0;
-  for (let i = 0; i < raw.length; i += 2) {
-    if (raw[i] === "") continue;
-    raw[kept] = raw[i]!;
-    raw[kept + 1] = raw[i + 1]!;
-    kept += 2;
-  }
   raw.length = kept;
-  if (http2) return;
+  if (http2) return; // its `headers` are an object of their own
   // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
   // asked for Host: what it built is dropped, or the fields would be added to it once more.
   const head = request as unknown as Head;

@@ -5,7 +5,7 @@
  * itself.
  */
 import type { ServerResponse } from "node:http";
-import { INBOUND, type WithInbound } from "./inbound.ts";
+import { INBOUND, type WithInbound } from "./in-context.ts";
 import { NODE_HTTP } from "./listeners.ts";
 
 /** Node's own fields and method; every byte of a body passes through `_send`. */

@@ -15,7 +15,14 @@ const HOST = /^(?:\[[0-9a-f:.]{2,45}\]|(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2})
  * encoded than URL parsers of browsers and `fetch` do: what they leave (`|` and `^`, in queries also
  * backslash, backtick and braces) is let through, or every filter written as JSON would be refused.
  */
-const TARGET = /^\/[!$-;=@-[\]^_a-z|~]*(?:\?[!$-;=?-~]*)?$/;
+const TARGET = { path: /[!$-;=@-[\]^_a-z|~]/, query: /[!$-;=?-~]/ };
+/** What a byte may be part of, looked up: a request pays a tenth of what an expression costs. */
+const IN_PATH = 1;
+const IN_QUERY = 2;
+const BYTES = Uint8Array.from({ length: 128 }, (_, byte) => {
+  const char = String.fromCharCode(byte);
+  return (TARGET.path.test(char) ? IN_PATH : 0) | (TARGET.query.test(char) ? IN_QUERY : 0);
+});
 const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?]*)(.*)$/i;
 
 export class Validator {
@@ -54,7 +61,7 @@ export class Validator {
     // Without Host: HTTP/1.0, because Node's parser asks for it in 1.1.
     if (inbound.host !== undefined && !this.#isHost(inbound.host)) return REFUSALS.bad_host;
     if (target.charCodeAt(0) !== 47) return this.#otherForm(inbound, target);
-    return TARGET.test(target) ? undefined : REFUSALS.bad_target;
+    return isTarget(target) ? undefined : REFUSALS.bad_target;
   }
 
   #isHost(host: string): boolean {
@@ -71,7 +78,7 @@ export class Validator {
     const [, scheme = "", authority = "", rest = ""] = ABSOLUTE.exec(target) ?? [];
     if (scheme.toLowerCase() !== (this.#secure ? "https" : "http")) return REFUSALS.bad_target;
     const path = rest.startsWith("/") ? rest : `/${rest}`;
-    if (!this.#isHost(authority) || !TARGET.test(path)) return REFUSALS.bad_target;
+    if (!this.#isHost(authority) || !isTarget(path)) return REFUSALS.bad_target;
     request.url = path;
     rewriteHost(request, authority);
     return undefined;
@@ -90,8 +97,21 @@ export class Validator {
     } else if (inbound.host === undefined || !this.#isHost(inbound.host)) return REFUSALS.bad_host;
     if (headers[":scheme"] !== (this.#secure ? "https" : "http")) return REFUSALS.bad_target;
     if (target === "*" && method === "OPTIONS") return undefined;
-    return TARGET.test(target) ? undefined : REFUSALS.bad_target;
+    return isTarget(target) ? undefined : REFUSALS.bad_target;
   }
+}
+
+/** Origin form: a path from `/` on, and a query behind the first `?`. */
+function isTarget(target: string): boolean {
+  if (target.charCodeAt(0) !== 47) return false;
+  let allowed = IN_PATH;
+  for (let i = 1; i < target.length; i++) {
+    const byte = target.charCodeAt(i);
+    if (byte < 128 && (BYTES[byte]! & allowed) !== 0) continue;
+    if (byte !== 63 || allowed === IN_QUERY) return false;
+    allowed = IN_QUERY;
+  }
+  return true;
 }
 
 function rewriteHost(request: IncomingMessage, authority: string): void {

@@ -1,0 +1,60 @@
+/**
+ * Where a handler and its listeners run, so that the calls they make inherit from the request. `run`
+ * of AsyncLocalStorage copies the context twice, to enter and to restore it. Where Node keeps it in
+ * frames (24 and later), a callback of the HTTP/1 parser has a frame of its own, restored when it
+ * returns: entering is enough there, and a request pays half. decisions/0012 has the measurement.
+ */
+import { AsyncResource, executionAsyncId } from "node:async_hooks";
+import { EventEmitter } from "node:events";
+import type { RequestListener } from "node:http";
+import { context, ServedRequest } from "@inmesh/core/spi";
+import type { Inbound } from "./inbound.ts";
+
+/** On every response, and requests that need it: one function serves them all. */
+export const INBOUND: unique symbol = Symbol("inmesh.inbound");
+export interface WithInbound {
+  [INBOUND]?: Inbound;
+}
+
+/** Whether what is entered inside a resource's scope is gone when the scope ends. */
+function framesRestore(): boolean {
+  const resource = new AsyncResource("inmesh.probe");
+  resource.runInAsyncScope(() => context.enterWith(new ServedRequest()));
+  return resource.runInAsyncScope(() => context.getStore()) === undefined;
+}
+
+const FRAMES_RESTORE = framesRestore();
+
+interface Parsed {
+  readonly parser?: { getAsyncId?(): number } | null;
+}
+
+/** Of the callbacks in which a connection's requests come; −1 if they cannot be told. */
+function parserIdOf({ parser }: Parsed): number {
+  return FRAMES_RESTORE && parser?.getAsyncId ? parser.getAsyncId() : -1;
+}
+
+export function serveInContext(inbound: Inbound, handler: RequestListener): void {
+  const { request, response, connection } = inbound;
+  if (!inbound.http2) connection.parserId ??= parserIdOf(request.socket as Parsed);
+  // Anybody may emit a request: only inside the parser's own callback somebody restores for us.
+  if (executionAsyncId() === connection.parserId) {
+    context.enterWith(inbound);
+    handler(request, response);
+  } else context.run(inbound, handler, request, response);
+}
+
+/**
+ * Events of a request come from its socket's reads, in the context of whoever opened that. With this
+ * as its `emit` the listeners of a handler run in the handler's own.
+ */
+export function emitInContext(this: WithInbound & EventEmitter, ...event: never[]): boolean {
+  const inbound = this[INBOUND]!;
+  return context.getStore() === inbound
+    ? emitOf(this, event)
+    : context.run(inbound, emitOf, this, event);
+}
+
+function emitOf(emitter: EventEmitter, event: never[]): boolean {
+  return EventEmitter.prototype.emit.apply(emitter, event as never);
+}
