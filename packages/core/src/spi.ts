@@ -29,6 +29,7 @@ export {
   type ServerState,
 } from "./server/drain.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
+export { Redial } from "./redial.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";

@@ -7,6 +7,7 @@ import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
   exhausted,
   MeshError,
+  Redial,
   socketPathOf,
   timeoutError,
   TlsFiles,
@@ -42,6 +43,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   readonly #options: ChannelOptions;
   readonly #runtime: Runtime;
   readonly #maxLanes: number;
+  readonly #redial: Redial;
   #lanes: Lane[] = [];
   readonly #leaving = new Set<Lane>();
   #exhaustedUntil = 0;
@@ -59,6 +61,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   ) {
     this.service = service;
     this.#runtime = runtime;
+    this.#redial = new Redial(runtime);
     this.#freezes = freezes;
     this.#unwatchFreezes = freezes.use(() => this.#renew());
     // Whoever forgets it must not send in plain text.
@@ -76,9 +79,10 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
       return refuse(attempt, this.#exhausted(attempt));
     }
     this.#freezes.look(attempt.startedAt);
-    return new Exchange(attempt, this, this.#runtime).send(
-      this.#lane(attempt.startedAt, attempt.call.request.wiring),
-    );
+    const lane = this.#lane(attempt.startedAt, attempt.call.request.wiring);
+    const exchange = new Exchange(attempt, this, this.#runtime);
+    const pauseMs = this.#redial.pauseMs(attempt.startedAt);
+    return pauseMs === 0 || lane.connected ? exchange.send(lane) : exchange.hold(lane, pauseMs);
   }
 
   #lane(now: number, wiring: Wiring | undefined): Lane {
@@ -116,6 +120,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
       wiring === undefined ? this.#options : { ...wiring.options, ...this.#options },
       this.service,
       this.#runtime,
+      this.#redial,
       (late) => this.#timedOut(late),
       (empty) => this.#emptied(empty),
       wiring?.key,
@@ -170,17 +175,32 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     outcome: "timeout" | "abandoned",
   ): { readonly error: MeshError; readonly outcome: Outcome } {
     if (exchange.started || outcome === "abandoned") return { error, outcome };
-    return {
-      error: new MeshError({
-        code: "deadline_exceeded",
-        reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
-        message: `${this.service.name} → ${exchange.peer}: deadline exceeded while waiting for a connection`,
-        progress: "not-sent",
-        cause: error,
-        stackless: true,
-      }),
-      outcome: "abandoned",
-    };
+    const reason = error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait";
+    const what = "deadline exceeded while waiting for a connection";
+    return { error: this.#waited(exchange, reason, what, error), outcome: "abandoned" };
+  }
+
+  /** Still without a connection after `queueMs`: another endpoint may have one. */
+  outwaited(exchange: Exchange): MeshError {
+    const { queueMs } = this.service.timeouts;
+    const what = `no connection within ${queueMs} ms (timeouts.queue)`;
+    return this.#waited(exchange, "queue_wait", what, undefined);
+  }
+
+  #waited(
+    { peer }: Exchange,
+    reason: "attempt_timeout" | "queue_wait",
+    what: string,
+    cause: MeshError | undefined,
+  ): MeshError {
+    return new MeshError({
+      code: "deadline_exceeded",
+      reason,
+      message: `${this.service.name} → ${peer}: ${what}`,
+      progress: "not-sent",
+      cause,
+      stackless: true,
+    });
   }
 
   probe(): Promise<boolean> {

@@ -7,7 +7,14 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import { Metadata, status as Status } from "@grpc/grpc-js";
-import type { Attempt, AttemptCanceller, MeshError, Outcome, Runtime } from "@inmesh/core/spi";
+import type {
+  Attempt,
+  AttemptCanceller,
+  MeshError,
+  Outcome,
+  Runtime,
+  Timer,
+} from "@inmesh/core/spi";
 import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
 import type { GrpcConnection } from "./connection.ts";
 import { failureOf, isGrpc } from "./failure.ts";
@@ -31,6 +38,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   readonly #connection: GrpcConnection;
   readonly #runtime: Runtime;
   #lane: Lane | undefined = undefined;
+  #holding: Timer | undefined = undefined;
   #inner: WireCall | undefined = undefined;
   #resolve!: (reply: GrpcReply) => void;
   #reject!: (error: unknown) => void;
@@ -54,16 +62,43 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   }
 
   send(lane: Lane): Promise<GrpcReply> {
-    const promise = new Promise<GrpcReply>((resolve, reject) => {
+    const promise = this.#promise(lane);
+    this.#begin(lane, this.attempt.startedAt);
+    return promise;
+  }
+
+  /** The endpoint is not dialled before `pauseMs` are over (G2). Who would wait too long goes elsewhere. */
+  hold(lane: Lane, pauseMs: number): Promise<GrpcReply> {
+    const promise = this.#promise(lane);
+    lane.exchanges.add(this);
+    const { queueMs } = this.#connection.service.timeouts;
+    const run = (): void => {
+      if (pauseMs > queueMs) this.#fail(this.#connection.outwaited(this), "abandoned");
+      else this.#release();
+    };
+    this.#holding = this.#runtime.after(Math.min(pauseMs, queueMs), run, undefined, true);
+    return promise;
+  }
+
+  #release(): void {
+    this.#holding!.cancel();
+    this.#holding = undefined;
+    this.#begin(this.#lane!, this.#runtime.now());
+  }
+
+  #promise(lane: Lane): Promise<GrpcReply> {
+    this.attempt.canceller = this;
+    this.#request.exchange = this;
+    this.#lane = lane;
+    return new Promise<GrpcReply>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    const attempt = this.attempt;
+  }
+
+  #begin(lane: Lane, now: number): void {
     const request = this.#request;
-    attempt.canceller = this;
-    request.exchange = this;
-    this.#lane = lane;
-    const metadata = request.stamp(attempt, attempt.startedAt);
+    const metadata = request.stamp(this.attempt, now);
     // Only a channel asks for credentials, and refuses two authorizations.
     const plain = request.credentials === undefined && metadata.get(AUTHORIZATION).length < 2;
     const inner = lane.open(this, request.pathname, request.host, plain);
@@ -72,11 +107,11 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     inner.start(metadata, this);
     if (request.reading) inner.startRead();
     this.pump();
-    return promise;
   }
 
   /** The lane has its connection. */
   connected(): void {
+    if (this.#holding !== undefined) return this.#release();
     this.started = true;
     if (this.attempt.sentAt === 0) this.attempt.sentAt = this.#runtime.now();
   }
@@ -317,6 +352,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
 
   #end(): void {
     this.#done = true;
+    this.#holding?.cancel();
     this.#lane?.left(this);
   }
 }

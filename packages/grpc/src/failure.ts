@@ -3,7 +3,7 @@
  * have no metadata at all, while a server's trailers say at least their content type. That matters:
  * a server that passes on the text of its upstream's failure has processed the request.
  */
-import { connectivityState, status as Status, type Metadata } from "@grpc/grpc-js";
+import { status as Status, type Metadata } from "@grpc/grpc-js";
 import { isConnectStrike, MeshError, type ErrorReason, type Outcome } from "@inmesh/core/spi";
 import type { WireStatus } from "./call-types.ts";
 import { connectFailure, isConnectFailure } from "./connect-failure.ts";
@@ -52,10 +52,9 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
   });
   if (!exchange.headed && isRefused(details)) {
     // A GOAWAY refuses the streams above its last id, and the connection is given up with it.
-    const leaving = lane.channel.getConnectivityState(false) !== connectivityState.READY;
-    return leaving
-      ? lost("goaway", false, "abandoned")
-      : lost("refused_stream", false, "overloaded");
+    return lane.connected
+      ? lost("refused_stream", false, "overloaded")
+      : lost("goaway", false, "abandoned");
   }
   const broken =
     details === "Connection dropped" ||

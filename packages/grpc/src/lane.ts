@@ -9,7 +9,13 @@ import {
   type ChannelCredentials,
   type ChannelOptions,
 } from "@grpc/grpc-js";
-import { endOfAge, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
+import {
+  endOfAge,
+  type Redial,
+  type Runtime,
+  type ServiceConfig,
+  type Timer,
+} from "@inmesh/core/spi";
 import type { WireCall } from "./call-types.ts";
 import { Dials } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
@@ -42,7 +48,10 @@ export class Lane {
   /** Its messages go out as they are. */
   readonly #plain: boolean;
   readonly #dials = new Dials();
+  readonly #redial: Redial;
   #ready = false;
+  /** When the connection came about. */
+  #readyAt = 0;
   /** Undefined: there is no connection, or none that takes calls past the channel. */
   #standing: Standing | undefined = undefined;
   readonly #trustedUntil: number;
@@ -60,6 +69,7 @@ export class Lane {
     options: ChannelOptions,
     { timeouts, limits }: ServiceConfig,
     runtime: Runtime,
+    redial: Redial,
     onTimeout: (lane: Lane) => void,
     onEmpty: (lane: Lane) => void,
     key: string | undefined,
@@ -74,12 +84,14 @@ export class Lane {
     this.#trustedUntil = runtime.now() + TRUSTED_MS;
     this.#runtime = runtime;
     this.#connectMs = timeouts.connectMs;
+    this.#redial = redial;
     this.#onTimeout = onTimeout;
     this.#onEmpty = onEmpty;
   }
 
-  get ready(): boolean {
-    return this.#ready;
+  /** It has a connection at this very moment. */
+  get connected(): boolean {
+    return this.channel.getConnectivityState(false) === connectivityState.READY;
   }
 
   /** A call on this lane, not started. `plain`: its head goes out as it is. */
@@ -133,8 +145,7 @@ export class Lane {
     const state = this.channel.getConnectivityState(tryToConnect);
     if (state === connectivityState.READY) this.#reached();
     else {
-      this.#ready = false;
-      this.#standing = undefined;
+      if (this.#ready) this.#lost();
       if (state === connectivityState.TRANSIENT_FAILURE) return this.#dialled(false);
     }
     if (this.#watching || this.#shut) return;
@@ -145,8 +156,17 @@ export class Lane {
     });
   }
 
+  #lost(): void {
+    this.#ready = false;
+    this.#standing = undefined;
+    let last = this.#answeredAt;
+    for (const { attempt } of this.exchanges) last = Math.max(last, attempt.answeredAt);
+    this.#redial.ended(last >= this.#readyAt);
+  }
+
   #reached(): void {
     this.#ready = true;
+    this.#readyAt = this.#runtime.now();
     this.#standing = this.#plain ? standingOf(this.channel) : undefined;
     for (const exchange of this.exchanges) if (!exchange.started) exchange.connected();
     this.#dialled(true);

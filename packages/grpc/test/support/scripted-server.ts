@@ -33,6 +33,7 @@ export class ScriptedServer {
   accepted = 0;
   /** Streams seen, by path. */
   readonly seen: Map<string, number> = new Map();
+  onSession: (session: ServerHttp2Session) => void = () => {};
   readonly #server: Http2Server;
 
   private constructor(server: Http2Server) {
@@ -52,6 +53,7 @@ export class ScriptedServer {
       own.sessions.add(session);
       session.once("close", () => own.sessions.delete(session));
       session.on("error", () => {});
+      own.onSession(session);
     });
     server.on("stream", (stream, headers) => {
       const path = String(headers[":path"]);

@@ -9,6 +9,7 @@ import {
   connectError,
   isPeerAlert,
   protocolMismatch,
+  Redial,
   type MeshError,
   type Runtime,
   type ServiceConfig,
@@ -28,9 +29,6 @@ import type { OutgoingHttpHeaders } from "node:http2";
 export const MAX_CONNECTIONS = 4;
 /** An endpoint may be replaced by one that does speak HTTP/2. */
 const REMEMBER_FALLBACK_MS = 300_000;
-/** After connections that served nothing, between dials: doubled each time, with full jitter (G2). */
-const REDIAL_MIN_MS = 100;
-const REDIAL_MAX_MS = 10_000;
 const MAX_PATIENCE = 8;
 
 interface Waiting {
@@ -55,10 +53,8 @@ export class Http2Pool implements HttpPool, SessionOwner {
   #settling: Http2Session | undefined = undefined;
   #dialling = false;
   #patience = 1;
-  /** Connections in a row that ended without one reply. */
-  #barren = 0;
-  #dialAt = 0;
-  #redial: Timer | undefined = undefined;
+  readonly #redial: Redial;
+  #redialling: Timer | undefined = undefined;
   #fallback: Http1Pool | undefined = undefined;
   #fallbackUntil = 0;
   /** Fallbacks of before, with calls still in flight. */
@@ -76,6 +72,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
     this.#service = service;
     this.#connector = connector;
     this.#runtime = runtime;
+    this.#redial = new Redial(runtime);
     this.#makeFallback = makeFallback;
     this.#where = connector.where;
   }
@@ -164,7 +161,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
   }
 
   #end(): void {
-    this.#redial?.cancel();
+    this.#redialling?.cancel();
     this.#settling?.destroy(undefined);
     this.#answerProbes(false);
     for (const session of this.#sessions) session.close();
@@ -222,12 +219,12 @@ export class Http2Pool implements HttpPool, SessionOwner {
       if (!session.ending) open++;
     }
     if (this.#dialling || open >= Math.min(maxConnectionsPerEndpoint, MAX_CONNECTIONS)) return;
-    const pauseMs = this.#dialAt - this.#runtime.now();
+    const pauseMs = this.#redial.pauseMs(this.#runtime.now());
     if (pauseMs > 0) {
-      this.#redial ??= this.#runtime.after(
+      this.#redialling ??= this.#runtime.after(
         pauseMs,
         () => {
-          this.#redial = undefined;
+          this.#redialling = undefined;
           this.#grow();
         },
         undefined,
@@ -285,19 +282,14 @@ export class Http2Pool implements HttpPool, SessionOwner {
       return this.#notReached(this.#unsettled(session.error));
     }
     this.#sessions.delete(session);
-    this.#barren = session.served > 0 ? 0 : this.#barren + 1;
-    if (this.#barren > 1) {
-      const ceiling = Math.min(REDIAL_MAX_MS, REDIAL_MIN_MS * 2 ** Math.min(this.#barren, 10));
-      const pauseMs = Math.max(REDIAL_MIN_MS, ceiling * this.#runtime.random());
-      this.#dialAt = this.#runtime.now() + pauseMs;
-    }
+    this.#redial.ended(session.served > 0);
     this.#drain();
   }
 
   #notReached(error: MeshError): void {
     this.#dialling = false;
     this.#answerProbes(false);
-    this.#dialAt = this.#runtime.now() + REDIAL_MIN_MS;
+    this.#redial.failed();
     // Others are in use: who waits may still get a stream there.
     if (this.#sessions.size === 0) this.#failAll(error);
     else this.#grow();

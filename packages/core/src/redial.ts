@@ -1,0 +1,45 @@
+/**
+ * When an endpoint is dialled again whose connections end without having served a call, such as one
+ * that says GOAWAY to everybody (faults.md G2): once at once, then after a pause that doubles, with
+ * jitter. Calls meanwhile wait, or go elsewhere. A breaker does not see this: it is told of failed
+ * calls and refused connections, and these are neither.
+ */
+import type { Runtime } from "./runtime/runtime.ts";
+
+const MIN_MS = 100;
+const MAX_MS = 10_000;
+/** Doublings until the longest pause, and some more. */
+const MAX_STEPS = 10;
+
+export class Redial {
+  readonly #runtime: Runtime;
+  /** Connections in a row that ended without a reply. */
+  #barren = 0;
+  #dialAt = 0;
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  /** Milliseconds until the next dial may be made; 0: now. */
+  pauseMs(now: number): number {
+    return now >= this.#dialAt ? 0 : this.#dialAt - now;
+  }
+
+  /** A connection has ended. `served`: it brought a reply, to whatever call. */
+  ended(served: boolean): void {
+    this.#barren = served ? 0 : this.#barren + 1;
+    if (this.#barren < 2) return;
+    const ceilingMs = Math.min(MAX_MS, MIN_MS * 2 ** Math.min(this.#barren, MAX_STEPS));
+    this.#pause(Math.max(MIN_MS, ceilingMs * this.#runtime.random()));
+  }
+
+  /** None came about. */
+  failed(): void {
+    this.#pause(MIN_MS);
+  }
+
+  #pause(ms: number): void {
+    this.#dialAt = this.#runtime.now() + ms;
+  }
+}

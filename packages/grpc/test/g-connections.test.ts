@@ -1,0 +1,125 @@
+/** Section G of the fault matrix, gRPC client: connections that end, and frames that nobody knows. */
+import type { MeshError } from "@inmesh/core/spi";
+import { expect, it, onTestFinished } from "vitest";
+import {
+  data,
+  frame,
+  goaway,
+  h2Peer,
+  head,
+  settings,
+  type H2Connection,
+} from "../../http/test/support/h2-peer.ts";
+import { counted, get } from "./support/bench.ts";
+import { answer, framed, ScriptedServer } from "./support/scripted-server.ts";
+import { clientOf, failed, serverOf } from "./support/wire.ts";
+
+const NO_ERROR = 0;
+const ORDER = Buffer.from([10, 1, 120]); // { id: "x" }
+
+function ok(id: number): Buffer {
+  return Buffer.concat([
+    head(id, { ":status": "200", "content-type": "application/grpc" }),
+    data(id, framed(ORDER)),
+    head(id, { "grpc-status": "0" }, true),
+  ]);
+}
+
+async function answerAll(connection: H2Connection): Promise<void> {
+  for (;;) await connection.write(ok(await connection.request()));
+}
+
+/** Says GOAWAY to every request, on every connection. */
+function storm() {
+  return h2Peer(async (connection) => {
+    await connection.open();
+    await connection.request();
+    await connection.write(goaway(0, NO_ERROR));
+  });
+}
+
+it("G2 GC: GOAWAY(0) on every connection: few dials, and the error says so", async () => {
+  const peer = await storm();
+  const { client } = clientOf([peer.address]);
+  const startedAt = performance.now();
+  const errors = await Promise.all(
+    Array.from({ length: 20 }, () => failed(get(client, {}, { deadline: Date.now() + 700 }))),
+  );
+  for (const { cause } of errors) {
+    const { reason } = cause as MeshError;
+    expect(["goaway", "queue_wait", "call_deadline"]).toContain(reason);
+  }
+  // At once, again at once, then at most ten a second.
+  const seconds = Math.ceil((performance.now() - startedAt) / 1_000);
+  expect(peer.connections).toBeLessThanOrEqual(2 + 10 * seconds);
+});
+
+it("G2 GC: calls beside it are answered by another endpoint", async () => {
+  const [peer, other] = [await storm(), await serverOf()];
+  const { client, mesh } = clientOf([peer.address, other.address]);
+  for (let i = 0; i < 10; i++) await Promise.all([1, 2, 3, 4].map(() => get(client, {})));
+  expect(other.calls).toBe(40);
+  expect(peer.connections).toBeGreaterThan(0);
+  expect(counted(mesh, "inmesh.call.active")).toBe(0);
+});
+
+it("G2 GC: it is in use again when it has stopped, and who waited for it is answered", async () => {
+  const peer = await h2Peer(async (connection) => {
+    await connection.open();
+    if (connection.number > 2) return answerAll(connection);
+    await connection.request();
+    await connection.write(goaway(0, NO_ERROR));
+  });
+  const { client } = clientOf([peer.address], { retryBudget: { minPerSecond: 100 } });
+  const replies = await Promise.all(Array.from({ length: 10 }, () => get(client, {})));
+  expect(replies.map(({ id }) => id)).toEqual(replies.map(() => "x"));
+  expect(peer.connections).toBe(3);
+});
+
+it("G12 GC: a server that ends its connections every 200 ms loses no call", async () => {
+  let sessions = 0;
+  const server = await ScriptedServer.start((stream) => {
+    setTimeout(() => !stream.destroyed && answer(stream, ORDER), 5);
+  });
+  onTestFinished(() => server.close());
+  server.onSession = (session) => {
+    sessions++;
+    setTimeout(() => !session.destroyed && session.close(), 200);
+  };
+  const { client } = clientOf([server.address]);
+  const endsAt = performance.now() + 1_500;
+  const errors: string[] = [];
+  let answered = 0;
+  const worker = async (): Promise<void> => {
+    while (performance.now() < endsAt) {
+      await get(client, {}).then(
+        () => answered++,
+        (error: unknown) => errors.push(String(error)),
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: 10 }, worker));
+  expect(errors).toEqual([]);
+  expect(answered).toBeGreaterThan(100);
+  expect(sessions).toBeGreaterThan(3);
+});
+
+it("G13 GC: PRIORITY, unknown frames and settings, ORIGIN and ALTSVC change nothing", async () => {
+  const peer = await h2Peer(async (connection) => {
+    await connection.open(settings(0xfafa, 1, 0x10, 7));
+    const id = await connection.request();
+    const odd = [
+      frame(2, 0, id, Buffer.from([0, 0, 0, 0, 1])),
+      frame(0xbe, 0xff, id, Buffer.from("whatever")),
+      frame(0xbe, 0, 0, Buffer.alloc(100)),
+    ];
+    const origin = Buffer.concat([Buffer.from([0, 14]), Buffer.from("https://a.test")]);
+    const service = Buffer.concat([Buffer.from([0, 0]), Buffer.from('h2=":1"')]);
+    for (let i = 0; i < 50; i++) odd.push(frame(0xc, 0, 0, origin), frame(0xa, 0, id, service));
+    await connection.write(...odd, ok(id));
+    await answerAll(connection);
+  });
+  const { client } = clientOf([peer.address]);
+  for (let i = 0; i < 3; i++) expect((await get(client, {})).id).toBe("x");
+  expect(peer.connections).toBe(1);
+});
