@@ -1,9 +1,10 @@
 /** What the peers of `npm run interop` taught: odd ends of calls, and options of the connections. */
-import { Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
+import { Metadata, status as Status } from "@grpc/grpc-js";
 import { NodeRuntime, type Runtime, type Timer } from "@inmesh/core/spi";
 import { createMesh, meshGrpc, type GrpcOptions } from "@inmesh/grpc";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { get } from "./support/bench.ts";
+import { failed } from "./support/wire.ts";
 import { Orders, type Order, type OrdersClient } from "./support/orders.ts";
 import { answer, framed, HEAD, ScriptedServer, type Script } from "./support/scripted-server.ts";
 
@@ -23,12 +24,6 @@ async function calling(
   onTestFinished(() => mesh.close(0));
   return { server, client: (options) => new Orders(...meshGrpc("orders", { ...options, mesh })) };
 }
-
-const failed = (promise: Promise<unknown>): Promise<ServiceError> =>
-  promise.then(
-    () => expect.fail("it did not fail"),
-    (error: unknown) => error as ServiceError,
-  );
 
 function add(client: OrdersClient): Promise<Order> {
   return new Promise((resolve, reject) => {

@@ -192,7 +192,7 @@ async function stalledCalls(
 const TEN = { length: 10 };
 
 it("B5 GC: our loop stalls: replies that came meanwhile are delivered, nothing is repeated", async () => {
-  for (const timeouts of [{ requestMs: 300 }, { backendRequestMs: 300 }]) {
+  for (const timeouts of [{ requestMs: 400 }, { backendRequestMs: 400 }]) {
     const { mesh, ends } = await stalledCalls(100, {
       timeouts,
       routes: [{ name: "vouched", idempotent: true }],

@@ -360,7 +360,7 @@ describe("C19: no stream until past the deadline", () => {
     const { client, mesh } = clientOf([`127.0.0.1:${peer.port}`], {
       limits: { maxConnectionsPerEndpoint: 1 },
     });
-    const first = failed(get(client, {}, { deadline: Date.now() + 1_000 }));
+    const first = failed(get(client, {}, { deadline: Date.now() + 500 }));
     await until(() => heads === 1);
     const queued = failed(get(client, {}, { deadline: Date.now() + 150 }));
     expect((await queued).code).toBe(Status.DEADLINE_EXCEEDED);

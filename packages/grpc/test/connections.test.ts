@@ -4,14 +4,15 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ServerCredentials, status as Status, type ServiceError } from "@grpc/grpc-js";
-import { createMesh, meshGrpc, meshGrpcServer, type MeshGrpcServer } from "@inmesh/grpc";
+import { ServerCredentials, status as Status } from "@grpc/grpc-js";
+import { meshGrpcServer, type MeshGrpcServer } from "@inmesh/grpc";
 import { countResources, expectBaseline } from "@inmesh/core/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
 import { counted, get, open, type Bench } from "./support/bench.ts";
-import { Orders, OrdersServer, type Order, type OrdersHandlers } from "./support/orders.ts";
+import { OrdersServer, type Order, type OrdersHandlers } from "./support/orders.ts";
 import { answer, ScriptedServer } from "./support/scripted-server.ts";
+import { clientOf, failed, until } from "./support/wire.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -29,24 +30,6 @@ async function scripted(
   cleanups.push(() => server.close());
   return server;
 }
-function clientOf(addresses: readonly string[], service: object = {}) {
-  const mesh = createMesh({
-    env: {},
-    config: { services: { orders: { discovery: { static: addresses }, ...service } } },
-  });
-  cleanups.push(() => mesh.close(0));
-  return { mesh, client: new Orders(...meshGrpc("orders", { mesh })) };
-}
-const failed = (promise: Promise<unknown>): Promise<ServiceError> =>
-  promise.then(
-    () => {
-      throw new Error("it did not fail");
-    },
-    (error: unknown) => error as ServiceError,
-  );
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
-};
 
 describe("TLS", () => {
   const ca = new TestCa();
@@ -66,7 +49,7 @@ describe("TLS", () => {
 
   it("the service's name is asked for and checked, whatever the address", async () => {
     const server = await start(["orders.shop"]);
-    const tls = { scheme: "https", tls: { ca: ca.cert } };
+    const tls = { scheme: "https", tls: { ca: ca.cert } } as const;
     const right = clientOf([server.address], { ...tls, authority: "orders.shop" });
     expect((await get(right.client, { count: 1 })).count).toBe(2);
     const wrong = clientOf([server.address], { ...tls, authority: "payments.shop" });

@@ -15,6 +15,7 @@ import { Http2Caller } from "./support/http2-caller.ts";
 import { message, RawGrpcClient } from "./support/raw-grpc-client.ts";
 import { ask, bareClient, serve, type Served } from "./support/served.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
+import { until } from "./support/wire.ts";
 
 const opened: Served[] = [];
 afterEach(async () => {
@@ -25,9 +26,6 @@ async function served(...given: Parameters<typeof serve>): Promise<Served> {
   opened.push(one);
   return one;
 }
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 const lastStreamOf = ({ payload }: Frame): number => payload.readUInt32BE(0);
 
 const Health = makeGenericClientConstructor(HEALTH, "Health");

@@ -1,9 +1,9 @@
 /** Section G of the fault matrix over the gRPC client, with servers that say any frame. */
 import { gzipSync } from "node:zlib";
-import { Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
+import { Metadata, status as Status } from "@grpc/grpc-js";
 import type { ServiceInput } from "@inmesh/core";
-import { createMesh, meshGrpc, callInfo } from "@inmesh/grpc";
-import { expect, it, onTestFinished } from "vitest";
+import { callInfo } from "@inmesh/grpc";
+import { expect, it } from "vitest";
 import {
   block,
   data,
@@ -23,8 +23,9 @@ import {
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
 import { counted, get } from "./support/bench.ts";
-import { Orders, type Order, type OrdersClient } from "./support/orders.ts";
+import type { Order } from "./support/orders.ts";
 import { framed } from "./support/scripted-server.ts";
+import { clientOf, failed } from "./support/wire.ts";
 
 const CONTINUATION = 9;
 const NO_ERROR = 0;
@@ -39,33 +40,6 @@ const VOUCHED: ServiceInput = {
   breaker: { consecutiveFailures: 0, successRatio: 0 },
   retryBudget: { minPerSecond: 100 },
 };
-
-function clientOf(
-  peers: readonly { port: number }[],
-  service: ServiceInput = {},
-): { client: OrdersClient; mesh: ReturnType<typeof createMesh> } {
-  const mesh = createMesh({
-    env: {},
-    config: {
-      services: {
-        orders: {
-          discovery: { static: peers.map(({ port }) => `127.0.0.1:${port}`) },
-          ...service,
-        },
-      },
-    },
-  });
-  onTestFinished(() => mesh.close(0));
-  return { mesh, client: new Orders(...meshGrpc("orders", { mesh })) };
-}
-
-const failed = (promise: Promise<unknown>): Promise<ServiceError> =>
-  promise.then(
-    () => {
-      throw new Error("it did not fail");
-    },
-    (error: unknown) => error as ServiceError,
-  );
 
 function ok(id: number): Buffer {
   return Buffer.concat([
@@ -90,7 +64,7 @@ function scripted(...replies: readonly ((id: number) => readonly Buffer[])[]) {
       await connection.write(...reply(id));
     }
   });
-  return peer.then((one) => ({ port: one.port, calls: () => calls }));
+  return peer.then((one) => ({ address: one.address, calls: () => calls }));
 }
 
 const many = (count: number, value: string): Record<string, string> =>
@@ -119,7 +93,7 @@ it("G1 GC: GOAWAY: streams above its last id go elsewhere, those below finish", 
     for (let i = 0; i < 3; i++) ids.push(await connection.request());
     await connection.write(goaway(ids[0]!, NO_ERROR), ok(ids[0]!));
   });
-  const { client, mesh } = clientOf([peer]);
+  const { client, mesh } = clientOf([peer.address]);
   const replies = await Promise.all([1, 2, 3].map(() => get(client, {})));
   expect(replies.map(({ id }) => id)).toEqual(["x", "x", "x"]);
   expect(counted(mesh, "inmesh.attempts", { kind: "resend" })).toBe(2);
@@ -131,7 +105,7 @@ it("G3 GC: RST_STREAM: REFUSED_STREAM is sent again, whatever the method", async
     (id) => [reset(id, REFUSED_STREAM)],
     (id) => [ok(id)],
   );
-  const { client, mesh } = clientOf([peer]);
+  const { client, mesh } = clientOf([peer.address]);
   expect((await get(client, {})).id).toBe("x");
   expect(counted(mesh, "inmesh.attempts", { kind: "resend" })).toBe(1);
 });
@@ -142,10 +116,10 @@ it.each([
   ["ENHANCE_YOUR_CALM", ENHANCE_YOUR_CALM, Status.RESOURCE_EXHAUSTED, 2],
 ])("G3 GC: RST_STREAM: %s", async (_, code, status, calls) => {
   const peer = await scripted((id) => [reset(id, code)]);
-  const { client } = clientOf([peer], VOUCHED);
+  const { client } = clientOf([peer.address], VOUCHED);
   expect((await failed(get(client, {}))).code).toBe(status);
   expect(peer.calls()).toBe(calls);
-  const unvouched = clientOf([peer]);
+  const unvouched = clientOf([peer.address]);
   expect((await failed(get(unvouched.client, {}))).code).toBe(status);
   expect(peer.calls()).toBe(calls + 1);
 });
@@ -155,7 +129,7 @@ it("G4 GC: one stream at a time: calls wait for each other, none is lost", async
     await connection.open(settings(MAX_CONCURRENT_STREAMS, 1));
     await answerAll(connection);
   });
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   const replies = await Promise.all(Array.from({ length: 20 }, () => get(client, {})));
   expect(replies).toHaveLength(20);
 });
@@ -169,7 +143,7 @@ it("G5 GC: a window that never opens: the stream ends by its deadline, others do
     await connection.request();
     await answerAll(connection);
   });
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   const stuck = failed(get(client, { blob }, { deadline: Date.now() + 300 }));
   expect((await stuck).code).toBe(Status.DEADLINE_EXCEEDED);
   expect((await get(client, {}, { deadline: Date.now() + 5_000 })).id).toBe("x");
@@ -180,7 +154,7 @@ it("G6 GC: a message over the limit ends in RESOURCE_EXHAUSTED before it is allo
     head(id, OWN_HEAD),
     data(id, framed(Buffer.alloc(10), 0, 0x7fff_ffff)),
   ]);
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   const before = process.memoryUsage().arrayBuffers;
   expect((await failed(get(client, {}))).code).toBe(Status.RESOURCE_EXHAUSTED);
   expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000);
@@ -196,7 +170,7 @@ it("G6 GC: a compressed bomb is not inflated beyond the limit", async () => {
     }
     return frames;
   });
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   expect((await failed(get(client, {}))).code).toBe(Status.RESOURCE_EXHAUSTED);
 });
 
@@ -243,7 +217,7 @@ it.each([
   ],
 ])("G8 GC: %s", async (_, reply, status, outcome) => {
   const peer = await scripted(reply as (id: number) => readonly Buffer[]);
-  const { client, mesh } = clientOf([peer]);
+  const { client, mesh } = clientOf([peer.address]);
   const error = await failed(get(client, {}));
   expect(error.code).toBe(status);
   expect(counted(mesh, "inmesh.attempts", { outcome })).toBe(1);
@@ -255,7 +229,7 @@ it("G8 GC: a middlebox's page is tried elsewhere", async () => {
     data(id, "<html>", true),
   ];
   const peer = await scripted(page, (id) => [ok(id)]);
-  const { client } = clientOf([peer], VOUCHED);
+  const { client } = clientOf([peer.address], VOUCHED);
   expect((await get(client, {})).id).toBe("x");
 });
 
@@ -265,7 +239,7 @@ it("G9 GC: after the first message nothing is sent again", async () => {
     data(id, ORDER),
     head(id, { "grpc-status": "14" }, true),
   ]);
-  const { client } = clientOf([peer], VOUCHED);
+  const { client } = clientOf([peer.address], VOUCHED);
   const orders: Order[] = [];
   const read = async (): Promise<void> => {
     for await (const order of client.list({})) orders.push(order as Order);
@@ -284,7 +258,7 @@ it("G9 GC: one message in many DATA frames, many messages in one", async () => {
     data(id, Buffer.concat([ORDER, ORDER, ORDER])),
     head(id, { "grpc-status": "0" }, true),
   ]);
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   const orders: Order[] = [];
   for await (const order of client.list({})) orders.push(order as Order);
   expect(orders.map(({ id, blob }) => [id, blob?.length ?? 0])).toEqual([
@@ -304,7 +278,7 @@ it.each([
   const peer = await scripted((id) =>
     trailersOnly(id, { "grpc-status": "14", "grpc-retry-pushback-ms": pushback }),
   );
-  const { client } = clientOf([peer], VOUCHED);
+  const { client } = clientOf([peer.address], VOUCHED);
   const startedAt = performance.now();
   const error = await failed(get(client, {}, { deadline: Date.now() + 5_000 }));
   expect(error.code).toBe(Status.UNAVAILABLE);
@@ -315,7 +289,7 @@ it.each([
 
 it("G15 GC: the whole reply before the request has ended is the reply", async () => {
   const peer = await scripted((id) => [ok(id), reset(id, NO_ERROR)]);
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   const reply = await new Promise<Order>((resolve, reject) => {
     const stream = client.add((error, order) => (error === null ? resolve(order!) : reject(error)));
     stream.on("error", () => {});
@@ -331,7 +305,7 @@ it.each([
   ["a frame on stream 0 that may not be there", () => [frame(HEADERS, END_HEADERS, 0)]],
 ])("G16 GC: %s: the call fails, the next is answered", async (_, reply) => {
   const peer = await scripted(reply as (id: number) => readonly Buffer[], (id) => [ok(id)]);
-  const { client, mesh } = clientOf([peer]);
+  const { client, mesh } = clientOf([peer.address]);
   const error = await failed(get(client, {}, { deadline: Date.now() + 3_000 }));
   expect([Status.UNAVAILABLE, Status.INTERNAL]).toContain(error.code);
   expect(counted(mesh, "inmesh.attempts", { outcome: "success" })).toBe(0);
@@ -344,7 +318,7 @@ it("G17 GC: who says no SETTINGS has no connection, within the connect timeout",
   });
   const silent = await h2Peer((connection) => connection.raw.hold());
   for (const one of [peer, silent]) {
-    const { client } = clientOf([one], { timeouts: { connectMs: 200 } });
+    const { client } = clientOf([one.address], { timeouts: { connectMs: 200 } });
     expect(await failed(get(client, {}))).toMatchObject({
       code: Status.UNAVAILABLE,
       cause: { code: "connect_failed", progress: "not-sent" },
@@ -357,7 +331,7 @@ it.each([
   ["grpc-status: 99", { "grpc-status": "99" }],
 ])("G18 GC: %s is a failure", async (_, fields) => {
   const peer = await scripted((id) => trailersOnly(id, fields));
-  const { client, mesh } = clientOf([peer]);
+  const { client, mesh } = clientOf([peer.address]);
   const error = await failed(get(client, {}));
   expect(error.code).toBe(Status.UNKNOWN);
   expect(counted(mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
@@ -367,7 +341,7 @@ it("G18 GC: a message that cannot be decoded is kept as it is; bad base64 does n
   const peer = await scripted((id) =>
     trailersOnly(id, { "grpc-status": "9", "grpc-message": "50%zz", "x-bad-bin": "%%%" }),
   );
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   expect(await failed(get(client, {}))).toMatchObject({
     code: Status.FAILED_PRECONDITION,
     details: "50%zz",
@@ -390,13 +364,13 @@ it.each([
     }),
     head(id, { "grpc-status": "0" }, true),
   ]);
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   expect((await failed(get(client, {}))).code).toBe(status);
 });
 
 it("G21 GC: metadata above our own limit fails here, and harms no connection", async () => {
   const peer = await scripted((id) => [ok(id)]);
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   const large = new Metadata();
   large.set("x-large", "y".repeat(9_000));
   const error = await failed(get(client, {}, {}, large));
@@ -430,7 +404,7 @@ it.each([
   "a metadata bomb as reply, %s, fails without being kept; the next call is answered",
   async (_, status, reply) => {
     const peer = await scripted(reply as (id: number) => readonly Buffer[], (id) => [ok(id)]);
-    const { client } = clientOf([peer]);
+    const { client } = clientOf([peer.address]);
     const error = await failed(get(client, {}));
     expect(error.code).toBe(status);
     expect(Object.keys(error.metadata.getMap())).toEqual([]);
@@ -447,7 +421,7 @@ it.each([
     data(id, framed(Buffer.from("what is this"), 1)),
     head(id, { "grpc-status": "0" }, true),
   ]);
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   expect((await failed(get(client, {}))).code).toBe(Status.INTERNAL);
 });
 
@@ -461,7 +435,7 @@ it("G11 GC: no ping is sent by itself", async () => {
       if (got.type === HEADERS) await connection.write(ok(got.id));
     }
   });
-  const { client } = clientOf([peer]);
+  const { client } = clientOf([peer.address]);
   for (let i = 0; i < 5; i++) await get(client, {});
   expect(pings).toBe(0);
 });
@@ -479,8 +453,8 @@ it("G9 GC: a cancelled call ends by RST_STREAM, at once", async () => {
   let chatting = (): void => {};
   const began = new Promise<void>((resolve) => (chatting = resolve));
   let cancel = (): void => {};
-  function start(peer: { port: number }): void {
-    const { client } = clientOf([peer]);
+  function start(peer: { address: string }): void {
+    const { client } = clientOf([peer.address]);
     const chat = client.chat();
     chat.on("error", () => {});
     chat.write({ count: 1 });

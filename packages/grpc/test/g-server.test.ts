@@ -20,6 +20,7 @@ import { Http2Caller } from "./support/http2-caller.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
 import { callHead, message, RawGrpcClient } from "./support/raw-grpc-client.ts";
 import { ask, bareClient, serve, type Served } from "./support/served.ts";
+import { sleep, until } from "./support/wire.ts";
 
 const opened: Served[] = [];
 afterEach(async () => {
@@ -30,10 +31,6 @@ async function served(...given: Parameters<typeof serve>): Promise<Served> {
   opened.push(one);
   return one;
 }
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await sleep(5);
-};
 /** `count = 7` of an Order. */
 const SEVEN = message(Buffer.from([0x10, 7]));
 

@@ -13,6 +13,7 @@ import {
   type OrdersHandlers,
 } from "./support/orders.ts";
 import { ask, bareClient } from "./support/served.ts";
+import { until } from "./support/wire.ts";
 
 const ends: (() => unknown)[] = [];
 afterEach(async () => {
@@ -21,9 +22,6 @@ afterEach(async () => {
 /** Busy machines shed nothing here. */
 const OPTIONS = { posture: "mesh", limits: { maxLoopDelayMs: Infinity } } as const;
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 
 async function grpcServer(
   handlers: Partial<OrdersHandlers>,

@@ -6,6 +6,7 @@ import { callInfo } from "@inmesh/grpc";
 import { afterEach, describe, expect, it } from "vitest";
 import { counted, get, open, type Bench } from "./support/bench.ts";
 import type { Order, OrdersHandlers } from "./support/orders.ts";
+import { failed, until } from "./support/wire.ts";
 
 const benches: Bench[] = [];
 afterEach(async () => {
@@ -17,16 +18,6 @@ async function bench(...given: Parameters<typeof open>): Promise<Bench> {
   return one;
 }
 
-const failed = (promise: Promise<unknown>): Promise<ServiceError> =>
-  promise.then(
-    () => {
-      throw new Error("it did not fail");
-    },
-    (error: unknown) => error as ServiceError,
-  );
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2));
-};
 const refuse = (code: Status, pushback?: string): OrdersHandlers["get"] => {
   return (_, callback) => {
     const metadata = new Metadata();

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { counted } from "./support/bench.ts";
 import { ask, metadataOf, serve, type Served } from "./support/served.ts";
 import type { Order } from "./support/orders.ts";
+import { until } from "./support/wire.ts";
 
 const opened: Served[] = [];
 afterEach(async () => {
@@ -16,9 +17,6 @@ async function served(...given: Parameters<typeof serve>): Promise<Served> {
   opened.push(one);
   return one;
 }
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 describe("what the caller says", () => {

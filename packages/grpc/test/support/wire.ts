@@ -58,7 +58,7 @@ export const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Patient: machines are busy with other tests. */
-export async function until(holds: () => boolean, withinMs = 10_000): Promise<void> {
+export async function until(holds: () => boolean, withinMs = 20_000): Promise<void> {
   const startedAt = performance.now();
   while (!holds()) {
     if (performance.now() - startedAt > withinMs) throw new Error(`not within ${withinMs} ms`);
