@@ -116,7 +116,7 @@ describe("Unix sockets", () => {
     const path = join(folder(), "tls.sock");
     const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
     await start(path, ServerCredentials.createSsl(null, [pair]));
-    const tls = { scheme: "https", authority: "orders.shop", tls: { ca: ca.cert } };
+    const tls = { scheme: "https", authority: "orders.shop", tls: { ca: ca.cert } } as const;
     expect((await get(clientOf([`unix:${path}`], tls).client, {})).id).toBe("a");
   });
 
