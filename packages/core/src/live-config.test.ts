@@ -37,7 +37,7 @@ function setUp(config: MeshInput | undefined, serve: StubServer = ok, more: Mesh
     env: {},
     runtime,
     ...(config && { config }),
-    log: (line) => log.push(line),
+    log: (line) => void (line.event.startsWith("config.") && log.push(line)),
     ...more,
   });
   const hosts: string[] = [];

@@ -6,7 +6,8 @@ export interface LogLine {
     | "config.applied"
     | "config.refused"
     | "config.restored"
-    | "config.snapshot_failed";
+    | "config.snapshot_failed"
+    | "runtime.unsupported";
   readonly message: string;
 }
 

@@ -23,10 +23,16 @@ import type { Handler, Layer } from "./handler.ts";
 import { type Log, safeLog } from "./log.ts";
 import type { RouteFacts } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
+import { runtimeProblem } from "./runtime/supported.ts";
 import { RunningService, type ServiceParts, type View } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
-import { CONFIG_GENERATION, CONFIG_REFUSED, CONFIG_UPDATES } from "./telemetry/instruments.ts";
+import {
+  CONFIG_GENERATION,
+  CONFIG_REFUSED,
+  RUNTIME_SUPPORTED,
+  CONFIG_UPDATES,
+} from "./telemetry/instruments.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
 import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
@@ -122,7 +128,14 @@ export class Mesh implements AsyncDisposable {
     const { store, file } = startConfig(options);
     this.#config = store;
     this.#lazy = lazySources(this.runtime);
-    this.#gauges = [this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version)];
+    const problem = runtimeProblem(process.version);
+    if (problem !== undefined) {
+      this.#log({ level: "warn", event: "runtime.unsupported", message: problem });
+    }
+    this.#gauges = [
+      this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
+      this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
+    ];
     if (file === undefined) return;
     this.#lastGood = this.#keepLastGood(file);
     this.#file = this.#follow(file);

@@ -55,6 +55,43 @@ const lost = (progress: "not-sent" | "maybe-processed"): MeshError =>
   });
 const failing: StubServer = (exchange) => exchange.reply("failure", 503);
 
+describe("G14 CO: what a reply says about a further attempt", () => {
+  const TIMES = 2;
+  const asked = async (more: { retryAfterMs?: number; final?: boolean }, requestMs: number) => {
+    const at: number[] = [];
+    const { runtime, send } = setUp(
+      ({ reply }) => {
+        at.push(runtime.now());
+        reply("overloaded", 503, more);
+      },
+      { retry: { attempts: TIMES }, timeouts: { requestMs } },
+    );
+    const startedAt = runtime.now();
+    const state = send();
+    await runtime.advance(requestMs);
+    return { sentMs: at.map((one) => one - startedAt), tookMs: state.at - startedAt, state };
+  };
+
+  it("G14 CO: none: it is the last attempt, at once", async () => {
+    const { sentMs, tookMs, state } = await asked({ final: true }, 10_000);
+    expect(sentMs).toEqual([0]);
+    expect([state.code, tookMs]).toEqual([503, 0]);
+  });
+
+  it.each([0, 1, 700, 9_000])("G14 CO: one in %i ms: exactly then", async (retryAfterMs) => {
+    const { sentMs } = await asked({ retryAfterMs }, 10_000);
+    expect(sentMs).toEqual([0, retryAfterMs]);
+  });
+
+  it("G14 CO: one beyond the deadline: the failure goes back now", async () => {
+    for (const retryAfterMs of [10_000, 10_001, 10 ** 9]) {
+      const { sentMs, tookMs, state } = await asked({ retryAfterMs }, 10_000);
+      expect(sentMs).toEqual([0]);
+      expect([state.code, tookMs]).toEqual([503, 0]);
+    }
+  });
+});
+
 describe("pipeline", () => {
   it("a retry avoids the endpoint that failed, and stops at `attempts`", async () => {
     const { runtime, tried, send, inFlight } = setUp(failing, { retry: { attempts: 3 } });

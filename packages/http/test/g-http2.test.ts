@@ -1,7 +1,12 @@
 /** Section G of the fault matrix, library client with HTTP/2: byte-exact peers and Node's own server. */
 import { once } from "node:events";
 import { createServer as createHttp1 } from "node:http";
-import { createServer, type Http2Server, type ServerHttp2Session } from "node:http2";
+import {
+  createServer,
+  type ClientHttp2Session,
+  type Http2Server,
+  type ServerHttp2Session,
+} from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { NodeRuntime, type Timer } from "@inmesh/core/spi";
@@ -876,6 +881,40 @@ it("G21 LC: headers over the peer's limit fail here, and the connection is unhar
   expect(error).toMatchObject({ code: "bad_request", reason: "header_too_large", attempts: 1 });
   expect(await (await one.client.fetch("/")).text()).toBe("ok");
   expect(peer.connections).toBe(1);
+});
+
+it("G20 LC: before its stream ids run out a connection is replaced, and its calls finish", async () => {
+  const held: (() => void)[] = [];
+  const peer = await h2Peer(async (connection) => {
+    await connection.open();
+    for (;;) {
+      const id = await connection.request();
+      const answer = (): void => void connection.write(ok(id, `${connection.number}`));
+      if (held.length === 0) held.push(answer);
+      else answer();
+    }
+  });
+  // Half a billion calls would take hours: Node lets a session begin anywhere.
+  const http2 = process.getBuiltinModule("node:http2");
+  const sessions: ClientHttp2Session[] = [];
+  const { connect } = http2;
+  http2.connect = ((...args: Parameters<typeof connect>) => {
+    const session = connect(...args);
+    sessions.push(session);
+    return session;
+  }) as typeof connect;
+  onTestFinished(() => void (http2.connect = connect));
+  await using one = h2([peer.address]);
+  const slow = one.client.fetch("/");
+  await until(() => held.length === 1);
+  (sessions[0] as unknown as { setNextStreamID(id: number): void }).setNextStreamID(2 ** 30 - 1);
+  const text = async (): Promise<string> => (await one.client.fetch("/", POST)).text();
+  expect([await text(), await text()]).toEqual(["1", "1"]);
+  expect([await text(), await text()]).toEqual(["2", "2"]);
+  expect(peer.open).toBe(2);
+  held[0]!();
+  expect(await (await slow).text()).toBe("1");
+  await until(() => peer.open === 1);
 });
 
 describe("L7 LC: a process that was frozen", () => {

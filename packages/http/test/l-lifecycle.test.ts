@@ -4,7 +4,9 @@ import { once } from "node:events";
 import { existsSync, globSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { frame, h2Peer, HEADERS, ok, PING } from "./support/h2-peer.ts";
+import { peerOf, sleep, until } from "./wire.ts";
 
 const CHILDREN: string = join(import.meta.dirname, "children");
 
@@ -106,4 +108,90 @@ describe("L: lifecycle, library client", () => {
       rmSync(folder, { recursive: true });
     }
   });
+});
+
+interface Ended {
+  readonly path: string;
+  readonly end: string;
+  readonly tookMs: number;
+  readonly breaker: string;
+}
+
+/** A process of `freezes.ts`, and the calls that have ended in it. */
+function startCalling(address: string, version: string): { pid: number; ended: Ended[] } {
+  const child = spawn(
+    process.execPath,
+    [
+      "--conditions=inmesh-source",
+      "--disable-warning=ExperimentalWarning",
+      join(CHILDREN, "freezes.ts"),
+      address,
+      version,
+    ],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const ended: Ended[] = [];
+  let text = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    const lines = (text + chunk.toString()).split("\n");
+    text = lines.pop()!;
+    for (const line of lines) ended.push(JSON.parse(line) as Ended);
+  });
+  return { pid: child.pid!, ended };
+}
+
+describe.concurrent("L7 LC: a process is stopped for six seconds", () => {
+  /** The connections of before are open, and nobody listens on them any more. */
+  const forgotten = { h1: false, h2: false };
+  const slow: Record<string, (() => void) | undefined> = {};
+  const peers = {
+    h1: () =>
+      peerOf(async (connection) => {
+        for (;;) {
+          const { head } = await connection.readRequest();
+          if (head.includes(" /slow ")) await new Promise<void>((go) => (slow["h1"] = go));
+          else if (forgotten.h1 && connection.number <= 2) return connection.hold();
+          await connection.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+      }),
+    h2: () =>
+      h2Peer(async (connection) => {
+        await connection.open();
+        let requests = 0;
+        for (;;) {
+          const got = await connection.next();
+          if (forgotten.h2 && connection.number === 1) continue;
+          if (got.type === PING) await connection.write(frame(PING, 1, 0, got.payload));
+          if (got.type !== HEADERS) continue;
+          if (connection.number === 1 && ++requests === 2) {
+            slow["h2"] = () => void connection.write(ok(got.id));
+          } else await connection.write(ok(got.id));
+        }
+      }),
+  };
+
+  for (const version of ["h1", "h2"] as const) {
+    it(`L7 LC: over ${version}, calls go on over new connections, and a reply that came meanwhile counts`, async () => {
+      const peer = await peers[version]();
+      const { pid, ended } = startCalling(peer.address, version);
+      await until(() => slow[version] !== undefined && ended.length >= 3, 20_000);
+      process.kill(pid, "SIGSTOP");
+      await sleep(500); // replies that were on their way are there
+      const before = peer.connections;
+      slow[version]!();
+      await sleep(100);
+      forgotten[version] = true;
+      await sleep(5_900);
+      const count = ended.length;
+      process.kill(pid, "SIGCONT");
+      await until(() => ended.length >= count + 15, 20_000);
+      // Its deadline of four seconds had passed while nobody could look.
+      expect(ended.find(({ path }) => path === "/slow")).toMatchObject({ end: "ok" });
+      expect(new Set(ended.map(({ end }) => end))).toEqual(new Set(["ok"]));
+      expect(new Set(ended.map(({ breaker }) => breaker))).toEqual(new Set(["closed"]));
+      expect(peer.connections).toBeGreaterThan(before);
+      process.kill(pid, "SIGKILL");
+    }, 60_000);
+  }
 });

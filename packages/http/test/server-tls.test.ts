@@ -212,6 +212,43 @@ for (const http2 of [false, true]) {
   });
 }
 
+describe("T5 LS", () => {
+  it.each([
+    ["none", {}, /alert|certificate required/i],
+    // Node closes on a certificate that OpenSSL has read and Node does not believe, without an alert.
+    ["one of another authority", new TestCa("theirs").issue(), undefined],
+  ])(
+    "T5 LS: %s is refused after the client's handshake, no request gets in, and it is counted",
+    async (_name, shown, alert) => {
+      let ran = 0;
+      const tls = { ...ca.issue(), ca: ca.cert, requestCert: true };
+      const server = await start(tls, {}, () => void ran++);
+      const socket = connect({
+        port: portOf(server),
+        host: "127.0.0.1",
+        servername: "svc",
+        ca: ca.cert,
+        minVersion: "TLSv1.3",
+        ...shown,
+      });
+      onTestFinished(() => void socket.destroy());
+      let failure: Error | undefined;
+      let secured = false;
+      socket.on("error", (error) => (failure = error));
+      socket.on("secureConnect", () => (secured = true));
+      await new Promise((resolve) => socket.resume().on("close", resolve));
+      expect(secured).toBe(true);
+      if (alert !== undefined) expect(String(failure)).toMatch(alert);
+      await until(() => server.snapshot().refused.handshake_failed === 1);
+      expect(server.snapshot()).toMatchObject({
+        refused: { handshake_failed: 1 },
+        connections: 0,
+      });
+      expect(ran).toBe(0);
+    },
+  );
+});
+
 it("T2 LS: our own certificate has expired: not ready, until a newer one is there", async () => {
   class JumpyRuntime extends NodeRuntime {
     offsetMs = 0;

@@ -105,6 +105,12 @@ export const CONFIG_REFUSED: Instrument = {
     "1 while the last good configuration is in force because what the file says is wrong.",
 };
 
+export const RUNTIME_SUPPORTED: Instrument = {
+  name: "inmesh.runtime.supported",
+  unit: "{state}",
+  description: "0 while this version of Node has known weaknesses, or is at its end.",
+};
+
 export const INSTRUMENTS: readonly Instrument[] = [
   CALLS,
   CALL_DURATION,
@@ -125,4 +131,5 @@ export const INSTRUMENTS: readonly Instrument[] = [
   CONFIG_GENERATION,
   CONFIG_UPDATES,
   CONFIG_REFUSED,
+  RUNTIME_SUPPORTED,
 ];

@@ -89,7 +89,8 @@ export class Connections implements LeavingConnections {
         this.#ready(socket);
       });
       server.on("tlsClientError", (error: { code?: unknown }) => {
-        if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT") count("handshake_timeout");
+        const isLate = error.code === "ERR_TLS_HANDSHAKE_TIMEOUT";
+        count(isLate ? "handshake_timeout" : "handshake_failed");
       });
     }
     server.on("session", (session: Http2Session) => this.#opened(session));

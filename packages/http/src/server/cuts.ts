@@ -19,6 +19,7 @@ export const CUTS = [
   "connections",
   "handshakes",
   "handshake_timeout",
+  "handshake_failed",
   "glitches",
   "stream_resets",
   "pings",

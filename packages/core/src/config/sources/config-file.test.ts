@@ -41,7 +41,12 @@ function replace(text: string): void {
 
 function start(options: MeshOptions = {}) {
   const log: LogLine[] = [];
-  const mesh = createMesh({ env: {}, configFile: path, log: (line) => log.push(line), ...options });
+  const mesh = createMesh({
+    env: {},
+    configFile: path,
+    log: (line) => void (line.event.startsWith("config.") && log.push(line)),
+    ...options,
+  });
   meshes.push(mesh);
   const requestMs = () => mesh.config.current.services["orders"]?.timeouts.requestMs;
   const updates = () =>

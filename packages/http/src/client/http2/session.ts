@@ -137,7 +137,8 @@ export class Http2Session {
   released(): void {
     if (--this.streams > 0 || this.closed) return;
     if (this.leaving) return this.close();
-    this.unref();
+    // While it is asked whether it lives, somebody waits for the answer.
+    if (!this.proving) this.unref();
     this.#idle = this.#runtime.after(IDLE_MS, closeIdle, this);
   }
 
@@ -180,7 +181,9 @@ export class Http2Session {
     this.#http2.ping((error) => {
       timer.cancel();
       this.proving = false;
-      if (error === null) this.#owner.roomChanged(this);
+      if (error !== null) return;
+      this.#owner.roomChanged(this);
+      if (this.streams === 0) this.unref();
     });
   }
 

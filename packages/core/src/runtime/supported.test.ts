@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { createMesh } from "../mesh.ts";
+import type { LogLine } from "../log.ts";
+import { Recorder } from "../telemetry/recorder.ts";
+import { NODE_FLOORS, runtimeProblem } from "./supported.ts";
+
+describe("P22: a runtime below the security floor", () => {
+  it.each([...NODE_FLOORS])("P22: Node %i, around its floor", (line, [minor, patch]) => {
+    expect(runtimeProblem(`v${line}.${minor}.${patch}`)).toBeUndefined();
+    expect(runtimeProblem(`v${line}.${minor}.${patch + 1}`)).toBeUndefined();
+    expect(runtimeProblem(`v${line}.${minor + 1}.0`)).toBeUndefined();
+    expect(runtimeProblem(`v${line}.${minor}.${patch - 1}`)).toContain(`${line}.${minor}.${patch}`);
+    expect(runtimeProblem(`v${line}.${minor - 1}.99`)).toMatch(/known weaknesses/);
+    expect(runtimeProblem(`v${line}.0.0`)).toMatch(/known weaknesses/);
+  });
+
+  it.each(["v20.20.2", "v23.11.0", "v25.9.0", "v18.0.0"])("P22: %s is at its end", (version) => {
+    expect(runtimeProblem(version)).toMatch(/no security releases/);
+  });
+
+  it.each(["v27.0.0", "v28.1.0"])("P22: %s is newer than the table", (version) => {
+    expect(runtimeProblem(version)).toBeUndefined();
+  });
+
+  it("P22: a mesh says so in its log and in a metric", async () => {
+    const log: LogLine[] = [];
+    const telemetry = new Recorder();
+    const mesh = createMesh({ env: {}, log: (line) => log.push(line), telemetry });
+    const problem = runtimeProblem(process.version);
+    const said = problem === undefined ? [] : [{ event: "runtime.unsupported", message: problem }];
+    expect(log).toMatchObject(said);
+    const series = telemetry.read().find(({ name }) => name === "inmesh.runtime.supported");
+    expect(series).toMatchObject({ value: problem === undefined ? 1 : 0 });
+    await mesh.close(0);
+  });
+});

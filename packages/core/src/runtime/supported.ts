@@ -1,0 +1,26 @@
+/**
+ * Whether Node itself is safe to build on. Its HTTP/2, TLS and parsers stand below everything here, so
+ * a weakness of theirs is one of ours. The table is data, as of November 22nd, 2026: whoever reads of a
+ * security release of Node changes it.
+ */
+
+/** By line, the first release (minor, patch) without a published weakness that concerns a mesh. */
+export const NODE_FLOORS: ReadonlyMap<number, readonly [number, number]> = new Map([
+  [22, [23, 5]],
+  [24, [22, 3]],
+  [26, [13, 1]],
+]);
+
+/** Why this version of Node should be replaced, for people; undefined: it should not. */
+export function runtimeProblem(version: string): string | undefined {
+  const [line = 0, minor = 0, patch = 0] = version.replace(/^v/, "").split(".").map(Number);
+  const floor = NODE_FLOORS.get(line);
+  if (floor === undefined) {
+    if (line > Math.max(...NODE_FLOORS.keys())) return undefined; // newer than this table
+    return `Node ${line} gets no security releases any more: use ${[...NODE_FLOORS.keys()].join(", ")}`;
+  }
+  const [leastMinor, leastPatch] = floor;
+  const isBelow = minor < leastMinor || (minor === leastMinor && patch < leastPatch);
+  if (!isBelow) return undefined;
+  return `Node ${version} has known weaknesses: use ${line}.${leastMinor}.${leastPatch} or newer`;
+}
