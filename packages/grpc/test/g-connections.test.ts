@@ -1,34 +1,13 @@
 /** Section G of the fault matrix, gRPC client: connections that end, and frames that nobody knows. */
 import type { MeshError } from "@inmesh/core/spi";
 import { expect, it, onTestFinished } from "vitest";
-import {
-  data,
-  frame,
-  goaway,
-  h2Peer,
-  head,
-  settings,
-  type H2Connection,
-} from "../../http/test/support/h2-peer.ts";
+import { frame, goaway, h2Peer, settings } from "../../http/test/support/h2-peer.ts";
 import { counted, get } from "./support/bench.ts";
-import { answer, framed, ScriptedServer } from "./support/scripted-server.ts";
+import { answerAll, ok } from "./support/frames.ts";
+import { answer, ScriptedServer } from "./support/scripted-server.ts";
 import { clientOf, failed, serverOf } from "./support/wire.ts";
 
 const NO_ERROR = 0;
-const ORDER = Buffer.from([10, 1, 120]); // { id: "x" }
-
-function ok(id: number): Buffer {
-  return Buffer.concat([
-    head(id, { ":status": "200", "content-type": "application/grpc" }),
-    data(id, framed(ORDER)),
-    head(id, { "grpc-status": "0" }, true),
-  ]);
-}
-
-async function answerAll(connection: H2Connection): Promise<void> {
-  for (;;) await connection.write(ok(await connection.request()));
-}
-
 /** Says GOAWAY to every request, on every connection. */
 function storm() {
   return h2Peer(async (connection) => {
@@ -73,13 +52,14 @@ it("G2 GC: it is in use again when it has stopped, and who waited for it is answ
   const { client } = clientOf([peer.address], { retryBudget: { minPerSecond: 100 } });
   const replies = await Promise.all(Array.from({ length: 10 }, () => get(client, {})));
   expect(replies.map(({ id }) => id)).toEqual(replies.map(() => "x"));
-  expect(peer.connections).toBe(3);
+  // A further one, where a call met the second just before its end.
+  expect([3, 4]).toContain(peer.connections);
 });
 
 it("G12 GC: a server that ends its connections every 200 ms loses no call", async () => {
   let sessions = 0;
   const server = await ScriptedServer.start((stream) => {
-    setTimeout(() => !stream.destroyed && answer(stream, ORDER), 5);
+    setTimeout(() => !stream.destroyed && answer(stream, Buffer.alloc(0)), 5);
   });
   onTestFinished(() => server.close());
   server.onSession = (session) => {

@@ -20,9 +20,9 @@ import {
   MAX_CONCURRENT_STREAMS,
   WINDOW_UPDATE,
   words,
-  type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
 import { counted, get } from "./support/bench.ts";
+import { answerAll, ok, REPLY_HEAD, X_ORDER } from "./support/frames.ts";
 import type { Order } from "./support/orders.ts";
 import { framed } from "./support/scripted-server.ts";
 import { clientOf, failed } from "./support/wire.ts";
@@ -33,25 +33,11 @@ const INTERNAL_ERROR = 2;
 const REFUSED_STREAM = 7;
 const CANCEL = 8;
 const ENHANCE_YOUR_CALM = 11;
-const OWN_HEAD = { ":status": "200", "content-type": "application/grpc" };
-const ORDER = framed(Buffer.from([10, 1, 120])); // { id: "x" }
 const VOUCHED: ServiceInput = {
   routes: [{ name: "vouched", idempotent: true }],
   breaker: { consecutiveFailures: 0, successRatio: 0 },
   retryBudget: { minPerSecond: 100 },
 };
-
-function ok(id: number): Buffer {
-  return Buffer.concat([
-    head(id, OWN_HEAD),
-    data(id, ORDER),
-    head(id, { "grpc-status": "0" }, true),
-  ]);
-}
-
-async function answerAll(connection: H2Connection): Promise<void> {
-  for (;;) await connection.write(ok(await connection.request()));
-}
 
 /** Answers with these frames, call by call, the last ones again and again. */
 function scripted(...replies: readonly ((id: number) => readonly Buffer[])[]) {
@@ -82,7 +68,7 @@ function fragments(id: number, whole: Buffer): readonly Buffer[] {
 }
 
 const trailersOnly = (id: number, fields: Record<string, string>): readonly Buffer[] => [
-  head(id, { ...OWN_HEAD, ...fields }, true),
+  head(id, { ...REPLY_HEAD, ...fields }, true),
 ];
 
 it("G1 GC: GOAWAY: streams above its last id go elsewhere, those below finish", async () => {
@@ -151,7 +137,7 @@ it("G5 GC: a window that never opens: the stream ends by its deadline, others do
 
 it("G6 GC: a message over the limit ends in RESOURCE_EXHAUSTED before it is allocated", async () => {
   const peer = await scripted((id) => [
-    head(id, OWN_HEAD),
+    head(id, REPLY_HEAD),
     data(id, framed(Buffer.alloc(10), 0, 0x7fff_ffff)),
   ]);
   const { client } = clientOf([peer.address]);
@@ -164,7 +150,7 @@ it("G6 GC: a compressed bomb is not inflated beyond the limit", async () => {
   const bomb = gzipSync(Buffer.alloc(64_000_000));
   const peer = await scripted((id) => {
     const body = framed(bomb, 1);
-    const frames = [head(id, { ...OWN_HEAD, "grpc-encoding": "gzip" })];
+    const frames = [head(id, { ...REPLY_HEAD, "grpc-encoding": "gzip" })];
     for (let at = 0; at < body.length; at += 16_384) {
       frames.push(data(id, body.subarray(at, at + 16_384)));
     }
@@ -183,11 +169,11 @@ it.each([
   ],
   [
     "no trailers",
-    (id: number) => [head(id, OWN_HEAD), data(id, ORDER, true)],
+    (id: number) => [head(id, REPLY_HEAD), data(id, X_ORDER, true)],
     Status.INTERNAL,
     "failure",
   ],
-  ["200 without a status", (id: number) => [head(id, OWN_HEAD, true)], Status.UNKNOWN, "failure"],
+  ["200 without a status", (id: number) => [head(id, REPLY_HEAD, true)], Status.UNKNOWN, "failure"],
   [
     "502 with a page",
     (id: number) => [
@@ -235,8 +221,8 @@ it("G8 GC: a middlebox's page is tried elsewhere", async () => {
 
 it("G9 GC: after the first message nothing is sent again", async () => {
   const peer = await scripted((id) => [
-    head(id, OWN_HEAD),
-    data(id, ORDER),
+    head(id, REPLY_HEAD),
+    data(id, X_ORDER),
     head(id, { "grpc-status": "14" }, true),
   ]);
   const { client } = clientOf([peer.address], VOUCHED);
@@ -253,9 +239,9 @@ it("G9 GC: after the first message nothing is sent again", async () => {
 it("G9 GC: one message in many DATA frames, many messages in one", async () => {
   const big = framed(Buffer.concat([Buffer.from([26, 100]), Buffer.alloc(100, 7)]));
   const peer = await scripted((id) => [
-    head(id, OWN_HEAD),
+    head(id, REPLY_HEAD),
     ...Array.from(big, (byte) => data(id, Buffer.from([byte]))),
-    data(id, Buffer.concat([ORDER, ORDER, ORDER])),
+    data(id, Buffer.concat([X_ORDER, X_ORDER, X_ORDER])),
     head(id, { "grpc-status": "0" }, true),
   ]);
   const { client } = clientOf([peer.address]);
@@ -299,9 +285,9 @@ it("G15 GC: the whole reply before the request has ended is the reply", async ()
 });
 
 it.each([
-  ["DATA before HEADERS", (id: number) => [data(id, ORDER)]],
+  ["DATA before HEADERS", (id: number) => [data(id, X_ORDER)]],
   ["HEADERS without :status", (id: number) => [head(id, { "content-type": "application/grpc" })]],
-  ["an upper-case field", (id: number) => [head(id, { ...OWN_HEAD, "X-Upper": "1" })]],
+  ["an upper-case field", (id: number) => [head(id, { ...REPLY_HEAD, "X-Upper": "1" })]],
   ["a frame on stream 0 that may not be there", () => [frame(HEADERS, END_HEADERS, 0)]],
 ])("G16 GC: %s: the call fails, the next is answered", async (_, reply) => {
   const peer = await scripted(reply as (id: number) => readonly Buffer[], (id) => [ok(id)]);
@@ -357,7 +343,7 @@ it.each([
   ["compressed without an encoding", [data(1, framed(Buffer.from([1, 2, 3]), 1))], Status.INTERNAL],
 ])("G19 GC: %s", async (_, frames, status) => {
   const peer = await scripted((id) => [
-    head(id, OWN_HEAD),
+    head(id, REPLY_HEAD),
     ...frames.map((one) => {
       one.writeUInt32BE(id, 5);
       return one;
@@ -384,21 +370,21 @@ it.each([
   [
     "200 fields",
     Status.RESOURCE_EXHAUSTED,
-    (id: number) => [head(id, { ...OWN_HEAD, ...many(200, "v") }, true)],
+    (id: number) => [head(id, { ...REPLY_HEAD, ...many(200, "v") }, true)],
   ],
   [
     "200 fields in trailers",
     Status.RESOURCE_EXHAUSTED,
     (id: number) => [
-      head(id, OWN_HEAD),
-      data(id, ORDER),
+      head(id, REPLY_HEAD),
+      data(id, X_ORDER),
       head(id, { "grpc-status": "0", ...many(200, "v") }, true),
     ],
   ],
   [
     "one of 100 kB",
     Status.INTERNAL,
-    (id: number) => fragments(id, block({ ...OWN_HEAD, ...many(1, "v".repeat(100_000)) })),
+    (id: number) => fragments(id, block({ ...REPLY_HEAD, ...many(1, "v".repeat(100_000)) })),
   ],
 ])(
   "a metadata bomb as reply, %s, fails without being kept; the next call is answered",
@@ -417,7 +403,7 @@ it.each([
   ["an encoding that nobody knows", "snappy"],
 ])("G19 GC: a compressed message: %s", async (_, encoding) => {
   const peer = await scripted((id) => [
-    head(id, { ...OWN_HEAD, "grpc-encoding": encoding }),
+    head(id, { ...REPLY_HEAD, "grpc-encoding": encoding }),
     data(id, framed(Buffer.from("what is this"), 1)),
     head(id, { "grpc-status": "0" }, true),
   ]);
