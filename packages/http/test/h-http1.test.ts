@@ -472,6 +472,9 @@ describe("H14 LC: contradicting framing", () => {
     ["chunked twice", "transfer-encoding: chunked, chunked", "malformed_response"],
     ["a negative length", "content-length: -1", "malformed_response"],
     ["a length in words", "content-length: two", "malformed_response"],
+    ["a bare LF", "a: 1\nb: 2\r\ncontent-length: 2", "malformed_response"],
+    ["a folded line", "a: 1\r\n b\r\ncontent-length: 2", "malformed_response"],
+    ["a space before a colon", "content-length : 2", "malformed_response"],
   ] as const) {
     it(`H14 LC: ${name} is a bad_response`, async () => {
       const peer = await answering(`HTTP/1.1 200 OK\r\n${framing}\r\n\r\nok`);

@@ -2,7 +2,7 @@
 import { connect } from "node:http2";
 import type { IncomingMessage, RequestListener } from "node:http";
 import { once } from "node:events";
-import { meshServer, type MeshServer } from "@inmesh/http";
+import { meshServer, REFUSALS, type MeshServer } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import {
   block,
@@ -109,6 +109,27 @@ const STREAM: readonly [string, Record<string, string>][] = [
   ["connection fields of HTTP/1", { ...REQUEST, connection: "close" }],
   ["Transfer-Encoding", { ...REQUEST, "transfer-encoding": "chunked" }],
   ["a length that is not the body's", { ...UPLOAD, "content-length": "5" }],
+  ["a path without a slash", { ...REQUEST, ":path": "a" }],
+  ["a line break in the path", { ...REQUEST, ":path": "/\r\nb: 1" }],
+  ["a space in the path", { ...REQUEST, ":path": "/a b" }],
+  ["a method that is none", { ...REQUEST, ":method": "G ET" }],
+  ["GET *", { ...REQUEST, ":path": "*" }],
+  ["a scheme that is none", { ...REQUEST, ":scheme": "1:" }],
+  ["an authority with a path", { ...REQUEST, ":authority": "svc/a" }],
+  ["userinfo in the authority", { ...REQUEST, ":authority": "u@svc" }],
+  ["te: gzip", { ...REQUEST, te: "gzip" }],
+  ["extended CONNECT", { ...REQUEST, ":method": "CONNECT", ":protocol": "websocket" }],
+];
+
+/** Node serves these, or may: answered by us. */
+const REFUSED: readonly [string, Record<string, string>, string, number][] = [
+  ["CONNECT", { ":method": "CONNECT", ":authority": "svc:443" }, "method_not_allowed", 405],
+  ["TRACE", { ...REQUEST, ":method": "TRACE" }, "method_not_allowed", 405],
+  ["a host that differs", { ...REQUEST, host: "other" }, "bad_host", 400],
+  ["a fragment", { ...REQUEST, ":path": "/a#b" }, "bad_target", 400],
+  ["a backslash in the path", { ...REQUEST, ":path": "/a\\b" }, "bad_target", 400],
+  ["another scheme", { ...REQUEST, ":scheme": "ftp" }, "bad_target", 400],
+  ["https in cleartext", { ...REQUEST, ":scheme": "https" }, "bad_target", 400],
 ];
 
 describe("G16 LS", () => {
@@ -138,9 +159,44 @@ describe("G16 LS", () => {
     expect(client.raw.closed).toBe(false);
   });
 
+  it("G16 LS: no authority and no host, two authorities, two lengths: reset, the next is served", async () => {
+    const started = await start();
+    const client = await started.client();
+    const { ":authority": _, ...homeless } = REQUEST;
+    const twice = (fields: Record<string, string>, more: Record<string, string>, id: number) =>
+      frame(HEADERS, END_HEADERS | END_STREAM, id, Buffer.concat([block(fields), block(more)]));
+    client.send(
+      head(1, homeless, true),
+      twice(REQUEST, { ":authority": "other" }, 3),
+      twice({ ...UPLOAD, "content-length": "0" }, { "content-length": "1" }, 5),
+      head(7, { ...REQUEST, ":path": "/next" }, true),
+    );
+    await client.reply(7);
+    for (const id of [1, 3, 5]) {
+      await client.until((one) => one.id === id && one.type === RST_STREAM, `the reset of ${id}`);
+    }
+    expect(started.served).toEqual(["/next"]);
+  });
+
+  it.each(REFUSED)(
+    "G16 LS: %s is answered by us, and the next is served",
+    async (_name, fields, reason, status) => {
+      const started = await start();
+      const client = await started.client();
+      client.send(head(1, fields, true), head(3, { ...REQUEST, ":path": "/next" }, true));
+      await client.reply(3);
+      await client.until(({ id, flags }) => id === 1 && (flags & END_STREAM) !== 0, "the answer");
+      expect(started.served).toEqual(["/next"]);
+      expect(started.server.snapshot().refused).toEqual({ [reason]: 1 });
+      expect(REFUSALS[reason as "bad_host"].status).toBe(status);
+      expect(client.raw.closed).toBe(false);
+    },
+  );
+
   it.each([
     ["a line break", "1\r\nb: 2"],
     ["a NUL", "1\x002"],
+    ["an outer space", " 1 "],
   ])("G16 LS: %s in a value: the handler never sees it", async (_name, value) => {
     const started = await start();
     let names: string[] | undefined;

@@ -1,5 +1,6 @@
 /** What the server refuses of HTTP/1, byte by byte, and what it goes on serving. */
 import { context } from "@inmesh/core";
+import type { IncomingMessage } from "node:http";
 import type { MeshServer, ServerOptions } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
 import { rawTo, start } from "./support/server.ts";
@@ -51,6 +52,10 @@ const OURS: [string, string, number][] = [
   ["a quote in the target", `GET /a"b HTTP/1.1\r\n${H}\r\n`, 400],
   ["an angle bracket in the target", `GET /a<b HTTP/1.1\r\n${H}\r\n`, 400],
   ["a backslash in the path", `GET /a\\..\\b HTTP/1.1\r\n${H}\r\n`, 400],
+  ["a backtick in the path", `GET /a\`b HTTP/1.1\r\n${H}\r\n`, 400],
+  ["a control byte in the target", `GET /a\x01b HTTP/1.1\r\n${H}\r\n`, 400],
+  ["8-bit bytes in the target", `GET /\xe4 HTTP/1.1\r\n${H}\r\n`, 400],
+  ["8-bit bytes in Host", "GET / HTTP/1.1\r\nhost: \xe4\r\n\r\n", 400],
   ["a brace in the path", `GET /{a} HTTP/1.1\r\n${H}\r\n`, 400],
   ["HTTP/0.9", "GET /\r\n\r\n", 400],
   ["HTTP/2.0 in the request line", `GET / HTTP/2.0\r\n${H}\r\n`, 505],
@@ -143,6 +148,21 @@ const KEPT: [string, string, number][] = [
   [
     "a space before the colon",
     `POST / HTTP/1.1\r\n${H}transfer-encoding : chunked\r\n\r\n0\r\n\r\n`,
+    400,
+  ],
+  [
+    "a folded Transfer-Encoding",
+    `POST / HTTP/1.1\r\n${H}transfer-encoding:\r\n chunked\r\n\r\n0\r\n\r\n${SMUGGLED}`,
+    400,
+  ],
+  [
+    "a length in a trailer",
+    `POST / HTTP/1.1\r\n${H}transfer-encoding: chunked\r\n\r\n0\r\ncontent-length: 3\r\n\r\n${SMUGGLED}`,
+    400,
+  ],
+  [
+    "a coding in a trailer",
+    `POST / HTTP/1.1\r\n${H}transfer-encoding: chunked\r\n\r\n0\r\ntransfer-encoding: chunked\r\n\r\n${SMUGGLED}`,
     400,
   ],
   ["a folded line", `GET / HTTP/1.1\r\n${H}a: 1\r\n b\r\n\r\n`, 400],
@@ -247,6 +267,53 @@ describe("served", () => {
     client.send(`GET ${target} HTTP/1.1\r\n${H}\r\n`);
     expect((await client.reply()).status).toBe(200);
     expect(seen).toEqual([{ method: "GET", url, host: "svc", body: "" }]);
+  });
+
+  it.each([
+    ["two spaces in the request line", `GET  /a HTTP/1.1\r\n${H}\r\n`, "/a", ""],
+    ["blank lines before it", `\r\n\r\nGET /a HTTP/1.1\r\n${H}\r\n`, "/a", ""],
+    ["a length of 03", `POST /a HTTP/1.1\r\n${H}content-length: 03\r\n\r\nabc`, "/a", "abc"],
+    [
+      "a last chunk of 000, and extensions",
+      `POST /a HTTP/1.1\r\n${H}transfer-encoding: chunked\r\n\r\n3;a=b;c\r\nabc\r\n000\r\n\r\n`,
+      "/a",
+      "abc",
+    ],
+    ["GET with a body", `GET /a HTTP/1.1\r\n${H}content-length: 3\r\n\r\nabc`, "/a", "abc"],
+    [
+      "OPTIONS with a body in chunks",
+      `OPTIONS /a HTTP/1.1\r\n${H}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
+      "/a",
+      "abc",
+    ],
+  ])(
+    "%s: read as one request, and the one behind it as another",
+    async (_name, bytes, url, body) => {
+      const { server, seen } = await noting();
+      const client = await rawTo(server);
+      client.send(bytes + SMUGGLED);
+      expect([(await client.reply()).status, (await client.reply()).status]).toEqual([200, 200]);
+      expect(seen.map((one) => [one.url, one.body])).toEqual([
+        [url, body],
+        ["/smuggled", ""],
+      ]);
+    },
+  );
+
+  it("8-bit bytes in a value and a field named __proto__ arrive as they are", async () => {
+    let headers: IncomingMessage["headers"] = {};
+    let raw: readonly string[] = [];
+    const server = await start((request, response) => {
+      ({ headers, rawHeaders: raw } = request);
+      response.end("ok");
+    });
+    const client = await rawTo(server);
+    client.send(`GET / HTTP/1.1\r\n${H}a: \xe4\xff\r\n__proto__: b\r\n\r\n`);
+    expect((await client.reply()).status).toBe(200);
+    expect(raw).toEqual(["host", "svc", "a", "\xe4\xff", "__proto__", "b"]);
+    expect(headers["a"]).toBe("\xe4\xff");
+    expect(({} as Record<string, unknown>)["b"]).toBeUndefined();
+    expect(Object.getPrototypeOf({})).toBe(Object.prototype);
   });
 
   it("the authority of an absolute target wins over Host", async () => {
