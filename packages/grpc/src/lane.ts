@@ -125,7 +125,7 @@ export class Lane {
 
   /** Connects, if it is not connected. */
   dial(): void {
-    if (this.#dialling !== undefined || this.#ready || this.retired) return;
+    if (this.#dialling !== undefined || this.#ready || this.#shut) return;
     this.#stallMark = this.#runtime.loop.enter(this.#runtime.now());
     this.#dialling = this.#runtime.after(this.#connectMs, expired, this);
     this.#look(true);

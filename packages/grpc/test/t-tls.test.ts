@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
-import type { AddressInfo } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket, TlsOptions } from "node:tls";
@@ -139,6 +139,48 @@ it("T1 GC: ten rotations of both sides under load: no failed call", async () => 
   expect(counted(mesh, "inmesh.attempts", { outcome: "failure" })).toBe(0);
   // Old connections were drained, not kept beside the new ones.
   await until(() => sockets.filter((socket) => !socket.destroyed).length <= 1);
+});
+
+it("T1 GC: a rotation in the middle of a handshake: who waits for it is answered, or told in time", async () => {
+  const files = filesIn(folder());
+  const write = ({ cert, key }: Issued): void => {
+    writeFileSync(files.cert, cert);
+    writeFileSync(files.key, key);
+  };
+  writeFileSync(files.ca, ca.cert);
+  write(ca.issue());
+  const server = await tlsServer(ASKING);
+  const met = { connections: 0 };
+  let pass = (): void => {};
+  const passed = new Promise<void>((resolve) => (pass = resolve));
+  // The first connection waits for us, those after it for ever.
+  const proxy = createServer((socket) => {
+    socket.on("error", () => {});
+    if (++met.connections > 1) return;
+    void passed.then(() => {
+      const inner = connect(Number(server.address.split(":")[1]), "127.0.0.1");
+      inner.on("error", () => {});
+      socket.pipe(inner).pipe(socket);
+    });
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  onTestFinished(() => void proxy.close());
+  const address = `127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const caller = secure([address], files, { timeouts: { connectMs: 1_500 } });
+  const early = asked(caller);
+  await until(() => met.connections === 1);
+  writeFileSync(files.ca, ca.cert + new TestCa("another").cert);
+  const late: Promise<string>[] = [];
+  while (met.connections === 1) {
+    late.push(asked(caller));
+    await sleep(10);
+  }
+  pass();
+  expect(await early).toBe("OK");
+  expect(await late.at(-1)).toBe("tls_handshake");
+  expect(server.calls).toBeGreaterThan(0);
+  expect(caller.mesh.snapshot().services[0]!.callsInFlight).toBe(0);
 });
 
 it("T2 GC: our own certificate has expired: nothing is dialled, least of all in plain text; a new file heals it", async () => {
