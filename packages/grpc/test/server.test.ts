@@ -2,10 +2,12 @@
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import { context, type ServedRequest } from "@inmesh/core";
 import { createMesh, meshGrpcServer } from "@inmesh/grpc";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { counted } from "./support/bench.ts";
-import { ask, metadataOf, serve, type Served } from "./support/served.ts";
-import type { Order } from "./support/orders.ts";
+import { Http2Caller } from "./support/http2-caller.ts";
+import { Orders, type Order, type OrdersHandlers } from "./support/orders.ts";
+import { message } from "./support/raw-grpc-client.ts";
+import { ask, bareClient, metadataOf, serve, type Served } from "./support/served.ts";
 import { until } from "./support/wire.ts";
 
 const opened: Served[] = [];
@@ -367,6 +369,42 @@ describe("records", () => {
   });
 });
 
+describe("where it listens", () => {
+  it.each([
+    ["[::1]:0", ["[::1]"], /^\[?::1\]?:/],
+    // One socket for both families: who comes over IPv4 has a mapped address.
+    ["[::]:0", ["[::1]", "127.0.0.1"], /^\[?(?:::1|::ffff:127\.0\.0\.1)\]?:/],
+  ])("C18 GS: %s, and who calls is known by address", async (address, hosts, wanted) => {
+    const peers: string[] = [];
+    const server = meshGrpcServer({ discoveryWaitMs: 0 });
+    const get: OrdersHandlers["get"] = (call, done) => {
+      peers.push(call.getPeer());
+      done(null, { id: "here" });
+    };
+    server.server.addService(Orders.service, { get } as unknown as OrdersHandlers);
+    onTestFinished(() => server.close(0));
+    const port = await server.listen(address);
+    for (const host of hosts) {
+      const client = bareClient(`${host}:${port}`);
+      expect((await ask(client)).order?.id).toBe("here");
+      client.close();
+    }
+    expect(peers).toHaveLength(hosts.length);
+    for (const peer of peers) expect(peer).toMatch(wanted);
+    await server.drain(2_000);
+    await until(() => server.snapshot().sessions === 0);
+  });
+
+  it("C18 GS: an authority with brackets is taken, as is one of any other name", async () => {
+    const { orders } = await served();
+    using caller = new Http2Caller(orders.port);
+    for (const authority of ["[::1]:50051", "orders.shop", "[fe80::1]"]) {
+      const { status } = await caller.call("Get", message(), { ":authority": authority });
+      expect(status, authority).toBe(Status.OK);
+    }
+  });
+});
+
 describe("whose server it is", () => {
   it("a made one keeps our limits, a given one says which it does not", async () => {
     const made = meshGrpcServer({ limits: { maxMessageBytes: 1_000 } });
@@ -389,7 +427,6 @@ describe("whose server it is", () => {
 
   it("interceptors of the application run behind ours", async () => {
     const order: string[] = [];
-    const { Orders } = await import("./support/orders.ts");
     const { ServerInterceptingCall } = await import("@grpc/grpc-js");
     const server = meshGrpcServer({
       channelOptions: {
@@ -413,7 +450,6 @@ describe("whose server it is", () => {
       },
     });
     const port = await server.listen("127.0.0.1:0");
-    const { bareClient } = await import("./support/served.ts");
     const client = bareClient(`127.0.0.1:${port}`);
     expect((await ask(client)).error).toBeNull();
     expect(order).toEqual(["interceptor", "handler", "status 0"]);
