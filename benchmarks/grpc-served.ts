@@ -1,8 +1,8 @@
 /**
  * What `meshGrpcServer` costs a server, beside the same handler on bare grpc-js: CPU per unary call
- * of the whole process. Both servers run at once and take turns in short slices, as the clients do in
- * grpc.ts. The client is grpc-js's and sends what a call over the mesh carries: a deadline, and a
- * trace. Rows of the grpc benchmark.
+ * of the whole process. Both servers run at once and take turns, as the clients do in grpc.ts. The
+ * client is grpc-js's and sends what a call over the mesh carries: a deadline, and a trace. Rows of
+ * the grpc benchmark.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -37,23 +37,32 @@ const message = Buffer.alloc(25, 7);
 const metadata = new Metadata();
 metadata.set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
 
-/** How much of what: fresh pairs of servers, slices for each of them, calls in one. */
-const AMOUNTS = { pairs: 4, slices: 16, calls: 1_500 };
-const QUICK = { pairs: 1, slices: 2, calls: 500 };
-const WARM_SLICES = 4;
+/** How much of what: fresh pairs of servers, rounds in them, turns in a round, calls in one. */
+const AMOUNTS = { pairs: 4, rounds: 6, turns: 8, calls: 400 };
+const QUICK = { pairs: 1, rounds: 2, turns: 2, calls: 200 };
+const WARM_TURNS = 20;
 
 export async function serverRows({ quick, progress }: Options): Promise<Row[]> {
-  const { pairs, slices, calls } = quick ? QUICK : AMOUNTS;
+  const { pairs, rounds, turns, calls } = quick ? QUICK : AMOUNTS;
   const samples: Record<Kind, number[]> = { bare: [], mesh: [] };
   const ratios = (): number[] => samples.mesh.map((cpuUs, i) => cpuUs / samples.bare[i]!);
   for (let pair = 1; pair <= pairs; pair++) {
     const servers = await Promise.all(KINDS.map(start));
-    try {
-      for (let i = -WARM_SLICES; i < slices; i++) {
-        for (const server of i % 2 === 0 ? servers : servers.toReversed()) {
-          const cpuUs = await measure(server, calls);
-          if (i >= 0) samples[server.kind].push(cpuUs);
+    const round = async (count: number): Promise<Record<Kind, number>> => {
+      const sums = { bare: 0, mesh: 0 };
+      for (let turn = 0; turn < count; turn++) {
+        for (const server of turn % 2 === 0 ? servers : servers.toReversed()) {
+          sums[server.kind] += await measure(server, calls);
         }
+      }
+      return { bare: sums.bare / count, mesh: sums.mesh / count };
+    };
+    try {
+      await round(WARM_TURNS);
+      for (let i = 0; i < rounds; i++) {
+        const { bare, mesh } = await round(turns);
+        samples.bare.push(bare);
+        samples.mesh.push(mesh);
       }
     } finally {
       for (const { client, child } of servers) {

@@ -1,9 +1,9 @@
 /**
  * What a gRPC call over the mesh costs its process beside bare grpc-js, both to one server: CPU per
  * unary call (user and system, all threads) and messages through streams. Both clients run at once,
- * each in its own process, and take turns in short slices (ABBA), so that whatever else the machine
- * does meets both; a ratio is one of neighbouring slices. Fresh processes a few times over, because
- * the same code is not compiled alike twice.
+ * each in its own process, and take turns of some ten milliseconds (ABBA), so that whatever else the
+ * machine does meets both; a ratio is one of a round of turns. Fresh processes a few times over,
+ * because the same code is not compiled alike twice.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -19,13 +19,14 @@ const FLAGS = ["--no-warnings", "--conditions=inmesh-source"];
 
 type Runs = Record<GrpcClient, GrpcRun[]>;
 
-/** How much of what: fresh pairs of processes, slices of each kind in them, calls or messages in one. */
-const AMOUNTS = { pairs: 4, slices: 16, calls: 1_500, messages: 6_000 };
-const QUICK = { pairs: 1, slices: 2, calls: 500, messages: 1_000 };
+/** How much of what: fresh pairs of processes, rounds in them, turns in a round, calls or messages in one. */
+const AMOUNTS = { pairs: 4, rounds: 6, turns: 8, calls: 400, messages: 2_000 };
+const QUICK = { pairs: 1, rounds: 2, turns: 2, calls: 200, messages: 500 };
+const WARM_TURNS = 20;
 
 export async function run(options: Options): Promise<Row[]> {
   const { quick, progress } = options;
-  const { pairs, slices, calls, messages } = quick ? QUICK : AMOUNTS;
+  const { pairs, rounds, turns, calls, messages } = quick ? QUICK : AMOUNTS;
   const unary: Runs = { inmesh: [], bare: [] };
   const stream: Runs = { inmesh: [], bare: [] };
   for (let pair = 1; pair <= pairs; pair++) {
@@ -33,20 +34,23 @@ export async function run(options: Options): Promise<Row[]> {
     const server = fork(path, [], { execArgv: ["--no-warnings"] });
     const [{ port }] = (await once(server, "message")) as [{ port: number }];
     const children = await Promise.all(CLIENTS.map((client) => start({ client, port })));
-    const take = async (slice: GrpcSlice, at: number, runs?: Runs): Promise<void> => {
-      for (const i of at % 2 === 0 ? [0, 1] : [1, 0]) {
-        const result = await ask<GrpcRun>(children[i]!, slice);
-        await checkServed(server, slice);
-        runs?.[CLIENTS[i]!].push(result);
+    const round = async (slice: GrpcSlice, count: number, runs?: Runs): Promise<void> => {
+      const each: GrpcRun[][] = [[], []];
+      for (let turn = 0; turn < count; turn++) {
+        for (const i of turn % 2 === 0 ? [0, 1] : [1, 0]) {
+          each[i]!.push(await ask<GrpcRun>(children[i]!, slice));
+          await checkServed(server, slice);
+        }
       }
+      for (const [i, client] of CLIENTS.entries()) runs?.[client].push(meanOf(each[i]!));
     };
+    const calling: GrpcSlice = { kind: "unary", count: calls };
+    const streaming: GrpcSlice = { kind: "stream", count: messages };
     try {
-      for (let i = 0; i < 4; i++) {
-        await take({ kind: "unary", count: calls }, i);
-        await take({ kind: "stream", count: messages }, i);
-      }
-      for (let i = 0; i < slices; i++) await take({ kind: "unary", count: calls }, i, unary);
-      for (let i = 0; i < slices; i++) await take({ kind: "stream", count: messages }, i, stream);
+      await round(calling, WARM_TURNS);
+      for (let i = 0; i < rounds; i++) await round(calling, turns, unary);
+      await round(streaming, WARM_TURNS);
+      for (let i = 0; i < rounds; i++) await round(streaming, turns, stream);
     } finally {
       for (const child of [...children, server]) child.disconnect();
     }
@@ -55,6 +59,18 @@ export async function run(options: Options): Promise<Row[]> {
     progress(`grpc: ${pair} of ${pairs} pairs of clients: unary ${cpu}, streams ${through}`);
   }
   return [...rowsOf(unary, stream), ...(await serverRows(options))];
+}
+
+/** The turns of a round, all of one size, as one. */
+function meanOf(each: readonly GrpcRun[]): GrpcRun {
+  const mean = (of: (one: GrpcRun) => number): number =>
+    each.reduce((sum, one) => sum + of(one), 0) / each.length;
+  return {
+    cpuUs: mean(cpuUs),
+    perMs: 1 / mean((one) => 1 / one.perMs),
+    p50: mean(({ p50 }) => p50),
+    p99: mean(({ p99 }) => p99),
+  };
 }
 
 async function start(load: Pick<GrpcLoad, "client" | "port">): Promise<ChildProcess> {

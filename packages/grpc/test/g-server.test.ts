@@ -166,6 +166,20 @@ describe("slow and silent clients", () => {
     expect(server.snapshot().refused).toEqual({ write_stall: 1 });
   });
 
+  it("G5 GS: nor does it keep a reply whose deadline has passed", async () => {
+    const { orders, server } = await served(
+      { get: (_call, done) => done(null, { blob: Buffer.alloc(200_000) }) },
+      { limits: { writeStallTimeoutMs: 300 } },
+    );
+    using caller = new Http2Caller(orders.port, { initialWindowSize: 0 });
+    const stream = caller.open("Get", { "grpc-timeout": "50m" });
+    const ended = caller.ended(stream);
+    stream.end(SEVEN);
+    expect(await ended).toMatchObject({ status: undefined, resetCode: 8 });
+    await until(() => server.snapshot().callsInFlight === 0);
+    expect(server.snapshot().refused).toEqual({ write_stall: 1 });
+  });
+
   it("C9 GS: a message that never ends is ended by the deadline", async () => {
     const { orders, server } = await served();
     using caller = new Http2Caller(orders.port);

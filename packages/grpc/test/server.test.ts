@@ -330,13 +330,14 @@ describe("what the reply says", () => {
 describe("records", () => {
   it("each call once, by method, outcome and reason", async () => {
     const mesh = createMesh({ env: {} });
-    const { client, server } = await served(
+    const { client, orders, server } = await served(
       {
         get: (call, done) => {
           const { id } = call.request;
           if (id === "missing") {
             done({ name: "", message: "", code: Status.NOT_FOUND, details: "" });
-          } else if (id !== "slow") done(null, {});
+          } else if (id === "wrong") done(null, { id: Object.create(null) as string });
+          else if (id !== "slow") done(null, {});
         },
       },
       { mesh, name: "orders", limits: { maxMetadataCount: 5 } },
@@ -346,7 +347,14 @@ describe("records", () => {
       counted(mesh, "inmesh.calls", { ...labels, ...more });
     await ask(client);
     await ask(client, {}, {}, { id: "missing" });
-    await ask(client, {}, { deadline: Date.now() + 100 }, { id: "slow" });
+    // This client does not look at the clock: the deadline passes at the server alone.
+    using caller = new Http2Caller(orders.port);
+    const slow = message(Buffer.from("\n\x04slow"));
+    const { status } = await caller.call("Get", slow, { "grpc-timeout": "50m" });
+    expect(status).toBe(Status.DEADLINE_EXCEEDED);
+    // A reply that cannot be serialised: what its client is told counts, not what its handler said.
+    const { error } = await ask(client, {}, {}, { id: "wrong" });
+    expect(error?.code).toBe(Status.INTERNAL);
     const six = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`k${i}`, "v"]));
     await ask(client, six);
     let began = false;
@@ -361,10 +369,10 @@ describe("records", () => {
     await until(() => server.snapshot().callsInFlight === 0);
     expect(count({ outcome: "success", status: "2xx" })).toBe(1);
     expect(count({ outcome: "success", status: "4xx" })).toBe(1);
-    expect(count({ outcome: "failure", status: "5xx" })).toBe(1);
+    expect(count({ outcome: "failure", status: "5xx" })).toBe(2);
     expect(count({ outcome: "abandoned" })).toBe(1);
     expect(count({ reason: "too_many_headers" })).toBe(1);
-    expect(count({})).toBe(5);
+    expect(count({})).toBe(6);
     await mesh.close(0);
   });
 });

@@ -10,7 +10,7 @@ import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { context, ServedRequest } from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
-import type { Http2Session } from "./internals.ts";
+import type { Http2Session, Http2Stream } from "./internals.ts";
 import type { GrpcRefusalReason } from "./refusals.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
 
@@ -37,12 +37,15 @@ export class Inbound
   status: number | undefined = undefined;
   /** Since when a message waits for the client to read; 0: none does. Writer: InboundCalls. */
   stalledAt = 0;
-  /** The connection it came by; undefined if nobody can tell. Writer: MeshGrpcServer. */
+  /** The stream and the connection it came by; undefined if nobody can tell. Writer: MeshGrpcServer. */
+  stream: Http2Stream | undefined = undefined;
   session: Http2Session | undefined = undefined;
   /** Neighbours in the list of calls in progress. Writer: InboundCalls. */
   previous: Inbound | undefined = undefined;
   next: Inbound | undefined = undefined;
   readonly #owner: InboundOwner;
+  readonly #oneRequest: boolean;
+  readonly #oneReply: boolean;
   #listener: ServedListener | undefined = undefined;
   /** Made when the call is admitted. */
   #scope: AsyncResource | undefined = undefined;
@@ -50,10 +53,19 @@ export class Inbound
   #written: (() => void) | undefined = undefined;
   #onWritten: (() => void) | undefined = undefined;
 
-  constructor(call: ServerInterceptingCallInterface, path: string, owner: InboundOwner) {
+  /** `oneRequest`, `oneReply`: that side sends one message, and its end follows at once. */
+  constructor(
+    call: ServerInterceptingCallInterface,
+    path: string,
+    oneRequest: boolean,
+    oneReply: boolean,
+    owner: InboundOwner,
+  ) {
     super();
     this.call = call;
     this.path = path;
+    this.#oneRequest = oneRequest;
+    this.#oneReply = oneReply;
     this.#owner = owner;
   }
 
@@ -81,19 +93,33 @@ export class Inbound
   }
 
   onReceiveMessage(message: unknown): void {
-    this.#scope!.runInAsyncScope(forwardMessage, undefined, this.#listener!, message);
+    this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener!, message);
   }
 
   onReceiveHalfClose(): void {
-    this.#scope!.runInAsyncScope(forwardHalfClose, undefined, this.#listener!);
+    this.#scope?.runInAsyncScope(forwardHalfClose, undefined, this.#listener!);
   }
 
   onCancel(): void {
     if (this.#scope === undefined) return; // it was refused
-    this.#owner.ended(this);
+    const { stream } = this;
+    // The deadline has passed behind a reply that waits to be read: watched until the stream ends.
+    const stuck = stream !== undefined && isStuck(stream);
+    if (stuck) stream.once("close", () => this.#owner.ended(this));
+    else this.#owner.ended(this);
     // Without a status of its handler's, nobody waits for what is still done for it.
     if (this.status === undefined) this.leave();
     this.#scope.runInAsyncScope(forwardCancel, undefined, this.#listener!);
+    const over = this.#oneRequest && this.status !== undefined && this.#written === undefined;
+    if (over && !stuck) this.#letGo();
+  }
+
+  /**
+   * Node keeps a stream, and by it grpc-js's call and this one, far longer than the call lasts. What a
+   * handler has had and made would wait with it, and be copied by the garbage collector meanwhile.
+   */
+  #letGo(): void {
+    this.#listener = this.#scope = this.session = undefined;
   }
 
   // ── what goes out ────────────────────────────────────────────────────────────────────────────
@@ -102,8 +128,18 @@ export class Inbound
     this.call.sendMetadata(metadata);
   }
 
-  /** `callback` runs when the message has left: a client that does not read holds it back. */
+  /**
+   * `callback` runs when the message has left: a client that does not read holds it back. Behind the
+   * only reply comes nothing but the status, and both leave in one write if nobody waits between them.
+   */
   sendMessage(message: unknown, callback: () => void): void {
+    const { stream } = this;
+    if (this.#oneReply && stream !== undefined) {
+      this.call.sendMessage(message, nothing);
+      // Otherwise grpc-js has refused the message, or the client has gone.
+      if (!stream.writableEnded && !stream.destroyed) callback();
+      return;
+    }
     // A handler's stream waits for each; whoever does not is on its own.
     if (this.#written !== undefined) return this.call.sendMessage(message, callback);
     this.#written = callback;
@@ -119,7 +155,9 @@ export class Inbound
 
   /** A message has been given to the connection and has not left. */
   get writing(): boolean {
-    return this.#written !== undefined;
+    return (
+      this.#written !== undefined || (this.#oneReply && (this.stream?.writableLength ?? 0) > 0)
+    );
   }
 
   sendStatus(status: ServedStatus): void {
@@ -157,6 +195,13 @@ export class Inbound
     return this.call.getMetricsRecorder();
   }
 }
+
+/** What was written waits for the client's window, and the trailers behind it. */
+function isStuck(stream: Http2Stream): boolean {
+  return stream.writableLength > 0 && stream.sentTrailers === undefined && !stream.destroyed;
+}
+
+function nothing(): void {}
 
 function forwardMessage(listener: ServedListener, message: unknown): void {
   listener.onReceiveMessage(message);

@@ -56,3 +56,4 @@ export function streamOf(call: ServerInterceptingCallInterface): ServerHttp2Stre
 }
 
 export type Http2Session = ServerHttp2Session;
+export type Http2Stream = ServerHttp2Stream;

@@ -158,9 +158,15 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
 
   /** First of the interceptors: what is refused reaches none of the others. */
   #intercept(given: Server | undefined, channelOptions: ServerOptions = {}): Server {
-    const intercept: ServerInterceptor = ({ path }, call) => {
+    const intercept: ServerInterceptor = ({ path, requestStream, responseStream }, call) => {
       if (path.startsWith(HEALTH_PATH)) return call as ServerInterceptingCall;
-      return new Inbound(call, path, this) as unknown as ServerInterceptingCall;
+      return new Inbound(
+        call,
+        path,
+        !requestStream,
+        !responseStream,
+        this,
+      ) as unknown as ServerInterceptingCall;
     };
     if (given === undefined) {
       const { interceptors = [] } = channelOptions;
@@ -214,7 +220,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     if (refused !== undefined) return refused;
     this.#admission.inFlight++;
     this.#calls.add(inbound);
-    inbound.session = streamOf(inbound.call)?.session as Http2Session | undefined;
+    inbound.stream = streamOf(inbound.call);
+    inbound.session = inbound.stream?.session as Http2Session | undefined;
     this.#sessions.began(inbound.session);
     return undefined;
   }
