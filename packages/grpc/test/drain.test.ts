@@ -15,7 +15,7 @@ import { Http2Caller } from "./support/http2-caller.ts";
 import { message, RawGrpcClient } from "./support/raw-grpc-client.ts";
 import { ask, bareClient, serve, type Served } from "./support/served.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
-import { until } from "./support/wire.ts";
+import { clientOf, until } from "./support/wire.ts";
 
 const opened: Served[] = [];
 afterEach(async () => {
@@ -132,6 +132,20 @@ describe("drain", () => {
     const startedAt = performance.now();
     await server.drain(60_000);
     expect(performance.now() - startedAt).toBeLessThan(20_000);
+  });
+
+  it("L1 GS: bursts that meet servers on their way out lose no call, whatever the budget", async () => {
+    for (let round = 0; round < 3; round++) {
+      const [leaving, staying] = [await served({}, { discoveryWaitMs: 0 }), await served()];
+      const { client, mesh } = clientOf([leaving.orders.address, staying.orders.address]);
+      const burst = (): Promise<Order[]> =>
+        Promise.all(Array.from({ length: 100 }, () => get(client, {})));
+      await burst();
+      const drained = leaving.server.drain();
+      expect(await burst()).toHaveLength(100);
+      await drained;
+      expect(mesh.snapshot().services[0]!.retryBudget.refused).toBe(0);
+    }
   });
 
   it("L1 GS: servers that leave one after the other lose no call of a mesh", async () => {

@@ -6,7 +6,7 @@ import { callInfo } from "@inmesh/grpc";
 import { afterEach, describe, expect, it } from "vitest";
 import { counted, get, open, type Bench } from "./support/bench.ts";
 import type { Order, OrdersHandlers } from "./support/orders.ts";
-import { failed, until } from "./support/wire.ts";
+import { clientOf, closedPort, failed, serverOf, until } from "./support/wire.ts";
 
 const benches: Bench[] = [];
 afterEach(async () => {
@@ -44,6 +44,15 @@ describe("balancing and breaking", () => {
     for (let count = 0; count < 20; count++) await get(client, { count });
     servers[0]!.stop();
     for (let count = 0; count < 20; count++) expect((await get(client, {})).id).toBe("b");
+  });
+
+  it("C1 GC: a burst of which half meets nobody is answered by the other endpoint, whatever the budget", async () => {
+    const server = await serverOf();
+    const { client, mesh } = clientOf([await closedPort(), server.address]);
+    const replies = await Promise.all(Array.from({ length: 200 }, () => get(client, {})));
+    expect(replies).toHaveLength(200);
+    expect(counted(mesh, "inmesh.attempts", { kind: "resend" })).toBeGreaterThan(50);
+    expect(mesh.snapshot().services[0]!.retryBudget.withdrawn).toBe(0);
   });
 
   it("UNAVAILABLE in a row opens the breaker; NOT_FOUND does not", async () => {

@@ -198,7 +198,8 @@ export const POLICY_FIELDS: readonly Field[] = [
     unit: "retries per call",
     min: 0,
     max: 1,
-    meaning: "Retries that each call pays for.",
+    meaning:
+      "Retries that each call pays for. Sending again what no server has seen (connection refused, GOAWAY) costs nothing.",
     reason: "Finagle, tower, Linkerd and Envoy agree.",
     nameElsewhere:
       "Gateway API `retryConstraint.budget.percent`, Linkerd `retryBudget.retryRatio`, Envoy `retry_budget.budget_percent`, gRPC `retryThrottling.tokenRatio`",

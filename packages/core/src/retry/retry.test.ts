@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Call } from "../call.ts";
-import { MeshError } from "../errors.ts";
+import { MeshError, type ErrorCode, type ErrorReason } from "../errors.ts";
 import { createMesh } from "../mesh.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { StubRequest, stubProtocol, type StubExchange } from "../testing/stub-transport.ts";
@@ -64,6 +64,37 @@ describe("what may be sent again", () => {
   it.each([1, 2, 5])("a POST that is never sent goes out 4 times with attempts: %d", async (n) => {
     expect(await sends("not-sent", false, true, n)).toBe(4);
     expect(await sends("nacked", false, true, n)).toBe(4);
+  });
+});
+
+describe("what the budget pays for", () => {
+  const failing =
+    (code: ErrorCode, reason: ErrorReason) =>
+    (exchange: StubExchange): void =>
+      exchange.fail(new MeshError({ code, reason, message: "lost", progress: "not-sent" }));
+  it.each([
+    ["goaway", failing("connection_lost", "goaway"), 0],
+    ["connect_refused", failing("connect_failed", "connect_refused"), 0],
+    ["connect_timeout", failing("connect_failed", "connect_timeout"), 0],
+    ["tls_handshake", failing("connect_failed", "tls_handshake"), 3],
+    ["refused_stream", failing("connection_lost", "refused_stream"), 3],
+    ["reset before a byte was sent", end["not-sent"], 3],
+    ["nack", end.nacked, 3],
+  ] as const)("re-sends after %s", async (_, serve, withdrawn) => {
+    const runtime = new SimRuntime(7);
+    let sent = 0;
+    const protocol = stubProtocol((exchange) => {
+      sent++;
+      serve(exchange);
+    });
+    const mesh = createMesh({ env: {}, runtime });
+    const service = mesh.service("orders", protocol, {
+      discovery: { static: ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"] },
+    });
+    service.current(new Call("orders", new StubRequest("/", "POST"), false, true)).catch(() => {});
+    await runtime.advance(5000);
+    expect(sent).toBe(4);
+    expect(mesh.snapshot().services[0]!.retryBudget.withdrawn).toBe(withdrawn);
   });
 });
 

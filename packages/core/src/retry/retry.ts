@@ -7,7 +7,8 @@
  *   R2  maybe processed, otherwise   never
  *   R3  the reply has started        never (the attempt has already returned)
  *
- * All of them need a body that can be sent from its start, time before the deadline, and budget.
+ * All of them need a body that can be sent from its start, and time before the deadline. The budget
+ * pays for all but what no server has spent anything on, see `isUnseen`.
  */
 import { Attempt, type AttemptKind, type Call, type Reply } from "../call.ts";
 import { MeshError, type NoRetry } from "../errors.ts";
@@ -57,6 +58,7 @@ export function retry<Req, R extends Reply>(
         let reply: R | undefined;
         let failure: MeshError | undefined;
         let unprocessed: boolean;
+        let unseen = false;
         try {
           reply = await send(attempt);
           if (reply.outcome === "success" || !(reply.nacked || codes.has(reply.code))) return reply;
@@ -73,6 +75,7 @@ export function retry<Req, R extends Reply>(
           }
           earlier = error;
           unprocessed = error.progress === "not-sent";
+          unseen = unprocessed && isUnseen(error);
         }
 
         // A nack or a request that never left costs no attempt. The first is sent again at once, and
@@ -92,7 +95,8 @@ export function retry<Req, R extends Reply>(
                     runtime.random(),
                   );
         }
-        const decision = decide(call, next, attempts, pauseMs, reply?.final === true);
+        const paid = !(unseen && next === "resend");
+        const decision = decide(call, next, attempts, pauseMs, reply?.final === true, paid);
         recorder.decided(decision, next);
         if (decision !== "sent") {
           const tried = attempts > 1 || resends > 0 || decision === "budget";
@@ -117,6 +121,7 @@ export function retry<Req, R extends Reply>(
     attempts: number,
     pauseMs: number,
     final: boolean,
+    paid: boolean,
   ): RetryDecision {
     if (call.cancelled !== undefined) return "deadline";
     if (!call.replayable) return "not_replayable";
@@ -129,7 +134,8 @@ export function retry<Req, R extends Reply>(
     }
     // A pause that the deadline would end is no pause: the failure goes back at once.
     if (runtime.now() + pauseMs >= call.deadlineAt) return "deadline";
-    return budget.withdraw() ? "sent" : "budget"; // last: a withdrawal is spent even when nobody retries
+    // Last: a withdrawal is spent even when nobody retries.
+    return !paid || budget.withdraw() ? "sent" : "budget";
   }
 }
 
@@ -145,6 +151,17 @@ function isRetryable(error: MeshError): boolean {
     default:
       return false;
   }
+}
+
+/**
+ * The attempt cost no server anything, so another one is no further load, and a burst that meets a
+ * server on its way out, or one that is gone, must not fail for want of budget. What bounds such
+ * re-sends is beside them: a refused connection opens the breaker at once, a GOAWAY ends the
+ * connection and those that follow are dialled with pauses. A handshake costs the server more than
+ * most calls, and a nack says that it has too much to do: those are paid for (decision 13).
+ */
+function isUnseen({ reason }: MeshError): boolean {
+  return reason === "connect_refused" || reason === "connect_timeout" || reason === "goaway";
 }
 
 /** Waits inside a call; a cancelled call ends the wait in the same turn. */
