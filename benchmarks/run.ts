@@ -8,8 +8,9 @@
  *   export function run(options: Options): Promise<Row[]>;   // Options and Row: see report.ts
  *
  * It throws if what it measures does not work; a bar that does not hold is a row with
- * `holds: false`, and an error only for who asked with `--check`. It writes nothing to stdout; progress goes to `options.progress`.
- * Code that must be measured in a fresh process stands in `benchmarks/child/` (see child.ts).
+ * `holds: false`, and an error only for who asked with `--check`. It writes nothing to stdout;
+ * progress goes to `options.progress`. Code that must be measured in a fresh process stands in
+ * `benchmarks/child/` (see child.ts).
  */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -6,6 +6,7 @@
  */
 import { createMesh, type HttpMesh } from "@inmesh/http";
 import { quantile } from "../report.ts";
+import { closedLoop } from "./loops.ts";
 
 export type Caller = "fetch" | "fetch_mesh" | "request" | "request_mesh";
 
@@ -62,25 +63,13 @@ function meshOf({ port, concurrency }: DispatcherLoad): HttpMesh {
   return createMesh({ env: {}, config: { services: { orders } } });
 }
 
-async function loop(get: Get, calls: number, concurrency: number, took: number[]): Promise<void> {
-  let left = calls;
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) {
-      const before = performance.now();
-      const text = await get();
-      took.push(performance.now() - before);
-      if (text !== BODY) throw new Error(`reply ${JSON.stringify(text.slice(0, 80))}`);
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, worker));
-}
-
 async function main(load: DispatcherLoad): Promise<DispatcherRun> {
   const get = await CALLERS[load.caller](load);
-  await loop(get, load.warmCalls, load.concurrency, []);
+  const loop = { get, body: BODY, concurrency: load.concurrency };
+  await closedLoop(loop, load.warmCalls);
   const took: number[] = [];
   const before = process.cpuUsage();
-  await loop(get, load.calls, load.concurrency, took);
+  await closedLoop(loop, load.calls, took);
   const { user, system } = process.cpuUsage(before);
   return { cpuUs: (user + system) / load.calls, p50: quantile(took, 0.5) };
 }

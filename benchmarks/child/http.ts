@@ -33,6 +33,7 @@ import { createMesh } from "@inmesh/core";
 import { meshClient } from "@inmesh/http";
 import { Pool } from "undici";
 import { quantile } from "../report.ts";
+import { closedLoop, type ClosedLoop } from "./loops.ts";
 
 export type HttpClient = "inmesh" | "undici_rr" | "dispatch" | "glued" | "fetch";
 
@@ -154,36 +155,24 @@ function turns<T>(of: readonly T[]): () => T {
   return () => of[turn++ % of.length]!;
 }
 
-async function loop(get: Get, calls: number, concurrency: number, took: number[]): Promise<void> {
-  let left = calls;
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) {
-      const before = performance.now();
-      const text = await get();
-      took.push(performance.now() - before);
-      if (text !== BODY) throw new Error(`reply ${JSON.stringify(text.slice(0, 80))}`);
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, worker));
-}
-
 async function main(load: HttpLoad): Promise<HttpRun> {
   const get = SUBJECTS[load.client](load.ports);
-  await loop(get, load.warmCalls, load.concurrency, []);
+  const loop = { get, body: BODY, concurrency: load.concurrency };
+  await closedLoop(loop, load.warmCalls);
   const took: number[] = [];
   const before = process.cpuUsage();
-  await loop(get, load.calls, load.concurrency, took);
+  await closedLoop(loop, load.calls, took);
   const { user, system } = process.cpuUsage(before);
   return {
     cpuUs: (user + system) / load.calls,
     p50: quantile(took, 0.5),
     p99: quantile(took, 0.99),
-    bytesPerCall: await allocated(get, load.concurrency),
+    bytesPerCall: await allocated(loop),
   };
 }
 
 /** Outside of the timed part: sampling and an observer of collections cost something. */
-async function allocated(get: Get, concurrency: number): Promise<number> {
+async function allocated(loop: ClosedLoop): Promise<number> {
   const ROUNDS = 15;
   const CALLS = 500;
   let collections = 0;
@@ -194,7 +183,7 @@ async function allocated(get: Get, concurrency: number): Promise<number> {
   const samples: number[] = [];
   for (let i = 0; i < ROUNDS; i++) {
     const [seen, before] = [collections, process.memoryUsage().heapUsed];
-    await loop(get, CALLS, concurrency, []);
+    await closedLoop(loop, CALLS);
     const after = process.memoryUsage().heapUsed;
     await new Promise(setImmediate); // entries of collections are delivered in a later turn
     if (collections === seen && after > before) samples.push((after - before) / CALLS);

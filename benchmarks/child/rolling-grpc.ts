@@ -15,6 +15,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { createMesh, meshGrpc } from "@inmesh/grpc";
+import { openLoop } from "./loops.ts";
 import { MESSAGE_EVERY_MS, MESSAGES, ROLLING } from "./rolling-grpc-service.ts";
 
 export interface RollingGrpcLoad {
@@ -143,12 +144,9 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-const everyMs = 1000 / load.perSecond;
 const startedAt = performance.now();
-const pending = new Set<Promise<void>>();
 /** When first, and how often. */
 const errors = new Map<string, { readonly at: string; times: number }>();
-let calls = 0;
 let failedUnary = 0;
 let lostMessages = 0;
 let endedStreams = 0;
@@ -181,31 +179,16 @@ async function one(number: number): Promise<void> {
   }
 }
 
-const timer = setInterval(() => {
-  const due = Math.floor((performance.now() - startedAt) / everyMs);
-  for (; calls < due; calls++) {
-    const sent = one(calls);
-    pending.add(sent);
-    void sent.then(() => pending.delete(sent));
-  }
-}, 1);
-
-process.once("message", () => {
-  clearInterval(timer);
-  void Promise.all(pending)
-    .then(close)
-    .then(() => {
-      const run: RollingGrpcRun = {
-        calls,
-        failedUnary,
-        lostMessages,
-        endedStreams,
-        brokenStreams,
-        slowestUnaryMs,
-        errors: [...errors].map(([text, { at, times }]) => `${times} ×, first at ${at} s, ${text}`),
-      };
-      process.send!(run, () => process.exit(0));
-    });
+openLoop(load.perSecond, one, async (calls) => {
+  await close();
+  const run: RollingGrpcRun = {
+    calls,
+    failedUnary,
+    lostMessages,
+    endedStreams,
+    brokenStreams,
+    slowestUnaryMs,
+    errors: [...errors].map(([text, { at, times }]) => `${times} ×, first at ${at} s, ${text}`),
+  };
+  return run;
 });
-process.once("disconnect", () => process.exit(0));
-process.send!("ready");

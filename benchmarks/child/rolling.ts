@@ -5,6 +5,7 @@
 import { Readable } from "node:stream";
 import { createMesh, meshClient } from "inmesh";
 import { Pool } from "undici";
+import { openLoop } from "./loops.ts";
 import { CHUNK_BYTES, CHUNK_EVERY_MS, CHUNKS } from "./rolling-work.ts";
 
 export interface RollingLoad {
@@ -99,12 +100,9 @@ function client(): { send: Send; close(): Promise<void> } {
 }
 
 const { send, close } = client();
-const everyMs = 1000 / load.perSecond;
 const startedAt = performance.now();
-const pending = new Set<Promise<void>>();
 const errors: string[] = [];
 const failedByKind: Record<string, number> = {};
-let calls = 0;
 let failed = 0;
 let slowestMs = 0;
 
@@ -124,23 +122,8 @@ async function one(number: number): Promise<void> {
   }
 }
 
-const timer = setInterval(() => {
-  const due = Math.floor((performance.now() - startedAt) / everyMs);
-  for (; calls < due; calls++) {
-    const sent = one(calls);
-    pending.add(sent);
-    void sent.then(() => pending.delete(sent));
-  }
-}, 1);
-
-process.once("message", () => {
-  clearInterval(timer);
-  void Promise.all(pending)
-    .then(close)
-    .then(() => {
-      const run: RollingRun = { calls, failed, failedByKind, slowestMs, errors };
-      process.send!(run, () => process.exit(0));
-    });
+openLoop(load.perSecond, one, async (calls) => {
+  await close();
+  const run: RollingRun = { calls, failed, failedByKind, slowestMs, errors };
+  return run;
 });
-process.once("disconnect", () => process.exit(0));
-process.send!("ready");

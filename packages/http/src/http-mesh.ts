@@ -4,6 +4,7 @@
  * Nothing of it exists before it is asked for.
  */
 import type { Agent } from "node:http";
+import type { Agent as HttpsAgent } from "node:https";
 import {
   defaultMesh as sharedMesh,
   makeDefaultMeshBy,
@@ -59,7 +60,9 @@ export class HttpMesh extends Mesh {
    * endpoint that the balancer picks, under the service's limits, deadline, breakers and metrics; an
    * Agent cannot retry what was sent. The same scheme gives the same agent.
    */
-  agent(scheme: "http" | "https" = "http"): Agent {
+  agent(scheme?: "http"): Agent;
+  agent(scheme: "https"): HttpsAgent;
+  agent(scheme: "http" | "https" = "http"): Agent | HttpsAgent {
     return (this.#agents[scheme] ??= new MeshAgent(this, scheme));
   }
 

@@ -1,16 +1,18 @@
 /** `mesh.agent()` under node:http, axios and got, on real sockets. */
 import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:https";
+import type { TLSSocket } from "node:tls";
 import http, { request, type ClientRequest, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import type { HttpMesh } from "@inmesh/http";
 import { MeshError } from "@inmesh/core/spi";
 import axios from "axios";
 import got from "got";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { TestCa } from "./support/ca.ts";
 import { doorsOf, httpMeshOf } from "./support/doors.ts";
-import { answering, counted, peerOf, serve, until } from "./wire.ts";
-
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+import { answering, counted, peerOf, serve, until, OK } from "./wire.ts";
 
 /** Errors of the request itself are looked at where they matter. */
 const ask = (mesh: HttpMesh, path = "/", options: http.RequestOptions = {}): ClientRequest =>
@@ -209,16 +211,25 @@ describe("mesh.agent() under node:http", () => {
       }
     });
     const limits = { maxConnectionsPerEndpoint: 2 };
-    const mesh = doorsOf([peer.address], { timeouts: { request: "300ms" }, limits });
+    // The one in the queue ends first: at the deadline of the others it would get its turn.
+    const queuedRoute = {
+      matches: [{ path: { type: "Exact", value: "/queued" } }],
+      timeouts: { request: "100ms" },
+    } as const;
+    const mesh = doorsOf([peer.address], {
+      timeouts: { request: "1s" },
+      limits,
+      routes: [queuedRoute, { name: "rest" }],
+    });
     const head = errorOf(ask(mesh, "/head"));
     const read = replyTo(ask(mesh, "/body")).then((reply) => text(reply));
     const cut = expect(read).rejects.toBeDefined();
+    await until(() => peer.requests.length === 2);
     const queued = errorOf(ask(mesh, "/queued"));
     expect(await head).toMatchObject({ code: "deadline_exceeded" });
     expect(await queued).toBeInstanceOf(MeshError);
     await cut;
-    // All three end at about the same time: the one in the queue may get its turn in that moment.
-    expect(peer.requests.length).toBeLessThanOrEqual(3);
+    expect(peer.requests.map((one) => one.head.split(" ")[1])).toEqual(["/head", "/body"]);
     await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
   });
 
@@ -297,6 +308,38 @@ describe("under clients that take an agent", () => {
       httpAgent: doorsOf([await refusing()]).agent(),
     });
     await expect(failure).rejects.toThrow(/no connection|accepts connections/);
+  });
+
+  it("axios and got over TLS: the service's authority and name are checked, not the URL's", async () => {
+    const ca = new TestCa();
+    const names: (string | false)[] = [];
+    const server = createServer(ca.issue(), (incoming, outgoing) => {
+      names.push((incoming.socket as TLSSocket & { servername: string }).servername);
+      outgoing.end(incoming.headers.host);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    onTestFinished(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const { port } = server.address() as AddressInfo;
+    const bank = { scheme: "https", authority: "bank.example" } as const;
+    const discovery = { static: [`127.0.0.1:${port}`] };
+    const mesh = httpMeshOf({
+      bank: { ...bank, discovery, tls: { ca: ca.cert, serverName: "svc" } },
+      stranger: { ...bank, discovery, tls: { ca: new TestCa().cert, serverName: "svc" } },
+    });
+    const agent = mesh.agent("https");
+    const client = axios.create({ httpsAgent: agent, adapter: "http" });
+    expect((await client.get("https://bank/x")).data).toBe("bank.example");
+    expect(await got.default("https://bank/x", { agent: { https: agent } }).text()).toBe(
+      "bank.example",
+    );
+    await until(() => counted(mesh, "inmesh.calls", { outcome: "success" }) === 2);
+    expect(names).toEqual(["svc", "svc"]);
+    await expect(client.get("https://stranger/x")).rejects.toThrow(/certificate|tls/i);
+    expect(names).toHaveLength(2);
   });
 
   it("got 11, its own retries and timeouts included", async () => {

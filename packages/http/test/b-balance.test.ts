@@ -6,7 +6,7 @@ import type { ServiceInput } from "@inmesh/core";
 import type { MeshClient } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
 import { startChild } from "./support/children.ts";
-import { infoOf, TestDiscovery } from "./support/discovery.ts";
+import { discovered, infoOf, TestDiscovery } from "./support/discovery.ts";
 import {
   clientOf,
   counted,
@@ -212,10 +212,10 @@ describe("B: overload and balancing, library client", () => {
     const discovery = new TestDiscovery((sink) =>
       sink.replace(addresses.map((address) => infoOf(address))),
     );
-    const client = clientOf(
-      ["127.0.0.1:1"],
+    const client = discovered(
+      discovery,
       { balancer: { slowStartMs: 3_000 } },
-      { discovery: () => discovery, runtime: new SeededRuntime(7) },
+      { runtime: new SeededRuntime(7) },
     );
     const total = (): number => endpointsOf(client).reduce((sum, { picks }) => sum + picks, 0);
     await load(client, 10, (made) => made < 300);

@@ -6,10 +6,10 @@ import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { ConfigError, context, createMesh, ServedRequest, type ServiceInput } from "@inmesh/core";
-import type { Discovery, EndpointInfo, EndpointSink } from "@inmesh/core/spi";
 import { meshClient, type MeshClient, type RequestBody } from "@inmesh/http";
 import { FormData } from "undici";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { discovered, infoOf, TestDiscovery } from "./support/discovery.ts";
 import {
   answering,
   clientOf,
@@ -24,9 +24,8 @@ import {
   type Served,
   sleep,
   until,
+  OK,
 } from "./wire.ts";
-
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 async function read(request: IncomingMessage): Promise<string> {
   let text = "";
@@ -49,31 +48,6 @@ interface Echoed {
   readonly headers: Record<string, string>;
   readonly body: string;
 }
-
-class TestDiscovery implements Discovery {
-  readonly source = "test";
-  sink: EndpointSink | undefined = undefined;
-  stopped = false;
-  readonly #first: ((sink: EndpointSink) => void) | undefined;
-
-  constructor(first?: (sink: EndpointSink) => void) {
-    this.#first = first;
-  }
-
-  watch(sink: EndpointSink): { refresh(): void; stop(): void } {
-    this.sink = sink;
-    this.#first?.(sink);
-    return { refresh() {}, stop: () => (this.stopped = true) };
-  }
-}
-
-const endpointOf = (address: string, more: Partial<EndpointInfo> = {}): EndpointInfo => {
-  const [host, port] = address.split(":");
-  return { host: host!, port: Number(port), ...more };
-};
-
-const discovered = (discovery: Discovery): MeshClient =>
-  clientOf(["127.0.0.1:1"], {}, { discovery: () => discovery });
 
 describe("reading a reply", () => {
   it("gives status, headers and how it came about", async () => {
@@ -477,7 +451,7 @@ describe("lifecycle", () => {
 describe("discovery", () => {
   it("D1 LC: an error keeps the last good set", async () => {
     const peer = await answering(OK);
-    const discovery = new TestDiscovery((sink) => sink.replace([endpointOf(peer.address)]));
+    const discovery = new TestDiscovery((sink) => sink.replace([infoOf(peer.address)]));
     const client = discovered(discovery);
     await (await client.fetch("/")).text();
     discovery.sink!.failed(new Error("SERVFAIL"));
@@ -500,14 +474,14 @@ describe("discovery", () => {
   it("D10 LC: an endpoint that comes and goes keeps its state; calls succeed", async () => {
     const [one, two] = [await answering(OK), await answering(OK)];
     const discovery = new TestDiscovery((sink) =>
-      sink.replace([endpointOf(one.address), endpointOf(two.address)]),
+      sink.replace([infoOf(one.address), infoOf(two.address)]),
     );
     const balancer = { kind: "round-robin" } as const;
-    const client = clientOf(["127.0.0.1:1"], { balancer }, { discovery: () => discovery });
+    const client = discovered(discovery, { balancer });
     await (await client.fetch("/")).text();
     for (let i = 0; i < 60; i++) {
-      if (i % 6 === 0) discovery.sink!.change([], [endpointOf(two.address)]);
-      if (i % 6 === 3) discovery.sink!.change([endpointOf(two.address)], []);
+      if (i % 6 === 0) discovery.sink!.change([], [infoOf(two.address)]);
+      if (i % 6 === 3) discovery.sink!.change([infoOf(two.address)], []);
       const reply = await client.fetch("/");
       expect(await reply.text()).toBe("ok");
       await sleep(1);

@@ -7,20 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { NodeRuntime, type Timer } from "@inmesh/core/spi";
 import { describe, expect, it } from "vitest";
-import { infoOf, TestDiscovery } from "./support/discovery.ts";
-import {
-  answering,
-  clientOf,
-  counted,
-  failureOf,
-  peerOf,
-  rejectionOf,
-  serve,
-  until,
-} from "./wire.ts";
-
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-const ANY = ["127.0.0.1:1"];
+import { discovered, infoOf, TestDiscovery } from "./support/discovery.ts";
+import { answering, counted, failureOf, peerOf, rejectionOf, serve, until, OK } from "./wire.ts";
 
 /** The minute for which a removed endpoint is remembered passes in a hundredth of a second. */
 class HastyRuntime extends NodeRuntime {
@@ -42,7 +30,7 @@ describe("D: discovery, library client", () => {
       }
     });
     const discovery = new TestDiscovery((sink) => sink.replace([infoOf(peer.address)]));
-    const client = clientOf(ANY, {}, { discovery: () => discovery });
+    const client = discovered(discovery);
     const calls = Array.from({ length: 10 }, () =>
       client.fetch("/", { method: "POST", body: "x" }).then((reply) => reply.text()),
     );
@@ -68,11 +56,7 @@ describe("D: discovery, library client", () => {
       await connection.hold();
     });
     const discovery = new TestDiscovery((sink) => sink.replace([infoOf(peer.address)]));
-    const client = clientOf(
-      ANY,
-      { drainGraceMs: 150 },
-      { discovery: () => discovery, runtime: new HastyRuntime() },
-    );
+    const client = discovered(discovery, { drainGraceMs: 150 }, { runtime: new HastyRuntime() });
     const pending = failureOf(client.fetch("/", { method: "POST", body: "x" }));
     await until(() => peer.requests.length === 1);
     discovery.sink!.replace([]);
@@ -123,7 +107,7 @@ describe("D: discovery, library client", () => {
     const peer = await answering(OK);
     const discovery = new TestDiscovery();
     const limits = { maxConnectionsPerEndpoint: 1 };
-    const client = clientOf(ANY, { limits }, { discovery: () => discovery });
+    const client = discovered(discovery, { limits });
     const gone: Promise<unknown>[] = [];
     const calls: Promise<string>[] = [];
     for (let i = 0; i < 1_000; i++) {
@@ -136,7 +120,7 @@ describe("D: discovery, library client", () => {
       expect(error).toMatchObject({ code: "deadline_exceeded", progress: "not-sent" });
     }
     expect(peer.connections).toBe(0);
-    const other = clientOf(ANY, {}, { discovery: () => new TestDiscovery() });
+    const other = discovered(new TestDiscovery());
     const closed = failureOf(other.fetch("/"));
     await other.mesh.close(10);
     expect(await closed).toMatchObject({ reason: "shutdown", progress: "not-sent" });
@@ -159,7 +143,7 @@ describe("D: discovery, library client", () => {
     });
     const discovery = new TestDiscovery();
     const limits = { maxConnectionsPerEndpoint: 8, maxInFlight: 300 };
-    const client = clientOf(ANY, { limits }, { discovery: () => discovery });
+    const client = discovered(discovery, { limits });
     const calls = Array.from({ length: 400 }, () =>
       client.fetch("/").then(
         (reply) => reply.text(),

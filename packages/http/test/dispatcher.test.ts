@@ -13,9 +13,8 @@ import { Agent, errors, FormData, interceptors, request, stream, type Dispatcher
 import { describe, expect, it } from "vitest";
 import { createMesh } from "@inmesh/http";
 import { doorsOf, httpMeshOf, Told } from "./support/doors.ts";
-import { answering, counted, peerOf, serve, until } from "./wire.ts";
+import { answering, counted, peerOf, serve, until, OK } from "./wire.ts";
 
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const ONCE = { retry: { attempts: 1 } };
 
 const echo = (): ReturnType<typeof serve> =>

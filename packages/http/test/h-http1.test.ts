@@ -10,6 +10,7 @@ import { FaultPeer } from "@inmesh/core/testing";
 import type { RequestBody } from "@inmesh/http";
 import { Client } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { discovered, TestDiscovery } from "./support/discovery.ts";
 import {
   answering,
   clientOf,
@@ -21,12 +22,12 @@ import {
   serve,
   sleep,
   until,
+  OK,
 } from "./wire.ts";
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
 
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const ONCE = { retry: { attempts: 1 } };
 
 async function* pieces(count: number, piece: Uint8Array, pauseMs = 0): AsyncGenerator<Uint8Array> {
@@ -653,13 +654,7 @@ describe("H20 LC: abort", () => {
   });
 
   it("H20 LC: while waiting for the first endpoints", async () => {
-    const client = clientOf(
-      [],
-      { discovery: { static: ["127.0.0.1:1"] } },
-      {
-        discovery: () => ({ source: "test", watch: () => ({ refresh() {}, stop() {} }) }),
-      },
-    );
+    const client = discovered(new TestDiscovery());
     const caller = new AbortController();
     const pending = client.fetch("/", { signal: caller.signal });
     await sleep(10);

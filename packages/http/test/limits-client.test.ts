@@ -5,9 +5,18 @@ import type { MeshClient } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
 import { doorsOf } from "./support/doors.ts";
 import { data, frame, h2Peer, head, ok, settings } from "./support/h2-peer.ts";
-import { answering, clientOf, counted, failureOf, peerOf, serve, sleep, until } from "./wire.ts";
+import {
+  answering,
+  clientOf,
+  counted,
+  failureOf,
+  peerOf,
+  serve,
+  sleep,
+  until,
+  OK,
+} from "./wire.ts";
 
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const ONCE = { retry: { attempts: 1 } };
 
 /** undici has a connection free again some turns after the end of a reply. */

@@ -19,7 +19,7 @@ import {
   words,
   type Frame,
 } from "./support/h2-peer.ts";
-import { h2To, OK, start } from "./support/server.ts";
+import { answerOk, h2To, start } from "./support/server.ts";
 import { until } from "./wire.ts";
 
 const REQUEST = { ":method": "GET", ":scheme": "http", ":path": "/", ":authority": "svc" };
@@ -57,7 +57,7 @@ describe("frames that cost an answer", () => {
     [11, true],
     [1_000, true],
   ])("%i pings in a burst: the connection is closed: %s", async (count, closed) => {
-    const server = await start(OK, { http2 });
+    const server = await start(answerOk, { http2 });
     const client = await h2To(server);
     client.send(...Array.from({ length: count }, (_, i) => frame(PING, 0, 0, words(0, i))));
     if (!closed) return stays(client, 1);
@@ -67,7 +67,7 @@ describe("frames that cost an answer", () => {
   });
 
   it("pings are forgotten, one a second", async () => {
-    const server = await start(OK, { http2, limits: { maxPings: 1 } });
+    const server = await start(answerOk, { http2, limits: { maxPings: 1 } });
     const client = await h2To(server);
     for (let i = 0; i < 3; i++) {
       client.send(frame(PING, 0, 0, words(0, i)));
@@ -82,7 +82,7 @@ describe("frames that cost an answer", () => {
     [11, true],
     [1_000, true],
   ])("%i SETTINGS in a burst: the connection is closed: %s", async (count, closed) => {
-    const server = await start(OK, { http2 });
+    const server = await start(answerOk, { http2 });
     const client = await h2To(server); // has said its first
     client.send(...Array.from({ length: count - 1 }, () => settings()));
     if (!closed) return stays(client, 1);
@@ -96,7 +96,7 @@ describe("frames that cost an answer", () => {
     [102, true],
     [5_000, true],
   ])("%i empty DATA frames: the connection is closed: %s", async (count, closed) => {
-    const server = await start(OK, { http2 });
+    const server = await start(answerOk, { http2 });
     const client = await h2To(server);
     client.send(head(1, UPLOAD), ...Array.from({ length: count }, () => data(1, "")));
     if (!closed) {
@@ -159,7 +159,7 @@ describe("heads", () => {
     [129, "reset"],
     [400, "reset"],
   ])("%i fields, cookie crumbs among them: %s", async (count, what) => {
-    const server = await start(OK, { http2 });
+    const server = await start(answerOk, { http2 });
     const client = await h2To(server);
     const crumbs = Buffer.concat(
       Array.from({ length: count - 4 }, (_, i) => block({ cookie: `c${i % 10}=1` })),
@@ -361,7 +361,7 @@ describe("glitches", () => {
   );
 
   it("oddities that are dropped count too", async () => {
-    const server = await start(OK, { http2, limits: { maxGlitches: 2 } });
+    const server = await start(answerOk, { http2, limits: { maxGlitches: 2 } });
     const client = await h2To(server);
     for (const id of [1, 3]) {
       client.send(head(id, { ...REQUEST, traceparent: "x" }, true));
@@ -376,7 +376,7 @@ describe("glitches", () => {
 
 describe("connections that ask for nothing", () => {
   it("no stream within headersTimeoutMs: GOAWAY without an error, and the end", async () => {
-    const server = await start(OK, { http2, limits: { headersTimeoutMs: 200 } });
+    const server = await start(answerOk, { http2, limits: { headersTimeoutMs: 200 } });
     const [silent, used] = [await h2To(server), await h2To(server)];
     used.send(head(1, REQUEST, true));
     await used.reply(1);

@@ -14,9 +14,8 @@ import {
   rejectionOf,
   serve,
   until,
+  OK,
 } from "./wire.ts";
-
-const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 describe("P2: callbacks of the host", () => {
   const boom = (): never => {

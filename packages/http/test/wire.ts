@@ -8,6 +8,9 @@ import { FaultPeer, type FaultScript } from "@inmesh/core/testing";
 import { meshClient, type MeshClient } from "@inmesh/http";
 import { onTestFinished } from "vitest";
 
+/** A whole reply, for peers that send bytes. */
+export const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
 export interface Served {
   readonly server: Server;
   readonly address: string;

@@ -5,13 +5,14 @@ import { onTestFinished } from "vitest";
 import { H2Client } from "./h2-client.ts";
 import { RawClient } from "./raw-client.ts";
 
-export const OK: RequestListener = (request, response) => {
+/** Reads the request and answers `ok`. */
+export const answerOk: RequestListener = (request, response) => {
   request.on("error", () => {});
   request.resume().on("end", () => response.end("ok"));
 };
 
 export async function start(
-  handler: RequestListener = OK,
+  handler: RequestListener = answerOk,
   options: ServerOptions = {},
 ): Promise<MeshServer> {
   const server = meshServer(handler, options);
