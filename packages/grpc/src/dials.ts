@@ -8,10 +8,13 @@ const KEEPALIVE_DELAY_MS = 10_000;
 
 export class Dials {
   readonly #sockets = new Set<Socket>();
+  #over = false;
 
   /** `to`: host and port, or a path. Rejects with the system's error. */
   readonly dial = (to: object): Promise<Socket> =>
     new Promise((resolve, reject) => {
+      // Channels that are closed try once more, a second later, for nobody.
+      if (this.#over) throw new Error("the channel is closed");
       const socket = connect(to as never);
       this.#sockets.add(socket);
       socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
@@ -31,8 +34,9 @@ export class Dials {
     this.#sockets.clear();
   }
 
-  /** There will be none. */
+  /** There will be none, or no further one. */
   giveUp(): void {
+    this.#over = true;
     for (const socket of this.#sockets) socket.destroy();
     this.#sockets.clear();
   }

@@ -217,6 +217,7 @@ export class Lane {
     if (!this.retired || this.#shut || this.exchanges.size > 0) return;
     this.#shut = true;
     this.#dialled(this.#ready);
+    this.#dials.giveUp();
     this.channel.close();
   }
 }

@@ -25,7 +25,15 @@ import { counted, get } from "./support/bench.ts";
 import { runChild } from "./support/children.ts";
 import { Orders, OrdersServer } from "./support/orders.ts";
 import { answer, framed } from "./support/scripted-server.ts";
-import { clientOf, endpointOf, failed, serverOf, sleep, until } from "./support/wire.ts";
+import {
+  clientOf,
+  endpointOf,
+  failed,
+  serverOf,
+  sleep,
+  until,
+  expectNothingLeft,
+} from "./support/wire.ts";
 
 const ca = new TestCa();
 const served = ca.issue();
@@ -52,6 +60,8 @@ async function listening(server: Server, host = "127.0.0.1", port = 0): Promise<
   const { address, port: bound } = server.address() as AddressInfo;
   return `${address.includes(":") ? `[${address}]` : address}:${bound}`;
 }
+
+expectNothingLeft();
 
 describe("C2, C21: nobody answers", () => {
   it("C2 GC: a black hole ends at the connect timeout, and the call goes to the next endpoint", async () => {
@@ -272,6 +282,20 @@ describe("C17: the handshake is cut", () => {
       });
     },
   );
+});
+
+it("C17 GC: nobody is dialled for calls that are over", async () => {
+  const bad = await peerOf(async (connection) => {
+    await connection.readBytes(24);
+    connection.rst();
+  });
+  const { client, mesh } = clientOf([bad.address]);
+  await failed(get(client, {}));
+  await mesh.close(0);
+  const dials = bad.connections;
+  // grpc-js tries again after a second, give or take a fifth.
+  await sleep(1_300);
+  expect(bad.connections).toBe(dials);
 });
 
 describe("C18: addresses", () => {

@@ -13,7 +13,15 @@ import { counted, get } from "./support/bench.ts";
 import { runChild } from "./support/children.ts";
 import { Orders, type Order, type OrdersServer } from "./support/orders.ts";
 import { answer, ScriptedServer } from "./support/scripted-server.ts";
-import { clientOf, failed, serverOf, sleep, until, type Caller } from "./support/wire.ts";
+import {
+  clientOf,
+  failed,
+  serverOf,
+  sleep,
+  until,
+  type Caller,
+  expectNothingLeft,
+} from "./support/wire.ts";
 
 /** A client of what the test says there is. */
 function discovered(
@@ -37,6 +45,8 @@ const NO_ENDPOINTS = {
   code: Status.UNAVAILABLE,
   cause: { code: "no_endpoint", reason: "no_endpoints", progress: "not-sent" },
 };
+
+expectNothingLeft();
 
 describe("D: discovery, gRPC client", () => {
   it("D1 GC: a lookup that fails keeps the last good set", async () => {

@@ -11,11 +11,13 @@ import { runChild } from "./support/children.ts";
 import { counted, get } from "./support/bench.ts";
 import { Orders, OrdersServer, type Order, type OrdersClient } from "./support/orders.ts";
 import { framed } from "./support/scripted-server.ts";
-import { clientOf, failed, serverOf, sleep, until } from "./support/wire.ts";
+import { clientOf, failed, serverOf, sleep, until, expectNothingLeft } from "./support/wire.ts";
 
 afterEach(() => void vi.useRealTimers());
 
 // ── L1: restarts ────────────────────────────────────────────────────────────────────────────────
+
+expectNothingLeft();
 
 /** One call of each kind, with all of its messages; throws what ends it otherwise. */
 const KINDS: Record<string, (client: OrdersClient) => Promise<unknown>> = {

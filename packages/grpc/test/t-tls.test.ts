@@ -14,7 +14,15 @@ import { selfSigned, TestCa, type Issued } from "../../http/test/support/ca.ts";
 import { peerOf } from "../../http/test/wire.ts";
 import { counted, get } from "./support/bench.ts";
 import { answer } from "./support/scripted-server.ts";
-import { clientOf, endpointOf, failed, sleep, until, type Caller } from "./support/wire.ts";
+import {
+  clientOf,
+  endpointOf,
+  expectNothingLeft,
+  failed,
+  sleep,
+  until,
+  type Caller,
+} from "./support/wire.ts";
 
 const ca = new TestCa();
 const served = ca.issue();
@@ -105,6 +113,8 @@ const refusedAs = (reason: string): object => ({
   cause: { code: "connect_failed", reason, progress: "not-sent" },
 });
 
+expectNothingLeft();
+
 it("T1 GC: ten rotations of both sides under load: no failed call", async () => {
   const files = filesIn(folder());
   // The certificate before the key: the pair does not fit for a moment, as in real life.
@@ -156,9 +166,10 @@ it("T1 GC: a rotation in the middle of a handshake: who waits for it is answered
   // The first connection waits for us, those after it for ever.
   const proxy = createServer((socket) => {
     socket.on("error", () => {});
-    if (++met.connections > 1) return;
+    if (++met.connections > 1) return void socket.resume();
     void passed.then(() => {
       const inner = connect(Number(server.address.split(":")[1]), "127.0.0.1");
+      for (const one of [socket, inner]) onTestFinished(() => void one.destroy());
       inner.on("error", () => {});
       socket.pipe(inner).pipe(socket);
     });

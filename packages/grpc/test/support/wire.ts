@@ -1,10 +1,13 @@
 /** A client, servers and waiting for tests of the fault matrix; everything ends with the test that made it. */
 import { once } from "node:events";
+import { watch } from "node:fs";
+import { tmpdir } from "node:os";
 import { createServer, type AddressInfo } from "node:net";
 import type { ServerCredentials, ServiceError } from "@grpc/grpc-js";
 import type { Mesh, MeshOptions, MeshSnapshot, ServiceInput } from "@inmesh/core";
 import { createMesh, meshGrpc } from "@inmesh/grpc";
-import { onTestFinished } from "vitest";
+import { countResources, expectBaseline, type ResourceCount } from "@inmesh/core/testing";
+import { afterAll, beforeAll, expect, onTestFinished } from "vitest";
 import { Orders, OrdersServer, type OrdersClient, type OrdersHandlers } from "./orders.ts";
 
 export interface Caller {
@@ -64,6 +67,33 @@ export async function until(holds: () => boolean, withinMs = 20_000): Promise<vo
     if (performance.now() - startedAt > withinMs) throw new Error(`not within ${withinMs} ms`);
     await sleep(2);
   }
+}
+
+/**
+ * Around all tests of a file: they give back what they took, and nobody is warned of anything. What
+ * the modules open once must not count: a call is made first, and a file watched.
+ */
+export function expectNothingLeft(): void {
+  let baseline: ResourceCount;
+  const warnings: Error[] = [];
+  const warned = (warning: Error): void => void warnings.push(warning);
+  beforeAll(async () => {
+    const server = await new OrdersServer("warm").listen();
+    const mesh = createMesh({ env: {} });
+    const client = new Orders(...meshGrpc(`http://${server.address}`, { mesh }));
+    await new Promise((resolve) => client.get({}, resolve));
+    await mesh.close(0);
+    server.stop();
+    watch(tmpdir(), { persistent: false }).close();
+    await sleep(50);
+    baseline = countResources();
+    process.on("warning", warned);
+  });
+  afterAll(async () => {
+    process.off("warning", warned);
+    await expectBaseline(baseline);
+    expect(warnings.map(String)).toEqual([]);
+  });
 }
 
 /** Where nobody listens. */
