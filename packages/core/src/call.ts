@@ -232,6 +232,8 @@ export class Attempt<Req = unknown> {
   settle(outcome: Outcome): void {
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
+    // Where a reply has begun, retry does not see the error.
+    if (this.error !== undefined) this.error.attempts = this.number;
     this.cluster?.settled(this, outcome);
     this.recorder?.settled(this, outcome);
     if (this.delivered) this.call.end(outcome, this.error);

@@ -88,7 +88,7 @@ export class MeshError extends Error {
   readonly code: ErrorCode;
   readonly reason: ErrorReason;
   readonly progress: Progress;
-  /** How many attempts the call had made when it failed. Written by retry, once. */
+  /** How many attempts the call had made when it failed. Writers: retry, and an attempt that ends in it. */
   attempts = 0;
   /** Why there was no further one; undefined for errors that are never retried. Written by retry, once. */
   noRetry: NoRetry | undefined = undefined;

@@ -147,7 +147,7 @@ it("C11 GC: a process killed in the middle of a stream: what came is read, then 
   expect(callInfo(error)!.attempts).toBe(1);
   expect(error).toMatchObject({
     code: Status.UNAVAILABLE,
-    cause: { reason: "reset_mid_response" },
+    cause: { reason: "reset_mid_response", attempts: 1 },
   });
   expect(orders.map(({ id }) => id)).toEqual(["x"]);
 });

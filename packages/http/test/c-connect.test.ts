@@ -415,6 +415,7 @@ describe("C: connect and transport, library client", () => {
         expect(await reading).toMatchObject({
           code: "connection_lost",
           reason: "reset_mid_response",
+          attempts: 1,
         });
       });
     }
