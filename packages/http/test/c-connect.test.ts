@@ -88,6 +88,21 @@ describe("C: connect and transport, library client", () => {
     await peer.close();
   });
 
+  it("C1 LC: a burst of which half meets nobody is answered by the other endpoint, whatever the budget", async () => {
+    const dead = `127.0.0.1:${await closedPort()}`;
+    const peer = await FaultPeer.start(echo);
+    await using one = bench([dead, peer.address]);
+    await Promise.all(
+      Array.from({ length: 200 }, async (_, i) => {
+        const reply = await one.client.fetch(`/${i}`, { method: "POST", body: "x" });
+        expect(await reply.text()).toBe(`/${i}`);
+      }),
+    );
+    expect(endpointOf(one.mesh, dead).picks).toBeGreaterThan(50);
+    expect(one.mesh.snapshot().services[0]!.retryBudget.withdrawn).toBe(0);
+    await peer.close();
+  });
+
   it("C1 LC: refused by the only endpoint surfaces as not sent", async () => {
     const dead = `127.0.0.1:${await closedPort()}`;
     await using one = bench([dead]);
