@@ -183,6 +183,8 @@ export class Attempt<Req = unknown> {
   sentAt = 0;
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */
   answeredAt = 0;
+  /** It settled; 0 until then. Writer: the cluster. */
+  endedAt = 0;
   /** A reply that is the caller's fault (4xx): a success, but its speed proves nothing. Writer: transport. */
   callerFault = false;
   /** No connection came about: counts as a strike against the endpoint. Writer: transport. */

@@ -303,6 +303,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   settled(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint as Endpoint<Req, R>;
     const now = this.#runtime.now();
+    attempt.endedAt = now;
     endpoint.ended(attempt);
     const g = this.peerMedian(now);
     // The time this process was held up is not the endpoint's.

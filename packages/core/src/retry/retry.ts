@@ -44,38 +44,54 @@ export function retry<Req, R extends Reply>(
 ): (send: Handler<Attempt<Req>, R>) => Handler<Call<Req>, R> {
   const codes = new Set(policy.codes);
 
-  return (send) =>
-    async (call: Call<Req>): Promise<R> => {
+  return (send) => {
+    // Nearly every call ends with its first attempt: no async function is begun for it.
+    return (call: Call<Req>): Promise<R> => {
       budget.deposit(call.startedAt);
-      let kind: AttemptKind = "first";
+      const attempt: Attempt<Req> = new Attempt(call, 1, "first");
+      call.attempt = attempt;
+      let sent: Promise<R>;
+      try {
+        sent = send(attempt);
+      } catch (error) {
+        return again(attempt, undefined, error);
+      }
+      return sent.then(
+        (reply) => (isDone(reply) ? reply : again(attempt, reply, undefined)),
+        (error: unknown) => again(attempt, undefined, error),
+      );
+    };
+
+    /** After a first attempt with this reply, or this error. */
+    async function again(first: Attempt<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
+      const { call } = first;
+      let attempt = first;
+      let reply = itsReply;
+      let thrown = error;
       let attempts = 1;
       let resends = 0;
       let earlier: MeshError | undefined;
-      for (let number = 1; ; number++) {
-        const attempt: Attempt<Req> = new Attempt(call, number, kind);
-        call.attempt = attempt;
+      for (;;) {
         let hintMs: number | undefined;
-        let reply: R | undefined;
         let failure: MeshError | undefined;
         let unprocessed: boolean;
         let unseen = false;
-        try {
-          reply = await send(attempt);
-          if (reply.outcome === "success" || !(reply.nacked || codes.has(reply.code))) return reply;
+        if (reply !== undefined) {
+          if (isDone(reply)) return reply;
           unprocessed =
             reply.nacked || (policy.overloadedMeansUnprocessed && reply.outcome === "overloaded");
           hintMs = reply.retryAfterMs;
-        } catch (error) {
-          if (!(error instanceof MeshError)) throw error;
-          error.attempts = number;
-          failure = error;
-          if (!isRetryable(error)) {
+        } else {
+          if (!(thrown instanceof MeshError)) throw thrown;
+          failure = thrown;
+          failure.attempts = attempt.number;
+          if (!isRetryable(failure)) {
             // Nobody was left for a further attempt: why the last one failed says more.
-            throw error.code === "no_endpoint" ? (earlier ?? error) : error;
+            throw failure.code === "no_endpoint" ? (earlier ?? failure) : failure;
           }
-          earlier = error;
-          unprocessed = error.progress === "not-sent";
-          unseen = unprocessed && isUnseen(error);
+          earlier = failure;
+          unprocessed = failure.progress === "not-sent";
+          unseen = unprocessed && isUnseen(failure);
         }
 
         // A nack or a request that never left costs no attempt. The first is sent again at once, and
@@ -108,12 +124,25 @@ export function retry<Req, R extends Reply>(
         reply?.discard();
         if (next === "resend") resends++;
         else attempts++;
-        kind = next;
         if (attempt.endpoint !== undefined) (call.tried ??= []).push(attempt.endpoint);
         if (pauseMs > 0) await pause(call, pauseMs, runtime);
         if (call.cancelled !== undefined) throw call.cancelled;
+
+        attempt = new Attempt(call, attempt.number + 1, next);
+        call.attempt = attempt;
+        reply = thrown = undefined;
+        try {
+          reply = await send(attempt);
+        } catch (caught) {
+          thrown = caught;
+        }
       }
-    };
+    }
+  };
+
+  function isDone(reply: R): boolean {
+    return reply.outcome === "success" || !(reply.nacked || codes.has(reply.code));
+  }
 
   function decide(
     call: Call<Req>,

@@ -128,12 +128,14 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
 
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void {
     this.#active.remove(call);
-    const elapsedMs = this.#runtime.now() - call.startedAt;
-    this.#calls.record(outcome, call.attempt?.code ?? 0, error?.reason, elapsedMs);
+    const { attempt } = call;
+    // A call whose reply was delivered ended with its attempt: the clock was read for that.
+    const endedAt = (error === undefined && attempt?.endedAt) || this.#runtime.now();
+    this.#calls.record(outcome, attempt?.code ?? 0, error?.reason, endedAt - call.startedAt);
   }
 
   settled(attempt: Attempt, outcome: Outcome): void {
-    const elapsedMs = this.#runtime.now() - attempt.startedAt;
+    const elapsedMs = (attempt.endedAt || this.#runtime.now()) - attempt.startedAt;
     this.#attempts[attempt.kind].record(outcome, attempt.code, attempt.error?.reason, elapsedMs);
   }
 
@@ -170,24 +172,42 @@ export function callRecord<Req, R extends Reply>(
   active: ActiveCalls,
   runtime: Runtime,
 ): Layer<Call<Req>, R> {
+  // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>
-    async (call: Call<Req>): Promise<R> => {
+    (call: Call<Req>): Promise<R> => {
       call.startedAt = runtime.now();
       call.recorder = record;
       active.add(call);
+      let sent: Promise<R>;
       try {
         if (call.cancelled !== undefined) throw call.cancelled; // before it began
-        const reply = await inner(call);
-        const attempt = call.attempt!;
-        // The call is over when its reply's last byte is, which a short reply has already seen.
-        if (attempt.outcome === undefined) attempt.delivered = true;
-        else call.end(attempt.outcome, attempt.error);
-        return reply;
+        sent = inner(call);
       } catch (error) {
-        call.end(outcomeOf(error), error instanceof MeshError ? error : undefined);
-        throw error;
+        return Promise.reject(failed(call, error));
       }
+      return sent.then(
+        (reply) => {
+          delivered(call);
+          return reply;
+        },
+        (error: unknown) => {
+          throw failed(call, error);
+        },
+      );
     };
+}
+
+/** The call is over when its reply's last byte is, which a short reply has already seen. */
+function delivered(call: Call): void {
+  const attempt = call.attempt!;
+  if (attempt.outcome === undefined) attempt.delivered = true;
+  else call.end(attempt.outcome, attempt.error);
+}
+
+/** Ends the call; gives the error. */
+function failed(call: Call, error: unknown): unknown {
+  call.end(outcomeOf(error), error instanceof MeshError ? error : undefined);
+  return error;
 }
 
 /** One record per try, with the kind of it. */

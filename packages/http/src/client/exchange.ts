@@ -44,6 +44,8 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   #pool!: HttpPool;
   #reply: HttpReply | undefined = undefined;
   #done: MeshError | true | undefined = undefined;
+  /** Inside `send`. */
+  #sending = false;
   /** Counted among those that wait for a connection, until the pool lets go of it. */
   #queued = false;
   #queueTimer: Timer | undefined = undefined;
@@ -78,9 +80,12 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       return promise;
     }
     try {
+      this.#sending = true;
       const free = pool.dispatch(call.request, this);
+      this.#sending = false;
       if (!free && this.#controller === undefined && this.#done === undefined) this.#wait();
     } catch (error) {
+      this.#sending = false;
       this.onResponseError(undefined, error as Error);
     }
     return promise;
@@ -95,10 +100,12 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       return;
     }
     this.#controller = controller;
-    this.#attempt.sentAt = this.#runtime.now();
+    const attempt = this.#attempt;
+    // Inside `send` it is the instant of the pick, to a few microseconds.
+    attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
     this.#resetsBefore = this.#pool.resets;
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
-    const { call } = this.#attempt;
+    const { call } = attempt;
     if (call.request.streamed) call.replayable = false;
   }
 

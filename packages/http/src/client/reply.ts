@@ -54,6 +54,8 @@ export interface ReplyInfo {
   readonly why: string;
 }
 
+const NONE: readonly Buffer[] = [];
+
 type Mode = "waiting" | "collecting" | "streaming" | "sinking" | "discarding";
 
 /** A reader that takes the body as it comes, without a stream in between. Must not throw. */
@@ -77,7 +79,7 @@ export class HttpReply implements Reply {
   readonly #headAt: number;
   #headers: HttpHeaders | undefined = undefined;
   #mode: Mode = "waiting";
-  #chunks: Buffer[] = [];
+  #chunks: readonly Buffer[] = NONE;
   #bytes = 0;
   #ended = false;
   #used = false;
@@ -204,7 +206,7 @@ export class HttpReply implements Reply {
     this.#stream = stream;
     this.#mode = "streaming";
     for (const chunk of this.#chunks) stream.push(chunk);
-    this.#chunks = [];
+    this.#chunks = NONE;
     this.#bytes = 0;
     if (this.#error !== undefined) stream.destroy(asError(this.#error));
     else if (this.#ended) stream.push(null);
@@ -229,7 +231,7 @@ export class HttpReply implements Reply {
   discard(): void {
     if (this.#used) return;
     this.#used = true;
-    this.#chunks = [];
+    this.#chunks = NONE;
     if (this.#ended) return;
     this.#mode = "discarding";
     if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
@@ -251,7 +253,7 @@ export class HttpReply implements Reply {
     this.#flowing = true;
     let taken = 0;
     while (taken < this.#chunks.length && !sink.paused) sink.data(this.#chunks[taken++]!);
-    this.#chunks = taken < this.#chunks.length ? this.#chunks.slice(taken) : [];
+    this.#chunks = taken < this.#chunks.length ? this.#chunks.slice(taken) : NONE;
     this.#flowing = false;
     if (sink.paused) return;
     if (!this.#ended) this.#exchange.resume();
@@ -295,7 +297,7 @@ export class HttpReply implements Reply {
 
   #joined(): Buffer {
     const chunks = this.#chunks;
-    this.#chunks = [];
+    this.#chunks = NONE;
     return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
   }
 
@@ -306,16 +308,16 @@ export class HttpReply implements Reply {
     this.#bytes += chunk.length;
     switch (this.#mode) {
       case "waiting":
-        this.#chunks.push(chunk);
+        this.#hold(chunk);
         return this.#bytes < HIGH_WATER_BYTES;
       case "collecting":
-        this.#chunks.push(chunk);
+        this.#hold(chunk);
         return true;
       case "streaming":
         return this.#stream!.deliver(chunk);
       case "sinking": {
         const sink = this.#sink!;
-        if (sink.paused || this.#flowing) this.#chunks.push(chunk);
+        if (sink.paused || this.#flowing) this.#hold(chunk);
         else sink.data(chunk);
         return !sink.paused;
       }
@@ -323,6 +325,12 @@ export class HttpReply implements Reply {
         if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
         return true;
     }
+  }
+
+  /** Most bodies are one chunk: an array that grows would be eight times as large as needed. */
+  #hold(chunk: Buffer): void {
+    if (this.#chunks === NONE) this.#chunks = [chunk];
+    else (this.#chunks as Buffer[]).push(chunk);
   }
 
   finish(trailers: RawHeaders): void {
@@ -339,7 +347,7 @@ export class HttpReply implements Reply {
   fail(error: unknown): void {
     this.#ended = true;
     this.#error = error;
-    this.#chunks = [];
+    this.#chunks = NONE;
     this.#collector?.reject(error);
     this.#stream?.destroy(asError(error));
     this.#sink?.fail(asError(error));

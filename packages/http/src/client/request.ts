@@ -42,7 +42,7 @@ export class HttpRequest implements RouteFacts {
   readonly path: string;
   readonly method: string;
   /** Names and values in turn. */
-  readonly headers: string[];
+  headers: string[];
   readonly body: unknown;
   readonly streamed: boolean;
   /** Only doors that pass every event on have one. */
@@ -124,8 +124,14 @@ export class HttpRequest implements RouteFacts {
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
   stamp(number: number, remainingMs: number): void {
     if (remainingMs !== Infinity) {
-      if (this.#timeoutSlot < 0) this.#timeoutSlot = this.headers.push(TIMEOUT_MS, "") - 1;
-      this.headers[this.#timeoutSlot] = String(Math.max(1, Math.ceil(remainingMs)));
+      const text = String(Math.max(1, Math.ceil(remainingMs)));
+      if (this.headers.length === 0) {
+        this.headers = [TIMEOUT_MS, text]; // a push would make room for sixteen
+        this.#timeoutSlot = 1;
+      } else {
+        if (this.#timeoutSlot < 0) this.#timeoutSlot = this.headers.push(TIMEOUT_MS, "") - 1;
+        this.headers[this.#timeoutSlot] = text;
+      }
     }
     if (number > 1) {
       if (this.#attemptSlot < 0) this.#attemptSlot = this.headers.push(ATTEMPT, "") - 1;
