@@ -140,6 +140,18 @@ describe("heads", () => {
     expect(server.snapshot().refused).toEqual(sent > served ? { connection_headers: 1 } : {});
   });
 
+  it.each([
+    [16, 200],
+    [17, 508],
+    [999, 508],
+  ])("H16 LS: %i hops: %i", async (hops, status) => {
+    const server = await start(undefined, { posture: "mesh" });
+    const client = await rawTo(server);
+    client.send(`GET / HTTP/1.1\r\n${H}x-mesh-hops: ${hops}\r\n\r\n`);
+    expect((await client.reply()).status).toBe(status);
+    expect(server.snapshot().refused).toEqual(status === 200 ? {} : { loop: 1 });
+  });
+
   it("heads of requests that have ended do not count", async () => {
     const server = await start(undefined, { limits: { maxConnectionHeaderBytes: 1_100 } });
     const client = await rawTo(server);

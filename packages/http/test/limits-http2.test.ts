@@ -176,6 +176,53 @@ describe("heads", () => {
     await stays(client, 3);
   });
 
+  /** A head of so many bytes, as HTTP/2 counts: names, values, and 32 for each field. */
+  function headOf(bytes: number): Buffer[] {
+    const fields: Record<string, string> = { ...REQUEST };
+    const size = (): number =>
+      Object.entries(fields).reduce(
+        (sum, [name, value]) => sum + name.length + value.length + 32,
+        0,
+      );
+    for (let i = 0; size() < bytes; i++) {
+      const name = `a${i}`;
+      fields[name] = "1".repeat(Math.max(0, Math.min(4_000, bytes - size() - name.length - 32)));
+    }
+    const whole = block(fields);
+    const frames: Buffer[] = [];
+    for (let at = 0; at < whole.length; at += 16_000) {
+      const end = at + 16_000 >= whole.length ? END_HEADERS : 0;
+      const [type, flags] = at === 0 ? [HEADERS, END_STREAM | end] : [CONTINUATION, end];
+      frames.push(frame(type, flags, 1, whole.subarray(at, at + 16_000)));
+    }
+    return frames;
+  }
+
+  it.each([
+    [16_384, true],
+    [16_385, false],
+    [50_000, false],
+    [100_000, false],
+  ])(
+    "a head of %i bytes: served: %s, though the limit is not acknowledged",
+    async (bytes, isServed) => {
+      let ran = 0;
+      const server = await start(
+        (_request, response) => {
+          ran++;
+          response.end("ok");
+        },
+        { http2 },
+      );
+      const client = await h2To(server);
+      client.send(...headOf(bytes));
+      await client.reply(1);
+      expect(ran).toBe(isServed ? 1 : 0);
+      expect(server.snapshot().refused).toEqual(isServed ? {} : { header_too_large: 1 });
+      await stays(client, 3);
+    },
+  );
+
   it.each([
     [3, 3],
     [4, 3],
@@ -320,6 +367,28 @@ describe("resets", () => {
     expect(server.snapshot().refused).toEqual({ stream_resets: 1 });
     await recovered(server);
   });
+
+  it.each([
+    [20, false],
+    [60, true],
+    [1_000, true],
+  ])(
+    "%i resets in a burst where 40 may be: the connection is closed: %s",
+    async (count, closed) => {
+      const server = await some({ maxResetRatio: 1, maxStreamResets: 40 });
+      const client = await h2To(server);
+      for (let i = 0; i < count && !client.raw.closed; i++) {
+        client.send(
+          head(2 * i + 1, { ...REQUEST, ":path": "/hang" }, true),
+          reset(2 * i + 1, CANCEL),
+        );
+      }
+      if (!closed) return stays(client, 2 * count + 1);
+      await client.raw.end();
+      expect(server.snapshot().refused).toEqual({ http2_error: 1 });
+      await recovered(server);
+    },
+  );
 
   it("maxResetRatio 1: any", async () => {
     const server = await some({ maxResetRatio: 1 });

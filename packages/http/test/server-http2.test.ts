@@ -231,7 +231,8 @@ describe("limits", () => {
   });
 
   it("G3 LS: a flood of resets ends the session, not the server", async () => {
-    const server = await start(() => {}, { limits: { maxStreamResets: 50 } });
+    const limits = { maxStreamResets: 50, maxResetRatio: 1 };
+    const server = await start(() => {}, { limits });
     const session = sessionTo(server);
     await once(session, "connect");
     for (let i = 0; i < 3_000 && !session.destroyed && !session.closed; i++) {

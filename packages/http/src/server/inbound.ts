@@ -31,6 +31,9 @@ import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
 
+/** What a field counts besides its name and value (RFC 9113 §6.5.2). */
+const FIELD_BYTES = 32;
+
 /** Learns that the reply is out, or its connection gone. */
 export interface InboundOwner {
   ended(inbound: Inbound): void;
@@ -213,6 +216,10 @@ export class HeadReader {
       kept += 2;
     }
     inbound.headBytes = bytes;
+    // Node keeps the limit that was announced only with clients that have acknowledged it.
+    if (inbound.http2 && bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes) {
+      return REFUSALS.header_too_large;
+    }
     if (kept < raw.length) shorten(inbound, kept);
     this.#trace(inbound);
     return this.#limits.maxHops < inbound.hops ? REFUSALS.loop : undefined;
