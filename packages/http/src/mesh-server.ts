@@ -29,6 +29,7 @@ import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
+import { withinDescriptors } from "./server/descriptors.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
 import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
@@ -136,7 +137,7 @@ export class MeshServer implements AsyncDisposable {
     this.#posture = posture;
     this.#beliefs = BELIEFS[posture];
     if (this.#beliefs === undefined) throw new TypeError(`meshServer: no posture ${posture}`);
-    const limits = limitsOf(options.limits);
+    const limits = withinDescriptors(limitsOf(options.limits));
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
     this.#runtime = runtime;
