@@ -445,7 +445,7 @@ describe("glitches", () => {
 
 describe("connections that ask for nothing", () => {
   it("no stream within headersTimeoutMs: GOAWAY without an error, and the end", async () => {
-    const server = await start(answerOk, { http2, limits: { headersTimeoutMs: 200 } });
+    const server = await start(answerOk, { http2, limits: { headersTimeoutMs: 1_000 } });
     const [silent, used] = [await h2To(server), await h2To(server)];
     used.send(head(1, REQUEST, true));
     await used.reply(1);
@@ -458,7 +458,7 @@ describe("connections that ask for nothing", () => {
       (request, response) => {
         if (request.url === "/") response.end("ok");
       },
-      { http2, limits: { keepAliveIdleMs: 200 } },
+      { http2, limits: { keepAliveIdleMs: 1_000 } },
     );
     const [idle, busy] = [await h2To(server), await h2To(server)];
     idle.send(head(1, REQUEST, true));

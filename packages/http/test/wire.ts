@@ -119,7 +119,7 @@ export function counted(mesh: Mesh, name: string, labels: Record<string, string>
 export const sleep = (ms: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, ms));
 
-export async function until(holds: () => boolean, withinMs = 1_000): Promise<number> {
+export async function until(holds: () => boolean, withinMs = 5_000): Promise<number> {
   const startedAt = performance.now();
   while (!holds()) {
     if (performance.now() - startedAt > withinMs) throw new Error(`not within ${withinMs} ms`);
