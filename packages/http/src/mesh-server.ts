@@ -113,6 +113,8 @@ export class MeshServer implements AsyncDisposable {
   readonly #beliefs: Beliefs;
   readonly #limits: ServerLimits;
   readonly #weaker: readonly GivenLimit[];
+  /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
+  readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
   readonly #admission: Admission;
   readonly #reader: HeadReader;
@@ -146,6 +148,7 @@ export class MeshServer implements AsyncDisposable {
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
     this.#certificates = certificates;
     this.server = given ? target : makeServer({ http2, tls: certificates?.options, limits });
+    this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
     this.#admission = new Admission(limits, runtime);
@@ -153,7 +156,7 @@ export class MeshServer implements AsyncDisposable {
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
     this.#health = health === false ? undefined : new Health(health);
-    this.#connections = new Connections(this.server, secure, limits, runtime, (reason) =>
+    this.#connections = new Connections(this.server, secure, !given, limits, runtime, (reason) =>
       this.#count(reason),
     );
     certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
@@ -213,6 +216,9 @@ export class MeshServer implements AsyncDisposable {
     if (connection.ended) return; // behind the last request of the connection: never answered
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
     if (http2) connection.streams++;
+    else if (this.#idleHintMs !== undefined) {
+      (response as unknown as KeptAlive)._keepAliveTimeout = this.#idleHintMs;
+    }
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
     if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
@@ -281,6 +287,10 @@ export class MeshServer implements AsyncDisposable {
     if (inbound.http2 && isReset(response)) this.#connections.misuse.reset(connection);
     if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
     this.#peers.remove(inbound);
+    // Its timer was the socket's. Node sets it anew where it watches idle connections.
+    if (inbound.watched && connection.active === 0 && this.#idleHintMs !== undefined) {
+      if (!inbound.http2) request.socket.setTimeout(0);
+    }
     if (!response.writableEnded) return inbound.leave();
     if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;
@@ -402,6 +412,11 @@ export class MeshServer implements AsyncDisposable {
       weaker: this.#weaker,
     };
   }
+}
+
+/** A field of Node's: what `Keep-Alive: timeout=` says, in milliseconds. */
+interface KeptAlive {
+  _keepAliveTimeout: number;
 }
 
 let ownRuntime: Runtime | undefined;

@@ -32,8 +32,8 @@ export interface ConnectionState {
   /** Of the heads of the requests in progress. */
   headBytes: number;
   readonly glitches: Tally;
-  /** For the look at idle sessions: streams begun when it was last not idle, and when. */
-  streamsSeen: number;
+  /** For the look at the idle: streams begun, or bytes read, when it was last not idle, and when. */
+  seen: number;
   seenAt: number;
   /** See in-context.ts; undefined until its first request, and for an HTTP/2 session. */
   parserId: number | undefined;
@@ -42,6 +42,11 @@ export interface ConnectionState {
 export const CONNECTION: unique symbol = Symbol("inmesh.connection");
 export interface WithConnection {
   [CONNECTION]?: ConnectionState;
+}
+
+interface Http1Socket extends Socket {
+  /** Node's, until the socket is another protocol's. */
+  readonly parser?: object | null;
 }
 
 /** From the first reply that asks for it to GOAWAY. */
@@ -63,18 +68,22 @@ export class Connections implements LeavingConnections {
   readonly #count: (reason: CutReason) => void;
   readonly misuse: Misuse;
   readonly #lookMs: number;
+  readonly #closesIdle: boolean;
   #leaving = false;
   #ageCheck: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
 
+  /** `closesIdle`: Node does not close what is idle for long. */
   constructor(
     server: NetServer,
     secure: boolean,
+    closesIdle: boolean,
     limits: ServerLimits,
     runtime: Runtime,
     count: (reason: CutReason) => void,
   ) {
     this.#server = server;
+    this.#closesIdle = closesIdle;
     this.#limits = limits;
     this.#runtime = runtime;
     this.#count = count;
@@ -110,7 +119,7 @@ export class Connections implements LeavingConnections {
       resets: 0,
       headBytes: 0,
       glitches: new Tally(),
-      streamsSeen: 0,
+      seen: 0,
       seenAt: this.#runtime.now(),
       parserId: undefined,
     });
@@ -179,19 +188,34 @@ export class Connections implements LeavingConnections {
       if (state.leaving || now < state.endsAt) return false;
       return (state.leaving = true);
     };
-    for (const socket of this.#readable) isOld(socket);
+    for (const socket of this.#readable) {
+      isOld(socket);
+      if (this.#isIdleSocket(socket, now)) socket.destroy();
+    }
     for (const session of this.#sessions) {
       if (isOld(session)) this.#goAway(session);
-      else if (this.#isIdle((session as WithConnection)[CONNECTION]!, now)) session.close();
+      else {
+        const state = (session as WithConnection)[CONNECTION]!;
+        if (this.#isIdle(state, state.streams, now)) session.close();
+      }
     }
   }
 
-  /** Of HTTP/1 connections Node takes care. Only a look notes the time: a request pays nothing. */
-  #isIdle(state: ConnectionState, now: number): boolean {
-    if (state.active === 0 && state.streams === state.streamsSeen) {
+  /**
+   * Node would arm a timer after every reply and disarm it for every request, a twentieth of what
+   * both cost it. A server that we were given keeps that.
+   */
+  #isIdleSocket(socket: Http1Socket, now: number): boolean {
+    if (!this.#closesIdle || !socket.parser) return false;
+    return this.#isIdle((socket as WithConnection)[CONNECTION]!, socket.bytesRead, now);
+  }
+
+  /** `progress` grows with what the client does. Only a look notes the time: a request pays nothing. */
+  #isIdle(state: ConnectionState, progress: number, now: number): boolean {
+    if (state.active === 0 && state.seen === progress) {
       return now - state.seenAt >= this.#limits.keepAliveIdleMs;
     }
-    state.streamsSeen = state.streams;
+    state.seen = progress;
     state.seenAt = now;
     return false;
   }

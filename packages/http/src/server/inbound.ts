@@ -280,7 +280,7 @@ interface Head {
 /** Fields have been taken out of the raw ones, of which `kept` entries are left. */
 function shorten({ request, http2 }: Inbound, kept: number): void {
   const raw = request.rawHeaders;
-  raw.length = kept;
+  while (raw.length > kept) raw.pop(); // to set the length is a call out of compiled code
   if (http2) return; // its `headers` are an object of their own
   // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
   // asked for Host: what it built is dropped, or the fields would be added to it once more.

@@ -49,7 +49,7 @@ function http1Options(limits: ServerLimits): ServerOptions {
   return {
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
-    keepAliveTimeout: limits.keepAliveIdleMs,
+    keepAliveTimeout: 0, // see Connections
     headersTimeout: limits.headersTimeoutMs,
     // Node's would end long uploads; the watch over slow peers looks at progress instead.
     requestTimeout: 0,

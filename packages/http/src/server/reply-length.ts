@@ -25,7 +25,7 @@ export function sendMeasured(
   callback: never,
   bytes: never,
 ): boolean {
-  if (this._contentLength !== null && this._hasBody) {
+  if (data.length > 0 && this._contentLength !== null && this._hasBody) {
     const inbound = this[INBOUND]!;
     inbound.sentBytes += typeof data === "string" ? Buffer.byteLength(data, encoding) : data.length;
     // The connection goes before the surplus does; Node drops what is written to it then.
