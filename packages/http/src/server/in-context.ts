@@ -2,7 +2,7 @@
  * Where a handler and its listeners run, so that the calls they make inherit from the request. `run`
  * of AsyncLocalStorage copies the context twice, to enter and to restore it. Where Node keeps it in
  * frames (24 and later), a callback of the HTTP/1 parser has a frame of its own, restored when it
- * returns: entering is enough there, and a request pays half. decisions/0012 has the measurement.
+ * returns: entering is enough there, and a request pays half. decisions/0014 has the measurement.
  */
 import { AsyncResource, executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
