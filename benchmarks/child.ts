@@ -1,5 +1,6 @@
 /** Fresh processes: what one prints as JSON, and how a measurement inside one is timed. */
-import { execFile } from "node:child_process";
+import { execFile, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { quantile } from "./report.ts";
@@ -16,6 +17,19 @@ export function child<T>(script: string, args: readonly string[] = []): Promise<
 export async function node<T>(args: readonly string[]): Promise<T> {
   const { stdout } = await exec(process.execPath, args, { maxBuffer: 1 << 24 });
   return JSON.parse(stdout) as T;
+}
+
+/** The answer of a forked child to a message. A child that dies instead has said why on stderr. */
+export async function ask<T>(process: ChildProcess, message: object): Promise<T> {
+  const gone = new AbortController();
+  const died = once(process, "exit", gone).then(() => {
+    throw new Error("a process of the benchmark died");
+  });
+  died.catch(() => {});
+  process.send(message);
+  const [answer] = await Promise.race([once(process, "message", gone), died]);
+  gone.abort();
+  return answer as T;
 }
 
 /**

@@ -1,14 +1,15 @@
 /**
  * What the way through `mesh.dispatcher` costs callers who stay with their client: CPU per request
- * (user and system, all threads) of the same caller with and without the mesh, in fresh processes
- * that take turns forth and back (ABBA). One endpoint, and the same connections for all.
+ * (user and system, all threads) of the same caller with and without the mesh, in turns (turns.ts).
+ * One endpoint, and the same connections for all.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { node } from "./child.ts";
+import { ask } from "./child.ts";
 import type { Caller, DispatcherLoad, DispatcherRun } from "./child/dispatcher.ts";
-import { row, type Options, type Row } from "./report.ts";
+import { quantile, row, type Options, type Row } from "./report.ts";
+import { inTurns, ratios, type Amounts, type Player, type Samples } from "./turns.ts";
 
 export const describe =
   "CPU per request of fetch and undici request, through mesh.dispatcher and bare";
@@ -17,72 +18,58 @@ const CONCURRENCY = 50;
 const BARS = { fetch: 1.1, request: 1.2 } as const;
 const CALLERS: readonly Caller[] = ["fetch", "fetch_mesh", "request", "request_mesh"];
 const FLAGS = ["--no-warnings", "--conditions=inmesh-source", "--max-semi-space-size=64"];
+/** Of one turn. */
+const CALLS = 500;
+const AMOUNTS: Amounts = { sets: 4, rounds: 6, turns: 8, warmTurns: 30 };
+const QUICK: Amounts = { sets: 1, rounds: 3, turns: 4, warmTurns: 30 };
+
+type Metric = keyof DispatcherRun;
 
 export async function run({ quick, progress }: Options): Promise<Row[]> {
   const path = fileURLToPath(new URL("./child/http-server.ts", import.meta.url));
   const server = fork(path, ["1"], { execArgv: ["--no-warnings"] });
   try {
     const [{ ports }] = (await once(server, "message")) as [{ ports: number[] }];
-    const measure = async (caller: Caller, calls: number): Promise<DispatcherRun> => {
-      const load: DispatcherLoad = {
-        caller,
-        port: ports[0]!,
-        concurrency: CONCURRENCY,
-        warmCalls: Math.ceil(calls / 2),
-        calls,
-      };
+    const start = async (caller: Caller): Promise<Player<Metric>> => {
       const script = fileURLToPath(new URL("./child/dispatcher.ts", import.meta.url));
-      const result = await node<DispatcherRun>([...FLAGS, script, JSON.stringify(load)]);
-      server.send("served");
-      const [{ served }] = (await once(server, "message")) as [{ served: number }];
-      const made = load.warmCalls + calls;
-      if (served !== made) throw new Error(`${caller}: ${made} calls, ${served} served`);
-      return result;
+      const load: DispatcherLoad = { caller, port: ports[0]!, concurrency: CONCURRENCY };
+      const child = fork(script, [JSON.stringify(load)], { execArgv: FLAGS });
+      await once(child, "message");
+      return {
+        async turn() {
+          const measured = await ask<DispatcherRun>(child, { calls: CALLS });
+          // The caller has checked every reply; the server's count is compared.
+          const { served } = await ask<{ served: number }>(server, {});
+          if (served !== CALLS) throw new Error(`${caller}: ${CALLS} calls, ${served} served`);
+          return measured;
+        },
+        close: () => child.disconnect(),
+      };
     };
-
-    // Every caller checks every reply, and the server's count is compared: before any timing too.
-    for (const caller of CALLERS) await measure(caller, 500);
-    const [rounds, calls] = quick ? [2, 15_000] : [6, 30_000];
-    const runs = new Map<Caller, DispatcherRun[]>(CALLERS.map((caller) => [caller, []]));
-    for (let i = 0; i < rounds; i++) {
-      for (const caller of i % 2 === 0 ? CALLERS : CALLERS.toReversed()) {
-        const result = await measure(caller, calls);
-        runs.get(caller)!.push(result);
-        const { cpuUs, p50 } = result;
-        progress(
-          `dispatcher: round ${i + 1} of ${rounds}, ${caller}: ${cpuUs.toFixed(1)} µs, p50 ${p50.toFixed(2)} ms`,
-        );
-      }
-    }
-    return rowsOf(runs);
+    const amounts = quick ? QUICK : AMOUNTS;
+    const samples = await inTurns(CALLERS, amounts, start, (set, soFar) => {
+      const of = (caller: "fetch" | "request"): string =>
+        quantile(ratios(soFar, `${caller}_mesh`, caller, "cpuUs"), 0.5).toFixed(3);
+      progress(
+        `dispatcher: ${set} of ${amounts.sets} sets: fetch ${of("fetch")}, request ${of("request")}`,
+      );
+    });
+    return rowsOf(samples);
   } finally {
     server.disconnect();
   }
 }
 
-function rowsOf(runs: ReadonlyMap<Caller, readonly DispatcherRun[]>): Row[] {
+function rowsOf(samples: Samples<Caller, Metric>): Row[] {
   const rows: Row[] = [];
   for (const caller of ["fetch", "request"] as const) {
-    const bare = runs.get(caller)!;
-    const ratios = runs.get(`${caller}_mesh`)!.map(({ cpuUs }, i) => cpuUs / bare[i]!.cpuUs);
-    rows.push(row(`dispatcher.cpu_ratio.${caller}`, "×", ratios, BARS[caller]));
+    const each = ratios(samples, `${caller}_mesh`, caller, "cpuUs");
+    rows.push(row(`dispatcher.cpu_ratio.${caller}`, "×", each, BARS[caller]));
   }
   for (const caller of CALLERS) {
-    const each = runs.get(caller)!;
-    rows.push(
-      row(
-        `dispatcher.cpu_us.${caller}`,
-        "µs",
-        each.map(({ cpuUs }) => cpuUs),
-      ),
-    );
-    rows.push(
-      row(
-        `dispatcher.p50_ms.${caller}`,
-        "ms",
-        each.map(({ p50 }) => p50),
-      ),
-    );
+    const of = (metric: Metric): number[] => samples[caller].map((one) => one[metric]);
+    rows.push(row(`dispatcher.cpu_us.${caller}`, "µs", of("cpuUs")));
+    rows.push(row(`dispatcher.p50_ms.${caller}`, "ms", of("p50")));
   }
   return rows;
 }

@@ -4,7 +4,7 @@
  * client is grpc-js's and sends what a call over the mesh carries: a deadline, and a trace. Rows of
  * the grpc benchmark.
  */
-import { fork, type ChildProcess } from "node:child_process";
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import {
@@ -14,9 +14,11 @@ import {
   type CallOptions,
   type Client,
 } from "@grpc/grpc-js";
+import { ask } from "./child.ts";
 import { BYTES } from "./child/grpc-service.ts";
 import type { Served } from "./child/server.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
+import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
 
 const BAR = 1.08;
 const CONCURRENCY = 50;
@@ -37,55 +39,25 @@ const message = Buffer.alloc(25, 7);
 const metadata = new Metadata();
 metadata.set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
 
-/** How much of what: fresh pairs of servers, rounds in them, turns in a round, calls in one. */
-const AMOUNTS = { pairs: 4, rounds: 6, turns: 8, calls: 400 };
-const QUICK = { pairs: 1, rounds: 2, turns: 2, calls: 200 };
-const WARM_TURNS = 20;
+const CALLS = 400;
+const AMOUNTS: Amounts = { sets: 4, rounds: 6, turns: 8, warmTurns: 20 };
+const QUICK: Amounts = { sets: 1, rounds: 2, turns: 4, warmTurns: 20 };
 
 export async function serverRows({ quick, progress }: Options): Promise<Row[]> {
-  const { pairs, rounds, turns, calls } = quick ? QUICK : AMOUNTS;
-  const samples: Record<Kind, number[]> = { bare: [], mesh: [] };
-  const ratios = (): number[] => samples.mesh.map((cpuUs, i) => cpuUs / samples.bare[i]!);
-  for (let pair = 1; pair <= pairs; pair++) {
-    const servers = await Promise.all(KINDS.map(start));
-    const round = async (count: number): Promise<Record<Kind, number>> => {
-      const sums = { bare: 0, mesh: 0 };
-      for (let turn = 0; turn < count; turn++) {
-        for (const server of turn % 2 === 0 ? servers : servers.toReversed()) {
-          sums[server.kind] += await measure(server, calls);
-        }
-      }
-      return { bare: sums.bare / count, mesh: sums.mesh / count };
-    };
-    try {
-      await round(WARM_TURNS);
-      for (let i = 0; i < rounds; i++) {
-        const { bare, mesh } = await round(turns);
-        samples.bare.push(bare);
-        samples.mesh.push(mesh);
-      }
-    } finally {
-      for (const { client, child } of servers) {
-        client.close();
-        child.disconnect();
-      }
-    }
-    progress(`grpc: ${pair} of ${pairs} pairs of servers: ${quantile(ratios(), 0.5).toFixed(3)}`);
-  }
+  const amounts = quick ? QUICK : AMOUNTS;
+  const samples = await inTurns(KINDS, amounts, start, (set, soFar) => {
+    const ratio = quantile(ratios(soFar, "mesh", "bare", "cpuUs"), 0.5).toFixed(3);
+    progress(`grpc: ${set} of ${amounts.sets} pairs of servers: ${ratio}`);
+  });
+  const cpuUs = (kind: Kind): number[] => samples[kind].map((one) => one.cpuUs);
   return [
-    row("grpc.cpu_ratio.server", "×", ratios(), BAR),
-    row("grpc.cpu_us.server", "µs", samples.mesh),
-    row("grpc.cpu_us.server.bare", "µs", samples.bare),
+    row("grpc.cpu_ratio.server", "×", ratios(samples, "mesh", "bare", "cpuUs"), BAR),
+    row("grpc.cpu_us.server", "µs", cpuUs("mesh")),
+    row("grpc.cpu_us.server.bare", "µs", cpuUs("bare")),
   ];
 }
 
-interface Started {
-  readonly kind: Kind;
-  readonly child: ChildProcess;
-  readonly client: BytesClient;
-}
-
-async function start(kind: Kind): Promise<Started> {
+async function start(kind: Kind): Promise<Player<"cpuUs">> {
   const path = fileURLToPath(new URL("./child/grpc-served.ts", import.meta.url));
   const child = fork(path, [kind], {
     execArgv: ["--no-warnings", "--conditions=inmesh-source"],
@@ -95,22 +67,19 @@ async function start(kind: Kind): Promise<Started> {
     "grpc.enable_channelz": 0,
     "grpc.use_local_subchannel_pool": 1,
   }) as unknown as BytesClient;
-  return { kind, child, client };
-}
-
-/** Microseconds of CPU per call. */
-async function measure({ kind, child, client }: Started, calls: number): Promise<number> {
-  await ask(child);
-  await load(client, calls);
-  const { cpuUs, requests } = await ask(child);
-  if (requests !== calls) throw new Error(`${kind}: ${calls} calls, ${requests} served`);
-  return cpuUs / calls;
-}
-
-async function ask(child: ChildProcess): Promise<Served> {
-  child.send("asked");
-  const [served] = (await once(child, "message")) as [Served];
-  return served;
+  return {
+    async turn() {
+      await ask(child, {});
+      await load(client, CALLS);
+      const { cpuUs, requests } = await ask<Served>(child, {});
+      if (requests !== CALLS) throw new Error(`${kind}: ${CALLS} calls, ${requests} served`);
+      return { cpuUs: cpuUs / CALLS };
+    },
+    close() {
+      client.close();
+      child.disconnect();
+    },
+  };
 }
 
 async function load(client: BytesClient, calls: number): Promise<void> {

@@ -8,6 +8,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { ask } from "./child.ts";
 import type { GrpcClient, GrpcLoad, GrpcRun, GrpcSlice } from "./child/grpc.ts";
 import { serverRows } from "./grpc-served.ts";
 import { atLeast, quantile, row, type Options, type Row } from "./report.ts";
@@ -79,19 +80,6 @@ async function start(load: Pick<GrpcLoad, "client" | "port">): Promise<ChildProc
   const child = fork(path, [argv], { execArgv: FLAGS });
   await once(child, "message");
   return child;
-}
-
-/** The answer to a message. A child that dies instead has said why on stderr. */
-async function ask<T>(child: ChildProcess, message: object): Promise<T> {
-  const gone = new AbortController();
-  const died = once(child, "exit", gone).then(() => {
-    throw new Error("a process of the benchmark died");
-  });
-  died.catch(() => {});
-  child.send(message);
-  const [answer] = await Promise.race([once(child, "message", gone), died]);
-  gone.abort();
-  return answer as T;
 }
 
 async function checkServed(server: ChildProcess, { kind, count }: GrpcSlice): Promise<void> {

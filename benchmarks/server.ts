@@ -1,16 +1,17 @@
 /**
  * What `meshServer` costs a server, beside the same handler on bare node:http and node:http2: CPU per
- * request of the whole process. Each sample is a fresh process that serves from source with its types
- * stripped; the two take turns forth and back (ABBA), and a ratio is one of neighbours in time. The
- * client sends what a call over the mesh carries: a deadline, and a trace.
+ * request of the whole process, from source with its types stripped, in turns (turns.ts). The client
+ * sends what a call over the mesh carries: a deadline, and a trace.
  */
-import { fork, type ChildProcess } from "node:child_process";
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:http2";
 import { fileURLToPath } from "node:url";
 import { Pool } from "undici";
+import { ask } from "./child.ts";
 import type { Served } from "./child/server.ts";
-import { row, type Options, type Row } from "./report.ts";
+import { quantile, row, type Options, type Row } from "./report.ts";
+import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
 
 export const describe = "CPU per request of meshServer, beside bare node:http and node:http2";
 
@@ -25,28 +26,34 @@ const KINDS = ["bare", "mesh"] as const;
 type Kind = (typeof KINDS)[number];
 type Version = "1" | "2";
 
-/** Makes `calls` requests, `CONCURRENCY` at a time; every reply is checked. */
-type Load = (port: number, calls: number) => Promise<void>;
+/** Of one turn. */
+const CALLS = 1_000;
+const AMOUNTS: Amounts = { sets: 4, rounds: 8, turns: 8, warmTurns: 20 };
+const QUICK: Amounts = { sets: 1, rounds: 3, turns: 4, warmTurns: 20 };
 
-const LOADS: Record<Version, Load> = {
-  async 1(port, calls) {
+/** Makes one request and gives its status; `close` ends the connections. */
+interface Caller {
+  get(): Promise<number>;
+  close(): void;
+}
+
+const CALLERS: Record<Version, (port: number) => Caller> = {
+  1: (port) => {
     const pool = new Pool(`http://127.0.0.1:${port}`, { connections: CONCURRENCY, pipelining: 1 });
-    await closedLoop(calls, async () => {
-      const { statusCode, body } = await pool.request({
-        path: "/orders/1",
-        method: "GET",
-        headers: HEADERS,
-      });
-      await body.text();
-      return statusCode;
-    });
-    await pool.close();
+    return {
+      async get() {
+        const request = { path: "/orders/1", method: "GET", headers: HEADERS } as const;
+        const { statusCode, body } = await pool.request(request);
+        await body.text();
+        return statusCode;
+      },
+      close: () => void pool.destroy(),
+    };
   },
-  async 2(port, calls) {
+  2: (port) => {
     const session = connect(`http://127.0.0.1:${port}`);
-    await closedLoop(
-      calls,
-      () =>
+    return {
+      get: () =>
         new Promise((resolve, reject) => {
           const stream = session.request({ ":path": "/orders/1", ...HEADERS });
           let status = 0;
@@ -57,65 +64,61 @@ const LOADS: Record<Version, Load> = {
           stream.on("end", () => resolve(status));
           stream.resume();
         }),
-    );
-    session.close();
+      close: () => session.destroy(),
+    };
   },
 };
 
 export async function run({ quick, progress }: Options): Promise<Row[]> {
-  const [rounds, calls] = quick ? [2, 4_000] : [10, 40_000];
+  const amounts = quick ? QUICK : AMOUNTS;
   const rows: Row[] = [];
   const context: Row[] = [];
   for (const version of ["1", "2"] as const) {
-    const samples: Record<Kind, number[]> = { bare: [], mesh: [] };
-    for (let i = 0; i < rounds; i++) {
-      for (const kind of i % 2 === 0 ? KINDS : KINDS.toReversed()) {
-        const cpuUs = await measure(kind, version, calls);
-        samples[kind].push(cpuUs);
-        progress(
-          `server: http${version}, round ${i + 1} of ${rounds}, ${kind}: ${cpuUs.toFixed(1)} µs`,
-        );
-      }
-    }
-    const ratios = samples.mesh.map((cpuUs, i) => cpuUs / samples.bare[i]!);
-    rows.push(row(`server.cpu_ratio.http${version}`, "×", ratios, BAR));
-    context.push(row(`server.cpu_us.http${version}`, "µs", samples.mesh));
-    context.push(row(`server.cpu_us.http${version}.bare`, "µs", samples.bare));
+    const samples = await inTurns(
+      KINDS,
+      amounts,
+      (kind) => start(kind, version),
+      (set, soFar) => {
+        const ratio = quantile(ratios(soFar, "mesh", "bare", "cpuUs"), 0.5).toFixed(3);
+        progress(`server: http${version}, ${set} of ${amounts.sets} pairs of servers: ${ratio}`);
+      },
+    );
+    const cpuUs = (kind: Kind): number[] => samples[kind].map((one) => one.cpuUs);
+    const each = ratios(samples, "mesh", "bare", "cpuUs");
+    rows.push(row(`server.cpu_ratio.http${version}`, "×", each, BAR));
+    context.push(row(`server.cpu_us.http${version}`, "µs", cpuUs("mesh")));
+    context.push(row(`server.cpu_us.http${version}.bare`, "µs", cpuUs("bare")));
   }
   return [...rows, ...context];
 }
 
-/** Microseconds of CPU per request of a server in a fresh process. */
-async function measure(kind: Kind, version: Version, calls: number): Promise<number> {
+async function start(kind: Kind, version: Version): Promise<Player<"cpuUs">> {
   const path = fileURLToPath(new URL("./child/server.ts", import.meta.url));
   const child = fork(path, [kind, version], {
     execArgv: ["--no-warnings", "--conditions=inmesh-source"],
   });
-  try {
-    const [{ port }] = (await once(child, "message")) as [{ port: number }];
-    await LOADS[version](port, Math.ceil(calls / 3));
-    await ask(child);
-    await LOADS[version](port, calls);
-    const { cpuUs, requests } = await ask(child);
-    if (requests !== calls) throw new Error(`${kind}: ${calls} calls, ${requests} served`);
-    return cpuUs / calls;
-  } finally {
-    child.disconnect();
-    await once(child, "exit");
-  }
+  const [{ port }] = (await once(child, "message")) as [{ port: number }];
+  const caller = CALLERS[version](port);
+  return {
+    async turn() {
+      await ask(child, {});
+      await load(caller);
+      const { cpuUs, requests } = await ask<Served>(child, {});
+      if (requests !== CALLS) throw new Error(`${kind}: ${CALLS} calls, ${requests} served`);
+      return { cpuUs: cpuUs / CALLS };
+    },
+    close() {
+      caller.close();
+      child.disconnect();
+    },
+  };
 }
 
-async function ask(child: ChildProcess): Promise<Served> {
-  child.send("asked");
-  const [served] = (await once(child, "message")) as [Served];
-  return served;
-}
-
-async function closedLoop(calls: number, call: () => Promise<number>): Promise<void> {
-  let left = calls;
+async function load(caller: Caller): Promise<void> {
+  let left = CALLS;
   const worker = async (): Promise<void> => {
     while (left-- > 0) {
-      const status = await call();
+      const status = await caller.get();
       if (status !== 200) throw new Error(`status ${status}`);
     }
   };

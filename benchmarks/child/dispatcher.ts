@@ -1,7 +1,7 @@
 /**
- * One caller of a dispatcher in a fresh process: GETs in a closed loop to one endpoint. argv is
- * `DispatcherLoad` as JSON; prints `DispatcherRun` as JSON. CPU is the whole process's, all threads,
- * user and system. Every caller has as many connections as calls at a time. undici's index is
+ * One caller of a dispatcher in a fresh process, forked: GETs in a closed loop to one endpoint. argv
+ * is `DispatcherLoad` as JSON. Sends a message when it is ready; then, for each `{ calls }`, makes
+ * them and sends `DispatcherRun`. CPU is the whole process's, all threads, user and system. Every caller has as many connections as calls at a time. undici's index is
  * imported only by who uses it, because it changes which undici the built-in fetch runs through.
  */
 import { createMesh, type HttpMesh } from "@inmesh/http";
@@ -14,14 +14,10 @@ export interface DispatcherLoad {
   readonly caller: Caller;
   readonly port: number;
   readonly concurrency: number;
-  readonly warmCalls: number;
-  readonly calls: number;
 }
 
-export interface DispatcherRun {
-  readonly cpuUs: number;
-  readonly p50: number;
-}
+/** Of a call: microseconds of CPU, and the median of how long one took, in milliseconds. */
+export type DispatcherRun = Readonly<Record<"cpuUs" | "p50", number>>;
 
 const BODY = '{"order":1,"state":"paid"}';
 const PATH = "/orders/1";
@@ -63,16 +59,17 @@ function meshOf({ port, concurrency }: DispatcherLoad): HttpMesh {
   return createMesh({ env: {}, config: { services: { orders } } });
 }
 
-async function main(load: DispatcherLoad): Promise<DispatcherRun> {
-  const get = await CALLERS[load.caller](load);
-  const loop = { get, body: BODY, concurrency: load.concurrency };
-  await closedLoop(loop, load.warmCalls);
+const load = JSON.parse(process.argv[2]!) as DispatcherLoad;
+const loop = { get: await CALLERS[load.caller](load), body: BODY, concurrency: load.concurrency };
+process.on("message", ({ calls }: { calls: number }) => void turn(calls));
+process.on("disconnect", () => process.exit());
+process.send!("ready");
+
+async function turn(calls: number): Promise<void> {
   const took: number[] = [];
   const before = process.cpuUsage();
-  await closedLoop(loop, load.calls, took);
+  await closedLoop(loop, calls, took);
   const { user, system } = process.cpuUsage(before);
-  return { cpuUs: (user + system) / load.calls, p50: quantile(took, 0.5) };
+  const run: DispatcherRun = { cpuUs: (user + system) / calls, p50: quantile(took, 0.5) };
+  process.send!(run);
 }
-
-process.stdout.write(JSON.stringify(await main(JSON.parse(process.argv[2]!) as DispatcherLoad)));
-process.exit();
