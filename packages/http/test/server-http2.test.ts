@@ -65,6 +65,36 @@ async function answerOf(stream: ClientHttp2Stream, body?: string): Promise<Answe
 }
 
 describe("requests", () => {
+  it("streams of one connection, their bodies and what comes later each see their own context", async () => {
+    const seen: string[] = [];
+    const paths = new Map<ServedRequest | undefined, string>();
+    const arrived: (ServedRequest | undefined)[] = [];
+    const note = (what: string): void => {
+      seen.push(`${what} ${paths.get(context.getStore())}`);
+    };
+    const server = await start((request, response) => {
+      paths.set(context.getStore(), request.url!);
+      request.on("data", () => note(`data of ${request.url}:`));
+      request.on("end", () => {
+        setImmediate(() => {
+          note(`later of ${request.url}:`);
+          response.end("ok");
+        });
+      });
+    });
+    // Before the handler of a stream, and between streams, there is no context.
+    server.server.prependListener("request", () => arrived.push(context.getStore()));
+    const session = sessionTo(server);
+    const all = ["/a", "/b", "/c", "/d"].map((path) =>
+      ask(session, { ":path": path, ":method": "POST" }, "abc"),
+    );
+    for (const { status } of await Promise.all(all)) expect(status).toBe(200);
+    expect(paths.size).toBe(4);
+    expect(arrived).toEqual([undefined, undefined, undefined, undefined]);
+    for (const line of seen) expect(line).toMatch(/ of (\/\w): \1$/);
+    expect(seen.filter((line) => line.startsWith("later"))).toHaveLength(4);
+  });
+
   it("deadline and trace are in the context, claims are gone, calls are cancelled by a reset", async () => {
     const hanging = await peerOf(async (connection) => void (await connection.readRequest()));
     const inner = clientOf([hanging.address]);

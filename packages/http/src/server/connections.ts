@@ -9,6 +9,7 @@ import { Server as NetServer, type Socket } from "node:net";
 import { endOfAge, type LeavingConnections, type Runtime, type Timer } from "@inmesh/core/spi";
 import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
+import { callbackId } from "./in-context.ts";
 import type { Http2Session } from "./listeners.ts";
 import { Misuse, Tally } from "./misuse.ts";
 
@@ -35,8 +36,8 @@ export interface ConnectionState {
   /** For the look at the idle: streams begun, or bytes read, when it was last not idle, and when. */
   seen: number;
   seenAt: number;
-  /** See in-context.ts; undefined until its first request, and for an HTTP/2 session. */
-  parserId: number | undefined;
+  /** Async id of the callback in which its last request came, see in-context.ts; undefined before the first. */
+  callbackId: number | undefined;
 }
 
 export const CONNECTION: unique symbol = Symbol("inmesh.connection");
@@ -121,7 +122,7 @@ export class Connections implements LeavingConnections {
       glitches: new Tally(),
       seen: 0,
       seenAt: this.#runtime.now(),
-      parserId: undefined,
+      callbackId: undefined,
     });
   }
 
@@ -165,6 +166,9 @@ export class Connections implements LeavingConnections {
     });
     session.on("close", () => this.#sessions.delete(session));
     this.misuse.watch(session, state);
+    session.prependListener("stream", () => {
+      state.callbackId = callbackId();
+    });
     this.#runtime.after(this.#limits.headersTimeoutMs, closeUnused, session);
     if (this.#leaving) this.#goAway(session);
   }

@@ -1,8 +1,9 @@
 /**
  * Where a handler and its listeners run, so that the calls they make inherit from the request. `run`
  * of AsyncLocalStorage copies the context twice, to enter and to restore it. Where Node keeps it in
- * frames (24 and later), a callback of the HTTP/1 parser has a frame of its own, restored when it
- * returns: entering is enough there, and a request pays half. decisions/0014 has the measurement.
+ * frames (24 and later), the callbacks in which requests come, the HTTP/1 parser's and the tick of an
+ * HTTP/2 stream, have a frame of their own that Node restores: entering is enough there, and a
+ * request pays half. docs/decisions/0014 has the measurement.
  */
 import { AsyncResource, executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
@@ -29,16 +30,23 @@ interface Parsed {
   readonly parser?: { getAsyncId?(): number } | null;
 }
 
-/** Of the callbacks in which a connection's requests come; −1 if they cannot be told. */
+/** Of the callbacks in which a socket's requests come; −1 if they cannot be told. */
 function parserIdOf({ parser }: Parsed): number {
   return FRAMES_RESTORE && parser?.getAsyncId ? parser.getAsyncId() : -1;
 }
 
+/** Of the callback that is running; −1 if nobody would restore what it enters. */
+export function callbackId(): number {
+  return FRAMES_RESTORE ? executionAsyncId() : -1;
+}
+
 export function serveInContext(inbound: Inbound, handler: RequestListener): void {
   const { request, response, connection } = inbound;
-  if (!inbound.http2) connection.parserId ??= parserIdOf(request.socket as Parsed);
-  // Anybody may emit a request: only inside the parser's own callback somebody restores for us.
-  if (executionAsyncId() === connection.parserId) {
+  if (connection.callbackId === undefined) {
+    connection.callbackId = parserIdOf(request.socket as Parsed);
+  }
+  // Anybody may emit a request: only inside Node's own callback somebody restores for us.
+  if (executionAsyncId() === connection.callbackId) {
     context.enterWith(inbound);
     handler(request, response);
   } else context.run(inbound, handler, request, response);
