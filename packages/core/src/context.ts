@@ -4,7 +4,7 @@
  * gone. A server wrapper runs its handler inside `context.run`; calls made in it, however deep, read
  * the store once. Work that must outlive the request leaves it with `context.exit`.
  */
-import { AsyncLocalStorage } from "node:async_hooks";
+import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Call, Served } from "./call.ts";
 import { MeshError } from "./errors.ts";
 import { isTraceparent } from "./traceparent.ts";
@@ -111,6 +111,17 @@ export class ServedRequest implements Served {
 }
 
 export const context: AsyncLocalStorage<ServedRequest> = new AsyncLocalStorage();
+
+/**
+ * Node puts back what was before when one of its own callbacks returns (24 and later): who is sure to
+ * run in one may enter a context, which costs half of `run` (docs/decisions/0014). Tried, not told by
+ * the version: it can be switched off.
+ */
+export const CALLBACKS_RESTORE: boolean = ((): boolean => {
+  const resource = new AsyncResource("inmesh.probe");
+  resource.runInAsyncScope(() => context.enterWith(new ServedRequest()));
+  return resource.runInAsyncScope(() => context.getStore()) === undefined;
+})();
 
 /** Kept back from what is left, so that our answer reaches the caller before it gives up: 10 ms, or 5 % if that is less. */
 export function inheritedDeadlineAt(served: ServedRequest, now: number): number {

@@ -35,6 +35,7 @@ export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
+  CALLBACKS_RESTORE,
   context,
   inheritedDeadlineAt,
   ServedRequest,

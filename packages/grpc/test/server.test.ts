@@ -201,6 +201,24 @@ describe("the context of handlers", () => {
     }
   });
 
+  it("calls at the same time have one each, also when they are cancelled", async () => {
+    const stores: (ServedRequest | undefined)[] = [];
+    const cancelled: (ServedRequest | undefined)[] = [];
+    const { client } = await served({
+      get: (call) => {
+        stores.push(context.getStore());
+        call.on("cancelled", () => cancelled.push(context.getStore()));
+      },
+    });
+    const calls = Array.from({ length: 5 }, () => client.get({}, () => {}));
+    await until(() => stores.length === 5);
+    for (const call of calls) call.cancel();
+    await until(() => cancelled.length === 5);
+    expect(new Set(stores).size).toBe(5);
+    expect(stores).not.toContain(undefined);
+    expect(new Set(cancelled)).toEqual(new Set(stores));
+  });
+
   it("G3 GS: a client that leaves ends what is done for it, within 100 ms", async () => {
     let request: ServedRequest | undefined;
     const { client, orders } = await served({
@@ -441,7 +459,21 @@ describe("whose server it is", () => {
         interceptors: [
           (_method, call) => {
             order.push("interceptor");
+            const where = (what: string): void => {
+              order.push(`${what} ${context.getStore() === undefined ? "nowhere" : "inside"}`);
+            };
             return new ServerInterceptingCall(call, {
+              start: (next) =>
+                next({
+                  onReceiveMetadata: (metadata, pass) => {
+                    where("metadata");
+                    pass(metadata);
+                  },
+                  onReceiveMessage: (request, pass) => {
+                    where("message");
+                    pass(request);
+                  },
+                }),
               sendStatus: (status, next) => {
                 order.push(`status ${status.code}`);
                 next(status);
@@ -460,7 +492,13 @@ describe("whose server it is", () => {
     const port = await server.listen("127.0.0.1:0");
     const client = bareClient(`127.0.0.1:${port}`);
     expect((await ask(client)).error).toBeNull();
-    expect(order).toEqual(["interceptor", "handler", "status 0"]);
+    expect(order).toEqual([
+      "interceptor",
+      "metadata inside",
+      "message inside",
+      "handler",
+      "status 0",
+    ]);
     client.close();
     await server.close(0);
   });

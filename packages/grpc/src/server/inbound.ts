@@ -8,7 +8,7 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
-import { context, ServedRequest } from "@inmesh/core/spi";
+import { CALLBACKS_RESTORE, context, ServedRequest } from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
 import type { Http2Session, Http2Stream } from "./internals.ts";
 import type { GrpcRefusalReason } from "./refusals.ts";
@@ -25,6 +25,14 @@ export interface InboundOwner {
 /** Nobody counts them, so nothing has to happen when one is collected. */
 const SCOPE = { requireManualDestroy: true };
 let begin: (inbound: Inbound, metadata: Metadata) => void;
+let beginLate: (inbound: Inbound) => void;
+
+/** Only grpc-js calls what uses this, in callbacks of Node's: nobody is left in the context. */
+function enter<T>(inbound: Inbound, run: (inbound: Inbound, arg: T) => void, arg: T): void {
+  if (!CALLBACKS_RESTORE) return context.run(inbound, run, inbound, arg);
+  context.enterWith(inbound);
+  run(inbound, arg);
+}
 
 export class Inbound
   extends ServedRequest
@@ -46,19 +54,23 @@ export class Inbound
   readonly #owner: InboundOwner;
   readonly #oneRequest: boolean;
   readonly #oneReply: boolean;
+  /** Its handler is begun by the end of its only request, and nothing of the host's sees it before. */
+  readonly #late: boolean;
+  #admitted = false;
   #listener: ServedListener | undefined = undefined;
-  /** Made when the call is admitted. */
+  /** Keeps the context for what comes later. One late request with one reply needs none. */
   #scope: AsyncResource | undefined = undefined;
   /** Called when the message that waits has been taken. */
   #written: (() => void) | undefined = undefined;
   #onWritten: (() => void) | undefined = undefined;
 
-  /** `oneRequest`, `oneReply`: that side sends one message, and its end follows at once. */
+  /** `oneRequest`, `oneReply`: that side sends one message, and its end follows at once; `alone`: no other interceptor. */
   constructor(
     call: ServerInterceptingCallInterface,
     path: string,
     oneRequest: boolean,
     oneReply: boolean,
+    alone: boolean,
     owner: InboundOwner,
   ) {
     super();
@@ -66,6 +78,7 @@ export class Inbound
     this.path = path;
     this.#oneRequest = oneRequest;
     this.#oneReply = oneReply;
+    this.#late = oneRequest && alone;
     this.#owner = owner;
   }
 
@@ -79,7 +92,9 @@ export class Inbound
   onReceiveMetadata(metadata: Metadata): void {
     const reason = this.#owner.admits(this, metadata);
     if (reason !== undefined) return this.#owner.refused(this, reason);
-    context.run(this, begin, this, metadata);
+    this.#admitted = true;
+    if (this.#late) this.#listener!.onReceiveMetadata(metadata);
+    else enter(this, begin, metadata);
   }
 
   /** Inside its own context, which the scope keeps: entering it again is a tenth of making it. */
@@ -88,20 +103,29 @@ export class Inbound
     this.#listener!.onReceiveMetadata(metadata);
   }
 
+  #beginLate(): void {
+    if (!this.#oneReply) this.#scope = new AsyncResource("inmesh.served", SCOPE);
+    this.#listener!.onReceiveHalfClose();
+  }
+
   static {
     begin = (inbound, metadata) => inbound.#begin(metadata);
+    beginLate = (inbound) => inbound.#beginLate();
   }
 
   onReceiveMessage(message: unknown): void {
-    this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener!, message);
+    if (this.#late) this.#listener?.onReceiveMessage(message);
+    else this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener!, message);
   }
 
   onReceiveHalfClose(): void {
-    this.#scope?.runInAsyncScope(forwardHalfClose, undefined, this.#listener!);
+    if (!this.#admitted || this.#listener === undefined) return;
+    if (this.#late) enter(this, beginLate, undefined);
+    else this.#scope?.runInAsyncScope(forwardHalfClose, undefined, this.#listener);
   }
 
   onCancel(): void {
-    if (this.#scope === undefined) return; // it was refused
+    if (!this.#admitted) return;
     const { stream } = this;
     // The deadline has passed behind a reply that waits to be read: watched until the stream ends.
     const stuck = stream !== undefined && isStuck(stream);
@@ -109,7 +133,10 @@ export class Inbound
     else this.#owner.ended(this);
     // Without a status of its handler's, nobody waits for what is still done for it.
     if (this.status === undefined) this.leave();
-    this.#scope.runInAsyncScope(forwardCancel, undefined, this.#listener!);
+    if (this.#scope !== undefined) {
+      this.#scope.runInAsyncScope(forwardCancel, undefined, this.#listener!);
+    } else if (this.status === undefined) context.run(this, forwardCancel, this.#listener!);
+    else this.#listener!.onCancel(); // it had its reply
     const over = this.#oneRequest && this.status !== undefined && this.#written === undefined;
     if (over && !stuck) this.#letGo();
   }
@@ -150,7 +177,8 @@ export class Inbound
     const written = this.#written!;
     this.#written = undefined;
     this.stalledAt = 0;
-    this.#scope!.runInAsyncScope(written);
+    if (this.#scope === undefined) written();
+    else this.#scope.runInAsyncScope(written);
   }
 
   /** A message has been given to the connection and has not left. */

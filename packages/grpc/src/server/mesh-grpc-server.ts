@@ -113,6 +113,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   readonly #health: Health | undefined;
   readonly #drain: Drain;
   readonly #stranger: boolean;
+  /** No interceptor of the host's sees a call before its handler. */
+  readonly #alone: boolean;
   readonly #refused = new Map<GrpcCutReason, number>();
   readonly #records = new Map<string, ServedRecord>();
   #left: Promise<void> | undefined = undefined;
@@ -138,6 +140,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       this.#count("write_stall"),
     );
     this.server = this.#intercept(given, options.channelOptions);
+    this.#alone = interceptorsOf(this.server)?.length === 1;
     this.#weaker = given === undefined ? [] : weakerThan(limits, optionsOf(given));
     this.#health =
       health === false
@@ -165,6 +168,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
         path,
         !requestStream,
         !responseStream,
+        this.#alone,
         this,
       ) as unknown as ServerInterceptingCall;
     };

@@ -1,14 +1,13 @@
 /**
  * Where a handler and its listeners run, so that the calls they make inherit from the request. `run`
- * of AsyncLocalStorage copies the context twice, to enter and to restore it. Where Node keeps it in
- * frames (24 and later), the callbacks in which requests come, the HTTP/1 parser's and the tick of an
- * HTTP/2 stream, have a frame of their own that Node restores: entering is enough there, and a
- * request pays half. docs/decisions/0014 has the measurement.
+ * of AsyncLocalStorage copies the context twice, to enter and to restore it. In the callbacks in which
+ * requests come, the HTTP/1 parser's and the tick of an HTTP/2 stream, Node restores it by itself:
+ * entering is enough there, and a request pays half.
  */
-import { AsyncResource, executionAsyncId } from "node:async_hooks";
+import { executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
 import type { RequestListener } from "node:http";
-import { context, ServedRequest } from "@inmesh/core/spi";
+import { CALLBACKS_RESTORE, context } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 
 /** On every response, and requests that need it: one function serves them all. */
@@ -17,27 +16,18 @@ export interface WithInbound {
   [INBOUND]?: Inbound;
 }
 
-/** Whether what is entered inside a resource's scope is gone when the scope ends. */
-function framesRestore(): boolean {
-  const resource = new AsyncResource("inmesh.probe");
-  resource.runInAsyncScope(() => context.enterWith(new ServedRequest()));
-  return resource.runInAsyncScope(() => context.getStore()) === undefined;
-}
-
-const FRAMES_RESTORE = framesRestore();
-
 interface Parsed {
   readonly parser?: { getAsyncId?(): number } | null;
 }
 
 /** Of the callbacks in which a socket's requests come; −1 if they cannot be told. */
 function parserIdOf({ parser }: Parsed): number {
-  return FRAMES_RESTORE && parser?.getAsyncId ? parser.getAsyncId() : -1;
+  return CALLBACKS_RESTORE && parser?.getAsyncId ? parser.getAsyncId() : -1;
 }
 
 /** Of the callback that is running; −1 if nobody would restore what it enters. */
 export function callbackId(): number {
-  return FRAMES_RESTORE ? executionAsyncId() : -1;
+  return CALLBACKS_RESTORE ? executionAsyncId() : -1;
 }
 
 export function serveInContext(inbound: Inbound, handler: RequestListener): void {
