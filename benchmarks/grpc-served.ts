@@ -16,6 +16,7 @@ import {
 } from "@grpc/grpc-js";
 import { ask } from "./child.ts";
 import { BYTES } from "./child/grpc-service.ts";
+import { atATime } from "./child/loops.ts";
 import type { Served } from "./child/server.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
@@ -70,7 +71,7 @@ async function start(kind: Kind): Promise<Player<"cpuUs">> {
   return {
     async turn() {
       await ask(child, {});
-      await load(client, CALLS);
+      await atATime(CONCURRENCY, CALLS, () => echo(client));
       const { cpuUs, requests } = await ask<Served>(child, {});
       if (requests !== CALLS) throw new Error(`${kind}: ${CALLS} calls, ${requests} served`);
       return { cpuUs: cpuUs / CALLS };
@@ -80,14 +81,6 @@ async function start(kind: Kind): Promise<Player<"cpuUs">> {
       child.disconnect();
     },
   };
-}
-
-async function load(client: BytesClient, calls: number): Promise<void> {
-  let left = calls;
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) await echo(client);
-  };
-  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
 }
 
 function echo(client: BytesClient): Promise<void> {

@@ -1,9 +1,6 @@
 /**
  * What a gRPC call over the mesh costs its process beside bare grpc-js, both to one server: CPU per
- * unary call (user and system, all threads) and messages through streams. Both clients run at once,
- * each in its own process, and take turns of some ten milliseconds (ABBA), so that whatever else the
- * machine does meets both; a ratio is one of a round of turns. Fresh processes a few times over,
- * because the same code is not compiled alike twice.
+ * unary call (user and system, all threads) and messages through streams, in turns (turns.ts).
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -12,74 +9,65 @@ import { ask } from "./child.ts";
 import type { GrpcClient, GrpcLoad, GrpcRun, GrpcSlice } from "./child/grpc.ts";
 import { serverRows } from "./grpc-served.ts";
 import { atLeast, quantile, row, type Options, type Row } from "./report.ts";
+import { inTurns, ratios, type Amounts, type Player, type Samples } from "./turns.ts";
 
 export const describe = "CPU per unary call and throughput of streams, beside bare grpc-js";
 
 const CLIENTS: readonly GrpcClient[] = ["inmesh", "bare"];
 const FLAGS = ["--no-warnings", "--conditions=inmesh-source"];
 
-type Runs = Record<GrpcClient, GrpcRun[]>;
+type Metric = keyof GrpcRun;
+type Runs = Samples<GrpcClient, Metric>;
 
-/** How much of what: fresh pairs of processes, rounds in them, turns in a round, calls or messages in one. */
-const AMOUNTS = { pairs: 4, rounds: 6, turns: 8, calls: 400, messages: 2_000 };
-const QUICK = { pairs: 1, rounds: 2, turns: 2, calls: 200, messages: 500 };
-const WARM_TURNS = 20;
+const AMOUNTS: Amounts = { sets: 4, rounds: 6, turns: 8, warmTurns: 20 };
+const QUICK: Amounts = { sets: 1, rounds: 2, turns: 2, warmTurns: 20 };
+/** Calls, and messages, of one turn. */
+const COUNTS = { unary: 400, stream: 2_000 };
+const QUICK_COUNTS = { unary: 200, stream: 500 };
 
 export async function run(options: Options): Promise<Row[]> {
   const { quick, progress } = options;
-  const { pairs, rounds, turns, calls, messages } = quick ? QUICK : AMOUNTS;
-  const unary: Runs = { inmesh: [], bare: [] };
-  const stream: Runs = { inmesh: [], bare: [] };
-  for (let pair = 1; pair <= pairs; pair++) {
-    const path = fileURLToPath(new URL("./child/grpc-server.ts", import.meta.url));
-    const server = fork(path, [], { execArgv: ["--no-warnings"] });
+  const amounts = quick ? QUICK : AMOUNTS;
+  const counts = quick ? QUICK_COUNTS : COUNTS;
+  const path = fileURLToPath(new URL("./child/grpc-server.ts", import.meta.url));
+  const server = fork(path, [], { execArgv: ["--no-warnings"] });
+  try {
     const [{ port }] = (await once(server, "message")) as [{ port: number }];
-    const children = await Promise.all(CLIENTS.map((client) => start({ client, port })));
-    const round = async (slice: GrpcSlice, count: number, runs?: Runs): Promise<void> => {
-      const each: GrpcRun[][] = [[], []];
-      for (let turn = 0; turn < count; turn++) {
-        for (const i of turn % 2 === 0 ? [0, 1] : [1, 0]) {
-          each[i]!.push(await ask<GrpcRun>(children[i]!, slice));
-          await checkServed(server, slice);
-        }
-      }
-      for (const [i, client] of CLIENTS.entries()) runs?.[client].push(meanOf(each[i]!));
-    };
-    const calling: GrpcSlice = { kind: "unary", count: calls };
-    const streaming: GrpcSlice = { kind: "stream", count: messages };
-    try {
-      await round(calling, WARM_TURNS);
-      for (let i = 0; i < rounds; i++) await round(calling, turns, unary);
-      await round(streaming, WARM_TURNS);
-      for (let i = 0; i < rounds; i++) await round(streaming, turns, stream);
-    } finally {
-      for (const child of [...children, server]) child.disconnect();
-    }
-    const cpu = quantile(ratiosOf(unary, cpuUs), 0.5).toFixed(3);
-    const through = quantile(ratiosOf(stream, perMs), 0.5).toFixed(3);
-    progress(`grpc: ${pair} of ${pairs} pairs of clients: unary ${cpu}, streams ${through}`);
+    const runs = (kind: GrpcSlice["kind"], metric: Metric): Promise<Runs> =>
+      inTurns(
+        CLIENTS,
+        amounts,
+        (client) => start({ client, port }, { kind, count: counts[kind] }, server),
+        (set, soFar) => {
+          const ratio = quantile(ratios(soFar, "inmesh", "bare", metric), 0.5).toFixed(3);
+          progress(`grpc: ${set} of ${amounts.sets} pairs of clients: ${kind} ${ratio}`);
+        },
+      );
+    const unary = await runs("unary", "cpuUs");
+    const stream = await runs("stream", "msPer");
+    return [...rowsOf(unary, stream), ...(await serverRows(options))];
+  } finally {
+    server.disconnect();
   }
-  return [...rowsOf(unary, stream), ...(await serverRows(options))];
 }
 
-/** The turns of a round, all of one size, as one. */
-function meanOf(each: readonly GrpcRun[]): GrpcRun {
-  const mean = (of: (one: GrpcRun) => number): number =>
-    each.reduce((sum, one) => sum + of(one), 0) / each.length;
-  return {
-    cpuUs: mean(cpuUs),
-    perMs: 1 / mean((one) => 1 / one.perMs),
-    p50: mean(({ p50 }) => p50),
-    p99: mean(({ p99 }) => p99),
-  };
-}
-
-async function start(load: Pick<GrpcLoad, "client" | "port">): Promise<ChildProcess> {
+async function start(
+  load: Pick<GrpcLoad, "client" | "port">,
+  slice: GrpcSlice,
+  server: ChildProcess,
+): Promise<Player<Metric>> {
   const path = fileURLToPath(new URL("./child/grpc.ts", import.meta.url));
   const argv = JSON.stringify({ ...load, concurrency: 50 } satisfies GrpcLoad);
   const child = fork(path, [argv], { execArgv: FLAGS });
   await once(child, "message");
-  return child;
+  return {
+    async turn() {
+      const measured = await ask<GrpcRun>(child, slice);
+      await checkServed(server, slice);
+      return measured;
+    },
+    close: () => child.disconnect(),
+  };
 }
 
 async function checkServed(server: ChildProcess, { kind, count }: GrpcSlice): Promise<void> {
@@ -88,33 +76,20 @@ async function checkServed(server: ChildProcess, { kind, count }: GrpcSlice): Pr
   if (served !== made) throw new Error(`${made} calls made, ${served} served`);
 }
 
-function cpuUs(one: GrpcRun): number {
-  return one.cpuUs;
-}
-
-function perMs(one: GrpcRun): number {
-  return one.perMs;
-}
-
-function ratiosOf({ inmesh, bare }: Runs, of: (run: GrpcRun) => number): number[] {
-  return inmesh.map((one, i) => of(one) / of(bare[i]!));
-}
-
 function rowsOf(unary: Runs, stream: Runs): Row[] {
+  // Throughput is the inverse of what a message takes.
+  const through = ratios(stream, "bare", "inmesh", "msPer");
   const rows = [
-    row("grpc.cpu_ratio.unary", "×", ratiosOf(unary, cpuUs), 1.1),
-    atLeast("grpc.throughput_ratio.stream", "×", ratiosOf(stream, perMs), 0.97),
-    row("grpc.cpu_ratio.stream", "×", ratiosOf(stream, cpuUs)),
+    row("grpc.cpu_ratio.unary", "×", ratios(unary, "inmesh", "bare", "cpuUs"), 1.1),
+    atLeast("grpc.throughput_ratio.stream", "×", through, 0.97),
+    row("grpc.cpu_ratio.stream", "×", ratios(stream, "inmesh", "bare", "cpuUs")),
   ];
-  const each = (metric: string, unit: string, runs: Runs, of: (run: GrpcRun) => number): void => {
-    rows.push(
-      row(metric, unit, runs.inmesh.map(of)),
-      row(`${metric}.bare`, unit, runs.bare.map(of)),
-    );
+  const each = (name: string, unit: string, runs: Runs, of: (run: GrpcRun) => number): void => {
+    rows.push(row(name, unit, runs.inmesh.map(of)), row(`${name}.bare`, unit, runs.bare.map(of)));
   };
-  each("grpc.cpu_us", "µs", unary, cpuUs);
+  each("grpc.cpu_us", "µs", unary, ({ cpuUs }) => cpuUs);
   each("grpc.p50_ms", "ms", unary, ({ p50 }) => p50);
   each("grpc.p99_ms", "ms", unary, ({ p99 }) => p99);
-  each("grpc.messages_per_ms", "1/ms", stream, perMs);
+  each("grpc.messages_per_ms", "1/ms", stream, ({ msPer }) => 1 / msPer);
   return rows;
 }

@@ -9,6 +9,7 @@ import { connect } from "node:http2";
 import { fileURLToPath } from "node:url";
 import { Pool } from "undici";
 import { ask } from "./child.ts";
+import { atATime } from "./child/loops.ts";
 import type { Served } from "./child/server.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
@@ -102,7 +103,10 @@ async function start(kind: Kind, version: Version): Promise<Player<"cpuUs">> {
   return {
     async turn() {
       await ask(child, {});
-      await load(caller);
+      await atATime(CONCURRENCY, CALLS, async () => {
+        const status = await caller.get();
+        if (status !== 200) throw new Error(`status ${status}`);
+      });
       const { cpuUs, requests } = await ask<Served>(child, {});
       if (requests !== CALLS) throw new Error(`${kind}: ${CALLS} calls, ${requests} served`);
       return { cpuUs: cpuUs / CALLS };
@@ -112,15 +116,4 @@ async function start(kind: Kind, version: Version): Promise<Player<"cpuUs">> {
       child.disconnect();
     },
   };
-}
-
-async function load(caller: Caller): Promise<void> {
-  let left = CALLS;
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) {
-      const status = await caller.get();
-      if (status !== 200) throw new Error(`status ${status}`);
-    }
-  };
-  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
 }

@@ -8,6 +8,7 @@ import { createMesh } from "@inmesh/core";
 import { meshGrpc } from "@inmesh/grpc";
 import { quantile } from "../report.ts";
 import { BYTES, MESSAGE_BYTES } from "./grpc-service.ts";
+import { atATime } from "./loops.ts";
 
 export type GrpcClient = "inmesh" | "bare";
 
@@ -23,15 +24,11 @@ export interface GrpcSlice {
   readonly count: number;
 }
 
-export interface GrpcRun {
-  /** Per call, or per message. */
-  readonly cpuUs: number;
-  /** Calls or messages per millisecond. */
-  readonly perMs: number;
-  /** Of unary calls. */
-  readonly p50: number;
-  readonly p99: number;
-}
+/**
+ * CPU per call or message in microseconds, milliseconds per call or message, and of unary calls two
+ * quantiles of how long one took.
+ */
+export type GrpcRun = Readonly<Record<"cpuUs" | "msPer" | "p50" | "p99", number>>;
 
 interface BytesClient extends Client {
   echo(message: Buffer, done: (error: Error | null, reply: Buffer) => void): void;
@@ -65,16 +62,10 @@ function echo(): Promise<void> {
   });
 }
 
-async function calls(count: number, latencies: number[]): Promise<void> {
-  let left = count;
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) {
-      const startedAt = performance.now();
-      await echo();
-      latencies.push(performance.now() - startedAt);
-    }
-  };
-  await Promise.all(Array.from({ length: load.concurrency }, worker));
+async function timedEcho(latencies: number[]): Promise<void> {
+  const startedAt = performance.now();
+  await echo();
+  latencies.push(performance.now() - startedAt);
 }
 
 function up(count: number): Promise<void> {
@@ -114,7 +105,7 @@ async function run({ kind, count }: GrpcSlice): Promise<GrpcRun> {
   const latencies: number[] = [];
   const startedAt = performance.now();
   const before = process.cpuUsage();
-  if (kind === "unary") await calls(count, latencies);
+  if (kind === "unary") await atATime(load.concurrency, count, () => timedEcho(latencies));
   else {
     await up(count);
     await down(count);
@@ -123,7 +114,7 @@ async function run({ kind, count }: GrpcSlice): Promise<GrpcRun> {
   const done = kind === "unary" ? count : 2 * count;
   return {
     cpuUs: (user + system) / done,
-    perMs: done / (performance.now() - startedAt),
+    msPer: (performance.now() - startedAt) / done,
     p50: kind === "unary" ? quantile(latencies, 0.5) : 0,
     p99: kind === "unary" ? quantile(latencies, 0.99) : 0,
   };

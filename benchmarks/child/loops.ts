@@ -8,22 +8,31 @@ export interface ClosedLoop {
   readonly concurrency: number;
 }
 
+/** Makes `calls` calls, `concurrency` at a time; rejects with the first that fails. */
+export async function atATime(
+  concurrency: number,
+  calls: number,
+  call: () => Promise<void>,
+): Promise<void> {
+  let left = calls;
+  const worker = async (): Promise<void> => {
+    while (left-- > 0) await call();
+  };
+  await Promise.all(Array.from({ length: concurrency }, worker));
+}
+
 /** `took` gets how long each call was, in milliseconds. */
 export async function closedLoop(
   { get, body, concurrency }: ClosedLoop,
   calls: number,
   took: number[] = [],
 ): Promise<void> {
-  let left = calls;
-  const worker = async (): Promise<void> => {
-    while (left-- > 0) {
-      const before = performance.now();
-      const text = await get();
-      took.push(performance.now() - before);
-      if (text !== body) throw new Error(`reply ${JSON.stringify(text.slice(0, 80))}`);
-    }
-  };
-  await Promise.all(Array.from({ length: concurrency }, worker));
+  await atATime(concurrency, calls, async () => {
+    const before = performance.now();
+    const text = await get();
+    took.push(performance.now() - before);
+    if (text !== body) throw new Error(`reply ${JSON.stringify(text.slice(0, 80))}`);
+  });
 }
 
 /**

@@ -288,9 +288,8 @@ export class MeshServer implements AsyncDisposable {
     if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
     this.#peers.remove(inbound);
     // Its timer was the socket's. Node sets it anew where it watches idle connections.
-    if (inbound.watched && connection.active === 0 && this.#idleHintMs !== undefined) {
-      if (!inbound.http2) request.socket.setTimeout(0);
-    }
+    const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
+    if (isOurs && inbound.watched && connection.active === 0) request.socket.setTimeout(0);
     if (!response.writableEnded) return inbound.leave();
     if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;

@@ -77,7 +77,6 @@ export function retry<Req, R extends Reply>(
         let unprocessed: boolean;
         let unseen = false;
         if (reply !== undefined) {
-          if (isDone(reply)) return reply;
           unprocessed =
             reply.nacked || (policy.overloadedMeansUnprocessed && reply.outcome === "overloaded");
           hintMs = reply.retryAfterMs;
@@ -136,6 +135,7 @@ export function retry<Req, R extends Reply>(
         } catch (caught) {
           thrown = caught;
         }
+        if (reply !== undefined && isDone(reply)) return reply;
       }
     }
   };

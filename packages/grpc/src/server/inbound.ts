@@ -114,8 +114,9 @@ export class Inbound
   }
 
   onReceiveMessage(message: unknown): void {
-    if (this.#late) this.#listener?.onReceiveMessage(message);
-    else this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener!, message);
+    if (!this.#admitted || this.#listener === undefined) return;
+    if (this.#late) this.#listener.onReceiveMessage(message);
+    else this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener, message);
   }
 
   onReceiveHalfClose(): void {

@@ -82,11 +82,11 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     try {
       this.#sending = true;
       const free = pool.dispatch(call.request, this);
-      this.#sending = false;
       if (!free && this.#controller === undefined && this.#done === undefined) this.#wait();
     } catch (error) {
-      this.#sending = false;
       this.onResponseError(undefined, error as Error);
+    } finally {
+      this.#sending = false;
     }
     return promise;
   }

@@ -125,18 +125,20 @@ export class HttpRequest implements RouteFacts {
   stamp(number: number, remainingMs: number): void {
     if (remainingMs !== Infinity) {
       const text = String(Math.max(1, Math.ceil(remainingMs)));
-      if (this.headers.length === 0) {
-        this.headers = [TIMEOUT_MS, text]; // a push would make room for sixteen
-        this.#timeoutSlot = 1;
-      } else {
-        if (this.#timeoutSlot < 0) this.#timeoutSlot = this.headers.push(TIMEOUT_MS, "") - 1;
-        this.headers[this.#timeoutSlot] = text;
-      }
+      this.#timeoutSlot = this.#write(this.#timeoutSlot, TIMEOUT_MS, text);
     }
-    if (number > 1) {
-      if (this.#attemptSlot < 0) this.#attemptSlot = this.headers.push(ATTEMPT, "") - 1;
-      this.headers[this.#attemptSlot] = String(number);
+    if (number > 1) this.#attemptSlot = this.#write(this.#attemptSlot, ATTEMPT, String(number));
+  }
+
+  /** `slot`: where the attempt before has written it, −1 if none has. Gives where it stands now. */
+  #write(slot: number, name: string, value: string): number {
+    if (slot >= 0) this.headers[slot] = value;
+    else if (this.headers.length > 0) return this.headers.push(name, value) - 1;
+    else {
+      this.headers = [name, value]; // a push would make room for sixteen
+      return 1;
     }
+    return slot;
   }
 }
 

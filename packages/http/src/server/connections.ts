@@ -45,14 +45,9 @@ export interface WithConnection {
   [CONNECTION]?: ConnectionState;
 }
 
-interface Http1Socket extends Socket {
-  /** Node's, until the socket is another protocol's. */
-  readonly parser?: object | null;
-}
-
 /** From the first reply that asks for it to GOAWAY. */
 const GOAWAY_GAP_MS = 1_000;
-/** Looks at the ages of connections and at idle sessions, per such time. */
+/** Looks at the ages of connections, and at idle ones, per such time. */
 const LOOKS = 60;
 const IDLE_LOOKS = 4;
 const MAX_LOOK_MS = 60_000;
@@ -71,7 +66,7 @@ export class Connections implements LeavingConnections {
   readonly #lookMs: number;
   readonly #closesIdle: boolean;
   #leaving = false;
-  #ageCheck: Timer | undefined = undefined;
+  #lookTimer: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
 
   /** `closesIdle`: Node does not close what is idle for long. */
@@ -174,44 +169,32 @@ export class Connections implements LeavingConnections {
   }
 
   #look(): void {
-    this.#ageCheck ??= this.#runtime.after(
+    this.#lookTimer ??= this.#runtime.after(
       this.#lookMs,
       () => {
-        this.#ageCheck = undefined;
-        this.#age();
+        this.#lookTimer = undefined;
+        this.#lookAtAll();
         if (this.sockets.size > 0) this.#look();
       },
       undefined,
     );
   }
 
-  #age(): void {
+  #lookAtAll(): void {
     const now = this.#runtime.now();
-    const isOld = (holder: object): boolean => {
-      const state = (holder as WithConnection)[CONNECTION]!;
-      if (state.leaving || now < state.endsAt) return false;
-      return (state.leaving = true);
-    };
     for (const socket of this.#readable) {
-      isOld(socket);
-      if (this.#isIdleSocket(socket, now)) socket.destroy();
+      const state = this.stateOf(socket as WithConnection);
+      ages(state, now);
+      // Node would arm a timer after every reply and disarm it for every request, a twentieth of what
+      // both cost it. A server that we were given keeps that.
+      if (!this.#closesIdle || !isHttp1(socket)) continue;
+      if (this.#isIdle(state, socket.bytesRead, now)) socket.destroy();
     }
     for (const session of this.#sessions) {
-      if (isOld(session)) this.#goAway(session);
-      else {
-        const state = (session as WithConnection)[CONNECTION]!;
-        if (this.#isIdle(state, state.streams, now)) session.close();
-      }
+      const state = this.stateOf(session as WithConnection);
+      if (ages(state, now)) this.#goAway(session);
+      else if (this.#isIdle(state, state.streams, now)) session.close();
     }
-  }
-
-  /**
-   * Node would arm a timer after every reply and disarm it for every request, a twentieth of what
-   * both cost it. A server that we were given keeps that.
-   */
-  #isIdleSocket(socket: Http1Socket, now: number): boolean {
-    if (!this.#closesIdle || !socket.parser) return false;
-    return this.#isIdle((socket as WithConnection)[CONNECTION]!, socket.bytesRead, now);
   }
 
   /** `progress` grows with what the client does. Only a look notes the time: a request pays nothing. */
@@ -232,7 +215,7 @@ export class Connections implements LeavingConnections {
       const state = (holder as WithConnection)[CONNECTION]!;
       if (state.endsAt > lastAt) state.endsAt = now + this.#runtime.random() * withinMs;
     }
-    if (withinMs === 0) this.#age();
+    if (withinMs === 0) this.#lookAtAll();
     else this.#look();
   }
 
@@ -267,13 +250,24 @@ export class Connections implements LeavingConnections {
   }
 
   destroy(): void {
-    this.#ageCheck?.cancel();
+    this.#lookTimer?.cancel();
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.sockets) socket.destroy();
   }
 }
 
 function ignore(): void {}
+
+/** True when it has become old since the last look. */
+function ages(state: ConnectionState, now: number): boolean {
+  if (state.leaving || now < state.endsAt) return false;
+  return (state.leaving = true);
+}
+
+/** Node's parser reads it: not one of HTTP/2, nor one that an upgrade has taken over. */
+function isHttp1({ parser }: Socket & { readonly parser?: object | null }): boolean {
+  return parser !== undefined && parser !== null;
+}
 
 /** It came, and asked for nothing. GOAWAY loses nothing that is on its way. */
 function closeUnused(session: Http2Session): void {
