@@ -4,7 +4,7 @@
  * client is grpc-js's and sends what a call over the mesh carries: a deadline, and a trace. Rows of
  * the grpc benchmark.
  */
-import { fork } from "node:child_process";
+import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import {
@@ -22,9 +22,25 @@ import { quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
 
 const BAR = 1.08;
-const CONCURRENCY = 50;
-const KINDS = ["bare", "mesh"] as const;
-type Kind = (typeof KINDS)[number];
+/** Calls at a time. */
+export const CONCURRENCY = 50;
+export const KINDS = ["bare", "mesh"] as const;
+export type Kind = (typeof KINDS)[number];
+
+export interface ServerProcess {
+  readonly child: ChildProcess;
+  readonly address: string;
+}
+
+/** Answers each message with a `Served`. */
+export async function startServer(kind: Kind): Promise<ServerProcess> {
+  const path = fileURLToPath(new URL("./child/grpc-served.ts", import.meta.url));
+  const child = fork(path, [kind], {
+    execArgv: ["--no-warnings", "--conditions=inmesh-source"],
+  });
+  const [{ port }] = (await once(child, "message")) as [{ port: number }];
+  return { child, address: `127.0.0.1:${port}` };
+}
 
 interface BytesClient extends Client {
   echo(
@@ -37,8 +53,9 @@ interface BytesClient extends Client {
 
 const Bytes = makeGenericClientConstructor(BYTES, "Bytes");
 const message = Buffer.alloc(25, 7);
+export const TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const metadata = new Metadata();
-metadata.set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+metadata.set("traceparent", TRACEPARENT);
 
 const CALLS = 400;
 const AMOUNTS: Amounts = { sets: 4, rounds: 6, turns: 8, warmTurns: 20 };
@@ -59,12 +76,8 @@ export async function serverRows({ quick, progress }: Options): Promise<Row[]> {
 }
 
 async function start(kind: Kind): Promise<Player<"cpuUs">> {
-  const path = fileURLToPath(new URL("./child/grpc-served.ts", import.meta.url));
-  const child = fork(path, [kind], {
-    execArgv: ["--no-warnings", "--conditions=inmesh-source"],
-  });
-  const [{ port }] = (await once(child, "message")) as [{ port: number }];
-  const client = new Bytes(`127.0.0.1:${port}`, credentials.createInsecure(), {
+  const { child, address } = await startServer(kind);
+  const client = new Bytes(address, credentials.createInsecure(), {
     "grpc.enable_channelz": 0,
     "grpc.use_local_subchannel_pool": 1,
   }) as unknown as BytesClient;

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { ask } from "./child.ts";
 import type { GrpcClient, GrpcLoad, GrpcRun, GrpcSlice } from "./child/grpc.ts";
+import { ghzRows } from "./grpc-ghz.ts";
 import { serverRows } from "./grpc-served.ts";
 import { atLeast, quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, type Amounts, type Player, type Samples } from "./turns.ts";
@@ -45,7 +46,8 @@ export async function run(options: Options): Promise<Row[]> {
       );
     const unary = await runs("unary", "cpuUs");
     const stream = await runs("stream", "msPer");
-    return [...rowsOf(unary, stream), ...(await serverRows(options))];
+    const served = [...(await serverRows(options)), ...(await ghzRows(options))];
+    return [...rowsOf(unary, stream), ...served];
   } finally {
     server.disconnect();
   }

@@ -20,6 +20,7 @@ type Progress = (line: string) => void;
 /** Exact versions: a peer that changes by itself would make the known failures untrue. */
 const GRPC = { module: "google.golang.org/grpc", version: "v1.85.0" };
 const CONFORMANCE = { module: "connectrpc.com/conformance", version: "v1.0.7" };
+const GHZ = { module: "github.com/bojand/ghz", version: "v0.93.0" };
 
 const ROOT = fileURLToPath(new URL("../../../../", import.meta.url));
 const CACHE: string = join(ROOT, "node_modules/.cache/inmesh-interop");
@@ -36,6 +37,21 @@ export async function findPeers(progress: Progress): Promise<Peers> {
     grpcServer: join(grpc, "server"),
     conformance: join(conformance, "connectconformance"),
   };
+}
+
+const GHZ_FOLDER: string = join(CACHE, `ghz-${GHZ.version}`);
+
+/** The load generator of the benchmarks; throws as `findPeers` does. */
+export async function buildGhz(progress: Progress): Promise<string> {
+  await build(GHZ_FOLDER, GHZ, ["cmd/ghz"], progress);
+  return join(GHZ_FOLDER, "ghz");
+}
+
+/** What `buildGhz` has built, or the one on the PATH; undefined if there is neither. */
+export function findGhz(): string | undefined {
+  return [join(GHZ_FOLDER, "ghz"), "ghz"].find(
+    (ghz) => spawnSync(ghz, ["--version"], { stdio: "ignore" }).status === 0,
+  );
 }
 
 async function build(

@@ -1,14 +1,15 @@
 /**
  * `npm run interop [-- client|server|conformance …] [--json] [--report <file>]`: our half of gRPC
  * against programs of others, first grpc-js alone, then the mesh. Fails if the mesh fails a case
- * that grpc-js alone passes. The last line is `N passed, N failed`.
+ * that grpc-js alone passes. The last line is `N passed, N failed`. `-- ghz` runs no case: it builds
+ * the load generator of the benchmarks, and says where.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { clientSuite } from "./client-suite.ts";
 import { conformanceSuite } from "./conformance-suite.ts";
 import { rowsOf, sumOf, tableOf, type Suite } from "./outcomes.ts";
-import { findPeers } from "./peers.ts";
+import { buildGhz, findPeers } from "./peers.ts";
 import { serverSuite } from "./server-suite.ts";
 import { CLIENT_WAYS, SERVER_WAYS } from "./way.ts";
 
@@ -20,6 +21,10 @@ const wanted = (name: string): boolean => positionals.length === 0 || positional
 const progress = (line: string): void => void process.stderr.write(`${line}\n`);
 
 try {
+  if (positionals.length === 1 && wanted("ghz")) {
+    process.stdout.write(`${await buildGhz(progress)}\n`);
+    process.exit();
+  }
   const peers = await findPeers(progress);
   const suites: Suite[] = [];
   if (wanted("client")) suites.push(await clientSuite(peers, CLIENT_WAYS, progress));
