@@ -2,13 +2,22 @@
  * The calls in progress, in a list through the calls, and the watch over clients that do not read:
  * grpc-js would keep what waits for them for as long as they stay connected, past every deadline.
  */
+import { status as Status } from "@grpc/grpc-js";
 import type { Runtime, Timer } from "@inmesh/core/spi";
+import type { ServedStatus } from "../call-types.ts";
 import type { Inbound } from "./inbound.ts";
 import { streamOf } from "./internals.ts";
 
 /** Looks so often within the time that is allowed. */
 const LOOKS = 6;
 const CANCEL = 8;
+/** Both versions of the standard service. */
+const REFLECTION_PATH = "/grpc.reflection.";
+const CLOSING: ServedStatus = {
+  code: Status.UNAVAILABLE,
+  details: "the server is closing",
+  metadata: null,
+};
 
 export class InboundCalls {
   readonly #stallTimeoutMs: number;
@@ -37,6 +46,13 @@ export class InboundCalls {
     else if (this.#first === inbound) this.#first = next;
     if (next !== undefined) next.previous = previous;
     inbound.previous = inbound.next = undefined;
+  }
+
+  /** A tool may keep its stream of server reflection open for hours, between two questions. */
+  endReflection(): void {
+    for (let inbound = this.#first; inbound !== undefined; inbound = inbound.next) {
+      if (inbound.path.startsWith(REFLECTION_PATH)) inbound.sendStatus(CLOSING);
+    }
   }
 
   #arm(): void {

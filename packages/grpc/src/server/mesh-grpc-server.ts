@@ -146,7 +146,10 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       health === false
         ? undefined
         : new Health(this.server, health, () => this.ready, limits.maxWatchers, runtime);
-    this.#sessions = new Sessions(this.server, limits, runtime, () => this.#health?.close());
+    this.#sessions = new Sessions(this.server, limits, runtime, () => {
+      this.#health?.close();
+      this.#calls.endReflection();
+    });
     this.#watchBinding();
     this.#drain = new Drain({
       connections: this.#sessions,

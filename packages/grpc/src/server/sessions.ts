@@ -22,7 +22,7 @@ export class Sessions implements LeavingConnections {
   readonly #beforeLast: () => void;
   #gone = false;
 
-  /** `beforeLast` ends what would keep a connection for ever: watchers. */
+  /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
   constructor(server: Server, limits: GrpcServerLimits, runtime: Runtime, beforeLast: () => void) {
     this.#server = server;
     this.#limits = limits;
