@@ -4,6 +4,7 @@
  * costs more than it does: the rule is one writer per field, named in its comment.
  */
 import type { MeshError, Progress } from "./errors.ts";
+import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
 
 /**
@@ -30,6 +31,8 @@ export interface Reply {
   readonly code: number;
   /** The server's request to wait before the next attempt; undefined when it gave none. */
   readonly retryAfterMs: number | undefined;
+  /** Once, before the caller has the reply; what the layers below it ask does not change. Must not throw. */
+  changeHeaders(changes: HeaderChanges): void;
   /** Drops an unread body so that its connection can be reused. Idempotent. */
   discard(): void;
   /** Whoever sent it has retried already: another try from here would multiply theirs. */

@@ -21,7 +21,7 @@ import { staticDiscovery } from "./discovery/static.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { type Log, safeLog } from "./log.ts";
-import type { RouteFacts } from "./route/facts.ts";
+import type { RoutedRequest } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
 import { RunningService, type ServiceParts, type View } from "./running-service.ts";
@@ -77,7 +77,7 @@ export interface MeshOptions {
 }
 
 /** What a protocol supplies to run over the mesh. */
-export interface Protocol<Req extends RouteFacts, R extends Reply> {
+export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   /** Closed set, used as a label: `http`, `grpc`, `stub`. */
   readonly name: string;
   transport(service: ServiceConfig, runtime: Runtime): Transport<Req, R>;
@@ -95,8 +95,8 @@ export interface Service<Req, R extends Reply> {
 
 const MAX_SERVICES = 500;
 
-type AnyBackend = RunningBackend<RouteFacts, Reply>;
-type AnyProtocol = Protocol<RouteFacts, Reply>;
+type AnyBackend = RunningBackend<RoutedRequest, Reply>;
+type AnyProtocol = Protocol<RoutedRequest, Reply>;
 
 export function createMesh(options: MeshOptions = {}): Mesh {
   return new Mesh(options);
@@ -109,7 +109,7 @@ export class Mesh implements AsyncDisposable {
   readonly #options: MeshOptions;
   readonly #config: ConfigStore;
   readonly #log: Log;
-  readonly #services = new Map<string, RunningService<RouteFacts, Reply>>();
+  readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #lazy: LazySources;
   readonly #file: ConfigFile | undefined;
@@ -155,7 +155,7 @@ export class Mesh implements AsyncDisposable {
    * The service of that name or URL, for clients of one protocol. The same name gives the same
    * service; `input` counts when it is first given, and asking again with another one is an error.
    */
-  service<Req extends RouteFacts, R extends Reply>(
+  service<Req extends RoutedRequest, R extends Reply>(
     nameOrUrl: string | URL,
     protocol: Protocol<Req, R>,
     input?: ServiceInput,
@@ -185,16 +185,20 @@ export class Mesh implements AsyncDisposable {
     });
   }
 
-  #open(name: string, protocol: AnyProtocol): RunningService<RouteFacts, Reply> {
-    const service = new RunningService<RouteFacts, Reply>(name, this.#view(this.config.current), {
-      protocol: protocol.name,
-      backendOf: (config) => this.#backend(config, protocol),
-      left: (backend) => this.#closeUnused(backend),
-      callLayers: this.#options.callLayers ?? [],
-      attemptLayers: this.#options.attemptLayers ?? [],
-      telemetry: this.telemetry,
-      runtime: this.runtime,
-    } as ServiceParts<RouteFacts, Reply>);
+  #open(name: string, protocol: AnyProtocol): RunningService<RoutedRequest, Reply> {
+    const service = new RunningService<RoutedRequest, Reply>(
+      name,
+      this.#view(this.config.current),
+      {
+        protocol: protocol.name,
+        backendOf: (config) => this.#backend(config, protocol),
+        left: (backend) => this.#closeUnused(backend),
+        callLayers: this.#options.callLayers ?? [],
+        attemptLayers: this.#options.attemptLayers ?? [],
+        telemetry: this.telemetry,
+        runtime: this.runtime,
+      } as ServiceParts<RoutedRequest, Reply>,
+    );
     if (this.#state !== "open") service.refuse();
     return service;
   }

@@ -5,7 +5,8 @@
  *
  *   1 call record    outermost: counts every call once, also those refused below, and ends it
  *   2 limit          protects this process: before any timer is armed or route matched
- *   3 route          timeouts, retry policy and destinations are chosen by it, so it comes first
+ *   3 route          timeouts, retry policy and destinations are chosen by it, so it comes first; its
+ *                    changes of headers too, so that every attempt sends the same, changed once
  *   4 deadline       above retry: one deadline covers all attempts, the pauses and the body
  *   5 retry          the split: above it Calls, below it Attempts
  *   6 attempt record below retry: one per try
@@ -26,7 +27,8 @@ import { limit } from "./limit/limit.ts";
 import { outliveLayers } from "./own-layers.ts";
 import type { RetryBudget } from "./retry/budget.ts";
 import { retry } from "./retry/retry.ts";
-import type { RouteFacts } from "./route/facts.ts";
+import type { RoutedRequest } from "./route/facts.ts";
+import { headerChanges } from "./route/header-changes.ts";
 import { route, type CompiledRoute } from "./route/route.ts";
 import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
@@ -47,7 +49,7 @@ export interface PipelineParts<Req, R extends Reply> {
   readonly attemptLayers?: readonly Layer<Attempt<Req>, R>[];
 }
 
-export function compilePipeline<Req extends RouteFacts, R extends Reply>(
+export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
   parts: PipelineParts<Req, R>,
 ): Handler<Call<Req>, R> {
   const { service, active, runtime } = parts;
@@ -59,6 +61,7 @@ export function compilePipeline<Req extends RouteFacts, R extends Reply>(
     idempotent: false,
     overloadedMeansUnprocessed: false,
     streaming: false,
+    filters: [],
     backendRefs: [],
   };
   const record = recordOf(parts, "default");
@@ -80,8 +83,8 @@ export function compilePipeline<Req extends RouteFacts, R extends Reply>(
   );
 }
 
-/** Everything below the route: 4 to 7. */
-function compileRoute<Req, R extends Reply>(
+/** Everything below the choice of a route: its half of 3, and 4 to 7. */
+function compileRoute<Req extends RoutedRequest, R extends Reply>(
   parts: PipelineParts<Req, R>,
   config: RouteConfig,
   record: RouteRecord,
@@ -107,7 +110,13 @@ function compileRoute<Req, R extends Reply>(
     name: config.name,
     idempotent: config.idempotent,
     recorder: record,
-    send: deadline<Req, R>(requestMs, streamMs, runtime)(attempts), // 4
+    send: chain<Call<Req>, R>(
+      [
+        ...headerChanges<Req, R>(config.filters), // 3
+        deadline<Req, R>(requestMs, streamMs, runtime), // 4
+      ],
+      attempts,
+    ),
   };
 }
 

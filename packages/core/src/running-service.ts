@@ -11,7 +11,7 @@ import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { compilePipeline } from "./pipeline.ts";
 import { RetryBudget } from "./retry/budget.ts";
-import type { RouteFacts } from "./route/facts.ts";
+import type { RoutedRequest } from "./route/facts.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { snapshotEndpoints, type ServiceSnapshot } from "./snapshot.ts";
 import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
@@ -42,7 +42,7 @@ interface Compiled<Req, R extends Reply> {
   readonly backends: ReadonlySet<RunningBackend<Req, R>>;
 }
 
-export class RunningService<Req extends RouteFacts, R extends Reply> {
+export class RunningService<Req extends RoutedRequest, R extends Reply> {
   readonly name: string;
   readonly runtime: Runtime;
   current: Handler<Call<Req>, R>;

@@ -17,7 +17,8 @@ export {
 export { PICKED_BECAUSE } from "./balance/why.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
-export type { RouteFacts } from "./route/facts.ts";
+export type { HeaderChanges } from "./header-changes.ts";
+export type { RoutedRequest } from "./route/facts.ts";
 export type { Runtime, Timer } from "./runtime/runtime.ts";
 export { Cell, type Watch } from "./watch/watch.ts";
 export { endOfAge } from "./runtime/age.ts";

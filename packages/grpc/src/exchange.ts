@@ -10,6 +10,7 @@ import { Metadata, status as Status } from "@grpc/grpc-js";
 import type {
   Attempt,
   AttemptCanceller,
+  HeaderChanges,
   MeshError,
   Outcome,
   Runtime,
@@ -19,7 +20,7 @@ import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
 import type { GrpcConnection } from "./connection.ts";
 import { failureOf, isGrpc } from "./failure.ts";
 import type { Lane } from "./lane.ts";
-import { AUTHORIZATION, FINAL, NACK, pushbackOf } from "./metadata.ts";
+import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "./metadata.ts";
 import { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
 import { httpCodeOf, normal, outcomeOf, statusOf } from "./status.ts";
@@ -167,6 +168,11 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   /** The head of a reply is here: the server has the request. */
   get headed(): boolean {
     return this.#head !== undefined;
+  }
+
+  /** Before it is delivered. A reply of nothing but trailers has no head, and keeps what it has. */
+  changeHead(changes: HeaderChanges): void {
+    if (this.#head !== undefined) changeMetadata(this.#head, changes);
   }
 
   /** The reply has been given to the mesh. */

@@ -3,7 +3,7 @@
  * send. Keys of the protocol are gRPC's own words where it has one: `grpc-timeout`, not a second.
  */
 import { Metadata } from "@grpc/grpc-js";
-import { MeshError } from "@inmesh/core/spi";
+import { type HeaderChanges, MeshError } from "@inmesh/core/spi";
 
 /** Time the caller is still willing to wait. */
 export const TIMEOUT = "grpc-timeout";
@@ -65,6 +65,12 @@ export function sendable(service: string, metadata: Metadata, maxBytes: number):
   }
   if (bytes > maxBytes) throw tooLarge(service, bytes, maxBytes);
   return own;
+}
+
+/** What a route changes. Its names and values are ones that metadata takes: configuration sees to it. */
+export function changeMetadata(metadata: Metadata, { taken, given }: HeaderChanges): void {
+  for (const key of taken) metadata.remove(key);
+  for (let i = 0; i < given.length; i += 2) metadata.add(given[i]!, given[i + 1]!);
 }
 
 /** First value of a key as text; undefined if there is none, or it is binary. */

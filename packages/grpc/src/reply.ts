@@ -1,5 +1,5 @@
 /** What the layers of the mesh may know of a gRPC reply. The reader's half is the Exchange itself. */
-import type { Outcome, Reply } from "@inmesh/core/spi";
+import type { HeaderChanges, Outcome, Reply } from "@inmesh/core/spi";
 import type { Exchange } from "./exchange.ts";
 
 export class GrpcReply implements Reply {
@@ -25,6 +25,10 @@ export class GrpcReply implements Reply {
     this.nacked = nacked;
     this.final = final;
     this.retryAfterMs = retryAfterMs;
+  }
+
+  changeHeaders(changes: HeaderChanges): void {
+    this.exchange.changeHead(changes);
   }
 
   discard(): void {

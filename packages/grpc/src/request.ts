@@ -4,10 +4,11 @@
  * holds gives up that possibility, not the call.
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
-import type { Attempt, Call, RouteFacts, ServedRequest } from "@inmesh/core/spi";
+import type { Attempt, Call, HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
 import type { CallCredentials, WriteContext } from "./call-types.ts";
 import type { Exchange } from "./exchange.ts";
 import {
+  changeMetadata,
   formatTimeout,
   HOPS,
   PREVIOUS_ATTEMPTS,
@@ -39,7 +40,7 @@ export function wiringOf(options: ChannelOptions | undefined): Wiring | undefine
   return { key: JSON.stringify(entries), options: Object.fromEntries(entries) };
 }
 
-export class GrpcRequest implements RouteFacts {
+export class GrpcRequest implements RoutedRequest {
   /** A gRPC call is one, whatever it does. */
   readonly method = "POST";
   /** `/package.Service/Method`. */
@@ -96,6 +97,10 @@ export class GrpcRequest implements RouteFacts {
     if (traceparent === undefined || own.get(TRACEPARENT).length > 0) return;
     own.set(TRACEPARENT, traceparent);
     if (tracestate !== undefined) own.set(TRACESTATE, tracestate);
+  }
+
+  changeHeaders(changes: HeaderChanges): void {
+    changeMetadata(this.metadata, changes);
   }
 
   /** Writes what the next hop has to know of this attempt. grpc-js copies it when the attempt starts. */

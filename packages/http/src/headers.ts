@@ -31,6 +31,7 @@ export const CONTENT_TYPE = "content-type";
 export const CONTENT_ENCODING = "content-encoding";
 export const DATE = "date";
 export const HOST = "host";
+export const SET_COOKIE = "set-cookie";
 
 /** Headers as undici hands them over: lower-case names, several values of one name as an array. */
 export type RawHeaders = Record<string, string | string[] | undefined>;
@@ -49,7 +50,7 @@ const NEVER_TRAILERS = new Set([
   "location",
   "proxy-authenticate",
   "proxy-authorization",
-  "set-cookie",
+  SET_COOKIE,
   "te",
   "trailer",
   "upgrade",

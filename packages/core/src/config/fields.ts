@@ -53,6 +53,9 @@ export const LIMITS: Readonly<
     | "matchesPerRoute"
     | "conditionsPerMatch"
     | "backendRefsPerRoute"
+    | "headersPerList"
+    | "headerNameLength"
+    | "modifierBytes"
     | "fileBytes"
     | "endpointsPerList"
     | "weight"
@@ -65,6 +68,9 @@ export const LIMITS: Readonly<
   matchesPerRoute: 100,
   conditionsPerMatch: 16,
   backendRefsPerRoute: 100,
+  headersPerList: 16,
+  headerNameLength: 256,
+  modifierBytes: 8_192,
   fileBytes: 4 * 1024 * 1024,
   endpointsPerList: 100_000,
   weight: 2 ** 31,
@@ -578,6 +584,51 @@ export const POLICY_FIELDS: readonly Field[] = [
   },
 ];
 
+/** Both modifiers have the same three lists. */
+function modifierFields(
+  key: string,
+  meaning: string,
+  nameElsewhere: string,
+  noEffectWhen?: string,
+): readonly Field[] {
+  const path = `services.*.routes[].filters[].${key}`;
+  const name: Omit<Field, "path"> = {
+    type: "text",
+    defaultText: "must be written",
+    rangeText: "letters, digits, `-`, `_`, `.`; not reserved",
+    meaning: "The header's name, in any case.",
+  };
+  const value: Omit<Field, "path"> = {
+    type: "text",
+    defaultText: "must be written",
+    rangeText: "printable ASCII, no blank at either end",
+    meaning: "Its value. Not shown in messages about mistakes.",
+  };
+  const list: Omit<Field, "path" | "meaning"> = {
+    type: "list",
+    defaultText: "none",
+    rangeText: `at most ${LIMITS.headersPerList}`,
+  };
+  return [
+    {
+      path,
+      type: "object",
+      defaultText: "none",
+      rangeText: `at least one change, at most ${LIMITS.modifierBytes} bytes of names and values, a name once`,
+      meaning,
+      nameElsewhere,
+      ...(noEffectWhen !== undefined && { noEffectWhen }),
+    },
+    { path: `${path}.set`, ...list, meaning: "Headers that take the place of those of the name." },
+    { path: `${path}.set[].name`, ...name },
+    { path: `${path}.set[].value`, ...value },
+    { path: `${path}.add`, ...list, meaning: "Headers that come behind those of the name." },
+    { path: `${path}.add[].name`, ...name },
+    { path: `${path}.add[].value`, ...value },
+    { path: `${path}.remove`, ...list, meaning: "Names of headers that are taken out." },
+  ];
+}
+
 /** What stands around the policies. */
 export const STRUCTURE_FIELDS: readonly Field[] = [
   {
@@ -836,6 +887,33 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     meaning:
       "A reply that says it is overloaded proves that nothing was processed, so that any call may be sent again.",
   },
+  {
+    path: "services.*.routes[].filters",
+    type: "list",
+    defaultText: "none",
+    rangeText: "at most one of each",
+    meaning:
+      "What the route changes in the heads of its calls and of their replies. Routes match what the caller sent; each attempt of a call sends the same, changed once.",
+    nameElsewhere: "Gateway API `filters`",
+  },
+  {
+    path: "services.*.routes[].filters[].type",
+    type: "choice",
+    choices: ["RequestHeaderModifier", "ResponseHeaderModifier"],
+    defaultText: "that of the key beside it",
+    meaning: "Says once more which of the two it is, as Gateway API does.",
+  },
+  ...modifierFields(
+    "requestHeaderModifier",
+    "Changes the headers of a request, or the metadata of a gRPC call, before it is sent.",
+    "Gateway API `requestHeaderModifier`, Envoy `request_headers_to_add` and `…_to_remove`",
+  ),
+  ...modifierFields(
+    "responseHeaderModifier",
+    "Changes the headers of a reply, or the leading metadata of a gRPC reply, before the application sees it; the mesh itself reads what was received.",
+    "Gateway API `responseHeaderModifier`, Envoy `response_headers_to_add` and `…_to_remove`",
+    "the reply is interim (1xx) or an upgrade; trailers, and so a gRPC reply that has nothing else, stay",
+  ),
   {
     path: "services.*.routes[].backendRefs",
     type: "list",

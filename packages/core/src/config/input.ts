@@ -7,6 +7,7 @@ import type {
   BackendRefConfig,
   BalancerConfig,
   BreakerConfig,
+  HeaderConfig,
   LimitConfig,
   RetryBudgetConfig,
   TimeoutConfig,
@@ -84,8 +85,26 @@ export interface RouteInput {
   readonly idempotent?: boolean;
   readonly overloadedMeansUnprocessed?: boolean;
   readonly streaming?: boolean;
+  readonly filters?: readonly RouteFilterInput[];
   readonly backendRefs?: readonly (Pick<BackendRefConfig, "name"> & Partial<BackendRefConfig>)[];
 }
+
+export interface HeaderModifierInput {
+  readonly set?: readonly HeaderConfig[];
+  readonly add?: readonly HeaderConfig[];
+  readonly remove?: readonly string[];
+}
+
+/** What a route changes in heads, as in Gateway API, where `type` must be written. */
+export type RouteFilterInput =
+  | {
+      readonly type?: "RequestHeaderModifier";
+      readonly requestHeaderModifier: HeaderModifierInput;
+    }
+  | {
+      readonly type?: "ResponseHeaderModifier";
+      readonly responseHeaderModifier: HeaderModifierInput;
+    };
 
 export interface MeshInput {
   readonly defaults?: PoliciesInput;

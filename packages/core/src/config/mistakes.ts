@@ -23,7 +23,7 @@ const MAX_VALUE = 80;
 const MAX_LINES = 100;
 /** Under these keys people keep what must not be in a log. */
 const SECRET_KEY =
-  /^(?:metadata|headers|queryParams)$|secret|passw|token|credential|api-?key|authorization/i;
+  /^(?:metadata|headers|queryParams|re(?:quest|sponse)HeaderModifier)$|secret|passw|token|credential|api-?key|authorization|cookie/i;
 const USERINFO = /\/\/[^/?#\s]*@/g;
 const PLAIN_KEY = /^[A-Za-z0-9_*-]+$/;
 const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
@@ -68,11 +68,16 @@ export function makeMistake(
   origin: string,
   line?: number,
 ): Mistake {
-  const text = path.some((part) => typeof part === "string" && SECRET_KEY.test(part))
+  const text = path.some((part) => typeof part === "string" && isSecretKey(part))
     ? "a value not shown"
     : renderValue(value);
   const base = { path: renderPath(path), rule: escapeText(rule), value: text, origin };
   return Object.freeze(line === undefined ? base : { ...base, line });
+}
+
+/** What stands under this name is not shown to anybody. */
+export function isSecretKey(name: string): boolean {
+  return SECRET_KEY.test(name);
 }
 
 /** `services.orders.routes[0].name`; unusual keys are quoted. The root is `(everything)`. */

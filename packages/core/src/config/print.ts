@@ -1,13 +1,22 @@
 /**
  * A parsed configuration as a user would write it, in full: JSON can hold it (Infinity is `none`),
- * and parsing it gives the same configuration again, a private key aside. For the admin page and for snapshots.
+ * and parsing it gives the same configuration again, private keys and credentials aside. For the
+ * admin page and for snapshots.
  */
 import { formatDuration } from "./duration.ts";
 import { type EndpointInfo, socketPathOf } from "../discovery/discovery.ts";
 import { isInlinePem } from "../tls/pem.ts";
 import { type Field, groupOf, nameOf, POLICY_FIELDS } from "./fields.ts";
 import type { EndpointInput } from "./input.ts";
-import type { DiscoveryConfig, MeshConfig, RouteConfig } from "./types.ts";
+import { isSecretKey } from "./mistakes.ts";
+import type {
+  DiscoveryConfig,
+  HeaderConfig,
+  HeaderModifierConfig,
+  MeshConfig,
+  RouteConfig,
+  RouteFilterConfig,
+} from "./types.ts";
 
 type Printed = Record<string, unknown>;
 
@@ -30,6 +39,7 @@ export function printConfig(config: MeshConfig): Printed {
 
 function printRoute(route: RouteConfig): Printed {
   const { name, matches, idempotent, streaming, overloadedMeansUnprocessed, backendRefs } = route;
+  const filters = route.filters.map(printFilter);
   const policies = printPolicies(
     route,
     POLICY_FIELDS.filter((field) => field.route === true),
@@ -41,8 +51,23 @@ function printRoute(route: RouteConfig): Printed {
     idempotent,
     streaming,
     overloadedMeansUnprocessed,
+    filters,
     backendRefs,
   };
+}
+
+function printFilter(filter: RouteFilterConfig): Printed {
+  return Object.fromEntries(
+    Object.entries(filter).map(([key, { set, add, remove }]: [string, HeaderModifierConfig]) => [
+      key,
+      { set: set.map(printHeader), add: add.map(printHeader), remove },
+    ]),
+  );
+}
+
+/** What is sent may be a credential; a configuration that is shown must not be where it is found. */
+function printHeader({ name, value }: HeaderConfig): HeaderConfig {
+  return { name, value: isSecretKey(name) ? "(a value, not shown)" : value };
 }
 
 function printDiscovery(discovery: DiscoveryConfig): Printed {

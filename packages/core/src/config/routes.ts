@@ -1,5 +1,6 @@
 /** Reads the routes of a service: matches, weighted destinations, and the policies they change. */
 import { compileSafeRegExp } from "../route/regex.ts";
+import { readFilters } from "./filters.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
 import { routePolicies } from "./policies.ts";
@@ -35,6 +36,7 @@ export function readRoutes(
       idempotent: raw["idempotent"] === true,
       overloadedMeansUnprocessed: raw["overloadedMeansUnprocessed"] === true,
       streaming: raw["streaming"] === true,
+      filters: readFilters(raw["filters"], [...at, "filters"], report),
       backendRefs: readBackends(raw["backendRefs"], serviceNames, [...at, "backendRefs"], report),
     };
   });

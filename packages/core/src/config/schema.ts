@@ -26,6 +26,9 @@ type Shape = Record<string, Zod.ZodType>;
 export const SERVICE_NAME: RegExp =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** A name that is one of HTTP and of gRPC's metadata, and of nothing that every object has. */
+const CHANGED_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+const CHANGED_VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 const NO_CONTROLS = /^\P{Cc}*$/u;
 
 let made: Zod.ZodType | undefined;
@@ -156,9 +159,33 @@ class SchemaMaker {
       idempotent: z.boolean(typed("true or false")),
       streaming: z.boolean(typed("true or false")),
       overloadedMeansUnprocessed: z.boolean(typed("true or false")),
+      filters: this.#list(this.#filter(), 2),
       backendRefs: this.#list(backend, LIMITS.backendRefsPerRoute),
       ...this.#policies(POLICY_FIELDS.filter((field) => field.route === true)),
     });
+  }
+
+  #filter(): Zod.ZodType {
+    const z = this.#z;
+    const name = z
+      .string(typed("a text"))
+      .max(LIMITS.headerNameLength, `must have at most ${LIMITS.headerNameLength} characters`)
+      .regex(CHANGED_NAME, "must be a header's name: letters, digits, -, _ and .");
+    const value = z
+      .string(typed("a text"))
+      .max(LIMITS.textLength, `must have at most ${LIMITS.textLength} characters`)
+      .regex(CHANGED_VALUE, "must be printable ASCII, not empty, without a blank at either end");
+    const header = this.#object({ name, value }, "name", "value");
+    const modifier = this.#object({
+      set: this.#list(header, LIMITS.headersPerList),
+      add: this.#list(header, LIMITS.headersPerList),
+      remove: this.#list(name, LIMITS.headersPerList),
+    });
+    const keys = ["requestHeaderModifier", "responseHeaderModifier"];
+    return this.#object({
+      type: this.#structure("services.*.routes[].filters[].type"),
+      ...Object.fromEntries(keys.map((key) => [key, modifier])),
+    }).meta({ oneOf: keys.map((key) => ({ required: [key] })) });
   }
 
   /** One object for each group (`timeouts`, `retry`, …), from the table of fields. */

@@ -150,8 +150,30 @@ export interface RouteConfig {
   readonly overloadedMeansUnprocessed: boolean;
   /** Replies stream for long: latency is the time to the head, and no default deadline applies. */
   readonly streaming: boolean;
+  /** Changes of heads: at most one of requests and one of replies. */
+  readonly filters: readonly RouteFilterConfig[];
   /** Weighted destinations; empty: the service itself. */
   readonly backendRefs: readonly BackendRefConfig[];
+}
+
+/** One of the two (Gateway API HTTPRouteFilter). */
+export interface RouteFilterConfig {
+  readonly requestHeaderModifier?: HeaderModifierConfig;
+  readonly responseHeaderModifier?: HeaderModifierConfig;
+}
+
+/** A name stands once in it, in lower case. */
+export interface HeaderModifierConfig {
+  /** Takes the place of every value that the name has. */
+  readonly set: readonly HeaderConfig[];
+  /** Comes behind the values that the name has. */
+  readonly add: readonly HeaderConfig[];
+  readonly remove: readonly string[];
+}
+
+export interface HeaderConfig {
+  readonly name: string;
+  readonly value: string;
 }
 
 export interface BackendRefConfig {

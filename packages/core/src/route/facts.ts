@@ -1,4 +1,6 @@
-/** What a route may ask of a request. A protocol's request object answers; core knows no header. */
+/** What a route asks of a request, and what it may do to it. A protocol's request object answers. */
+import type { HeaderChanges } from "../header-changes.ts";
+
 export interface RouteFacts {
   readonly method: string;
   /** The path without query, as sent, starting with `/`. */
@@ -7,4 +9,9 @@ export interface RouteFacts {
   header(name: string): string | undefined;
   /** First value of a query parameter, decoded. */
   queryParam(name: string): string | undefined;
+}
+
+export interface RoutedRequest extends RouteFacts {
+  /** Once per call, after the route was found and before the first attempt. Must not throw. */
+  changeHeaders(changes: HeaderChanges): void;
 }

@@ -32,6 +32,7 @@ function entry(name: string, ...matches: readonly RouteMatchConfig[]): RouteEntr
     idempotent: false,
     overloadedMeansUnprocessed: false,
     streaming: false,
+    filters: [],
     backendRefs: [],
   };
   return { config, value: name };

@@ -4,14 +4,15 @@ import type { EndpointInfo } from "../discovery/discovery.ts";
 import { addressOf } from "../discovery/discovery.ts";
 import { MeshError } from "../errors.ts";
 import type { Protocol } from "../mesh.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeaderChanges } from "../header-changes.ts";
+import type { RoutedRequest } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Connection, Transport } from "../transport.ts";
 
-export class StubRequest implements RouteFacts {
+export class StubRequest implements RoutedRequest {
   readonly method: string;
   readonly pathname: string;
-  readonly headers: Readonly<Record<string, string>>;
+  headers: Readonly<Record<string, string>>;
   constructor(pathname = "/", method = "GET", headers: Readonly<Record<string, string>> = {}) {
     this.pathname = pathname;
     this.method = method;
@@ -23,6 +24,9 @@ export class StubRequest implements RouteFacts {
   queryParam(): string | undefined {
     return undefined;
   }
+  changeHeaders(changes: HeaderChanges): void {
+    this.headers = changed(this.headers, changes);
+  }
 }
 
 export class StubReply implements Reply {
@@ -31,6 +35,7 @@ export class StubReply implements Reply {
   nacked = false;
   final = false;
   retryAfterMs: number | undefined = undefined;
+  headers: Readonly<Record<string, string>> = {};
   /** The body: resolves at its end, rejects if it is cut. */
   readonly ended: Promise<void>;
   readonly #drop: () => void;
@@ -40,9 +45,24 @@ export class StubReply implements Reply {
     this.ended = ended;
     this.#drop = drop;
   }
+  changeHeaders(changes: HeaderChanges): void {
+    this.headers = changed(this.headers, changes);
+  }
   discard(): void {
     this.#drop();
   }
+}
+
+function changed(
+  headers: Readonly<Record<string, string>>,
+  { taken, given }: HeaderChanges,
+): Record<string, string> {
+  const result = Object.fromEntries(Object.entries(headers).filter(([name]) => !taken.has(name)));
+  for (let i = 0; i < given.length; i += 2) {
+    const [name, value] = [given[i]!, given[i + 1]!];
+    result[name] = name in result ? `${result[name]}, ${value}` : value;
+  }
+  return result;
 }
 
 /** What the test's server does with an attempt: reply, fail, or leave it pending. */

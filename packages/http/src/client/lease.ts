@@ -10,6 +10,7 @@ import {
   MeshError,
   type Attempt,
   type AttemptCanceller,
+  type HeaderChanges,
   type Outcome,
   type Reply,
   type Runtime,
@@ -59,6 +60,8 @@ export class Lease implements Reply, AttemptCanceller {
   readonly retryAfterMs = undefined;
   /** The deadline has passed, or the mesh is closing: the borrower must end the request. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
+  /** What the route changes in the reply that the borrower will get. */
+  changes: HeaderChanges | undefined = undefined;
   socket!: Socket;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #runtime: Runtime;
@@ -97,6 +100,10 @@ export class Lease implements Reply, AttemptCanceller {
       reject(error);
     };
     sockets.take(borrower);
+  }
+
+  changeHeaders(changes: HeaderChanges): void {
+    this.changes = changes;
   }
 
   /** The head of the reply is here; the outcome that it will settle with if the body is whole. */

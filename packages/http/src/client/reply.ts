@@ -10,6 +10,7 @@ import {
   MeshError,
   PICKED_BECAUSE,
   type Attempt,
+  type HeaderChanges,
   type Outcome,
   type Reply,
 } from "@inmesh/core/spi";
@@ -24,6 +25,7 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import type { Exchange } from "./exchange.ts";
+import { changedBytes, changedList, changeFields } from "./header-changes.ts";
 import type { HttpRequest } from "./request.ts";
 
 /** Held for a reader who has not come yet; then the peer has to wait. */
@@ -78,6 +80,7 @@ export class HttpReply implements Reply {
   readonly #trustNacks: boolean;
   readonly #headAt: number;
   #headers: HttpHeaders | undefined = undefined;
+  #changes: HeaderChanges | undefined = undefined;
   #mode: Mode = "waiting";
   #chunks: readonly Buffer[] = NONE;
   #bytes = 0;
@@ -120,14 +123,24 @@ export class HttpReply implements Reply {
     return this.status >= 200 && this.status < 300;
   }
 
-  /** Headers as received, for doors that hand them on as they are. */
+  /** Headers as received, but for what a route changes, for doors that hand them on as they are. */
   get head(): RawHeaders {
     return this.#raw;
   }
 
   /** The same before parsing: names and values in turn. */
   get rawHead(): Exchange["rawHeaders"] {
-    return this.#exchange.rawHeaders;
+    const raw = this.#exchange.rawHeaders;
+    if (this.#changes === undefined || !Array.isArray(raw)) return raw;
+    // Bytes from undici, texts from HTTP/2.
+    return raw[0] instanceof Buffer
+      ? changedBytes(raw as Buffer[], this.#changes)
+      : changedList(raw as string[], this.#changes);
+  }
+
+  changeHeaders(changes: HeaderChanges): void {
+    this.#changes = changes;
+    changeFields(this.#raw, changes);
   }
 
   get headers(): HttpHeaders {

@@ -4,7 +4,12 @@
  */
 import type { Duplex } from "node:stream";
 import { channel } from "node:diagnostics_channel";
-import { MeshError, type RouteFacts, type ServedRequest } from "@inmesh/core/spi";
+import {
+  MeshError,
+  type HeaderChanges,
+  type RoutedRequest,
+  type ServedRequest,
+} from "@inmesh/core/spi";
 import {
   ATTEMPT,
   HOPS,
@@ -18,6 +23,7 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
+import { changedList } from "./header-changes.ts";
 
 export type HeadersInput =
   | Iterable<readonly [string, string]>
@@ -38,7 +44,7 @@ export interface WireWatcher {
 /** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
 const instrumented = channel("undici:request:create");
 
-export class HttpRequest implements RouteFacts {
+export class HttpRequest implements RoutedRequest {
   readonly path: string;
   readonly method: string;
   /** Names and values in turn. */
@@ -66,6 +72,11 @@ export class HttpRequest implements RouteFacts {
       }
     }
     this.streamed = body !== null && isStreamed(this.body);
+    this.sealOwn();
+  }
+
+  /** What stands in `headers` now is the application's; what comes behind it is ours. */
+  protected sealOwn(): void {
     this.#own = this.headers.length;
   }
 
@@ -108,6 +119,14 @@ export class HttpRequest implements RouteFacts {
 
   get hasIdempotencyKey(): boolean {
     return this.headers.length > 0 && this.header(IDEMPOTENCY_KEY) !== undefined;
+  }
+
+  /** Of what the application wrote. No attempt has written yet, so no slot moves. */
+  changeHeaders(changes: HeaderChanges): void {
+    const ours = this.headers.slice(this.#own);
+    this.headers = changedList(this.headers.slice(0, this.#own), changes);
+    this.sealOwn();
+    this.headers.push(...ours);
   }
 
   /** Writes what the next hop has to know of the request being served. Once per call. */

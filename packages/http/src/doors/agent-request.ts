@@ -1,7 +1,8 @@
 /** A request of node:http as routes see it, and what its events say about the endpoint. */
 import { errorMonitor } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { Outcome, ServiceConfig } from "@inmesh/core/spi";
+import type { HeaderChanges, Outcome, ServiceConfig } from "@inmesh/core/spi";
+import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
 import { HOST, NAMESPACE } from "../headers.ts";
 
@@ -22,6 +23,14 @@ export class AgentRequest extends LentRequest {
   override header(name: string): string | undefined {
     const value = this.#request.getHeader(name);
     return Array.isArray(value) ? value[0] : value === undefined ? undefined : String(value);
+  }
+
+  /** As long as node has not written them. */
+  override changeHeaders({ taken, given }: HeaderChanges): void {
+    const request = this.#request;
+    if (request.headersSent) return;
+    for (const name of taken) request.removeHeader(name);
+    for (let i = 0; i < given.length; i += 2) request.appendHeader(given[i]!, given[i + 1]!);
   }
 
   /** What the mesh adds goes out with the request, if it is not too late. */
@@ -73,7 +82,9 @@ class Watched {
   };
 
   #replied(reply: IncomingMessage): void {
+    const { changes } = this.#lease;
     this.#outcome = this.#lease.replied(reply.statusCode ?? 0, reply.headers);
+    if (changes !== undefined) changeIncoming(reply, changes);
     // Node throws a reply away if there is no listener; ours must not be what keeps it.
     if (this.#request.listenerCount("response") === 0) reply.resume();
     reply.once("end", () => this.#settle(this.#outcome!));

@@ -22,6 +22,7 @@ export class DispatchedRequest extends HttpRequest {
     this.upgrade = upgradeOf(options, service);
     if (options.headers !== undefined && options.headers !== null) {
       flatten(options.headers, this.headers, service, options.origin);
+      this.sealOwn();
     }
   }
 }
