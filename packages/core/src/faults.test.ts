@@ -71,6 +71,21 @@ describe("faults, core alone", () => {
     }
   });
 
+  it("B2 CO: 1 of 3 endpoints 20 times slower from the first call on gets ≤ 0.35 % of picks on average", async () => {
+    const shares: number[] = [];
+    for (let seed = 1; seed <= 30; seed++) {
+      const s = new Scenario({ seed, endpoints: 3, workers: 1000, serviceMs: 10, floorMs: 10 });
+      s.set(ONE, { kind: "slow", factor: 20 });
+      await s.load(200, 12_000);
+      await s.runtime.advance(2000);
+      shares.push(s.share(ONE, 0));
+    }
+    // A third of them are first calls, when nothing is known; the others ask whether it has healed.
+    const mean = shares.reduce((a, b) => a + b) / shares.length;
+    expect(mean, String(shares)).toBeLessThanOrEqual(0.0035);
+    expect(Math.max(...shares), String(shares)).toBeLessThanOrEqual(0.01);
+  });
+
   it("B3 CO: one that fails fast is out by the 7th failure; < 1 % of picks and no errors after", async () => {
     for (const endpoints of [3, 10]) {
       for (const seed of SEEDS) {

@@ -25,6 +25,8 @@ export interface ScenarioOptions {
   readonly workers?: number;
   /** Mean of the exponential service time. Default 10. */
   readonly serviceMs?: number;
+  /** What every service time has at least, on top of the exponential part. Default 0. */
+  readonly floorMs?: number;
   readonly service?: ServiceInput;
   readonly discovery?: MeshOptions["discovery"];
   readonly telemetry?: MeshOptions["telemetry"];
@@ -52,12 +54,14 @@ class Server {
   mode: Mode = OK;
   readonly #runtime: SimRuntime;
   readonly #serviceMs: number;
+  readonly #floorMs: number;
   readonly #queue: StubExchange[] = [];
   #idle: number;
 
-  constructor(runtime: SimRuntime, workers: number, serviceMs: number) {
+  constructor(runtime: SimRuntime, { workers = 8, serviceMs = 10, floorMs = 0 }: ScenarioOptions) {
     this.#runtime = runtime;
     this.#serviceMs = serviceMs;
+    this.#floorMs = floorMs;
     this.#idle = workers;
   }
 
@@ -86,7 +90,8 @@ class Server {
       const { mode } = this;
       const factor = mode.kind === "slow" ? mode.factor : 1;
       const fails = mode.kind === "failing" && this.#runtime.random() < mode.share;
-      const ms = -Math.log(1 - this.#runtime.random()) * this.#serviceMs * factor;
+      const drawn = -Math.log(1 - this.#runtime.random()) * this.#serviceMs;
+      const ms = (this.#floorMs + drawn) * factor;
       this.#runtime.after(
         ms,
         () => {
@@ -145,8 +150,7 @@ export class Scenario {
   server(address: string): Server {
     let server = this.#servers.get(address);
     if (server === undefined) {
-      const { workers = 8, serviceMs = 10 } = this.#options;
-      this.#servers.set(address, (server = new Server(this.runtime, workers, serviceMs)));
+      this.#servers.set(address, (server = new Server(this.runtime, this.#options)));
     }
     return server;
   }
