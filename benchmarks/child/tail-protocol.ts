@@ -11,6 +11,8 @@ export interface TailLoad {
   readonly ports: readonly number[];
   readonly perSecond: number;
   readonly seconds: number;
+  /** To each server alone, all at a time, before the run. */
+  readonly warmCalls: number;
 }
 
 export interface TailClient {

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { quantile } from "../report.ts";
-import { load, type TailLoad } from "./tail-protocol.ts";
+import { load, type TailLoad, type TailProtocol } from "./tail-protocol.ts";
 
 export interface TailRun {
   readonly calls: number;
@@ -16,8 +16,20 @@ export interface TailRun {
   readonly errors: readonly string[];
 }
 
+/** So that client and servers run code that has run before; what these calls teach is thrown away. */
+async function warm(protocol: TailProtocol, given: TailLoad): Promise<void> {
+  for (const port of given.ports) {
+    const client = protocol.open({ ...given, ports: [port], attempts: 1 });
+    const calls = Array.from({ length: given.warmCalls }, () => client.call());
+    await Promise.allSettled(calls);
+    await client.close();
+  }
+}
+
 async function main(given: TailLoad): Promise<TailRun> {
-  const client = (await load(given.protocol)).open(given);
+  const protocol = await load(given.protocol);
+  await warm(protocol, given);
+  const client = protocol.open(given);
   const calls = Math.round(given.perSecond * given.seconds);
   const latencies: number[] = [];
   const errors: string[] = [];
