@@ -10,7 +10,7 @@ import type { GrpcClient, GrpcLoad, GrpcRun, GrpcSlice } from "./child/grpc.ts";
 import { ghzRows } from "./grpc-ghz.ts";
 import { serverRows } from "./grpc-served.ts";
 import { atLeast, quantile, row, type Options, type Row } from "./report.ts";
-import { inTurns, ratios, type Amounts, type Player, type Samples } from "./turns.ts";
+import { inTurns, ratios, setMedians, type Amounts, type Player, type Samples } from "./turns.ts";
 
 export const describe = "CPU per unary call and throughput of streams, beside bare grpc-js";
 
@@ -20,10 +20,15 @@ const FLAGS = ["--no-warnings", "--conditions=inmesh-source"];
 type Metric = keyof GrpcRun;
 type Runs = Samples<GrpcClient, Metric>;
 
-const AMOUNTS: Amounts = { sets: 4, rounds: 6, turns: 8, warmTurns: 20 };
+/**
+ * Rounds of four turns, forth and back, so that a ratio compares what ran within a fraction of a second:
+ * a single one is off by a tenth on a machine that does other things besides, the median of a set by
+ * a fiftieth.
+ */
+const AMOUNTS: Amounts = { sets: 5, rounds: 30, turns: 2, warmTurns: 20 };
 const QUICK: Amounts = { sets: 1, rounds: 2, turns: 2, warmTurns: 20 };
-/** Calls, and messages, of one turn. */
-const COUNTS = { unary: 400, stream: 2_000 };
+/** Calls, and messages each way, of one turn: enough for some garbage to be collected in each. */
+const COUNTS = { unary: 400, stream: 1_000 };
 const QUICK_COUNTS = { unary: 200, stream: 500 };
 
 export async function run(options: Options): Promise<Row[]> {
@@ -47,7 +52,7 @@ export async function run(options: Options): Promise<Row[]> {
     const unary = await runs("unary", "cpuUs");
     const stream = await runs("stream", "msPer");
     const served = [...(await serverRows(options)), ...(await ghzRows(options))];
-    return [...rowsOf(unary, stream), ...served];
+    return [...rowsOf(unary, stream, amounts), ...served];
   } finally {
     server.disconnect();
   }
@@ -78,13 +83,14 @@ async function checkServed(server: ChildProcess, { kind, count }: GrpcSlice): Pr
   if (served !== made) throw new Error(`${made} calls made, ${served} served`);
 }
 
-function rowsOf(unary: Runs, stream: Runs): Row[] {
+function rowsOf(unary: Runs, stream: Runs, amounts: Amounts): Row[] {
+  const medians = (each: readonly number[]): number[] => setMedians(each, amounts);
   // Throughput is the inverse of what a message takes.
-  const through = ratios(stream, "bare", "inmesh", "msPer");
+  const through = medians(ratios(stream, "bare", "inmesh", "msPer"));
   const rows = [
-    row("grpc.cpu_ratio.unary", "×", ratios(unary, "inmesh", "bare", "cpuUs"), 1.1),
+    row("grpc.cpu_ratio.unary", "×", medians(ratios(unary, "inmesh", "bare", "cpuUs")), 1.1),
     atLeast("grpc.throughput_ratio.stream", "×", through, 0.97),
-    row("grpc.cpu_ratio.stream", "×", ratios(stream, "inmesh", "bare", "cpuUs")),
+    row("grpc.cpu_ratio.stream", "×", medians(ratios(stream, "inmesh", "bare", "cpuUs"))),
   ];
   const each = (name: string, unit: string, runs: Runs, of: (run: GrpcRun) => number): void => {
     rows.push(row(name, unit, runs.inmesh.map(of)), row(`${name}.bare`, unit, runs.bare.map(of)));

@@ -3,6 +3,7 @@
  * milliseconds, forth and back (ABBA), so that whatever else the machine does meets both; a sample is
  * a round of turns. Fresh processes a few times over, because the same code is not compiled alike twice.
  */
+import { quantile } from "./report.ts";
 
 /** Something that takes turns: a process, or two that belong together. */
 export interface Player<M extends string> {
@@ -61,6 +62,15 @@ async function round<K extends string, M extends string>(
     }
   }
   return means;
+}
+
+/** The median of each set of `rounds` samples: what a set of processes says, apart from single turns. */
+export function setMedians(samples: readonly number[], { rounds }: Amounts): number[] {
+  const medians: number[] = [];
+  for (let i = 0; i < samples.length; i += rounds) {
+    medians.push(quantile(samples.slice(i, i + rounds), 0.5));
+  }
+  return medians;
 }
 
 /** What one of a pair measured as a share of the other's, round by round. */
