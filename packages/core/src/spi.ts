@@ -30,6 +30,7 @@ export {
   type ServerState,
 } from "./server/drain.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
+export { Misuse, type ConnectionUse } from "./server/misuse.ts";
 export { Redial } from "./redial.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";

@@ -43,6 +43,7 @@ import {
   type NodeServer,
 } from "./server/listeners.ts";
 import { countMalformed } from "./server/malformed.ts";
+import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
@@ -228,9 +229,8 @@ export class MeshServer implements AsyncDisposable {
       if (refused !== undefined) refusal = REFUSALS[refused];
       else if (connection.active >= this.#limits.maxPipelined && !http2) {
         refusal = REFUSALS.too_many_pipelined;
-      } else if (connection.headBytes + inbound.headBytes > this.#limits.maxConnectionHeaderBytes) {
+      } else if (!this.#connections.misuse.holds(connection, inbound.headBytes)) {
         refusal = REFUSALS.connection_headers;
-        this.#connections.misuse.evict(connection);
       }
     }
     if (refusal !== undefined) return this.#refuse(inbound, refusal);
@@ -284,7 +284,10 @@ export class MeshServer implements AsyncDisposable {
     this.#admission.inFlight--;
     connection.active--;
     connection.headBytes -= inbound.headBytes;
-    if (inbound.http2 && isReset(response)) this.#connections.misuse.reset(connection);
+    if (inbound.http2 && isResetByPeer(response as unknown as Http2ServerResponse)) {
+      const { deadlineAt, remainingMs } = inbound;
+      this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
+    }
     if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
     this.#peers.remove(inbound);
     // Its timer was the socket's. Node sets it anew where it watches idle connections.
@@ -446,10 +449,4 @@ function endAfter(inbound: Inbound): void {
 function destroy({ request, http2 }: Inbound): void {
   if (!http2) request.socket.destroy();
   else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
-}
-
-/** Of a reply over HTTP/2 that has closed. */
-function isReset(response: ServerResponse): boolean {
-  const { stream } = response as unknown as Http2ServerResponse;
-  return !response.writableEnded || stream.rstCode !== 0;
 }

@@ -1,10 +1,12 @@
 /** What one HTTP/2 client may cost a server, at each limit, one above it, and far above it. */
+import type { Http2ServerResponse } from "node:http2";
 import type { MeshServer } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
 import type { H2Client } from "./support/h2-client.ts";
 import {
   block,
   data,
+  DATA,
   END_HEADERS,
   END_STREAM,
   frame,
@@ -387,6 +389,62 @@ describe("resets", () => {
       await client.raw.end();
       expect(server.snapshot().refused).toEqual({ http2_error: 1 });
       await recovered(server);
+    },
+  );
+
+  it("once the reply has begun, a client may have had enough of it", async () => {
+    const server = await start((_request, response) => void response.write("some"), { http2 });
+    const client = await h2To(server);
+    for (let i = 0; i < 100; i++) {
+      const id = 2 * i + 1;
+      client.send(head(id, REQUEST, true));
+      await client.until((one) => one.type === DATA && one.id === id, "some of the reply");
+      client.send(reset(id, CANCEL));
+      await until(() => server.snapshot().requestsInFlight === 0);
+    }
+    expect(server.snapshot().refused).toEqual({});
+    client.send(frame(PING, 0, 0, words(0, 0)));
+    await client.until(({ type }) => type === PING, "an answer");
+  });
+
+  it("a client that has waited until its deadline is not told to go", async () => {
+    const server = await some();
+    const client = await h2To(server);
+    const ids = Array.from({ length: 60 }, (_, n) => 2 * n + 1);
+    const waits = { ...REQUEST, ":path": "/hang", "x-mesh-timeout-ms": "2000" };
+    for (const id of ids) client.send(head(id, waits, true));
+    await until(() => server.snapshot().requestsInFlight === 60);
+    await new Promise((resolve) => setTimeout(resolve, 1_850)); // its clock is a little ahead
+    client.send(...ids.map((id) => reset(id, CANCEL)));
+    await until(() => server.snapshot().requestsInFlight === 0);
+    await stays(client, 121);
+    expect(server.snapshot().refused).toEqual({});
+  });
+
+  const ways: Record<string, (response: Http2ServerResponse) => void> = {
+    "response.destroy": (response) => response.destroy(new Error("no")),
+    "stream.close": ({ stream }) => stream.close(REFUSED_STREAM),
+    "stream.close, later": ({ stream }) => void setImmediate(() => stream.close(CANCEL)),
+    "stream.destroy": ({ stream }) => stream.destroy(),
+  };
+  it.each(Object.entries(ways))(
+    "what the handler resets is not the client's: %s",
+    async (_, kill) => {
+      const server = await start(
+        (request, response) => {
+          if (request.url === "/") response.end("ok");
+          else kill(response as unknown as Http2ServerResponse);
+        },
+        { http2 },
+      );
+      const client = await h2To(server);
+      for (let i = 0; i < 60; i++) {
+        const id = 2 * i + 1;
+        client.send(head(id, { ...REQUEST, ":path": "/hang" }, true));
+        await client.until((one) => one.type === RST_STREAM && one.id === id, "the reset");
+      }
+      await stays(client, 121);
+      expect(server.snapshot()).toMatchObject({ refused: {}, requestsInFlight: 0 });
     },
   );
 

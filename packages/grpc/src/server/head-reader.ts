@@ -21,6 +21,11 @@ import {
 import type { GrpcServerLimits } from "./limits.ts";
 import type { GrpcRefusalReason } from "./refusals.ts";
 
+/** What a call says, and in how many bytes of metadata. */
+export interface Head extends ServedRequest {
+  headBytes: number;
+}
+
 /** HTTP/2 counts an entry with this much beside its name and value. */
 const ENTRY_BYTES = 32;
 
@@ -37,7 +42,7 @@ export class HeadReader {
   }
 
   /** Node joins what came twice by a comma, so a key that contradicts itself is not understood. */
-  read(served: ServedRequest, metadata: Metadata): GrpcRefusalReason | undefined {
+  read(served: Head, metadata: Metadata): GrpcRefusalReason | undefined {
     const first = metadata.getMap();
     const { maxMetadataBytes, maxMetadataCount, maxHops } = this.#limits;
     let count = 0;
@@ -74,6 +79,7 @@ export class HeadReader {
         default:
       }
     }
+    served.headBytes = bytes;
     return served.hops > maxHops ? "loop" : undefined;
   }
 

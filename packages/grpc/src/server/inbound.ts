@@ -10,9 +10,10 @@ import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { CALLBACKS_RESTORE, context, ServedRequest } from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
-import type { Http2Session, Http2Stream } from "./internals.ts";
+import type { Http2Stream } from "./internals.ts";
 import type { GrpcRefusalReason } from "./refusals.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
+import type { SessionUse } from "./sessions.ts";
 
 export interface InboundOwner {
   /** The call may begin, or why it must not. */
@@ -45,9 +46,11 @@ export class Inbound
   status: number | undefined = undefined;
   /** Since when a message waits for the client to read; 0: none does. Writer: InboundCalls. */
   stalledAt = 0;
+  /** Of its metadata. Writer: HeadReader. */
+  headBytes = 0;
   /** The stream and the connection it came by; undefined if nobody can tell. Writer: MeshGrpcServer. */
   stream: Http2Stream | undefined = undefined;
-  session: Http2Session | undefined = undefined;
+  connection: SessionUse | undefined = undefined;
   /** Neighbours in the list of calls in progress. Writer: InboundCalls. */
   previous: Inbound | undefined = undefined;
   next: Inbound | undefined = undefined;
@@ -147,7 +150,7 @@ export class Inbound
    * handler has had and made would wait with it, and be copied by the garbage collector meanwhile.
    */
   #letGo(): void {
-    this.#listener = this.#scope = this.session = undefined;
+    this.#listener = this.#scope = this.connection = undefined;
   }
 
   // ── what goes out ────────────────────────────────────────────────────────────────────────────

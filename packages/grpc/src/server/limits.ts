@@ -20,10 +20,14 @@ export interface GrpcServerLimits {
   readonly maxMetadataBytes: number;
   /** Keys of a call's metadata: RESOURCE_EXHAUSTED. Node resets a stream with more than 128. */
   readonly maxMetadataCount: number;
+  /** Metadata of all calls that a connection has in progress: RESOURCE_EXHAUSTED, and the connection is closed. */
+  readonly maxConnectionHeaderBytes: number;
   /** A message received, unpacked: RESOURCE_EXHAUSTED, before it is in memory. gRPC's own default. */
   readonly maxMessageBytes: number;
   /** Streams of one connection. Node announces four billion. */
   readonly maxConcurrentStreams: number;
+  /** Share of a connection's calls that the client resets before their reply has begun, once there were 50. 1: any. */
+  readonly maxResetRatio: number;
   /** HPACK table in bytes. */
   readonly maxHeaderTableBytes: number;
   /** A connection, ± 10 %; then it is told to go, so that clients spread again. Infinity: for ever. */
@@ -54,8 +58,10 @@ export const DEFAULT_GRPC_LIMITS: GrpcServerLimits = {
   handshakeTimeoutMs: 10_000,
   maxMetadataBytes: 16_384,
   maxMetadataCount: 100,
+  maxConnectionHeaderBytes: 524_288,
   maxMessageBytes: 4_194_304,
   maxConcurrentStreams: 100,
+  maxResetRatio: 0.5,
   maxHeaderTableBytes: 4_096,
   maxConnectionAgeMs: 3_600_000,
   maxConnectionAgeGraceMs: 30_000,

@@ -30,7 +30,7 @@ import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
 import { InboundCalls } from "./inbound-calls.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
-import { interceptorsOf, optionsOf, streamOf, type Http2Session } from "./internals.ts";
+import { interceptorsOf, optionsOf, streamOf } from "./internals.ts";
 import {
   grpcLimitsOf,
   grpcServerOptions,
@@ -59,8 +59,8 @@ export interface GrpcServerOptions {
   readonly channelOptions?: ServerOptions;
 }
 
-/** Why a call did not reach its handler, or was cut short. */
-export type GrpcCutReason = GrpcRefusalReason | "write_stall";
+/** Why a call did not reach its handler or was cut short, or a connection was closed. */
+export type GrpcCutReason = GrpcRefusalReason | "write_stall" | "stream_resets";
 
 export interface GrpcServerSnapshot {
   readonly name: string;
@@ -136,9 +136,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     this.#reader = new HeadReader(limits, beliefs, keep);
     this.#refusals = refusalStatuses(beliefs.tellsReasons);
     this.#stranger = !beliefs.deadlineIsOurs;
-    this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, () =>
-      this.#count("write_stall"),
-    );
+    const count = (reason: GrpcCutReason): void => this.#count(reason);
+    this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, () => count("write_stall"));
     this.server = this.#intercept(given, options.channelOptions);
     this.#alone = interceptorsOf(this.server)?.length === 1;
     this.#weaker = given === undefined ? [] : weakerThan(limits, optionsOf(given));
@@ -146,7 +145,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       health === false
         ? undefined
         : new Health(this.server, health, () => this.ready, limits.maxWatchers, runtime);
-    this.#sessions = new Sessions(this.server, limits, runtime, () => {
+    this.#sessions = new Sessions(this.server, limits, runtime, count, () => {
       this.#health?.close();
       this.#calls.endReflection();
     });
@@ -225,11 +224,9 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     }
     const refused = this.#admission.refuses(inbound, remainingMs);
     if (refused !== undefined) return refused;
+    if (!this.#sessions.began(inbound)) return "connection_headers";
     this.#admission.inFlight++;
     this.#calls.add(inbound);
-    inbound.stream = streamOf(inbound.call);
-    inbound.session = inbound.stream?.session as Http2Session | undefined;
-    this.#sessions.began(inbound.session);
     return undefined;
   }
 
@@ -245,7 +242,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   ended(inbound: Inbound): void {
     this.#admission.inFlight--;
     this.#calls.remove(inbound);
-    this.#sessions.ended(inbound.session);
+    this.#sessions.ended(inbound);
     if (this.#mesh === undefined) return;
     this.#record(inbound, inbound.status ?? sentStatus(inbound), undefined);
   }

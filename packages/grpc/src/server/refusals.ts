@@ -7,7 +7,12 @@ import type { AdmissionRefusal } from "@inmesh/core/spi";
 import type { ServedStatus } from "../call-types.ts";
 import { NACK, PUSHBACK_MS, REASON } from "../metadata.ts";
 
-export type GrpcRefusalReason = AdmissionRefusal | "loop" | "too_many_headers" | "header_too_large";
+export type GrpcRefusalReason =
+  | AdmissionRefusal
+  | "loop"
+  | "too_many_headers"
+  | "header_too_large"
+  | "connection_headers";
 
 const CODES: Readonly<Record<GrpcRefusalReason, Status>> = {
   expired_on_arrival: Status.DEADLINE_EXCEEDED,
@@ -17,6 +22,7 @@ const CODES: Readonly<Record<GrpcRefusalReason, Status>> = {
   loop: Status.INTERNAL,
   too_many_headers: Status.RESOURCE_EXHAUSTED,
   header_too_large: Status.RESOURCE_EXHAUSTED,
+  connection_headers: Status.RESOURCE_EXHAUSTED,
 };
 
 const DETAILS: Readonly<Record<GrpcRefusalReason, string>> = {
@@ -27,6 +33,7 @@ const DETAILS: Readonly<Record<GrpcRefusalReason, string>> = {
   loop: "the call came through too many servers",
   too_many_headers: "too many metadata entries",
   header_too_large: "too much metadata",
+  connection_headers: "too much metadata in progress",
 };
 
 /** Milliseconds, in the pushback of a refusal for load. */

@@ -5,9 +5,23 @@
  * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
 import type { Server } from "@grpc/grpc-js";
-import type { LeavingConnections, Runtime } from "@inmesh/core/spi";
-import { http2ServersOf, type Http2Server, type Http2Session } from "./internals.ts";
+import {
+  Misuse,
+  type ConnectionUse,
+  type LeavingConnections,
+  type Runtime,
+} from "@inmesh/core/spi";
+import type { Inbound } from "./inbound.ts";
+import { http2ServersOf, streamOf, type Http2Server, type Http2Session } from "./internals.ts";
 import type { GrpcServerLimits } from "./limits.ts";
+
+/** What a connection has done, and does. */
+export interface SessionUse extends ConnectionUse<Http2Session> {
+  /** Calls in progress. */
+  active: number;
+}
+
+const ENHANCE_YOUR_CALM = 11;
 
 export class Sessions implements LeavingConnections {
   onEmpty: (() => void) | undefined = undefined;
@@ -15,15 +29,22 @@ export class Sessions implements LeavingConnections {
   readonly #limits: GrpcServerLimits;
   readonly #runtime: Runtime;
   readonly #known = new WeakSet<Http2Server>();
-  /** With the calls in progress on each. */
-  readonly #sessions = new Map<Http2Session, number>();
+  readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
   #idle = new Set<Http2Session>();
+  readonly #misuse: Misuse<Http2Session, "stream_resets">;
   readonly #beforeLast: () => void;
   #gone = false;
 
   /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
-  constructor(server: Server, limits: GrpcServerLimits, runtime: Runtime, beforeLast: () => void) {
+  constructor(
+    server: Server,
+    limits: GrpcServerLimits,
+    runtime: Runtime,
+    count: (reason: "stream_resets") => void,
+    beforeLast: () => void,
+  ) {
+    this.#misuse = new Misuse(limits, runtime, calmDown, count);
     this.#server = server;
     this.#limits = limits;
     this.#runtime = runtime;
@@ -56,7 +77,14 @@ export class Sessions implements LeavingConnections {
   }
 
   #opened(session: Http2Session): void {
-    this.#sessions.set(session, 0);
+    this.#sessions.set(session, {
+      session,
+      evicted: false,
+      streams: 0,
+      resets: 0,
+      headBytes: 0,
+      active: 0,
+    });
     session.on("error", ignore); // without a listener it would be an uncaught exception of the host
     const timer = this.#runtime.after(
       this.#limits.handshakeTimeoutMs,
@@ -89,21 +117,33 @@ export class Sessions implements LeavingConnections {
     });
   }
 
-  began(session: Http2Session | undefined): void {
-    const count = session === undefined ? undefined : this.#sessions.get(session);
-    if (count !== undefined) this.#sessions.set(session!, count + 1);
+  /** It begins on its connection. False: its metadata is too much beside that of the others there. */
+  began(inbound: Inbound): boolean {
+    const stream = streamOf(inbound.call);
+    inbound.stream = stream;
+    const use = this.#sessions.get(stream?.session as Http2Session);
+    if (use === undefined) return true; // nobody can tell
+    use.streams++;
+    if (!this.#misuse.holds(use, inbound.headBytes)) return false;
+    use.active++;
+    use.headBytes += inbound.headBytes;
+    inbound.connection = use;
+    return true;
   }
 
-  ended(session: Http2Session | undefined): void {
-    const count = session === undefined ? undefined : this.#sessions.get(session);
-    if (count !== undefined) this.#sessions.set(session!, count - 1);
+  ended({ connection: use, stream, headBytes, startedAt, deadlineAt }: Inbound): void {
+    if (use === undefined) return;
+    use.active--;
+    use.headBytes -= headBytes;
+    // A handler cannot reset: what ends without a reply was ended by the client.
+    if (!stream!.headersSent) this.#misuse.reset(use, startedAt, deadlineAt);
   }
 
   /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */
   closeIdle(): void {
     const idle = new Set<Http2Session>();
-    for (const [session, count] of this.#sessions) {
-      if (count > 0) continue;
+    for (const [session, { active }] of this.#sessions) {
+      if (active > 0) continue;
       if (this.#idle.has(session)) session.destroy();
       else idle.add(session);
     }
@@ -114,6 +154,11 @@ export class Sessions implements LeavingConnections {
     this.#server.forceShutdown();
     for (const session of this.#sessions.keys()) session.destroy();
   }
+}
+
+/** From here on its nghttp2 ignores new streams. */
+function calmDown(session: Http2Session): void {
+  session.goaway(ENHANCE_YOUR_CALM);
 }
 
 /** Node takes 32 bits. */

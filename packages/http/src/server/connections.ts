@@ -6,15 +6,22 @@
  */
 import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import { endOfAge, type LeavingConnections, type Runtime, type Timer } from "@inmesh/core/spi";
+import {
+  endOfAge,
+  type ConnectionUse,
+  type LeavingConnections,
+  type Runtime,
+  type Timer,
+} from "@inmesh/core/spi";
 import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
 import { callbackId } from "./in-context.ts";
 import type { Http2Session } from "./listeners.ts";
-import { Misuse, Tally } from "./misuse.ts";
+import { HttpMisuse, Tally } from "./misuse.ts";
+import { watchResets } from "./own-resets.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
-export interface ConnectionState {
+export interface ConnectionState extends ConnectionUse<Http2Session> {
   /** Instant from which it is to leave: it is old, or its certificate is. */
   endsAt: number;
   /** Requests in progress; several if they are pipelined, or streams. */
@@ -23,15 +30,6 @@ export interface ConnectionState {
   leaving: boolean;
   /** A reply that says so is on its way: what was sent behind its request is not for us to serve. */
   ended: boolean;
-  /** Of an HTTP/2 connection. */
-  session: Http2Session | undefined;
-  /** Told to go for what it did. */
-  evicted: boolean;
-  /** Begun, and how many of them were reset. HTTP/2. */
-  streams: number;
-  resets: number;
-  /** Of the heads of the requests in progress. */
-  headBytes: number;
   readonly glitches: Tally;
   /** For the look at the idle: streams begun, or bytes read, when it was last not idle, and when. */
   seen: number;
@@ -62,7 +60,7 @@ export class Connections implements LeavingConnections {
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
   readonly #count: (reason: CutReason) => void;
-  readonly misuse: Misuse;
+  readonly misuse: HttpMisuse;
   readonly #lookMs: number;
   readonly #closesIdle: boolean;
   #leaving = false;
@@ -83,7 +81,7 @@ export class Connections implements LeavingConnections {
     this.#limits = limits;
     this.#runtime = runtime;
     this.#count = count;
-    this.misuse = new Misuse(limits, runtime, count);
+    this.misuse = new HttpMisuse(limits, runtime, count);
     const { maxConnectionAgeMs, keepAliveIdleMs } = limits;
     this.#lookMs = Math.min(maxConnectionAgeMs / LOOKS, keepAliveIdleMs / IDLE_LOOKS, MAX_LOOK_MS);
     server.on("drop", () => count("connections"));
@@ -161,7 +159,8 @@ export class Connections implements LeavingConnections {
     });
     session.on("close", () => this.#sessions.delete(session));
     this.misuse.watch(session, state);
-    session.prependListener("stream", () => {
+    session.prependListener("stream", (stream) => {
+      watchResets(stream);
       state.callbackId = callbackId();
     });
     this.#runtime.after(this.#limits.headersTimeoutMs, closeUnused, session);

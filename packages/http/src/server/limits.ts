@@ -64,7 +64,7 @@ export interface ServerLimits {
   readonly maxHeaderTableBytes: number;
   /** HTTP/2 resets by the client in a burst, then a tenth of it per second; the connection is closed. */
   readonly maxStreamResets: number;
-  /** Share of a connection's streams that end in a reset, once there were 50. 1: any. */
+  /** Share of a connection's streams that the client resets before their reply has begun, once there were 50. 1: any. */
   readonly maxResetRatio: number;
   /** HTTP/2 pings by the client in a burst; one is forgotten every second. */
   readonly maxPings: number;

@@ -1,9 +1,10 @@
 /**
- * What one connection may not do too often. Each of these is tolerated once, because an honest client
- * may do it; one that goes on is told to go (HTTP/2: GOAWAY and the end, HTTP/1: `Connection: close`).
- * Node's own counters stay in force below: those see frames that never become a request.
+ * What one connection may not do too often, beside what core counts for every protocol. Each of these
+ * is tolerated once, because an honest client may do it; one that goes on is told to go (HTTP/2: GOAWAY
+ * and the end, HTTP/1: `Connection: close`). Node's own counters stay in force below: those see frames
+ * that never become a request.
  */
-import type { Runtime } from "@inmesh/core/spi";
+import { Misuse, type Runtime } from "@inmesh/core/spi";
 import type { ConnectionState } from "./connections.ts";
 import type { CutReason } from "./cuts.ts";
 import type { ServerLimits } from "./limits.ts";
@@ -13,10 +14,6 @@ import type { Http2Session } from "./listeners.ts";
 const FORGET_GLITCH_MS = 10_000;
 const FORGET_PING_MS = 1_000;
 const FORGET_SETTINGS_MS = 6_000;
-/** So few streams prove nothing about their share that was reset. */
-const MIN_STREAMS = 50;
-/** From GOAWAY to the end: replies in progress may be heard, a flood may not go on. */
-const EVICT_MS = 1_000;
 const ENHANCE_YOUR_CALM = 11;
 
 /** Counts, and forgets one at a time. */
@@ -38,15 +35,14 @@ export class Tally {
   }
 }
 
-export class Misuse {
+export class HttpMisuse extends Misuse<Http2Session, CutReason> {
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
-  readonly #count: (reason: CutReason) => void;
 
   constructor(limits: ServerLimits, runtime: Runtime, count: (reason: CutReason) => void) {
+    super(limits, runtime, calmDown, count);
     this.#limits = limits;
     this.#runtime = runtime;
-    this.#count = count;
   }
 
   /** Frames that cost an answer each. */
@@ -55,11 +51,11 @@ export class Misuse {
     const settings = new Tally();
     const { maxPings, maxSettingsFrames } = this.#limits;
     session.on("ping", () => {
-      if (pings.add(this.#runtime.now(), maxPings, FORGET_PING_MS)) this.#over(state, "pings");
+      if (pings.add(this.#runtime.now(), maxPings, FORGET_PING_MS)) this.over(state, "pings");
     });
     session.on("remoteSettings", () => {
       if (settings.add(this.#runtime.now(), maxSettingsFrames, FORGET_SETTINGS_MS)) {
-        this.#over(state, "settings");
+        this.over(state, "settings");
       }
     });
   }
@@ -68,31 +64,12 @@ export class Misuse {
   glitch(state: ConnectionState): boolean {
     const { maxGlitches } = this.#limits;
     if (!state.glitches.add(this.#runtime.now(), maxGlitches, FORGET_GLITCH_MS)) return false;
-    this.#over(state, "glitches");
+    this.over(state, "glitches");
     return true;
   }
+}
 
-  /** A stream was reset, by either side: a client can make a server reset as well (MadeYouReset). */
-  reset(state: ConnectionState): void {
-    state.resets++;
-    const { maxResetRatio } = this.#limits;
-    if (state.streams >= MIN_STREAMS && state.resets > maxResetRatio * state.streams) {
-      this.#over(state, "stream_resets");
-    }
-  }
-
-  /** Ends an HTTP/2 connection; one of HTTP/1 ends with its reply. */
-  evict(state: ConnectionState): void {
-    const { session } = state;
-    if (session === undefined || state.evicted || session.destroyed) return;
-    state.evicted = true;
-    session.goaway(ENHANCE_YOUR_CALM); // from here on its nghttp2 ignores new streams
-    this.#runtime.after(EVICT_MS, (one) => one.destroy(), session);
-  }
-
-  #over(state: ConnectionState, reason: CutReason): void {
-    if (state.evicted || state.session?.destroyed === true) return;
-    this.#count(reason);
-    this.evict(state);
-  }
+/** From here on its nghttp2 ignores new streams. */
+function calmDown(session: Http2Session): void {
+  session.goaway(ENHANCE_YOUR_CALM);
 }

@@ -1,0 +1,40 @@
+/**
+ * Who reset a stream. Node tells of either side's reset alike, when it is over; what the handler, or we,
+ * reset is no misuse of the client's. So a stream's own two ways to be reset are watched: what ends
+ * without having passed by here was ended by the peer, or by something it sent.
+ */
+import type { Http2ServerResponse } from "./listeners.ts";
+
+type Stream = Http2ServerResponse["stream"];
+
+const OWN: unique symbol = Symbol("inmesh.own-reset");
+interface Watched {
+  [OWN]?: true;
+}
+
+/** Two properties, no listener and no closure: it is on the way of every request. */
+export function watchResets(stream: Stream): void {
+  stream.close = close;
+  stream.destroy = destroy;
+}
+
+/** The reply has closed before it had begun, and nobody here wanted that. */
+export function isResetByPeer(response: Http2ServerResponse): boolean {
+  const { stream } = response;
+  return !stream.headersSent && (stream as Watched)[OWN] === undefined;
+}
+
+function close(this: Stream & Watched, ...args: Parameters<Stream["close"]>): void {
+  this[OWN] = true;
+  prototypeOf(this).close.apply(this, args);
+}
+
+/** Node's own code calls it as well, for a stream that is closed. */
+function destroy(this: Stream & Watched, ...args: Parameters<Stream["destroy"]>): Stream {
+  if (!this.closed) this[OWN] = true;
+  return prototypeOf(this).destroy.apply(this, args);
+}
+
+function prototypeOf(stream: Stream): Stream {
+  return Object.getPrototypeOf(stream) as Stream;
+}
