@@ -154,6 +154,44 @@ describe("for generated inputs", () => {
     );
   });
 
+  it("matches and filters of routes", () => {
+    const route = (what: object): unknown => ({ services: { orders: { url, routes: [what] } } });
+    const match = (method: unknown): unknown => route({ matches: [{ method }] });
+    const header = [{ name: "x-a", value: "1" }];
+    const cases: [unknown, boolean][] = [
+      [match("GET"), true],
+      [match("get"), false],
+      [match(1), false],
+      [match({ service: "shop.Orders" }), true],
+      [match({ method: "Get", type: "RegularExpression" }), true],
+      [match({ service: "shop.Orders", type: "Prefix" }), false],
+      [match({ type: "Exact" }), false],
+      [match({}), false],
+      [route({ filters: [{ requestHeaderModifier: { set: header } }] }), true],
+      [
+        route({
+          filters: [{ type: "ResponseHeaderModifier", responseHeaderModifier: { remove: ["a"] } }],
+        }),
+        true,
+      ],
+      [route({ filters: [{}] }), false],
+      [route({ filters: [{ type: "RequestHeaderModifier" }] }), false],
+      [route({ filters: [{ type: "URLRewrite", requestHeaderModifier: { set: header } }] }), false],
+      [
+        route({ filters: [{ requestHeaderModifier: { set: [{ name: "a b", value: "1" }] } }] }),
+        false,
+      ],
+      [
+        route({ filters: [{ requestHeaderModifier: { add: [{ name: "a", value: "1\n" }] } }] }),
+        false,
+      ],
+      [route({ filters: [{ requestHeaderModifier: { remove: [":path"] } }] }), false],
+    ];
+    for (const [input, right] of cases) {
+      expect([input, bySchema(input), byParser(input)]).toEqual([input, right, right]);
+    }
+  });
+
   it("discovery has exactly one kind, names of services are names", () => {
     const service = (discovery: unknown, name = "orders"): unknown => ({
       services: { [name]: { discovery } },

@@ -68,12 +68,17 @@ services:
             path: { type: PathPrefix, value: /v1/ }
             headers: [{ name: x-tier, value: gold }]
         timeouts: { request: 500ms, backendRequest: 200ms }
+        filters:
+          - requestHeaderModifier: { set: [{ name: x-tier, value: "1" }], remove: [x-debug] }
         backendRefs: [{ name: orders, weight: 95 }, { name: orders-v2, weight: 5 }]
       - name: events
         matches: [{ path: { type: Exact, value: /events } }]
         streaming: true
       - name: pay
         matches: [{ method: POST, path: { value: /payments } }]
+        idempotent: true
+      - name: rpc
+        matches: [{ method: { service: shop.Orders, method: Get } }]
         idempotent: true
   orders-v2:
     discovery:

@@ -1,6 +1,11 @@
 /** The powers of the mesh over gRPC: balancing, retries, deadlines, cancellation, routes, what is inherited. */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
+import {
+  Metadata,
+  status as Status,
+  type ClientReadableStream,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { context, ServedRequest } from "@inmesh/core";
 import { callInfo } from "@inmesh/grpc";
 import { afterEach, describe, expect, it } from "vitest";
@@ -310,6 +315,56 @@ describe("routes", () => {
     metadata.set("x-kind", "quick");
     expect(callInfo(await failed(get(client, {}, {}, metadata)))!.route).toBe("quick");
     expect(callInfo(await failed(get(client, {})))!.route).toBe("orders");
+  });
+
+  it("in the words of GRPCRoute: service, method, metadata, a split, filters, a policy of its own", async () => {
+    const [own, canary] = [await serverOf(), await serverOf()];
+    const { client, mesh } = clientOf([own.address]);
+    const filter = { requestHeaderModifier: { set: [{ name: "x-by", value: "route" }] } };
+    mesh.update({
+      services: {
+        canary: { discovery: { static: [canary.address] } },
+        orders: {
+          discovery: { static: [own.address] },
+          routes: [
+            { name: "service", matches: [{ method: { service: "shop.Orders" } }] },
+            {
+              name: "try",
+              matches: [
+                {
+                  method: { service: "shop.Orders", method: "Get" },
+                  headers: [{ name: "x-try", value: "[a-z]+", type: "RegularExpression" }],
+                },
+              ],
+              filters: [{ type: "RequestHeaderModifier", ...filter }],
+              timeouts: { requestMs: 5_000 },
+              backendRefs: [
+                { name: "orders", weight: 0 },
+                { name: "canary", weight: 1 },
+              ],
+            },
+            {
+              name: "method",
+              matches: [{ method: { method: "L.st", type: "RegularExpression" } }],
+            },
+          ],
+        },
+      },
+    });
+    const metadata = new Metadata();
+    metadata.set("x-try", "yes");
+    expect((await get(client, {}, {}, metadata)).id).toBe(canary.name);
+    expect(canary.lastMetadata!.get("x-by")).toEqual(["route"]);
+    expect(canary.lastTimeoutMs).toBeLessThanOrEqual(5_000);
+    expect((await get(client, {})).id).toBe(own.name);
+    expect(own.lastMetadata!.get("x-by")).toEqual([]);
+    const routeOf = (call: ClientReadableStream<Order>): Promise<string> =>
+      new Promise((resolve) => {
+        call.on("data", () => {});
+        call.on("end", () => resolve(callInfo(call)!.route));
+      });
+    expect(await routeOf(client.list({ count: 1 }))).toBe("service");
+    client.close();
   });
 });
 

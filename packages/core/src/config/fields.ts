@@ -790,8 +790,31 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     path: "services.*.routes[].matches[].method",
     type: "text",
     defaultText: "any",
-    rangeText: "capital letters",
-    meaning: "The HTTP method.",
+    rangeText: "capital letters, or the object below",
+    meaning: "As a text, the HTTP method. As an object, the gRPC service and method.",
+    nameElsewhere: "Gateway API `method` of HTTPRoute, and of GRPCRoute",
+  },
+  {
+    path: "services.*.routes[].matches[].method.service",
+    type: "text",
+    defaultText: "any",
+    rangeText: "a full name, such as `shop.Orders`, unless an expression",
+    meaning:
+      "The gRPC service. Service and method are another way to write `path`, which must not stand beside them: `/service/method`, or the prefix `/service`.",
+  },
+  {
+    path: "services.*.routes[].matches[].method.method",
+    type: "text",
+    defaultText: "any",
+    rangeText: "a name, such as `Get`, unless an expression",
+    meaning: "The gRPC method. One of the two must be written.",
+  },
+  {
+    path: "services.*.routes[].matches[].method.type",
+    type: "choice",
+    choices: ["Exact", "RegularExpression"],
+    defaultText: "`Exact`",
+    meaning: "How both are compared. An expression must match from the start to the end.",
   },
   {
     path: "services.*.routes[].matches[].path",

@@ -72,7 +72,8 @@ export interface ValueMatchInput {
 export interface RouteInput {
   readonly name?: string;
   readonly matches?: readonly {
-    readonly method?: string;
+    /** HTTP's as a text; GRPCRoute's as an object. */
+    readonly method?: string | RpcMatchInput;
     readonly path?: {
       readonly type?: "Exact" | "PathPrefix" | "RegularExpression";
       readonly value: string;
@@ -87,6 +88,13 @@ export interface RouteInput {
   readonly streaming?: boolean;
   readonly filters?: readonly RouteFilterInput[];
   readonly backendRefs?: readonly (Pick<BackendRefConfig, "name"> & Partial<BackendRefConfig>)[];
+}
+
+/** One of `service` and `method` at least. */
+export interface RpcMatchInput {
+  readonly service?: string;
+  readonly method?: string;
+  readonly type?: "Exact" | "RegularExpression";
 }
 
 export interface HeaderModifierInput {

@@ -1,9 +1,9 @@
 /** Reads the routes of a service: matches, weighted destinations, and the policies they change. */
-import { compileSafeRegExp } from "../route/regex.ts";
 import { readFilters } from "./filters.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
 import { routePolicies } from "./policies.ts";
+import { checkExpression, readRpcMatch } from "./rpc-match.ts";
 import type {
   BackendRefConfig,
   RouteConfig,
@@ -69,9 +69,16 @@ function readBackends(
 
 function readMatch(raw: Raw, path: readonly PathPart[], report: Report): RouteMatchConfig {
   const { method } = raw;
+  const byPath = isRaw(raw["path"]) ? readPath(raw["path"], [...path, "path"], report) : undefined;
+  // A text is HTTP's method, an object GRPCRoute's, which is a path.
+  const byRpc = isRaw(method) ? readRpcMatch(method, [...path, "method"], report) : undefined;
+  if (isRaw(method) && byPath !== undefined) {
+    report([...path, "path"], "must not stand beside a gRPC method, which is a path", raw["path"]);
+  }
+  const wanted = byRpc ?? byPath;
   return {
     ...(typeof method === "string" && { method }),
-    ...(isRaw(raw["path"]) && { path: readPath(raw["path"], [...path, "path"], report) }),
+    ...(wanted !== undefined && { path: wanted }),
     ...("headers" in raw && {
       headers: readConditions(raw["headers"], true, [...path, "headers"], report),
     }),
@@ -110,13 +117,4 @@ function readConditions(
     if (type === "RegularExpression") checkExpression(text, [...path, index, "value"], report);
     return { type, name: areHeaders ? name.toLowerCase() : name, value: text };
   });
-}
-
-function checkExpression(source: string, path: readonly PathPart[], report: Report): void {
-  try {
-    compileSafeRegExp(source);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "it cannot be read";
-    report(path, `must be a regular expression: ${why}`, source);
-  }
 }

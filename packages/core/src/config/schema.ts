@@ -114,7 +114,11 @@ class SchemaMaker {
         { properties: { host: { type: "string", pattern: "^unix:" } } },
       ],
     });
-    return this.#list(z.union([z.string(), endpoint]), LIMITS.endpointsPerList);
+    const item = z.union(
+      [z.string(), endpoint],
+      typed("host:port, unix:/path, or an object with host and port"),
+    );
+    return this.#list(item, LIMITS.endpointsPerList);
   }
 
   #route(): Zod.ZodType {
@@ -133,10 +137,19 @@ class SchemaMaker {
       { type: this.#structure("services.*.routes[].matches[].path.type"), value: this.#text() },
       "value",
     );
+    const rpc = this.#object({
+      service: this.#structure("services.*.routes[].matches[].method.service"),
+      method: this.#structure("services.*.routes[].matches[].method.method"),
+      type: this.#structure("services.*.routes[].matches[].method.type"),
+    }).meta({ anyOf: [{ required: ["service"] }, { required: ["method"] }] });
+    const httpMethod = z
+      .string(typed("a text"))
+      .regex(/^[A-Z][A-Z0-9-]{0,31}$/, "must be a method in capital letters, such as GET");
     const match = this.#object({
-      method: z
-        .string(typed("a text"))
-        .regex(/^[A-Z][A-Z0-9-]{0,31}$/, "must be a method in capital letters, such as GET"),
+      method: z.union(
+        [httpMethod, rpc],
+        typed("an HTTP method, or an object with a gRPC service and method"),
+      ),
       path,
       headers: this.#list(
         condition(z.string(typed("a text")).regex(TOKEN, "must be a header's name")),
@@ -372,12 +385,6 @@ function reportIssues(
     } else if (issue.code === "invalid_union" && isRaw(valueAt(input, path))) {
       // Of "a text or an object" only the second can have been meant.
       reportIssues(issue.errors.at(-1) ?? [], path, input, report);
-    } else if (issue.code === "invalid_union") {
-      report(
-        path,
-        "must be host:port, unix:/path, or an object with host and port",
-        valueAt(input, path),
-      );
     } else {
       report(path, issue.message, valueAt(input, path));
     }
