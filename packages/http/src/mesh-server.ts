@@ -27,6 +27,7 @@ import {
 } from "@inmesh/core/spi";
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
+import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { withinDescriptors } from "./server/descriptors.ts";
@@ -65,6 +66,14 @@ export interface ServerOptions {
   readonly posture?: Posture;
   /** Names of identity headers that stay, because something in front vouches for them. Default: none. */
   readonly keepHeaders?: readonly string[];
+  /**
+   * The hosts it is: `orders.example` at any port, or `orders.example:8443`. A request for another
+   * gets 421, so that nobody reaches it by a name of their own. Health is answered whatever the host.
+   * Throws a TypeError if it is empty. Default: any host.
+   */
+  readonly authorities?: readonly string[];
+  /** Names of headers with a `_` get 400: some backends take `X_Y` for `X-Y`. Default false. */
+  readonly refuseUnderscores?: boolean;
   /** See docs/reference/limits.md. */
   readonly limits?: Partial<ServerLimits>;
   /** `/livez` and `/readyz`; false: neither. */
@@ -120,6 +129,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #admission: Admission;
   readonly #reader: HeadReader;
   readonly #validator: Validator;
+  readonly #chosen: ChosenRules | undefined;
   readonly #health: Health | undefined;
   readonly #connections: Connections;
   readonly #certificates: ServerCertificates | undefined;
@@ -156,6 +166,7 @@ export class MeshServer implements AsyncDisposable {
     const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
+    this.#chosen = ChosenRules.of(options);
     this.#health = health === false ? undefined : new Health(health);
     this.#connections = new Connections(this.server, secure, !given, limits, runtime, (reason) =>
       this.#count(reason),
@@ -200,7 +211,7 @@ export class MeshServer implements AsyncDisposable {
       }
     }
     const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(this.server, count);
+    guardTunnels(this.server, this.#chosen, count);
     countMalformed(this.server, count);
   }
 
@@ -231,7 +242,7 @@ export class MeshServer implements AsyncDisposable {
         refusal = REFUSALS.too_many_pipelined;
       } else if (!this.#connections.misuse.holds(connection, inbound.headBytes)) {
         refusal = REFUSALS.connection_headers;
-      }
+      } else if (this.#chosen !== undefined) refusal = this.#chosen.check(request);
     }
     if (refusal !== undefined) return this.#refuse(inbound, refusal);
 
@@ -246,7 +257,7 @@ export class MeshServer implements AsyncDisposable {
     if (!http2) (response as unknown as Sending)._send = sendMeasured;
     response.on("close", responseClosed);
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
-      filterTrailers(inbound, this.#limits);
+      filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
     if (asksToContinue) response.writeContinue();
     serveInContext(inbound, handler);

@@ -6,7 +6,8 @@ import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { CONNECTION, type WithConnection } from "./connections.ts";
 import type { CutReason } from "./cuts.ts";
-import { NODE_HTTP, type NodeServer } from "./listeners.ts";
+import type { NodeServer } from "./listeners.ts";
+import { closingReply } from "./raw-reply.ts";
 
 interface Answer {
   readonly reason: CutReason;
@@ -40,5 +41,5 @@ function answer(socket: Socket, status: number): void {
     _httpMessage?: ServerResponse & { _headerSent?: boolean };
   };
   if (!socket.writable || reply?._headerSent === true) return;
-  socket.write(`HTTP/1.1 ${status} ${NODE_HTTP.STATUS_CODES[status]}\r\nConnection: close\r\n\r\n`);
+  socket.write(closingReply(status));
 }

@@ -8,6 +8,8 @@ export type RefusalReason =
   | AdmissionRefusal
   | "loop"
   | "bad_host"
+  | "misdirected"
+  | "bad_header_name"
   | "bad_target"
   | "bad_framing"
   | "unknown_coding"
@@ -45,6 +47,9 @@ export const REFUSALS: Readonly<Record<RefusalReason, Refusal>> = {
   heap: { reason: "heap", status: 503, close: false, nack: true },
   loop: { reason: "loop", status: 508, close: false, nack: false },
   bad_host: broken("bad_host", 400),
+  // RFC 9110 §15.5.20: right here, and the wrong place for it. Others on the connection are not.
+  misdirected: { reason: "misdirected", status: 421, close: false, nack: false },
+  bad_header_name: broken("bad_header_name", 400),
   bad_target: broken("bad_target", 400),
   bad_framing: broken("bad_framing", 400),
   unknown_coding: broken("unknown_coding", 501),

@@ -13,7 +13,11 @@ interface Trailers {
 }
 
 /** Filters the trailers before any listener of the handler sees them. */
-export function filterTrailers(inbound: Inbound, limits: ServerLimits): void {
+export function filterTrailers(
+  inbound: Inbound,
+  limits: ServerLimits,
+  refusesUnderscores: boolean,
+): void {
   const { request, http2 } = inbound;
   request.on("end", () => {
     const raw = request.rawTrailers;
@@ -24,7 +28,7 @@ export function filterTrailers(inbound: Inbound, limits: ServerLimits): void {
     let kept = 0;
     for (let i = 0; i < raw.length; i += 2) {
       const name = raw[i]!.toLowerCase();
-      if (tooMuch || !isAllowedTrailer(name)) {
+      if (tooMuch || !isAllowedTrailer(name) || (refusesUnderscores && name.includes("_"))) {
         if (http2) delete request.trailers[name];
         continue;
       }

@@ -6,38 +6,45 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CONTENT_LENGTH, TRANSFER_ENCODING } from "../headers.ts";
 import { NODE_HTTP, type NodeServer } from "./listeners.ts";
-import { REFUSALS, type RefusalReason } from "./refusals.ts";
+import { closingReply } from "./raw-reply.ts";
+import type { ChosenRules } from "./chosen-rules.ts";
+import { REFUSALS, type Refusal, type RefusalReason } from "./refusals.ts";
 
 type Count = (reason: RefusalReason) => void;
 
-export function guardTunnels(server: NodeServer, count: Count): void {
+export function guardTunnels(
+  server: NodeServer,
+  chosen: ChosenRules | undefined,
+  count: Count,
+): void {
   if (server.listenerCount("connect") === 0) {
     server.on("connect", (request: IncomingMessage, socket: NodeJS.WritableStream) =>
       refuseConnect(request, socket, count),
     );
   }
-  if (server.listenerCount("upgrade") > 0) guardUpgrades(server, count);
+  if (server.listenerCount("upgrade") > 0) guardUpgrades(server, chosen, count);
   else {
     // Node asks whether anybody listens, so a listener of ours would change what it does.
     const added = (event: string | symbol): void => {
       if (event !== "upgrade") return;
       server.off("newListener", added);
-      guardUpgrades(server, count);
+      guardUpgrades(server, chosen, count);
     };
     server.on("newListener", added);
   }
 }
 
 /** One listener cannot keep an event from the next, so it is looked at before it is emitted. */
-function guardUpgrades(server: NodeServer, count: Count): void {
+function guardUpgrades(server: NodeServer, chosen: ChosenRules | undefined, count: Count): void {
   const emit = server.emit as (event: string | symbol, ...args: unknown[]) => boolean;
   const guarded: typeof emit = (event, ...args) => {
-    if (event === "upgrade" && !isBare(args[0] as IncomingMessage, args[2] as Buffer)) {
-      count("bad_upgrade");
-      answer(args[1] as NodeJS.WritableStream, REFUSALS.bad_upgrade.status);
-      return true;
-    }
-    return emit.call(server, event, ...args);
+    if (event !== "upgrade") return emit.call(server, event, ...args);
+    const [request, socket, head] = args as [IncomingMessage, NodeJS.WritableStream, Buffer];
+    const refusal = isBare(request, head) ? chosen?.check(request) : REFUSALS.bad_upgrade;
+    if (refusal === undefined) return emit.call(server, event, ...args);
+    count(refusal.reason);
+    answer(socket, refusal);
+    return true;
   };
   server.emit = guarded as typeof server.emit;
 }
@@ -53,15 +60,14 @@ function refuseConnect(
   count: Count,
 ): void {
   count("method_not_allowed");
-  const { status } = REFUSALS.method_not_allowed;
-  if (request instanceof NODE_HTTP.IncomingMessage) return answer(socket, status);
+  const refusal = REFUSALS.method_not_allowed;
+  if (request instanceof NODE_HTTP.IncomingMessage) return answer(socket, refusal);
   const response = socket as unknown as ServerResponse;
-  response.statusCode = status;
+  response.statusCode = refusal.status;
   response.end();
 }
 
-function answer(socket: NodeJS.WritableStream, status: number): void {
+function answer(socket: NodeJS.WritableStream, { status }: Refusal): void {
   socket.on("error", () => {});
-  const reason = NODE_HTTP.STATUS_CODES[status];
-  socket.end(`HTTP/1.1 ${status} ${reason}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+  socket.end(closingReply(status));
 }

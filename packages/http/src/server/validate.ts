@@ -66,7 +66,7 @@ export class Validator {
 
   #isHost(host: string): boolean {
     if (host === this.#host) return true;
-    if (host.length > 300 || !HOST.test(host)) return false;
+    if (!isHost(host)) return false;
     this.#host = host;
     return true;
   }
@@ -99,6 +99,10 @@ export class Validator {
     if (target === "*" && method === "OPTIONS") return undefined;
     return isTarget(target) ? undefined : REFUSALS.bad_target;
   }
+}
+
+export function isHost(text: string): boolean {
+  return text.length <= 300 && HOST.test(text);
 }
 
 /** Origin form: a path from `/` on, and a query behind the first `?`. */
