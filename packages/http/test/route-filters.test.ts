@@ -9,8 +9,9 @@ import type { FaultPeer } from "@inmesh/core/testing";
 import { meshServer } from "@inmesh/http";
 import axios from "axios";
 import { describe, expect, it, onTestFinished } from "vitest";
+import type { RawHeaders } from "../src/headers.ts";
 import { doorsOf, Told } from "./support/doors.ts";
-import { clientOf, failureOf, peerOf, serve } from "./wire.ts";
+import { clientOf, failureOf, peerOf, serve, until } from "./wire.ts";
 
 const ROUTE: RouteInput = {
   name: "marked",
@@ -201,10 +202,15 @@ describe("doors", () => {
     expect(peer.requests).toEqual([]);
   });
 
-  it("fetch", async () => {
+  it.each(["mesh.fetch", "the built-in fetch"])("%s", async (which) => {
     const peer = await answering(OK);
     const mesh = doorsOf([peer.address], { routes: [ROUTE] });
-    const reply = await mesh.fetch("http://orders/", { headers: { "x-tier": "gold" } });
+    const headers = { "x-tier": "gold" };
+    if (which !== "mesh.fetch") onTestFinished(mesh.installGlobal());
+    const reply =
+      which === "mesh.fetch"
+        ? await mesh.fetch("http://orders/", { headers })
+        : await fetch("http://orders/", { headers });
     expect(lines(peer.requests[0]!.head).filter((line) => line.startsWith("x-"))).toEqual([
       "x-tier: 7",
       "x-via: route",
@@ -279,26 +285,29 @@ it("interim replies and upgrades keep their heads", async () => {
     await connection.hold();
   });
   const mesh = doorsOf([peer.address], { routes: [{ ...ROUTE, matches: [] }] });
-  const heads: unknown[] = [];
+  const heads: RawHeaders[] = [];
   await new Promise<void>((resolve) => {
     mesh.dispatcher.dispatch(
       { origin: "http://orders", path: "/", method: "GET", upgrade: "x" },
       {
         onRequestStart: () => {},
-        onResponseStart: (_controller, _status, headers) =>
-          void heads.push(headers["x-powered-by"]),
+        onResponseStart: (_controller, _status, headers) => void heads.push(headers),
         onResponseData: () => {},
         onResponseEnd: () => {},
         onResponseError: () => resolve(),
         onRequestUpgrade: (_controller, _status, headers, socket) => {
-          heads.push(headers["x-powered-by"]);
+          heads.push(headers);
           socket.destroy();
           resolve();
         },
       },
     );
   });
-  expect(heads).toEqual(["php", "php"]);
+  // The call itself comes to its end after the handler was told.
+  await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
+  await new Promise(setImmediate);
+  expect(heads).toMatchObject([{ "x-powered-by": "php" }, { "x-powered-by": "php" }]);
+  expect(heads[1]).not.toHaveProperty("server");
 });
 
 it("calls in flight keep the filters they began with, over a change of configuration", async () => {
@@ -335,10 +344,37 @@ it("calls in flight keep the filters they began with, over a change of configura
     return reply.headers.get("server");
   };
   const before = Array.from({ length: 5 }, call);
-  while (held.length < 5) await new Promise((resolve) => setTimeout(resolve, 2));
+  await until(() => held.length === 5);
   mesh.update(config("new"));
   expect(await Promise.all(Array.from({ length: 5 }, call))).toEqual(Array(5).fill("new"));
   for (const fail of held) fail();
   expect(await Promise.all(before)).toEqual(Array(5).fill("old"));
   expect(seen.filter((one) => one === "old")).toHaveLength(10);
+});
+
+it("a change of filters alone keeps connections and counters", async () => {
+  const served = await serve((incoming, outgoing) => {
+    outgoing.end(String(incoming.headers["x-version"]));
+  });
+  const config = (version: string) => ({
+    services: {
+      orders: {
+        discovery: { static: [served.address] },
+        routes: [
+          {
+            filters: [{ requestHeaderModifier: { set: [{ name: "x-version", value: version }] } }],
+          },
+        ],
+      },
+    },
+  });
+  const mesh = doorsOf([], {}, { config: config("1") });
+  const call = async (): Promise<string> => (await mesh.fetch("http://orders/")).text();
+  expect(await call()).toBe("1");
+  await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
+  await new Promise(setImmediate);
+  mesh.update(config("2"));
+  expect(await call()).toBe("2");
+  expect(served.connections).toBe(1);
+  expect(mesh.snapshot().services[0]!.endpoints[0]!.picks).toBe(2);
 });

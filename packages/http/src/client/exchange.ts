@@ -192,7 +192,8 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     attempt.answered();
     attempt.answeredAt = now;
     attempt.settle(outcome);
-    const reply = new HttpReply(status, "", headers, outcome, this, attempt, false, now);
+    // A copy: what a route changes in replies must not change what the caller holds already.
+    const reply = new HttpReply(status, "", { ...headers }, outcome, this, attempt, false, now);
     reply.finish({});
     watcher.upgraded(status, headers, socket, controller.rawHeaders);
     this.#resolve(reply);
