@@ -29,7 +29,7 @@ interface Running {
   drain(): Promise<unknown>;
 }
 /** A server that answers GET and POST of /work with `served()`. */
-type Start = (port: number) => Promise<Running>;
+type Start = (port: number, options: ServerOptions) => Promise<Running>;
 
 async function listen(server: MeshServer, port: number): Promise<Running> {
   onTestFinished(() => server.close(0));
@@ -38,38 +38,38 @@ async function listen(server: MeshServer, port: number): Promise<Running> {
 }
 
 const APPLICATIONS: Record<string, Start> = {
-  "node:http": (port) =>
+  "node:http": (port, options) =>
     listen(
       meshServer(
         createServer((request, response) => {
           request.resume();
           request.on("end", () => response.end(JSON.stringify(served())));
         }),
-        OPTIONS,
+        options,
       ),
       port,
     ),
 
-  express: async (port) => {
+  express: async (port, options) => {
     const app = express();
     app.all("/work", (_request, response) => void response.json(served()));
-    return listen(meshServer(app, OPTIONS), port);
+    return listen(meshServer(app, options), port);
   },
 
-  koa: async (port) => {
+  koa: async (port, options) => {
     const app = new Koa();
     app.use(async (ctx) => {
       await sleep(1);
       ctx.body = served();
     });
-    return listen(meshServer(app.callback(), OPTIONS), port);
+    return listen(meshServer(app.callback(), options), port);
   },
 
-  fastify: async (port) => {
+  fastify: async (port, options) => {
     let server: MeshServer | undefined;
     const app = fastify({
       serverFactory: (handler) => {
-        server = meshServer(handler, OPTIONS);
+        server = meshServer(handler, options);
         return server.server as ReturnType<typeof createServer>;
       },
     });
@@ -79,16 +79,16 @@ const APPLICATIONS: Record<string, Start> = {
     return listen(server!, port);
   },
 
-  "hono's node server": async (port) => {
+  "hono's node server": async (port, options) => {
     const app = new Hono();
     app.all("/work", (c) => c.json(served()));
-    return listen(meshServer(getRequestListener(app.fetch), OPTIONS), port);
+    return listen(meshServer(getRequestListener(app.fetch), options), port);
   },
 
-  connect: async (port) => {
+  connect: async (port, options) => {
     const app = connect();
     app.use("/work", (_request, response) => void response.end(JSON.stringify(served())));
-    return listen(meshServer(app, OPTIONS), port);
+    return listen(meshServer(app, options), port);
   },
 
   nest: async (port) => {
@@ -110,12 +110,24 @@ const APPLICATIONS: Record<string, Start> = {
   },
 };
 
-it.each(Object.entries(APPLICATIONS))(
-  "L1 LS: %s: the context arrives, and rolling restarts lose no call",
-  async (_name, start) => {
+/** Those that take requests over HTTP/2; Express replaces their prototypes by those of HTTP/1. */
+const OVER_HTTP2 = ["koa", "fastify", "hono's node server", "connect"];
+
+it.each([
+  ...Object.keys(APPLICATIONS).map((name) => [name, "HTTP/1.1"] as const),
+  ...OVER_HTTP2.map((name) => [name, "HTTP/2"] as const),
+])(
+  "L1 LS: %s, %s: the context arrives, and rolling restarts lose no call",
+  async (name, version) => {
+    const http2 = version === "HTTP/2";
+    const start = (port: number): Promise<Running> =>
+      APPLICATIONS[name]!(port, { ...OPTIONS, http2 });
     let running = [await start(0), await start(0)];
     const ports = running.map(({ port }) => port);
-    const client = clientOf(ports.map((port) => `127.0.0.1:${port}`));
+    const client = clientOf(
+      ports.map((port) => `127.0.0.1:${port}`),
+      { http2 },
+    );
 
     const load = { stopped: false };
     const statuses = new Map<string, number>();

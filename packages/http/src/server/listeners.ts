@@ -7,6 +7,7 @@ import type { Server as HttpServer, ServerOptions } from "node:http";
 import type { Http2SecureServer, Http2Server, Http2ServerResponse, Http2Session } from "node:http2";
 import type { Server as HttpsServer } from "node:https";
 import type { TlsOptions } from "node:tls";
+import { messageClasses } from "./http2/messages.ts";
 import type { ServerLimits } from "./limits.ts";
 
 /**
@@ -30,7 +31,12 @@ export function makeServer({ http2, tls, limits }: ListenerOptions): NodeServer 
   let server: NodeServer;
   if (http2) {
     const module = process.getBuiltinModule("node:http2");
-    const options = { ...http2Options(limits), ...http1, http1Options: http1 };
+    const options = {
+      ...http2Options(limits),
+      ...http1,
+      ...messageClasses(module),
+      http1Options: http1,
+    };
     server =
       tls === undefined
         ? module.createServer(options)

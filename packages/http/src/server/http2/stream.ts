@@ -1,0 +1,42 @@
+/** What the messages of one HTTP/2 stream hang on it, and its events that concern both. */
+import type { EventEmitter } from "node:events";
+// oxlint-disable-next-line no-restricted-imports -- types
+import type { ServerHttp2Stream } from "node:http2";
+
+export const REQUEST: unique symbol = Symbol("inmesh.request");
+export const RESPONSE: unique symbol = Symbol("inmesh.response");
+
+interface Message extends EventEmitter {
+  onStreamClose(): void;
+}
+
+export interface ServedStream<Request = Message> extends ServerHttp2Stream {
+  readonly headRequest: boolean;
+  /** Undefined on a pushed stream. */
+  [REQUEST]?: Request;
+  /** Until it is over. */
+  [RESPONSE]?: Message | undefined;
+}
+
+/** Messages do not fail with their stream: their handlers hear `aborted` and `close`. */
+export function watchEnd(stream: ServedStream<unknown>): void {
+  stream.on("error", ignore);
+  stream.on("close", closeMessages);
+}
+
+/** From the first timeout that is set; both messages hear of it, whichever set it. */
+export function watchTimeout(stream: ServedStream<unknown>): void {
+  if (stream.listenerCount("timeout", timeOut) === 0) stream.on("timeout", timeOut);
+}
+
+function ignore(): void {}
+
+function closeMessages(this: ServedStream): void {
+  this[REQUEST]?.onStreamClose();
+  this[RESPONSE]?.onStreamClose();
+}
+
+function timeOut(this: ServedStream): void {
+  this[REQUEST]?.emit("timeout");
+  this[RESPONSE]?.emit("timeout");
+}
