@@ -145,6 +145,28 @@ describe("a unary call", () => {
     client.close();
   });
 
+  it("what grpc-js writes into every head is still its own, whatever suits the service's HTTP", async () => {
+    const { address, seen } = await scripted(replying);
+    const set = [
+      { name: "content-type", value: "application/json" },
+      { name: "user-agent", value: "route" },
+      { name: "accept-encoding", value: "br" },
+    ];
+    const { client } = clientOf([address], {
+      routes: [
+        { filters: [{ requestHeaderModifier: { set } }, { responseHeaderModifier: { set } }] },
+      ],
+    });
+    for (let n = 0; n < 2; n++) {
+      const { error, order, head } = await unary(client);
+      expect([error, order?.id]).toEqual([null, "x"]);
+      expect(seen[n]).toMatchObject({ "content-type": "application/grpc", te: "trailers" });
+      expect(seen[n]!["accept-encoding"]).toBe("identity");
+      expect(head!.get("content-type")).toEqual(["application/json"]);
+    }
+    client.close();
+  });
+
   it("a reply that is nothing but trailers keeps them", async () => {
     const { address } = await scripted((stream) =>
       trailersOnly(stream, { "grpc-status": `${Status.NOT_FOUND}`, ...FIELDS }),

@@ -622,7 +622,11 @@ function modifierFields(
     { path: `${path}.set`, ...list, meaning: "Headers that take the place of those of the name." },
     { path: `${path}.set[].name`, ...name },
     { path: `${path}.set[].value`, ...value },
-    { path: `${path}.add`, ...list, meaning: "Headers that come behind those of the name." },
+    {
+      path: `${path}.add`,
+      ...list,
+      meaning: "Headers that come behind those of the name, where it may stand more than once.",
+    },
     { path: `${path}.add[].name`, ...name },
     { path: `${path}.add[].value`, ...value },
     { path: `${path}.remove`, ...list, meaning: "Names of headers that are taken out." },
