@@ -8,8 +8,8 @@ import {
   groupOf,
   millisecondNames,
   nameOf,
-  POLICY_FIELDS,
-} from "../packages/core/src/config/fields.ts";
+} from "../packages/core/src/config/field.ts";
+import { POLICY_FIELDS } from "../packages/core/src/config/fields.ts";
 import { parseConfig } from "../packages/core/src/config/parse.ts";
 import { parseConfigText } from "../packages/core/src/config/sources/file.ts";
 import { meshSchema } from "../scripts/mesh-schema.ts";

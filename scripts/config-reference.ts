@@ -1,13 +1,7 @@
 /** The text of docs/reference/config.md, from the table of fields. */
-import {
-  defaultOf,
-  type Field,
-  LIMITS,
-  millisecondNames,
-  POLICY_FIELDS,
-  rangeOf,
-  STRUCTURE_FIELDS,
-} from "../packages/core/src/config/fields.ts";
+import { type Field, millisecondNames, rangeOf } from "../packages/core/src/config/field.ts";
+import { defaultOf, POLICY_FIELDS, STRUCTURE_FIELDS } from "../packages/core/src/config/fields.ts";
+import { LIMITS } from "../packages/core/src/config/limits.ts";
 import { formatDuration } from "../packages/core/src/config/duration.ts";
 
 const INTRODUCTION = `# Configuration

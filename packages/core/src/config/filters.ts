@@ -6,7 +6,7 @@
  * which the order mattered would mean two things.
  */
 import { isClaim } from "../server/claims.ts";
-import { LIMITS } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
 import type { HeaderConfig, HeaderModifierConfig, RouteFilterConfig } from "./types.ts";

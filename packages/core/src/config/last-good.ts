@@ -7,7 +7,7 @@ import { readFileSync, statSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname, resolve as absolute } from "node:path";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
-import { LIMITS } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
 import type { Layer } from "./merge.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
 import { isRaw } from "./plain.ts";

@@ -2,7 +2,8 @@
  * Lays configurations over each other, field by field, before they are parsed, and remembers which
  * layer wrote what: mistakes and the admin page can then say where a value comes from.
  */
-import { millisecondNames, nameOf, POLICY_FIELDS } from "./fields.ts";
+import { millisecondNames, nameOf } from "./field.ts";
+import { POLICY_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw } from "./plain.ts";
 

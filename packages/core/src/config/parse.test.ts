@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICIES } from "./defaults.ts";
-import { FIELDS, POLICY_FIELDS, defaultOf, millisecondNames } from "./fields.ts";
+import { millisecondNames } from "./field.ts";
+import { FIELDS, POLICY_FIELDS, defaultOf } from "./fields.ts";
 import { ConfigError } from "./mistakes.ts";
 import { parseConfig } from "./parse.ts";
 import { parseUrlTarget } from "./target.ts";

@@ -4,7 +4,7 @@
  */
 import { DEFAULT_POLICIES, deepFreeze } from "./defaults.ts";
 import { readTarget } from "./discovery.ts";
-import { LIMITS } from "./fields.ts";
+import { LIMITS } from "./limits.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, rawOf, type Report } from "./plain.ts";
 import { servicePolicies } from "./policies.ts";

@@ -3,7 +3,8 @@
  * type counts as not written, because the schema has reported it and the rest is still checked.
  */
 import { formatDuration, parseDuration } from "./duration.ts";
-import { type Field, groupOf, millisecondNames, nameOf, POLICY_FIELDS } from "./fields.ts";
+import { type Field, groupOf, millisecondNames, nameOf } from "./field.ts";
+import { POLICY_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, rawOf, type Report } from "./plain.ts";
 import type { RetryConfig, RouteConfig, ServicePolicies } from "./types.ts";

@@ -6,7 +6,8 @@
 import { formatDuration } from "./duration.ts";
 import { type EndpointInfo, socketPathOf } from "../discovery/discovery.ts";
 import { isInlinePem } from "../tls/pem.ts";
-import { type Field, groupOf, nameOf, POLICY_FIELDS } from "./fields.ts";
+import { type Field, groupOf, nameOf } from "./field.ts";
+import { POLICY_FIELDS } from "./fields.ts";
 import type { EndpointInput } from "./input.ts";
 import { isSecretKey } from "./mistakes.ts";
 import type {

@@ -6,7 +6,7 @@
  * - An empty list says "there are none", which is believed after it has held for 30 s (D2).
  */
 import { readEndpoints } from "../config/discovery.ts";
-import { LIMITS } from "../config/fields.ts";
+import { LIMITS } from "../config/limits.ts";
 import { describeMistakes, makeMistake, type Mistake } from "../config/mistakes.ts";
 import { copyPlain, type Report } from "../config/plain.ts";
 import { checkEndpoints } from "../config/schema.ts";

@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type FileNews, FileWatch } from "../../watch/file-watch.ts";
-import { LIMITS } from "../fields.ts";
+import { LIMITS } from "../limits.ts";
 import type { Layer } from "../merge.ts";
 import { ConfigError, makeMistake, type Mistake } from "../mistakes.ts";
 import { parseConfigNews } from "./file.ts";

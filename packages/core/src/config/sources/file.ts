@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import type * as Yaml from "yaml";
-import { LIMITS } from "../fields.ts";
+import { LIMITS } from "../limits.ts";
 import type { FileNews } from "../../watch/file-watch.ts";
 import type { Layer } from "../merge.ts";
 import { makeMistake, type Mistake, type PathPart } from "../mistakes.ts";
