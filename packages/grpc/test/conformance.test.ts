@@ -65,6 +65,15 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
               code === 0 ? resolve() : reject(new Error(details)),
           });
         }),
+      headerOf: ({ exchange }, name) =>
+        new Promise((resolve) => {
+          exchange.deliver({
+            onReceiveMetadata: (head) => resolve(String(head.get(name)[0])),
+            onReceiveMessage: () => exchange.read(),
+            onReceiveStatus: () => {},
+          });
+          exchange.read();
+        }),
       seen: (behaviour) => server.seen.get(`/${behaviour}`) ?? 0,
       close: () => server.close(),
     };

@@ -58,6 +58,7 @@ const adapter: ConformanceAdapter<HttpRequest, HttpReply> = {
         return new HttpRequest(`/${behaviour}`, streamed ? "POST" : "GET", undefined, body);
       },
       read: (reply) => reply.bytes(),
+      headerOf: async (reply, name) => reply.headers.get(name),
       seen: (behaviour) => seen.get(behaviour) ?? 0,
       close: () => peer.close(),
     };

@@ -10,6 +10,7 @@ import {
   type StubExchange,
   type StubReply,
 } from "../testing/stub-transport.ts";
+import { headerChanges } from "./header-changes.ts";
 
 const MARK: RouteInput = {
   name: "marked",
@@ -101,4 +102,43 @@ it("a call that began before a change of configuration keeps its filters to the 
   expect((await after).headers).toEqual({ "x-by": "new" });
   const { "x-tier": _, ...untiered } = GOLD;
   expect(sent()).toEqual([CHANGED, untiered, CHANGED]);
+});
+
+it("layers of calls see what the caller sent and gets, layers of attempts what is sent and comes", async () => {
+  const seen: unknown[] = [];
+  type Heads = { readonly headers: Readonly<Record<string, string>> };
+  const runtime = new SimRuntime(3);
+  const mesh = createMesh({
+    env: {},
+    runtime,
+    config: {
+      services: { orders: { discovery: { static: ["10.0.0.1:80"] }, routes: [MARK] } },
+    },
+    callLayers: [
+      (inner) => async (call) => {
+        seen.push((call.request as Heads).headers);
+        const reply = await inner(call);
+        seen.push((reply as unknown as Heads).headers);
+        return reply;
+      },
+    ],
+    attemptLayers: [
+      (inner) => async (attempt) => {
+        seen.push((attempt.call.request as Heads).headers);
+        const reply = await inner(attempt);
+        seen.push((reply as unknown as Heads).headers);
+        return reply;
+      },
+    ],
+  });
+  const service = mesh.service(
+    "orders",
+    stubProtocol(({ reply }) => reply()),
+  );
+  await service.current(new Call("orders", new StubRequest("/", "GET", GOLD), true, true));
+  expect(seen).toEqual([GOLD, CHANGED, {}, { "x-by": "route" }]);
+});
+
+it("a route without filters has no layer for them", () => {
+  expect(headerChanges([])).toEqual([]);
 });

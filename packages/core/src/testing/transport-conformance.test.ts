@@ -47,6 +47,7 @@ const adapter: ConformanceAdapter<StubRequest, StubReply> = {
       connection: transport.connect({ host: "stub", port: 1 }),
       request: (behaviour: string) => new StubRequest(`/${behaviour}`),
       read: (reply: StubReply) => reply.ended,
+      headerOf: (reply: StubReply, name: string) => Promise.resolve(reply.headers[name]),
       seen: (behaviour: string) => seen.get(behaviour) ?? 0,
       close: () => Promise.resolve(),
     });

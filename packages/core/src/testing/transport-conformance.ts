@@ -7,6 +7,7 @@
 import { strict as assert } from "node:assert";
 import { Attempt, Call, type Outcome, type Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
+import type { RoutedRequest } from "../route/facts.ts";
 import type { Connection } from "../transport.ts";
 
 /** What the server is to do with a request. */
@@ -25,7 +26,7 @@ export type Behaviour =
   | "refuse";
 
 /** How a check gets at one protocol. */
-export interface ConformanceAdapter<Req, Res extends Reply> {
+export interface ConformanceAdapter<Req extends RoutedRequest, Res extends Reply> {
   /** Opens the way to a fresh server; `queueing`: only one request at a time has a connection. */
   open(queueing: boolean): Promise<ConformanceBench<Req, Res>>;
   /** The body's kinds, where the protocol has bodies that cannot be sent twice. */
@@ -34,12 +35,14 @@ export interface ConformanceAdapter<Req, Res extends Reply> {
   readonly queues: boolean;
 }
 
-export interface ConformanceBench<Req, Res extends Reply> {
+export interface ConformanceBench<Req extends RoutedRequest, Res extends Reply> {
   readonly connection: Connection<Req, Res>;
   /** A request that makes the server behave so. `streamed`: with a body that can be read once. */
   request(behaviour: Behaviour, streamed?: boolean): Req;
   /** Reads the body to its end; rejects if it is cut. */
   read(reply: Res): Promise<unknown>;
+  /** What the application finds under a name in the reply's head. The body need not be read. */
+  headerOf(reply: Res, name: string): Promise<string | undefined>;
   /** Requests whose head the server has seen, of that behaviour. */
   seen(behaviour: Behaviour): number;
   close(): Promise<void>;
@@ -59,7 +62,7 @@ interface Watched<Req> {
 const SOON_MS = 1_000;
 const GRACE_MS = 100;
 
-export function transportConformance<Req, Res extends Reply>(
+export function transportConformance<Req extends RoutedRequest, Res extends Reply>(
   adapter: ConformanceAdapter<Req, Res>,
 ): ConformanceCheck[] {
   type Bench = ConformanceBench<Req, Res>;
@@ -87,6 +90,22 @@ export function transportConformance<Req, Res extends Reply>(
     await settled(outcomes);
     assert.deepEqual(outcomes, ["success"]);
     assert.ok(attempt.code > 0);
+  });
+
+  check("request and reply carry out changes of headers, and no verdict changes", async (bench) => {
+    const name = "x-conformance";
+    const request = bench.request("answer");
+    request.changeHeaders({ taken: new Set(), given: [name, "1"] });
+    request.changeHeaders({ taken: new Set([name]), given: [name, "2"] });
+    assert.equal(request.header(name), "2");
+    const { attempt, outcomes } = watched(request);
+    const reply = await bench.connection.send(attempt);
+    const { outcome, code } = reply;
+    reply.changeHeaders({ taken: new Set([name]), given: [name, "3"] });
+    assert.deepEqual([reply.outcome, reply.code], [outcome, code]);
+    assert.equal(await bench.headerOf(reply, name), "3");
+    reply.discard();
+    await settled(outcomes);
   });
 
   check("resolves at the head although the body never ends", async (bench) => {
