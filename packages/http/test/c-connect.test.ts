@@ -3,6 +3,7 @@ import dns from "node:dns";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import {
   countResources,
@@ -642,7 +643,51 @@ describe("C: connect and transport, library client", () => {
     expect(await (await one.client.fetch("/next")).text()).toBe("/next");
     await sleep(30);
     expect(peer.requests.map(({ head }) => pathOf(head))).toEqual(["/first", "/next"]);
+    // Those whose turn came too late have cost nobody the connection.
+    expect(peer.connections).toBe(1);
     await peer.close();
+  });
+
+  it("C19 LC: an upload that went elsewhere goes on when its turn comes where it waited first", async () => {
+    const held: (() => void)[] = [];
+    const start = (number: number): Promise<FaultPeer> =>
+      FaultPeer.start(async (connection) => {
+        for (;;) {
+          const { head, body } = await connection.readRequest();
+          if (pathOf(head) === "/held")
+            await new Promise<void>((resolve) => (held[number] = resolve));
+          await connection.write(answer(`${pathOf(head)} ${body.length}`));
+        }
+      });
+    const peers = [await start(0), await start(1)] as const;
+    const patience = { timeout: 10_000, interval: 5 };
+    await using one = bench(
+      peers.map(({ address }) => address),
+      { limits: { maxConnectionsPerEndpoint: 1 }, timeouts: { queueMs: 700 } },
+    );
+    const inFlight = (peer: FaultPeer): number => endpointOf(one.mesh, peer.address).inFlight;
+    const holds = [one.client.fetch("/held"), one.client.fetch("/held")];
+    await vi.waitFor(
+      () => expect(peers.map(({ requests }) => requests.length)).toEqual([1, 1]),
+      patience,
+    );
+
+    const body = new PassThrough();
+    body.write("half");
+    const upload = one.client.fetch("/upload", { method: "POST", body });
+    const waitsAt = peers.find((peer) => inFlight(peer) === 2)!;
+    const elsewhere = peers.find((peer) => peer !== waitsAt)!;
+    await vi.waitFor(() => expect(inFlight(elsewhere)).toBe(2), patience);
+    // It begins where it went, and only then is it its turn where it was.
+    held[peers.indexOf(elsewhere)]!();
+    await vi.waitFor(() => expect(body.readableLength).toBe(0), patience);
+    held[peers.indexOf(waitsAt)]!();
+    for (const hold of holds) expect(await (await hold).text()).toBe("/held 0");
+    await sleep(20);
+    body.end("half");
+    expect(await (await upload).text()).toBe("/upload 8");
+    expect(peers.map(({ connections }) => connections)).toEqual([1, 1]);
+    for (const peer of peers) await peer.close();
   });
 
   it("C21 LC: TLS into a full accept queue ends at the connect timeout", async () => {

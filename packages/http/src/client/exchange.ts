@@ -3,8 +3,8 @@
  * whatever order the socket's events, the deadline and the caller's abort come in.
  *
  * undici hands over its controller only when the request reaches a socket, so a request that is
- * still queued cannot be aborted through it: the caller is told at once, and the request is
- * aborted if it ever starts.
+ * still queued cannot be aborted through it: the caller is told at once, and the request refuses to
+ * begin when its turn comes.
  */
 import type { Duplex } from "node:stream";
 import {
@@ -93,12 +93,14 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
 
   // ── undici's events ──────────────────────────────────────────────────────────────────────────
 
+  /**
+   * Throws if nobody waits any longer: the connection is the next one's. To abort here would end it,
+   * and the body with it, which an attempt elsewhere may be sending by now; where calls wait longer
+   * than they may, every connection would go that way.
+   */
   onRequestStart(controller: Controller): void {
     if (this.#queued) this.#leaveQueue();
-    if (this.#done !== undefined) {
-      controller.abort(this.#done === true ? new Error("the attempt is over") : this.#done);
-      return;
-    }
+    if (this.#done !== undefined) throw this.#done === true ? new Error("over") : this.#done;
     this.#controller = controller;
     const attempt = this.#attempt;
     // Inside `send` it is the instant of the pick, to a few microseconds.

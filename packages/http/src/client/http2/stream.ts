@@ -72,7 +72,11 @@ export class Http2Stream implements Dispatcher.DispatchController {
 
   /** Sends the request. `fields` are ours to change. */
   start(fields: OutgoingHttpHeaders, body: SentBody | undefined): void {
-    this.#handler.onRequestStart!(this, {});
+    try {
+      this.#handler.onRequestStart!(this, {});
+    } catch {
+      return this.#onRelease(); // it was queued, and nobody waits for it any longer
+    }
     if (this.aborted) return this.#onRelease();
     if (body?.length !== undefined) {
       const said = fields[CONTENT_LENGTH];
