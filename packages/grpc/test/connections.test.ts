@@ -1,14 +1,11 @@
 /** Connections to an endpoint: TLS, more than one, goodbyes, and that nothing is left. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ServerCredentials, status as Status } from "@grpc/grpc-js";
 import { meshGrpcServer, type MeshGrpcServer } from "@inmesh/grpc";
 import { countResources, expectBaseline } from "@inmesh/core/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
+import { folder, leaveSocket } from "../../http/test/support/folders.ts";
 import { counted, get, open, type Bench } from "./support/bench.ts";
 import { OrdersServer, type Order, type OrdersHandlers } from "./support/orders.ts";
 import { answer, ScriptedServer } from "./support/scripted-server.ts";
@@ -82,11 +79,6 @@ describe("TLS", () => {
 });
 
 describe("Unix sockets", () => {
-  const folder = (): string => {
-    const path = mkdtempSync(join(tmpdir(), "mesh-"));
-    cleanups.push(() => rmSync(path, { recursive: true, force: true }));
-    return path;
-  };
   const start = async (path: string, credentials?: ServerCredentials): Promise<MeshGrpcServer> => {
     const orders = new OrdersServer("a");
     const server = meshGrpcServer(orders.server, { discoveryWaitMs: 0 });
@@ -122,13 +114,7 @@ describe("Unix sockets", () => {
 
   it("one without a server is refused; what a killed server left behind is taken away", async () => {
     const path = join(folder(), "left.sock");
-    const script = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log("up"))`;
-    const killed = spawn(process.execPath, ["-e", script], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    await once(killed.stdout, "data");
-    killed.kill("SIGKILL");
-    await once(killed, "exit");
+    await leaveSocket(path);
     const { client } = clientOf([`unix:${path}`]);
     expect(await failed(get(client, {}))).toMatchObject({
       code: Status.UNAVAILABLE,

@@ -13,19 +13,10 @@ import { HEALTH, type HealthRequest, type HealthResponse } from "../src/server/h
 import { get } from "./support/bench.ts";
 import { Http2Caller } from "./support/http2-caller.ts";
 import { message, RawGrpcClient } from "./support/raw-grpc-client.ts";
-import { ask, bareClient, serve, type Served } from "./support/served.ts";
+import { ask, bareClient, serve, served } from "./support/served.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
 import { clientOf, until } from "./support/wire.ts";
 
-const opened: Served[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one.close();
-});
-async function served(...given: Parameters<typeof serve>): Promise<Served> {
-  const one = await serve(...given);
-  opened.push(one);
-  return one;
-}
 const lastStreamOf = ({ payload }: Frame): number => payload.readUInt32BE(0);
 
 const Health = makeGenericClientConstructor(HEALTH, "Health");

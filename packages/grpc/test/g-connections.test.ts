@@ -1,7 +1,7 @@
 /** Section G of the fault matrix, gRPC client: connections that end, and frames that nobody knows. */
 import type { MeshError } from "@inmesh/core/spi";
 import { expect, it, onTestFinished } from "vitest";
-import { frame, goaway, h2Peer, settings } from "../../http/test/support/h2-peer.ts";
+import { goaway, h2Peer, oddPeer } from "../../http/test/support/h2-peer.ts";
 import { counted, get } from "./support/bench.ts";
 import { answerAll, ok } from "./support/frames.ts";
 import { answer, ScriptedServer } from "./support/scripted-server.ts";
@@ -85,20 +85,7 @@ it("G12 GC: a server that ends its connections every 200 ms loses no call", asyn
 });
 
 it("G13 GC: PRIORITY, unknown frames and settings, ORIGIN and ALTSVC change nothing", async () => {
-  const peer = await h2Peer(async (connection) => {
-    await connection.open(settings(0xfafa, 1, 0x10, 7));
-    const id = await connection.request();
-    const odd = [
-      frame(2, 0, id, Buffer.from([0, 0, 0, 0, 1])),
-      frame(0xbe, 0xff, id, Buffer.from("whatever")),
-      frame(0xbe, 0, 0, Buffer.alloc(100)),
-    ];
-    const origin = Buffer.concat([Buffer.from([0, 14]), Buffer.from("https://a.test")]);
-    const service = Buffer.concat([Buffer.from([0, 0]), Buffer.from('h2=":1"')]);
-    for (let i = 0; i < 50; i++) odd.push(frame(0xc, 0, 0, origin), frame(0xa, 0, id, service));
-    await connection.write(...odd, ok(id));
-    await answerAll(connection);
-  });
+  const peer = await oddPeer(ok, answerAll);
   const { client } = clientOf([peer.address]);
   for (let i = 0; i < 3; i++) expect((await get(client, {})).id).toBe("x");
   expect(peer.connections).toBe(1);

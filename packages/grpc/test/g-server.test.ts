@@ -3,7 +3,7 @@ import { gzipSync } from "node:zlib";
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import { createMesh, meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { expectNoLeak } from "@inmesh/core/testing";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   data,
   END_HEADERS,
@@ -19,18 +19,9 @@ import { get } from "./support/bench.ts";
 import { Http2Caller } from "./support/http2-caller.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
 import { callHead, message, RawGrpcClient } from "./support/raw-grpc-client.ts";
-import { ask, bareClient, serve, type Served } from "./support/served.ts";
+import { ask, bareClient, served } from "./support/served.ts";
 import { sleep, until } from "./support/wire.ts";
 
-const opened: Served[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one.close();
-});
-async function served(...given: Parameters<typeof serve>): Promise<Served> {
-  const one = await serve(...given);
-  opened.push(one);
-  return one;
-}
 /** `count = 7` of an Order. */
 const SEVEN = message(Buffer.from([0x10, 7]));
 

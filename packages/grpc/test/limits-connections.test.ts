@@ -3,18 +3,12 @@ import { status as Status } from "@grpc/grpc-js";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { data, GOAWAY, HEADERS, reset } from "../../http/test/support/h2-peer.ts";
 import { callHead, message, RawGrpcClient } from "./support/raw-grpc-client.ts";
-import { ask, bareClient, serve, type Served } from "./support/served.ts";
+import { ask, bareClient, served, type Served } from "./support/served.ts";
 import { sleep, until } from "./support/wire.ts";
 
 const CANCEL = 8;
 const ENHANCE_YOUR_CALM = 11;
 const SERVED = { refused: {}, callsInFlight: 0 };
-
-async function served(...given: Parameters<typeof serve>): Promise<Served> {
-  const one = await serve(...given);
-  onTestFinished(() => one.close());
-  return one;
-}
 
 async function rawTo({ orders }: Served): Promise<RawGrpcClient> {
   const client = await RawGrpcClient.to(orders.port);

@@ -2,23 +2,14 @@
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import { context, type ServedRequest } from "@inmesh/core";
 import { createMesh, meshGrpcServer } from "@inmesh/grpc";
-import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { counted } from "./support/bench.ts";
 import { Http2Caller } from "./support/http2-caller.ts";
 import { Orders, type Order, type OrdersHandlers } from "./support/orders.ts";
 import { message } from "./support/raw-grpc-client.ts";
-import { ask, bareClient, metadataOf, serve, type Served } from "./support/served.ts";
+import { ask, bareClient, metadataOf, served } from "./support/served.ts";
 import { until } from "./support/wire.ts";
 
-const opened: Served[] = [];
-afterEach(async () => {
-  for (const one of opened.splice(0)) await one.close();
-});
-async function served(...given: Parameters<typeof serve>): Promise<Served> {
-  const one = await serve(...given);
-  opened.push(one);
-  return one;
-}
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 describe("what the caller says", () => {

@@ -1,16 +1,23 @@
 /** Section T of the fault matrix, gRPC client: certificates, handshakes, rotation. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import { connect, createServer, type AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { TLSSocket, TlsOptions } from "node:tls";
+import type { TlsOptions } from "node:tls";
 import { status as Status, type ServiceError } from "@grpc/grpc-js";
 import type { ServiceInput } from "@inmesh/core";
-import { NodeRuntime, type MeshError, type Timer } from "@inmesh/core/spi";
+import { NodeRuntime, type MeshError } from "@inmesh/core/spi";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { selfSigned, TestCa, type Issued } from "../../http/test/support/ca.ts";
+import { TestCa, type Issued } from "../../http/test/support/ca.ts";
+import { folder } from "../../http/test/support/folders.ts";
+import {
+  DAY_MS,
+  JumpyRuntime,
+  listenTls,
+  wrongPeers,
+  type Handshakes,
+} from "../../http/test/support/tls.ts";
 import { peerOf } from "../../http/test/wire.ts";
 import { counted, get } from "./support/bench.ts";
 import { answer } from "./support/scripted-server.ts";
@@ -26,55 +33,24 @@ import {
 
 const ca = new TestCa();
 const served = ca.issue();
-const DAY_MS = 86_400_000;
 const NO_BREAKER = { consecutiveFailures: 0, failureSpanMs: 0, successRatio: 0 };
 const ASKING: TlsOptions = { ...served, ca: ca.cert, requestCert: true, rejectUnauthorized: true };
 
-interface Tls {
+interface Tls extends Handshakes {
   readonly server: Http2SecureServer;
-  readonly address: string;
-  /** One for each handshake that the server completed. */
-  readonly sockets: TLSSocket[];
-  /** The client's certificate, likewise. */
-  readonly shown: string[];
-  /** Whether it was a resumption, likewise. */
-  readonly reused: boolean[];
   /** Calls that came in. */
   calls: number;
 }
 
 async function tlsServer(options: TlsOptions, port = 0): Promise<Tls> {
   const server = createSecureServer(options);
-  const sockets: TLSSocket[] = [];
-  const shown: string[] = [];
-  const reused: boolean[] = [];
-  server.on("secureConnection", (socket: TLSSocket) => {
-    sockets.push(socket);
-    shown.push(socket.getPeerX509Certificate()?.toString() ?? "");
-    reused.push(socket.isSessionReused());
-    socket.on("error", () => {});
-  });
-  server.on("tlsClientError", () => {});
-  server.on("sessionError", () => {});
-  server.listen(port, "127.0.0.1");
-  await once(server, "listening");
-  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const tls: Tls = { server, address, sockets, shown, reused, calls: 0 };
+  const tls: Tls = { ...(await listenTls(server, port)), server, calls: 0 };
   server.on("stream", (stream) => {
     tls.calls++;
     stream.on("error", () => {});
     answer(stream, Buffer.alloc(0));
   });
-  onTestFinished(() => stop(tls));
   return tls;
-}
-
-async function stop({ server, sockets }: Tls): Promise<void> {
-  if (!server.listening) return;
-  const closed = once(server, "close");
-  server.close();
-  for (const socket of sockets) socket.destroy();
-  await closed;
 }
 
 /** A client of `svc` over TLS. */
@@ -96,12 +72,6 @@ const asked = ({ client }: Caller): Promise<string> =>
     () => "OK",
     (error: ServiceError) => (error.cause as MeshError | undefined)?.reason ?? Status[error.code]!,
   );
-
-function folder(): string {
-  const path = mkdtempSync(join(tmpdir(), "inmesh-tls-"));
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
 
 /** Files of a certificate, its key, and the authority. */
 function filesIn(dir: string): Record<"cert" | "key" | "ca", string> {
@@ -224,30 +194,7 @@ it("T2 GC: our own certificate has expired: nothing is dialled, least of all in 
 });
 
 describe("T3: certificates of peers", () => {
-  const now = Date.now();
-  const cases: readonly [string, Issued, string, RegExp][] = [
-    [
-      "expired",
-      ca.issue({ notBefore: now - 2 * DAY_MS, notAfter: now - DAY_MS }),
-      "peer_expired",
-      /has expired/,
-    ],
-    [
-      "not yet valid",
-      ca.issue({ notBefore: now + DAY_MS, notAfter: now + 2 * DAY_MS }),
-      "peer_expired",
-      /not valid yet/,
-    ],
-    ["of another authority", new TestCa("other").issue(), "peer_untrusted", /tls\.ca/],
-    ["signed by itself", selfSigned(), "peer_untrusted", /tls\.ca/],
-    [
-      "for another name",
-      ca.issue({ names: ["other.test"] }),
-      "identity_mismatch",
-      /tls\.serverName/,
-    ],
-  ];
-  it.each(cases)(
+  it.each(wrongPeers(ca))(
     "T3 GC: %s: refused, not sent, and another endpoint gets the call",
     async (_, issued, reason, text) => {
       const bad = await tlsServer(issued);
@@ -397,20 +344,9 @@ describe("T6: not TLS", () => {
 });
 
 describe("T7: the wall clock jumps", () => {
-  /** A wall clock that a test can set; its minutes pass in 60 ms. */
-  class JumpyRuntime extends NodeRuntime {
-    offsetMs = 0;
-    override wallNow(): number {
-      return super.wallNow() + this.offsetMs;
-    }
-    override after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer {
-      return super.after(delayMs === 60_000 ? 60 : delayMs, run, arg, hold);
-    }
-  }
-
   it("T7 GC: an hour ahead, 1970 and back: calls go on while the certificate is valid by it", async () => {
     const { address } = await tlsServer(ASKING);
-    const runtime = new JumpyRuntime();
+    const runtime = new JumpyRuntime(true);
     const own = ca.issue({ notAfter: Date.now() + DAY_MS });
     const caller = secure([address], { ca: ca.cert, ...own }, {}, runtime);
     expect(await asked(caller)).toBe("OK");
@@ -422,7 +358,7 @@ describe("T7: the wall clock jumps", () => {
 
   it("T7 GC: connections do not outlive our certificate, however the wall clock came there", async () => {
     const { address, shown } = await tlsServer(ASKING);
-    const runtime = new JumpyRuntime();
+    const runtime = new JumpyRuntime(true);
     const own = ca.issue({ notAfter: Date.now() + DAY_MS });
     const caller = secure([address], { ca: ca.cert, ...own }, {}, runtime);
     expect(await asked(caller)).toBe("OK");
@@ -532,7 +468,7 @@ it("C14 GC: an address taken over by another service is told by its certificate,
     { balancer: { kind: "round-robin" } },
   );
   for (let i = 0; i < 2; i++) expect(await asked(caller)).toBe("OK");
-  await stop(before);
+  await before.stop();
   const port = Number(before.address.split(":")[1]);
   const stranger = await tlsServer(ca.issue({ names: ["stranger.test"] }), port);
   await sleep(50); // the client has seen its connection end

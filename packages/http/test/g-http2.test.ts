@@ -34,6 +34,7 @@ import {
   head,
   HEADERS,
   MAX_CONCURRENT_STREAMS,
+  oddPeer,
   ok,
   PING,
   reset,
@@ -661,19 +662,7 @@ it("G12 LC: a server that ends its connections every 200 ms loses no call", asyn
 });
 
 it("G13 LC: PRIORITY, unknown frames and settings, ORIGIN and ALTSVC change nothing", async () => {
-  const peer = await h2Peer(async (connection) => {
-    await connection.open(settings(0xfafa, 1, 0x10, 7));
-    const id = await connection.request();
-    const odd = [
-      frame(2, 0, id, Buffer.from([0, 0, 0, 0, 1])),
-      frame(0xbe, 0xff, id, Buffer.from("whatever")),
-      frame(0xbe, 0, 0, Buffer.alloc(100)),
-    ];
-    const origin = Buffer.concat([Buffer.from([0, 14]), Buffer.from("https://a.test")]);
-    for (let i = 0; i < 50; i++) odd.push(frame(0xc, 0, 0, origin));
-    await connection.write(...odd, ok(id));
-    await answerAll(connection);
-  });
+  const peer = await oddPeer(ok, answerAll);
   await using one = h2([peer.address]);
   for (let i = 0; i < 3; i++) expect(await (await one.client.fetch("/")).text()).toBe("ok");
   expect(peer.connections).toBe(1);

@@ -1,6 +1,6 @@
 /** What one HTTP/2 client may cost a server, at each limit, one above it, and far above it. */
 import type { Http2ServerResponse } from "node:http2";
-import type { MeshServer } from "@inmesh/http";
+import type { MeshServer, ServerLimits } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
 import type { H2Client } from "./support/h2-client.ts";
 import {
@@ -51,6 +51,19 @@ async function recovered(server: MeshServer): Promise<void> {
   await until(() => server.snapshot().connections === 0, 10_000);
   expect(server.snapshot()).toMatchObject({ sessions: 0, requestsInFlight: 0 });
   await stays(await h2To(server), 1);
+}
+
+/** A server that answers at once, and how often its handler ran. */
+async function counting(limits: Partial<ServerLimits> = {}) {
+  let ran = 0;
+  const server = await start(
+    (_request, response) => {
+      ran++;
+      response.end("ok");
+    },
+    { http2, limits },
+  );
+  return { server, ran: () => ran };
 }
 
 describe("frames that cost an answer", () => {
@@ -135,14 +148,7 @@ describe("heads", () => {
     [9, true],
     [1_000, true],
   ])("%i CONTINUATION frames: the connection is closed: %s", async (count, closed) => {
-    let ran = 0;
-    const server = await start(
-      (_request, response) => {
-        ran++;
-        response.end("ok");
-      },
-      { http2 },
-    );
+    const { server, ran } = await counting();
     const client = await h2To(server);
     client.send(...split(count));
     if (!closed) {
@@ -150,7 +156,7 @@ describe("heads", () => {
       return stays(client, 3);
     }
     await client.raw.end();
-    expect(ran).toBe(0);
+    expect(ran()).toBe(0);
     await recovered(server);
   });
 
@@ -208,18 +214,11 @@ describe("heads", () => {
   ])(
     "a head of %i bytes: served: %s, though the limit is not acknowledged",
     async (bytes, isServed) => {
-      let ran = 0;
-      const server = await start(
-        (_request, response) => {
-          ran++;
-          response.end("ok");
-        },
-        { http2 },
-      );
+      const { server, ran } = await counting();
       const client = await h2To(server);
       client.send(...headOf(bytes));
       await client.reply(1);
-      expect(ran).toBe(isServed ? 1 : 0);
+      expect(ran()).toBe(isServed ? 1 : 0);
       expect(server.snapshot().refused).toEqual(isServed ? {} : { header_too_large: 1 });
       await stays(client, 3);
     },
@@ -464,14 +463,7 @@ describe("glitches", () => {
   ])(
     "%i broken requests where 5 are tolerated: the connection is closed: %s",
     async (sent, closed) => {
-      let ran = 0;
-      const server = await start(
-        (_request, response) => {
-          ran++;
-          response.end("ok");
-        },
-        { http2, limits: { maxGlitches: 5 } },
-      );
+      const { server, ran } = await counting({ maxGlitches: 5 });
       const client = await h2To(server);
       for (let i = 0; i < sent; i++) {
         client.send(head(2 * i + 1, { ...REQUEST, ":path": "/a#b" }, true));
@@ -482,7 +474,7 @@ describe("glitches", () => {
         return;
       }
       await evicted(client);
-      expect(ran).toBe(0);
+      expect(ran()).toBe(0);
       expect(server.snapshot().refused).toMatchObject({ glitches: 1 });
     },
   );

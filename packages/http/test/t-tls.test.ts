@@ -6,19 +6,19 @@ import { createSecureServer } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from "node:tls";
+import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { createMesh, type ServiceInput } from "@inmesh/core";
-import { NodeRuntime, type Timer } from "@inmesh/core/spi";
 import { countResources, expectBaseline, type ResourceCount } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { meshClient } from "../src/index.ts";
 import { bench, calm, endpointOf, failure, sleep, type Bench } from "./support/bench.ts";
-import { selfSigned, TestCa, type Issued } from "./support/ca.ts";
+import { TestCa, type Issued } from "./support/ca.ts";
+import { folder } from "./support/folders.ts";
+import { DAY_MS, JumpyRuntime, listenTls, wrongPeers, type Handshakes } from "./support/tls.ts";
 import { answering, peerOf, until } from "./wire.ts";
 
 const ca = new TestCa();
 const served = ca.issue();
-const DAY_MS = 86_400_000;
 const POST = { method: "POST", body: "x" };
 const NO_BREAKER = { consecutiveFailures: 0, failureSpanMs: 0, successRatio: 0 };
 
@@ -28,15 +28,8 @@ const secure = (
   more: ServiceInput = {},
 ): Bench => bench(addresses, { scheme: "https", ...(tls === undefined ? {} : { tls }), ...more });
 
-interface Tls {
+interface Tls extends Handshakes {
   readonly server: Server;
-  readonly address: string;
-  /** One for each handshake that the server completed. */
-  readonly sockets: TLSSocket[];
-  /** The client's certificate, likewise. */
-  readonly shown: string[];
-  /** Whether it was a resumption, likewise. */
-  readonly reused: boolean[];
 }
 
 async function tlsServer(options: TlsOptions, http2 = false): Promise<Tls> {
@@ -47,50 +40,7 @@ async function tlsServer(options: TlsOptions, http2 = false): Promise<Tls> {
     request.resume();
     response.end("ok");
   });
-  const sockets: TLSSocket[] = [];
-  const reused: boolean[] = [];
-  const shown: string[] = [];
-  const open = new Set<TLSSocket>();
-  server.on("secureConnection", (socket: TLSSocket) => {
-    sockets.push(socket);
-    reused.push(socket.isSessionReused());
-    shown.push(socket.getPeerX509Certificate()?.toString() ?? "");
-    open.add(socket);
-    socket.on("error", () => {});
-    socket.on("close", () => open.delete(socket));
-  });
-  server.on("tlsClientError", () => {});
-  server.on("sessionError", () => {});
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(async () => {
-    if (!server.listening) return;
-    const closed = once(server, "close");
-    server.close();
-    for (const socket of open) socket.destroy();
-    await closed;
-  });
-  return {
-    server,
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    sockets,
-    shown,
-    reused,
-  };
-}
-
-function folder(): string {
-  const path = mkdtempSync(join(tmpdir(), "inmesh-tls-"));
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
-
-/** A wall clock that a test can set. */
-class JumpyRuntime extends NodeRuntime {
-  offsetMs = 0;
-  override wallNow(): number {
-    return super.wallNow() + this.offsetMs;
-  }
+  return { ...(await listenTls(server)), server };
 }
 
 /** The rule that a configuration with this `tls` breaks. */
@@ -179,31 +129,7 @@ for (const http2 of [false, true]) {
   });
 
   describe(`T3 LC: certificates of peers over ${version}`, () => {
-    const now = Date.now();
-    const other = new TestCa("other authority");
-    const cases: readonly [string, Issued, string, RegExp][] = [
-      [
-        "expired",
-        ca.issue({ notBefore: now - 2 * DAY_MS, notAfter: now - DAY_MS }),
-        "peer_expired",
-        /has expired/,
-      ],
-      [
-        "not yet valid",
-        ca.issue({ notBefore: now + DAY_MS, notAfter: now + 2 * DAY_MS }),
-        "peer_expired",
-        /not valid yet/,
-      ],
-      ["of another authority", other.issue(), "peer_untrusted", /tls\.ca/],
-      ["signed by itself", selfSigned(), "peer_untrusted", /tls\.ca/],
-      [
-        "for another name",
-        ca.issue({ names: ["other.test"] }),
-        "identity_mismatch",
-        /tls\.serverName/,
-      ],
-    ];
-    for (const [name, issued, reason, text] of cases) {
+    for (const [name, issued, reason, text] of wrongPeers(ca)) {
       it(`T3 LC: ${name}, over ${version}: refused as ${reason}, not sent, and another endpoint gets the call`, async () => {
         const bad = await tlsServer(issued, http2);
         {
@@ -413,48 +339,8 @@ describe("T6 LC: not TLS", () => {
   });
 });
 
-describe("T7 LC: the wall clock jumps", () => {
-  it("T7 LC: an hour ahead, 1970 and back: calls go on while the certificate is valid by it", async () => {
-    const { address } = await tlsServer({ ...served, ca: ca.cert, requestCert: true });
-    const runtime = new JumpyRuntime();
-    const svc: ServiceInput = {
-      scheme: "https",
-      authority: "svc",
-      discovery: { static: [address] },
-      tls: { ca: ca.cert, ...ca.issue({ notAfter: Date.now() + DAY_MS }) },
-      limits: { maxConnectionsPerEndpoint: 1 },
-    };
-    const mesh = createMesh({ config: { services: { svc } }, env: {}, runtime });
-    onTestFinished(() => mesh.close(0));
-    const client = meshClient("svc", { mesh });
-    const asked = async (): Promise<string> => (await client.fetch("/", POST)).text();
-    expect(await asked()).toBe("ok");
-    for (const offsetMs of [3_600_000, -Date.now(), -3_600_000, 0]) {
-      runtime.offsetMs = offsetMs;
-      expect(await asked()).toBe("ok");
-    }
-    // Past its end nothing new is dialled; back again, it is.
-    runtime.offsetMs = 2 * DAY_MS;
-    const fresh = meshClient("svc2", {
-      mesh,
-      ...svc,
-    });
-    expect(await failure(fresh.fetch("/"))).toMatchObject({ reason: "certificate_expired" });
-    runtime.offsetMs = 0;
-    expect(await (await fresh.fetch("/")).text()).toBe("ok");
-    await calm(mesh);
-  });
-});
-
-it("T7 LC: connections do not outlive our certificate, however the wall clock came there", async () => {
-  const { address, shown } = await tlsServer({ ...served, ca: ca.cert, requestCert: true });
-  class FastJumpyRuntime extends JumpyRuntime {
-    // Its minutes pass in 60 ms; what is waited for on the wire keeps its time.
-    override after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer {
-      return super.after(delayMs === 60_000 ? 60 : delayMs, run, arg, hold);
-    }
-  }
-  const runtime = new FastJumpyRuntime();
+/** A client whose own certificate ends in a day; `asked` gives the reply, or the mesh's reason. */
+function dated(address: string, runtime: JumpyRuntime) {
   const svc: ServiceInput = {
     scheme: "https",
     authority: "svc",
@@ -470,6 +356,33 @@ it("T7 LC: connections do not outlive our certificate, however the wall clock ca
       (reply) => reply.text(),
       (error: unknown) => (error as { reason: string }).reason,
     );
+  return { mesh, svc, asked };
+}
+
+describe("T7 LC: the wall clock jumps", () => {
+  it("T7 LC: an hour ahead, 1970 and back: calls go on while the certificate is valid by it", async () => {
+    const { address } = await tlsServer({ ...served, ca: ca.cert, requestCert: true });
+    const runtime = new JumpyRuntime();
+    const { mesh, svc, asked } = dated(address, runtime);
+    expect(await asked()).toBe("ok");
+    for (const offsetMs of [3_600_000, -Date.now(), -3_600_000, 0]) {
+      runtime.offsetMs = offsetMs;
+      expect(await asked()).toBe("ok");
+    }
+    // Past its end nothing new is dialled; back again, it is.
+    runtime.offsetMs = 2 * DAY_MS;
+    const fresh = meshClient("svc2", { mesh, ...svc });
+    expect(await failure(fresh.fetch("/"))).toMatchObject({ reason: "certificate_expired" });
+    runtime.offsetMs = 0;
+    expect(await (await fresh.fetch("/")).text()).toBe("ok");
+    await calm(mesh);
+  });
+});
+
+it("T7 LC: connections do not outlive our certificate, however the wall clock came there", async () => {
+  const { address, shown } = await tlsServer({ ...served, ca: ca.cert, requestCert: true });
+  const runtime = new JumpyRuntime(true);
+  const { asked } = dated(address, runtime);
   expect(await asked()).toBe("ok");
   expect(await asked()).toBe("ok");
   const before = shown.length;

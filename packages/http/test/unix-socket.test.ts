@@ -1,19 +1,11 @@
 /** Endpoints and servers on Unix sockets: no port, no name, the rest as on the network. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { meshServer, type MeshServer, type ServerOptions } from "../src/index.ts";
 import { bench, endpointOf, failure } from "./support/bench.ts";
 import { TestCa } from "./support/ca.ts";
-
-function folder(): string {
-  const path = mkdtempSync(join(tmpdir(), "mesh-"));
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
-  return path;
-}
+import { folder, leaveSocket } from "./support/folders.ts";
 
 async function serve(path: string, options: ServerOptions = {}): Promise<MeshServer> {
   const server = meshServer(({ headers, httpVersion }, response) => {
@@ -69,13 +61,7 @@ describe("endpoints on Unix sockets", () => {
 describe("a server on a Unix socket", () => {
   it("takes away what a killed process left behind", async () => {
     const path = join(folder(), "left.sock");
-    const script = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log("up"))`;
-    const killed = spawn(process.execPath, ["-e", script], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    await once(killed.stdout, "data");
-    killed.kill("SIGKILL");
-    await once(killed, "exit");
+    await leaveSocket(path);
     expect(existsSync(path)).toBe(true);
     await serve(path);
     await using one = bench([`unix:${path}`]);

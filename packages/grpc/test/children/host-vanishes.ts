@@ -2,7 +2,7 @@
 import { Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
 import type { MeshError } from "@inmesh/core/spi";
 import { callInfo, createMesh, meshGrpc } from "@inmesh/grpc";
-import { OtherHost } from "../../../http/test/children/other-host.ts";
+import { farFirst, OtherHost } from "../../../http/test/children/other-host.ts";
 import { get } from "../support/bench.ts";
 import { Orders, OrdersServer } from "../support/orders.ts";
 
@@ -26,15 +26,8 @@ const mesh = createMesh({
   env: {},
   config: {
     services: {
-      // The far endpoint first, as long as it can be reached.
       both: {
-        discovery: {
-          static: [
-            { host: "10.99.0.2", port: 8_080 },
-            { host: "127.0.0.1", port: near.port, weight: 0 },
-          ],
-        },
-        timeouts: { requestMs: 5_000, backendRequestMs: 400, connectMs: 300 },
+        ...farFirst(near.port),
         routes: [
           {
             name: "read",

@@ -8,6 +8,7 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { meshGrpcServer, type GrpcServerOptions, type MeshGrpcServer } from "@inmesh/grpc";
+import { onTestFinished } from "vitest";
 import {
   Orders,
   OrdersServer,
@@ -43,6 +44,13 @@ export async function serve(
       await server.close(0);
     },
   };
+}
+
+/** The same, until the end of the test. */
+export async function served(...given: Parameters<typeof serve>): Promise<Served> {
+  const one = await serve(...given);
+  onTestFinished(() => one.close());
+  return one;
 }
 
 /** With nothing that tries again by itself. */

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { createMesh } from "@inmesh/core";
 import { MeshError } from "@inmesh/core/spi";
 import { meshClient, type MeshClient } from "../../src/index.ts";
-import { OtherHost } from "./other-host.ts";
+import { farFirst, OtherHost } from "./other-host.ts";
 
 interface End {
   readonly end: string;
@@ -22,22 +22,13 @@ const near = createServer((request, response) => {
 });
 near.listen(0, "127.0.0.1");
 await once(near, "listening");
-const nearAddress = `127.0.0.1:${(near.address() as AddressInfo).port}`;
+const nearPort = (near.address() as AddressInfo).port;
 
 const mesh = createMesh({
   env: {},
   config: {
     services: {
-      // The far endpoint first, as long as it can be reached.
-      both: {
-        discovery: {
-          static: [
-            { host: "10.99.0.2", port: 8_080 },
-            { host: "127.0.0.1", port: Number(nearAddress.split(":")[1]), weight: 0 },
-          ],
-        },
-        timeouts: { requestMs: 5_000, backendRequestMs: 400, connectMs: 300 },
-      },
+      both: farFirst(nearPort),
       patient: {
         discovery: { static: [host.address] },
         timeouts: { requestMs: 60_000, bodyIdleMs: 60_000 },

@@ -18,6 +18,19 @@ const SERVER = `
   })
 `;
 
+/** Of a service: it first, as long as it can be reached, and one that is near. */
+export function farFirst(nearPort: number) {
+  return {
+    discovery: {
+      static: [
+        { host: THEIR_IP, port: PORT },
+        { host: "127.0.0.1", port: nearPort, weight: 0 },
+      ],
+    },
+    timeouts: { requestMs: 5_000, backendRequestMs: 400, connectMs: 300 },
+  };
+}
+
 export class OtherHost {
   readonly address: string = `${THEIR_IP}:${PORT}`;
   readonly #server: ChildProcess;
