@@ -287,7 +287,7 @@ describe("what a change touches", () => {
     expect(world.closed).toEqual(["10.0.0.1 30000"]);
     const after = world.send();
     await world.runtime.advance(1);
-    expect(world.connected.map(({ limits }) => limits.maxConnectionsPerEndpoint)).toEqual([32, 2]);
+    expect(world.connected.map(({ limits }) => limits.maxConnectionsPerEndpoint)).toEqual([128, 2]);
     expect(world.endpoint(1).inFlight).toBe(2);
     for (const exchange of held) exchange.reply();
     await world.runtime.advance(1);

@@ -371,7 +371,8 @@ export const POLICY_FIELDS: readonly Field[] = [
     min: 1,
     max: 65_535,
     meaning: "Connections to one endpoint.",
-    reason: "undici has no limit by itself: 200 calls, 200 sockets.",
+    reason:
+      "Of HTTP/1.1 each carries one call at a time. Where answers take 250 ms, 32 of them carry 128 calls a second, whatever CPU is left.",
     nameElsewhere: "Envoy `per_host_thresholds.max_connections`",
   },
   {
