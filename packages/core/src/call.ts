@@ -44,6 +44,13 @@ export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
 }
 
+/** What becomes of a call whose reply, or error, goes to the application. */
+export interface CallEnds {
+  delivered(call: Call): void;
+  /** Gives the error. */
+  failed(call: Call, error: unknown): unknown;
+}
+
 /** The request being served that a call is made for; context.ts has the rest. */
 export interface Served {
   release(call: Call): void;
@@ -243,4 +250,17 @@ export class Attempt<Req = unknown> {
     this.recorder?.settled(this, outcome);
     if (this.delivered) this.call.end(outcome, this.error);
   }
+}
+
+/** What was sent, with the end of its call. */
+export function endWith<R>(call: Call, sent: Promise<R>, ends: CallEnds): Promise<R> {
+  return sent.then(
+    (reply) => {
+      ends.delivered(call);
+      return reply;
+    },
+    (error: unknown) => {
+      throw ends.failed(call, error);
+    },
+  );
 }

@@ -5,7 +5,7 @@
  */
 import type { Call, Reply } from "./call.ts";
 import { MeshError } from "./errors.ts";
-import type { Layer } from "./handler.ts";
+import type { Handler, Layer } from "./handler.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 
 /** Time for the cancelled attempt's own error, which says more, to come up through the layers. */
@@ -60,4 +60,15 @@ export function outliveLayers<Req, R extends Reply>(
         },
       );
     });
+}
+
+/** Ours refuse a call by throwing; what the application's layers call rejects, as they expect. */
+export function neverThrow<In, Out>(inner: Handler<In, Out>): Handler<In, Out> {
+  return (input) => {
+    try {
+      return inner(input);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  };
 }

@@ -3,7 +3,8 @@
  * compiled once per configuration; what a service does not use is left out here, so a call never
  * asks whether something is switched on.
  *
- *   1 call record    outermost: counts every call once, also those refused below, and ends it
+ *   1 call record    outermost: counts every call once, also those refused below, and ends it; where
+ *                    no layer of the application is between them, 5 ends it, which spares a promise
  *   2 limit          protects this process: before any timer is armed or route matched
  *   3 route          timeouts, retry policy and destinations are chosen by it, so it comes first; its
  *                    changes of headers too, so that every attempt sends the same, changed once
@@ -24,7 +25,7 @@ import type { RouteConfig, ServiceConfig } from "./config/types.ts";
 import { deadline } from "./deadline/deadline.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { limit } from "./limit/limit.ts";
-import { outliveLayers } from "./own-layers.ts";
+import { neverThrow, outliveLayers } from "./own-layers.ts";
 import type { RetryBudget } from "./retry/budget.ts";
 import { retry } from "./retry/retry.ts";
 import type { RoutedRequest } from "./route/facts.ts";
@@ -33,7 +34,7 @@ import { route, type CompiledRoute } from "./route/route.ts";
 import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { attemptRecord, callRecord, RouteRecord } from "./telemetry/record.ts";
+import { attemptRecord, callEnds, callRecord, RouteRecord } from "./telemetry/record.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
 export interface PipelineParts<Req, R extends Reply> {
@@ -64,19 +65,20 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
     filters: [],
     backendRefs: [],
   };
+  const { callLayers = [], attemptLayers = [] } = parts;
+  const own = callLayers.length + attemptLayers.length > 0;
   const record = recordOf(parts, "default");
   const routes = service.routes.map((config) => ({
     config,
-    value: compileRoute(parts, config, recordOf(parts, config.name)),
+    value: compileRoute(parts, config, recordOf(parts, config.name), !own),
   }));
-  const { callLayers = [], attemptLayers = [] } = parts;
-  const own = callLayers.length + attemptLayers.length > 0;
-  const table = compileTable(routes, compileRoute(parts, fallback, record));
+  const table = compileTable(routes, compileRoute(parts, fallback, record, !own));
   return chain<Call<Req>, R>(
     [
-      callRecord(record, active, runtime), // 1
+      callRecord(record, active, runtime, !own), // 1
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
+      ...(own ? [neverThrow<Call<Req>, R>] : []),
       limit(service.limits.maxInFlight, active), // 2
     ],
     route(table), // 3
@@ -88,6 +90,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   parts: PipelineParts<Req, R>,
   config: RouteConfig,
   record: RouteRecord,
+  endsCalls: boolean,
 ): CompiledRoute<Req, R> {
   const { service, budget, runtime } = parts;
   const refs =
@@ -102,7 +105,8 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
     ...config.retry,
     overloadedMeansUnprocessed: config.overloadedMeansUnprocessed,
   };
-  const attempts = retry<Req, R>(policy, budget, record, runtime)(send); // 5
+  const ends = endsCalls ? callEnds : undefined;
+  const attempts = retry<Req, R>(policy, budget, record, runtime, ends)(send); // 5
   const { requestMs } = config.timeouts;
   // A stream that nobody has declared as one keeps its caller's deadline, and gets none of ours.
   const streamMs = config.streaming ? requestMs : Infinity;

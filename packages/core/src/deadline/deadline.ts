@@ -34,7 +34,7 @@ export function deadline<Req, R extends Reply>(
       } else if (call.deadlineAt === Infinity) return inner(call);
       // Without an inherited deadline the remainder is the whole timeout: no second clock read.
       const remainingMs = call.deadlineAt === at ? ownMs : call.deadlineAt - runtime.now();
-      if (remainingMs <= 0) return Promise.reject(expired(call as Call));
+      if (remainingMs <= 0) throw expired(call);
       call.timer = runtime.after(remainingMs, expire, call);
       return inner(call);
     };

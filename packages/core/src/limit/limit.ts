@@ -12,16 +12,18 @@ export function limit<Req, R extends Reply>(
   maxInFlight: number,
   inFlight: InFlight,
 ): Layer<Call<Req>, R> {
-  return (inner) => (call) =>
-    inFlight.calls > maxInFlight
-      ? Promise.reject(
-          new MeshError({
-            code: "overloaded",
-            reason: "concurrency",
-            message: `${call.service}: ${maxInFlight} calls are in progress already (limits.maxInFlight)`,
-            progress: "not-sent",
-            stackless: true,
-          }),
-        )
-      : inner(call);
+  return (inner) => (call) => {
+    if (inFlight.calls > maxInFlight) throw tooMany(call, maxInFlight);
+    return inner(call);
+  };
+}
+
+function tooMany({ service }: Call, maxInFlight: number): MeshError {
+  return new MeshError({
+    code: "overloaded",
+    reason: "concurrency",
+    message: `${service}: ${maxInFlight} calls are in progress already (limits.maxInFlight)`,
+    progress: "not-sent",
+    stackless: true,
+  });
 }

@@ -10,7 +10,14 @@
  * All of them need a body that can be sent from its start, and time before the deadline. The budget
  * pays for all but what no server has spent anything on, see `isUnseen`.
  */
-import { Attempt, type AttemptKind, type Call, type Reply } from "../call.ts";
+import {
+  Attempt,
+  endWith,
+  type AttemptKind,
+  type Call,
+  type CallEnds,
+  type Reply,
+} from "../call.ts";
 import { MeshError, type NoRetry } from "../errors.ts";
 import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -36,11 +43,13 @@ export interface RetryRecorder {
   decided(decision: RetryDecision, kind: AttemptKind): void;
 }
 
+/** `ends`: what a call's last attempt gives is what its caller gets, and this layer ends the call. */
 export function retry<Req, R extends Reply>(
   policy: RetryPolicy,
   budget: RetryBudget,
   recorder: RetryRecorder,
   runtime: Runtime,
+  ends: CallEnds | undefined,
 ): (send: Handler<Attempt<Req>, R>) => Handler<Call<Req>, R> {
   const codes = new Set(policy.codes);
 
@@ -54,15 +63,24 @@ export function retry<Req, R extends Reply>(
       try {
         sent = send(attempt);
       } catch (error) {
-        return again(attempt, undefined, error);
+        return rest(attempt, undefined, error);
       }
       return sent.then(
-        (reply) => (isDone(reply) ? reply : again(attempt, reply, undefined)),
-        (error: unknown) => again(attempt, undefined, error),
+        (reply) => {
+          if (!isDone(reply)) return rest(attempt, reply, undefined);
+          ends?.delivered(attempt.call);
+          return reply;
+        },
+        (error: unknown) => rest(attempt, undefined, error),
       );
     };
 
-    /** After a first attempt with this reply, or this error. */
+    /** What follows a first attempt with this reply, or this error. */
+    function rest(first: Attempt<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
+      const sent = again(first, itsReply, error);
+      return ends === undefined ? sent : endWith(first.call, sent, ends);
+    }
+
     async function again(first: Attempt<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
       const { call } = first;
       let attempt = first;

@@ -3,14 +3,16 @@
  * once, also those refused below it, and it is the only place where a call ends. Counters for
  * results not seen before are bound when they first occur, and found by a number afterwards.
  */
-import type {
-  Attempt,
-  AttemptKind,
-  AttemptListener,
-  Call,
-  CallRecorder,
-  Outcome,
-  Reply,
+import {
+  endWith,
+  type Attempt,
+  type AttemptKind,
+  type AttemptListener,
+  type Call,
+  type CallEnds,
+  type CallRecorder,
+  type Outcome,
+  type Reply,
 } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
@@ -166,11 +168,15 @@ export class ServedRecord {
   }
 }
 
-/** The outermost layer. `record` serves calls that end before a route is known. */
+/**
+ * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
+ * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
+ */
 export function callRecord<Req, R extends Reply>(
   record: RouteRecord,
   active: ActiveCalls,
   runtime: Runtime,
+  endsBelow: boolean,
 ): Layer<Call<Req>, R> {
   // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>
@@ -183,32 +189,26 @@ export function callRecord<Req, R extends Reply>(
         if (call.cancelled !== undefined) throw call.cancelled; // before it began
         sent = inner(call);
       } catch (error) {
-        return Promise.reject(failed(call, error));
+        return Promise.reject(callEnds.failed(call, error));
       }
-      return sent.then(
-        (reply) => {
-          delivered(call);
-          return reply;
-        },
-        (error: unknown) => {
-          throw failed(call, error);
-        },
-      );
+      return endsBelow ? sent : endWith(call, sent, callEnds);
     };
 }
 
-/** The call is over when its reply's last byte is, which a short reply has already seen. */
-function delivered(call: Call): void {
-  const attempt = call.attempt!;
-  if (attempt.outcome === undefined) attempt.delivered = true;
-  else call.end(attempt.outcome, attempt.error);
-}
+/** How a call ends once the application has what it asked for. */
+export const callEnds: CallEnds = {
+  /** The call is over when its reply's last byte is, which a short reply has already seen. */
+  delivered(call: Call): void {
+    const attempt = call.attempt!;
+    if (attempt.outcome === undefined) attempt.delivered = true;
+    else call.end(attempt.outcome, attempt.error);
+  },
 
-/** Ends the call; gives the error. */
-function failed(call: Call, error: unknown): unknown {
-  call.end(outcomeOf(error), error instanceof MeshError ? error : undefined);
-  return error;
-}
+  failed(call: Call, error: unknown): unknown {
+    call.end(outcomeOf(error), error instanceof MeshError ? error : undefined);
+    return error;
+  },
+};
 
 /** One record per try, with the kind of it. */
 export function attemptRecord<Req, R extends Reply>(record: RouteRecord): Layer<Attempt<Req>, R> {

@@ -39,8 +39,11 @@ export const DispatcherBase: abstract new () => Undici.Dispatcher & DispatcherHo
 function hooked(): abstract new () => Undici.Dispatcher & DispatcherHooks {
   const { kDispatch, kClose, kDestroy } = symbolsByPath;
   const base = class extends (DispatcherBaseByPath as unknown as new () => DispatcherHooks) {
-    [kDispatch](...args: Parameters<DispatcherHooks["dispatchOpen"]>): boolean {
-      return this.dispatchOpen(...args);
+    [kDispatch](
+      options: Undici.Dispatcher.DispatchOptions,
+      handler: Undici.Dispatcher.DispatchHandler,
+    ): boolean {
+      return this.dispatchOpen(options, handler);
     }
 
     [kClose](): Promise<void> {
