@@ -107,7 +107,7 @@ export class FaultConnection {
 
   /** A reset, after what was written before. */
   rst(): void {
-    this.socket.resetAndDestroy();
+    resetSocket(this.socket);
   }
 
   /** Cut short when the client leaves or the peer closes. */
@@ -207,7 +207,7 @@ export class FaultPeer implements AsyncDisposable {
   /** Stops listening and resets what is open. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    for (const socket of this.#open) socket.resetAndDestroy();
+    for (const socket of this.#open) resetSocket(socket);
     await closed;
   }
 
@@ -225,4 +225,10 @@ export class FaultPeer implements AsyncDisposable {
     if (connection.gone) connection.socket.destroy();
     else connection.socket.once("end", () => connection.socket.end());
   }
+}
+
+/** Resets a connection. libuv resets no socket whose FIN is on its way, and Node would then keep it open for ever. */
+export function resetSocket(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+  else socket.resetAndDestroy();
 }

@@ -5,6 +5,7 @@ export {
   FaultConnection,
   FaultPeer,
   PeerGone,
+  resetSocket,
   type FaultPeerOptions,
   type FaultScript,
   type RawRequest,

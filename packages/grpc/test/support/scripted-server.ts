@@ -8,6 +8,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
+import { resetSocket } from "@inmesh/core/testing";
 
 export const HEAD = { ":status": 200, "content-type": "application/grpc" } as const;
 
@@ -76,7 +77,7 @@ export class ScriptedServer {
 
   /** Every connection ends by RST. */
   reset(): void {
-    for (const socket of this.sockets) socket.resetAndDestroy();
+    for (const socket of this.sockets) resetSocket(socket);
   }
 
   /** No new connections; those that are there end. */
