@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createMesh } from "../mesh.ts";
 import type { LogLine } from "../log.ts";
 import { Recorder } from "../telemetry/recorder.ts";
-import { NODE_FLOORS, runtimeProblem } from "./supported.ts";
+import { NODE_FLOORS, NODE_FLOORS_AS_OF, runtimeProblem } from "./supported.ts";
 
 describe("P22: a runtime below the security floor", () => {
   it.each([...NODE_FLOORS])("P22: Node %i, around its floor", (line, [minor, patch]) => {
@@ -12,6 +12,27 @@ describe("P22: a runtime below the security floor", () => {
     expect(runtimeProblem(`v${line}.${minor}.${patch - 1}`)).toContain(`${line}.${minor}.${patch}`);
     expect(runtimeProblem(`v${line}.${minor - 1}.99`)).toMatch(/known weaknesses/);
     expect(runtimeProblem(`v${line}.0.0`)).toMatch(/known weaknesses/);
+  });
+
+  /** Security releases that concern a mesh, one line a round; minor and patch for Node 22, 24, 26. */
+  const ROUNDS = [
+    ["2026-06-18", "23.0", "17.0", "3.1"],
+    ["2026-07-27", "23.2", "18.1", "5.1"],
+    ["2026-10-21", "23.4", "22.1", "12.1"],
+    ["2026-11-11", "23.5", "22.3", "13.1"],
+  ] as const;
+
+  it("P22: the floors are those of the last security releases, and were compared since", () => {
+    const floors = [...NODE_FLOORS.values()].map((floor) => floor.join("."));
+    const [lastDay, ...last] = ROUNDS.at(-1)!;
+    expect(floors).toEqual(last);
+    expect(NODE_FLOORS_AS_OF >= lastDay).toBe(true);
+    const lines = [...NODE_FLOORS.keys()];
+    for (const [day, ...releases] of ROUNDS.slice(0, -1)) {
+      for (const [i, release] of releases.entries()) {
+        expect(runtimeProblem(`v${lines[i]}.${release}`), day).toMatch(/known weaknesses/);
+      }
+    }
   });
 
   it.each(["v20.20.2", "v23.11.0", "v25.9.0", "v18.0.0"])("P22: %s is at its end", (version) => {

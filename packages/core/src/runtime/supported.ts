@@ -1,8 +1,12 @@
 /**
  * Whether Node itself is safe to build on. Its HTTP/2, TLS and parsers stand below everything here, so
- * a weakness of theirs is one of ours. The table is data, as of November 22nd, 2026: whoever reads of a
- * security release of Node changes it.
+ * a weakness of theirs is one of ours. The table is data: whoever reads of a security release of Node
+ * changes it, the day it was last compared with them (`npm run pack:check` watches its age), and the list
+ * of releases in its test.
  */
+
+/** The day on which the table below was last compared with Node's security releases. */
+export const NODE_FLOORS_AS_OF = "2026-11-22";
 
 /** By line, the first release (minor, patch) without a published weakness that concerns a mesh. */
 export const NODE_FLOORS: ReadonlyMap<number, readonly [number, number]> = new Map([
