@@ -163,7 +163,7 @@ for (let round = -WARM_ROUNDS; round < Number(rounds); round++) {
   run.wallUs.push(wallUs);
 }
 // Few enough calls that the young generation is not collected in between.
-const few = 2_000;
+const few = 500;
 settledHeap();
 const before = process.memoryUsage().heapUsed;
 await subject.calls(few);
