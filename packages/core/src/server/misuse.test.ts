@@ -1,0 +1,96 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { SimRuntime } from "../testing/sim-runtime.ts";
+import { Misuse, type ConnectionUse, type MisuseLimits } from "./misuse.ts";
+
+class Connection {
+  destroyed = false;
+  told = 0;
+  destroy(): void {
+    this.destroyed = true;
+  }
+}
+
+function bench(limits: Partial<MisuseLimits> = {}) {
+  const runtime = new SimRuntime(1);
+  const counted: string[] = [];
+  const session = new Connection();
+  const use: ConnectionUse<Connection> = {
+    session,
+    evicted: false,
+    streams: 0,
+    resets: 0,
+    headBytes: 0,
+  };
+  const misuse = new Misuse<Connection, "other">(
+    { maxResetRatio: 0.5, maxConnectionHeaderBytes: 1_000, ...limits },
+    runtime,
+    (one) => void one.told++,
+    (reason) => void counted.push(reason),
+  );
+  return { runtime, counted, session, use, misuse };
+}
+
+describe("misuse", () => {
+  it("is told once, counted once, and ended a second later", async () => {
+    const { runtime, counted, session, use, misuse } = bench();
+    misuse.over(use, "other");
+    misuse.over(use, "other");
+    misuse.evict(use);
+    expect(counted).toEqual(["other"]);
+    expect(session).toEqual({ told: 1, destroyed: false });
+    await runtime.advance(999);
+    expect(session.destroyed).toBe(false);
+    await runtime.advance(1);
+    expect(session.destroyed).toBe(true);
+  });
+
+  it("is no matter of a connection that has gone, nor can one without a session be told", async () => {
+    const { runtime, counted, session, use, misuse } = bench();
+    session.destroy();
+    misuse.over(use, "other");
+    expect(counted).toEqual([]);
+    misuse.evict({ ...use, session: undefined });
+    await runtime.advance(2_000);
+    expect(session.told).toBe(0);
+  });
+
+  it("resets: more than the ratio of at least 50 requests", () => {
+    const some = { maxResetRatio: fc.double({ min: 0, max: 1, noNaN: true }) };
+    fc.assert(
+      fc.property(fc.record(some), fc.array(fc.boolean(), { maxLength: 200 }), (limits, resets) => {
+        const { runtime, use, misuse } = bench(limits);
+        let wanted = false;
+        let count = 0;
+        for (const [i, isReset] of resets.entries()) {
+          use.streams++;
+          if (!isReset) continue;
+          count++;
+          misuse.reset(use, runtime.now(), Infinity);
+          wanted ||= i + 1 >= 50 && count > limits.maxResetRatio * (i + 1);
+        }
+        expect(use.evicted).toBe(wanted);
+      }),
+    );
+  });
+
+  it("resets: not of those who have waited for nine tenths of their time", async () => {
+    const { runtime, use, misuse } = bench({ maxResetRatio: 0 });
+    use.streams = 1_000;
+    const startedAt = runtime.now();
+    await runtime.advance(900);
+    misuse.reset(use, startedAt, startedAt + 1_000);
+    expect(use.resets).toBe(0);
+    misuse.reset(use, startedAt, startedAt + 1_001);
+    expect(use.evicted).toBe(true);
+  });
+
+  it("heads: as many bytes as may be, and not one more", () => {
+    const { use, misuse, session } = bench();
+    use.headBytes = 400;
+    expect(misuse.holds(use, 600)).toBe(true);
+    expect(session.told).toBe(0);
+    expect(misuse.holds(use, 601)).toBe(false);
+    expect(session.told).toBe(1);
+  });
+});
