@@ -29,6 +29,7 @@ export {
   type LeavingConnections,
   type ServerState,
 } from "./server/drain.ts";
+export { withinDescriptors } from "./server/descriptors.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";
 export { Redial } from "./redial.ts";

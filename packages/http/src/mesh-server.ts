@@ -20,6 +20,7 @@ import {
   Drain,
   NodeRuntime,
   removeStaleSocket,
+  withinDescriptors,
   type Beliefs,
   type Posture,
   type Runtime,
@@ -30,7 +31,6 @@ import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections, type ConnectionState } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
-import { withinDescriptors } from "./server/descriptors.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
 import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";

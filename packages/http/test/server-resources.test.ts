@@ -1,11 +1,12 @@
 /** What a server does when its process runs out of something: memory, descriptors. */
-import { fork, spawn, type ChildProcess } from "node:child_process";
+import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { meshServer } from "@inmesh/http";
 import { expect, it, onTestFinished } from "vitest";
+import { startWithDescriptors } from "./support/children.ts";
 import { RawClient } from "./support/raw-client.ts";
 import { sleep } from "./wire.ts";
 
@@ -61,22 +62,8 @@ it("B7 LS: a heap that is nearly full refuses with 503 and a nack, is not ready,
   expect(exited).toBe(false);
 }, 120_000);
 
-/** A server in a process that may have sixty descriptors. */
-async function startDescriptors(
-  ...args: readonly string[]
-): Promise<{ port: number; exited(): boolean }> {
-  const shell = 'ulimit -n 60; exec "$0" "$@"';
-  const child = spawn(
-    "/bin/sh",
-    ["-c", shell, process.execPath, ...FLAGS, pathOf("descriptors.ts"), ...args],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  let exited = false;
-  child.on("exit", () => (exited = true));
-  onTestFinished(() => void child.kill("SIGKILL"));
-  const [line] = (await once(child.stdout, "data")) as [Buffer];
-  return { port: Number(line.toString()), exited: () => exited };
-}
+const startDescriptors = (...args: readonly string[]) =>
+  startWithDescriptors(pathOf("descriptors.ts"), 60, ...args);
 
 async function works(client: RawClient): Promise<boolean> {
   client.send(GET("/"));

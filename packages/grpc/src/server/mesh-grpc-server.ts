@@ -20,6 +20,7 @@ import {
   removeStaleSocket,
   ServedRecord,
   socketPathOf,
+  withinDescriptors,
   type Posture,
   type Runtime,
   type ServerState,
@@ -39,7 +40,7 @@ import {
   type GrpcServerLimits,
 } from "./limits.ts";
 import { refusalStatuses, type GrpcRefusalReason, type RefusalStatuses } from "./refusals.ts";
-import { Sessions } from "./sessions.ts";
+import { Sessions, type SessionCut } from "./sessions.ts";
 
 export interface GrpcServerOptions {
   /** For people and metrics. Default `server`. */
@@ -60,7 +61,7 @@ export interface GrpcServerOptions {
 }
 
 /** Why a call did not reach its handler or was cut short, or a connection was closed. */
-export type GrpcCutReason = GrpcRefusalReason | "write_stall" | "stream_resets";
+export type GrpcCutReason = GrpcRefusalReason | "write_stall" | SessionCut;
 
 export interface GrpcServerSnapshot {
   readonly name: string;
@@ -124,7 +125,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     const { posture = "edge", health = {} } = options;
     const beliefs = BELIEFS[posture];
     if (beliefs === undefined) throw new TypeError(`meshGrpcServer: no posture ${posture}`);
-    const limits = grpcLimitsOf(options.limits);
+    const limits = withinDescriptors(grpcLimitsOf(options.limits));
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.name = options.name ?? "server";
     this.#posture = posture;

@@ -21,6 +21,9 @@ export interface SessionUse extends ConnectionUse<Http2Session> {
   active: number;
 }
 
+/** Why a connection was closed, or not accepted. */
+export type SessionCut = "stream_resets" | "connections";
+
 const ENHANCE_YOUR_CALM = 11;
 
 export class Sessions implements LeavingConnections {
@@ -32,7 +35,8 @@ export class Sessions implements LeavingConnections {
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
   #idle = new Set<Http2Session>();
-  readonly #misuse: Misuse<Http2Session, "stream_resets">;
+  readonly #misuse: Misuse<Http2Session, SessionCut>;
+  readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
   #gone = false;
 
@@ -41,10 +45,11 @@ export class Sessions implements LeavingConnections {
     server: Server,
     limits: GrpcServerLimits,
     runtime: Runtime,
-    count: (reason: "stream_resets") => void,
+    count: (reason: SessionCut) => void,
     beforeLast: () => void,
   ) {
-    this.#misuse = new Misuse(limits, runtime, calmDown, count);
+    this.#misuse = new Misuse<Http2Session, SessionCut>(limits, runtime, calmDown, count);
+    this.#count = count;
     this.#server = server;
     this.#limits = limits;
     this.#runtime = runtime;
@@ -57,6 +62,7 @@ export class Sessions implements LeavingConnections {
       if (this.#known.has(http2)) continue;
       this.#known.add(http2);
       this.#tighten(http2);
+      http2.on("drop", () => this.#count("connections"));
       http2.on("session", (session: Http2Session) => this.#opened(session));
     }
   }

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
 
 export interface Child extends AsyncDisposable {
   readonly process: ChildProcess;
@@ -49,6 +50,24 @@ export async function runStarved(
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
   await once(child, "close");
   return out;
+}
+
+/** Starts a module in a process that may have so many open files; it prints its port. Ends with the test. */
+export async function startWithDescriptors(
+  path: string,
+  descriptors: number,
+  ...args: readonly string[]
+): Promise<{ port: number; exited(): boolean }> {
+  const flags = ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"];
+  const shell = `ulimit -n ${descriptors}; exec "$0" "$@"`;
+  const child = spawn("/bin/sh", ["-c", shell, process.execPath, ...flags, path, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let exited = false;
+  child.on("exit", () => (exited = true));
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  return { port: Number(line.toString()), exited: () => exited };
 }
 
 /** A listener that the kernel drops SYNs for: its process is frozen and its accept queue full. */

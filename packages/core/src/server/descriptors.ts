@@ -3,12 +3,12 @@
  * its requests make, for files and listeners; without any left, nothing works, not even leaving.
  */
 import { readFileSync } from "node:fs";
-import type { ServerLimits } from "./limits.ts";
 
 /** Node raises the soft limit to the hard one as it starts, so it does not change later. */
 let known: number | undefined;
 
-export function withinDescriptors(limits: ServerLimits): ServerLimits {
+/** The limits, with `maxConnections` cut to what the process can afford. */
+export function withinDescriptors<L extends { readonly maxConnections: number }>(limits: L): L {
   const maxConnections = Math.floor((known ??= descriptorLimit()) / 2);
   return limits.maxConnections <= maxConnections ? limits : { ...limits, maxConnections };
 }
