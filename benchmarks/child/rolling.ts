@@ -1,11 +1,12 @@
 /**
  * The client of the rolling restart: an open loop of mixed requests until the parent says stop.
- * Every answer is checked: its status, and its bytes.
+ * Every answer is checked: its status, and its bytes. Before it, some calls in which client and servers
+ * run their code for the first time, at a pace that even a busy machine keeps up with.
  */
 import { Readable } from "node:stream";
 import { createMesh, meshClient } from "inmesh";
 import { Pool } from "undici";
-import { openLoop } from "./loops.ts";
+import { atATime, openLoop } from "./loops.ts";
 import { CHUNK_BYTES, CHUNK_EVERY_MS, CHUNKS } from "./rolling-work.ts";
 
 export interface RollingLoad {
@@ -22,7 +23,7 @@ export interface RollingRun {
   readonly failed: number;
   readonly failedByKind: Readonly<Record<string, number>>;
   readonly slowestMs: number;
-  /** A few, for people. */
+  /** By what they say, for people: how many, and when the first began. */
   readonly errors: readonly string[];
 }
 
@@ -32,6 +33,8 @@ type Send = (method: string, path: string, id: string, body: Body) => Promise<[n
 
 const TURN: readonly Kind[] = ["get", "post", "get", "download", "get", "post", "upload", "get"];
 const MAX_ERRORS = 8;
+const WARM_CALLS = 1_000;
+const WARM_AT_A_TIME = 10;
 const TIMEOUT_MS = 10_000;
 const ORDER = JSON.stringify({ item: "a book", count: 3 });
 
@@ -100,8 +103,7 @@ function client(): { send: Send; close(): Promise<void> } {
 }
 
 const { send, close } = client();
-const startedAt = performance.now();
-const errors: string[] = [];
+const errors = new Map<string, { count: number; readonly first: string }>();
 const failedByKind: Record<string, number> = {};
 let failed = 0;
 let slowestMs = 0;
@@ -115,15 +117,28 @@ async function one(number: number): Promise<void> {
   } catch (error) {
     failed++;
     failedByKind[kind] = (failedByKind[kind] ?? 0) + 1;
-    if (errors.length < MAX_ERRORS) {
-      const at = ((dueAt - startedAt) / 1000).toFixed(2);
-      errors.push(`${at} s, ${kind}: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    note(error, `${((dueAt - startedAt) / 1000).toFixed(2)} s, ${kind}`);
   }
 }
 
+function note(error: unknown, what: string): void {
+  // Of one reason for one endpoint or another, or by an error of the system's own.
+  const text = String(error).replaceAll(/127\.0\.0\.1:\d+/g, "a server");
+  const known = errors.get(text);
+  if (known !== undefined) known.count++;
+  else if (errors.size < MAX_ERRORS) errors.set(text, { count: 1, first: what });
+}
+
+let warmed = 0;
+await atATime(WARM_AT_A_TIME, WARM_CALLS, async () => {
+  const number = warmed++;
+  await sendOne(send, TURN[number % TURN.length]!, `${process.pid}-warm-${number}`);
+});
+
+const startedAt = performance.now();
 openLoop(load.perSecond, one, async (calls) => {
   await close();
-  const run: RollingRun = { calls, failed, failedByKind, slowestMs, errors };
+  const said = Array.from(errors, ([text, { count, first }]) => `${count} × ${text} (${first})`);
+  const run: RollingRun = { calls, failed, failedByKind, slowestMs, errors: said };
   return run;
 });
