@@ -74,15 +74,25 @@ describe("misuse", () => {
     );
   });
 
-  it("resets: not of those who have waited for nine tenths of their time", async () => {
+  it.each([
+    ["nine tenths of their time", 180, 200],
+    ["a second of more time", 1_000, 5_000],
+    ["a second without a deadline", 1_000, Infinity],
+  ])("resets: not of those who have waited for %s", async (_, patientMs, timeoutMs) => {
     const { runtime, use, misuse } = bench({ maxResetRatio: 0 });
     use.streams = 1_000;
     const startedAt = runtime.now();
-    await runtime.advance(900);
-    misuse.reset(use, startedAt, startedAt + 1_000);
+    await runtime.advance(patientMs);
+    misuse.reset(use, startedAt, startedAt + timeoutMs);
     expect(use.resets).toBe(0);
-    misuse.reset(use, startedAt, startedAt + 1_001);
-    expect(use.evicted).toBe(true);
+    misuse.reset(use, startedAt + 1, startedAt + 1 + timeoutMs);
+    expect(use.resets).toBe(1);
+  });
+
+  it("resets: where nobody knows how long they have waited, they count", () => {
+    const { use, misuse } = bench();
+    misuse.reset(use, NaN, Infinity);
+    expect(use.resets).toBe(1);
   });
 
   it("heads: as many bytes as may be, and not one more", () => {

@@ -33,7 +33,11 @@ interface Session {
 
 /** So few requests prove nothing about their share that was reset. */
 const MIN_STREAMS = 50;
-/** Who has waited for this share of its time has not thrown its request away: the time was up. */
+/**
+ * Who has waited this long, or for this share of its time, has not thrown its request away. It costs no
+ * more than others of that length, whose number is limited.
+ */
+const PATIENT_MS = 1_000;
 const PATIENT_RATIO = 0.9;
 /** From being told to the end: replies in progress may be heard, a flood may not go on. */
 const EVICT_MS = 1_000;
@@ -58,13 +62,14 @@ export class Misuse<S extends Session, Reason extends string> {
 
   /**
    * The peer gave a request up before its reply had begun, or made this side do so (MadeYouReset): all
-   * of the work was for nobody. Later it has had something for it, and may have had enough. A peer
-   * gives up at its deadline too (`deadlineAt`, Infinity without one): a server that is too slow must
-   * not answer that with closed connections.
+   * of the work was for nobody. Later it has had something for it, and may have had enough. Peers also
+   * give up by time, at their deadline (Infinity: none) or before: a server that is too slow must not
+   * answer that with closed connections. `startedAt` NaN: nobody looked at the clock.
    */
   reset(use: ConnectionUse<S>, startedAt: number, deadlineAt: number): void {
     const waitedMs = this.#runtime.now() - startedAt;
-    if (waitedMs >= PATIENT_RATIO * (deadlineAt - startedAt)) return;
+    const patientMs = Math.min(PATIENT_MS, PATIENT_RATIO * (deadlineAt - startedAt));
+    if (waitedMs >= patientMs) return;
     use.resets++;
     const { maxResetRatio } = this.#limits;
     if (use.streams >= MIN_STREAMS && use.resets > maxResetRatio * use.streams) {
