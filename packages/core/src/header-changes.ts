@@ -11,8 +11,15 @@ export interface HeaderChanges {
   readonly given: readonly string[];
 }
 
+/** In the order of Linkerd's proxy: `add`, then `set`, which replaces, then `remove`, which has the last word. */
 export function compileHeaderChanges({ set, add, remove }: HeaderModifierConfig): HeaderChanges {
-  const given = [...set, ...add].flatMap(({ name, value }) => [name.toLowerCase(), value]);
-  const taken = [...set.map(({ name }) => name), ...remove].map((name) => name.toLowerCase());
-  return { taken: new Set(taken), given };
+  const removed = new Set(remove.map(lower));
+  const taken = new Set([...removed, ...set.map(({ name }) => lower(name))]);
+  const added = add.filter(({ name }) => !taken.has(lower(name)));
+  const given = [...set.filter(({ name }) => !removed.has(lower(name))), ...added];
+  return { taken, given: given.flatMap(({ name, value }) => [lower(name), value]) };
+}
+
+function lower(name: string): string {
+  return name.toLowerCase();
 }

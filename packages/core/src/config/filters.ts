@@ -1,9 +1,7 @@
 /**
- * Reads the filters of a route: what it changes in the heads of its calls and of their replies.
- *
- * In one modifier a name stands once, in any case. Who reads Gateway API disagrees about the order of
- * `set`, `add` and `remove` (Linkerd adds, sets and then removes; Envoy removes first), so a rule in
- * which the order mattered would mean two things.
+ * Reads the filters of a route: what it changes in the heads of its calls and of their replies. In one
+ * list a name stands once, in any case, as in Gateway API. That leaves the order of the lists open; ours
+ * is Linkerd's, see header-changes.ts.
  */
 import { isClaim } from "../server/claims.ts";
 import { LIMITS } from "./limits.ts";
@@ -69,11 +67,11 @@ export function readFilters(
 }
 
 function readModifier(raw: Raw, path: readonly PathPart[], report: Report): HeaderModifierConfig {
-  const names = new Names(path, report);
-  const set = readHeaders(raw["set"], "set", names);
-  const add = readHeaders(raw["add"], "add", names);
+  const set = readHeaders(raw["set"], new Names([...path, "set"], report));
+  const add = readHeaders(raw["add"], new Names([...path, "add"], report));
+  const removed = new Names([...path, "remove"], report);
   const remove = listOf(raw["remove"]).flatMap((name, index) =>
-    typeof name === "string" ? [names.take(name, ["remove", index])] : [],
+    typeof name === "string" ? [removed.take(name, [index])] : [],
   );
   if (set.length + add.length + remove.length === 0) {
     report(path, "must set, add or remove a header", raw);
@@ -88,16 +86,16 @@ function readModifier(raw: Raw, path: readonly PathPart[], report: Report): Head
   return { set, add, remove };
 }
 
-function readHeaders(value: unknown, list: "set" | "add", names: Names): HeaderConfig[] {
+function readHeaders(value: unknown, names: Names): HeaderConfig[] {
   return listOf(value).map((item, index) => {
     const raw = rawOf(item);
     const name = typeof raw["name"] === "string" ? raw["name"] : "";
     const text = typeof raw["value"] === "string" ? raw["value"] : "";
-    return { name: names.take(name, [list, index, "name"]), value: text };
+    return { name: names.take(name, [index, "name"]), value: text };
   });
 }
 
-/** The names of one modifier, lower-case, each of them once and none reserved. */
+/** The names of one list, lower-case, each of them once and none reserved. */
 class Names {
   readonly #taken = new Set<string>();
   readonly #path: readonly PathPart[];
@@ -114,7 +112,7 @@ class Names {
     const why = reservedBecause(name);
     if (why !== undefined) this.#report(path, `must not be "${name}", which ${why}`, written);
     else if (this.#taken.has(name)) {
-      this.#report(path, `must not be "${name}" a second time in one modifier`, written);
+      this.#report(path, `must not be "${name}" a second time in one list`, written);
     }
     if (name !== "") this.#taken.add(name);
     return name;
