@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { findGhz } from "../packages/grpc/test/interop/peers.ts";
 import { ask } from "./child.ts";
-import type { Served } from "./child/server.ts";
+import type { Served } from "./child/served.ts";
 import { CONCURRENCY, KINDS, startServer, TRACEPARENT, type Kind } from "./grpc-served.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";

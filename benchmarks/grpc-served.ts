@@ -17,7 +17,7 @@ import {
 import { ask } from "./child.ts";
 import { BYTES } from "./child/grpc-service.ts";
 import { atATime } from "./child/loops.ts";
-import type { Served } from "./child/server.ts";
+import type { Served } from "./child/served.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, setMedians, type Amounts, type Player } from "./turns.ts";
 

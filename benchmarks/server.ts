@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { Pool } from "undici";
 import { ask } from "./child.ts";
 import { atATime } from "./child/loops.ts";
-import type { Served } from "./child/server.ts";
+import type { Served } from "./child/served.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
 

@@ -1,12 +1,11 @@
 /**
  * One gRPC server of the server's benchmark in a fresh process, forked: argv is `bare` or `mesh`.
- * Sends `{ port }`; then, for each message, the CPU time since the one before (the whole process's,
- * all threads, user and system) and the calls served meanwhile.
+ * Sends `{ port }`, then what served.ts does.
  */
 import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
 import { meshGrpcServer } from "@inmesh/grpc";
 import { BYTES } from "./grpc-service.ts";
-import type { Served } from "./server.ts";
+import { tellServed } from "./served.ts";
 
 const { echo } = BYTES;
 let requests = 0;
@@ -30,11 +29,8 @@ server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port
   process.send!({ port });
 });
 
-let before = process.cpuUsage();
-process.on("message", () => {
-  const { user, system } = process.cpuUsage(before);
-  process.send!({ cpuUs: user + system, requests } satisfies Served);
+tellServed(() => {
+  const count = requests;
   requests = 0;
-  before = process.cpuUsage();
+  return count;
 });
-process.on("disconnect", () => process.exit());

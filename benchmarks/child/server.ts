@@ -1,18 +1,13 @@
 /**
  * One server of the server benchmark in a fresh process, forked: argv is `bare` or `mesh`, then the
- * HTTP version. Sends `{ port }`; then, for each message, the CPU time since the one before (the
- * whole process's, all threads, user and system) and the requests served meanwhile.
+ * HTTP version. Sends `{ port }`, then what served.ts does.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createServer2 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { meshServer } from "@inmesh/http";
-
-export interface Served {
-  readonly cpuUs: number;
-  readonly requests: number;
-}
+import { tellServed } from "./served.ts";
 
 const BODY = '{"order":1,"state":"paid"}';
 const HEAD = { "content-type": "application/json", "content-length": String(BODY.length) };
@@ -37,11 +32,8 @@ server.listen(0, "127.0.0.1");
 await once(server, "listening");
 process.send!({ port: (server.address() as AddressInfo).port });
 
-let before = process.cpuUsage();
-process.on("message", () => {
-  const { user, system } = process.cpuUsage(before);
-  process.send!({ cpuUs: user + system, requests } satisfies Served);
+tellServed(() => {
+  const count = requests;
   requests = 0;
-  before = process.cpuUsage();
+  return count;
 });
-process.on("disconnect", () => process.exit());

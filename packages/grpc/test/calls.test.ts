@@ -3,19 +3,10 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { status as Status, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { callInfo, createMesh, meshGrpc } from "@inmesh/grpc";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { Orders, OrdersServer, type Order, type OrdersClient } from "./support/orders.ts";
-import { get, open, type Bench } from "./support/bench.ts";
-
-const benches: Bench[] = [];
-afterEach(async () => {
-  for (const one of benches.splice(0)) await one.close();
-});
-async function bench(...given: Parameters<typeof open>): Promise<Bench> {
-  const one = await open(...given);
-  benches.push(one);
-  return one;
-}
+import { get } from "./support/bench.ts";
+import { bench } from "./support/wire.ts";
 
 const COUNT = 1_000;
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);

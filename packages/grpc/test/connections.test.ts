@@ -6,20 +6,15 @@ import { countResources, expectBaseline } from "@inmesh/core/testing";
 import { afterEach, describe, expect, it } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
 import { folder, leaveSocket } from "../../http/test/support/folders.ts";
-import { counted, get, open, type Bench } from "./support/bench.ts";
+import { counted, get, open } from "./support/bench.ts";
 import { OrdersServer, type Order, type OrdersHandlers } from "./support/orders.ts";
 import { answer, ScriptedServer } from "./support/scripted-server.ts";
-import { clientOf, failed, until } from "./support/wire.ts";
+import { bench, clientOf, failed, until } from "./support/wire.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
-async function bench(...given: Parameters<typeof open>): Promise<Bench> {
-  const one = await open(...given);
-  cleanups.push(() => one.close());
-  return one;
-}
 async function scripted(
   ...given: Parameters<typeof ScriptedServer.start>
 ): Promise<ScriptedServer> {

@@ -8,20 +8,10 @@ import {
 } from "@grpc/grpc-js";
 import { context, ServedRequest } from "@inmesh/core";
 import { callInfo } from "@inmesh/grpc";
-import { afterEach, describe, expect, it } from "vitest";
-import { counted, get, open, type Bench } from "./support/bench.ts";
+import { describe, expect, it } from "vitest";
+import { counted, get } from "./support/bench.ts";
 import type { Order, OrdersHandlers } from "./support/orders.ts";
-import { clientOf, closedPort, failed, serverOf, until } from "./support/wire.ts";
-
-const benches: Bench[] = [];
-afterEach(async () => {
-  for (const one of benches.splice(0)) await one.close();
-});
-async function bench(...given: Parameters<typeof open>): Promise<Bench> {
-  const one = await open(...given);
-  benches.push(one);
-  return one;
-}
+import { bench, clientOf, closedPort, failed, serverOf, until } from "./support/wire.ts";
 
 const refuse = (code: Status, pushback?: string): OrdersHandlers["get"] => {
   return (_, callback) => {

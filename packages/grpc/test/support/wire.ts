@@ -8,7 +8,15 @@ import type { Mesh, MeshOptions, MeshSnapshot, ServiceInput } from "@inmesh/core
 import { createMesh, meshGrpc } from "@inmesh/grpc";
 import { countResources, expectBaseline, type ResourceCount } from "@inmesh/core/testing";
 import { afterAll, beforeAll, expect, onTestFinished } from "vitest";
+import { open, type Bench } from "./bench.ts";
 import { Orders, OrdersServer, type OrdersClient, type OrdersHandlers } from "./orders.ts";
+
+/** Servers and a client of them (bench.ts). */
+export async function bench(...given: Parameters<typeof open>): Promise<Bench> {
+  const one = await open(...given);
+  onTestFinished(() => one.close());
+  return one;
+}
 
 export interface Caller {
   readonly client: OrdersClient;

@@ -1,0 +1,20 @@
+/**
+ * What a served process of a benchmark tells its parent: for each message the CPU time since the one
+ * before (the whole process's, all threads, user and system) and what it served meanwhile. It ends with
+ * its parent.
+ */
+export interface Served {
+  readonly cpuUs: number;
+  readonly requests: number;
+}
+
+/** `requests`: how many since it was last asked. */
+export function tellServed(requests: () => number): void {
+  let before = process.cpuUsage();
+  process.on("message", () => {
+    const { user, system } = process.cpuUsage(before);
+    process.send!({ cpuUs: user + system, requests: requests() } satisfies Served);
+    before = process.cpuUsage();
+  });
+  process.on("disconnect", () => process.exit());
+}
