@@ -1,9 +1,11 @@
 /**
  * What a caller sees when one of three servers is bad. All of them are real processes; the servers
- * of each run are fresh, and clients run one after the other. Both have run their code before (WARM_CALLS),
- * because a process that has just begun answers its first call after some 100 ms, during which nothing can
- * be learned of anybody; the mesh that is measured is new, and knows nothing. `slow.cold` is a run without
- * that. What has a bar and hangs on few calls is the median of ROUNDS. On such runs linkerd2-proxy fails
+ * of each run are fresh, and clients run one after the other, but for what is compared: the healthy run and
+ * the slow one are at the same time, so that what else the machine does meets both. Their processes have
+ * run their code before (WARM_CALLS), because one that has just begun answers its first call after some
+ * 100 ms, during which nothing can be learned of anybody; the mesh that is measured is new, and knows
+ * nothing. `slow.cold` is a run without that. What has a bar and hangs on few calls is the median of
+ * ROUNDS. On such runs linkerd2-proxy fails
  * 0.67 of the requests beside a server that answers 500 at once and 0.67 beside one that refuses
  * connections, Envoy 0.49 and 0.31; beside a slow one their p99 is 1.15 and 11.6 times the healthy.
  * With `--grpc` the same over gRPC, beside what grpc-js brings along.
@@ -28,7 +30,7 @@ const QUICK_SECONDS = 2;
 const QUICK_CONTEXT_SECONDS = 1;
 /** To each server, at a time, before the run; see above. */
 const WARM_CALLS = 50;
-const ROUNDS = 3;
+const ROUNDS = 5;
 const MAX_SHARE = 0.005;
 const MAX_P99_RATIO = 1.15;
 const MAX_FAIL_FAST = 0.01;
@@ -57,8 +59,10 @@ export async function run({ quick, grpc, progress }: Options): Promise<Row[]> {
   const healthy: Result[] = [];
   const slow: Result[] = [];
   for (let round = 1; round <= rounds; round++) {
-    healthy.push(await measure("none", "off", round));
-    slow.push(await measure("slow", "off", round));
+    const pair = [measure("none", "off", round), measure("slow", "off", round)];
+    const [well, ill] = await Promise.all(pair);
+    healthy.push(well!);
+    slow.push(ill!);
   }
   for (const { failed, errors } of healthy) {
     if (failed > 0) throw new Error(`healthy servers, yet: ${errors.join("; ")}`);
