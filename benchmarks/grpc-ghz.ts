@@ -11,14 +11,14 @@ import { ask } from "./child.ts";
 import type { Served } from "./child/served.ts";
 import { CONCURRENCY, KINDS, startServer, TRACEPARENT, type Kind } from "./grpc-served.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
-import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
+import { inTurns, ratios, setMedians, type Amounts, type Player } from "./turns.ts";
 
 const PROTO = fileURLToPath(new URL("./child/bytes.proto", import.meta.url));
 const BODY = Buffer.alloc(23, 7).toString("base64"); // 25 bytes as a message
 
-const CALLS = 2_000;
-const AMOUNTS: Amounts = { sets: 2, rounds: 4, turns: 4, warmTurns: 4 };
-const QUICK: Amounts = { sets: 1, rounds: 2, turns: 1, warmTurns: 2 };
+const CALLS = 600;
+const AMOUNTS: Amounts = { sets: 4, rounds: 16, turns: 2, warmTurns: 12 };
+const QUICK: Amounts = { sets: 1, rounds: 2, turns: 2, warmTurns: 6 };
 
 /** The part read here of what ghz prints. */
 interface GhzReport {
@@ -45,7 +45,8 @@ export async function ghzRows({ quick, progress }: Options): Promise<Row[]> {
       progress(`grpc: ${set} of ${amounts.sets} pairs of servers under ghz: ${ratio}`);
     },
   );
-  const rows = [row("grpc.ghz.cpu_ratio.server", "×", ratios(samples, "mesh", "bare", "cpuUs"))];
+  const ratio = setMedians(ratios(samples, "mesh", "bare", "cpuUs"), amounts);
+  const rows = [row("grpc.ghz.cpu_ratio.server", "×", ratio)];
   const each = (name: string, unit: string, metric: Metric): void => {
     const of = (kind: Kind): number[] => samples[kind].map((one) => one[metric]);
     rows.push(row(name, unit, of("mesh")), row(`${name}.bare`, unit, of("bare")));
