@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { ask } from "./child.ts";
 import type { Caller, DispatcherLoad, DispatcherRun } from "./child/dispatcher.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
-import { inTurns, ratios, type Amounts, type Player, type Samples } from "./turns.ts";
+import { inTurns, ratios, setMedians, type Amounts, type Player, type Samples } from "./turns.ts";
 
 export const describe =
   "CPU per request of fetch and undici request, through mesh.dispatcher and bare";
@@ -54,16 +54,16 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
         `dispatcher: ${set} of ${amounts.sets} sets: fetch ${of("fetch")}, request ${of("request")}`,
       );
     });
-    return rowsOf(samples);
+    return rowsOf(samples, amounts);
   } finally {
     server.disconnect();
   }
 }
 
-function rowsOf(samples: Samples<Caller, Metric>): Row[] {
+function rowsOf(samples: Samples<Caller, Metric>, amounts: Amounts): Row[] {
   const rows: Row[] = [];
   for (const caller of ["fetch", "request"] as const) {
-    const each = ratios(samples, `${caller}_mesh`, caller, "cpuUs");
+    const each = setMedians(ratios(samples, `${caller}_mesh`, caller, "cpuUs"), amounts);
     rows.push(row(`dispatcher.cpu_ratio.${caller}`, "×", each, BARS[caller]));
   }
   for (const caller of CALLERS) {

@@ -12,7 +12,7 @@ import { ask } from "./child.ts";
 import { atATime } from "./child/loops.ts";
 import type { Served } from "./child/served.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
-import { inTurns, ratios, type Amounts, type Player } from "./turns.ts";
+import { inTurns, ratios, setMedians, type Amounts, type Player } from "./turns.ts";
 
 export const describe = "CPU per request of meshServer, beside bare node:http and node:http2";
 
@@ -85,7 +85,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       },
     );
     const cpuUs = (kind: Kind): number[] => samples[kind].map((one) => one.cpuUs);
-    const each = ratios(samples, "mesh", "bare", "cpuUs");
+    const each = setMedians(ratios(samples, "mesh", "bare", "cpuUs"), amounts);
     rows.push(row(`server.cpu_ratio.http${version}`, "×", each, BAR));
     context.push(row(`server.cpu_us.http${version}`, "µs", cpuUs("mesh")));
     context.push(row(`server.cpu_us.http${version}.bare`, "µs", cpuUs("bare")));
