@@ -32,12 +32,16 @@ function modifierFields(
       path,
       type: "object",
       defaultText: "none",
-      rangeText: `at least one change, at most ${LIMITS.modifierBytes} bytes of names and values, a name once`,
+      rangeText: `at least one change, at most ${LIMITS.modifierBytes} bytes of names and values, a name once in a list`,
       meaning,
       nameElsewhere,
       ...(noEffectWhen !== undefined && { noEffectWhen }),
     },
-    { path: `${path}.set`, ...list, meaning: "Headers that take the place of those of the name." },
+    {
+      path: `${path}.set`,
+      ...list,
+      meaning: "Headers that take the place of those of the name, also of added ones.",
+    },
     { path: `${path}.set[].name`, ...name },
     { path: `${path}.set[].value`, ...value },
     {
@@ -47,7 +51,11 @@ function modifierFields(
     },
     { path: `${path}.add[].name`, ...name },
     { path: `${path}.add[].value`, ...value },
-    { path: `${path}.remove`, ...list, meaning: "Names of headers that are taken out." },
+    {
+      path: `${path}.remove`,
+      ...list,
+      meaning: "Names of headers that are taken out, also of those that are added or set.",
+    },
   ];
 }
 
