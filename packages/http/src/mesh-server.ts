@@ -51,6 +51,7 @@ import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
 import { filterTrailers } from "./server/trailers.ts";
 import { guardTunnels } from "./server/tunnels.ts";
+import { endUnheard, type Dumped } from "./server/unheard-end.ts";
 import { Validator } from "./server/validate.ts";
 
 export interface ServerOptions {
@@ -254,7 +255,10 @@ export class MeshServer implements AsyncDisposable {
     connection.headBytes += inbound.headBytes;
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
-    if (!http2) (response as unknown as Sending)._send = sendMeasured;
+    if (!http2) {
+      (response as unknown as Sending)._send = sendMeasured;
+      if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
+    }
     response.on("close", responseClosed);
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
