@@ -23,7 +23,10 @@ const node = NODE_HTTP.IncomingMessage.prototype as unknown as Dumped;
 
 /** As `_dump` of a request without a body. Whoever looks later finds what Node's way leaves. */
 export function endUnheard(this: IncomingMessage & Dumped & AtItsEnd): void {
-  if (!this.complete || this.eventNames().length > 0) return node._dump.call(this);
+  // Whoever listens for data has begun to read. (`eventNames` would cost more than all of this spares.)
+  if (!this.complete || this.listenerCount("end") > 0 || this.listenerCount("close") > 0) {
+    return node._dump.call(this);
+  }
   const state = this._readableState;
   state.ended = state.endEmitted = true;
   state.destroyed = state.closed = state.closeEmitted = true;
