@@ -1,6 +1,6 @@
 /**
  * Compares processes that do the same work in two ways. All run at once and take turns of some ten
- * milliseconds, forth and back (ABBA), so that whatever else the machine does meets both; a sample is
+ * milliseconds, forth and back, so that whatever else the machine does meets both; a sample is
  * a round of turns. Fresh processes a few times over, because the same code is not compiled alike twice.
  */
 import { quantile } from "./report.ts";
@@ -52,7 +52,7 @@ async function round<K extends string, M extends string>(
 ): Promise<Map<K, Record<M, number>>> {
   const means = new Map<K, Record<M, number>>();
   for (let turn = 0; turn < turns; turn++) {
-    for (const [kind, player] of turn % 2 === 0 ? players : players.toReversed()) {
+    for (const [kind, player] of order(players, turn)) {
       const measured = await player.turn();
       const mean = means.get(kind) ?? ({} as Record<M, number>);
       for (const metric of Object.keys(measured) as M[]) {
@@ -62,6 +62,16 @@ async function round<K extends string, M extends string>(
     }
   }
   return means;
+}
+
+/**
+ * Forth and back, and each pair of turns begins with another player: who plays twice in a row finds the
+ * caches warm, and of more than two only the first and the last one ever would.
+ */
+function order<P>(players: readonly P[], turn: number): readonly P[] {
+  const first = Math.floor(turn / 2) % players.length;
+  const rotated = [...players.slice(first), ...players.slice(0, first)];
+  return turn % 2 === 0 ? rotated : rotated.toReversed();
 }
 
 /** The median of each set of `rounds` samples: what a set of processes says, apart from single turns. */

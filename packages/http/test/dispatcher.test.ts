@@ -137,6 +137,7 @@ describe("the callbacks", () => {
       );
     });
     const mesh = doorsOf([peer.address]);
+    const rawEnds: string[][] = [];
     const told = new Told(
       mesh.dispatcher,
       { method: "POST", path: "/made", body: "four" },
@@ -147,6 +148,8 @@ describe("the callbacks", () => {
           const raw = (controller.rawHeaders as Buffer[]).map(String);
           expect(raw.slice(0, 4)).toEqual(["Set-Cookie", "a=1", "Set-Cookie", "b=2"]);
         },
+        onResponseEnd: ({ rawTrailers }) =>
+          void rawEnds.push((rawTrailers as Buffer[]).map(String)),
       },
     );
     expect(told.returned).toBe(true);
@@ -165,6 +168,7 @@ describe("the callbacks", () => {
     ]);
     expect(told.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
     expect(told.trailers).toEqual({ "x-sum": "7" });
+    expect(rawEnds).toEqual([["x-sum", "7"]]);
     expect(counted(mesh, "inmesh.calls", { outcome: "success" })).toBe(1);
   });
 

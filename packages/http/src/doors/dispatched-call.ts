@@ -107,7 +107,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
   end(trailers: RawHeaders): void {
     const handler = this.#finish();
     if (handler === undefined) return;
-    this.rawTrailers = trailers as Raw;
+    this.rawTrailers = rawOf(trailers);
     try {
       handler.onResponseEnd!(this, trailers);
     } catch (error) {
@@ -240,6 +240,17 @@ export class LiveCalls {
   destroy(error: Error): void {
     while (this.#first !== undefined) this.#first.destroy(error);
   }
+}
+
+/** As undici leaves them: names and values in turn, as bytes. */
+function rawOf(trailers: RawHeaders): Raw {
+  const raw: Buffer[] = [];
+  for (const name in trailers) {
+    for (const value of [trailers[name]!].flat()) {
+      raw.push(Buffer.from(name, "latin1"), Buffer.from(value, "latin1"));
+    }
+  }
+  return raw;
 }
 
 /** An argument or body that was wrong is the caller's own error; the rest is the mesh's. */
