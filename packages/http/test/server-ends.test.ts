@@ -4,7 +4,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { finished } from "node:stream";
 import { meshServer } from "@inmesh/http";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, it } from "vitest";
 import { RawClient } from "./support/raw-client.ts";
 import { sleep, until } from "./wire.ts";
 
@@ -100,27 +100,33 @@ async function play(server: Server, bytes: string, notes: string[]): Promise<str
   return notes;
 }
 
-describe("the end of a request", () => {
+const REQUESTS = [
+  ["GET", GET],
+  ["POST of nothing", EMPTY],
+  ["POST", POST],
+  ["chunked POST", CHUNKED],
+] as const;
+
+/** Each sleeps most of its time. */
+describe.concurrent("the end of a request", () => {
   for (const [name, script] of Object.entries(SCRIPTS)) {
-    it.each([
-      ["GET", GET],
-      ["POST of nothing", EMPTY],
-      ["POST", POST],
-      ["chunked POST", CHUNKED],
-    ])(`${name}: %s`, async (_kind, bytes) => {
-      const seen = [];
-      for (const wrapped of [false, true]) {
-        const notes: string[] = [];
-        const listener = listenerOf(script, notes);
-        const mesh = wrapped ? meshServer(listener) : undefined;
-        const server = (mesh?.server as Server | undefined) ?? createServer(listener);
-        server.listen(0, "127.0.0.1");
-        await once(server, "listening");
-        onTestFinished(() => void (mesh?.close(0) ?? server.close()));
-        seen.push(await play(server, bytes, notes));
-      }
-      expect(seen[0]!.length).toBeGreaterThanOrEqual(2);
-      expect(seen[1]).toEqual(seen[0]);
-    });
+    for (const [kind, bytes] of REQUESTS) {
+      it(`${name}: ${kind}`, async ({ expect, onTestFinished }) => {
+        const [bare, ours] = await Promise.all(
+          [false, true].map(async (wrapped) => {
+            const notes: string[] = [];
+            const listener = listenerOf(script, notes);
+            const mesh = wrapped ? meshServer(listener) : undefined;
+            const server = (mesh?.server as Server | undefined) ?? createServer(listener);
+            server.listen(0, "127.0.0.1");
+            await once(server, "listening");
+            onTestFinished(() => void (mesh?.close(0) ?? server.close()));
+            return play(server, bytes, notes);
+          }),
+        );
+        expect(bare!.length).toBeGreaterThanOrEqual(2);
+        expect(ours).toEqual(bare);
+      });
+    }
   }
 });
