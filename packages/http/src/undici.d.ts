@@ -16,6 +16,7 @@ declare module "undici/lib/core/util.js" {
   const util: {
     assertRequestHandler(handler: unknown, method: string, upgrade: unknown): void;
     serializePathWithQuery(path: string, query: object): string;
+    toRawHeaders(headers: object): Buffer[];
   };
   export default util;
 }

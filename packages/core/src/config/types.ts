@@ -162,7 +162,7 @@ export interface RouteFilterConfig {
   readonly responseHeaderModifier?: HeaderModifierConfig;
 }
 
-/** A name stands once in it, in lower case. */
+/** Names in lower case, each once in a list; header-changes.ts has the order of the lists. */
 export interface HeaderModifierConfig {
   /** Takes the place of every value that the name has. */
   readonly set: readonly HeaderConfig[];

@@ -35,7 +35,7 @@ export class Sessions implements LeavingConnections {
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
   #idle = new Set<Http2Session>();
-  readonly #misuse: Misuse<Http2Session, SessionCut>;
+  readonly #misuse: Misuse<Http2Session, never>;
   readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
   #gone = false;
@@ -48,7 +48,7 @@ export class Sessions implements LeavingConnections {
     count: (reason: SessionCut) => void,
     beforeLast: () => void,
   ) {
-    this.#misuse = new Misuse<Http2Session, SessionCut>(limits, runtime, calmDown, count);
+    this.#misuse = new Misuse<Http2Session, never>(limits, runtime, calmDown, count);
     this.#count = count;
     this.#server = server;
     this.#limits = limits;

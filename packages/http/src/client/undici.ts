@@ -61,6 +61,8 @@ interface Util {
   /** Throws InvalidArgumentError if a callback is missing, or the handler has v7's form. */
   assertRequestHandler(handler: unknown, method: string, upgrade: unknown): void;
   serializePathWithQuery(path: string, query: object): string;
+  /** Names and values in turn, as bytes. */
+  toRawHeaders(headers: object): Buffer[];
 }
 export const util: Util = utilByPath;
 

@@ -11,7 +11,7 @@ import type { Dispatcher } from "undici";
 import type { BodySink, HttpReply } from "../client/reply.ts";
 import type { HttpRequest, WireWatcher } from "../client/request.ts";
 import { surfaced } from "../client/surface.ts";
-import { errors } from "../client/undici.ts";
+import { errors, util } from "../client/undici.ts";
 import type { RawHeaders } from "../headers.ts";
 
 type Raw = NonNullable<Dispatcher.DispatchController["rawHeaders"]> | null;
@@ -107,7 +107,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
   end(trailers: RawHeaders): void {
     const handler = this.#finish();
     if (handler === undefined) return;
-    this.rawTrailers = rawOf(trailers);
+    this.rawTrailers = util.toRawHeaders(trailers);
     try {
       handler.onResponseEnd!(this, trailers);
     } catch (error) {
@@ -240,17 +240,6 @@ export class LiveCalls {
   destroy(error: Error): void {
     while (this.#first !== undefined) this.#first.destroy(error);
   }
-}
-
-/** As undici leaves them: names and values in turn, as bytes. */
-function rawOf(trailers: RawHeaders): Raw {
-  const raw: Buffer[] = [];
-  for (const name in trailers) {
-    for (const value of [trailers[name]!].flat()) {
-      raw.push(Buffer.from(name, "latin1"), Buffer.from(value, "latin1"));
-    }
-  }
-  return raw;
 }
 
 /** An argument or body that was wrong is the caller's own error; the rest is the mesh's. */
