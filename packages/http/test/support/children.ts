@@ -35,17 +35,7 @@ export async function runStarved(
   args: readonly string[],
 ): Promise<string> {
   const path = fileURLToPath(new URL(`../children/${file}`, import.meta.url));
-  const node = [
-    "--conditions=inmesh-source",
-    "--disable-warning=ExperimentalWarning",
-    path,
-    ...args,
-  ];
-  const child = spawn(
-    "/bin/sh",
-    ["-c", `ulimit -n ${descriptors}; exec "$0" "$@"`, process.execPath, ...node],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
+  const child = starve(path, descriptors, args);
   let out = "";
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
   await once(child, "close");
@@ -58,16 +48,20 @@ export async function startWithDescriptors(
   descriptors: number,
   ...args: readonly string[]
 ): Promise<{ port: number; exited(): boolean }> {
-  const flags = ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"];
-  const shell = `ulimit -n ${descriptors}; exec "$0" "$@"`;
-  const child = spawn("/bin/sh", ["-c", shell, process.execPath, ...flags, path, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const child = starve(path, descriptors, args);
   let exited = false;
   child.on("exit", () => (exited = true));
   onTestFinished(() => void child.kill("SIGKILL"));
   const [line] = (await once(child.stdout, "data")) as [Buffer];
   return { port: Number(line.toString()), exited: () => exited };
+}
+
+function starve(path: string, descriptors: number, args: readonly string[]) {
+  const flags = ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"];
+  const shell = `ulimit -n ${descriptors}; exec "$0" "$@"`;
+  return spawn("/bin/sh", ["-c", shell, process.execPath, ...flags, path, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
 }
 
 /** A listener that the kernel drops SYNs for: its process is frozen and its accept queue full. */
