@@ -5,10 +5,9 @@
  * run their code before (WARM_CALLS), because one that has just begun answers its first call after some
  * 100 ms, during which nothing can be learned of anybody; the mesh that is measured is new, and knows
  * nothing. `slow.cold` is a run without that. What has a bar and hangs on few calls is the median of
- * ROUNDS. On such runs linkerd2-proxy fails
- * 0.67 of the requests beside a server that answers 500 at once and 0.67 beside one that refuses
- * connections, Envoy 0.49 and 0.31; beside a slow one their p99 is 1.15 and 11.6 times the healthy.
- * With `--grpc` the same over gRPC, beside what grpc-js brings along.
+ * ROUNDS. On such runs linkerd2-proxy fails 0.67 of the requests beside a server that answers 500 at once
+ * and 0.67 beside one that refuses connections, Envoy 0.49 and 0.31; beside a slow one their p99 is 1.15
+ * and 11.6 times the healthy. With `--grpc` the same over gRPC, beside what grpc-js brings along.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -59,10 +58,12 @@ export async function run({ quick, grpc, progress }: Options): Promise<Row[]> {
   const healthy: Result[] = [];
   const slow: Result[] = [];
   for (let round = 1; round <= rounds; round++) {
-    const pair = [measure("none", "off", round), measure("slow", "off", round)];
-    const [well, ill] = await Promise.all(pair);
-    healthy.push(well!);
-    slow.push(ill!);
+    const [well, ill] = await Promise.all([
+      measure("none", "off", round),
+      measure("slow", "off", round),
+    ]);
+    healthy.push(well);
+    slow.push(ill);
   }
   for (const { failed, errors } of healthy) {
     if (failed > 0) throw new Error(`healthy servers, yet: ${errors.join("; ")}`);

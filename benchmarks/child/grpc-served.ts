@@ -8,7 +8,7 @@ import { BYTES } from "./grpc-service.ts";
 import { tellServed } from "./served.ts";
 
 const { echo } = BYTES;
-let requests = 0;
+const served = tellServed();
 
 const server =
   process.argv[2] === "mesh"
@@ -19,7 +19,7 @@ server.addService(
   { echo: echo! },
   {
     echo(call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>): void {
-      requests++;
+      served();
       callback(null, call.request);
     },
   },
@@ -27,10 +27,4 @@ server.addService(
 server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
   if (error !== null) throw error;
   process.send!({ port });
-});
-
-tellServed(() => {
-  const count = requests;
-  requests = 0;
-  return count;
 });
