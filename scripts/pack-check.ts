@@ -17,7 +17,7 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
   for (const [tool, args] of [
     ["publint", ["--strict", folder]],
-    ["attw", ["--pack", folder, "--profile", "esm-only"]],
+    ["attw", ["--pack", folder]],
   ] as const) {
     try {
       await run(bin(tool), args, { cwd: root });

@@ -2,8 +2,8 @@
  * What the schema is made of: a zod type for each kind of field, from the table of fields, with
  * messages that say what must be written.
  */
-import { createRequire } from "node:module";
 import type * as Zod from "zod";
+import { loadZod as requireZod } from "../lazy.cjs";
 import { unknownKeyRule } from "./did-you-mean.ts";
 import { DURATION_PATTERN, formatDuration, parseDuration } from "./duration.ts";
 import { type Field, groupOf, millisecondNames, nameOf, rangeOf } from "./field.ts";
@@ -12,12 +12,12 @@ import { LIMITS } from "./limits.ts";
 
 type Shape = Record<string, Zod.ZodType>;
 
-const NO_CONTROLS = /^\P{Cc}*$/u;
-
 /** Loaded at the first use, because importing inmesh must stay cheap. */
 export function loadZod(): typeof Zod {
-  return createRequire(import.meta.url)("zod") as typeof Zod;
+  return requireZod() as typeof Zod;
 }
+
+const NO_CONTROLS = /^\P{Cc}*$/u;
 
 export class SchemaParts {
   readonly z: typeof Zod;

@@ -7,8 +7,8 @@
  * its implementations we anchor. `/v1` does not match `/v1/x`, `/v1/.*` does. `.` does not match a
  * line break and case counts, unless the expression starts with `(?s)` or `(?i)`.
  */
-import { createRequire } from "node:module";
 import type * as Re2 from "re2js";
+import { loadRe2 } from "../lazy.cjs";
 
 export interface SafeRegExp {
   /** Whether all of `text` matches. */
@@ -22,7 +22,6 @@ const maxSourceChars = 1024;
  */
 const maxProgramSize = 4096;
 
-const load = createRequire(import.meta.url);
 let library: typeof Re2 | undefined;
 
 /** Throws an Error that names the expression and what is wrong with it. */
@@ -33,7 +32,7 @@ export function compileSafeRegExp(source: string): SafeRegExp {
     );
   }
   // Loaded with the first expression: most meshes have none, and the engine is not small.
-  library ??= load("re2js") as typeof Re2;
+  library ??= loadRe2() as typeof Re2;
   let compiled: Re2.RE2JS;
   try {
     compiled = library.RE2JS.compile(source);

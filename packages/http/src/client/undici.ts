@@ -7,7 +7,6 @@
  *
  * What only some doors need (`request`, `fetch`, …) is loaded when first used, in the same turn.
  */
-import { createRequire } from "node:module";
 import type * as Undici from "undici";
 import errorsByPath from "undici/lib/core/errors.js";
 import symbolsByPath from "undici/lib/core/symbols.js";
@@ -15,6 +14,7 @@ import utilByPath from "undici/lib/core/util.js";
 import AgentByPath from "undici/lib/dispatcher/agent.js";
 import DispatcherBaseByPath from "undici/lib/dispatcher/dispatcher-base.js";
 import PoolByPath from "undici/lib/dispatcher/pool.js";
+import { loadApi, loadDispatcher1Wrapper, loadFetch, loadGlobal } from "./undici-lazy.cjs";
 
 export const Pool: typeof Undici.Pool = PoolByPath;
 export const Agent: typeof Undici.Agent = AgentByPath;
@@ -73,23 +73,16 @@ interface Wrapper {
   wrapHandler(handler: object): Undici.Dispatcher.DispatchHandler;
 }
 
-const load = createRequire(import.meta.url);
 let api: Api | undefined;
 
 /** `request`, `stream` and the other methods that undici's index adds to every Dispatcher. */
 export function dispatcherApi(): Api {
-  return (api ??= load("undici/lib/api/index.js") as Api);
+  return (api ??= loadApi() as Api);
 }
 
 export function dispatcher1Wrapper(): Wrapper {
-  return load("undici/lib/dispatcher/dispatcher1-wrapper.js") as Wrapper;
+  return loadDispatcher1Wrapper() as Wrapper;
 }
 
-/** Both set undici's global symbols if nobody has: callers guard them, see doors/global.ts. */
-export function loadGlobal(): void {
-  load("undici/lib/global.js");
-}
-
-export function loadFetch(): typeof Undici.fetch {
-  return (load("undici/lib/web/fetch/index.js") as { fetch: typeof Undici.fetch }).fetch;
-}
+/** Both set undici's global symbols if they are not set yet: callers guard them, see doors/global.ts. */
+export { loadFetch, loadGlobal };

@@ -3,8 +3,8 @@
  * found later can name them. `yaml` is loaded at the first file.
  */
 import { readFileSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
 import type * as Yaml from "yaml";
+import { loadYaml } from "../../lazy.cjs";
 import { LIMITS } from "../limits.ts";
 import type { FileNews } from "../../watch/file-watch.ts";
 import type { Layer } from "../merge.ts";
@@ -119,7 +119,7 @@ function countKeys(value: unknown): number {
 }
 
 function readWithLines(text: string, origin: string, isJson: boolean): FileResult {
-  const yaml = createRequire(import.meta.url)("yaml") as typeof Yaml;
+  const yaml = loadYaml() as typeof Yaml;
   const lines = new yaml.LineCounter();
   const mistakes: Mistake[] = [];
   let input: unknown;

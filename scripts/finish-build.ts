@@ -1,0 +1,41 @@
+/**
+ * What `tsc -b` leaves to be done: the built packages are CommonJS inside, with a thin ESM face for
+ * each entry, so that `import` and `require` give the same classes and the same default mesh
+ * (docs/decisions/0018-commonjs-inside.md).
+ */
+import { copyFileSync, globSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const root: string = join(import.meta.dirname, "..");
+const require = createRequire(import.meta.url);
+
+interface Manifest {
+  readonly exports: Readonly<
+    Record<string, string | { readonly require: { readonly default: string } }>
+  >;
+}
+
+for (const name of readdirSync(join(root, "packages")).sort()) {
+  const folder = join(root, "packages", name);
+  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
+  writeFileSync(join(folder, "dist/package.json"), '{ "type": "commonjs" }\n');
+  // tsc compiles only TypeScript, and leaves declarations that are written by hand where they are.
+  for (const file of globSync("**/*.{cjs,d.cts}", { cwd: join(folder, "src") })) {
+    copyFileSync(join(folder, "src", file), join(folder, "dist", file));
+  }
+  for (const entry of Object.values(manifest.exports)) {
+    if (typeof entry !== "string") writeFace(join(folder, entry.require.default));
+  }
+}
+
+/** Beside `index.js`, which is CommonJS: `index.mjs`, and `index.d.mts` for its types. */
+function writeFace(path: string): void {
+  const file = path.slice(path.lastIndexOf("/") + 1);
+  const names = Object.keys(require(path) as object).toSorted();
+  writeFileSync(
+    path.replace(/\.js$/, ".mjs"),
+    `export {\n  ${names.join(",\n  ")},\n} from "./${file}";\n`,
+  );
+  writeFileSync(path.replace(/\.js$/, ".d.mts"), `export * from "./${file}";\n`);
+}

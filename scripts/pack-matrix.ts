@@ -1,0 +1,277 @@
+/**
+ * Every module system and build tool that applications use, with the packages as npm would install
+ * them: packs the tarballs, installs them in a folder outside the repository, compiles, bundles and
+ * runs, and prints a row for each combination. `npm run pack:matrix`; exit code 1 if a row fails.
+ */
+import { execFile } from "node:child_process";
+import { cpSync, globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
+
+const root: string = join(import.meta.dirname, "..");
+const run = promisify(execFile);
+const home: string = mkdtempSync(join(tmpdir(), "inmesh-matrix-"));
+/** Of a bundle: nothing but its one file. */
+const alone: string = mkdtempSync(join(tmpdir(), "inmesh-alone-"));
+const MAX_INSTALLED_MB = 12;
+const ESM_REQUIRE =
+  'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
+
+const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,true]';
+const allTrue = (count: number): string =>
+  JSON.stringify(Array.from({ length: count }, () => true));
+
+interface Ran {
+  readonly stdout: string;
+}
+
+/** Rejects with what the program printed when its exit code is not 0. */
+async function exec(command: string, args: readonly string[], cwd: string = home): Promise<Ran> {
+  const env = { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1", FORCE_COLOR: "0" };
+  try {
+    return await run(command, args, { cwd, env, timeout: 120_000 });
+  } catch (error) {
+    const {
+      stdout = "",
+      stderr = "",
+      message,
+    } = error as Partial<Ran> & { stderr?: string; message: string };
+    throw new Error([message.split("\n")[0], stdout, stderr].join("\n"), { cause: error });
+  }
+}
+
+const node = (file: string, cwd?: string): Promise<Ran> => exec(process.execPath, [file], cwd);
+const bin = (name: string, ...args: string[]): Promise<Ran> =>
+  exec(process.execPath, [join(home, "node_modules", name), ...args]);
+
+function expectLine({ stdout }: Ran, line: string): void {
+  const last = stdout.trim().split("\n").at(-1);
+  if (last !== line) throw new Error(`printed ${JSON.stringify(last)} where ${line} was expected`);
+}
+
+async function runAlone(file: string): Promise<void> {
+  const copy = join(alone, basename(file));
+  cpSync(file, copy);
+  expectLine(await node(copy, alone), PROGRAM_SAYS);
+}
+
+interface Setting {
+  readonly module: string;
+  readonly resolution: string;
+  /** How the program's package says what its files are. */
+  readonly type: "commonjs" | "module";
+  /** The versions that have this setting. */
+  readonly versions: readonly string[];
+  readonly more?: readonly string[];
+}
+
+const VERSIONS = ["5.4", "5.9", "6.0", "7.0"] as const;
+const SETTINGS: readonly Setting[] = [
+  { module: "commonjs", resolution: "node10", type: "commonjs", versions: ["5.4", "5.9"] },
+  {
+    module: "commonjs",
+    resolution: "node10",
+    type: "commonjs",
+    versions: ["6.0"],
+    more: ["--ignoreDeprecations", "6.0"],
+  },
+  { module: "node16", resolution: "node16", type: "commonjs", versions: VERSIONS },
+  { module: "node16", resolution: "node16", type: "module", versions: VERSIONS },
+  { module: "nodenext", resolution: "nodenext", type: "commonjs", versions: VERSIONS },
+  { module: "nodenext", resolution: "nodenext", type: "module", versions: VERSIONS },
+  { module: "esnext", resolution: "bundler", type: "module", versions: VERSIONS },
+];
+
+/** Compiles in a folder whose package.json has that type; gives the compiled file. */
+async function compile(
+  version: string,
+  file: string,
+  setting: Setting,
+  more: readonly string[] = [],
+): Promise<string> {
+  const folder = join(
+    home,
+    `ts-${version}-${setting.module}-${setting.resolution}-${setting.type}`,
+  );
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "package.json"), JSON.stringify({ type: setting.type }));
+  cpSync(join(home, file), join(folder, file));
+  const flags = ["--target", "es2022", "--lib", "es2022", "--types", "node", "--strict"];
+  // Its default; it is the point of these rows.
+  flags.push("--skipLibCheck", "false", "--module", setting.module);
+  flags.push("--moduleResolution", setting.resolution, ...(setting.more ?? []), ...more);
+  await bin(
+    `typescript-${version}/bin/tsc`,
+    join(folder, file),
+    "--outDir",
+    join(folder, "out"),
+    ...flags,
+  );
+  const out = join(folder, "out", file.replace(/ts$/, "js"));
+  cpSync(join(folder, "package.json"), join(folder, "out/package.json"));
+  return out;
+}
+
+const COMMONJS: Setting = SETTINGS[2]!;
+const ESM: Setting = SETTINGS[5]!;
+/** Allows `require` of an ESM package, which Nest is. */
+const REQUIRES_ESM: Setting = SETTINGS[4]!;
+
+interface Row {
+  readonly what: string;
+  readonly run: () => Promise<void>;
+}
+
+const rows: Row[] = [
+  {
+    what: "node: require",
+    run: async () => expectLine(await node("required.cjs"), allTrue(5)),
+  },
+  { what: "node: import", run: async () => expectLine(await node("imported.mjs"), allTrue(3)) },
+  ...SETTINGS.flatMap((setting) =>
+    setting.versions.map((version) => ({
+      what: `typescript ${version}: module ${setting.module}, resolution ${setting.resolution}, type ${setting.type}`,
+      run: async () =>
+        expectLine(await node(await compile(version, "program.ts", setting)), PROGRAM_SAYS),
+    })),
+  ),
+  {
+    what: "typescript: every entry, with and without lib dom",
+    run: async () => {
+      for (const version of VERSIONS) {
+        await compile(version, "entries.ts", COMMONJS);
+        await compile(version, "entries.ts", ESM, ["--lib", "es2022,dom,dom.iterable"]);
+      }
+    },
+  },
+  {
+    what: "jest: no configuration",
+    run: async () => void (await bin("jest/bin/jest.js", "jest.test.js")),
+  },
+  {
+    what: "vitest: no configuration",
+    run: async () => void (await bin("vitest/vitest.mjs", "run", "vitest.test.mjs")),
+  },
+  {
+    what: "express: CommonJS",
+    run: async () => expectLine(await node("express.cjs"), '[{"hello":"mesh"}]'),
+  },
+  {
+    what: "nest: CommonJS with decorators",
+    run: async () => {
+      const decorators = ["--experimentalDecorators", "--emitDecoratorMetadata", "--skipLibCheck"];
+      const file = await compile("5.9", "nest.ts", REQUIRES_ESM, decorators);
+      expectLine(await node(file), '[{"said":"hello"}]');
+    },
+  },
+  ...(["cjs", "esm"] as const).map((format) => ({
+    what: `esbuild: ${format}, one file without node_modules`,
+    run: async () => {
+      const file = join(home, `esbuild.${format === "cjs" ? "cjs" : "mjs"}`);
+      const args = ["program.ts", "--bundle", "--platform=node", `--format=${format}`];
+      // CommonJS modules that require Node's own need it, undici's among them.
+      if (format === "esm") args.push(`--banner:js=${ESM_REQUIRE}`);
+      await exec(join(home, "node_modules/.bin/esbuild"), [...args, `--outfile=${file}`]);
+      await runAlone(file);
+    },
+  })),
+  ...(["cjs", "esm"] as const).map((format) => ({
+    what: `rolldown: ${format}, one file without node_modules`,
+    run: async () => {
+      const file = join(home, `rolldown.${format === "cjs" ? "cjs" : "mjs"}`);
+      const args = ["program.ts", "--platform", "node", "--format", format, "--file", file];
+      await exec(join(home, "node_modules/.bin/rolldown"), args);
+      await runAlone(file);
+    },
+  })),
+  {
+    what: "webpack: target node, one file without node_modules",
+    run: async () => {
+      const entry = await compile("5.9", "program.ts", COMMONJS);
+      await exec(process.execPath, ["webpack-run.cjs", entry, join(home, "webpacked.cjs")]);
+      await runAlone(join(home, "webpacked.cjs"));
+    },
+  },
+  {
+    what: "@vercel/nft: only the files it traces (Next standalone)",
+    run: async () => {
+      const entry = await compile("5.9", "program.ts", COMMONJS);
+      const { stdout } = await exec(process.execPath, ["trace.mjs", home, entry]);
+      const traced = mkdtempSync(join(tmpdir(), "inmesh-traced-"));
+      try {
+        for (const file of JSON.parse(stdout) as string[]) {
+          await mkdir(dirname(join(traced, file)), { recursive: true });
+          cpSync(join(home, file), join(traced, file), { verbatimSymlinks: true });
+        }
+        expectLine(await node(join(traced, entry.slice(home.length)), traced), PROGRAM_SAYS);
+      } finally {
+        rmSync(traced, { recursive: true });
+      }
+    },
+  },
+  {
+    what: `installed size without gRPC: at most ${MAX_INSTALLED_MB} MB`,
+    run: async () => {
+      const bare = join(home, "bare");
+      await mkdir(bare);
+      await writeFile(join(bare, "package.json"), '{ "private": true }');
+      const tarballs = globSync("*.tgz", { cwd: home }).filter((name) => !name.includes("grpc"));
+      await install(
+        bare,
+        tarballs.map((name) => join(home, name)),
+      );
+      const files = globSync("**", { cwd: join(bare, "node_modules"), withFileTypes: true });
+      const bytes = files.map((file) =>
+        file.isFile() ? statSync(join(file.parentPath, file.name)).size : 0,
+      );
+      const mb = bytes.reduce((sum, one) => sum + one, 0) / 1e6;
+      console.log(`  startup.installed_mb ${mb.toFixed(2)}`);
+      if (mb > MAX_INSTALLED_MB) throw new Error(`${mb.toFixed(2)} MB`);
+    },
+  },
+];
+
+async function install(folder: string, more: readonly string[]): Promise<void> {
+  const args = ["install", "--no-audit", "--no-fund", "--loglevel=error", ...more];
+  await exec("npm", args, folder);
+}
+
+async function main(): Promise<void> {
+  cpSync(join(root, "scripts/pack-matrix"), home, { recursive: true });
+  for (const name of readdirSync(join(root, "packages"))) {
+    await exec(
+      "npm",
+      ["pack", "--silent", "--pack-destination", home],
+      join(root, "packages", name),
+    );
+  }
+  console.log("installing the tarballs and the tools");
+  await install(
+    home,
+    globSync("*.tgz", { cwd: home }).map((name) => `./${name}`),
+  );
+  let failed = 0;
+  for (const { what, run: play } of rows) {
+    const before = performance.now();
+    try {
+      await play();
+      console.log(`ok      ${what} (${((performance.now() - before) / 1000).toFixed(1)} s)`);
+    } catch (error) {
+      failed++;
+      console.log(
+        `FAILED  ${what}\n${String((error as Error).message).replaceAll(/^/gm, "        ")}`,
+      );
+    }
+  }
+  console.log(`${rows.length - failed} of ${rows.length} combinations work`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+try {
+  await main();
+} finally {
+  rmSync(home, { recursive: true, force: true });
+  rmSync(alone, { recursive: true, force: true });
+}
