@@ -1,5 +1,5 @@
 /**
- * What `tsc -b` leaves to be done: the built packages are CommonJS inside, with a thin ESM face for
+ * What `tsc -b` leaves to be done: the licence, and the form of the packages. The built packages are CommonJS inside, with a thin ESM face for
  * each entry, so that `import` and `require` give the same classes and the same default mesh
  * (docs/decisions/0018-commonjs-inside.md).
  */
@@ -20,6 +20,8 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
   const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
   writeFileSync(join(folder, "dist/package.json"), '{ "type": "commonjs" }\n');
+  // npm packs a licence only if it stands in the package's own folder.
+  copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
   // tsc compiles only TypeScript, and leaves declarations that are written by hand where they are.
   for (const file of globSync("**/*.{cjs,d.cts}", { cwd: join(folder, "src") })) {
     copyFileSync(join(folder, "src", file), join(folder, "dist", file));

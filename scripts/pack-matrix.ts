@@ -5,7 +5,7 @@
  */
 import { execFile } from "node:child_process";
 import { cpSync, globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -19,6 +19,7 @@ const MAX_INSTALLED_MB = 12;
 const ESM_REQUIRE =
   'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
+const PACKAGES = ["inmesh", "@inmesh/core", "@inmesh/http", "@inmesh/grpc"];
 const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,true]';
 const allTrue = (count: number): string =>
   JSON.stringify(Array.from({ length: count }, () => true));
@@ -208,6 +209,32 @@ const rows: Row[] = [
         expectLine(await node(join(traced, entry.slice(home.length)), traced), PROGRAM_SAYS);
       } finally {
         rmSync(traced, { recursive: true });
+      }
+    },
+  },
+  {
+    what: "npx inmesh check",
+    run: async () => {
+      await writeFile(join(home, "mesh.yaml"), "services: { orders: { url: http://orders.shop } }");
+      const { stdout } = await exec("npx", ["--no", "inmesh", "check", "mesh.yaml"]);
+      if (!stdout.startsWith("valid  mesh.yaml: 1 service")) throw new Error(stdout);
+    },
+  },
+  {
+    what: "every tarball: licence, README, repository, homepage, keywords",
+    run: async () => {
+      for (const name of PACKAGES) {
+        const folder = join(home, "node_modules", name);
+        const manifest = JSON.parse(await readFile(join(folder, "package.json"), "utf8")) as object;
+        for (const key of ["license", "repository", "homepage", "keywords", "engines", "types"]) {
+          if (!(key in manifest)) throw new Error(`${name}: no ${key} in package.json`);
+        }
+        for (const file of ["LICENSE", "README.md"]) {
+          const text = await readFile(join(folder, file), "utf8");
+          const relative = /\]\((?!https:|#)[^)]*\)/.exec(text);
+          if (relative !== null)
+            throw new Error(`${name}/${file}: ${relative[0]} is a dead link there`);
+        }
       }
     },
   },

@@ -23,12 +23,15 @@ export type { Runtime, Timer } from "./runtime/runtime.ts";
 export { Cell, type Watch } from "./watch/watch.ts";
 export { endOfAge } from "./runtime/age.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
+export { assertSupported } from "./runtime/supported.ts";
 export {
   Drain,
   type DrainParts,
   type LeavingConnections,
   type ServerState,
 } from "./server/drain.ts";
+export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.ts";
+export type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
 export { withinDescriptors } from "./server/descriptors.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";

@@ -8,6 +8,7 @@
  */
 import { BeatingLoopClock, type LoopClock } from "./loop-clock.ts";
 import type { Runtime, Timer } from "./runtime.ts";
+import { assertSupported } from "./supported.ts";
 
 const nodeNow = performance.now.bind(performance);
 const nodeWallNow = Date.now;
@@ -137,6 +138,11 @@ export class NodeRuntime implements Runtime {
   readonly #lanes = new Map<number, Lane>();
   #last: Lane | undefined = undefined;
   #misses = 0;
+
+  /** Throws an Error on a Node that is older than inmesh supports. */
+  constructor() {
+    assertSupported();
+  }
 
   now(): number {
     return nodeNow();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createMesh } from "../mesh.ts";
 import type { LogLine } from "../log.ts";
 import { Recorder } from "../telemetry/recorder.ts";
-import { NODE_FLOORS, NODE_FLOORS_AS_OF, runtimeProblem } from "./supported.ts";
+import { assertSupported, NODE_FLOORS, NODE_FLOORS_AS_OF, runtimeProblem } from "./supported.ts";
 
 describe("P22: a runtime below the security floor", () => {
   it.each([...NODE_FLOORS])("P22: Node %i, around its floor", (line, [minor, patch]) => {
@@ -12,6 +12,14 @@ describe("P22: a runtime below the security floor", () => {
     expect(runtimeProblem(`v${line}.${minor}.${patch - 1}`)).toContain(`${line}.${minor}.${patch}`);
     expect(runtimeProblem(`v${line}.${minor - 1}.99`)).toMatch(/known weaknesses/);
     expect(runtimeProblem(`v${line}.0.0`)).toMatch(/known weaknesses/);
+  });
+
+  it("P22: a Node that cannot run inmesh at all is refused by a sentence", () => {
+    for (const version of ["v20.20.2", "v22.18.0", "v18.0.0"]) {
+      const message = `inmesh needs Node 22.19 or newer, and this is Node ${version}`;
+      expect(() => assertSupported(version)).toThrow(message);
+    }
+    for (const version of ["v22.19.0", "v24.0.0", "v26.10.0"]) assertSupported(version);
   });
 
   /** Security releases that concern a mesh, one line a round; minor and patch for Node 22, 24, 26. */

@@ -28,3 +28,16 @@ export function runtimeProblem(version: string): string | undefined {
   if (!isBelow) return undefined;
   return `Node ${version} has known weaknesses: use ${line}.${leastMinor}.${leastPatch} or newer`;
 }
+
+/** The oldest Node that runs undici 8; package.json says the same under `engines`. */
+const OLDEST: readonly [number, number] = [22, 19];
+
+/**
+ * Throws an Error on a Node that is too old to run at all. Without it the first call would fail with a
+ * TypeError from inside undici, which says nothing about the cause.
+ */
+export function assertSupported(version: string = process.version): void {
+  const [line = 0, minor = 0] = version.replace(/^v/, "").split(".").map(Number);
+  if (line > OLDEST[0] || (line === OLDEST[0] && minor >= OLDEST[1])) return;
+  throw new Error(`inmesh needs Node ${OLDEST.join(".")} or newer, and this is Node ${version}`);
+}

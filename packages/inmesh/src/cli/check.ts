@@ -1,0 +1,127 @@
+/**
+ * `inmesh check mesh.yaml`: would a mesh start with this file? Every mistake at once, as `createMesh`
+ * finds them. The environment plays no part unless `--env` asks for it, so that a pipeline says the same
+ * on every machine.
+ */
+import { parseArgs } from "node:util";
+import { ConfigError, type Mistake } from "@inmesh/core";
+import { loadConfig, type DiscoveryConfig, type ServiceConfig } from "@inmesh/core/spi";
+import type { Output } from "./output.ts";
+
+export const CHECK_SUMMARY = "is a configuration file valid? Lists every mistake";
+
+const HELP = `Usage: inmesh check <file>... [--env] [--json]
+
+Reads each file as createMesh would and lists every mistake, with its line.
+
+  --env    also read INMESH_SERVICE_* from the environment, as a process does.
+           Without a file, the one that INMESH_CONFIG names is read.
+  --json   print one JSON document instead of text
+  --help   print this text
+
+Exit code: 0 valid, 1 a file has mistakes, 2 the command itself is wrong,
+3 a defect of inmesh or a Node that is too old.`;
+
+const VALID = 0;
+const INVALID = 1;
+const USAGE = 2;
+
+/** One file, in the order in which the files were given. The form of `--json`, inside `files`. */
+interface Checked {
+  /** As it was given; undefined with `--env` and no file at all. */
+  readonly file: string | undefined;
+  readonly valid: boolean;
+  readonly services: readonly {
+    readonly name: string;
+    readonly discovery: string;
+    readonly routes: number;
+  }[];
+  readonly mistakes: readonly Mistake[];
+}
+
+export function check(args: readonly string[], output: Output): number {
+  let values: { readonly env?: boolean; readonly json?: boolean; readonly help?: boolean };
+  let files: (string | undefined)[];
+  try {
+    const parsed = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        env: { type: "boolean" },
+        json: { type: "boolean" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+    values = parsed.values;
+    files = parsed.positionals;
+  } catch (error) {
+    output.error(`${(error as Error).message}\n\n${HELP}`);
+    return USAGE;
+  }
+  if (values.help === true) {
+    output.line(HELP);
+    return VALID;
+  }
+  const withEnv = values.env === true;
+  if (files.length === 0 && !withEnv) {
+    output.error(`Which file? For example: inmesh check mesh.yaml\n\n${HELP}`);
+    return USAGE;
+  }
+  if (files.length === 0) files = [undefined];
+  const checked = files.map((file) => checkOne(file, withEnv));
+  if (values.json === true) output.line(JSON.stringify({ files: checked }, null, 2));
+  else for (const one of checked) print(one, output);
+  return checked.every(({ valid }) => valid) ? VALID : INVALID;
+}
+
+function checkOne(file: string | undefined, withEnv: boolean): Checked {
+  try {
+    const { config } = loadConfig({ file, env: withEnv ? process.env : false });
+    const services = Object.values(config.services).map(describeService);
+    return { file, valid: true, services, mistakes: [] };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const mistakes = error.mistakes.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
+    return { file, valid: false, services: [], mistakes };
+  }
+}
+
+function describeService({ name, discovery, routes }: ServiceConfig): Checked["services"][number] {
+  return { name, discovery: describeDiscovery(discovery), routes: routes.length };
+}
+
+function describeDiscovery(discovery: DiscoveryConfig): string {
+  switch (discovery.kind) {
+    case "static":
+      return `static, ${count(discovery.endpoints.length, "endpoint")}`;
+    case "dns":
+      return `dns ${discovery.host}:${discovery.port}`;
+    case "srv":
+      return `srv ${discovery.name}`;
+    case "file":
+      return `file ${discovery.path}`;
+  }
+}
+
+function count(many: number, what: string): string {
+  return `${many} ${what}${many === 1 ? "" : "s"}`;
+}
+
+function print({ file = "environment", valid, services, mistakes }: Checked, output: Output): void {
+  if (valid) {
+    output.line(`${output.paint("green", "valid")}  ${file}: ${count(services.length, "service")}`);
+    const names = Math.max(0, ...services.map(({ name }) => name.length));
+    for (const { name, discovery, routes } of services) {
+      const row = `       ${name.padEnd(names)}  ${discovery}, ${count(routes, "route")}`;
+      output.line(row.length > output.width ? `${row.slice(0, output.width - 1)}…` : row);
+    }
+    return;
+  }
+  output.line(`${output.paint("red", "wrong")}  ${file}: ${count(mistakes.length, "mistake")}`);
+  for (const mistake of mistakes) {
+    const where = mistake.line === undefined ? mistake.origin : `line ${mistake.line}`;
+    output.line(`       ${output.paint("bold", where)}  ${mistake.path}`);
+    const got = mistake.value === "" ? "" : ` (got ${mistake.value})`;
+    output.line(output.wrap(mistake.rule + got, 9));
+  }
+}

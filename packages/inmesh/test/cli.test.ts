@@ -1,0 +1,159 @@
+/** `npx inmesh check`, as a person and as a pipeline see it: a process, its output and its exit code. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+
+const PROGRAM: string = join(import.meta.dirname, "../src/cli/run.ts");
+const folder: string = mkdtempSync(join(tmpdir(), "inmesh-cli-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function file(name: string, text: string): string {
+  writeFileSync(join(folder, name), text);
+  return name;
+}
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function inmesh(args: readonly string[], env: Readonly<Record<string, string>> = {}): Ran {
+  const { PATH = "" } = process.env;
+  const child = spawnSync(
+    process.execPath,
+    ["--disable-warning=ExperimentalWarning", "--conditions=inmesh-source", PROGRAM, ...args],
+    { cwd: folder, encoding: "utf8", env: { PATH, ...env } },
+  );
+  return { code: child.status, out: child.stdout, err: child.stderr };
+}
+
+const GOOD: string = file(
+  "good.yaml",
+  `services:
+  orders:
+    discovery: { dns: orders.shop.svc, port: 8080 }
+    routes: [{ name: read, matches: [{ method: GET }] }]
+  users: { discovery: { static: ["10.0.0.1:80", "10.0.0.2:80"] } }
+`,
+);
+const BAD: string = file(
+  "bad.yaml",
+  `services:
+  orders:
+    discovery: { dns: orders.shop.svc, prot: 8080 }
+    retry: { attemps: 3 }
+    timeouts: { request: 5 }
+`,
+);
+
+describe("inmesh check", () => {
+  it("lists the services of a valid file", () => {
+    const { code, out, err } = inmesh(["check", GOOD]);
+    expect(err).toBe("");
+    expect(out).toBe(
+      [
+        "valid  good.yaml: 2 services",
+        "       orders  dns orders.shop.svc:8080, 1 route",
+        "       users   static, 2 endpoints, 0 routes",
+        "",
+      ].join("\n"),
+    );
+    expect(code).toBe(0);
+  });
+
+  it("lists every mistake with its line, in the order of the file, within 80 columns", () => {
+    const { code, out, err } = inmesh(["check", BAD]);
+    expect(err).toBe("");
+    expect(out).toBe(
+      [
+        "wrong  bad.yaml: 4 mistakes",
+        "       line 3  services.orders.discovery.prot",
+        '         is not known; did you mean "port"? (got 8080)',
+        "       line 3  services.orders.discovery.port",
+        "         must be written: { dns: orders.shop.svc, port: 8080 }",
+        "       line 4  services.orders.retry.attemps",
+        '         is not known; did you mean "attempts"? (got 3)',
+        "       line 5  services.orders.timeouts.request",
+        '         must be a duration with its unit, such as "500ms" or "1m30s" (a plain',
+        "         number goes under requestMs) (got 5)",
+        "",
+      ].join("\n"),
+    );
+    expect(code).toBe(1);
+  });
+
+  it("checks several files, and fails if one is wrong", () => {
+    const { code, out } = inmesh(["check", GOOD, BAD, "missing.yaml"]);
+    expect(code).toBe(1);
+    expect(out.match(/^(valid|wrong) {2}\S+/gm)).toEqual([
+      "valid  good.yaml:",
+      "wrong  bad.yaml:",
+      "wrong  missing.yaml:",
+    ]);
+    expect(out).toContain("cannot be read (ENOENT)");
+  });
+
+  it("prints one JSON document for machines", () => {
+    const { code, out } = inmesh(["check", "--json", GOOD, BAD]);
+    expect(code).toBe(1);
+    const { files } = JSON.parse(out) as { files: Record<string, unknown>[] };
+    expect(files[0]).toEqual({
+      file: "good.yaml",
+      valid: true,
+      services: [
+        { name: "orders", discovery: "dns orders.shop.svc:8080", routes: 1 },
+        { name: "users", discovery: "static, 2 endpoints", routes: 0 },
+      ],
+      mistakes: [],
+    });
+    expect(files[1]).toMatchObject({ file: "bad.yaml", valid: false, services: [] });
+    expect(files[1]!["mistakes"]).toContainEqual({
+      path: "services.orders.retry.attemps",
+      rule: 'is not known; did you mean "attempts"?',
+      value: "3",
+      origin: "file:bad.yaml",
+      line: 4,
+    });
+  });
+
+  it("reads the environment only when it is asked to", () => {
+    const env = { INMESH_SERVICE_USERS: "not a url" };
+    expect(inmesh(["check", GOOD], env).code).toBe(0);
+    const { code, out } = inmesh(["check", GOOD, "--env"], env);
+    expect(code).toBe(1);
+    expect(out).toContain("env:INMESH_SERVICE_USERS");
+    const named = inmesh(["check", "--env"], { INMESH_CONFIG: GOOD });
+    expect(named.out).toMatch(/^valid {2}environment: 2 services/);
+  });
+
+  it("colours where colour is forced, and not where NO_COLOR is set", () => {
+    expect(inmesh(["check", GOOD], { FORCE_COLOR: "1" }).out).toContain(
+      "\u001b[32mvalid\u001b[39m",
+    );
+    expect(inmesh(["check", GOOD], { NO_COLOR: "1" }).out).not.toContain("\u001b");
+  });
+
+  it.each([
+    [["check"], "Which file? For example: inmesh check mesh.yaml"],
+    [["check", "--jsno", "x.yaml"], "Unknown option '--jsno'"],
+    [["chek", "x.yaml"], 'There is no command "chek".'],
+    [["constructor"], 'There is no command "constructor".'],
+    [[], "Usage: inmesh <command> [options]"],
+  ])("a wrong command %j gets a sentence, the usage and exit code 2", (args, sentence) => {
+    const { code, out, err } = inmesh(args);
+    expect(code).toBe(2);
+    expect(out).toBe("");
+    expect(err).toContain(sentence);
+    expect(err).toContain("Usage: inmesh");
+  });
+
+  it("explains itself on stdout", () => {
+    expect(inmesh(["--help"])).toMatchObject({ code: 0, err: "" });
+    const { code, out } = inmesh(["check", "--help"]);
+    expect(code).toBe(0);
+    expect(out).toContain("Exit code: 0 valid");
+  });
+});
