@@ -23,7 +23,7 @@ for (const file of files.sort()) {
   const report = (line: number, rule: string): void => {
     breaches.push(`${file}:${line + 1}: ${rule}`);
   };
-  if (source && !/^\/[/*]/.test(text)) {
+  if (source && !/^(#!.*\n)?\/[/*]/.test(text)) {
     report(0, "must begin with a comment that says what the file is for");
   }
   for (const [i, line] of lines.entries()) {

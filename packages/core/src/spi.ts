@@ -31,7 +31,7 @@ export {
   type ServerState,
 } from "./server/drain.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.ts";
-export type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
+export type { DiscoveryConfig } from "./config/types.ts";
 export { withinDescriptors } from "./server/descriptors.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";
