@@ -16,3 +16,15 @@ export function defaultMesh(): Mesh {
 export function makeDefaultMeshBy(maker: () => Mesh): void {
   make = maker;
 }
+
+/**
+ * For tests: makes it the default mesh until the function that is returned is called. Clients that exist
+ * already keep the mesh they were made with.
+ */
+export function useAsDefaultMesh(mesh: Mesh): () => void {
+  const before = shared;
+  shared = mesh;
+  return () => {
+    if (shared === mesh) shared = before;
+  };
+}

@@ -83,6 +83,17 @@ export interface MeshErrorInit {
   stackless?: boolean;
 }
 
+/** Shared by every copy of inmesh in the process: a bundle may hold one of its own. */
+const BRAND: symbol = Symbol.for("inmesh.MeshError");
+
+/**
+ * True for a MeshError of any copy of inmesh. `instanceof` knows only those of the copy that it was
+ * imported from, which is enough where nothing is bundled.
+ */
+export function isMeshError(error: unknown): error is MeshError {
+  return typeof error === "object" && error !== null && BRAND in error;
+}
+
 export class MeshError extends Error {
   override readonly name = "MeshError";
   readonly code: ErrorCode;
@@ -106,3 +117,5 @@ export class MeshError extends Error {
     this.progress = init.progress;
   }
 }
+
+Object.defineProperty(MeshError.prototype, BRAND, { value: true });

@@ -1,6 +1,7 @@
 /** For applications. Transports and discovery sources use `@inmesh/core/spi`. */
 export { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
 export {
+  isMeshError,
   MeshError,
   type ErrorCode,
   type ErrorReason,

@@ -19,7 +19,7 @@ export type {
 } from "@inmesh/http";
 export { meshServer, MeshServer } from "@inmesh/http";
 export type { Posture, ServerLimits, ServerOptions, ServerSnapshot } from "@inmesh/http";
-export { ConfigError, context, MeshError, ServedRequest } from "@inmesh/core";
+export { ConfigError, context, isMeshError, MeshError, ServedRequest } from "@inmesh/core";
 export type {
   ConfigSnapshot,
   EndpointSnapshot,

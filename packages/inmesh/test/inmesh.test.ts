@@ -7,7 +7,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as inmesh from "inmesh";
-import { expect, it, onTestFinished } from "vitest";
+import { ConfigError, isMeshError, MeshError } from "inmesh";
+import { expect, it, onTestFinished, vi } from "vitest";
 
 async function serve(name: string): Promise<string> {
   const server = createServer((request, response) => {
@@ -63,6 +64,7 @@ it("exports the documented names and no others", () => {
     "context",
     "createMesh",
     "defaultMesh",
+    "isMeshError",
     "meshClient",
     "meshServer",
   ]);
@@ -94,4 +96,18 @@ it("a program with a mistake in mesh.yaml ends with its place", async () => {
   expect(err).toContain("ConfigError");
   expect(err).toContain("mesh.yaml");
   expect(err).toContain("timeout");
+});
+
+it("isMeshError knows the errors of another copy, and nothing else", async () => {
+  vi.resetModules();
+  const other = await import("@inmesh/core");
+  expect(other.MeshError).not.toBe(MeshError);
+  const init = { code: "closed", reason: "closing", message: "x", progress: "not-sent" } as const;
+  const foreign = new other.MeshError(init);
+  expect(foreign instanceof MeshError).toBe(false);
+  expect(isMeshError(foreign)).toBe(true);
+  expect(isMeshError(new ConfigError([]))).toBe(true);
+  for (const no of [new Error("x"), null, undefined, "MeshError", { name: "MeshError" }]) {
+    expect(isMeshError(no)).toBe(false);
+  }
 });
