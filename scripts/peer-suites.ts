@@ -1,0 +1,199 @@
+/**
+ * `npm run peers:suites`: the suites of other projects, run without us and then through each of our
+ * doors, so that a change shows what it breaks for their users. Prints a table (baseline · ours ·
+ * documented) and every test that passes without us and fails with us. Fetches nothing; see suites.ts for
+ * where suites are found. `--suite NAME` and `--door NAME` choose, `--json FILE` keeps the outcome.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, globSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { DOCUMENTED } from "./peer-suites/documented.ts";
+import { findSuites, KNOWN_NAMES, type Door, type Suite } from "./peer-suites/suites.ts";
+
+const root: string = join(import.meta.dirname, "..");
+const here: string = join(import.meta.dirname, "peer-suites");
+/** A file that takes longer is ended, and counts as failed. */
+const FILE_TIMEOUT_MS = 60_000;
+const MAX_SHOWN = 40;
+
+interface Test {
+  readonly file: string;
+  readonly name: string;
+  readonly ok: boolean;
+  readonly why: string;
+}
+
+/** By `file > name`; the same name twice counts as failed if one of them does. */
+type Outcome = Map<string, Test>;
+
+const { values } = parseArgs({
+  options: {
+    suite: { type: "string" },
+    door: { type: "string" },
+    json: { type: "string" },
+  },
+});
+
+async function play(suite: Suite, door: Door | undefined): Promise<Outcome> {
+  const files = globSync([...suite.files], { cwd: suite.folder })
+    .filter((file) => !(file in suite.leftOut))
+    .sort();
+  const outcome: Outcome = new Map();
+  for (const [i, file] of files.entries()) {
+    if (process.stderr.isTTY) {
+      process.stderr.write(
+        `\r\u001b[K${suite.name} ${door ?? "alone"}: ${i + 1} of ${files.length}`,
+      );
+    }
+    for (const test of await playFile(suite, file, door)) {
+      const key = `${test.file} > ${test.name}`;
+      const before = outcome.get(key);
+      if (before === undefined || before.ok) outcome.set(key, test);
+    }
+  }
+  if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
+  return outcome;
+}
+
+async function playFile(suite: Suite, file: string, door: Door | undefined): Promise<Test[]> {
+  const preload =
+    door === undefined
+      ? []
+      : [
+          "--conditions=inmesh-source",
+          "--disable-warning=ExperimentalWarning",
+          `--import=${pathToFileURL(join(here, "doors", `${door}.ts`)).href}`,
+        ];
+  const args = argumentsOf(suite, file);
+  const { code, out, timedOut } = await run([...preload, ...args], suite.folder);
+  if (suite.runner === "script") {
+    return [{ file, name: "exit code 0", ok: code === 0, why: timedOut ? "timed out" : "" }];
+  }
+  const tests = out
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .flatMap((line) => parseLine(line, file));
+  // What is in flight when a file is ended, or throws outside of a test, is no test at all otherwise.
+  const why = timedOut ? `timed out after ${FILE_TIMEOUT_MS} ms` : `exit code ${code}`;
+  const whole = code === 0 || tests.some(({ ok }) => !ok);
+  return [...tests, { file, name: "the file ends by itself", ok: whole && !timedOut, why }];
+}
+
+function parseLine(line: string, file: string): Test[] {
+  try {
+    const test = JSON.parse(line) as Test;
+    return [{ ...test, file }];
+  } catch {
+    return []; // output of the test itself
+  }
+}
+
+function argumentsOf({ runner, folder, args = [] }: Suite, file: string): string[] {
+  if (runner === "script") return [file];
+  if (runner === "node-test") {
+    const reporter = pathToFileURL(join(here, "reporter.mjs")).href;
+    return ["--test-reporter", reporter, "--test-reporter-destination", "stdout", file];
+  }
+  const mocha = join(folder, "node_modules/mocha/bin/mocha.js");
+  return [mocha, "--exit", ...args, "--reporter", join(here, "mocha-reporter.cjs"), file];
+}
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly timedOut: boolean;
+}
+
+function run(args: readonly string[], cwd: string): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, {
+      cwd,
+      stdio: ["ignore", "pipe", "ignore"],
+      detached: true,
+    });
+    let out = "";
+    let timedOut = false;
+    child.stdout.on("data", (chunk: Buffer) => {
+      if (out.length < 16 * 1024 * 1024) out += chunk.toString();
+    });
+    const timer = setTimeout(() => {
+      timedOut = true;
+      // The whole group: tests start processes of their own.
+      try {
+        process.kill(-child.pid!, "SIGKILL");
+      } catch {
+        child.kill("SIGKILL");
+      }
+    }, FILE_TIMEOUT_MS);
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      resolve({ code, out, timedOut });
+    });
+  });
+}
+
+interface Row {
+  readonly suite: string;
+  readonly door: Door;
+  readonly baseline: number;
+  readonly ours: number;
+  readonly documented: number;
+  readonly differs: readonly string[];
+}
+
+function compare(suite: Suite, door: Door, alone: Outcome, through: Outcome): Row {
+  const passed = [...alone].filter(([, { ok }]) => ok).map(([key]) => key);
+  const failed = passed.filter((key) => through.get(key)?.ok !== true);
+  const known = DOCUMENTED.filter((one) => one.suite === suite.name && one.door === door);
+  const differs = failed.filter((key) => !known.some(({ test }) => test.test(key)));
+  return {
+    suite: suite.name,
+    door,
+    baseline: passed.length,
+    ours: passed.length - failed.length,
+    documented: failed.length - differs.length,
+    differs: differs.map((key) => `${key}: ${through.get(key)?.why ?? "did not run"}`),
+  };
+}
+
+function print(rows: readonly Row[]): void {
+  const line = (cells: readonly (string | number)[]): string =>
+    `${String(cells[0]).padEnd(18)}${String(cells[1]).padEnd(12)}${cells
+      .slice(2)
+      .map((cell) => String(cell).padStart(11))
+      .join("")}`;
+  console.log(line(["suite", "door", "baseline", "ours", "documented", "differs"]));
+  for (const { suite, door, baseline, ours, documented, differs } of rows) {
+    console.log(line([suite, door, baseline, ours, documented, differs.length]));
+  }
+  for (const { suite, door, differs } of rows) {
+    if (differs.length > 0) console.log(`\n${suite} through ${door} differs:`);
+    for (const text of differs.slice(0, MAX_SHOWN)) console.log(`  ${text}`);
+    if (differs.length > MAX_SHOWN) console.log(`  … and ${differs.length - MAX_SHOWN} more`);
+  }
+}
+
+const peers = process.env["PEER_SUITES"];
+if (peers !== undefined && !existsSync(peers)) {
+  console.error(`PEER_SUITES names no folder: ${peers}`);
+  process.exit(2);
+}
+const suites = findSuites(root, peers).filter(
+  ({ name }) => values.suite === undefined || values.suite === name,
+);
+if (suites.length === 0) {
+  console.error(`no such suite here; known: ${KNOWN_NAMES.join(", ")}`);
+  process.exit(2);
+}
+const rows: Row[] = [];
+for (const suite of suites) {
+  const doors = suite.doors.filter((door) => values.door === undefined || values.door === door);
+  console.log(`${suite.name} (${basename(suite.folder)}): alone, then through ${doors.join(", ")}`);
+  const alone = await play(suite, undefined);
+  for (const door of doors) rows.push(compare(suite, door, alone, await play(suite, door)));
+}
+print(rows);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, null, 2)}\n`);
+process.exitCode = rows.every(({ differs }) => differs.length === 0) ? 0 : 1;
