@@ -3,7 +3,7 @@ import { meshFor } from "./mesh-of-everything.ts";
 
 const before = globalThis.fetch;
 
-globalThis.fetch = ((input: RequestInfo | URL, init?: RequestInit) => {
+globalThis.fetch = ((...[input, init]: Parameters<typeof fetch>) => {
   const url = typeof input === "object" && "url" in input ? input.url : String(input);
   if (!URL.canParse(url)) return before(input, init);
   return meshFor(new URL(url).origin).fetch(input as never, init as never);
