@@ -32,7 +32,9 @@ export {
 export { withinDescriptors } from "./server/descriptors.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";
+export { Tally } from "./server/tally.ts";
 export { Redial } from "./redial.ts";
+export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";

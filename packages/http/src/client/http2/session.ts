@@ -5,7 +5,7 @@
  */
 import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
-import type { Runtime, ServiceConfig, Timer } from "@inmesh/core/spi";
+import { StreamEnds, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
 
 /** Streams wait and nothing came for this long: is the peer still there? */
 const PING_INTERVAL_MS = 10_000;
@@ -17,12 +17,19 @@ const CONNECTION_WINDOW_BYTES = 1_048_576;
 /** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
 const LAST_ID = 2 ** 30;
 const ENHANCE_YOUR_CALM = 11;
+/**
+ * In megabytes: as much as Node can hold. It never takes off what a cancelled upload has not sent, and
+ * above its limit it would refuse every reply on the connection with a reset of its own.
+ */
+const MAX_SESSION_MEMORY_MB = 2 ** 32 - 1;
 
 export interface SessionOwner {
   /** The peer's settings are here: streams may start. Again when they change. */
   roomChanged(session: Http2Session): void;
-  /** No new streams: the peer leaves, or ids run out. */
+  /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
   leaving(session: Http2Session): void;
+  /** The peer refuses its streams. True: it is to be left for another. */
+  replaces(session: Http2Session): boolean;
   /** All streams have been told. */
   closed(session: Http2Session): void;
 }
@@ -39,6 +46,8 @@ export class Http2Session {
   maxFieldBytes: number = Infinity;
   /** Streams that had a reply. */
   served = 0;
+  /** It was left because the peer refuses its streams. */
+  refusing = false;
   /** GOAWAY: streams above were not processed, and will not be. */
   lastStreamId: number = Infinity;
   /** GOAWAY's error code; 0: an orderly goodbye. */
@@ -52,6 +61,7 @@ export class Http2Session {
   readonly #runtime: Runtime;
   readonly #owner: SessionOwner;
   readonly #pingIntervalMs: number;
+  readonly #ends = new StreamEnds();
   #limit = 0;
   #watch: Timer | undefined = undefined;
   #idle: Timer | undefined = undefined;
@@ -78,6 +88,7 @@ export class Http2Session {
         // Node resets a stream above these without a reason; ours is checked before, and has one.
         settings: { enablePush: false, maxHeaderListSize: 2 * maxReplyHeaderBytes },
         maxHeaderListPairs: 256,
+        maxSessionMemory: MAX_SESSION_MEMORY_MB,
         maxReservedRemoteStreams: 0,
       });
     this.#http2 = session;
@@ -145,6 +156,23 @@ export class Http2Session {
   /** Nobody waits for it: it must not keep the process alive. */
   unref(): void {
     this.#http2.unref();
+  }
+
+  /** The peer has begun to answer a stream. */
+  streamAnswered(): void {
+    this.#ends.answered();
+  }
+
+  /** A stream was reset from here. */
+  streamReset(): void {
+    if (this.#ends.reset()) this.leave();
+  }
+
+  /** The peer has refused a stream. */
+  streamRefused(): void {
+    if (this.leaving || !this.#ends.refused() || !this.#owner.replaces(this)) return;
+    this.refusing = true;
+    this.leave();
   }
 
   leave(): void {
