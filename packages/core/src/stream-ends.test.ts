@@ -8,6 +8,10 @@ it("a hundred streams that were reset from here are enough, however many were an
     expect(ends.reset()).toBe(false);
   }
   expect(ends.reset()).toBe(true);
+  for (let i = 101; i < 150; i++) ends.reset();
+  expect(ends.resetsSpent).toBe(false);
+  ends.reset();
+  expect(ends.resetsSpent).toBe(true);
 });
 
 it("two refusals in a row are enough, and each further one; an answer in between begins anew", () => {

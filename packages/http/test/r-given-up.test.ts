@@ -152,6 +152,26 @@ it.each(["node", "mesh"])(
   },
 );
 
+it("R9 LC: hundreds given up at once on one connection cost the calls beside them nothing", async () => {
+  let resets = 0;
+  const limits = { streamResetBurst: 200, streamResetRate: 1 };
+  const server = await nodeServer(({ url, stream }, response) => {
+    stream.on("aborted", () => resets++);
+    setTimeout(() => response.end("ok"), url === "/wanted" ? 300 : 5_000);
+  }, limits);
+  await using one = h2(server.address);
+  await (await one.client.fetch("/wanted", POST)).text();
+  const wanted = Array.from({ length: 5 }, () => one.client.fetch("/wanted", POST));
+  const unwanted = Array.from({ length: 400 }, () => one.client.fetch("/", { timeoutMs: 100 }));
+  for (const call of unwanted) expect((await failure(call)).reason).toBe("call_deadline");
+  await sleep(50);
+  expect(resets).toBe(150);
+  for (const call of wanted) expect(await (await call).text()).toBe("ok");
+  expect(server.sessions).toBe(1);
+  await until(() => resets === 400); // the connection has ended behind the last call that was wanted
+  expect(await (await one.client.fetch("/wanted", POST)).text()).toBe("ok");
+});
+
 it("R9 LS: resets of deadlines that have passed are no misuse, whoever sends them", async () => {
   const server = await start(({ url }, response) => void (url === "/" && response.end("ok")), {
     http2: true,

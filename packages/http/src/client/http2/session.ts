@@ -42,6 +42,8 @@ export class Http2Session {
   proving = false;
   closed = false;
   streams = 0;
+  /** Those of them that nothing here waits for, and whose peer has not been told. */
+  #unwanted = 0;
   /** The largest request head that the peer takes, as `fieldBytes` counts. */
   maxFieldBytes: number = Infinity;
   /** Streams that had a reply. */
@@ -145,8 +147,12 @@ export class Http2Session {
     return stream;
   }
 
-  released(): void {
-    if (--this.streams > 0 || this.closed) return;
+  /** `unwanted`: it was given up without a reset. */
+  released(unwanted: boolean): void {
+    this.streams--;
+    if (unwanted) this.#unwanted--;
+    if (this.streams > this.#unwanted || this.closed) return;
+    if (this.#unwanted > 0) return this.destroy(undefined);
     if (this.leaving) return this.close();
     // While it is asked whether it lives, somebody waits for the answer.
     if (!this.proving) this.unref();
@@ -166,6 +172,19 @@ export class Http2Session {
   /** A stream was reset from here. */
   streamReset(): void {
     if (this.#ends.reset()) this.leave();
+  }
+
+  /**
+   * A stream is wanted no longer. False: it must not be reset, because a further reset could cost the
+   * others the connection. It ends with that, as soon as none of its streams is wanted.
+   */
+  gaveUp(): boolean {
+    if (!this.#ends.resetsSpent) {
+      this.streamReset();
+      return true;
+    }
+    if (++this.#unwanted === this.streams) this.destroy(undefined);
+    return false;
   }
 
   /** The peer has refused a stream. */

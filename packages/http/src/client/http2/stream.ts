@@ -50,6 +50,8 @@ export class Http2Stream implements Dispatcher.DispatchController {
   readonly #limits: StreamLimits;
   #stream!: ClientHttp2Stream;
   #over = false;
+  /** It was given up, and goes on without a reader. */
+  #unwanted = false;
   #status = 0;
   #received = 0;
   #expected: number | undefined = undefined;
@@ -211,7 +213,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
   }
 
   release(): void {
-    this.#session.released();
+    this.#session.released(this.#unwanted);
     this.#onRelease();
   }
 
@@ -250,8 +252,15 @@ export class Http2Stream implements Dispatcher.DispatchController {
   }
 
   #reset(): void {
-    addAbortSignal(ABORTED, this.#stream);
-    this.#session.streamReset();
+    const stream = this.#stream;
+    // A body that is being sent has to stop, whatever it costs.
+    if (!stream.writableEnded) this.#session.streamReset();
+    else if (!this.#session.gaveUp()) {
+      this.#unwanted = true;
+      stream.resume(); // what comes is dropped
+      return;
+    }
+    addAbortSignal(ABORTED, stream);
   }
 }
 
