@@ -50,3 +50,16 @@ it("a dial that failed is followed by a short pause", () => {
   redial.failed();
   expect(pauseMs()).toBe(100);
 });
+
+it("a connection of no use is replaced at most ten times a second, and ends the row if it served", async () => {
+  const { redial, runtime, pauseMs } = make();
+  expect(redial.replaces(false)).toBe(true);
+  expect(pauseMs()).toBe(0);
+  expect(redial.replaces(false)).toBe(false);
+  await runtime.advance(100);
+  expect(redial.replaces(false)).toBe(true);
+  expect(pauseMs()).toBeGreaterThanOrEqual(100); // the second in a row that brought nothing
+  await runtime.advance(10_000);
+  expect(redial.replaces(true)).toBe(true);
+  expect(pauseMs()).toBe(0);
+});

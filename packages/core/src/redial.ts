@@ -16,6 +16,8 @@ export class Redial {
   /** Connections in a row that ended without a reply. */
   #barren = 0;
   #dialAt = 0;
+  /** Until then no further connection is replaced. */
+  #replaceAt = 0;
 
   constructor(runtime: Runtime) {
     this.#runtime = runtime;
@@ -32,6 +34,19 @@ export class Redial {
     if (this.#barren < 2) return;
     const ceilingMs = Math.min(MAX_MS, MIN_MS * 2 ** Math.min(this.#barren, MAX_STEPS));
     this.#pause(Math.max(MIN_MS, ceilingMs * this.#runtime.random()));
+  }
+
+  /**
+   * A connection stands, and is of no use: the peer refuses its streams. True: it is to be left for
+   * another, and has ended as far as the pauses go. False: one was left just now, so refusals belong to
+   * this peer, and another connection for each few of them would be a flood.
+   */
+  replaces(served: boolean): boolean {
+    const now = this.#runtime.now();
+    if (now < this.#replaceAt) return false;
+    this.#replaceAt = now + MIN_MS;
+    this.ended(served);
+    return true;
   }
 
   /** None came about. */

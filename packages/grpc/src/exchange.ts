@@ -18,7 +18,7 @@ import type {
 } from "@inmesh/core/spi";
 import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
 import type { GrpcConnection } from "./connection.ts";
-import { failureOf, isGrpc } from "./failure.ts";
+import { failureOf, isGrpc, isRefusal } from "./failure.ts";
 import type { Lane } from "./lane.ts";
 import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "./metadata.ts";
 import { GrpcReply } from "./reply.ts";
@@ -198,6 +198,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     // What is not gRPC is a middlebox's page: its status follows, and is the reply.
     if (this.#done || !isGrpc(metadata)) return;
     this.#head = metadata;
+    this.#lane!.streamAnswered();
     const attempt = this.attempt;
     if (this.#request.unary) return;
     attempt.answered();
@@ -239,7 +240,10 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
       // The server saw the deadline first and reset the stream: our own timer says so in a moment.
       return;
     }
-    const { connectFailed, error, outcome: charged } = failureOf(status, this.#lane!, this);
+    const lane = this.#lane!;
+    const { connectFailed, error, outcome: charged } = failureOf(status, lane, this);
+    if (isRefusal(status, this)) lane.streamRefused();
+    else if (error === undefined) lane.streamAnswered();
     if (error !== undefined) {
       attempt.connectFailed = connectFailed;
       if (error.reason === "local_exhaustion") {
@@ -308,6 +312,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   #abort(why: string): void {
     const inner = this.#inner;
     if (inner === undefined) return;
+    if (this.started) this.#lane!.streamReset();
     if (!this.started || this.sent === this.written) {
       inner.cancelWithStatus(Status.CANCELLED, why);
       return;

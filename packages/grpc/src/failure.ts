@@ -74,6 +74,16 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
   return ANSWER;
 }
 
+/** By this grpc-js says ENHANCE_YOUR_CALM. */
+const CALM = "Bandwidth exhausted or memory limit exceeded";
+
+/** The server did not want this one stream, whether or not it says that it never looked at it. */
+export function isRefusal({ details, metadata }: WireStatus, exchange: Exchange): boolean {
+  if (exchange.headed || Object.keys(metadata.getMap()).length > 0) return false;
+  if (isRefused(details) || details === CALM) return true;
+  return details.startsWith("Write error") && details.endsWith("NGHTTP2_ENHANCE_YOUR_CALM");
+}
+
 /** The stream was refused; grpc-js may hear it first from a message that was on its way. */
 function isRefused(details: string): boolean {
   return (

@@ -11,6 +11,7 @@ import {
 } from "@grpc/grpc-js";
 import {
   endOfAge,
+  StreamEnds,
   type Redial,
   type Runtime,
   type ServiceConfig,
@@ -49,6 +50,10 @@ export class Lane {
   readonly #plain: boolean;
   readonly #dials = new Dials();
   readonly #redial: Redial;
+  /** Of the connection it has. */
+  #ends = new StreamEnds();
+  /** It was left because the server refuses its streams. */
+  #refusing = false;
   #ready = false;
   /** When the connection came about. */
   #readyAt = 0;
@@ -123,6 +128,24 @@ export class Lane {
     if (this.#answeredAt < since && this.#runtime.now() > this.#trustedUntil) this.retire();
   }
 
+  /** The server has answered a call. */
+  streamAnswered(): void {
+    this.#ends.answered();
+  }
+
+  /** A call that had begun was given up, which resets its stream. */
+  streamReset(): void {
+    if (this.#ends.reset()) this.retire();
+  }
+
+  /** The server has refused the stream of a call. */
+  streamRefused(): void {
+    if (this.retired || !this.#ends.refused()) return;
+    if (!this.#redial.replaces(this.#ends.served)) return;
+    this.#refusing = true;
+    this.retire();
+  }
+
   /** Connects, if it is not connected. */
   dial(): void {
     if (this.#dialling !== undefined || this.#ready || this.#shut) return;
@@ -161,11 +184,12 @@ export class Lane {
     this.#standing = undefined;
     let last = this.#answeredAt;
     for (const { attempt } of this.exchanges) last = Math.max(last, attempt.answeredAt);
-    this.#redial.ended(last >= this.#readyAt);
+    if (!this.#refusing) this.#redial.ended(last >= this.#readyAt);
   }
 
   #reached(): void {
     this.#ready = true;
+    this.#ends = new StreamEnds();
     this.#readyAt = this.#runtime.now();
     this.#standing = this.#plain ? standingOf(this.channel) : undefined;
     for (const exchange of this.exchanges) if (!exchange.started) exchange.connected();

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { Misuse, type ConnectionUse, type MisuseLimits } from "./misuse.ts";
+import { Tally } from "./tally.ts";
 
 class Connection {
   destroyed = false;
@@ -20,10 +21,11 @@ function bench(limits: Partial<MisuseLimits> = {}) {
     evicted: false,
     streams: 0,
     resets: 0,
+    recentResets: new Tally(),
     headBytes: 0,
   };
   const misuse = new Misuse<Connection, "other">(
-    { maxResetRatio: 0.5, maxConnectionHeaderBytes: 1_000, ...limits },
+    { maxStreamResets: 50, maxResetRatio: 0.5, maxConnectionHeaderBytes: 1_000, ...limits },
     runtime,
     (one) => void one.told++,
     (reason) => void counted.push(reason),
@@ -55,8 +57,11 @@ describe("misuse", () => {
     expect(session.told).toBe(0);
   });
 
-  it("resets: more than the ratio of at least 50 requests", () => {
-    const some = { maxResetRatio: fc.double({ min: 0, max: 1, noNaN: true }) };
+  it("resets: more at once than may be, and more than the ratio of all requests", () => {
+    const some = {
+      maxStreamResets: fc.integer({ min: 0, max: 100 }),
+      maxResetRatio: fc.double({ min: 0, max: 1, noNaN: true }),
+    };
     fc.assert(
       fc.property(fc.record(some), fc.array(fc.boolean(), { maxLength: 200 }), (limits, resets) => {
         const { runtime, use, misuse } = bench(limits);
@@ -67,7 +72,7 @@ describe("misuse", () => {
           if (!isReset) continue;
           count++;
           misuse.reset(use, runtime.now(), Infinity);
-          wanted ||= i + 1 >= 50 && count > limits.maxResetRatio * (i + 1);
+          wanted ||= count > limits.maxStreamResets && count > limits.maxResetRatio * (i + 1);
         }
         expect(use.evicted).toBe(wanted);
       }),
@@ -75,12 +80,34 @@ describe("misuse", () => {
   });
 
   it.each([
-    ["nine tenths of their time", 180, 200],
+    [33, false],
+    [34, true],
+  ])(
+    "resets: Node's burst at once, then %i every second: closed: %s",
+    async (perSecond, closed) => {
+      const { runtime, use, misuse } = bench({ maxStreamResets: 1_000 });
+      const reset = (): void => {
+        use.streams++;
+        misuse.reset(use, runtime.now(), Infinity);
+      };
+      for (let i = 0; i < 1_000; i++) reset();
+      expect(use.evicted).toBe(false);
+      for (let second = 0; second < 60; second++) {
+        await runtime.advance(1_000);
+        for (let i = 0; i < perSecond; i++) reset();
+      }
+      expect(use.evicted).toBe(closed);
+    },
+  );
+
+  it.each([
+    ["half of a very short time", 2, 4],
+    ["all but 20 ms", 80, 100],
+    ["nine tenths of their time", 900, 1_000],
     ["a second of more time", 1_000, 5_000],
     ["a second without a deadline", 1_000, Infinity],
   ])("resets: not of those who have waited for %s", async (_, patientMs, timeoutMs) => {
-    const { runtime, use, misuse } = bench({ maxResetRatio: 0 });
-    use.streams = 1_000;
+    const { runtime, use, misuse } = bench();
     const startedAt = runtime.now();
     await runtime.advance(patientMs);
     misuse.reset(use, startedAt, startedAt + timeoutMs);

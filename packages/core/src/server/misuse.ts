@@ -4,9 +4,12 @@
  * its connection ended soon after. The protocol says what a connection is and how it is told.
  */
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Tally } from "./tally.ts";
 
 export interface MisuseLimits {
-  /** Share of requests that the peer resets before their reply has begun, once there were 50. */
+  /** Requests that the peer resets in a burst; a thirtieth of it per second is forgotten. */
+  readonly maxStreamResets: number;
+  /** Share of a connection's requests that was reset, up to which more than that are no misuse. */
   readonly maxResetRatio: number;
   /** Of the heads of all requests in progress. */
   readonly maxConnectionHeaderBytes: number;
@@ -20,8 +23,10 @@ export interface ConnectionUse<S> {
   evicted: boolean;
   /** Requests begun. */
   streams: number;
-  /** Those that the peer gave up before their reply had begun. Writer: Misuse. */
+  /** Those that the peer threw away. Writer: Misuse. */
   resets: number;
+  /** The same, as far as they are not forgotten. Writer: Misuse. */
+  readonly recentResets: Tally;
   /** Of the heads of the requests in progress. */
   headBytes: number;
 }
@@ -31,14 +36,21 @@ interface Session {
   destroy(): void;
 }
 
-/** So few requests prove nothing about their share that was reset. */
-const MIN_STREAMS = 50;
+/** A burst of resets is forgotten in this time: with Node's burst of 1,000 its rate of 33 per second. */
+const FORGET_BURST_MS = 30_000;
 /**
- * Who has waited this long, or for this share of its time, has not thrown its request away. It costs no
- * more than others of that length, whose number is limited.
+ * Who has waited this long, or until shortly before its deadline, has not thrown its request away. It
+ * costs no more than others of that length, whose number is limited.
  */
 const PATIENT_MS = 1_000;
-const PATIENT_RATIO = 0.9;
+/**
+ * Shortly before: a tenth of the time, or what a request may have waited on its way and in this process
+ * before anybody looked at the clock. Of a very short time half: a deadline of a millisecond is no
+ * permission to reset whatever one likes.
+ */
+const EARLY_RATIO = 0.1;
+const EARLY_MS = 20;
+const MAX_EARLY_RATIO = 0.5;
 /** From being told to the end: replies in progress may be heard, a flood may not go on. */
 const EVICT_MS = 1_000;
 
@@ -61,20 +73,21 @@ export class Misuse<S extends Session, Reason extends string> {
   }
 
   /**
-   * The peer gave a request up before its reply had begun, or made this side do so (MadeYouReset): all
-   * of the work was for nobody. Later it has had something for it, and may have had enough. Peers also
-   * give up by time, at their deadline (Infinity: none) or before: a server that is too slow must not
-   * answer that with closed connections. `startedAt` NaN: nobody looked at the clock.
+   * The peer gave a request up, or made this side do so (MadeYouReset): the work was for nobody. Peers
+   * also give up by time, at their deadline (Infinity: none) or after long: a server that is too slow
+   * must not answer that with closed connections. `startedAt` NaN: nobody looked at the clock.
+   *
+   * A client may reset as many requests as Node's own server lets it, and more while most of its
+   * requests are served: those would be lost with the connection.
    */
   reset(use: ConnectionUse<S>, startedAt: number, deadlineAt: number): void {
-    const waitedMs = this.#runtime.now() - startedAt;
-    const patientMs = Math.min(PATIENT_MS, PATIENT_RATIO * (deadlineAt - startedAt));
-    if (waitedMs >= patientMs) return;
+    const now = this.#runtime.now();
+    if (now - startedAt >= patientMs(deadlineAt - startedAt)) return;
     use.resets++;
-    const { maxResetRatio } = this.#limits;
-    if (use.streams >= MIN_STREAMS && use.resets > maxResetRatio * use.streams) {
-      this.over(use, "stream_resets");
-    }
+    const { maxResetRatio, maxStreamResets } = this.#limits;
+    const forgetMs = FORGET_BURST_MS / maxStreamResets;
+    const many = use.recentResets.add(now, maxStreamResets, forgetMs);
+    if (many && use.resets > maxResetRatio * use.streams) this.over(use, "stream_resets");
   }
 
   /** False: with this request its heads are too many, and it is told to go. */
@@ -98,4 +111,14 @@ export class Misuse<S extends Session, Reason extends string> {
     this.#tellToGo(session);
     this.#runtime.after(EVICT_MS, (one) => one.destroy(), session);
   }
+}
+
+/** How long a request of `timeoutMs` must have been in progress to have been waited for. */
+function patientMs(timeoutMs: number): number {
+  if (timeoutMs === Infinity) return PATIENT_MS;
+  const earlyMs = Math.max(
+    EARLY_RATIO * timeoutMs,
+    Math.min(MAX_EARLY_RATIO * timeoutMs, EARLY_MS),
+  );
+  return Math.min(PATIENT_MS, timeoutMs - earlyMs);
 }

@@ -26,7 +26,12 @@ export interface GrpcServerLimits {
   readonly maxMessageBytes: number;
   /** Streams of one connection. Node announces four billion. */
   readonly maxConcurrentStreams: number;
-  /** Share of a connection's calls that the client resets before their reply has begun, once there were 50. 1: any. */
+  /**
+   * Calls of a connection that the client resets before their reply has begun, in a burst; a thirtieth
+   * of it per second is forgotten. Node's own limit, which counts every reset, is below: 1 000 and 33.
+   */
+  readonly maxStreamResets: number;
+  /** Share of a connection's calls that were reset, up to which more than `maxStreamResets` may be. 1: any. */
   readonly maxResetRatio: number;
   /** HPACK table in bytes. */
   readonly maxHeaderTableBytes: number;
@@ -61,6 +66,7 @@ export const DEFAULT_GRPC_LIMITS: GrpcServerLimits = {
   maxConnectionHeaderBytes: 524_288,
   maxMessageBytes: 4_194_304,
   maxConcurrentStreams: 100,
+  maxStreamResets: 1_000,
   maxResetRatio: 0.5,
   maxHeaderTableBytes: 4_096,
   maxConnectionAgeMs: 3_600_000,

@@ -7,6 +7,7 @@
 import type { Server } from "@grpc/grpc-js";
 import {
   Misuse,
+  Tally,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
@@ -88,6 +89,7 @@ export class Sessions implements LeavingConnections {
       evicted: false,
       streams: 0,
       resets: 0,
+      recentResets: new Tally(),
       headBytes: 0,
       active: 0,
     });

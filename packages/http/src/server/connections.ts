@@ -8,6 +8,7 @@ import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import {
   endOfAge,
+  Tally,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
@@ -17,7 +18,7 @@ import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
 import { callbackId } from "./in-context.ts";
 import type { Http2Session } from "./listeners.ts";
-import { HttpMisuse, Tally } from "./misuse.ts";
+import { HttpMisuse } from "./misuse.ts";
 import { watchResets } from "./own-resets.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
@@ -111,6 +112,7 @@ export class Connections implements LeavingConnections {
       evicted: false,
       streams: 0,
       resets: 0,
+      recentResets: new Tally(),
       headBytes: 0,
       glitches: new Tally(),
       seen: 0,

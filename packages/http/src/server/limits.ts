@@ -62,9 +62,12 @@ export interface ServerLimits {
   readonly maxConcurrentStreams: number;
   /** HTTP/2 HPACK table in bytes. */
   readonly maxHeaderTableBytes: number;
-  /** HTTP/2 resets by the client in a burst, then a tenth of it per second; the connection is closed. */
+  /**
+   * HTTP/2 resets by the client in a burst; a thirtieth of it per second is forgotten. Node's default.
+   * What it gives up at its deadline, or after a second, counts only towards ten times as much.
+   */
   readonly maxStreamResets: number;
-  /** Share of a connection's streams that the client resets before their reply has begun, once there were 50. 1: any. */
+  /** Share of a connection's streams that were reset, up to which more than `maxStreamResets` may be. 1: any. */
   readonly maxResetRatio: number;
   /** HTTP/2 pings by the client in a burst; one is forgotten every second. */
   readonly maxPings: number;
@@ -107,7 +110,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   maxConnectionHeaderBytes: 524_288,
   maxConcurrentStreams: 100,
   maxHeaderTableBytes: 4_096,
-  maxStreamResets: 200,
+  maxStreamResets: 1_000,
   maxResetRatio: 0.5,
   maxPings: 10,
   maxSettingsFrames: 10,

@@ -66,7 +66,24 @@ function http1Options(limits: ServerLimits): ServerOptions {
   };
 }
 
+/**
+ * Node's own count sees each reset and knows no deadlines, so it is only the last limit, for what the
+ * count of ours pardons (core's misuse.ts) and for frames that never become a request.
+ */
+const LAST_RESETS = 10;
+/** Node's default. */
+const FORGET_BURST_S = 30;
+/** Node keeps its limits as 32 bits. */
+const MAX_UINT32 = 2 ** 32 - 1;
+
+/**
+ * `maxSessionMemory` is as large as it can be. Node counts what was written to a stream, and when that
+ * is reset it forgets to take off what had not been sent: after ten cancelled replies of 1 MB a
+ * connection takes no streams for the rest of its life. Nothing of that is in memory; what is, is
+ * bounded by the number of requests in progress.
+ */
 function http2Options(limits: ServerLimits): object {
+  const lastResets = Math.min(LAST_RESETS * limits.maxStreamResets, MAX_UINT32);
   return {
     settings: {
       maxConcurrentStreams: limits.maxConcurrentStreams,
@@ -76,8 +93,9 @@ function http2Options(limits: ServerLimits): object {
       enableConnectProtocol: false,
     },
     maxSessionInvalidFrames: limits.maxInvalidFrames,
-    streamResetBurst: limits.maxStreamResets,
-    streamResetRate: Math.max(1, limits.maxStreamResets / 10),
+    maxSessionMemory: MAX_UINT32,
+    streamResetBurst: lastResets,
+    streamResetRate: Math.max(1, Math.ceil(lastResets / FORGET_BURST_S)),
     maxSettings: 32,
     maxOutstandingPings: 10,
     unknownProtocolTimeout: limits.handshakeTimeoutMs,

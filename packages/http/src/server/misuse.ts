@@ -4,7 +4,7 @@
  * and the end, HTTP/1: `Connection: close`). Node's own counters stay in force below: those see frames
  * that never become a request.
  */
-import { Misuse, type Runtime } from "@inmesh/core/spi";
+import { Misuse, Tally, type Runtime } from "@inmesh/core/spi";
 import type { ConnectionState } from "./connections.ts";
 import type { CutReason } from "./cuts.ts";
 import type { ServerLimits } from "./limits.ts";
@@ -15,25 +15,6 @@ const FORGET_GLITCH_MS = 10_000;
 const FORGET_PING_MS = 1_000;
 const FORGET_SETTINGS_MS = 6_000;
 const ENHANCE_YOUR_CALM = 11;
-
-/** Counts, and forgets one at a time. */
-export class Tally {
-  #count = 0;
-  #at = -Infinity;
-
-  /** True: more than `max` are not forgotten yet. */
-  add(now: number, max: number, forgetMs: number): boolean {
-    const forgotten = Math.floor((now - this.#at) / forgetMs);
-    if (forgotten >= this.#count) {
-      this.#count = 0;
-      this.#at = now;
-    } else if (forgotten > 0) {
-      this.#count -= forgotten;
-      this.#at += forgotten * forgetMs;
-    }
-    return ++this.#count > max;
-  }
-}
 
 export class HttpMisuse extends Misuse<Http2Session, CutReason> {
   readonly #limits: ServerLimits;

@@ -18,10 +18,12 @@ export function watchResets(stream: Stream): void {
   stream.destroy = destroy;
 }
 
-/** The reply has closed before it had begun, and nobody here wanted that. */
+/** The reply has closed before its end, and nothing here wanted that. */
 export function isResetByPeer(response: Http2ServerResponse): boolean {
   const { stream } = response;
-  return !stream.headersSent && (stream as Watched)[OWN] === undefined;
+  if ((stream as Watched)[OWN] !== undefined) return false;
+  // Closing ends what the handler had not ended: `aborted` says so, and `writableFinished` then lies.
+  return !stream.headersSent || stream.aborted || !stream.writableFinished;
 }
 
 function close(this: Stream & Watched, ...args: Parameters<Stream["close"]>): void {

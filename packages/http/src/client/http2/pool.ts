@@ -275,6 +275,10 @@ export class Http2Pool implements HttpPool, SessionOwner {
     this.#grow();
   }
 
+  replaces(session: Http2Session): boolean {
+    return this.#redial.replaces(session.served > 0);
+  }
+
   closed(session: Http2Session): void {
     if (this.#settling === session) {
       this.#settling = undefined;
@@ -282,7 +286,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
       return this.#notReached(this.#unsettled(session.error));
     }
     this.#sessions.delete(session);
-    this.#redial.ended(session.served > 0);
+    if (!session.refusing) this.#redial.ended(session.served > 0);
     this.#drain();
   }
 

@@ -5,7 +5,7 @@
  */
 import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
-import type { Runtime, ServiceConfig, Timer } from "@inmesh/core/spi";
+import { StreamEnds, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
 
 /** Streams wait and nothing came for this long: is the peer still there? */
 const PING_INTERVAL_MS = 10_000;
@@ -17,12 +17,19 @@ const CONNECTION_WINDOW_BYTES = 1_048_576;
 /** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
 const LAST_ID = 2 ** 30;
 const ENHANCE_YOUR_CALM = 11;
+/**
+ * In megabytes: as much as Node can hold. It never takes off what a cancelled upload has not sent, and
+ * above its limit it would refuse every reply on the connection with a reset of its own.
+ */
+const MAX_SESSION_MEMORY_MB = 2 ** 32 - 1;
 
 export interface SessionOwner {
   /** The peer's settings are here: streams may start. Again when they change. */
   roomChanged(session: Http2Session): void;
-  /** No new streams: the peer leaves, or ids run out. */
+  /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
   leaving(session: Http2Session): void;
+  /** The peer refuses its streams. True: it is to be left for another. */
+  replaces(session: Http2Session): boolean;
   /** All streams have been told. */
   closed(session: Http2Session): void;
 }
@@ -35,10 +42,14 @@ export class Http2Session {
   proving = false;
   closed = false;
   streams = 0;
+  /** Those of them that nothing here waits for, and whose peer has not been told. */
+  #unwanted = 0;
   /** The largest request head that the peer takes, as `fieldBytes` counts. */
   maxFieldBytes: number = Infinity;
   /** Streams that had a reply. */
   served = 0;
+  /** It was left because the peer refuses its streams. */
+  refusing = false;
   /** GOAWAY: streams above were not processed, and will not be. */
   lastStreamId: number = Infinity;
   /** GOAWAY's error code; 0: an orderly goodbye. */
@@ -52,6 +63,7 @@ export class Http2Session {
   readonly #runtime: Runtime;
   readonly #owner: SessionOwner;
   readonly #pingIntervalMs: number;
+  readonly #ends = new StreamEnds();
   #limit = 0;
   #watch: Timer | undefined = undefined;
   #idle: Timer | undefined = undefined;
@@ -78,6 +90,7 @@ export class Http2Session {
         // Node resets a stream above these without a reason; ours is checked before, and has one.
         settings: { enablePush: false, maxHeaderListSize: 2 * maxReplyHeaderBytes },
         maxHeaderListPairs: 256,
+        maxSessionMemory: MAX_SESSION_MEMORY_MB,
         maxReservedRemoteStreams: 0,
       });
     this.#http2 = session;
@@ -134,8 +147,12 @@ export class Http2Session {
     return stream;
   }
 
-  released(): void {
-    if (--this.streams > 0 || this.closed) return;
+  /** `unwanted`: it was given up without a reset. */
+  released(unwanted: boolean): void {
+    this.streams--;
+    if (unwanted) this.#unwanted--;
+    if (this.streams > this.#unwanted || this.closed) return;
+    if (this.#unwanted > 0) return this.destroy(undefined);
     if (this.leaving) return this.close();
     // While it is asked whether it lives, somebody waits for the answer.
     if (!this.proving) this.unref();
@@ -145,6 +162,36 @@ export class Http2Session {
   /** Nobody waits for it: it must not keep the process alive. */
   unref(): void {
     this.#http2.unref();
+  }
+
+  /** The peer has begun to answer a stream. */
+  streamAnswered(): void {
+    this.#ends.answered();
+  }
+
+  /** A stream was reset from here. */
+  streamReset(): void {
+    if (this.#ends.reset()) this.leave();
+  }
+
+  /**
+   * A stream is wanted no longer. False: it must not be reset, because a further reset could cost the
+   * others the connection. It ends with that, as soon as none of its streams is wanted.
+   */
+  gaveUp(): boolean {
+    if (!this.#ends.resetsSpent) {
+      this.streamReset();
+      return true;
+    }
+    if (++this.#unwanted === this.streams) this.destroy(undefined);
+    return false;
+  }
+
+  /** The peer has refused a stream. */
+  streamRefused(): void {
+    if (this.leaving || !this.#ends.refused() || !this.#owner.replaces(this)) return;
+    this.refusing = true;
+    this.leave();
   }
 
   leave(): void {

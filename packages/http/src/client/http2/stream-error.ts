@@ -38,6 +38,12 @@ const PROTOCOL_ERROR = 1;
 const REFUSED_STREAM = 7;
 const ENHANCE_YOUR_CALM = 11;
 
+/** The peer itself did not want this one stream, whether or not it says that it never looked at it. */
+export function isRefusal({ id, rstCode, replyStarted, session }: StreamEnd): boolean {
+  if (replyStarted || session.error !== undefined || id > session.lastStreamId) return false;
+  return rstCode === REFUSED_STREAM || rstCode === ENHANCE_YOUR_CALM;
+}
+
 export function streamError(where: Where, end: StreamEnd): MeshError {
   const { session, rstCode, replyStarted } = end;
   const name = NAMES[rstCode] ?? String(rstCode);

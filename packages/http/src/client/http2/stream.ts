@@ -15,10 +15,12 @@ import type { Http2Session } from "./session.ts";
 import {
   badBody,
   headTooLarge,
+  isRefusal,
   lengthMismatch,
   streamError,
   tooLarge,
   unsent,
+  type StreamEnd,
 } from "./stream-error.ts";
 
 const NO_ERROR = 0;
@@ -48,6 +50,8 @@ export class Http2Stream implements Dispatcher.DispatchController {
   readonly #limits: StreamLimits;
   #stream!: ClientHttp2Stream;
   #over = false;
+  /** It was given up, and goes on without a reader. */
+  #unwanted = false;
   #status = 0;
   #received = 0;
   #expected: number | undefined = undefined;
@@ -167,6 +171,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
       return this.#finish(tooLarge(this.#where));
     }
     this.#status = status;
+    this.#session.streamAnswered();
     this.rawHeaders = raw as string[];
     const fields = rawFields(raw);
     // Before the server's GOAWAY: a stream that crosses that one is lost, if its body was a stream.
@@ -195,36 +200,43 @@ export class Http2Stream implements Dispatcher.DispatchController {
     this.#session.served++;
     this.#handler.onResponseEnd!(this, this.#trailers);
     // A server that has answered need not read the rest; without a reset Node would go on sending.
-    if (!this.#stream.writableEnded) addAbortSignal(ABORTED, this.#stream);
+    if (!this.#stream.writableEnded) this.#reset();
   }
 
   #onClose(): void {
-    if (!this.#over) this.#finish(this.#failure());
+    if (!this.#over) {
+      if (isRefusal(this.#end())) this.#session.streamRefused();
+      this.#finish(this.#failure());
+    }
     // Node sends a reset at the end of this turn; a stream opened before it would be one too many.
     nextTurn(release, this);
   }
 
   release(): void {
-    this.#session.released();
+    this.#session.released(this.#unwanted);
     this.#onRelease();
   }
 
   #failure(): MeshError {
-    const stream = this.#stream;
     const failed = this.#bodyError;
     if (failed !== undefined && this.#cause === failed) {
+      this.#session.streamReset(); // by `pipeline`
       return badBody(this.#where, `failed: ${failed.message}`, failed);
     }
     if (this.#expected !== undefined && this.#received !== this.#expected && this.#ofPeer()) {
       return lengthMismatch(this.#where);
     }
-    return streamError(this.#where, {
-      id: stream.id ?? Infinity,
-      rstCode: stream.rstCode ?? NO_ERROR,
+    return streamError(this.#where, this.#end());
+  }
+
+  #end(): StreamEnd {
+    return {
+      id: this.#stream.id ?? Infinity,
+      rstCode: this.#stream.rstCode ?? NO_ERROR,
       replyStarted: this.#status !== 0,
       session: this.#session,
       cause: this.#session.error ?? this.#cause,
-    });
+    };
   }
 
   /** The peer itself ended the reply: too short or too long, Node calls it a protocol error. */
@@ -235,8 +247,20 @@ export class Http2Stream implements Dispatcher.DispatchController {
   #finish(error: Error): void {
     this.#over = true;
     const stream = this.#stream as ClientHttp2Stream | undefined;
-    if (stream !== undefined && !stream.closed) addAbortSignal(ABORTED, stream);
+    if (stream !== undefined && !stream.closed) this.#reset();
     this.#handler.onResponseError!(this, error);
+  }
+
+  #reset(): void {
+    const stream = this.#stream;
+    // A body that is being sent has to stop, whatever it costs.
+    if (!stream.writableEnded) this.#session.streamReset();
+    else if (!this.#session.gaveUp()) {
+      this.#unwanted = true;
+      stream.resume(); // what comes is dropped
+      return;
+    }
+    addAbortSignal(ABORTED, stream);
   }
 }
 
