@@ -17,6 +17,7 @@ declare module "undici/lib/core/util.js" {
     assertRequestHandler(handler: unknown, method: string, upgrade: unknown): void;
     serializePathWithQuery(path: string, query: object): string;
     toRawHeaders(headers: object): Buffer[];
+    parseHeaders(raw: readonly Buffer[]): Record<string, string | string[]>;
   };
   export default util;
 }

@@ -10,6 +10,7 @@ import {
   MeshError,
   type Attempt,
   type AttemptCanceller,
+  type Call,
   type HeaderChanges,
   type Outcome,
   type Reply,
@@ -21,7 +22,6 @@ import { classify, isCallerFault } from "./classify.ts";
 import type { LentSockets } from "./lent-sockets.ts";
 import type { HttpReply } from "./reply.ts";
 import { HttpRequest } from "./request.ts";
-import { callOf } from "./start.ts";
 
 /** A request whose bytes are not ours. */
 export abstract class LentRequest extends HttpRequest {
@@ -30,12 +30,11 @@ export abstract class LentRequest extends HttpRequest {
   }
 }
 
-/** Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
+/** Of a `LentRequest`. Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
 export function borrow(
   service: Service<HttpRequest, HttpReply>,
-  request: LentRequest,
+  call: Call<HttpRequest>,
 ): Promise<Lease> {
-  const call = callOf(service, request, undefined);
   return service.current(call) as unknown as Promise<Lease>;
 }
 

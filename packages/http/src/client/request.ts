@@ -14,6 +14,7 @@ import {
   ATTEMPT,
   HOPS,
   HOST,
+  HOST_RULE,
   IDEMPOTENCY_KEY,
   NAMESPACE,
   PRIORITY,
@@ -185,7 +186,7 @@ function add(flat: string[], name: string, value: string): void {
     throw new MeshError({
       code: "bad_request",
       reason: "bad_header",
-      message: "the Host header belongs to the service; set its `authority` in the configuration",
+      message: HOST_RULE,
       progress: "not-sent",
     });
   }

@@ -63,6 +63,8 @@ interface Util {
   serializePathWithQuery(path: string, query: object): string;
   /** Names and values in turn, as bytes. */
   toRawHeaders(headers: object): Buffer[];
+  /** By name, in small letters; several values of one name as a list. */
+  parseHeaders(raw: readonly Buffer[]): Record<string, string | string[]>;
 }
 export const util: Util = utilByPath;
 
@@ -85,7 +87,7 @@ export function dispatcher1Wrapper(): Wrapper {
   return load("undici/lib/dispatcher/dispatcher1-wrapper.js") as Wrapper;
 }
 
-/** Both set undici's global symbols if nobody has: callers guard them, see doors/global.ts. */
+/** Both set undici's global symbols if nobody has: callers guard them, see doors/global-symbols.ts. */
 export function loadGlobal(): void {
   load("undici/lib/global.js");
 }

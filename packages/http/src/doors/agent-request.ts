@@ -1,19 +1,26 @@
 /** A request of node:http as routes see it, and what its events say about the endpoint. */
 import { errorMonitor } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { HeaderChanges, Outcome, ServiceConfig } from "@inmesh/core/spi";
+import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
-import { HOST, NAMESPACE } from "../headers.ts";
+import { HOST, HOST_RULE, NAMESPACE } from "../headers.ts";
 
 export class AgentRequest extends LentRequest {
   readonly #request: ClientRequest;
 
-  /** Headers can still be set as long as node has not written them: given as an array, it has. */
-  constructor(request: ClientRequest, { authority }: ServiceConfig) {
+  /**
+   * Headers can still be set as long as node has not written them: given as an array, it has, and they
+   * go out as they are. Throws a MeshError (`bad_header`) if another Host was set than the service's,
+   * as the other doors do; node itself sets the one of the URL.
+   */
+  constructor(request: ClientRequest, { authority, name }: ServiceConfig, origin: string) {
     super(request.path, request.method, undefined, null);
     this.#request = request;
     if (request.headersSent) return;
+    const host = request.getHeader(HOST);
+    const same = host === undefined || host === authority || host === name;
+    if (!same && !isHostOf(String(host), origin)) throw foreignHost(name);
     for (const name of request.getHeaderNames()) {
       if (name.startsWith(NAMESPACE)) request.removeHeader(name);
     }
@@ -41,6 +48,21 @@ export class AgentRequest extends LentRequest {
       this.#request.setHeader(this.headers[i]!, this.headers[i + 1]!);
     }
   }
+}
+
+/** With or without the port, in any case of letters: as node writes it, and as it was asked for. */
+function isHostOf(host: string, origin: string): boolean {
+  const scheme = origin.slice(0, origin.indexOf("//") + 2);
+  return URL.canParse(scheme + host) && new URL(scheme + host).origin === new URL(origin).origin;
+}
+
+function foreignHost(service: string): MeshError {
+  return new MeshError({
+    code: "bad_request",
+    reason: "bad_header",
+    message: `${service}: ${HOST_RULE}`,
+    progress: "not-sent",
+  });
 }
 
 /** node sets it for a reply that hands the connection over. */

@@ -5,17 +5,22 @@
  * Agent cannot do: it does not own the request's bytes, so once they have a connection nothing is
  * sent a second time (no retry, no hedge), and `backendRequest` has no effect. HTTP/1 only.
  *
- * Requests to other origins go through a plain Agent as they are.
+ * Requests to other origins go through Node's global agent (`http.globalAgent`, `https.globalAgent`) of
+ * that time. Errors have Node's codes (agent-error.ts).
  */
 import type { Agent, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 import type { Mesh } from "@inmesh/core";
-import type { Service } from "@inmesh/core/spi";
+import { MeshError, type Service } from "@inmesh/core/spi";
 import { borrow, type Lease } from "../client/lease.ts";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
+import { callOf } from "../client/start.ts";
+import { asAgentError } from "./agent-error.ts";
 import { AgentRequest, watch } from "./agent-request.ts";
+import { activeMock } from "./application-dispatcher.ts";
 import { Origins } from "./origins.ts";
+import { WaitingRequest } from "./waiting-request.ts";
 
 /** An `import` reads every export, and one getter of node:http loads the whole built-in fetch. */
 const NodeAgent: typeof Agent = process.getBuiltinModule("node:http").Agent;
@@ -32,16 +37,15 @@ interface RequestTarget {
 }
 
 /** And what an agent asks of a request. */
-type Served = ClientRequest & {
-  onSocket(socket: Socket | null, error?: Error): void;
-  readonly timeout?: number;
-};
+type Served = ClientRequest & { onSocket(socket: Socket | null, error?: Error): void };
+
+type HttpService = Service<HttpRequest, HttpReply>;
 
 export class MeshAgent extends NodeAgent implements Asked {
   readonly protocol: string;
   readonly defaultPort: number;
   readonly #origins: Origins;
-  #plain: (Agent & Asked) | undefined = undefined;
+  #plain: Agent | undefined = undefined;
 
   constructor(mesh: Mesh, scheme: "http" | "https") {
     super({ keepAlive: true });
@@ -51,52 +55,86 @@ export class MeshAgent extends NodeAgent implements Asked {
   }
 
   addRequest(request: ClientRequest, options: RequestTarget): void {
-    const service = this.#serviceOf(options);
-    if (service === undefined) return this.#plainAgent().addRequest(request, options);
-    const asked = request as Served;
-    borrow(service, new AgentRequest(request, service.config)).then(
-      (lease) => serve(asked, lease),
-      (error: Error) => asked.onSocket(null, error),
-    );
+    try {
+      const origin = this.#originOf(options);
+      const service = origin === undefined ? undefined : this.#origins.serviceOf(origin);
+      if (service === undefined) this.#globalAgent().addRequest(request, options);
+      else lead(request, service, origin!);
+    } catch (error) {
+      (request as Served).onSocket(null, asAgentError(error));
+    }
   }
 
-  /** Closes the connections to other origins; those of services belong to the mesh. */
+  /** Connections to services belong to the mesh, others to Node's global agent. */
   override destroy(): void {
     this.#plain?.destroy();
   }
 
-  #serviceOf({ host, port, socketPath }: RequestTarget): HttpService | undefined {
+  #originOf({ host, port, socketPath }: RequestTarget): string | undefined {
     if (socketPath !== undefined && socketPath !== null) return undefined;
     const name = host ?? "localhost";
     const shown = name.includes(":") ? `[${name}]` : name;
-    return this.#origins.serviceOf(`${this.protocol}//${shown}:${port ?? this.defaultPort}`);
+    return `${this.protocol}//${shown}:${port ?? this.defaultPort}`;
   }
 
-  #plainAgent(): Agent & Asked {
-    if (this.#plain === undefined) {
-      const { Agent: Plain } = process.getBuiltinModule(
-        this.protocol === "https:" ? "node:https" : "node:http",
-      );
-      this.#plain = new Plain({ keepAlive: true }) as Agent & Asked;
-    }
-    return this.#plain;
+  #globalAgent(): Agent & Asked {
+    const secure = this.protocol === "https:";
+    const { globalAgent } = process.getBuiltinModule(secure ? "node:https" : "node:http");
+    // A mesh's agent may have been made the global one.
+    const agent = globalAgent instanceof MeshAgent ? (this.#plain ??= makePlain(secure)) : globalAgent;
+    return agent as Agent & Asked;
   }
 }
 
-type HttpService = Service<HttpRequest, HttpReply>;
+function makePlain(secure: boolean): Agent {
+  const { Agent: Plain } = process.getBuiltinModule(secure ? "node:https" : "node:http");
+  return new Plain({ keepAlive: true });
+}
 
-function serve(request: Served, lease: Lease): void {
-  if (request.destroyed) {
-    lease.discard();
-    // It tells nobody of its end before it was given something.
-    request.onSocket(null);
-    return;
-  }
+/** Throws a MeshError if the mesh does not take the request. */
+function lead(request: ClientRequest, service: HttpService, origin: string): void {
+  if (activeMock() !== undefined) throw mocked(service.name);
+  const own = new AgentRequest(request, service.config, origin);
+  const call = callOf(service, own, undefined);
+  const waiting = new WaitingRequest(request, service.runtime, () =>
+    call.cancel(leftError(service.name), "abandoned"),
+  );
+  borrow(service, call).then(
+    (lease) => {
+      if (waiting.end()) serve(waiting, lease);
+      else lease.discard();
+    },
+    (error: unknown) => {
+      if (waiting.end()) waiting.request.onSocket(null, asAgentError(error));
+    },
+  );
+}
+
+function serve({ request, timedOut }: WaitingRequest, lease: Lease): void {
   watch(request, lease);
-  lease.onCancel = (error) => request.destroy(error);
+  lease.onCancel = (error) => request.destroy(asAgentError(error));
   const { socket } = lease;
   // node's own Agent does the same: clients read it to know a keep-alive race when they see one.
   request.reusedSocket = socket.bytesWritten > 0;
   request.onSocket(socket);
-  if (request.timeout !== undefined) socket.setTimeout(request.timeout);
+  if (request.timeout !== undefined && !timedOut) socket.setTimeout(request.timeout);
+}
+
+function leftError(service: string): MeshError {
+  return new MeshError({
+    code: "cancelled",
+    reason: "caller",
+    message: `${service}: the request was destroyed before it had a connection`,
+    progress: "not-sent",
+    stackless: true,
+  });
+}
+
+function mocked(service: string): MeshError {
+  return new MeshError({
+    code: "denied",
+    reason: "policy",
+    message: `${service}: a MockAgent is the global dispatcher, and it cannot answer requests of node:http: mock those where they are made, or deactivate it`,
+    progress: "not-sent",
+  });
 }

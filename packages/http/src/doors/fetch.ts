@@ -1,6 +1,6 @@
 /**
  * `mesh.fetch`: the WHATWG function, npm undici's, through the mesh's dispatcher. Loading it is what
- * importing undici is: it may take over the built-in fetch, so that is guarded (global.ts), and it
+ * importing undici is: it may take over the built-in fetch, so that is guarded (global-symbols.ts), and it
  * is loaded at the first call.
  *
  * Fetch follows redirects, and each hop is a call of its own. A hop from a service to an origin that
@@ -14,7 +14,7 @@ import { CONTENT_ENCODING } from "../headers.ts";
 import { BodyMeter, checkCodings, limited } from "./decoding.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
 import { translated } from "./foreign.ts";
-import { leavingBuiltIn } from "./global.ts";
+import { leavingBuiltIn } from "./global-symbols.ts";
 
 export type Fetch = typeof UndiciFetch;
 
@@ -41,6 +41,10 @@ class Hops {
 
   constructor(dispatcher: MeshDispatcher) {
     this.#dispatcher = dispatcher;
+  }
+
+  get isMockActive(): boolean {
+    return this.#dispatcher.isMockActive;
   }
 
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
