@@ -12,6 +12,7 @@ import {
   MeshError,
   socketPathOf,
   timeoutError,
+  withoutCaller,
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
@@ -162,7 +163,7 @@ export class Connector {
       this.#noteExhaustion(error);
       done(failed, null);
     };
-    const socket = this.#open();
+    const socket = withoutCaller(() => this.#open());
     this.#dialling.add(socket);
     const timer = this.#runtime.after(
       connectMs,

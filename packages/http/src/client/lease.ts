@@ -71,6 +71,10 @@ export class Lease implements Reply, AttemptCanceller {
     attempt.canceller = this;
   }
 
+  get address(): string | undefined {
+    return this.#attempt.endpoint?.address;
+  }
+
   take(
     sockets: LentSockets,
     resolve: (lease: Lease) => void,

@@ -1,10 +1,13 @@
 /** A request of node:http as routes see it, and what its events say about the endpoint. */
-import { errorMonitor } from "node:events";
+import { AsyncResource } from "node:async_hooks";
+import { errorMonitor, type EventEmitter } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
+import { MAX_INTERIM, MAX_REPLY_FIELDS } from "../client/reply-limits.ts";
 import { HOST, HOST_RULE, NAMESPACE } from "../headers.ts";
+import { AgentError } from "./agent-error.ts";
 
 export class AgentRequest extends LentRequest {
   readonly #request: ClientRequest;
@@ -69,8 +72,8 @@ function foreignHost(service: string): MeshError {
 type Head = IncomingMessage & { readonly upgrade: boolean | null };
 
 /** Settles the lease by what happens to the request, whoever made it and however it ends. */
-export function watch(request: ClientRequest, lease: Lease): void {
-  new Watched(request, lease).listen();
+export function watch(request: ClientRequest, lease: Lease, service: ServiceConfig): void {
+  new Watched(request, lease, service).listen();
 }
 
 /**
@@ -80,21 +83,31 @@ export function watch(request: ClientRequest, lease: Lease): void {
 class Watched {
   readonly #request: ClientRequest;
   readonly #lease: Lease;
+  readonly #service: ServiceConfig;
   #outcome: Outcome | undefined = undefined;
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
+  #interim = 0;
+  /** The reply breaks a limit: nothing of it counts. */
+  #refused: AgentError | undefined = undefined;
+  /** The context of the request: the connection has none, or that of another request. */
+  readonly #scope = new AsyncResource("inmesh.request");
 
-  constructor(request: ClientRequest, lease: Lease) {
+  constructor(request: ClientRequest, lease: Lease, service: ServiceConfig) {
     this.#request = request;
     this.#lease = lease;
+    this.#service = service;
   }
 
   listen(): void {
     const request = this.#request;
     const lease = this.#lease;
+    emitIn(this.#scope, request);
     lease.socket.once("end", this.#onPeer);
     lease.socket.prependOnceListener("error", this.#onPeer);
     request.prependOnceListener("response", (reply: IncomingMessage) => this.#replied(reply));
+    request.on("continue", this.#onInterim);
+    request.on("information", this.#onInterim);
     request.once(errorMonitor, (error: Error) => this.#failed(error));
     request.once("close", () => this.#closed());
   }
@@ -103,7 +116,20 @@ class Watched {
     this.#peerLeft = true;
   };
 
+  readonly #onInterim = (): void => {
+    if (++this.#interim <= MAX_INTERIM || this.#refused !== undefined) return;
+    this.#request.destroy(this.#refuse("unexpected_1xx", `${MAX_INTERIM} interim replies`));
+  };
+
   #replied(reply: IncomingMessage): void {
+    emitIn(this.#scope, reply);
+    const excess = this.#excess(reply.rawHeaders);
+    if (excess !== undefined) this.#refuse("response_header_too_large", excess);
+    if (this.#refused !== undefined) {
+      // The reader of the reply gets it, and with the connection the request.
+      reply.destroy(this.#refused);
+      return;
+    }
     const { changes } = this.#lease;
     this.#outcome = this.#lease.replied(reply.statusCode ?? 0, reply.headers);
     if (changes !== undefined) changeIncoming(reply, changes);
@@ -111,6 +137,32 @@ class Watched {
     if (this.#request.listenerCount("response") === 0) reply.resume();
     reply.once("end", () => this.#settle(this.#outcome!));
     reply.once("close", () => this.#cut(reply));
+  }
+
+  /** node's own limit of bytes holds as well; of the number of fields it has none that is an error. */
+  #excess(raw: readonly string[]): string | undefined {
+    if (raw.length > 2 * MAX_REPLY_FIELDS) return `${MAX_REPLY_FIELDS} fields`;
+    const { maxReplyHeaderBytes } = this.#service.limits;
+    let bytes = 0;
+    for (const text of raw) bytes += text.length;
+    return bytes <= maxReplyHeaderBytes
+      ? undefined
+      : `${maxReplyHeaderBytes} bytes of head (limits.maxReplyHeaderBytes)`;
+  }
+
+  #refuse(reason: "unexpected_1xx" | "response_header_too_large", tooMany: string): AgentError {
+    const { address } = this.#lease;
+    const error = new MeshError({
+      code: "bad_response",
+      reason,
+      message: `${this.#service.name} → ${address}: more than ${tooMany}`,
+      progress: "maybe-processed",
+      stackless: true,
+    });
+    error.endpoint = address;
+    this.#release();
+    this.#lease.fail(error, "failure");
+    return (this.#refused = new AgentError(error));
   }
 
   /** After its end this comes too late to count. */
@@ -144,4 +196,18 @@ class Watched {
     this.#lease.socket.off("end", this.#onPeer);
     this.#lease.socket.off("error", this.#onPeer);
   }
+}
+
+/**
+ * Listeners run in the context of the request, as with Node's own Agent, which gives the connection
+ * the context of the request that uses it.
+ */
+function emitIn(scope: AsyncResource, emitter: EventEmitter): void {
+  const { emit } = emitter;
+  Object.defineProperty(emitter, "emit", {
+    value: (...args: unknown[]) => scope.runInAsyncScope(emit as never, emitter, ...args),
+    configurable: true,
+    writable: true,
+    enumerable: false,
+  });
 }

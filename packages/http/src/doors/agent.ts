@@ -101,7 +101,7 @@ function lead(request: ClientRequest, service: HttpService, origin: string): voi
   );
   borrow(service, call).then(
     (lease) => {
-      if (waiting.end()) serve(waiting, lease);
+      if (waiting.end()) serve(waiting, lease, service);
       else lease.discard();
     },
     (error: unknown) => {
@@ -110,8 +110,12 @@ function lead(request: ClientRequest, service: HttpService, origin: string): voi
   );
 }
 
-function serve({ request, timedOut }: WaitingRequest, lease: Lease): void {
-  watch(request, lease);
+function serve(
+  { request, timedOut }: WaitingRequest,
+  lease: Lease,
+  service: HttpService,
+): void {
+  watch(request, lease, service.config);
   lease.onCancel = (error) => request.destroy(asAgentError(error));
   const { socket } = lease;
   // node's own Agent does the same: clients read it to know a keep-alive race when they see one.
