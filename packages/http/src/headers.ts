@@ -128,3 +128,13 @@ export class HttpHeaders implements Iterable<[string, string]> {
     }
   }
 }
+
+/**
+ * Pairs of name and value, and no plain object. What was put on the prototype of all objects makes
+ * none of them a list.
+ */
+export function isPairs(headers: object): headers is Iterable<readonly [unknown, unknown]> {
+  const { [Symbol.iterator]: iterator } = headers as Partial<Iterable<unknown>>;
+  const { [Symbol.iterator]: polluted } = Object.prototype as Partial<Iterable<unknown>>;
+  return iterator !== undefined && iterator !== polluted;
+}

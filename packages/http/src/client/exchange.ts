@@ -25,6 +25,7 @@ import {
 } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
+import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
 import type { HttpPool } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
@@ -270,6 +271,11 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     return this.#controller?.rawHeaders;
   }
 
+  /** The trailers as undici received them; null before there are any. */
+  get rawTrailers(): Controller["rawTrailers"] {
+    return this.#controller?.rawTrailers;
+  }
+
   /** The reader wants more. */
   resume(): void {
     if (this.#done === undefined && this.#controller?.paused === true) this.#controller.resume();
@@ -314,7 +320,15 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     this.#done = true;
     this.#idle?.cancel();
     this.#attempt.settle(outcome);
-    this.#controller?.abort(new Error("the body was not wanted"));
+    const error = new Error("the body was not wanted");
+    this.#endBody(error);
+    this.#controller?.abort(error);
+  }
+
+  /** Of the request, if it may have been begun: then it is sent by no other attempt. */
+  #endBody(error: unknown): void {
+    const { request, replayable } = this.#attempt.call;
+    if (request.streamed && !replayable) endBody(request.body, error);
   }
 
   /** No byte of the body came for `bodyIdleMs`, whether the peer stalls or the reader does. */
@@ -343,6 +357,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const attempt = this.#attempt;
     error.endpoint ??= attempt.endpoint?.address;
     attempt.error = error;
+    this.#endBody(surfaced(error));
     attempt.settle(outcome);
     if (this.#reply === undefined) this.#reject(error);
     else this.#reply.fail(surfaced(error));

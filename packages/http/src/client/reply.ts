@@ -138,6 +138,11 @@ export class HttpReply implements Reply {
       : changedList(raw as string[], this.#changes);
   }
 
+  /** The trailers before parsing. */
+  get rawTrailers(): Exchange["rawTrailers"] {
+    return this.#exchange.rawTrailers;
+  }
+
   changeHeaders(changes: HeaderChanges): void {
     this.#changes = changes;
     changeFields(this.#raw, changes);

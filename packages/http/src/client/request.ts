@@ -16,6 +16,7 @@ import {
   HOST,
   HOST_RULE,
   IDEMPOTENCY_KEY,
+  isPairs,
   NAMESPACE,
   PRIORITY,
   TIMEOUT_MS,
@@ -164,13 +165,13 @@ export class HttpRequest implements RoutedRequest {
 
 function flatten(headers: HeadersInput): string[] {
   const flat: string[] = [];
-  if (Symbol.iterator in headers) {
+  if (isPairs(headers)) {
     for (const [name, value] of headers as Iterable<readonly [string, string]>) {
       add(flat, name, value);
     }
     return flat;
   }
-  const record = headers;
+  const record = headers as Exclude<HeadersInput, Iterable<unknown>>;
   for (const name of Object.keys(record)) {
     const value = record[name];
     if (typeof value === "string") add(flat, name, value);
