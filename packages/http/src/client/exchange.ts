@@ -26,7 +26,7 @@ import {
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
 import { failureOf } from "./failure.ts";
-import type { HttpPool } from "./pool.ts";
+import type { HttpPool, Line, PoolHandler } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
 import { MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
 import type { HttpRequest } from "./request.ts";
@@ -34,7 +34,8 @@ import { surfaced } from "./surface.ts";
 
 type Controller = Dispatcher.DispatchController;
 
-export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
+export class Exchange implements AttemptCanceller, PoolHandler {
+  line: Line | undefined = undefined;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #connection: HttpConnection;
   readonly #runtime: Runtime;
@@ -50,7 +51,6 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   #queued = false;
   #queueTimer: Timer | undefined = undefined;
   #closeDelimited = false;
-  #resetsBefore = 0;
   #interim = 0;
   #idle: Timer | undefined = undefined;
   #lastByteAt = 0;
@@ -105,7 +105,6 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const attempt = this.#attempt;
     // Inside `send` it is the instant of the pick, to a few microseconds.
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
-    this.#resetsBefore = this.#pool.resets;
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;
     if (call.request.streamed) call.replayable = false;
@@ -152,7 +151,9 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
     attempt.answered();
     this.#closeDelimited =
-      headers[CONTENT_LENGTH] === undefined && headers[TRANSFER_ENCODING] === undefined;
+      headers[CONTENT_LENGTH] === undefined &&
+      headers[TRANSFER_ENCODING] === undefined &&
+      !isBodiless(attempt.call.request.method, status);
     const idleMs = this.#connection.service.timeouts.bodyIdleMs;
     if (attempt.call.deadlineAt - now > idleMs) {
       this.#lastByteAt = now;
@@ -211,7 +212,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
 
   onResponseEnd(controller: Controller, trailers: RawHeaders): void {
     if (this.#done !== undefined) return;
-    if (this.#closeDelimited && this.#pool.resets !== this.#resetsBefore) {
+    if (this.#closeDelimited && this.line?.broken === true) {
       const reset: Error & { code?: string } = new Error(
         "reset in a body that only the close ends",
       );
@@ -360,6 +361,11 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       progress: "maybe-processed",
     });
   }
+}
+
+/** RFC 9112 §6.3: these end with their head, whatever else it says. */
+function isBodiless(method: string, status: number): boolean {
+  return status === 204 || status === 304 || method === "HEAD";
 }
 
 function lookQueued(exchange: Exchange): void {

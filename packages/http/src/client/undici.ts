@@ -13,10 +13,12 @@ import errorsByPath from "undici/lib/core/errors.js";
 import symbolsByPath from "undici/lib/core/symbols.js";
 import utilByPath from "undici/lib/core/util.js";
 import AgentByPath from "undici/lib/dispatcher/agent.js";
+import ClientByPath from "undici/lib/dispatcher/client.js";
 import DispatcherBaseByPath from "undici/lib/dispatcher/dispatcher-base.js";
 import PoolByPath from "undici/lib/dispatcher/pool.js";
 
 export const Pool: typeof Undici.Pool = PoolByPath;
+export const Client: typeof Undici.Client = ClientByPath;
 export const Agent: typeof Undici.Agent = AgentByPath;
 export const errors: typeof Undici.errors = errorsByPath;
 
