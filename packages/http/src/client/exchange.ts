@@ -235,6 +235,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       where: this.#where,
       started: this.#controller !== undefined,
       replyStarted: this.#reply !== undefined,
+      body: attempt.call.request.body,
       streamedBody: attempt.call.request.streamed,
     });
     attempt.connectFailed = failure.connectFailed;

@@ -23,7 +23,7 @@ let loaded: Fetch | undefined;
 export function meshFetch(dispatcher: MeshDispatcher): Fetch {
   return async (given, givenInit) => {
     loaded ??= leavingBuiltIn(loadFetch);
-    const [input, init] = await translated(given, givenInit);
+    const [input, init] = translated(given, givenInit);
     if (init?.dispatcher !== undefined) return loaded(input, init);
     const hops = new Hops(dispatcher);
     const reply = await loaded(input, { ...init, dispatcher: hops as unknown as Dispatcher });

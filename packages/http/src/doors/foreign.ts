@@ -3,27 +3,24 @@
  * sent as the text "[object FormData]". Here they become what every fetch understands.
  */
 import type { RequestInfo, RequestInit } from "undici";
+import { suppliedToFetch } from "../client/supplied-body.ts";
 
 /** The arguments without classes of the built-in fetch. */
-export async function translated(
+export function translated(
   input: RequestInfo,
   init: RequestInit | undefined,
-): Promise<[RequestInfo, RequestInit | undefined]> {
+): [RequestInfo, RequestInit | undefined] {
   const given: unknown = input;
-  if (!(given instanceof Request)) return [input, await withBytes(init)];
+  if (!(given instanceof Request)) return [input, withOwnBody(init)];
   const { url, method, headers, body, signal, redirect } = given;
   const own = { method, headers: [...headers], signal, redirect };
   const streamed = body === null ? {} : { body, duplex: "half" };
-  return [url, await withBytes({ ...own, ...streamed, ...init } as RequestInit)];
+  return [url, withOwnBody({ ...own, ...streamed, ...init } as RequestInit)];
 }
 
-async function withBytes(init: RequestInit | undefined): Promise<RequestInit | undefined> {
+/** A form or stream that cannot be read ends the call with `bad_body`, and is never held in memory. */
+function withOwnBody(init: RequestInit | undefined): RequestInit | undefined {
   const body: unknown = init?.body;
-  if (!(body instanceof FormData)) return init;
-  const encoded = new Response(body);
-  const headers = new Headers(init!.headers);
-  if (!headers.has("content-type")) {
-    headers.set("content-type", encoded.headers.get("content-type")!);
-  }
-  return { ...init, headers: [...headers] as [string, string][], body: await encoded.blob() };
+  const own = suppliedToFetch(body);
+  return own === body ? init : ({ ...init, body: own } as RequestInit);
 }
