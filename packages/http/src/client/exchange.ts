@@ -43,7 +43,13 @@ export class Exchange implements AttemptCanceller, PoolHandler {
   #reject!: (error: unknown) => void;
   #controller: Controller | undefined = undefined;
   #pool!: HttpPool;
+  /** Given up while the body waits for its reader: an exchange must not be what keeps it (`#release`). */
   #reply: HttpReply | undefined = undefined;
+  #unread: WeakRef<HttpReply> | undefined = undefined;
+  /** Of the reply's head; undefined: there is none yet. */
+  #verdict: Outcome | undefined = undefined;
+  /** Counted among those whose body has not been asked for. */
+  #counted = false;
   #done: MeshError | true | undefined = undefined;
   /** Inside `send`. */
   #sending = false;
@@ -160,6 +166,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       this.#idle = this.#runtime.after(idleMs, lookIdle, this);
     }
     const { trustNacks } = this.#connection.service;
+    this.#verdict = outcome;
     const reply = new HttpReply(
       status,
       statusText ?? "",
@@ -207,7 +214,11 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     const attempt = this.#attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
-    if (!this.#reply!.receive(chunk)) controller.pause();
+    const reply = this.#reply ?? this.#unread?.deref();
+    if (reply === undefined) return this.abandon();
+    if (reply.receive(chunk)) return;
+    controller.pause();
+    this.#release(reply);
   }
 
   onResponseEnd(controller: Controller, trailers: RawHeaders): void {
@@ -222,8 +233,8 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     }
     this.#done = true;
     this.#idle?.cancel();
-    this.#reply!.finish(trailers);
-    this.#attempt.settle(this.#reply!.outcome);
+    this.#finish()?.finish(trailers);
+    this.#attempt.settle(this.#verdict!);
   }
 
   /** A throw in here would be an uncaught exception of the host: nothing below may throw. */
@@ -231,10 +242,11 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (this.#queued) this.#leaveQueue();
     if (this.#done !== undefined) return;
     const attempt = this.#attempt;
-    const failure = failureOf(this.#reply === undefined ? this.#pool.explain(cause) : cause, {
+    const replyStarted = this.#verdict !== undefined;
+    const failure = failureOf(replyStarted ? cause : this.#pool.explain(cause), {
       where: this.#where,
       started: this.#controller !== undefined,
-      replyStarted: this.#reply !== undefined,
+      replyStarted,
       body: attempt.call.request.body,
       streamedBody: attempt.call.request.streamed,
     });
@@ -254,7 +266,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
         new MeshError({
           code: "deadline_exceeded",
           reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
-          message: `${this.#where}: deadline exceeded while waiting for a connection`,
+          message: `${this.#where}: deadline exceeded while waiting for a connection${this.#connection.unreadHint}`,
           progress: "not-sent",
           cause: error,
           stackless: true,
@@ -272,9 +284,49 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     return this.#controller?.rawHeaders;
   }
 
-  /** The reader wants more. */
-  resume(): void {
-    if (this.#done === undefined && this.#controller?.paused === true) this.#controller.resume();
+  /** The reader wants more. Time in which it did not is no silence of the peer. */
+  resume(reply: HttpReply): void {
+    if (this.#done !== undefined) return;
+    this.#reply = reply;
+    this.#uncount();
+    if (this.#controller?.paused !== true) return;
+    if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
+    this.#controller.resume();
+  }
+
+  /**
+   * The peer waits for the reader. If the application lets go of the reply instead of reading it, the
+   * reply is collected, and its connection is given back. Until then an error names those.
+   */
+  #release(reply: HttpReply): void {
+    if (this.#reply === undefined || !reply.mayGo) return;
+    if (this.#unread === undefined) {
+      this.#unread = new WeakRef(reply);
+      collected.register(reply, this, this);
+      // A promise keeps what it was resolved with.
+      this.#resolve = this.#reject = ignore;
+    }
+    this.#reply = undefined;
+    if (!reply.bodyUsed) {
+      this.#counted = true;
+      this.#connection.unread++;
+    }
+  }
+
+  #uncount(): void {
+    if (!this.#counted) return;
+    this.#counted = false;
+    this.#connection.unread--;
+  }
+
+  /** The reply, if it is still there; nothing of it is kept. */
+  #finish(): HttpReply | undefined {
+    const reply = this.#reply ?? this.#unread?.deref();
+    if (this.#unread !== undefined) {
+      this.#uncount();
+      collected.unregister(this);
+    }
+    return reply;
   }
 
   /** No connection is free. Most calls never come here, so they pay for no timer. */
@@ -301,7 +353,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       new MeshError({
         code: "deadline_exceeded",
         reason: "queue_wait",
-        message: `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)`,
+        message: `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)${this.#connection.unreadHint}`,
         progress: "not-sent",
         stackless: true,
       }),
@@ -312,18 +364,21 @@ export class Exchange implements AttemptCanceller, PoolHandler {
   /** Nobody wants the rest of the body. The verdict is the reply's own. */
   abandon(): void {
     if (this.#done !== undefined) return;
-    const outcome = this.#reply?.outcome ?? "abandoned";
     this.#done = true;
     this.#idle?.cancel();
-    this.#attempt.settle(outcome);
+    this.#finish();
+    this.#attempt.settle(this.#verdict ?? "abandoned");
     this.#controller?.abort(new Error("the body was not wanted"));
   }
 
-  /** No byte of the body came for `bodyIdleMs`, whether the peer stalls or the reader does. */
+  /** No byte of the body came for `bodyIdleMs`: the peer stalls, unless it waits for the reader. */
   idled(): void {
     if (this.#done !== undefined) return;
+    // One that reads must be kept: nothing else may refer to who waits for its next byte.
+    if (this.#reply?.bodyUsed === false) this.#release(this.#reply);
     const idleMs = this.#connection.service.timeouts.bodyIdleMs;
-    const leftMs = this.#lastByteAt + idleMs - this.#runtime.now();
+    const since = this.#controller?.paused === true ? this.#runtime.now() : this.#lastByteAt;
+    const leftMs = since + idleMs - this.#runtime.now();
     if (leftMs > 0) {
       this.#idle = this.#runtime.after(leftMs, lookIdle, this);
       return;
@@ -345,9 +400,10 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     const attempt = this.#attempt;
     error.endpoint ??= attempt.endpoint?.address;
     attempt.error = error;
+    const reply = this.#finish();
     attempt.settle(outcome);
-    if (this.#reply === undefined) this.#reject(error);
-    else this.#reply.fail(surfaced(error));
+    if (this.#verdict === undefined) this.#reject(error);
+    else reply?.fail(surfaced(error));
   }
 
   get #where(): string {
@@ -368,6 +424,11 @@ export class Exchange implements AttemptCanceller, PoolHandler {
 function isBodiless(method: string, status: number): boolean {
   return status === 204 || status === 304 || method === "HEAD";
 }
+
+/** Replies that were let go of unread. */
+const collected = new FinalizationRegistry<Exchange>((exchange) => exchange.abandon());
+
+function ignore(): void {}
 
 function lookQueued(exchange: Exchange): void {
   exchange.outwaited();
