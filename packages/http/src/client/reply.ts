@@ -1,7 +1,7 @@
 /**
  * A lean reply. The head is here when the promise resolves; the body waits, at most 64 KiB of it,
- * until somebody says in which form it is wanted. An unread body holds back the peer, and ends with
- * the call's deadline.
+ * until the application says in which form it is wanted. An unread body holds back the peer, and ends
+ * with the call's deadline, or when the application has let go of the reply.
  */
 import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
@@ -170,6 +170,11 @@ export class HttpReply implements Reply {
     return this.#raw[RETRY_AFTER] === undefined ? undefined : retryAfterMs(this.#raw);
   }
 
+  /** Only those who read its body need it: no promise and no sink waits for more. For the exchange. */
+  get mayGo(): boolean {
+    return this.#mode === "waiting" || this.#mode === "streaming";
+  }
+
   /** The body was asked for; it can be asked for once. */
   get bodyUsed(): boolean {
     return this.#used;
@@ -253,7 +258,7 @@ export class HttpReply implements Reply {
     if (this.#ended) return;
     this.#mode = "discarding";
     if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
-    else this.#exchange.resume();
+    else this.#exchange.resume(this);
   }
 
   /** Delivers the body to `sink`, what is here already before this returns. */
@@ -274,7 +279,7 @@ export class HttpReply implements Reply {
     this.#chunks = taken < this.#chunks.length ? this.#chunks.slice(taken) : NONE;
     this.#flowing = false;
     if (sink.paused) return;
-    if (!this.#ended) this.#exchange.resume();
+    if (!this.#ended) this.#exchange.resume(this);
     else if (this.#error !== undefined) sink.fail(asError(this.#error));
     else sink.end(this.#allowedTrailers());
   }
@@ -309,7 +314,7 @@ export class HttpReply implements Reply {
     this.#mode = "collecting";
     return new Promise((resolve, reject) => {
       this.#collector = { resolve, reject };
-      this.#exchange.resume();
+      this.#exchange.resume(this);
     });
   }
 
@@ -373,7 +378,7 @@ export class HttpReply implements Reply {
 
   /** For the stream: its reader wants more, or has left. */
   resume(): void {
-    this.#exchange.resume();
+    this.#exchange.resume(this);
   }
 
   leave(): void {

@@ -26,6 +26,7 @@ import {
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 import { changedList } from "./header-changes.ts";
+import { supplied } from "./supplied-body.ts";
 
 export type HeadersInput =
   | Iterable<readonly [string, string]>
@@ -72,7 +73,7 @@ export class HttpRequest implements RoutedRequest {
       if (this.header("content-type") === undefined) {
         this.headers.push("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
       }
-    }
+    } else if (typeof body === "object" && body !== null) this.body = supplied(body);
     this.streamed = body !== null && isStreamed(this.body);
     this.sealOwn();
   }

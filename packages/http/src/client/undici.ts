@@ -13,10 +13,12 @@ import errorsByPath from "undici/lib/core/errors.js";
 import symbolsByPath from "undici/lib/core/symbols.js";
 import utilByPath from "undici/lib/core/util.js";
 import AgentByPath from "undici/lib/dispatcher/agent.js";
+import ClientByPath from "undici/lib/dispatcher/client.js";
 import DispatcherBaseByPath from "undici/lib/dispatcher/dispatcher-base.js";
 import PoolByPath from "undici/lib/dispatcher/pool.js";
 
 export const Pool: typeof Undici.Pool = PoolByPath;
+export const Client: typeof Undici.Client = ClientByPath;
 export const Agent: typeof Undici.Agent = AgentByPath;
 export const errors: typeof Undici.errors = errorsByPath;
 
@@ -92,6 +94,13 @@ export function loadGlobal(): void {
   load("undici/lib/global.js");
 }
 
-export function loadFetch(): typeof Undici.fetch {
-  return (load("undici/lib/web/fetch/index.js") as { fetch: typeof Undici.fetch }).fetch;
+export interface Web {
+  readonly fetch: typeof Undici.fetch;
+  readonly Request: typeof Undici.Request;
+}
+
+export function loadFetch(): Web {
+  const { fetch } = load("undici/lib/web/fetch/index.js") as Pick<Web, "fetch">;
+  const { Request } = load("undici/lib/web/fetch/request.js") as Pick<Web, "Request">;
+  return { fetch, Request };
 }

@@ -110,7 +110,9 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     const raw = this.#reply?.rawTrailers;
     const handler = this.#finish();
     if (handler === undefined) return;
-    this.rawTrailers = raw ?? util.toRawHeaders(trailers);
+    this.rawTrailers = Array.isArray(raw)
+      ? onlyThose(raw, trailers)
+      : util.toRawHeaders(trailers);
     try {
       handler.onResponseEnd!(this, trailers);
     } catch (error) {
@@ -244,6 +246,21 @@ export class LiveCalls {
   destroy(error: Error): void {
     while (this.#first !== undefined) this.#first.destroy(error);
   }
+}
+
+function bytesOf(text: Buffer | string): Buffer {
+  return typeof text === "string" ? Buffer.from(text, "latin1") : text;
+}
+
+/** Names as they were sent, of what is let through: a trailer may not bring every field. */
+function onlyThose(raw: readonly (Buffer | string)[], trailers: RawHeaders): Buffer[] {
+  const kept: Buffer[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = String(raw[i]);
+    if (!Object.hasOwn(trailers, name.toLowerCase())) continue;
+    kept.push(Buffer.from(name, "latin1"), bytesOf(raw[i + 1]!));
+  }
+  return kept;
 }
 
 /** An argument or body that was wrong is the caller's own error; the rest is the mesh's. */

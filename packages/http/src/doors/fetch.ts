@@ -9,7 +9,7 @@
  */
 import { MeshError } from "@inmesh/core/spi";
 import type { Dispatcher, fetch as UndiciFetch } from "undici";
-import { loadFetch } from "../client/undici.ts";
+import { loadFetch, type Web } from "../client/undici.ts";
 import { CONTENT_ENCODING } from "../headers.ts";
 import { BodyMeter, checkCodings, limited } from "./decoding.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
@@ -18,15 +18,15 @@ import { leavingBuiltIn } from "./global-symbols.ts";
 
 export type Fetch = typeof UndiciFetch;
 
-let loaded: Fetch | undefined;
+let loaded: Web | undefined;
 
 export function meshFetch(dispatcher: MeshDispatcher): Fetch {
   return async (given, givenInit) => {
-    loaded ??= leavingBuiltIn(loadFetch);
-    const [input, init] = await translated(given, givenInit);
-    if (init?.dispatcher !== undefined) return loaded(input, init);
+    const { fetch, Request } = (loaded ??= leavingBuiltIn(loadFetch));
+    const [input, init] = translated(given, givenInit, Request);
+    if (init?.dispatcher !== undefined) return fetch(input, init);
     const hops = new Hops(dispatcher);
-    const reply = await loaded(input, { ...init, dispatcher: hops as unknown as Dispatcher });
+    const reply = await fetch(input, { ...init, dispatcher: hops as unknown as Dispatcher });
     return reply.body !== null && reply.headers.has(CONTENT_ENCODING)
       ? limited(reply, hops.meter)
       : reply;
