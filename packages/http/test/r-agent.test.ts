@@ -214,7 +214,10 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
     expect(refused.cause).toBeInstanceOf(MeshError);
     expect(refused.message).toBe((refused.cause as Error).message);
     const hole = doorsOf([await blackHole()], { timeouts: { connectMs: 100 } });
-    expect(await errorOf(ask(hole))).toMatchObject({ code: "ETIMEDOUT", reason: "connect_timeout" });
+    expect(await errorOf(ask(hole))).toMatchObject({
+      code: "ETIMEDOUT",
+      reason: "connect_timeout",
+    });
     const empty = new MeshError({
       code: "no_endpoint",
       reason: "no_endpoints",
@@ -239,11 +242,13 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
     const address = await refusing();
     const mesh = doorsOf([address], { retry: { attempts: 1 } });
     const agent = mesh.agent();
-    const failed = await got("http://orders/", {
-      agent: { http: agent },
-      retry: { limit: 2, calculateDelay: ({ attemptCount }) => (attemptCount <= 2 ? 1 : 0) },
-      hooks: { beforeRetry: [() => void refusals++] },
-    }).catch((error: Error & { code: string }) => error);
+    const failed = await got
+      .default("http://orders/", {
+        agent: { http: agent },
+        retry: { limit: 2, calculateDelay: ({ attemptCount }) => (attemptCount <= 2 ? 1 : 0) },
+        hooks: { beforeRetry: [() => void refusals++] },
+      })
+      .catch((error: Error & { code: string }) => error);
     expect(failed).toMatchObject({ code: "ECONNREFUSED" });
     expect(refusals).toBe(2);
     await expect(axios.get("http://orders/", { httpAgent: agent })).rejects.toMatchObject({
@@ -280,7 +285,8 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
 describe("R28 LC: limit of a reply's head at every door", () => {
   it("R28 LC: bytes, fields and interim replies are limited at the agent as at the dispatcher", async () => {
     const field = (i: number): string => `x-${i}: ${"v".repeat(20)}\r\n`;
-    const fields = (count: number): string => Array.from({ length: count }, (_, i) => field(i)).join("");
+    const fields = (count: number): string =>
+      Array.from({ length: count }, (_, i) => field(i)).join("");
     const heads: Record<string, string> = {
       bytes: `HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: ${"v".repeat(3_000)}\r\n\r\nok`,
       fields: `HTTP/1.1 200 OK\r\ncontent-length: 2\r\n${fields(201)}\r\nok`,
@@ -334,7 +340,10 @@ describe("R24 LC: events of a pooled connection in a caller's context", () => {
       asked.on("close", note("close"));
       asked.on("response", (reply) => {
         note("response")();
-        reply.on("data", note("data")).on("error", note("reply error")).on("close", note("reply close"));
+        reply
+          .on("data", note("data"))
+          .on("error", note("reply error"))
+          .on("close", note("reply close"));
       });
       asked.on("socket", (socket) => {
         socket.on("error", note("socket error"));

@@ -174,9 +174,9 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
     const body = new PassThrough();
     body.write("x");
     const client = meshClient("orders", { mesh: doorsOf([quiet]) });
-    await expect(
-      client.fetch("/", { method: "POST", body, timeoutMs: 80 }),
-    ).rejects.toMatchObject({ code: "deadline_exceeded" });
+    await expect(client.fetch("/", { method: "POST", body, timeoutMs: 80 })).rejects.toMatchObject({
+      code: "deadline_exceeded",
+    });
     await until(() => body.closed);
     expect(body.errored).toMatchObject({ code: "deadline_exceeded" });
   });
@@ -208,7 +208,9 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
   });
 
   it("R39 LC: plain headers are no list because somebody made all objects iterable", async () => {
-    const { address } = await serve((incoming, outgoing) => outgoing.end(incoming.headers["x-own"]));
+    const { address } = await serve((incoming, outgoing) =>
+      outgoing.end(incoming.headers["x-own"]),
+    );
     const mesh = doorsOf([address]);
     const client = meshClient("orders", { mesh });
     const headers = { "x-own": "kept" };

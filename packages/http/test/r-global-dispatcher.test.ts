@@ -1,8 +1,17 @@
 /** The application's global dispatcher, and a test that forbids the network, at every door. */
 import { once } from "node:events";
-import { request as httpRequest } from "node:http";
+import { execFile } from "node:child_process";
+import http, { request as httpRequest } from "node:http";
+import { text } from "node:stream/consumers";
+import { promisify } from "node:util";
 import { meshClient, type HttpMesh } from "@inmesh/http";
-import { Agent, MockAgent, getGlobalDispatcher, setGlobalDispatcher, type Dispatcher } from "undici";
+import {
+  Agent,
+  MockAgent,
+  getGlobalDispatcher,
+  setGlobalDispatcher,
+  type Dispatcher,
+} from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { doorsOf, Told } from "./support/doors.ts";
 import { answering, counted, OK, serve } from "./wire.ts";
@@ -120,12 +129,69 @@ describe("R29 LC: global dispatcher of the application", () => {
     expect(detour.origins).toHaveLength(3);
   });
 
+  it("R29 LC: mesh.agent() passes other origins to node's global agent of that time", async () => {
+    const { address } = await answering(OK);
+    const mesh = doorsOf(["127.0.0.1:1"]);
+    const before = http.globalAgent;
+    const asked: unknown[] = [];
+    class Own extends http.Agent {
+      override createConnection(...args: Parameters<http.Agent["createConnection"]>) {
+        asked.push(args[0].host);
+        const [host, port] = address.split(":");
+        return super.createConnection({ ...args[0], host, port: Number(port) }, args[1]);
+      }
+    }
+    const own = new Own({ keepAlive: true });
+    http.globalAgent = own;
+    onTestFinished(() => {
+      http.globalAgent = before;
+      own.destroy();
+    });
+    const [reply] = (await once(
+      httpRequest("http://outside.example/", { agent: mesh.agent() }).end(),
+      "response",
+    )) as [http.IncomingMessage];
+    expect(await text(reply)).toBe("ok");
+    expect(asked).toEqual(["outside.example"]);
+    // One that is the mesh's own ends there.
+    http.globalAgent = mesh.agent();
+    const [direct] = (await once(
+      httpRequest(`http://${address}/`, { agent: mesh.agent() }).end(),
+      "response",
+    )) as [http.IncomingMessage];
+    expect(await text(direct)).toBe("ok");
+  });
+
+  it("R29 LC: the proxy of the environment has other origins of mesh.agent(), and no service", async () => {
+    const told = (name: string) =>
+      serve((incoming, outgoing) => {
+        const { host, "proxy-connection": proxied } = incoming.headers;
+        outgoing.end(`${name} ${incoming.url} ${host} ${proxied !== undefined}`);
+      });
+    const [proxy, orders] = [await told("proxy"), await told("orders")];
+    const child = promisify(execFile)(
+      process.execPath,
+      [
+        "--conditions=inmesh-source",
+        `${import.meta.dirname}/children/env-proxy.ts`,
+        orders.address,
+      ],
+      { env: { ...process.env, NODE_USE_ENV_PROXY: "1", HTTP_PROXY: `http://${proxy.address}` } },
+    );
+    expect(JSON.parse((await child).stdout)).toEqual([
+      "orders /a?b=1 orders false",
+      "proxy http://outside.example/c?d=2 outside.example true",
+    ]);
+  });
+
   it("R29 LC: a mesh that is itself the global dispatcher, also behind interceptors, ends there", async () => {
     const { address } = await answering(OK);
     const mesh = doorsOf(["127.0.0.1:1"]);
     for (const dispatcher of [
       mesh.dispatcher,
-      mesh.dispatcher.compose((dispatch) => (options, handler) => dispatch({ ...options }, handler)),
+      mesh.dispatcher.compose(
+        (dispatch) => (options, handler) => dispatch({ ...options }, handler),
+      ),
       mesh.dispatcher.compose(
         (dispatch) =>
           (options, handler): boolean =>
@@ -200,7 +266,9 @@ describe("R37 LC: a test that forbids the network", () => {
       expect([reply.status, await reply.json()]).toEqual([201, { id: 1 }]);
     }
     pool.intercept({ path: "/broken" }).replyWithError(new Error("as mocked"));
-    await expect(orders.fetch("/broken")).rejects.toMatchObject({ cause: { message: "as mocked" } });
+    await expect(orders.fetch("/broken")).rejects.toMatchObject({
+      cause: { message: "as mocked" },
+    });
     pool.intercept({ path: "/slow" }).reply(200, "late").delay(5_000);
     await expect(orders.fetch("/slow", { timeoutMs: 30 })).rejects.toMatchObject({
       code: "deadline_exceeded",

@@ -21,6 +21,8 @@ const NODE_CODES: Partial<Record<ErrorReason, string>> = {
   tls_rejected_by_peer: "ECONNRESET",
   reset_before_response: "ECONNRESET",
   reset_mid_response: "ECONNRESET",
+  goaway: "ECONNRESET",
+  refused_stream: "ECONNRESET",
   response_header_too_large: "HPE_HEADER_OVERFLOW",
 };
 

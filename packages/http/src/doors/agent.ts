@@ -8,7 +8,7 @@
  * Requests to other origins go through Node's global agent (`http.globalAgent`, `https.globalAgent`) of
  * that time. Errors have Node's codes (agent-error.ts).
  */
-import type { Agent, ClientRequest } from "node:http";
+import type { Agent, AgentOptions, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 import type { Mesh } from "@inmesh/core";
 import { MeshError, type Service } from "@inmesh/core/spi";
@@ -48,7 +48,9 @@ export class MeshAgent extends NodeAgent implements Asked {
   #plain: Agent | undefined = undefined;
 
   constructor(mesh: Mesh, scheme: "http" | "https") {
-    super({ keepAlive: true });
+    const proxyEnv = proxyEnvOf(globalAgentOf(scheme));
+    // node writes a request for the proxy as it is made, if its agent has one.
+    super({ keepAlive: true, ...(proxyEnv === undefined ? {} : { proxyEnv }) });
     this.protocol = `${scheme}:`;
     this.defaultPort = scheme === "https" ? 443 : 80;
     this.#origins = new Origins(mesh);
@@ -77,23 +79,42 @@ export class MeshAgent extends NodeAgent implements Asked {
     return `${this.protocol}//${shown}:${port ?? this.defaultPort}`;
   }
 
+  /** A global agent with another proxy than requests were written for, or that is a mesh's, is none for them. */
   #globalAgent(): Agent & Asked {
-    const secure = this.protocol === "https:";
-    const { globalAgent } = process.getBuiltinModule(secure ? "node:https" : "node:http");
-    // A mesh's agent may have been made the global one.
-    const agent = globalAgent instanceof MeshAgent ? (this.#plain ??= makePlain(secure)) : globalAgent;
-    return agent as Agent & Asked;
+    const scheme = this.protocol === "https:" ? "https" : "http";
+    const agent = globalAgentOf(scheme);
+    const other =
+      agent instanceof MeshAgent || (scheme === "http" && proxyOf(agent) !== proxyOf(this));
+    return (other ? (this.#plain ??= makePlain(scheme)) : agent) as Agent & Asked;
   }
 }
 
-function makePlain(secure: boolean): Agent {
-  const { Agent: Plain } = process.getBuiltinModule(secure ? "node:https" : "node:http");
+/** `NODE_USE_ENV_PROXY` sets it, on versions of Node that know it. Where it cannot be read, there is none. */
+function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
+  return (agent as Agent & { readonly options?: AgentOptions }).options?.proxyEnv;
+}
+
+/** As text: node may give each agent an object of its own. */
+function proxyOf(agent: Agent): string | undefined {
+  const proxyEnv = proxyEnvOf(agent);
+  return proxyEnv === undefined ? undefined : JSON.stringify(proxyEnv);
+}
+
+function globalAgentOf(scheme: "http" | "https"): Agent {
+  return process.getBuiltinModule(scheme === "https" ? "node:https" : "node:http").globalAgent;
+}
+
+function makePlain(scheme: "http" | "https"): Agent {
+  const { Agent: Plain } = process.getBuiltinModule(
+    scheme === "https" ? "node:https" : "node:http",
+  );
   return new Plain({ keepAlive: true });
 }
 
 /** Throws a MeshError if the mesh does not take the request. */
 function lead(request: ClientRequest, service: HttpService, origin: string): void {
   if (activeMock() !== undefined) throw mocked(service.name);
+  unproxy(request, origin);
   const own = new AgentRequest(request, service.config, origin);
   const call = callOf(service, own, undefined);
   const waiting = new WaitingRequest(request, service.runtime, () =>
@@ -110,11 +131,17 @@ function lead(request: ClientRequest, service: HttpService, origin: string): voi
   );
 }
 
-function serve(
-  { request, timedOut }: WaitingRequest,
-  lease: Lease,
-  service: HttpService,
-): void {
+/** A request that node has written for the proxy of the environment: services are reached directly. */
+function unproxy(request: ClientRequest, origin: string): void {
+  if (!request.path.startsWith("http://") || request.headersSent) return;
+  const { host, pathname, search } = new URL(request.path);
+  if (host !== new URL(origin).host || !request.hasHeader("proxy-connection")) return;
+  request.path = pathname + search;
+  request.removeHeader("proxy-connection");
+  request.removeHeader("proxy-authorization");
+}
+
+function serve({ request, timedOut }: WaitingRequest, lease: Lease, service: HttpService): void {
   watch(request, lease, service.config);
   lease.onCancel = (error) => request.destroy(asAgentError(error));
   const { socket } = lease;

@@ -110,9 +110,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     const raw = this.#reply?.rawTrailers;
     const handler = this.#finish();
     if (handler === undefined) return;
-    this.rawTrailers = Array.isArray(raw)
-      ? onlyThose(raw, trailers)
-      : util.toRawHeaders(trailers);
+    this.rawTrailers = Array.isArray(raw) ? onlyThose(raw, trailers) : util.toRawHeaders(trailers);
     try {
       handler.onResponseEnd!(this, trailers);
     } catch (error) {
