@@ -70,9 +70,9 @@ class LegacyDetour {
       {
         onRequestStart: (controller, context) =>
           handler.onConnect((reason: Error) => controller.abort(reason), context),
-        onResponseStart: (controller, status, _headers, text) => {
+        onResponseStart: (controller, status, _headers, statusText) => {
           const raw = (controller.rawHeaders as string[]).map((one) => Buffer.from(one));
-          const goOn = handler.onHeaders(status, raw, () => controller.resume(), text);
+          const goOn = handler.onHeaders(status, raw, () => controller.resume(), statusText);
           if (goOn === false) controller.pause();
         },
         onResponseData: (controller, chunk) => {

@@ -172,7 +172,7 @@ function flatten(headers: HeadersInput): string[] {
     }
     return flat;
   }
-  const record = headers as Exclude<HeadersInput, Iterable<unknown>>;
+  const record = headers;
   for (const name of Object.keys(record)) {
     const value = record[name];
     if (typeof value === "string") add(flat, name, value);

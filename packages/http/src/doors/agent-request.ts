@@ -24,8 +24,8 @@ export class AgentRequest extends LentRequest {
     const host = request.getHeader(HOST);
     const same = host === undefined || host === authority || host === name;
     if (!same && !isHostOf(String(host), origin)) throw foreignHost(name);
-    for (const name of request.getHeaderNames()) {
-      if (name.startsWith(NAMESPACE)) request.removeHeader(name);
+    for (const field of request.getHeaderNames()) {
+      if (field.startsWith(NAMESPACE)) request.removeHeader(field);
     }
     request.setHeader(HOST, authority);
   }
@@ -203,9 +203,9 @@ class Watched {
  * the context of the request that uses it.
  */
 function emitIn(scope: AsyncResource, emitter: EventEmitter): void {
-  const { emit } = emitter;
+  const emit = emitter.emit.bind(emitter);
   Object.defineProperty(emitter, "emit", {
-    value: (...args: unknown[]) => scope.runInAsyncScope(emit as never, emitter, ...args),
+    value: (...args: unknown[]) => scope.runInAsyncScope(emit as never, undefined, ...args),
     configurable: true,
     writable: true,
     enumerable: false,

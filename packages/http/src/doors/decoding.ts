@@ -51,8 +51,8 @@ export function limited(reply: Response, meter: BodyMeter): Response {
 
 /** What only fetch can give to a Response, and `clone` does not take along. */
 function described(copy: Response, { status, ok, url, redirected, type }: Response): Response {
-  const plainClone = copy.clone;
-  const clone = (): Response => described(plainClone.call(copy), copy);
+  const plainClone = copy.clone.bind(copy);
+  const clone = (): Response => described(plainClone(), copy);
   return Object.defineProperties(copy, {
     status: { value: status },
     ok: { value: ok },

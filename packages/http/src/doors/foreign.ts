@@ -35,7 +35,7 @@ export function translated(
     own["body"] = body;
     own["duplex"] = "half";
   }
-  return [input.url, withOwnBody({ ...own, ...init } as RequestInit)];
+  return [input.url, withOwnBody({ ...own, ...init })];
 }
 
 /** A Request of the built-in fetch, or of another copy of undici: by what it says that it is. */

@@ -14,7 +14,7 @@ export function legacyDispatch(
   options: Dispatcher.DispatchOptions,
   handler: Handler,
 ): boolean {
-  return dispatcher.dispatch(options, new LegacyHandler(handler) as unknown as Handler);
+  return dispatcher.dispatch(options, new LegacyHandler(handler));
 }
 
 /** The form of handler that undici 6 knows, and 7 still takes; it is the controller as well. */

@@ -36,9 +36,9 @@ export class WaitingRequest {
     }
     // Node says nothing when a request without a socket is destroyed. `abort` and signals come here too.
     this.#own = Object.getOwnPropertyDescriptor(request, "destroy");
-    const destroy = request.destroy;
+    const destroy = request.destroy.bind(request);
     this.#destroy = (error) => {
-      const result = destroy.call(request, error);
+      const result = destroy(error);
       if (!this.#over) {
         this.#finish();
         waiting.onSocket(null);
