@@ -87,6 +87,21 @@ describe("R16 LC: one host with two schemes, as a client asks for it", () => {
   });
 });
 
+describe("R16 LC: a scheme that changes under a client", () => {
+  it("R16 LC: a service that was asked for by a URL of https does not become http", () => {
+    const mesh = httpMeshOf({ "h.example:8443": { url: "https://h.example:8443" } });
+    meshClient("https://h.example:8443", { mesh });
+    const update = (): unknown =>
+      mesh.update({ services: { "h.example:8443": { url: "http://h.example:8443" } } });
+    expect(mistakeOf(update)).toContain("was asked for as https");
+    // By its name it has the scheme that the configuration gives it.
+    const other = httpMeshOf({ orders: { url: "https://h.example:8443" } });
+    meshClient("orders", { mesh: other });
+    other.update({ services: { orders: { url: "http://h.example:8443" } } });
+    expect(other.config.current.services["orders"]!.scheme).toBe("http");
+  });
+});
+
 describe("R16 LC: one host with two schemes, at every other door", () => {
   const services = (port: number) => ({
     orders: { discovery: { static: [`127.0.0.1:${port}`] } },

@@ -54,6 +54,8 @@ export class ConfigStore {
   readonly #current: Cell<MeshConfig>;
   #sources: Sources;
   #opened: ReadonlyMap<string, Opened> = new Map();
+  /** URLs of clients whose service a source describes: its scheme may not change under them. */
+  readonly #askedUrls = new Map<string, { readonly target: ServiceTarget }>();
   /** Services that nobody but a URL describes, made for the defaults in force. */
   readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
@@ -83,7 +85,7 @@ export class ConfigStore {
   #propose(sources: Sources, opened: ReadonlyMap<string, Opened>): Proposal {
     const before = this.#current.current;
     const { config: loaded, described } = load(sources, opened);
-    for (const { target } of opened.values()) {
+    for (const target of [...opened.values(), ...this.#askedUrls.values()].map((o) => o.target)) {
       const rule = target && schemeConflict(target, described);
       if (target !== undefined && rule !== undefined) throw schemeError(target, rule);
     }
@@ -113,11 +115,12 @@ export class ConfigStore {
     const text = String(nameOrUrl);
     const target = text.includes("://") ? targetOf(text) : undefined;
     const name = target?.name ?? text;
-    if (target !== undefined) {
+    const known = this.#opened.get(name);
+    // One that was opened before was looked at then, and with every change since.
+    if (target !== undefined && known?.url !== text) {
       const rule = schemeConflict(target, this.#everyService());
       if (rule !== undefined) throw schemeError(target, rule);
     }
-    const known = this.#opened.get(name);
     const said = input === undefined ? "" : JSON.stringify(input);
     if (known?.input !== undefined && said !== "" && said !== known.said) {
       const rule = "was opened with other options before; give them once, or in the configuration";
@@ -125,7 +128,10 @@ export class ConfigStore {
     }
     const url = target === undefined ? known?.url : text;
     if (said === "" || said === known?.said) {
-      if (this.find(name) !== undefined) return { name };
+      if (this.find(name) !== undefined) {
+        if (target !== undefined && known?.url !== text) this.#askedUrls.set(name, { target });
+        return { name };
+      }
       if (target === undefined) throw this.#unknown(name);
       this.#opened = new Map(this.#opened).set(name, { name, url, target, input: undefined, said });
       return { name };
