@@ -201,6 +201,27 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
     await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
   });
 
+  it("R33 LC: a deadline in the body is the reply's error, and needs no listener at the request", async () => {
+    const peer = await peerOf(async (connection) => {
+      await connection.readRequest();
+      await connection.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+    });
+    const mesh = doorsOf([peer.address], { timeouts: { request: "150ms" } });
+    const asked = ask(mesh).end();
+    const [reply] = (await once(asked, "response")) as [IncomingMessage];
+    expect(asked.listenerCount("error")).toBe(0);
+    await expect(text(reply)).rejects.toMatchObject({
+      code: "ETIMEDOUT",
+      cause: { code: "deadline_exceeded", reason: "call_deadline" },
+    });
+    await until(() => counted(mesh, "inmesh.attempts", { outcome: "timeout" }) === 1);
+    // Nor if nobody reads.
+    const unread = ask(mesh).end();
+    await once(unread, "response");
+    await new Promise<void>((resolve) => unread.once("close", resolve));
+    await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
+  });
+
   it("R33 LC: codes are node's, the MeshError is the cause", async () => {
     const mesh = doorsOf([await refusing()]);
     const refused = await errorOf(ask(mesh));

@@ -260,6 +260,10 @@ describe("R37 LC: a test that forbids the network", () => {
     for (const ask of [
       () => orders.fetch("/new", { method: "POST", body }),
       () => mesh.fetch("http://orders/new", { method: "POST", body }),
+      () => {
+        const init: object = { method: "POST", body, dispatcher: mesh.legacyDispatcher };
+        return fetch("http://orders/new", init);
+      },
     ]) {
       pool.intercept({ path: "/new", method: "POST", body }).reply(201, { id: 1 });
       const reply = await ask();

@@ -85,6 +85,7 @@ class Watched {
   readonly #lease: Lease;
   readonly #service: ServiceConfig;
   #outcome: Outcome | undefined = undefined;
+  #reply: IncomingMessage | undefined = undefined;
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
   #interim = 0;
@@ -110,6 +111,21 @@ class Watched {
     request.on("information", this.#onInterim);
     request.once(errorMonitor, (error: Error) => this.#failed(error));
     request.once("close", () => this.#closed());
+    lease.onCancel = (error) => this.#cancel(new AgentError(error));
+  }
+
+  /**
+   * The deadline has passed, or the mesh is closing. Once there is a reply its reader gets the error,
+   * as with a connection that ends: clients have stopped listening to the request by then, and an
+   * `error` of a request without a listener ends the process.
+   */
+  #cancel(error: AgentError): void {
+    if (this.#reply === undefined) {
+      this.#request.destroy(error);
+      return;
+    }
+    this.#lease.socket.destroy();
+    this.#reply.destroy(error);
   }
 
   readonly #onPeer = (): void => {
@@ -130,6 +146,7 @@ class Watched {
       reply.destroy(this.#refused);
       return;
     }
+    this.#reply = reply;
     const { changes } = this.#lease;
     this.#outcome = this.#lease.replied(reply.statusCode ?? 0, reply.headers);
     if (changes !== undefined) changeIncoming(reply, changes);

@@ -143,7 +143,6 @@ function unproxy(request: ClientRequest, origin: string): void {
 
 function serve({ request, timedOut }: WaitingRequest, lease: Lease, service: HttpService): void {
   watch(request, lease, service.config);
-  lease.onCancel = (error) => request.destroy(asAgentError(error));
   const { socket } = lease;
   // node's own Agent does the same: clients read it to know a keep-alive race when they see one.
   request.reusedSocket = socket.bytesWritten > 0;
