@@ -1,9 +1,11 @@
 /** A request of node:http as routes see it, and what its events say about the endpoint. */
 import { errorMonitor } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { HeaderChanges, Outcome, ServiceConfig } from "@inmesh/core/spi";
+import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
+import { hideMarks } from "../client/marks.ts";
+import { isAmbiguous } from "../client/reply-limits.ts";
 import { HOST, NAMESPACE } from "../headers.ts";
 
 export class AgentRequest extends LentRequest {
@@ -84,7 +86,10 @@ class Watched {
   #replied(reply: IncomingMessage): void {
     const { changes } = this.#lease;
     this.#outcome = this.#lease.replied(reply.statusCode ?? 0, reply.headers);
+    hideMarks(reply);
     if (changes !== undefined) changeIncoming(reply, changes);
+    const { "transfer-encoding": coding } = reply.headers;
+    if (coding !== undefined && isAmbiguous(coding)) return void this.#request.destroy(ambiguous());
     // Node throws a reply away if there is no listener; ours must not be what keeps it.
     if (this.#request.listenerCount("response") === 0) reply.resume();
     reply.once("end", () => this.#settle(this.#outcome!));
@@ -97,7 +102,8 @@ class Watched {
   }
 
   #failed(error: Error & { readonly code?: unknown }): void {
-    const broken = typeof error.code === "string" && error.code.startsWith("HPE_");
+    const { code } = error;
+    const broken = typeof code === "string" && (code.startsWith("HPE_") || code === "bad_response");
     this.#release();
     this.#lease.fail(error, this.#peerLeft || broken ? "failure" : "abandoned");
   }
@@ -122,4 +128,13 @@ class Watched {
     this.#lease.socket.off("end", this.#onPeer);
     this.#lease.socket.off("error", this.#onPeer);
   }
+}
+
+function ambiguous(): MeshError {
+  return new MeshError({
+    code: "bad_response",
+    reason: "malformed_response",
+    message: "the reply has more than one transfer-encoding, or one behind chunked",
+    progress: "maybe-processed",
+  });
 }
