@@ -31,6 +31,7 @@ export const CONTENT_TYPE = "content-type";
 export const CONTENT_ENCODING = "content-encoding";
 export const DATE = "date";
 export const HOST = "host";
+export const KEEP_ALIVE = "keep-alive";
 export const SET_COOKIE = "set-cookie";
 
 /** Headers as undici hands them over: lower-case names, several values of one name as an array. */
