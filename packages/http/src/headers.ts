@@ -34,6 +34,7 @@ export const HOST = "host";
 /** What is wrong with a request that brings one of its own. */
 export const HOST_RULE =
   "the host header belongs to the service; set its `authority` in the configuration";
+export const KEEP_ALIVE = "keep-alive";
 export const SET_COOKIE = "set-cookie";
 
 /** Headers as undici hands them over: lower-case names, several values of one name as an array. */

@@ -804,3 +804,58 @@ describe("H22 LC: a body that nobody reads", () => {
     await until(server.closed);
   });
 });
+
+describe("H23 LC: heads that are none", () => {
+  for (const [name, head, reason] of [
+    ["status 99", "HTTP/1.1 99 X\r\n\r\n", "malformed_response"],
+    ["status 1000", "HTTP/1.1 1000 X\r\n\r\n", "malformed_response"],
+    ["no HTTP at all", "SSH-2.0-OpenSSH\r\n\r\n", "malformed_response"],
+    ["a NUL in a value", "HTTP/1.1 200 OK\r\nx: \0\r\n\r\n", "malformed_response"],
+    ["a blank in a name", "HTTP/1.1 200 OK\r\nx y: 1\r\n\r\n", "malformed_response"],
+    [
+      "33 KiB",
+      `HTTP/1.1 200 OK\r\nx: ${"y".repeat(33 * 1_024)}\r\ncontent-length: 0\r\n\r\n`,
+      "response_header_too_large",
+    ],
+  ] as const) {
+    it(`H23 LC: ${name} is ${reason}, and charged`, async () => {
+      const peer = await answering(head, "fin");
+      const client = clientOf([peer.address], { ...ONCE, timeouts: { requestMs: 1_000 } });
+      const error = await failureOf(client.fetch("/"));
+      expect(error).toMatchObject({ code: "bad_response", reason });
+      expect(counted(client.mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
+    });
+  }
+});
+
+describe("H24 LC: the bytes of a request", () => {
+  const headers = ["X-Custom-Case", "1", "b", "2", "X-Custom-Case", "3", "A", "4"];
+  const pairs = [0, 2, 4, 6].map((i) => [headers[i]!, headers[i + 1]!] as const);
+
+  for (const [method, body] of [
+    ["GET", null],
+    ["POST", "abc"],
+    ["POST", null],
+    ["DELETE", null],
+  ] as const) {
+    it(`H24 LC: ${method} with ${body === null ? "no" : "a"} body is that of undici, and our own field`, async () => {
+      const peer = await answering(OK);
+      await (
+        await clientOf([peer.address]).fetch("/a?b=%20", { method, headers: pairs, body })
+      ).text();
+      const direct = new Client(`http://${peer.address}`);
+      const reply = await direct.request({ path: "/a?b=%20", method, headers, body });
+      await reply.body.dump();
+      await direct.close();
+      const [ours, theirs] = peer.requests.map(({ head }) =>
+        head
+          .split("\r\n")
+          .filter((line) => !line.startsWith("x-mesh-timeout-ms: "))
+          .map((line) => line.replace(/^host: .*/, "host: …")),
+      );
+      expect(ours).toEqual(theirs);
+      expect(peer.requests[0]!.head).toContain("host: orders\r\n");
+      if (method === "GET") expect(ours!.join()).not.toMatch(/content-length|transfer-encoding/i);
+    });
+  }
+});

@@ -8,7 +8,7 @@ import { meshClient, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { Told, doorsOf } from "./support/doors.ts";
 import { folder } from "./support/folders.ts";
-import { failureOf, peerOf, sleep } from "./wire.ts";
+import { failureOf, peerOf, sleep, until } from "./wire.ts";
 
 /** What the caller gets: the whole body, or an error. */
 type Door = (mesh: HttpMesh, method: string, path: string) => Promise<string>;
@@ -180,5 +180,29 @@ describe("R7 LC: connections by themselves", () => {
     onTestFinished(() => void server.close());
     const mesh = doorsOf([`unix:${path}`]);
     expect(await (await meshClient("orders", { mesh }).fetch("/")).text()).toBe("whole");
+  });
+
+  it("mesh.agent() keeps a connection for as long as the last reply on it said", async () => {
+    const gone: number[] = [];
+    const peer = await peerOf(async (connection) => {
+      await connection.readRequest();
+      await connection.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+      await connection.readRequest();
+      const hint = "keep-alive: timeout=3\r\n";
+      await connection.write(`HTTP/1.1 200 OK\r\n${hint}content-length: 0\r\n\r\n`);
+      const startedAt = performance.now();
+      await connection.hold();
+      gone.push(performance.now() - startedAt);
+    });
+    const mesh = doorsOf([peer.address]);
+    const [, agent] = doors.at(-1)!;
+    await agent(mesh, "GET", "/");
+    await sleep(20);
+    await agent(mesh, "GET", "/");
+    await until(() => gone.length === 1);
+    // Two seconds less than the server says.
+    expect(gone[0]).toBeGreaterThan(900);
+    expect(gone[0]).toBeLessThan(2_500);
+    expect(peer.connections).toBe(1);
   });
 });

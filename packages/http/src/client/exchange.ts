@@ -27,9 +27,10 @@ import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
 import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
+import { takeMarks } from "./marks.ts";
 import type { HttpPool, Line, PoolHandler } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
-import { MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
+import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
@@ -149,6 +150,13 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       controller.abort(this.#badReply("response_header_too_large", `${MAX_REPLY_FIELDS} fields`));
       return;
     }
+    const coding = headers[TRANSFER_ENCODING];
+    if (coding !== undefined && coding !== "chunked" && isAmbiguous(coding)) {
+      controller.abort(
+        this.#badReply("malformed_response", "one transfer-encoding, or one behind chunked"),
+      );
+      return;
+    }
     const attempt = this.#attempt;
     const now = this.#runtime.now();
     const hinted = headers[RETRY_AFTER] !== undefined;
@@ -204,6 +212,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     attempt.answeredAt = now;
     attempt.settle(outcome);
     // A copy: what a route changes in replies must not change what the caller holds already.
+    takeMarks(headers);
     const reply = new HttpReply(status, "", { ...headers }, outcome, this, attempt, false, now);
     reply.finish({});
     watcher.upgraded(status, headers, socket, controller.rawHeaders);
@@ -425,7 +434,10 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     return `${this.#attempt.call.service} → ${this.#attempt.endpoint?.address}`;
   }
 
-  #badReply(reason: "unexpected_1xx" | "response_header_too_large", tooMany: string): MeshError {
+  #badReply(
+    reason: "unexpected_1xx" | "response_header_too_large" | "malformed_response",
+    tooMany: string,
+  ): MeshError {
     return new MeshError({
       code: "bad_response",
       reason,

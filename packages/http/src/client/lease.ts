@@ -17,7 +17,7 @@ import {
   type Runtime,
   type Service,
 } from "@inmesh/core/spi";
-import { RETRY_AFTER, retryAfterMs, type RawHeaders } from "../headers.ts";
+import { KEEP_ALIVE, RETRY_AFTER, retryAfterMs, single, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { LentSockets } from "./lent-sockets.ts";
 import type { HttpReply } from "./reply.ts";
@@ -62,6 +62,7 @@ export class Lease implements Reply, AttemptCanceller {
   /** What the route changes in the reply that the borrower will get. */
   changes: HeaderChanges | undefined = undefined;
   socket!: Socket;
+  #sockets!: LentSockets;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #runtime: Runtime;
 
@@ -80,6 +81,7 @@ export class Lease implements Reply, AttemptCanceller {
     resolve: (lease: Lease) => void,
     reject: (error: MeshError) => void,
   ): void {
+    this.#sockets = sockets;
     const borrower = (error: MeshError | null, socket: Socket | null): void => {
       const attempt = this.#attempt;
       if (attempt.outcome !== undefined) {
@@ -114,6 +116,7 @@ export class Lease implements Reply, AttemptCanceller {
     const attempt = this.#attempt;
     const hinted = headers[RETRY_AFTER] !== undefined;
     const outcome = classify(status, hinted);
+    this.#sockets.hinted(this.socket, single(headers, KEEP_ALIVE));
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
     if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;

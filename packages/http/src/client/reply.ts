@@ -19,13 +19,11 @@ import {
   HttpHeaders,
   retryAfterMs,
   RETRY_AFTER,
-  FINAL,
-  NACK,
-  single,
   type RawHeaders,
 } from "../headers.ts";
 import type { Exchange } from "./exchange.ts";
 import { changedBytes, changedList, changeFields } from "./header-changes.ts";
+import { takeMarks, unmarkedList, type Marks } from "./marks.ts";
 import type { HttpRequest } from "./request.ts";
 
 /** Held for a reader who has not come yet; then the peer has to wait. */
@@ -52,6 +50,8 @@ export interface ReplyInfo {
     /** From the last pick until the request had a connection. */
     readonly queuedMs: number;
   };
+  /** Why a server of the mesh refused the request, from the set of docs/reference/headers.md, if it said so. */
+  readonly refusal: string | undefined;
   /** One sentence: which route, and why this endpoint after others. */
   readonly why: string;
 }
@@ -80,6 +80,8 @@ export class HttpReply implements Reply {
   readonly #trustNacks: boolean;
   readonly #headAt: number;
   #headers: HttpHeaders | undefined = undefined;
+  /** Null: there are none. Undefined: not looked for yet. */
+  #marks: Marks | null | undefined = undefined;
   #changes: HeaderChanges | undefined = undefined;
   #mode: Mode = "waiting";
   #chunks: readonly Buffer[] = NONE;
@@ -125,12 +127,21 @@ export class HttpReply implements Reply {
 
   /** Headers as received, but for what a route changes, for doors that hand them on as they are. */
   get head(): RawHeaders {
+    this.#said();
     return this.#raw;
+  }
+
+  /** What its server says of it. From then on the headers do not have it any more. */
+  #said(): Marks | null {
+    if (this.#marks === undefined) this.#marks = takeMarks(this.#raw) ?? null;
+    return this.#marks;
   }
 
   /** The same before parsing: names and values in turn. */
   get rawHead(): Exchange["rawHeaders"] {
-    const raw = this.#exchange.rawHeaders;
+    const received = this.#exchange.rawHeaders;
+    const marked = this.#said() !== null && Array.isArray(received);
+    const raw = marked ? unmarkedList(received) : received;
     if (this.#changes === undefined || !Array.isArray(raw)) return raw;
     // Bytes from undici, texts from HTTP/2.
     return raw[0] instanceof Buffer
@@ -149,7 +160,7 @@ export class HttpReply implements Reply {
   }
 
   get headers(): HttpHeaders {
-    return (this.#headers ??= new HttpHeaders(this.#raw));
+    return (this.#headers ??= new HttpHeaders(this.head));
   }
 
   /** Trailers; undefined before the body has ended. */
@@ -159,11 +170,11 @@ export class HttpReply implements Reply {
   }
 
   get nacked(): boolean {
-    return this.#trustNacks && single(this.#raw, NACK) !== undefined;
+    return this.#trustNacks && this.#said()?.nacked === true;
   }
 
   get final(): boolean {
-    return this.#raw[FINAL] !== undefined;
+    return this.#said()?.final === true;
   }
 
   get retryAfterMs(): number | undefined {
@@ -198,6 +209,7 @@ export class HttpReply implements Reply {
         attemptMs: this.#headAt - startedAt,
         queuedMs: Math.max(0, this.#attempt.sentAt - startedAt),
       },
+      refusal: this.#said()?.reason,
       why: `route ${call.route} → ${address}: ${PICKED_BECAUSE[rule]}${after}`,
     };
   }

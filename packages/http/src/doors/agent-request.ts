@@ -5,7 +5,8 @@ import type { ClientRequest, IncomingMessage } from "node:http";
 import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
-import { MAX_INTERIM, MAX_REPLY_FIELDS } from "../client/reply-limits.ts";
+import { hideMarks } from "../client/marks.ts";
+import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "../client/reply-limits.ts";
 import { HOST, HOST_RULE, NAMESPACE } from "../headers.ts";
 import { AgentError } from "./agent-error.ts";
 
@@ -134,13 +135,20 @@ class Watched {
 
   readonly #onInterim = (): void => {
     if (++this.#interim <= MAX_INTERIM || this.#refused !== undefined) return;
-    this.#request.destroy(this.#refuse("unexpected_1xx", `${MAX_INTERIM} interim replies`));
+    this.#request.destroy(
+      this.#refuse("unexpected_1xx", `more than ${MAX_INTERIM} interim replies`),
+    );
   };
 
   #replied(reply: IncomingMessage): void {
     emitIn(this.#scope, reply);
+    const { "transfer-encoding": coding } = reply.headers;
     const excess = this.#excess(reply.rawHeaders);
-    if (excess !== undefined) this.#refuse("response_header_too_large", excess);
+    if (excess !== undefined) this.#refuse("response_header_too_large", `more than ${excess}`);
+    else if (coding !== undefined && isAmbiguous(coding)) {
+      const twice = "the reply has more than one transfer-encoding, or one behind chunked";
+      this.#refuse("malformed_response", twice);
+    }
     if (this.#refused !== undefined) {
       // The reader of the reply gets it, and with the connection the request.
       reply.destroy(this.#refused);
@@ -149,6 +157,7 @@ class Watched {
     this.#reply = reply;
     const { changes } = this.#lease;
     this.#outcome = this.#lease.replied(reply.statusCode ?? 0, reply.headers);
+    hideMarks(reply);
     if (changes !== undefined) changeIncoming(reply, changes);
     // Node throws a reply away if there is no listener; ours must not be what keeps it.
     if (this.#request.listenerCount("response") === 0) reply.resume();
@@ -167,12 +176,15 @@ class Watched {
       : `${maxReplyHeaderBytes} bytes of head (limits.maxReplyHeaderBytes)`;
   }
 
-  #refuse(reason: "unexpected_1xx" | "response_header_too_large", tooMany: string): AgentError {
+  #refuse(
+    reason: "unexpected_1xx" | "response_header_too_large" | "malformed_response",
+    what: string,
+  ): AgentError {
     const { address } = this.#lease;
     const error = new MeshError({
       code: "bad_response",
       reason,
-      message: `${this.#service.name} → ${address}: more than ${tooMany}`,
+      message: `${this.#service.name} → ${address}: ${what}`,
       progress: "maybe-processed",
       stackless: true,
     });

@@ -11,7 +11,7 @@ import type { PoolHandler } from "../pool.ts";
 import { MAX_REPLY_FIELDS } from "../reply-limits.ts";
 import { bodyFailed, BodyFault, endedEarly } from "../supplied-body.ts";
 import type { SentBody } from "./body.ts";
-import { fieldBytes, headBytes, rawFields } from "./fields.ts";
+import { fieldBytes, headBytes, rawFields, withoutPseudo } from "./fields.ts";
 import type { Http2Session } from "./session.ts";
 import {
   badBody,
@@ -107,6 +107,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     );
     stream.on("headers", (headers, _, raw?: readonly string[]) => {
       if (this.#over) return;
+      this.rawHeaders = withoutPseudo(raw ?? []);
       this.#handler.onResponseStart?.(this, headers[":status"]!, rawFields(raw ?? []), "");
     });
     stream.on("trailers", (_, __, raw?: readonly string[]) => this.#onTrailers(raw ?? []));
@@ -182,7 +183,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
       return this.#finish(tooLarge(this.#where));
     }
     this.#status = status;
-    this.rawHeaders = raw as string[];
+    this.rawHeaders = withoutPseudo(raw);
     const fields = rawFields(raw);
     // Before the server's GOAWAY: a stream that crosses that one is lost, if its body was a stream.
     if (fields[LEAVING] !== undefined) this.#session.leave();
