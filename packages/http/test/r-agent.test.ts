@@ -82,7 +82,7 @@ describe("R14 LC: a request's own timeout while it has no socket", () => {
     await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
   });
 
-  it("R14 LC: a request that goes on after its timeout gets its reply, and hears of no second", async () => {
+  it("R14 LC: a request that goes on after its timeout gets its reply, and no second `timeout`", async () => {
     let free!: () => void;
     const held = new Promise<void>((resolve) => (free = resolve));
     const { address } = await serve(async (incoming, outgoing) => {
@@ -215,7 +215,7 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
       cause: { code: "deadline_exceeded", reason: "call_deadline" },
     });
     await until(() => counted(mesh, "inmesh.attempts", { outcome: "timeout" }) === 1);
-    // Nor if nobody reads.
+    // Nor does an unread reply.
     const unread = ask(mesh).end();
     await once(unread, "response");
     await new Promise<void>((resolve) => unread.once("close", resolve));

@@ -16,7 +16,7 @@ import { OK, peerOf, serve, until } from "./wire.ts";
 const sri = (body: string): string =>
   `sha256-${createHash("sha256").update(body).digest("base64")}`;
 
-/** A Request of a copy of undici that nobody here knows. */
+/** A Request of a copy of undici that is not installed here. */
 function otherRequest(url: string, init: object): object {
   const known = new UndiciRequest(url, init);
   const names = Object.getOwnPropertyNames(UndiciRequest.prototype);
@@ -170,7 +170,7 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
         expect(story, `${name} ${http2 ? 2 : 1}`).toEqual([`error ${error}`, "close"]);
       }
     }
-    // Also where nobody listens, and for the client of the mesh.
+    // Also without a listener, and for the client of the mesh.
     const body = new PassThrough();
     body.write("x");
     const client = meshClient("orders", { mesh: doorsOf([quiet]) });
@@ -207,7 +207,7 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
     }
   });
 
-  it("R39 LC: plain headers are no list because somebody made all objects iterable", async () => {
+  it("R39 LC: plain headers are no list because all objects were made iterable", async () => {
     const { address } = await serve((incoming, outgoing) =>
       outgoing.end(incoming.headers["x-own"]),
     );
@@ -233,7 +233,7 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
 });
 
 describe("R24 LC: events of a pooled connection in a caller's context, by the other doors", () => {
-  it("R24 LC: what fails on a connection is not heard in the context of whoever opened it", async () => {
+  it("R24 LC: what fails on a connection is not heard in the context of the call that opened it", async () => {
     const store = new AsyncLocalStorage<string>();
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();

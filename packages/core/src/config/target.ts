@@ -120,7 +120,7 @@ type AskedUrl = Pick<ServiceTarget, "scheme" | "authority"> & { readonly name?: 
  * Why a URL contradicts the scheme of a service, as a rule with its remedy; undefined if it does not.
  *
  * - The same host and port with the other scheme: one port does not speak both, and which of them is
- *   meant must not depend on who asked first. A service with this very scheme goes before.
+ *   meant must not depend on the order of the calls. A service with this very scheme goes before.
  * - `https://<name>` for a service whose scheme is http: it would go out in clear text. Left out are
  *   names that are hosts: port 443 of a host is another server than its port 80.
  *

@@ -56,7 +56,7 @@ function uncovered(dispatcher: Dispatcher | undefined): Dispatcher | undefined {
 
 /**
  * undici 8 writes both symbols, the legacy one as a wrapper of the other. So what stands in the legacy
- * one and is no wrapper was set by undici 6 or 7, or by Node: the word of whoever wrote last.
+ * one and is no wrapper was set by undici 6 or 7, or by Node, and it counts.
  */
 function choose(
   current: Dispatcher | undefined,

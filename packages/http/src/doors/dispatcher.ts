@@ -29,8 +29,8 @@ import { Origins } from "./origins.ts";
 const EVENTS = ["connect", "disconnect", "connectionError", "drain"] as const;
 
 /**
- * Who has passed these options on. An interceptor around a dispatcher that was set as global brings
- * them back, as a copy: then they have been where they should go.
+ * Marks options that this dispatcher has passed on to the global one. An interceptor may bring them back,
+ * as a copy, where the global dispatcher is built on this one: then the plain Agent gets them.
  */
 const PASSED_BY: unique symbol = Symbol("inmesh.passedBy");
 

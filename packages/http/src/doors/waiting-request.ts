@@ -70,7 +70,7 @@ export class WaitingRequest {
     this.#over = true;
     this.#timer?.cancel();
     const { request } = this;
-    // Whoever has replaced it meanwhile calls ours, which then does nothing of its own.
+    // Code that has replaced it meanwhile calls ours, which then only calls the original.
     if (request.destroy !== this.#destroy) return;
     if (this.#own === undefined) Reflect.deleteProperty(request, "destroy");
     else Object.defineProperty(request, "destroy", this.#own);
