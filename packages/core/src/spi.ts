@@ -72,6 +72,8 @@ export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";
 export type { MeshConfig, ServiceConfig, ServicePolicies } from "./config/types.ts";
 export { DEFAULT_POLICIES } from "./config/defaults.ts";
+export { withoutCaller } from "./no-caller.ts";
+export { schemeConflict } from "./config/target.ts";
 export {
   MeshError,
   ERROR_CODES,

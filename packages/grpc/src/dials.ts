@@ -3,6 +3,7 @@
  * with it for two minutes, during which the process cannot end; here it ends with the time to connect.
  */
 import { connect, type Socket } from "node:net";
+import { withoutCaller } from "@inmesh/core/spi";
 
 const KEEPALIVE_DELAY_MS = 10_000;
 
@@ -15,7 +16,7 @@ export class Dials {
     new Promise((resolve, reject) => {
       // Channels that are closed try once more, a second later, for nobody.
       if (this.#over) throw new Error("the channel is closed");
-      const socket = connect(to as never);
+      const socket = withoutCaller(() => connect(to as never));
       this.#sockets.add(socket);
       socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
       const closed = (): void => reject(new Error("Socket closed"));

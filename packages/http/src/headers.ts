@@ -31,6 +31,10 @@ export const CONTENT_TYPE = "content-type";
 export const CONTENT_ENCODING = "content-encoding";
 export const DATE = "date";
 export const HOST = "host";
+/** What is wrong with a request that brings one of its own. */
+export const HOST_RULE =
+  "the host header belongs to the service; set its `authority` in the configuration";
+export const KEEP_ALIVE = "keep-alive";
 export const SET_COOKIE = "set-cookie";
 
 /** Headers as undici hands them over: lower-case names, several values of one name as an array. */
@@ -124,4 +128,14 @@ export class HttpHeaders implements Iterable<[string, string]> {
       else if (value !== undefined) yield [name, value];
     }
   }
+}
+
+/**
+ * Pairs of name and value, and no plain object. What was put on the prototype of all objects makes
+ * none of them a list.
+ */
+export function isPairs(headers: object): headers is Iterable<readonly [unknown, unknown]> {
+  const { [Symbol.iterator]: iterator } = headers as Partial<Iterable<unknown>>;
+  const { [Symbol.iterator]: polluted } = Object.prototype as Partial<Iterable<unknown>>;
+  return iterator !== undefined && iterator !== polluted;
 }

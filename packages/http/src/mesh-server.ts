@@ -44,6 +44,7 @@ import {
   type NodeServer,
 } from "./server/listeners.ts";
 import { countMalformed } from "./server/malformed.ts";
+import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
@@ -255,6 +256,7 @@ export class MeshServer implements AsyncDisposable {
     connection.headBytes += inbound.headBytes;
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
+    response.writeHead = writeOwnHead;
     if (!http2) {
       (response as unknown as Sending)._send = sendMeasured;
       if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
@@ -452,11 +454,11 @@ function notFound(_request: IncomingMessage, response: ServerResponse): void {
 
 /** The reply says close, and nothing behind its request is served. */
 function endAfter(inbound: Inbound): void {
+  inbound.last = true;
   if (inbound.http2) {
-    inbound.response.setHeader(LEAVING, "1");
+    inbound.response.setHeader(LEAVING, "1"); // of a refusal; a handler's reply gets it with its head
     return;
   }
-  inbound.last = true;
   inbound.response.shouldKeepAlive = false;
   inbound.connection.ended = true;
 }

@@ -75,7 +75,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     none: true,
     meaning: "No byte of a reply body for this long ends the call.",
     reason:
-      "A peer that falls silent must not hold a connection forever; time in which the reader pauses does not count.",
+      "A peer that falls silent must not hold a connection forever; time in which the reader pauses does not count: then the call's deadline ends it, or the collection of a reply that was let go of.",
     noEffectWhen: "the reply has no body",
     nameElsewhere: "Envoy `stream_idle_timeout`",
   },

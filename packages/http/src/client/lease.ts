@@ -10,18 +10,18 @@ import {
   MeshError,
   type Attempt,
   type AttemptCanceller,
+  type Call,
   type HeaderChanges,
   type Outcome,
   type Reply,
   type Runtime,
   type Service,
 } from "@inmesh/core/spi";
-import { RETRY_AFTER, retryAfterMs, type RawHeaders } from "../headers.ts";
+import { KEEP_ALIVE, RETRY_AFTER, retryAfterMs, single, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { LentSockets } from "./lent-sockets.ts";
 import type { HttpReply } from "./reply.ts";
 import { HttpRequest } from "./request.ts";
-import { callOf } from "./start.ts";
 
 /** A request whose bytes are not ours. */
 export abstract class LentRequest extends HttpRequest {
@@ -30,12 +30,11 @@ export abstract class LentRequest extends HttpRequest {
   }
 }
 
-/** Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
+/** Of a `LentRequest`. Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
 export function borrow(
   service: Service<HttpRequest, HttpReply>,
-  request: LentRequest,
+  call: Call<HttpRequest>,
 ): Promise<Lease> {
-  const call = callOf(service, request, undefined);
   return service.current(call) as unknown as Promise<Lease>;
 }
 
@@ -63,6 +62,7 @@ export class Lease implements Reply, AttemptCanceller {
   /** What the route changes in the reply that the borrower will get. */
   changes: HeaderChanges | undefined = undefined;
   socket!: Socket;
+  #sockets!: LentSockets;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #runtime: Runtime;
 
@@ -72,11 +72,16 @@ export class Lease implements Reply, AttemptCanceller {
     attempt.canceller = this;
   }
 
+  get address(): string | undefined {
+    return this.#attempt.endpoint?.address;
+  }
+
   take(
     sockets: LentSockets,
     resolve: (lease: Lease) => void,
     reject: (error: MeshError) => void,
   ): void {
+    this.#sockets = sockets;
     const borrower = (error: MeshError | null, socket: Socket | null): void => {
       const attempt = this.#attempt;
       if (attempt.outcome !== undefined) {
@@ -111,6 +116,7 @@ export class Lease implements Reply, AttemptCanceller {
     const attempt = this.#attempt;
     const hinted = headers[RETRY_AFTER] !== undefined;
     const outcome = classify(status, hinted);
+    this.#sockets.hinted(this.socket, single(headers, KEEP_ALIVE));
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
     if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;

@@ -14,7 +14,9 @@ import {
   ATTEMPT,
   HOPS,
   HOST,
+  HOST_RULE,
   IDEMPOTENCY_KEY,
+  isPairs,
   NAMESPACE,
   PRIORITY,
   TIMEOUT_MS,
@@ -24,6 +26,7 @@ import {
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 import { changedList } from "./header-changes.ts";
+import { supplied } from "./supplied-body.ts";
 
 export type HeadersInput =
   | Iterable<readonly [string, string]>
@@ -70,7 +73,7 @@ export class HttpRequest implements RoutedRequest {
       if (this.header("content-type") === undefined) {
         this.headers.push("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
       }
-    }
+    } else if (typeof body === "object" && body !== null) this.body = supplied(body);
     this.streamed = body !== null && isStreamed(this.body);
     this.sealOwn();
   }
@@ -163,7 +166,7 @@ export class HttpRequest implements RoutedRequest {
 
 function flatten(headers: HeadersInput): string[] {
   const flat: string[] = [];
-  if (Symbol.iterator in headers) {
+  if (isPairs(headers)) {
     for (const [name, value] of headers as Iterable<readonly [string, string]>) {
       add(flat, name, value);
     }
@@ -185,7 +188,7 @@ function add(flat: string[], name: string, value: string): void {
     throw new MeshError({
       code: "bad_request",
       reason: "bad_header",
-      message: "the Host header belongs to the service; set its `authority` in the configuration",
+      message: HOST_RULE,
       progress: "not-sent",
     });
   }

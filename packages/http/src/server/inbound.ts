@@ -16,7 +16,6 @@ import {
   ATTEMPT,
   BAGGAGE,
   CONTENT_LENGTH,
-  FINAL,
   HOPS,
   HOST,
   PRIORITY,
@@ -107,20 +106,6 @@ export class Inbound extends ServedRequest {
     this.#seen |= field;
     if (!first) this.odd = "repeated_claim";
     return first;
-  }
-
-  /** A failing reply says from now on that this hop has retried (faults B13). */
-  override exhaust(): void {
-    if (this.exhausted) return;
-    super.exhaust();
-    const { response } = this;
-    if (response.headersSent) return;
-    // Rare, so a property of this one reply; every head passes through writeHead.
-    const writeHead = response.writeHead.bind(response);
-    response.writeHead = (status: number, ...rest: never[]) => {
-      if (status >= 500) response.setHeader(FINAL, "1");
-      return writeHead(status, ...rest);
-    };
   }
 }
 
