@@ -183,6 +183,21 @@ const faults: readonly (readonly [string, () => unknown])[] = [
     },
   ],
   [
+    "a stream of another class that fails as a connection does",
+    () => {
+      const source = new Readable({ read() {} });
+      source.push("some");
+      const reset = Object.assign(new Error("aborted"), { code: "ECONNRESET" });
+      setTimeout(() => source.destroy(reset), 20);
+      // What copies of Node's streams in packages have, and `instanceof` does not find.
+      return {
+        pipe: () => {},
+        on: () => {},
+        [Symbol.asyncIterator]: () => source[Symbol.asyncIterator](),
+      };
+    },
+  ],
+  [
     "a generator that fails as undici does",
     async function* () {
       yield* some();
