@@ -1,4 +1,4 @@
-/** Rows R3 and R8: a request body that fails, or ends early, is its supplier's fault and nobody else's. */
+/** Rows R3 and R8: a request body that fails, or ends early, is the fault of its supplier alone. */
 import { once } from "node:events";
 import { openAsBlob, truncateSync, writeFileSync } from "node:fs";
 import { createServer as createHttp1, request as nodeRequest } from "node:http";
