@@ -1,4 +1,4 @@
-/** Rows R3 and R8: a request body that fails, or ends early, is its supplier's fault and nobody else's. */
+/** Rows R3 and R8: a request body that fails, or ends early, is the fault of its supplier alone. */
 import { once } from "node:events";
 import { openAsBlob, truncateSync, writeFileSync } from "node:fs";
 import { createServer as createHttp1, request as nodeRequest } from "node:http";
@@ -180,6 +180,21 @@ const faults: readonly (readonly [string, () => unknown])[] = [
       const reset = Object.assign(new Error("aborted"), { code: "ECONNRESET" });
       setTimeout(() => stream.destroy(reset), 20);
       return stream;
+    },
+  ],
+  [
+    "a stream of another class that fails as a connection does",
+    () => {
+      const source = new Readable({ read() {} });
+      source.push("some");
+      const reset = Object.assign(new Error("aborted"), { code: "ECONNRESET" });
+      setTimeout(() => source.destroy(reset), 20);
+      // What copies of Node's streams in packages have, and `instanceof` does not find.
+      return {
+        pipe: () => {},
+        on: () => {},
+        [Symbol.asyncIterator]: () => source[Symbol.asyncIterator](),
+      };
     },
   ],
   [

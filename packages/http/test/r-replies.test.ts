@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer as createHttp1, type RequestListener } from "node:http";
 import { createServer as createHttp2 } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { buffer } from "node:stream/consumers";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { ServiceInput } from "@inmesh/core";
@@ -100,6 +101,10 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R13 LC: over %s", (version) => {
   });
 });
 
+function bytesOf(response: Response): () => Promise<Uint8Array> {
+  return async () => new Uint8Array(await response.arrayBuffer());
+}
+
 /** Only the status leaves this function: the reply itself can be collected. */
 async function statusOf(reply: Promise<{ readonly status: number }>): Promise<number> {
   return (await reply).status;
@@ -124,13 +129,16 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R27 LC: over %s", (version) => {
 
   it.each([
     ["a head that is all that was looked at", (reply: HttpReply) => reply],
+    ["a Response that was not read", (reply: HttpReply) => reply.toResponse()],
     ["a body that was asked for and not read", (reply: HttpReply) => (void reply.body, reply)],
   ])("%s gives its connection back when the reply is collected", async (_what, use) => {
     const { address, open } = await servesTwo(large);
     const mesh = doorsOf([address], input);
     const client = meshClient("orders", { mesh });
     for (let i = 0; i < 2; i++) {
-      expect(await statusOf(client.fetch(`/${i}`).then(use))).toBe(200);
+      expect(await statusOf(client.fetch(`/${i}`).then<{ readonly status: number }>(use))).toBe(
+        200,
+      );
     }
     await sleep(50);
     expect(open()).toBe(2);
@@ -143,14 +151,23 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R27 LC: over %s", (version) => {
     expect(await (await client.fetch("/again")).bytes()).toHaveLength(SIZE);
   });
 
-  it("a reply that is held is not collected, and is whole when it is read", async () => {
+  it.each([
+    ["a reply", (reply: HttpReply) => () => reply.bytes()],
+    [
+      "its stream",
+      ({ body }: HttpReply) =>
+        () =>
+          buffer(body),
+    ],
+    ["a Response of it", (reply: HttpReply) => bytesOf(reply.toResponse())],
+  ])("%s that is held is not collected, and is whole when it is read", async (_what, hold) => {
     const mesh = doorsOf([await serve(version, large)], input);
-    const reply = await meshClient("orders", { mesh }).fetch("/");
+    const read = hold(await meshClient("orders", { mesh }).fetch("/"));
     for (let i = 0; i < 5; i++) {
       await sleep(20);
       collect();
     }
-    expect(await reply.bytes()).toHaveLength(SIZE);
+    expect(await read()).toHaveLength(SIZE);
   });
 
   it("a reader that only waits for the next byte is not collected", async () => {

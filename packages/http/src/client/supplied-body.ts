@@ -5,8 +5,8 @@
  * wrapped where it is thrown; that also makes an Error of `throw undefined`, which undici does not
  * notice and waits for ever.
  *
- * Node streams are passed on as they are: undici knows the length of one that has ended already. They
- * remember the error that they ended with (`isFaultOf`).
+ * Streams of Node's own class are passed on as they are: undici knows the length of one that has ended
+ * already. They remember the error that they ended with (`isFaultOf`).
  */
 import { Readable } from "node:stream";
 import { ReadableStream } from "node:stream/web";
@@ -53,7 +53,7 @@ export function supplied(body: object): unknown {
   if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) return body;
   if (body instanceof Blob) return new SuppliedBlob([body], body.type);
   if (isFormData(body)) return ofForm(body);
-  if ("pipe" in body && typeof body.pipe === "function") return body;
+  if (body instanceof Readable) return body;
   if (Symbol.asyncIterator in body || Symbol.iterator in body) {
     return new SuppliedChunks(body as AsyncIterable<Uint8Array>);
   }
