@@ -16,12 +16,14 @@ import { Server as TlsServer } from "node:tls";
 import type { Mesh } from "@inmesh/core";
 import {
   Admission,
+  assertOptions,
   BELIEFS,
   Drain,
   NodeRuntime,
   removeStaleSocket,
   withinDescriptors,
   type Beliefs,
+  type OptionKinds,
   type Posture,
   type Runtime,
   type ServerState,
@@ -86,6 +88,33 @@ export interface ServerOptions {
   readonly idleWaitMs?: number;
 }
 
+const OPTIONS: OptionKinds<ServerOptions> = {
+  name: "text",
+  mesh: "object",
+  http2: "boolean",
+  tls: "object",
+  posture: "text",
+  keepHeaders: "list",
+  authorities: "list",
+  refuseUnderscores: "boolean",
+  limits: "object",
+  health: "any",
+  discoveryWaitMs: "milliseconds",
+  idleWaitMs: "milliseconds",
+};
+const HEALTH_OPTIONS: OptionKinds<HealthOptions> = {
+  live: "any",
+  ready: "any",
+  isReady: "function",
+};
+const OPTION_HINTS = {
+  port: "it belongs to listen(port)",
+  host: "it belongs to listen(port, host)",
+  cert: "it belongs into tls: { cert, key }",
+  key: "it belongs into tls: { cert, key }",
+  keepMetadata: 'did you mean "keepHeaders"?',
+};
+
 export interface ServerSnapshot {
   readonly name: string;
   readonly state: ServerState;
@@ -147,11 +176,19 @@ export class MeshServer implements AsyncDisposable {
 
   /** Use `meshServer`. */
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
+    if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
+    assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
     const { posture = "edge", http2 = false, tls, health } = options;
+    if (health !== undefined && health !== false) {
+      assertOptions("meshServer: health", health, HEALTH_OPTIONS);
+    }
     this.name = options.name ?? "server";
     this.#posture = posture;
     this.#beliefs = BELIEFS[posture];
-    if (this.#beliefs === undefined) throw new TypeError(`meshServer: no posture ${posture}`);
+    if (this.#beliefs === undefined)
+      throw new TypeError(
+        `meshServer: no posture ${posture}; known: ${Object.keys(BELIEFS).join(", ")}`,
+      );
     const limits = withinDescriptors(limitsOf(options.limits));
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
@@ -431,6 +468,13 @@ export class MeshServer implements AsyncDisposable {
       weaker: this.#weaker,
     };
   }
+}
+
+function badTarget(target: unknown): TypeError {
+  const got = target === null || typeof target !== "object" ? String(target) : "an object";
+  return new TypeError(
+    `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${got}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
+  );
 }
 
 /** A field of Node's: what `Keep-Alive: timeout=` says, in milliseconds. */

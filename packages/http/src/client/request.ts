@@ -4,17 +4,11 @@
  */
 import type { Duplex } from "node:stream";
 import { channel } from "node:diagnostics_channel";
-import {
-  MeshError,
-  type HeaderChanges,
-  type RoutedRequest,
-  type ServedRequest,
-} from "@inmesh/core/spi";
+import type { HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
 import {
   ATTEMPT,
   HOPS,
   HOST,
-  HOST_RULE,
   IDEMPOTENCY_KEY,
   isPairs,
   NAMESPACE,
@@ -25,12 +19,17 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
+import { badHeaders, badHost, headerText } from "./call-input.ts";
 import { changedList } from "./header-changes.ts";
 import { supplied } from "./supplied-body.ts";
 
+/** What is written out as a header's value. */
+export type HeaderValue = string | number | boolean;
+
 export type HeadersInput =
-  | Iterable<readonly [string, string]>
-  | Readonly<Record<string, string | readonly string[] | undefined>>;
+  | Iterable<readonly [string, HeaderValue]>
+  | Readonly<Record<string, HeaderValue | readonly HeaderValue[] | undefined>>
+  | null;
 
 /** Learns what happens to the request on the wire, attempt by attempt. Its methods must not throw. */
 export interface WireWatcher {
@@ -166,31 +165,29 @@ export class HttpRequest implements RoutedRequest {
 
 function flatten(headers: HeadersInput): string[] {
   const flat: string[] = [];
+  if (headers === null) return flat;
+  if (typeof headers !== "object") throw badHeaders(headers);
   if (isPairs(headers)) {
-    for (const [name, value] of headers as Iterable<readonly [string, string]>) {
-      add(flat, name, value);
+    for (const pair of headers as Iterable<readonly unknown[]>) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw badHeaders(headers);
+      add(flat, String(pair[0]), pair[1]);
     }
     return flat;
   }
-  const record = headers;
+  const record: Readonly<Record<string, unknown>> = headers;
   for (const name of Object.keys(record)) {
     const value = record[name];
-    if (typeof value === "string") add(flat, name, value);
-    else if (value !== undefined) for (const one of value) add(flat, name, one);
+    if (Array.isArray(value)) for (const one of value) add(flat, name, one);
+    else add(flat, name, value);
   }
   return flat;
 }
 
-function add(flat: string[], name: string, value: string): void {
+function add(flat: string[], name: string, given: unknown): void {
+  const value = typeof given === "string" ? given : headerText(name, given);
+  if (value === undefined) return;
   const lower = name.toLowerCase();
   if (lower.startsWith(NAMESPACE)) return;
-  if (lower === HOST) {
-    throw new MeshError({
-      code: "bad_request",
-      reason: "bad_header",
-      message: HOST_RULE,
-      progress: "not-sent",
-    });
-  }
+  if (lower === HOST) throw badHost();
   flat.push(name, value);
 }
