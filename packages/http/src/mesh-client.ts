@@ -14,6 +14,7 @@ import {
   methodOf,
 } from "./client/call-input.ts";
 import { HTTP } from "./client/protocol.ts";
+import type { PublicReply } from "./client/public-reply.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
@@ -73,7 +74,7 @@ export class MeshClient {
    * Makes a call. Resolves when the head of the reply is here, whatever its status; rejects with a
    * MeshError when there is none, or with the signal's reason.
    */
-  fetch(path: string, init: FetchInit = NOTHING): Promise<HttpReply> {
+  fetch(path: string, init: FetchInit = NOTHING): Promise<PublicReply> {
     const service = this.#service;
     const { name } = service;
     let request: HttpRequest;
@@ -91,7 +92,7 @@ export class MeshClient {
   }
 
   /** The same, with the path among the options, as in undici. */
-  request(init: RequestInit): Promise<HttpReply> {
+  request(init: RequestInit): Promise<PublicReply> {
     const name = this.#service.name;
     return typeof init === "object" && init !== null
       ? this.fetch(init.path, init)

@@ -10,6 +10,9 @@ import type {
   Server as HttpServer,
   ServerResponse,
 } from "node:http";
+// oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded by listeners.ts, if at all
+import type { Http2SecureServer, Http2Server } from "node:http2";
+import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
@@ -137,8 +140,30 @@ const DEFAULT_GRACE_MS = 30_000;
 
 /**
  * Wraps a request listener in a new server, or a server (`http`, `https`, `http2`) whose request
- * listeners it takes over. Throws a TypeError or RangeError for options that cannot work.
+ * listeners it takes over. Its `server` has the type of what is wrapped, or made. Throws a TypeError or
+ * RangeError for options that cannot work.
  */
+export function meshServer<S extends NodeServer>(server: S, options?: ServerOptions): MeshServer<S>;
+export function meshServer(
+  listener: RequestListener,
+  options?: ServerOptions & { readonly http2?: false; readonly tls?: undefined },
+): MeshServer<HttpServer>;
+export function meshServer(
+  listener: RequestListener,
+  options: ServerOptions & { readonly http2?: false; readonly tls: ServerTls },
+): MeshServer<HttpsServer>;
+export function meshServer(
+  listener: RequestListener,
+  options: ServerOptions & { readonly http2: true; readonly tls?: undefined },
+): MeshServer<Http2Server>;
+export function meshServer(
+  listener: RequestListener,
+  options: ServerOptions & { readonly http2: true; readonly tls: ServerTls },
+): MeshServer<Http2SecureServer>;
+export function meshServer(
+  target: RequestListener | NodeServer,
+  options?: ServerOptions,
+): MeshServer;
 export function meshServer(
   target: RequestListener | NodeServer,
   options: ServerOptions = {},
@@ -146,9 +171,9 @@ export function meshServer(
   return new MeshServer(target, options);
 }
 
-export class MeshServer implements AsyncDisposable {
+export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDisposable {
   /** Node's server, for whoever needs more of it: WebSockets, `ref`, other listeners. */
-  readonly server: NodeServer;
+  readonly server: S;
   readonly name: string;
   readonly #posture: Posture;
   readonly #beliefs: Beliefs;
@@ -197,7 +222,7 @@ export class MeshServer implements AsyncDisposable {
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
     this.#certificates = certificates;
-    this.server = given ? target : makeServer({ http2, tls: certificates?.options, limits });
+    this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
@@ -231,7 +256,7 @@ export class MeshServer implements AsyncDisposable {
 
   /** A server that was given keeps its listeners; ours stands before them. */
   #listen(handler: RequestListener | undefined): void {
-    const server = this.server as HttpServer; // all four emit these alike
+    const server = this.server as unknown as HttpServer; // all four emit these alike
     for (const event of ["request", "checkContinue"] as const) {
       const given = server.listeners(event) as RequestListener[];
       server.removeAllListeners(event);

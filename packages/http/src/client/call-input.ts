@@ -179,7 +179,7 @@ export function headerText(name: string, value: unknown): string | undefined {
       return undefined;
   }
   const hint = value === null ? "; leave it out, or give undefined" : "";
-  const what = `the header ${quoted(name)} must be a text, a number or true or false, got ${shown(value)}${hint}`;
+  const what = `the header ${TOKEN.test(name) ? quoted(name) : beginning(name)} must be a text, a number or true or false, got ${shown(value)}${hint}`;
   throw badInput("", "bad_header", what);
 }
 
@@ -242,7 +242,7 @@ export function faultOfHead(head: {
     const name = headers[i]!;
     const value = headers[i + 1]!;
     if (!TOKEN.test(name)) {
-      const what = `${quoted(name)} is no name of a header: it holds what no name may`;
+      const what = `a header's name that begins with ${beginning(name)} holds what no name may`;
       return { reason: "bad_header", what };
     }
     const inValue = NOT_IN_VALUE.exec(value);
@@ -262,6 +262,11 @@ function quoted(text: string): string {
   return JSON.stringify(text.length > 64 ? `${text.slice(0, 64)}…` : text);
 }
 
+/** Enough to recognise it: what was pasted as a name may be a secret. */
+function beginning(text: string): string {
+  return quoted(text.length > 8 ? `${text.slice(0, 8).replace(/\W.*/s, "")}…` : text);
+}
+
 /** What it is, with its value only where that can be no secret. */
 function shown(value: unknown): string {
   switch (typeof value) {
@@ -270,7 +275,7 @@ function shown(value: unknown): string {
     case "number":
       return String(value);
     case "string":
-      return `the text ${quoted(value.length > 8 ? `${value.slice(0, 8)}…` : value)}`;
+      return `the text ${beginning(value)}`;
     case "object": {
       if (value === null) return "null";
       if (Array.isArray(value)) return "a list";

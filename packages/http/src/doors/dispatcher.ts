@@ -9,6 +9,8 @@
  *   `limits.maxInFlight` and answers with an error. For other origins the answer of the dispatcher that
  *   they go to counts, and its `drain`; of the plain Agent `connect`, `disconnect` and
  *   `connectionError` too.
+ * - Handlers have one of two forms: that of undici 8 (`onRequestStart`), or of undici 6 and 7
+ *   (`onConnect`), which the built-in fetch of Node 22 and 24 has too. Both are taken.
  * - `headersTimeout` and `bodyTimeout` of a request have no effect on a service: its `timeouts` count.
  * - Errors are MeshErrors; wrong arguments are undici's InvalidArgumentError, an abort its reason.
  * - `close` waits for the requests begun through this dispatcher, `destroy` ends them; the mesh stays open.
@@ -16,7 +18,13 @@
 import type { Mesh } from "@inmesh/core";
 import type { Dispatcher } from "undici";
 import { callOf } from "../client/start.ts";
-import { Agent, dispatcherApi, DispatcherBase, util } from "../client/undici.ts";
+import {
+  Agent,
+  dispatcher1Wrapper,
+  dispatcherApi,
+  DispatcherBase,
+  util,
+} from "../client/undici.ts";
 import {
   activeMock,
   applicationDispatcher,
@@ -61,6 +69,13 @@ export class MeshDispatcher extends DispatcherBase {
   /** undici's fetch asks a dispatcher, because a MockAgent compares bodies as they were given. */
   get isMockActive(): boolean {
     return activeMock() !== undefined;
+  }
+
+  override dispatch(
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): boolean {
+    return super.dispatch(options, currentForm(handler));
   }
 
   override dispatchOpen(
@@ -121,6 +136,14 @@ export class MeshDispatcher extends DispatcherBase {
     this.#live.destroy(error);
     await this.#plain?.destroy(error);
   }
+}
+
+/** undici tells the two forms apart in the same way. What is no handler is refused by undici's own check. */
+function currentForm(handler: Dispatcher.DispatchHandler): Dispatcher.DispatchHandler {
+  const { onConnect } = (handler ?? {}) as { onConnect?: unknown };
+  return typeof onConnect === "function" && typeof handler.onRequestStart !== "function"
+    ? dispatcher1Wrapper().wrapHandler(handler)
+    : handler;
 }
 
 // undici's index adds these to the prototype of Dispatcher; we do not load it, nor change its classes.
