@@ -37,7 +37,7 @@ export class HttpMesh extends Mesh {
    * Requests to configured services become calls; other origins pass to a plain Agent untouched.
    */
   get dispatcher(): PublicDispatcher {
-    return this.#ownDispatcher as unknown as PublicDispatcher;
+    return this.#ownDispatcher;
   }
 
   get #ownDispatcher(): MeshDispatcher {

@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import { createServer as createHttp2 } from "node:http2";
 import type { AddressInfo } from "node:net";
+import { interceptors } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { doorsOf } from "./support/doors.ts";
 import { rejectionOf } from "./wire.ts";
@@ -70,6 +71,17 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R39 LC: over %s", (version) => {
     expect(seen).toEqual(["connect", 200, true]);
   });
 
+  it("the built-in fetch goes through interceptors of undici 8", async () => {
+    const address = await serveBoth(version, (request, response) => {
+      if (request.url === "/") response.writeHead(302, { location: "/there" }).end();
+      else response.end(request.url);
+    });
+    const mesh = doorsOf([address], { http2: version === "HTTP/2" });
+    const dispatcher = mesh.dispatcher.compose(interceptors.redirect({ maxRedirections: 1 }));
+    const reply = await fetch("http://orders/", { dispatcher: dispatcher as never });
+    expect([reply.status, await reply.text()]).toEqual([200, "/there"]);
+  });
+
   it("the built-in fetch takes mesh.dispatcher as it is", async () => {
     const address = await serveBoth(version, (request, response) => {
       response.setHeader("x-type", request.headers["content-type"] ?? "none");
@@ -106,7 +118,7 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R39 LC: over %s", (version) => {
   });
 });
 
-it("R39 LC: a handler of undici 6 and 7 hears what went wrong, and may abort", async () => {
+it("R39 LC: a handler of undici 6 and 7 hears what went wrong, and may abort; their option stays in", async () => {
   const { dispatcher } = doorsOf(["127.0.0.1:1"]);
   const ends = (abortIt: boolean): Promise<Error> =>
     new Promise((resolve) => {
@@ -117,7 +129,8 @@ it("R39 LC: a handler of undici 6 and 7 hears what went wrong, and may abort", a
         onComplete() {},
         onError: resolve,
       };
-      dispatcher.dispatch({ origin: "http://orders", path: "/", method: "GET" }, handler);
+      const options = { origin: "http://orders", path: "/", method: "GET", dispatcher };
+      dispatcher.dispatch(options, handler);
     });
   expect(await ends(false)).toMatchObject({ code: "connect_failed" });
   expect((await ends(true)).name).toMatch(/Abort/);

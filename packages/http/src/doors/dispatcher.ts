@@ -75,7 +75,19 @@ export class MeshDispatcher extends DispatcherBase {
     options: Dispatcher.DispatchOptions,
     handler: Dispatcher.DispatchHandler,
   ): boolean {
-    return super.dispatch(options, currentForm(handler));
+    return hasOldForm(handler)
+      ? super.dispatch(withoutDispatcher(options), dispatcher1Wrapper().wrapHandler(handler))
+      : super.dispatch(options, handler);
+  }
+
+  /** What calls the outermost interceptor may have the older form too, which none of them is made for. */
+  override compose(
+    ...given:
+      | Dispatcher.DispatcherComposeInterceptor[]
+      | [Dispatcher.DispatcherComposeInterceptor[]]
+  ): Dispatcher.ComposedDispatcher {
+    const interceptors = given.flat();
+    return super.compose(...interceptors, anyForm);
   }
 
   override dispatchOpen(
@@ -138,12 +150,23 @@ export class MeshDispatcher extends DispatcherBase {
   }
 }
 
+const anyForm: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
+  hasOldForm(handler)
+    ? dispatch(withoutDispatcher(options), dispatcher1Wrapper().wrapHandler(handler))
+    : dispatch(options, handler);
+
 /** undici tells the two forms apart in the same way. What is no handler is refused by undici's own check. */
-function currentForm(handler: Dispatcher.DispatchHandler): Dispatcher.DispatchHandler {
+function hasOldForm(handler: Dispatcher.DispatchHandler): boolean {
   const { onConnect } = (handler ?? {}) as { onConnect?: unknown };
-  return typeof onConnect === "function" && typeof handler.onRequestStart !== "function"
-    ? dispatcher1Wrapper().wrapHandler(handler)
-    : handler;
+  return typeof onConnect === "function" && typeof handler.onRequestStart !== "function";
+}
+
+/** undici 6 and 7 leave their own option in; undici 8 would refuse it. */
+function withoutDispatcher(options: Dispatcher.DispatchOptions): Dispatcher.DispatchOptions {
+  const { dispatcher } = (options ?? {}) as { dispatcher?: unknown };
+  return dispatcher === undefined
+    ? options
+    : ({ ...options, dispatcher: undefined } as Dispatcher.DispatchOptions);
 }
 
 // undici's index adds these to the prototype of Dispatcher; we do not load it, nor change its classes.
