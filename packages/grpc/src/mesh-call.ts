@@ -147,7 +147,7 @@ export class MeshCall implements WireCall, WireListener {
     const call = this.#call;
     try {
       const own = sendable(call.service, metadata, this.#maxMetadataBytes);
-      this.#request.begin(own, this.#served);
+      this.#request.begin(own, this.#served, this.#service.config.peer);
       this.#served?.adopt(call);
     } catch (error) {
       process.nextTick(finish, this, failure(error));

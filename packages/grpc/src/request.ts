@@ -88,9 +88,9 @@ export class GrpcRequest implements RoutedRequest {
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */
-  begin(own: Metadata, served: ServedRequest | undefined): void {
+  begin(own: Metadata, served: ServedRequest | undefined, toPeer: boolean): void {
     this.metadata = own;
-    if (served === undefined) return;
+    if (served === undefined || !toPeer) return;
     const { traceparent, tracestate, priority } = served;
     own.set(HOPS, String(served.hops + 1));
     if (priority !== "normal") own.set(PRIORITY, priority);

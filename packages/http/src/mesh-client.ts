@@ -19,6 +19,7 @@ import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
 import { activeMock } from "./doors/application-dispatcher.ts";
+import { USER_AGENT, USER_AGENT_TEXT } from "./headers.ts";
 import { mockedService } from "./doors/mocked-service.ts";
 
 export interface ClientOptions extends ServiceInput {
@@ -84,6 +85,8 @@ export class MeshClient {
       const { method = "GET", body = null } = init;
       if (typeof body === "object" && body !== null && isJsonLike(body)) throw badBody(name, body);
       request = new HttpRequest(path, methodOf(name, method), init.headers, body);
+      // Public services ask for one, and some refuse who has none; a peer learns nothing from it.
+      if (!service.config.peer) request.addDefault(USER_AGENT, USER_AGENT_TEXT);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -101,6 +101,7 @@ const SERVICE_OPTIONS: OptionKinds<ServiceInput> = {
   drainGrace: "any",
   drainGraceMs: "any",
   trustNacks: "any",
+  peer: "any",
   tls: "any",
   http2: "any",
 };

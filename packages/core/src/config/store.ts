@@ -17,6 +17,7 @@ import { assertNameOrUrl } from "./options.ts";
 import { copyPlain, emptyRaw, isRaw, rawOf } from "./plain.ts";
 import {
   defaultServiceConfig,
+  isPeerByUrl,
   parseUrlTarget,
   schemeConflict,
   type ServiceTarget,
@@ -200,10 +201,13 @@ function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>)
   }
   const named = rawOf(rawOf(merged.input)["services"]);
   const services = emptyRaw();
-  for (const { name, url, input } of said) {
+  for (const { name, url, target, input } of said) {
     // Options alone do not make a service: it goes when the source that describes it does.
     const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
-    if (described) services[name] = url === undefined ? input : { url, ...input };
+    if (!described) continue;
+    const onlyByUrl = target !== undefined && !Object.hasOwn(named, name);
+    const byUrl = onlyByUrl && !isPeerByUrl(target) ? { peer: false } : undefined;
+    services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }
   layers.push({ origin: "code", input: { services } });
   const { config } = loadLayers(mergeConfig(layers));

@@ -53,6 +53,8 @@ export class HttpRequest implements RoutedRequest {
   headers: string[];
   readonly body: unknown;
   readonly streamed: boolean;
+  /** Whether the service is one of ours. Writer: callOf. */
+  toPeer = true;
   /** Only doors that pass every event on have one. */
   watcher: WireWatcher | undefined = undefined;
   #pathname: string | undefined = undefined;
@@ -123,6 +125,13 @@ export class HttpRequest implements RoutedRequest {
     return this.headers.length > 0 && this.header(IDEMPOTENCY_KEY) !== undefined;
   }
 
+  /** A header that the application has not written itself. Before any attempt. */
+  addDefault(name: string, value: string): void {
+    if (this.header(name) !== undefined) return;
+    this.headers.push(name, value);
+    this.sealOwn();
+  }
+
   /** Of what the application wrote. No attempt has written yet, so no slot moves. */
   changeHeaders(changes: HeaderChanges): void {
     const ours = this.headers.slice(this.#own);
@@ -133,6 +142,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** Writes what the next hop has to know of the request being served. Once per call. */
   inherit(served: ServedRequest): void {
+    if (!this.toPeer) return;
     const { traceparent, tracestate, priority } = served;
     this.headers.push(HOPS, String(served.hops + 1));
     if (priority !== "normal") this.headers.push(PRIORITY, priority);
@@ -144,6 +154,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
   stamp(number: number, remainingMs: number): void {
+    if (!this.toPeer) return;
     if (remainingMs !== Infinity) {
       const text = String(Math.max(1, Math.ceil(remainingMs)));
       this.#timeoutSlot = this.#write(this.#timeoutSlot, TIMEOUT_MS, text);
