@@ -15,7 +15,7 @@ it.each([
   const orders = new OrdersServer("one", {
     get: (call, done) => {
       seen.push(Object.keys(call.metadata.getMap()));
-      done(null, { id: call.request.id });
+      done(null, call.request);
     },
   });
   await orders.listen();
