@@ -81,7 +81,7 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ['meshClient("http://orders:8080/v1")', () => open("http://orders:8080/v1", { mesh })],
   ['meshClient("orders", "http://orders")', () => open("orders", "http://orders")],
   ['meshClient("http://a", { timeout: 5 })', () => open("http://a", { mesh, timeout: 5 })],
-  ['meshClient("http://a", { retires: 2 })', () => open("http://a", { mesh, retires: 2 })],
+  ['meshClient("http://a", { retries: 2 })', () => open("http://a", { mesh, retries: 2 })],
   ['meshClient("http://a", { mesh: {} })', () => open("http://a", { mesh: {} })],
   ["createMesh({ services: {} })", () => make({ services: {} })],
   ["createMesh({ log: true })", () => make({ log: true })],
@@ -94,7 +94,7 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ['meshServer(listener, { posture: "Mesh" })', () => serve(listener, { posture: "Mesh" })],
   ['meshServer(listener, { http2: "yes" })', () => serve(listener, { http2: "yes" })],
   ["meshServer limits: { maxInflight: 3 }", () => serve(listener, { limits: { maxInflight: 3 } })],
-  ['meshServer health: { path: "/up" }', () => serve(listener, { health: { path: "/up" } })],
+  ['meshServer health: { redy: "/up" }', () => serve(listener, { health: { redy: "/up" } })],
 ];
 
 async function answeredWith(does: () => unknown): Promise<string> {
