@@ -15,6 +15,7 @@ export {
   type Served,
 } from "./call.ts";
 export { PICKED_BECAUSE } from "./balance/why.ts";
+export { NOT_RETRIED_BECAUSE } from "./retry/why.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
 export type { HeaderChanges } from "./header-changes.ts";
@@ -80,8 +81,10 @@ export {
   MeshError,
   ERROR_CODES,
   ERROR_REASONS,
+  placed,
   type ErrorCode,
   type ErrorReason,
+  type NoRetry,
   type Progress,
 } from "./errors.ts";
 export {
