@@ -96,6 +96,8 @@ export class Call<Req = unknown> {
   replayable: boolean;
   /** Milliseconds on the runtime's monotonic clock; Infinity when nobody set one. Writer: deadline. */
   deadlineAt: number;
+  /** Until when the caller itself would wait, on the same clock; 0: it did not say. Writer: protocol. */
+  askedUntil = 0;
   /** Attempt number this process was itself called with: above 1, only R0 re-sends are made here. */
   inheritedAttempt = 1;
   /** The deadline is a stranger's: passing it is not charged to the endpoint. Writers: protocol, deadline. */

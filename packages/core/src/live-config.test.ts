@@ -520,7 +520,7 @@ describe("services that come and go", () => {
       timeouts: { requestMs: 900, connectMs: 50 },
       retry: { attempts: 4 },
     });
-    expect(() => open("orders", { timeouts: { requestMs: 901 } })).toThrow(/other options/);
+    expect(() => open("orders", { timeouts: { requestMs: 901 } })).toThrow(/was given as/);
     // Options alone make no service.
     mesh.update({});
     expect(mesh.snapshot().services).toEqual([]);

@@ -107,7 +107,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   };
   const ends = endsCalls ? callEnds : undefined;
   const attempts = retry<Req, R>(policy, budget, record, runtime, ends)(send); // 5
-  const { requestMs } = config.timeouts;
+  const { requestMs, maxRequestMs } = config.timeouts;
   // A stream that nobody has declared as one keeps its caller's deadline, and gets none of ours.
   const streamMs = config.streaming ? requestMs : Infinity;
   return {
@@ -117,7 +117,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
     send: chain<Call<Req>, R>(
       [
         ...headerChanges<Req, R>(config.filters), // 3
-        deadline<Req, R>(requestMs, streamMs, runtime), // 4
+        deadline<Req, R>(requestMs, streamMs, maxRequestMs, runtime), // 4
       ],
       attempts,
     ),

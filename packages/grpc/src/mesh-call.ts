@@ -60,6 +60,7 @@ export class MeshCall implements WireCall, WireListener {
     const call = new Call(service.name, request, false, true, deadlineAt);
     this.#call = call;
     request.call = call;
+    if (deadlineAt !== Infinity) call.askedUntil = deadlineAt;
     const served = context.getStore();
     this.#served = served;
     if (served === undefined) return;

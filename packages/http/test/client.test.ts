@@ -200,7 +200,7 @@ describe("making a request", () => {
     });
   });
 
-  it("ends with its own timeoutMs, which never extends the route's", async () => {
+  it("ends with its own timeoutMs, which does not extend the route's", async () => {
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();
       await connection.hold();

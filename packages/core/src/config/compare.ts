@@ -25,7 +25,7 @@ function ofConnections(config: ServiceConfig): object {
     breaker: _breaker,
     idleMs: _idle,
     drainGraceMs: _drain,
-    timeouts: { requestMs: _request, backendRequestMs: _attempt, ...timeouts },
+    timeouts: { requestMs: _request, maxRequestMs: _max, backendRequestMs: _attempt, ...timeouts },
     limits: { maxInFlight: _calls, maxEndpoints: _endpoints, ...limits },
     ...rest
   } = config;

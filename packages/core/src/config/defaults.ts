@@ -7,6 +7,7 @@ import type { ServicePolicies } from "./types.ts";
 export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
   timeouts: {
     requestMs: 15_000, // every call ends; longer than a slow page, shorter than a user's patience
+    maxRequestMs: 0, // at most `request`: a caller cannot give itself more time
     backendRequestMs: Infinity, // in-flight age already moves traffic away from a slow endpoint
     connectMs: 1_000, // Linkerd's outbound value; the OS would wait about 127 s
     queueMs: 3_000, // who waits longer for a connection is better served by another endpoint

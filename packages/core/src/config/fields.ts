@@ -31,6 +31,19 @@ export const POLICY_FIELDS: readonly Field[] = [
       "Gateway API `timeouts.request`, Envoy `route.timeout`, gRPC `methodConfig.timeout`",
   },
   {
+    path: "timeouts.maxRequest",
+    parsed: "timeouts.maxRequestMs",
+    type: "duration",
+    min: 0,
+    max: DAY,
+    none: true,
+    route: true,
+    meaning: "A call that asks for more time than `request` gets it, up to this.",
+    reason: "0: only who configures the service may give its calls more time than `request`.",
+    noEffectWhen:
+      "it is at most `request`, the call asks for less, a deadline is inherited from the request being served, or the call streams",
+  },
+  {
     path: "timeouts.backendRequest",
     parsed: "timeouts.backendRequestMs",
     type: "duration",

@@ -82,7 +82,9 @@ export interface RouteInput {
     readonly headers?: readonly ValueMatchInput[];
     readonly queryParams?: readonly ValueMatchInput[];
   }[];
-  readonly timeouts?: Written<Pick<TimeoutConfig, "requestMs" | "backendRequestMs">>;
+  readonly timeouts?: Written<
+    Pick<TimeoutConfig, "requestMs" | "maxRequestMs" | "backendRequestMs">
+  >;
   readonly retry?: RetryInput;
   readonly idempotent?: boolean;
   readonly overloadedMeansUnprocessed?: boolean;

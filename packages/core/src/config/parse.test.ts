@@ -851,6 +851,7 @@ describe("a deadline below the inherited limit of attempts", () => {
     );
     expect(services["orders"]?.routes[0]?.timeouts).toEqual({
       requestMs: 1_000,
+      maxRequestMs: 0,
       backendRequestMs: 1_000,
     });
   });

@@ -34,10 +34,11 @@ export function routePolicies(
   path: readonly PathPart[],
   report: Report,
 ): RoutePolicies {
-  const { requestMs, backendRequestMs } = service.timeouts;
+  const { requestMs, maxRequestMs, backendRequestMs } = service.timeouts;
   // A stream is meant to outlast the deadline that fits the service's other calls.
   const inherited = raw["streaming"] === true ? Infinity : requestMs;
-  const result = { timeouts: { requestMs: inherited, backendRequestMs }, retry: service.retry };
+  const timeouts = { requestMs: inherited, maxRequestMs, backendRequestMs };
+  const result = { timeouts, retry: service.retry };
   for (const field of POLICY_FIELDS) {
     if (field.route === true) assign(result, field, raw, path, report);
   }
@@ -56,15 +57,16 @@ function checkPairs<T extends RoutePolicies["timeouts"]>(
     const rule = `must be at least backoff, which is ${formatDuration(backoffBaseMs)} here`;
     report([...path, "retry", "maxBackoff"], rule, formatDuration(backoffMaxMs));
   }
-  const { requestMs, backendRequestMs } = result.timeouts;
-  if (backendRequestMs === Infinity || backendRequestMs <= requestMs) return;
+  const { requestMs, maxRequestMs, backendRequestMs } = result.timeouts;
+  const longestMs = Math.max(requestMs, maxRequestMs);
+  if (backendRequestMs === Infinity || backendRequestMs <= longestMs) return;
   const timeouts = rawOf(raw["timeouts"]);
   if ("backendRequest" in timeouts || "backendRequestMs" in timeouts) {
-    const rule = `must be at most request, which is ${formatDuration(requestMs)} here`;
+    const rule = `must be at most request, which is ${formatDuration(longestMs)} here`;
     report([...path, "timeouts", "backendRequest"], rule, formatDuration(backendRequestMs));
   } else {
     // An inherited limit of attempts above a shorter deadline is harmless, and says nothing.
-    result.timeouts = { ...result.timeouts, backendRequestMs: requestMs };
+    result.timeouts = { ...result.timeouts, backendRequestMs: longestMs };
   }
 }
 

@@ -125,12 +125,11 @@ export class ConfigStore {
       if (rule !== undefined) throw schemeError(target, rule);
     }
     const said = input === undefined ? "" : JSON.stringify(input);
-    if (known?.input !== undefined && said !== "" && said !== known.said) {
-      const rule = "was opened with other options before; give them once, or in the configuration";
-      throw new ConfigError([makeMistake(["services", name], rule, input, "code")]);
-    }
+    const differs =
+      known?.input === undefined || said === "" ? [] : differences(known.input, input!);
+    if (differs.length > 0) throw contradiction(name, differs);
     const url = target === undefined ? known?.url : text;
-    if (said === "" || said === known?.said) {
+    if (said === "" || known?.input !== undefined) {
       if (this.find(name) !== undefined) {
         if (target !== undefined && known?.url !== text) this.#askedUrls.set(name, { target });
         return { name };
@@ -175,6 +174,40 @@ export class ConfigStore {
     const rule = `${hint}; give meshClient a URL such as http://${exampleFor(name)}, name it under "services" in the file of INMESH_CONFIG, or set INMESH_SERVICE_…`;
     return new ConfigError([makeMistake(["services", name], rule, name, "code")]);
   }
+}
+
+interface Difference {
+  readonly option: string;
+  readonly before: unknown;
+  readonly now: unknown;
+}
+
+/** Options that two clients of a service give different values. */
+function differences(before: ServiceInput, now: ServiceInput): Difference[] {
+  const [one, other] = [rawOf(before), rawOf(ownCopy(now))];
+  const options = new Set([...Object.keys(one), ...Object.keys(other)]);
+  return [...options].flatMap((option) => {
+    const values = { option, before: one[option], now: other[option] };
+    return isDeepStrictEqual(values.before, values.now) ? [] : [values];
+  });
+}
+
+/** Options belong to the service, so the second of two clients that disagree is refused, in either order. */
+function contradiction(name: string, differs: readonly Difference[]): ConfigError {
+  const where = "give both clients the same, or say it once in the configuration";
+  const mistakes = differs.map(({ option, before, now }) => {
+    const rule = `was given as ${shown(option, before)} by a client of this service before, and is ${shown(option, now)} here; options belong to the service: ${where}`;
+    return makeMistake(["services", name, option], rule, undefined, "code");
+  });
+  return new ConfigError(mistakes);
+}
+
+/** A URL may hold a password, and what is said of TLS a key. */
+function shown(option: string, value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (option === "tls" || option === "url") return "another value";
+  const text = JSON.stringify(value) ?? typeof value;
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
 }
 
 /** The name as the URL that was probably meant. */

@@ -59,6 +59,8 @@ export interface ServiceConfig extends ServicePolicies {
 export interface TimeoutConfig {
   /** The whole call: queue, connect, attempts, pauses and body. Infinity: none. */
   readonly requestMs: number;
+  /** What a call may ask for beyond `requestMs`; no effect when it is not above it. */
+  readonly maxRequestMs: number;
   /** One attempt, until the head of its reply. Infinity: only the call's deadline counts. */
   readonly backendRequestMs: number;
   /** TCP connect plus TLS handshake, and with HTTP/2 until the peer's settings are here. */
@@ -147,7 +149,7 @@ export interface RouteConfig {
   readonly name: string;
   /** Any of them; none at all matches everything. */
   readonly matches: readonly RouteMatchConfig[];
-  readonly timeouts: Pick<TimeoutConfig, "requestMs" | "backendRequestMs">;
+  readonly timeouts: Pick<TimeoutConfig, "requestMs" | "maxRequestMs" | "backendRequestMs">;
   readonly retry: RetryConfig;
   /** The route vouches that its calls may be sent twice, whatever their method. */
   readonly idempotent: boolean;

@@ -14,10 +14,12 @@ const STALL_MS = 25;
 /**
  * `timeoutMs` counts from the start of the call; an inherited deadline that comes earlier wins.
  * Infinity: only an inherited deadline applies. `streamTimeoutMs` takes its place for calls that stream.
+ * `maxMs`: a call that asks for more time than `timeoutMs` gets it up to this.
  */
 export function deadline<Req, R extends Reply>(
   timeoutMs: number,
   streamTimeoutMs: number,
+  maxMs: number,
   runtime: Runtime,
 ): Layer<Call<Req>, R> {
   const expire = (call: Call<Req>): void => {
@@ -26,7 +28,10 @@ export function deadline<Req, R extends Reply>(
   };
   return (inner: Handler<Call<Req>, R>) =>
     (call: Call<Req>): Promise<R> => {
-      const ownMs = call.streaming ? streamTimeoutMs : timeoutMs;
+      let ownMs = call.streaming ? streamTimeoutMs : timeoutMs;
+      if (maxMs > ownMs && call.askedUntil > call.startedAt + ownMs) {
+        ownMs = Math.min(call.askedUntil - call.startedAt, maxMs);
+      }
       const at = call.startedAt + ownMs;
       if (at < call.deadlineAt) {
         call.deadlineAt = at;

@@ -11,7 +11,10 @@ import { surfaced } from "./surface.ts";
 export interface CallInit {
   /** Ends the call in the same turn; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | null;
-  /** Milliseconds for the whole call, body included; shortens the route's timeout, never extends it. */
+  /**
+   * Milliseconds for the whole call, body included. Shortens the route's timeout; extends it where
+   * `timeouts.maxRequest` allows that, and never beyond the deadline of the request being served.
+   */
   readonly timeoutMs?: number;
   /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
   readonly idempotent?: boolean;
@@ -32,6 +35,7 @@ export function startCall(
   if (onRetry !== undefined) call.onRetry = onRetry;
   if (timeoutMs !== undefined) {
     const at = service.runtime.now() + timeoutMs;
+    call.askedUntil = at;
     if (at < call.deadlineAt) {
       call.deadlineAt = at;
       call.uncharged = false;

@@ -32,7 +32,9 @@ function sendToMock(
   call: Call<HttpRequest>,
 ): Promise<HttpReply> {
   const startedAt = runtime.now();
-  call.deadlineAt = Math.min(call.deadlineAt, startedAt + config.timeouts.requestMs);
+  const { requestMs, maxRequestMs } = config.timeouts;
+  const askedMs = Math.min(call.askedUntil - startedAt, maxRequestMs);
+  call.deadlineAt = Math.min(call.deadlineAt, startedAt + Math.max(requestMs, askedMs));
   const attempt = new Attempt(call, 1, "first");
   attempt.startedAt = startedAt;
   attempt.delivered = true;
