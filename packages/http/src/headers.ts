@@ -31,6 +31,7 @@ export const IDEMPOTENCY_KEY = "idempotency-key";
 export const CONTENT_LENGTH = "content-length";
 export const TRANSFER_ENCODING = "transfer-encoding";
 export const CONTENT_TYPE = "content-type";
+export const ACCEPT_ENCODING = "accept-encoding";
 export const CONTENT_ENCODING = "content-encoding";
 export const DATE = "date";
 export const HOST = "host";

@@ -19,6 +19,7 @@ import { HTTP } from "./client/protocol.ts";
 import type { PublicReply } from "./client/public-reply.ts";
 import { withQuery, type QueryInput } from "./client/query.ts";
 import type { HttpReply } from "./client/reply.ts";
+import { follow } from "./client/redirect.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
 import { activeMock } from "./doors/application-dispatcher.ts";
@@ -57,11 +58,14 @@ export interface RequestInit extends FetchInit {
 }
 
 const NOTHING: FetchInit = {};
+const NONE: ExtraOptions = {};
 const OWN_OPTIONS = {
   mesh: "object",
   headers: "any",
   hooks: "object",
   throwOnError: "boolean",
+  redirects: "count",
+  decompress: "boolean",
 } as const;
 
 /**
@@ -70,10 +74,18 @@ const OWN_OPTIONS = {
  */
 export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {}): MeshClient {
   assertClientOptions<ClientOptions>("meshClient", options, OWN_OPTIONS);
-  const { mesh = defaultMesh(), headers, hooks, throwOnError, ...input } = options;
+  const {
+    mesh = defaultMesh(),
+    headers,
+    hooks,
+    throwOnError = false,
+    redirects = 0,
+    decompress = false,
+    ...input
+  } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
   const service = mesh.service(nameOrUrl, HTTP, said);
-  const adds = headers !== undefined || hooks !== undefined || throwOnError === true;
+  const adds = throwOnError || redirects > 0 || decompress || (headers ?? hooks) !== undefined;
   const extras = adds ? new Extras(options, mesh) : undefined;
   return new MeshClient(mesh, service, extras);
 }
@@ -99,6 +111,12 @@ export class MeshClient {
    * MeshError when there is none, or with the signal's reason.
    */
   fetch(path: string, init: FetchInit = NOTHING): Promise<PublicReply> {
+    const { redirects = 0 } = this.#extras ?? NONE;
+    if (redirects === 0) return this.#send(path, init);
+    return follow(this.#service, redirects, path, init, (target, hop) => this.#send(target, hop));
+  }
+
+  #send(path: string, init: FetchInit): Promise<HttpReply> {
     const service = this.#service;
     const { name } = service;
     let request: HttpRequest;

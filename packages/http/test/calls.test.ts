@@ -170,7 +170,9 @@ describe("LC: default headers of a client", () => {
 
   it("P20 LC: what is wrong is found when the client is made", () => {
     expect(() => clientTo("127.0.0.1:1", { headers: { host: "x" } })).toThrow(/host/);
-    expect(() => clientTo("127.0.0.1:1", { hooks: 1 as never })).toThrow(/hooks: must be an object/);
+    expect(() => clientTo("127.0.0.1:1", { hooks: 1 as never })).toThrow(
+      /hooks: must be an object/,
+    );
   });
 });
 

@@ -15,6 +15,7 @@ export type OptionKind =
   | "list"
   | "boolean"
   | "milliseconds"
+  | "count"
   | "any";
 
 /** Every option of an interface; the compiler refuses a table that lacks one. */
@@ -35,6 +36,7 @@ const KINDS: Readonly<
     "a number of milliseconds from 0 up",
     (value) => typeof value === "number" && value >= 0,
   ],
+  count: ["a whole number from 0 up", (value) => Number.isInteger(value) && Number(value) >= 0],
   any: ["", () => true],
 };
 

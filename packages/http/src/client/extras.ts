@@ -4,6 +4,8 @@
  */
 import type { LogLine, Mesh } from "@inmesh/core";
 import { placed, type NoRetry } from "@inmesh/core/spi";
+import { ACCEPT_ENCODING } from "../headers.ts";
+import { ACCEPTED_CODINGS } from "./decode.ts";
 import { tell, type ClientHooks, type HookedCall } from "./hooks.ts";
 import type { HttpReply } from "./reply.ts";
 import { flatten, type HeadersInput, type HttpRequest } from "./request.ts";
@@ -23,16 +25,32 @@ export interface ExtraOptions {
    * 16 KiB of it. A call's own option wins. Default: false.
    */
   readonly throwOnError?: boolean;
+  /**
+   * Redirects that are followed, at most; only to the service itself, another origin is an error. Default 0: the
+   * caller gets the reply with its `location`.
+   */
+  readonly redirects?: number;
+  /**
+   * Asks for compressed replies (`accept-encoding`, unless the call gives its own), and decodes them in every form
+   * they are read in: at most 64 MiB, and 100 times what was received. Default false, because inside a cluster CPU
+   * is dearer than bytes; `text()` and `json()` decode what comes encoded all the same.
+   */
+  readonly decompress?: boolean;
 }
 
 export class Extras {
   readonly throwOnError: boolean;
+  readonly redirects: number;
+  readonly #decompress: boolean;
   readonly #headers: readonly string[] | (() => HeadersInput) | undefined;
   readonly hooks: ClientHooks | undefined;
   readonly #log: (line: LogLine) => void;
 
-  constructor({ headers, hooks, throwOnError = false }: ExtraOptions, mesh: Mesh) {
-    this.throwOnError = throwOnError;
+  constructor(options: ExtraOptions, mesh: Mesh) {
+    const { headers, hooks } = options;
+    this.throwOnError = options.throwOnError ?? false;
+    this.redirects = options.redirects ?? 0;
+    this.#decompress = options.decompress ?? false;
     this.#headers =
       typeof headers === "function" || headers === undefined ? headers : flatten(headers);
     this.hooks = hooks;
@@ -42,9 +60,13 @@ export class Extras {
   /** The application's own headers win, name by name. */
   addHeaders(request: HttpRequest): void {
     const given = this.#headers;
-    if (given === undefined) return;
-    const list = typeof given === "function" ? flatten(given()) : given;
-    request.addDefaults(list);
+    if (given !== undefined) {
+      request.addDefaults(typeof given === "function" ? flatten(given()) : given);
+    }
+    if (this.#decompress) {
+      request.addDefault(ACCEPT_ENCODING, ACCEPTED_CODINGS);
+      request.decodes = true;
+    }
   }
 
   /** Tells the hooks. `send` starts the call; the promise is the caller's. */

@@ -19,11 +19,13 @@ import {
 } from "@inmesh/core/spi";
 import {
   allowedTrailers,
+  CONTENT_ENCODING,
   HttpHeaders,
   retryAfterMs,
   RETRY_AFTER,
   type RawHeaders,
 } from "../headers.ts";
+import { decodedBytes, decodedStream } from "./decode.ts";
 import type { Exchange } from "./exchange.ts";
 import { changedBytes, changedList, changeFields } from "./header-changes.ts";
 import { takeMarks, unmarkedList, type Marks } from "./marks.ts";
@@ -101,6 +103,7 @@ export class HttpReply implements Reply {
   #collector: { resolve: (body: Buffer) => void; reject: (error: unknown) => void } | undefined =
     undefined;
   #stream: BodyStream | undefined = undefined;
+  #decodedStream: Readable | undefined = undefined;
   #sink: BodySink | undefined = undefined;
   #flowing = false;
 
@@ -229,21 +232,13 @@ export class HttpReply implements Reply {
 
   /** The whole body. Rejects with the reason if it is cut, the deadline passes or the call is aborted. */
   async bytes(): Promise<Uint8Array> {
-    try {
-      return await this.#collect();
-    } catch (error) {
-      throw placed(error);
-    }
+    return this.#collectDecoded(this.#attempt.call.request.decodes);
   }
 
   /** The body as UTF-8 text, without a byte order mark. */
   async text(): Promise<string> {
-    let body: Buffer;
-    try {
-      body = await this.#collect();
-    } catch (error) {
-      throw placed(error);
-    }
+    // As text an encoded body is of no use, so it is decoded whether or not the client asked for it.
+    const body = await this.#collectDecoded(true);
     const bom = body.length > 2 && body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
     return bom ? body.toString("utf8", 3) : body.toString("utf8");
   }
@@ -255,7 +250,7 @@ export class HttpReply implements Reply {
 
   /** The body as a Node stream. Destroying it ends the request. */
   get body(): Readable {
-    if (this.#stream !== undefined) return this.#stream;
+    if (this.#stream !== undefined) return this.#decodedStream ?? this.#stream;
     this.#use();
     const stream = new BodyStream(this);
     this.#stream = stream;
@@ -265,7 +260,9 @@ export class HttpReply implements Reply {
     this.#bytes = 0;
     if (this.#error !== undefined) stream.destroy(asError(this.#error));
     else if (this.#ended) stream.push(null);
-    return stream;
+    const coding = this.#raw[CONTENT_ENCODING];
+    if (coding === undefined || !this.#attempt.call.request.decodes) return stream;
+    return (this.#decodedStream = decodedStream(stream, coding, this.#where));
   }
 
   /** The body as a web stream. */
@@ -348,6 +345,22 @@ export class HttpReply implements Reply {
       this.#collector = { resolve, reject };
       this.#exchange.resume(this);
     });
+  }
+
+  async #collectDecoded(decodes: boolean): Promise<Buffer> {
+    try {
+      const body = await this.#collect();
+      const coding = this.#raw[CONTENT_ENCODING];
+      if (coding === undefined || !decodes) return body;
+      return await decodedBytes(body, coding, this.#where);
+    } catch (error) {
+      throw placed(error);
+    }
+  }
+
+  get #where(): string {
+    const { call, endpoint } = this.#attempt;
+    return `${call.service} → ${endpoint?.address}`;
   }
 
   #joined(): Buffer {

@@ -55,6 +55,8 @@ export class HttpRequest implements RoutedRequest {
   readonly streamed: boolean;
   /** Whether the service is one of ours. Writer: callOf. */
   toPeer = true;
+  /** The reply's body is decoded in every form that it is read in. Writer: MeshClient. */
+  decodes = false;
   /** Only doors that pass every event on have one. */
   watcher: WireWatcher | undefined = undefined;
   #pathname: string | undefined = undefined;

@@ -1,5 +1,5 @@
 /**
- * Limits of what `mesh.fetch` decodes, because a few bytes can become gigabytes (faults.md H17):
+ * Limits of what is decoded, by `mesh.fetch` and for `meshClient`, because a few bytes can become gigabytes (faults.md H17):
  * how many codings are stacked, how large the body becomes, and how many times larger.
  */
 import { MeshError } from "@inmesh/core/spi";
@@ -7,9 +7,9 @@ import type { ReadableStream } from "node:stream/web";
 
 const MAX_CODINGS = 2;
 export const MAX_DECODED_BYTES = 67_108_864;
-const MAX_RATIO = 100;
+export const MAX_RATIO = 100;
 /** Small bodies may be as repetitive as they like. */
-const RATIO_FROM_BYTES = 1_048_576;
+export const RATIO_FROM_BYTES = 1_048_576;
 
 /** Bytes of the reply's body before they are decoded. */
 export class BodyMeter {
@@ -32,23 +32,35 @@ export function limited(body: ReadableStream, meter: BodyMeter): ReadableStream<
     new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
         bytes += chunk.length;
-        if (bytes > MAX_DECODED_BYTES) {
-          throw tooMuch(`more than ${MAX_DECODED_BYTES} bytes once decoded`);
-        }
-        if (bytes > RATIO_FROM_BYTES && bytes > MAX_RATIO * meter.encodedBytes) {
-          throw tooMuch(`more than ${MAX_RATIO} times as large once decoded`);
-        }
+        const fault = checkDecoded(bytes, meter);
+        if (fault !== undefined) throw fault;
         controller.enqueue(chunk);
       },
     }),
   );
 }
 
-function tooMuch(what: string): MeshError {
+/** The error of a body that has become too large; undefined: it has not. */
+export function checkDecoded(
+  bytes: number,
+  meter: BodyMeter,
+  where?: string,
+): MeshError | undefined {
+  if (bytes > MAX_DECODED_BYTES) {
+    return tooMuch(`more than ${MAX_DECODED_BYTES} bytes once decoded`, where);
+  }
+  return bytes > RATIO_FROM_BYTES && bytes > MAX_RATIO * meter.encodedBytes
+    ? tooMuch(`more than ${MAX_RATIO} times as large once decoded`, where)
+    : undefined;
+}
+
+/** `where`: `orders → 10.0.0.7:8080`, where it is known. */
+export function tooMuch(what: string, where?: string): MeshError {
+  const begin = where === undefined ? "" : `${where}: `;
   return new MeshError({
     code: "bad_response",
     reason: "malformed_response",
-    message: `the reply's body is not decoded: ${what}`,
+    message: `${begin}the reply's body is not decoded: ${what}; ask for it without an accept-encoding, and read it as a stream`,
     progress: "maybe-processed",
   });
 }

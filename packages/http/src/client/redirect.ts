@@ -1,0 +1,116 @@
+/**
+ * Redirects of a client that follows them: `redirects`. Each hop is a call of its own to the same service, with
+ * what is left of the caller's time. One that leads to another origin is refused, as by `mesh.fetch`: a server
+ * must not choose where this process connects to.
+ */
+import { MeshError, type Service } from "@inmesh/core/spi";
+import { CONTENT_LENGTH, CONTENT_TYPE } from "../headers.ts";
+import type { FetchInit } from "../mesh-client.ts";
+import { isStreamed } from "./body.ts";
+import type { HttpReply } from "./reply.ts";
+import { flatten, type HttpRequest } from "./request.ts";
+
+type Send = (path: string, init: FetchInit) => Promise<HttpReply>;
+
+export async function follow(
+  service: Service<HttpRequest, HttpReply>,
+  maxHops: number,
+  path: string,
+  init: FetchInit,
+  send: Send,
+): Promise<HttpReply> {
+  const startedAt = service.runtime.now();
+  let target = path;
+  let hop = init;
+  for (let hops = 0; ; hops++) {
+    const reply = await send(target, hop);
+    const location = redirectOf(reply);
+    if (location === undefined) return reply;
+    reply.discard();
+    if (hops === maxHops) throw tooMany(service.name, maxHops);
+    target = within(service, target, location);
+    hop = nextInit(service.name, reply.status, hop);
+    if (init.timeoutMs !== undefined) {
+      const leftMs = init.timeoutMs - (service.runtime.now() - startedAt);
+      hop = { ...hop, timeoutMs: Math.max(0, leftMs) };
+    }
+  }
+}
+
+function redirectOf({ status, headers }: HttpReply): string | undefined {
+  switch (status) {
+    case 301:
+    case 302:
+    case 303:
+    case 307:
+    case 308:
+      return headers.get("location");
+  }
+  return undefined;
+}
+
+/** The path that `location` means at this service. Throws a MeshError (`denied`) if it leads elsewhere. */
+function within(
+  { name, config }: Service<HttpRequest, HttpReply>,
+  path: string,
+  location: string,
+): string {
+  const { scheme, authority } = config;
+  const origin = `${scheme}://${authority}`;
+  const base = URL.canParse(origin) ? origin : `${scheme}://service.invalid`;
+  const parsed = URL.canParse(location, base + path) ? new URL(location, base + path) : undefined;
+  if (parsed !== undefined && parsed.origin === new URL(base).origin) {
+    return parsed.pathname + parsed.search;
+  }
+  const to = parsed === undefined ? "what is no URL" : parsed.origin.slice(0, 200);
+  throw new MeshError({
+    code: "denied",
+    reason: "policy",
+    message: `${name}: a redirect leads away from the service, to ${to}: follow it yourself if you trust it, or correct the location that the server sends`,
+    progress: "maybe-processed",
+  });
+}
+
+/** RFC 9110 §15.4: after 303, and after 301 and 302 to a POST, the next one is a GET without a body. */
+function nextInit(service: string, status: number, init: FetchInit): FetchInit {
+  const { json: _json, body = null, query: _query, headers, method = "GET", ...rest } = init;
+  const same = status === 307 || status === 308;
+  const upper = method.toUpperCase();
+  const becomesGet = !same && (status === 303 ? upper !== "HEAD" : upper === "POST");
+  if (!becomesGet) {
+    if (body !== null && isStreamed(body) && !(body instanceof URLSearchParams)) {
+      throw new MeshError({
+        code: "bad_request",
+        reason: "bad_body",
+        message: `${service}: a redirect asks for the body again (${status}), and it was a stream: send bytes or a text, or call where the redirect leads`,
+        progress: "maybe-processed",
+      });
+    }
+    const { query: _gone, ...again } = init;
+    return again;
+  }
+  const kept: [string, string][] = [];
+  const flat = headers === undefined ? [] : flatten(headers);
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i]!;
+    if (!OF_BODY.has(name.toLowerCase())) kept.push([name, flat[i + 1]!]);
+  }
+  return { ...rest, method: "GET", headers: kept };
+}
+
+const OF_BODY = new Set([
+  CONTENT_TYPE,
+  CONTENT_LENGTH,
+  "content-encoding",
+  "content-language",
+  "content-location",
+]);
+
+function tooMany(service: string, maxHops: number): MeshError {
+  return new MeshError({
+    code: "loop",
+    reason: "loop",
+    message: `${service}: more than ${maxHops} redirects (the client's option redirects): look for one that leads back to itself, or allow more`,
+    progress: "maybe-processed",
+  });
+}
