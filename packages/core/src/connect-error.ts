@@ -45,7 +45,8 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
   if (local !== undefined) return local;
   const fail = (reason: ErrorReason, what: string): MeshError =>
     failure(where, reason, what, cause);
-  if (!shaking) return fail("connect_refused", `no connection (${code || cause.message})`);
+  if (!shaking)
+    return fail("connect_refused", `no connection (${code || cause.message})${hintFor(code)}`);
   const name = where.serverName ?? where.address;
   if (code === "CERT_HAS_EXPIRED") {
     return fail("peer_expired", `the certificate of ${name} has expired: renew it there`);
@@ -62,7 +63,7 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
   if (UNTRUSTED.has(code)) {
     return fail(
       "peer_untrusted",
-      `the certificate of ${name} is signed by nobody in tls.ca (${code})`,
+      `the certificate of ${name} is signed by nobody in tls.ca (${code}): put its authority into tls.ca`,
     );
   }
   if (isPeerAlert(cause)) {
@@ -72,20 +73,39 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
     );
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ERR_SSL_PACKET_LENGTH_TOO_LONG") {
-    return fail("tls_handshake", `the peer does not speak TLS on this port (${code})`);
+    return fail(
+      "tls_handshake",
+      `the peer does not speak TLS on this port (${code}): correct the scheme or the port`,
+    );
   }
-  return fail("tls_handshake", `TLS handshake failed (${code || cause.message})`);
+  return fail(
+    "tls_handshake",
+    `TLS handshake failed (${code || cause.message}): compare both sides' TLS versions and certificates; cause has more`,
+  );
 }
 
 export function timeoutError(where: Where, connectMs: number, shaking: boolean): MeshError {
   const within = `within ${connectMs} ms (timeouts.connect)`;
   return shaking
-    ? failure(where, "tls_handshake", `connected, but no TLS handshake ${within}`)
-    : failure(where, "connect_timeout", `no connection ${within}`);
+    ? failure(
+        where,
+        "tls_handshake",
+        `connected, but no TLS handshake ${within}: does the peer speak TLS on this port?`,
+      )
+    : failure(
+        where,
+        "connect_timeout",
+        `no connection ${within}: look for packets that are dropped, by a firewall or a dead host`,
+      );
 }
 
 export function protocolMismatch(where: Where, why: string, cause?: unknown): MeshError {
-  return failure(where, "protocol_mismatch", `the peer does not speak HTTP/2 (${why})`, cause);
+  return failure(
+    where,
+    "protocol_mismatch",
+    `the peer does not speak HTTP/2 (${why}): correct http2, the scheme or the port`,
+    cause,
+  );
 }
 
 /** This process, not the peer, has run out of descriptors, ports or buffers. */
@@ -99,11 +119,33 @@ export function exhausted(where: Where, code: unknown, cause?: unknown): MeshErr
   return new MeshError({
     code: "overloaded",
     reason: "local_exhaustion",
-    message: `${textOfWhere(where)}: this process has run out of sockets (${String(code)})`,
+    message: `${textOfWhere(where)}: this process has run out of sockets (${String(code)}): raise its limit of open files, or look for sockets that are not closed`,
     progress: "not-sent",
     cause,
     stackless: true,
   });
+}
+
+/** What to look at; nothing for codes that say it themselves. */
+function hintFor(code: string): string {
+  switch (code) {
+    case "ECONNREFUSED":
+      return ": nothing listens there; is it running, and is the port right?";
+    case "ECONNRESET":
+      return ": the peer closed it at once; is it the right port?";
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+      return ": there is no way to that address from here; look at routes and network policies";
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return ": its name was not found; look at discovery";
+    case "ENOENT":
+      return ": there is no such socket file; is the server running?";
+    case "EACCES":
+      return ": this user may not connect to it";
+    default:
+      return "";
+  }
 }
 
 /** The peer says that our certificate is at fault. */

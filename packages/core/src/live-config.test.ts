@@ -457,7 +457,7 @@ describe("services that come and go", () => {
     await world.runtime.advance(1);
     expect(refused.error).toMatchObject({ code: "no_route", progress: "not-sent" });
     expect(refused.error?.message).toBe(
-      "orders: the configuration in force no longer has this service",
+      "orders: the configuration in force no longer has this service: put it back, or stop calling it",
     );
     expect(world.mesh.snapshot().services).toEqual([]);
     expect(world.series("inmesh.call.active")).toEqual([]);

@@ -206,7 +206,7 @@ export class Mesh implements AsyncDisposable {
     throw new MeshError({
       code: "overloaded",
       reason: "concurrency",
-      message: `${name}: a mesh holds at most ${MAX_SERVICES} services`,
+      message: `${name}: a mesh holds at most ${MAX_SERVICES} services: give meshClient fixed names or URLs, not one for each request`,
       progress: "not-sent",
     });
   }

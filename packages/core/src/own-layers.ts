@@ -22,7 +22,7 @@ export function outliveLayers<Req, R extends Reply>(
     const error = new MeshError({
       code: "deadline_exceeded",
       reason: "call_deadline",
-      message: `${call.service}: a layer of the application did not pass the call on in time`,
+      message: `${call.service}: a layer of the application (callLayers) did not pass the call on in time`,
       progress: "not-sent",
       stackless: true,
     });

@@ -246,7 +246,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
         new MeshError({
           code: "cancelled",
           reason: "shutdown",
-          message: `${call.service}: the mesh was closed before the call ended`,
+          message: `${call.service}: the mesh was closed before the call ended: close it later, or with a longer grace period`,
           progress: call.progress,
         }),
     );
@@ -308,7 +308,7 @@ function closed(call: Call): Promise<never> {
     new MeshError({
       code: "closed",
       reason: "closing",
-      message: `${call.service}: the mesh is closed`,
+      message: `${call.service}: the mesh is closed: make calls before mesh.close(), or a new mesh`,
       progress: "not-sent",
     }),
   );
@@ -319,7 +319,7 @@ function removed(call: Call): Promise<never> {
     new MeshError({
       code: "no_route",
       reason: "no_route",
-      message: `${call.service}: the configuration in force no longer has this service`,
+      message: `${call.service}: the configuration in force no longer has this service: put it back, or stop calling it`,
       progress: "not-sent",
     }),
   );

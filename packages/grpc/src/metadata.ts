@@ -115,7 +115,7 @@ function tooLarge(service: string, bytes: number, maxBytes: number): MeshError {
   return new MeshError({
     code: "bad_request",
     reason: "header_too_large",
-    message: `${service}: metadata has ${bytes} bytes, more than ${maxBytes} (maxMetadataBytes)`,
+    message: `${service}: metadata has ${bytes} bytes, more than ${maxBytes} (maxMetadataBytes): send less, or raise the limit if the servers take more`,
     progress: "not-sent",
     stackless: true,
   });

@@ -75,7 +75,7 @@ export function balance<Req, R extends Reply>(
       new MeshError({
         code: "deadline_exceeded",
         reason: "attempt_timeout",
-        message: `${attempt.call.service} → ${attempt.endpoint?.address}: no reply within ${attemptTimeoutMs} ms (timeouts.backendRequest)`,
+        message: `${attempt.call.service} → ${attempt.endpoint?.address}: no reply within ${attemptTimeoutMs} ms (timeouts.backendRequest): is the endpoint slow, or the limit too short?`,
         progress: "maybe-processed",
         stackless: true,
       }),
@@ -91,10 +91,10 @@ function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attemp
   const size = cluster.endpoints.size;
   const why =
     size > 0
-      ? `none of the ${size} endpoints of ${cluster.name} accepts connections`
+      ? `none of the ${size} endpoints of ${cluster.name} accepts connections; mesh.snapshot() has the reason of each, and each is tried again by itself`
       : cluster.known
-        ? `discovery found no endpoint for ${cluster.name}`
-        : `discovery has no answer for ${cluster.name} yet`;
+        ? `discovery found no endpoint for ${cluster.name}: is it running, and is its name right?`
+        : `discovery has no answer for ${cluster.name} yet; discovery.error in mesh.snapshot() says why`;
   return new MeshError({
     code: "no_endpoint",
     reason: size > 0 ? "all_open" : cluster.known ? "no_endpoints" : "discovery_pending",

@@ -22,7 +22,7 @@ function tooMany({ service }: Call, maxInFlight: number): MeshError {
   return new MeshError({
     code: "overloaded",
     reason: "concurrency",
-    message: `${service}: ${maxInFlight} calls are in progress already (limits.maxInFlight)`,
+    message: `${service}: ${maxInFlight} calls are in progress already (limits.maxInFlight): send less, or find out why they take so long`,
     progress: "not-sent",
     stackless: true,
   });

@@ -68,7 +68,7 @@ export class TlsContext {
       reason: missing ? "no_certificate" : "certificate_expired",
       message: missing
         ? `${service}: no usable certificates: ${this.#why}`
-        : `${service}: our own certificate (tls.cert) has expired and no newer one was found`,
+        : `${service}: our own certificate (tls.cert) has expired and no newer one was found: renew the file, it is taken up at once`,
       progress: "not-sent",
       stackless: true,
     });

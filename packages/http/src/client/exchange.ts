@@ -408,7 +408,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     const error = new MeshError({
       code: "deadline_exceeded",
       reason: "idle_timeout",
-      message: `${this.#where}: no byte of the body for ${idleMs} ms (timeouts.bodyIdle)`,
+      message: `${this.#where}: no byte of the body for ${idleMs} ms (timeouts.bodyIdle): find out why the server paused, or raise the limit on a route that streams`,
       progress: "maybe-processed",
       stackless: true,
     });

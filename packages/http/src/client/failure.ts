@@ -82,12 +82,12 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "bad_request",
       "bad_body",
       "abandoned",
-      "the body is not as long as content-length says",
+      "the body is not as long as content-length says: leave the header out, it is written for you",
     );
   }
   // Not only sockets need descriptors: undici loads its parser with the first connection.
   if (isExhaustion(code)) {
-    const what = `this process has run out of sockets (${code})`;
+    const what = `this process has run out of sockets (${code}): raise its limit of open files, or look for sockets that are not closed`;
     return fail("overloaded", "local_exhaustion", "abandoned", what);
   }
   if (!facts.started) {
@@ -108,7 +108,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "bad_response",
       too ? "response_header_too_large" : "malformed_response",
       "failure",
-      `malformed reply (${code || text})`,
+      `malformed reply (${code || text}): look at what listens there`,
     );
   }
   if (code === "UND_ERR_HEADERS_OVERFLOW") {
@@ -116,7 +116,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "bad_response",
       "response_header_too_large",
       "failure",
-      "the reply's head is larger than limits.maxReplyHeaderBytes",
+      "the reply's head is larger than limits.maxReplyHeaderBytes: send fewer headers or cookies, or raise the limit",
     );
   }
   if (code === "UND_ERR_RES_CONTENT_LENGTH_MISMATCH") {
@@ -124,7 +124,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "bad_response",
       "content_length_mismatch",
       "failure",
-      "the reply's body is not as long as it said",
+      "the reply's body is not as long as its content-length: correct the server, or a proxy before it",
     );
   }
   if (text === "bad response" || text === "bad upgrade") {

@@ -136,7 +136,7 @@ export class LentSockets {
     return new MeshError({
       code: "overloaded",
       reason: "queue_full",
-      message: `${this.#service.name}: ${this.#waiting.length} requests wait for a connection already (limits.maxQueuedPerEndpoint)`,
+      message: `${this.#service.name}: ${this.#waiting.length} requests wait for a connection already (limits.maxQueuedPerEndpoint): send less, or allow more connections`,
       progress: "not-sent",
       stackless: true,
     });

@@ -325,7 +325,7 @@ export class HttpReply implements Reply {
       throw new MeshError({
         code: "bad_request",
         reason: "body_used",
-        message: `${this.#attempt.call.service}: the body was read or discarded before`,
+        message: `${this.#attempt.call.service}: the body was read or discarded before: read it once and keep the result`,
         progress: "maybe-processed",
       });
     }

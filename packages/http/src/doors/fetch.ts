@@ -80,7 +80,7 @@ function leaving(origin: unknown): MeshError {
   return new MeshError({
     code: "denied",
     reason: "policy",
-    message: `a redirect leads out of the mesh, to ${String(origin).slice(0, 200)}`,
+    message: `a redirect leads out of the mesh, to ${String(origin).slice(0, 200)}: follow it yourself if you trust it`,
     progress: "not-sent",
   });
 }

@@ -72,7 +72,12 @@ export function streamError(where: Where, end: StreamEnd): MeshError {
   const illegal = cause?.code === "ERR_HTTP2_ERROR" || rstCode === PROTOCOL_ERROR;
   if (illegal) {
     const why = cause?.code === "ERR_HTTP2_ERROR" ? cause.message : name;
-    return failed(where, "bad_response", "malformed_response", `malformed reply (${why})`);
+    return failed(
+      where,
+      "bad_response",
+      "malformed_response",
+      `malformed reply (${why}): look at what listens there`,
+    );
   }
   const why = session.error?.message ?? (session.ending ? "the connection ended" : name);
   return replyStarted
@@ -105,17 +110,19 @@ export function unsent(where: Where, cause: Error & { readonly code?: unknown })
 }
 
 export function lengthMismatch(where: Where): MeshError {
-  const what = "the reply's body is not as long as it said";
+  const what =
+    "the reply's body is not as long as its content-length: correct the server, or a proxy before it";
   return failed(where, "bad_response", "content_length_mismatch", what);
 }
 
 export function tooLarge(where: Where): MeshError {
-  const what = "the reply's head is larger than limits.maxReplyHeaderBytes";
+  const what =
+    "the reply's head is larger than limits.maxReplyHeaderBytes: send fewer headers or cookies, or raise the limit";
   return failed(where, "bad_response", "response_header_too_large", what);
 }
 
 export function headTooLarge(where: Where): MeshError {
-  const what = "target and headers are larger than the peer's SETTINGS allow";
+  const what = "target and headers are larger than the peer's SETTINGS allow: send less";
   return failed(where, "bad_request", "header_too_large", what);
 }
 
