@@ -104,8 +104,8 @@ export function placed<T>(error: T): T {
   return error;
 }
 
-/** Three to five of ours, then the caller's. */
-const REFUSED_FRAMES = 7;
+/** Four to six of ours, then the caller's. */
+const REFUSED_FRAMES = 8;
 
 /** The same in the turn of the call, for refusals: they must stay cheap when there are many. */
 export function placedRefusal<T>(error: T): T {

@@ -93,7 +93,6 @@ export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {})
 export class MeshClient {
   readonly mesh: Mesh;
   readonly #service: Service<HttpRequest, HttpReply>;
-
   readonly #extras: Extras | undefined;
 
   constructor(mesh: Mesh, service: Service<HttpRequest, HttpReply>, extras?: Extras) {
