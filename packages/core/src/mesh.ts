@@ -42,7 +42,7 @@ import type { Watch } from "./watch/watch.ts";
 export interface MeshOptions {
   /**
    * Configuration from code; wins over file and environment, service by service, field by field.
-   * `mesh.update` replaces it.
+   * `mesh.update` replaces it. Default: nothing.
    */
   readonly config?: MeshInput;
   /**
@@ -67,12 +67,12 @@ export interface MeshOptions {
   readonly telemetry?: Telemetry;
   /**
    * A source of endpoints of your own; undefined leaves the service to the configured one. Asked
-   * again when the service's `discovery` changes.
+   * again when the service's `discovery` changes. Default: none.
    */
   readonly discovery?: (service: ServiceConfig) => Discovery | undefined;
-  /** Layers around every call, below its record; see pipeline.ts. */
+  /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
-  /** Layers around every attempt. */
+  /** Layers around every attempt. Default: none. */
   readonly attemptLayers?: readonly Layer<Attempt, Reply>[];
 }
 

@@ -3,11 +3,13 @@ import { PICKED_BECAUSE, type Call, type PickRule } from "@inmesh/core/spi";
 
 /** How the call came to its end, or where it is now. */
 export interface CallInfo {
+  /** Name of the service, as in the configuration, or host and port of a URL. */
   readonly service: string;
   /** Empty until a route has been chosen. */
   readonly route: string;
   /** `host:port` or `unix:path` of the endpoint in use, or last tried; undefined before there was one. */
   readonly endpoint: string | undefined;
+  /** Where the endpoint stands, if discovery says so. */
   readonly zone: string | undefined;
   /** Attempts made, re-sends included; 0 before the first. */
   readonly attempts: number;

@@ -18,14 +18,14 @@ export interface ClientOptions extends ServiceInput {
 export interface FetchInit extends CallInit {
   /** Default `GET`. Upper case, as on the wire. */
   readonly method?: string;
-  /** `x-mesh-*` is ours and dropped; `host` belongs to the service and is refused. */
+  /** `x-mesh-*` is ours and dropped; `host` belongs to the service and is refused. Default: none. */
   readonly headers?: HeadersInput;
-  /** Streams are sent as they are read, and are not sent a second time. */
+  /** Streams are sent as they are read, and are not sent a second time. Default: none. */
   readonly body?: RequestBody;
 }
 
 export interface RequestInit extends FetchInit {
-  /** Starts with `/`. */
+  /** Path and query. Starts with `/`. */
   readonly path: string;
 }
 

@@ -61,7 +61,10 @@ export interface ServerOptions {
   readonly mesh?: Mesh;
   /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
   readonly http2?: boolean;
-  /** Certificate and key: paths of files that are followed, or PEM. Without effect on a server that is given. */
+  /**
+   * Certificate and key: paths of files that are followed, or PEM. Default: none, plain text. Without
+   * effect on a server that is given.
+   */
   readonly tls?: ServerTls;
   /** Who is believed, and what; see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
@@ -75,9 +78,9 @@ export interface ServerOptions {
   readonly authorities?: readonly string[];
   /** Names of headers with a `_` get 400: some backends take `X_Y` for `X-Y`. Default false. */
   readonly refuseUnderscores?: boolean;
-  /** See docs/reference/limits.md. */
+  /** Those that differ from the defaults of docs/reference/limits.md. Default: none. */
   readonly limits?: Partial<ServerLimits>;
-  /** `/livez` and `/readyz`; false: neither. */
+  /** `/livez` and `/readyz`; false: neither. Default: both. */
   readonly health?: HealthOptions | false;
   /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;

@@ -51,12 +51,16 @@ export interface GrpcServerOptions {
   readonly posture?: Posture;
   /** Keys of identity metadata that stay, because something in front vouches for them. Default: none. */
   readonly keepMetadata?: readonly string[];
+  /** Those that differ from the defaults of docs/reference/grpc-server.md. Default: none. */
   readonly limits?: Partial<GrpcServerLimits>;
-  /** grpc.health.v1; false: not answered here. */
+  /** grpc.health.v1; false: not answered here. Default: answered. */
   readonly health?: GrpcHealthOptions | false;
   /** Milliseconds from "not serving" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
-  /** For the server that is made: grpc-js's own options. They win over `limits`. No effect on one that is given. */
+  /**
+   * For the server that is made: grpc-js's own options. They win over `limits`. Default: none. No effect
+   * on one that is given.
+   */
   readonly channelOptions?: ServerOptions;
 }
 

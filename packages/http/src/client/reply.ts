@@ -35,10 +35,13 @@ const DISCARD_BYTES = 65_536;
 
 /** How the call came to this reply. */
 export interface ReplyInfo {
+  /** Name of the service, as in the configuration, or host and port of a URL. */
   readonly service: string;
+  /** Name of the route that the call took; `default` where none of the configuration matched. */
   readonly route: string;
   /** `host:port` or `unix:path` of the endpoint that answered. */
   readonly endpoint: string;
+  /** Where the endpoint stands, if discovery says so. */
   readonly zone: string | undefined;
   /** Attempts made, re-sends included; 1 if the first succeeded. */
   readonly attempts: number;
@@ -71,7 +74,9 @@ export interface BodySink {
 }
 
 export class HttpReply implements Reply {
+  /** The status of HTTP. Every status resolves the call. */
   readonly status: number;
+  /** As received over HTTP/1.1; empty over HTTP/2, which has none. */
   readonly statusText: string;
   readonly outcome: Outcome;
   readonly #raw: RawHeaders;
@@ -143,6 +148,7 @@ export class HttpReply implements Reply {
     changeFields(this.#raw, changes);
   }
 
+  /** By name, in any case; iterable. */
   get headers(): HttpHeaders {
     return (this.#headers ??= new HttpHeaders(this.#raw));
   }
@@ -241,6 +247,10 @@ export class HttpReply implements Reply {
     return new Response(empty ? null : (this.webBody as never), init);
   }
 
+  /**
+   * The body is not wanted. A short rest is read, so that the connection is free for the next call; of a
+   * long one the connection is closed. No effect when the body was asked for.
+   */
   discard(): void {
     if (this.#used) return;
     this.#used = true;

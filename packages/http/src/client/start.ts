@@ -9,9 +9,12 @@ import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
 export interface CallInit {
-  /** Ends the call in the same turn; the promise rejects with the signal's reason. */
+  /** Ends the call in the same turn; the promise rejects with the signal's reason. Default: none. */
   readonly signal?: AbortSignal | null;
-  /** Milliseconds for the whole call, body included; shortens the route's timeout, never extends it. */
+  /**
+   * Milliseconds for the whole call, body included; shortens the route's timeout, never extends it.
+   * Default: the route's `timeouts.request`.
+   */
   readonly timeoutMs?: number;
   /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
   readonly idempotent?: boolean;
