@@ -30,6 +30,10 @@ export interface ConnectionState extends ConnectionUse<Http2Session> {
   leaving: boolean;
   /** A reply that says so is on its way: what was sent behind its request is not for us to serve. */
   ended: boolean;
+  /** More came behind that: the connection is not parsed any further. Writer: surplus.ts. */
+  surplus: boolean;
+  /** … and its last reply is out. */
+  closing: boolean;
   readonly glitches: Tally;
   /** For the look at the idle: streams begun, or bytes read, when it was last not idle, and when. */
   seen: number;
@@ -107,6 +111,8 @@ export class Connections implements LeavingConnections {
       active: 0,
       leaving: this.#leaving,
       ended: false,
+      surplus: false,
+      closing: false,
       session: undefined,
       evicted: false,
       streams: 0,

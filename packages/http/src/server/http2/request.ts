@@ -6,6 +6,7 @@
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { IncomingHttpHeaders } from "node:http2";
 import { Readable } from "node:stream";
+import { abortedError } from "../cut-short.ts";
 import { nodeError } from "./errors.ts";
 import { socketOf, type StreamSocket } from "./socket.ts";
 import { REQUEST, watchEnd, watchTimeout, type ServedStream } from "./stream.ts";
@@ -25,6 +26,8 @@ export class Http2Request extends Readable {
   #rawTrailers: string[] | undefined = undefined;
   #aborted = false;
   #closed = false;
+  /** Its stream ended before its body did. */
+  #cut = false;
   /** Somebody has asked for the body. */
   #read = false;
   #socket: StreamSocket | undefined = undefined;
@@ -136,19 +139,45 @@ export class Http2Request extends Readable {
   onStreamAbort(): void {
     if (this.#closed || this.#aborted) return;
     this.#aborted = true;
+    this.#failIfCut();
     this.emit("aborted");
+  }
+
+  /**
+   * Ends as over HTTP/1 if its body is not whole: with an error for those who listen for one, and
+   * without `end`. Node's own says `end`.
+   */
+  #failIfCut(): void {
+    if (!this.#hasBody || this.stream.readableEnded || this.destroyed) return;
+    this.#cut = true;
+    this.destroy(abortedError());
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (this.#cut) process.nextTick(failIfHeard, this, error, callback);
+    else callback(error);
   }
 
   /** Likewise. */
   onStreamClose(): void {
     if (this.stream.aborted) this.onStreamAbort();
     this.#closed = true;
+    this.#failIfCut();
+    if (this.#cut) return; // its close follows
     this.push(null);
     // As over HTTP/1, what nobody has asked for is dropped; whoever waits for the end hears of it.
     const waits = this.#hasBody ? !this.#read : this.listenerCount("end") > 0;
     if (waits && this.readableFlowing !== true) this.resume();
     this.emit("close");
   }
+}
+
+function failIfHeard(
+  request: Http2Request,
+  error: Error | null,
+  callback: (error?: Error | null) => void,
+): void {
+  callback(request.listenerCount("error") === 0 ? null : error);
 }
 
 function streamAborted(this: OwnStream): void {

@@ -198,8 +198,9 @@ export class Http2Response extends Stream {
     if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) {
       throw nodeError("ERR_HTTP2_STATUS_INVALID", `Invalid status code: ${status}`);
     }
-    if (this.#closed || this.stream.headersSent) return false;
-    this.stream.additionalHeaders({ ...headers, ":status": status });
+    const { stream } = this;
+    if (this.#closed || stream.closed || stream.destroyed || stream.headersSent) return false;
+    stream.additionalHeaders({ ...headers, ":status": status });
     return true;
   }
 

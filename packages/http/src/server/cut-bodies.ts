@@ -1,0 +1,42 @@
+/**
+ * Node's own requests over HTTP/2 say `end` when their stream was reset in the middle of their body, as
+ * if it were whole. Those of a server that was given are kept from it here; ours (`http2/request.ts`)
+ * do it by themselves.
+ */
+import type { EventEmitter } from "node:events";
+import type { Readable } from "node:stream";
+import { abortedError } from "./cut-short.ts";
+import { emitInContext, type WithInbound } from "./in-context.ts";
+
+const CLOSED: unique symbol = Symbol("inmesh.closed");
+
+type Given = Readable &
+  WithInbound & { readonly stream: { readonly readableEnded: boolean }; [CLOSED]?: true };
+
+/** As `emit` of a request with a body, in the context of its handler. */
+export function emitUncut(this: Given & EventEmitter, ...event: never[]): boolean {
+  const [name] = event as unknown as [string];
+  switch (name) {
+    case "aborted":
+      if (!this.stream.readableEnded) fail(this);
+      break;
+    case "error":
+      // As over HTTP/1, it is no crash of a handler that does not listen.
+      if (this.errored !== null && this.listenerCount("error") === 0) return false;
+      break;
+    case "close":
+      if (!this.stream.readableEnded && fail(this)) return true; // the error first, and then this
+      if (this[CLOSED] === true) return false; // said by the request, and again by its stream
+      this[CLOSED] = true;
+      break;
+    default:
+  }
+  return emitInContext.apply(this, event);
+}
+
+/** True: its error and its close follow. */
+function fail(request: Given): boolean {
+  if (request.destroyed) return false;
+  request.destroy(abortedError());
+  return true;
+}
