@@ -5,7 +5,7 @@
  */
 import type { EventEmitter } from "node:events";
 import type { Readable } from "node:stream";
-import { abortedError } from "./cut-short.ts";
+import { abortedError } from "./http2/errors.ts";
 import { emitInContext, type WithInbound } from "./in-context.ts";
 
 const CLOSED: unique symbol = Symbol("inmesh.closed");

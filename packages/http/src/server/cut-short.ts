@@ -5,6 +5,7 @@
  * a word. For that an answer of ours goes past the response object: a response that has sent its head
  * throws at whatever is set on it later.
  */
+import { abortedError } from "./http2/errors.ts";
 import type { Inbound } from "./inbound.ts";
 import type { Http2ServerResponse } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";
@@ -13,11 +14,6 @@ type Stream = Http2ServerResponse["stream"];
 
 const NO_ERROR = 0;
 const CANCEL = 8;
-
-/** The error that requests over HTTP/1 get when their connection has gone. */
-export function abortedError(): Error & { code: string } {
-  return Object.assign(new Error("aborted"), { code: "ECONNRESET" });
-}
 
 /** Without a reply, or in the middle of one. */
 export function cutShort({ request, response, http2 }: Inbound): void {
@@ -52,15 +48,15 @@ function answerStream(stream: Stream, status: number): void {
   // Asks the client to stop sending (RFC 9113 §8.1), behind the reply. Node would then wait for
   // somebody to read what has come.
   stream.close(NO_ERROR);
-  stream.on("finish", () => setImmediate(destroy, stream));
+  stream.on("finish", destroy);
 }
 
 function streamOf(request: unknown): Stream {
   return (request as { stream: Stream }).stream;
 }
 
-function destroy(stream: Stream): void {
-  stream.destroy();
+function destroy(this: Stream): void {
+  this.destroy();
 }
 
 function ignore(): void {}

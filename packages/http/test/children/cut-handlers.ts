@@ -21,7 +21,7 @@ import { meshServer, type ServerOptions } from "@inmesh/http";
 const options = JSON.parse(process.argv[2]!) as {
   http2: boolean;
   given: boolean;
-  limits: ServerOptions["limits"];
+  limits: NonNullable<ServerOptions["limits"]>;
 };
 const notes: Record<string, string[]> = {};
 const noter =

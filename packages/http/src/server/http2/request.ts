@@ -6,8 +6,7 @@
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { IncomingHttpHeaders } from "node:http2";
 import { Readable } from "node:stream";
-import { abortedError } from "../cut-short.ts";
-import { nodeError } from "./errors.ts";
+import { abortedError, nodeError } from "./errors.ts";
 import { socketOf, type StreamSocket } from "./socket.ts";
 import { REQUEST, watchEnd, watchTimeout, type ServedStream } from "./stream.ts";
 
