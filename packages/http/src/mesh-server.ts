@@ -29,7 +29,8 @@ import {
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import { Connections, type ConnectionState } from "./server/connections.ts";
+import type { ConnectionState } from "./server/connection-state.ts";
+import { Connections } from "./server/connections.ts";
 import { emitUncut } from "./server/cut-bodies.ts";
 import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
@@ -237,8 +238,8 @@ export class MeshServer implements AsyncDisposable {
     // Behind the last request of the connection: never answered.
     if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
-    if (http2) connection.streams++;
-    else if (this.#idleHintMs !== undefined) {
+    connection.streams++;
+    if (!http2 && this.#idleHintMs !== undefined) {
       (response as unknown as KeptAlive)._keepAliveTimeout = this.#idleHintMs;
     }
     if (connection.leaving) endAfter(inbound);
@@ -322,7 +323,10 @@ export class MeshServer implements AsyncDisposable {
     if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
-    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) return;
+    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
+      connection.unread = request;
+      return;
+    }
     linger(request, this.#linger, () => {
       if (!request.complete) cutShort(inbound);
     });

@@ -25,6 +25,7 @@ export const CUTS = [
   "pings",
   "settings",
   "http2_error",
+  "hidden_streams",
 ] as const;
 
 export type CutReason = RefusalReason | (typeof CUTS)[number];

@@ -4,7 +4,7 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { CONNECTION, type WithConnection } from "./connections.ts";
+import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import type { NodeServer } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";

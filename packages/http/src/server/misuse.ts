@@ -5,10 +5,11 @@
  * that never become a request.
  */
 import { Misuse, type Runtime } from "@inmesh/core/spi";
-import type { ConnectionState } from "./connections.ts";
+import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Http2Session } from "./listeners.ts";
+import { Tally } from "./tally.ts";
 
 /** One of each is forgotten in this time. */
 const FORGET_GLITCH_MS = 10_000;
@@ -16,31 +17,18 @@ const FORGET_PING_MS = 1_000;
 const FORGET_SETTINGS_MS = 6_000;
 const ENHANCE_YOUR_CALM = 11;
 
-/** Counts, and forgets one at a time. */
-export class Tally {
-  #count = 0;
-  #at = -Infinity;
-
-  /** True: more than `max` are not forgotten yet. */
-  add(now: number, max: number, forgetMs: number): boolean {
-    const forgotten = Math.floor((now - this.#at) / forgetMs);
-    if (forgotten >= this.#count) {
-      this.#count = 0;
-      this.#at = now;
-    } else if (forgotten > 0) {
-      this.#count -= forgotten;
-      this.#at += forgotten * forgetMs;
-    }
-    return ++this.#count > max;
-  }
-}
-
 export class HttpMisuse extends Misuse<Http2Session, CutReason> {
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
 
-  constructor(limits: ServerLimits, runtime: Runtime, count: (reason: CutReason) => void) {
-    super(limits, runtime, calmDown, count);
+  /** `tellToGo`: what is destroyed a second later. */
+  constructor(
+    limits: ServerLimits,
+    runtime: Runtime,
+    tellToGo: (session: Http2Session) => void,
+    count: (reason: CutReason) => void,
+  ) {
+    super(limits, runtime, tellToGo, count);
     this.#limits = limits;
     this.#runtime = runtime;
   }
@@ -70,6 +58,6 @@ export class HttpMisuse extends Misuse<Http2Session, CutReason> {
 }
 
 /** From here on its nghttp2 ignores new streams. */
-function calmDown(session: Http2Session): void {
+export function calmDown(session: Http2Session): void {
   session.goaway(ENHANCE_YOUR_CALM);
 }

@@ -6,7 +6,7 @@
  */
 import type { Socket } from "node:net";
 import type { Runtime } from "@inmesh/core/spi";
-import { CONNECTION, type WithConnection } from "./connections.ts";
+import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { ServerLimits } from "./limits.ts";
 
 export interface LingerOptions {

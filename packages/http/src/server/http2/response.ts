@@ -226,7 +226,8 @@ export class Http2Response extends Stream {
     const { stream } = this;
     if (!stream.headersSent) this.writeHead(this.#status);
     const wantsMore = stream.write(chunk, named as never, done as never);
-    if (!wantsMore) stream.once("drain", drained);
+    // Once for all writes of a handler that does not wait.
+    if (!wantsMore && stream.listenerCount("drain", drained) === 0) stream.once("drain", drained);
     return wantsMore;
   }
 
