@@ -31,7 +31,7 @@ import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import type { ConnectionState } from "./server/connection-state.ts";
 import { Connections } from "./server/connections.ts";
-import { emitUncut } from "./server/cut-bodies.ts";
+import { watchBody } from "./server/cut-bodies.ts";
 import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
@@ -277,8 +277,8 @@ export class MeshServer implements AsyncDisposable {
     serveInContext(inbound, handler);
     if (inbound.hasBody || request.listenerCount("end") > 0) {
       (request as WithInbound)[INBOUND] = inbound;
-      const emit = http2 && this.#given && inbound.hasBody ? emitUncut : emitInContext;
-      request.emit = emit as typeof request.emit;
+      if (http2 && this.#given && inbound.hasBody) watchBody(request);
+      else request.emit = emitInContext as typeof request.emit;
     }
   }
 

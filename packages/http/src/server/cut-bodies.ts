@@ -8,24 +8,39 @@ import type { Readable } from "node:stream";
 import { abortedError } from "./http2/errors.ts";
 import { emitInContext, type WithInbound } from "./in-context.ts";
 
+const WHOLE: unique symbol = Symbol("inmesh.whole");
 const CLOSED: unique symbol = Symbol("inmesh.closed");
 
-type Given = Readable &
-  WithInbound & { readonly stream: { readonly readableEnded: boolean }; [CLOSED]?: true };
+interface Given extends Readable, WithInbound {
+  readonly stream: Readable;
+  [WHOLE]?: true;
+  [CLOSED]?: true;
+}
 
-/** As `emit` of a request with a body, in the context of its handler. */
-export function emitUncut(this: Given & EventEmitter, ...event: never[]): boolean {
+/** Keeps it, before its handler's listeners hear anything. */
+export function watchBody(request: unknown): void {
+  const given = request as Given;
+  // Node says `end` of a stream that was reset as well, and passes it on.
+  given.stream.prependListener("end", () => {
+    if (given.stream.destroyed) fail(given);
+    else given[WHOLE] = true;
+  });
+  given.emit = emitUncut as typeof given.emit;
+}
+
+/** As `emit`, in the context of its handler. */
+function emitUncut(this: Given & EventEmitter, ...event: never[]): boolean {
   const [name] = event as unknown as [string];
   switch (name) {
     case "aborted":
-      if (!this.stream.readableEnded) fail(this);
+      fail(this);
       break;
     case "error":
       // As over HTTP/1, it is no crash of a handler that does not listen.
       if (this.errored !== null && this.listenerCount("error") === 0) return false;
       break;
     case "close":
-      if (!this.stream.readableEnded && fail(this)) return true; // the error first, and then this
+      if (fail(this)) return true; // the error first, and then this
       if (this[CLOSED] === true) return false; // said by the request, and again by its stream
       this[CLOSED] = true;
       break;
@@ -36,7 +51,7 @@ export function emitUncut(this: Given & EventEmitter, ...event: never[]): boolea
 
 /** True: its error and its close follow. */
 function fail(request: Given): boolean {
-  if (request.destroyed) return false;
+  if (request[WHOLE] === true || request.destroyed) return false;
   request.destroy(abortedError());
   return true;
 }

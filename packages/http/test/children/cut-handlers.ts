@@ -31,6 +31,7 @@ const noter =
 
 function watch(request: IncomingMessage, response: ServerResponse, name: string): void {
   const note = noter(name);
+  note("begun");
   for (const event of ["aborted", "end", "close"]) request.on(event, () => note(event));
   response.on("close", () => note("response close"));
   request.once("close", () => note(`whole ${request.readableEnded}, aborted ${request.aborted}`));
@@ -117,6 +118,13 @@ const HANDLERS: Record<string, (request: IncomingMessage, response: ServerRespon
   },
   "/echo"(request, response) {
     request.pipe(response);
+  },
+  async "/early"(request, response) {
+    response.end("early");
+    await textOf(request).then(
+      () => noter("/early")("read"),
+      ({ code }) => noter("/early")(`rejected ${code}`),
+    );
   },
   "/begun"(request, response) {
     request.on("end", () => response.end("answered")).resume();

@@ -25,7 +25,8 @@ export class Http2Request extends Readable {
   #rawTrailers: string[] | undefined = undefined;
   #aborted = false;
   #closed = false;
-  /** Its stream ended before its body did. */
+  /** Its body has come to its end, or its stream before that. */
+  #whole = false;
   #cut = false;
   /** Somebody has asked for the body. */
   #read = false;
@@ -134,7 +135,12 @@ export class Http2Request extends Readable {
     }
   }
 
-  /** Its stream's, and nobody else's to call. */
+  /** Its stream's, and nobody else's to call, like the next two. */
+  onStreamEnd(): void {
+    this.#whole = true;
+    this.push(null);
+  }
+
   onStreamAbort(): void {
     if (this.#closed || this.#aborted) return;
     this.#aborted = true;
@@ -147,7 +153,7 @@ export class Http2Request extends Readable {
    * without `end`. Node's own says `end`.
    */
   #failIfCut(): void {
-    if (!this.#hasBody || this.stream.readableEnded || this.destroyed) return;
+    if (!this.#hasBody || this.#whole || this.destroyed) return;
     this.#cut = true;
     this.destroy(abortedError());
   }
@@ -157,7 +163,6 @@ export class Http2Request extends Readable {
     else callback(error);
   }
 
-  /** Likewise. */
   onStreamClose(): void {
     if (this.stream.aborted) this.onStreamAbort();
     this.#closed = true;
@@ -187,8 +192,9 @@ function streamData(this: OwnStream, chunk: Buffer): void {
   if (!this[REQUEST]!.push(chunk)) this.pause();
 }
 
+/** Node says so as well of a stream that was reset. */
 function streamEnded(this: OwnStream): void {
-  this[REQUEST]!.push(null);
+  if (!this.destroyed) this[REQUEST]!.onStreamEnd();
 }
 
 function streamTrailers(
