@@ -125,6 +125,21 @@ describe.each([false, true])("HTTP/2, given: %s", (given) => {
     }
   });
 
+  it("R5 LS: what an honest client does is not counted", async () => {
+    const server = await h2({ headersCheckMs: 100 }, given, (request, response) => {
+      setTimeout(() => response.end("ok"), 50);
+      request.on("error", () => {});
+    });
+    await stubborn(server, PREFACE, settings());
+    const socket = await stubborn(server, PREFACE, settings());
+    for (let id = 1; id < 60; id += 2) {
+      socket.write(head(id));
+      await sleep(10);
+    }
+    await sleep(300);
+    expect(server.snapshot()).toMatchObject({ refused: {}, sessions: 2 });
+  });
+
   it("R5 LS: heads that nghttp2 or Node refuses are counted, and too many of them end the connection", async () => {
     const server = await h2({ maxGlitches: 5, headersCheckMs: 100 }, given);
     const many = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`x-${i}`, "1"]));

@@ -24,8 +24,8 @@ export const CUTS = [
   "stream_resets",
   "pings",
   "settings",
-  "http2_error",
   "hidden_streams",
+  "http2_error",
 ] as const;
 
 export type CutReason = RefusalReason | (typeof CUTS)[number];
