@@ -189,6 +189,7 @@ export class Sessions implements LeavingConnections {
   }
 
   destroy(): void {
+    this.#lookTimer?.cancel();
     this.#server.forceShutdown();
     for (const [session, { socket }] of this.#sessions) {
       session.destroy();
