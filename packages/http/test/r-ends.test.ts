@@ -8,7 +8,16 @@ import { fileURLToPath } from "node:url";
 import type { ServerLimits, ServerSnapshot } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { H2Client } from "./support/h2-client.ts";
-import { block, DATA, END_HEADERS, frame, HEADERS, reset, RST_STREAM } from "./support/h2-peer.ts";
+import {
+  block,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  HEADERS,
+  reset,
+  RST_STREAM,
+} from "./support/h2-peer.ts";
 import { RawClient } from "./support/raw-client.ts";
 import { sleep } from "./wire.ts";
 
@@ -54,6 +63,14 @@ async function start(
   };
 }
 
+const head = (path: string): Record<string, string> => ({
+  ":method": "POST",
+  ":scheme": "http",
+  ":path": path,
+  ":authority": "svc",
+  "content-type": "text/plain",
+});
+
 /** Three bytes of a body that is longer, and then silence. */
 async function beginPost(http2: boolean, port: number, path: string): Promise<Begun> {
   if (!http2) {
@@ -69,14 +86,10 @@ async function beginPost(http2: boolean, port: number, path: string): Promise<Be
     };
   }
   const client = await H2Client.to(port);
-  const fields = {
-    ":method": "POST",
-    ":scheme": "http",
-    ":path": path,
-    ":authority": "svc",
-    "content-type": "text/plain",
-  };
-  client.send(frame(HEADERS, END_HEADERS, 1, block(fields)), frame(DATA, 0, 1, Buffer.from("abc")));
+  client.send(
+    frame(HEADERS, END_HEADERS, 1, block(head(path))),
+    frame(DATA, 0, 1, Buffer.from("abc")),
+  );
   return {
     raw: client.raw,
     async status() {
@@ -222,6 +235,31 @@ describe("R1 LS", () => {
         const { notes } = await server.report();
         expect(notes["/early"]).toContain("rejected ECONNRESET");
         expect(notes["/early"]).not.toContain("end");
+        expect(await server.end()).toBe(0);
+      }),
+    );
+  });
+
+  it("R1 LS: a body that is here, or has no room, is not waited for while its handler does not read", async () => {
+    await Promise.all(
+      [false, true].map(async (given) => {
+        const server = await start(true, given, SHORT);
+        for (const bytes of [3, 60_000]) {
+          const client = await H2Client.to(server.port);
+          client.send(
+            frame(HEADERS, END_HEADERS, 1, block(head("/slow-to-read"))),
+            ...Array.from({ length: Math.ceil(bytes / 15_000) }, () =>
+              frame(DATA, 0, 1, Buffer.alloc(Math.min(bytes, 15_000))),
+            ),
+            // All of it, or as much as the window of a stream lets through.
+            bytes === 3 ? frame(DATA, END_STREAM, 1) : frame(DATA, 0, 1, Buffer.alloc(5_535)),
+          );
+          await sleep(1_000);
+          if (bytes > 3) client.send(frame(DATA, END_STREAM, 1, Buffer.from("end")));
+          await client.reply(1);
+          expect(client.raw.text).toContain(`read ${bytes === 3 ? 3 : 65_538}`);
+        }
+        expect((await server.report()).snapshot.refused).toEqual({});
         expect(await server.end()).toBe(0);
       }),
     );

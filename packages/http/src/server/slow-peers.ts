@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
+import type { Http2ServerResponse } from "./listeners.ts";
 import { ReplyProgress } from "./reply-progress.ts";
 
 const MAX_LOOK_MS = 5_000;
@@ -123,8 +124,13 @@ function look(peers: SlowPeers): void {
 }
 
 /** The rest of the body is the client's turn: the handler has read nearly all there is. */
-function owesBody({ request }: Inbound): boolean {
-  return !request.complete && request.readableLength < request.readableHighWaterMark;
+function owesBody({ request, http2 }: Inbound): boolean {
+  if (request.complete || request.readableLength >= request.readableHighWaterMark) return false;
+  if (!http2) return true;
+  // What nobody has asked for yet waits in the stream: is that all of it, or as much as it may be?
+  const { stream } = request as unknown as { stream: Http2ServerResponse["stream"] };
+  const { remoteClose, localWindowSize } = stream.state;
+  return remoteClose !== 1 && localWindowSize !== undefined && localWindowSize > 0;
 }
 
 function bytesRead({ request, http2 }: Inbound): number {

@@ -126,6 +126,10 @@ const HANDLERS: Record<string, (request: IncomingMessage, response: ServerRespon
       ({ code }) => noter("/early")(`rejected ${code}`),
     );
   },
+  async "/slow-to-read"(request, response) {
+    await sleep(800);
+    response.end(`read ${(await textOf(request)).length}`);
+  },
   "/begun"(request, response) {
     request.on("end", () => response.end("answered")).resume();
     response.write("a");
