@@ -31,7 +31,7 @@ import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import type { ConnectionState } from "./server/connection-state.ts";
 import { Connections } from "./server/connections.ts";
-import { watchBody } from "./server/cut-bodies.ts";
+import { watchBody, watchHead } from "./server/cut-bodies.ts";
 import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
@@ -270,6 +270,8 @@ export class MeshServer implements AsyncDisposable {
       if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
     }
     response.on("close", responseClosed);
+    if (inbound.http2 && this.#given && request.method === "HEAD")
+      watchHead(response, responseClosed);
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }

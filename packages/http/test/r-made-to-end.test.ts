@@ -11,6 +11,7 @@ import {
   END_STREAM,
   frame,
   HEADERS,
+  reset,
   settings,
   WINDOW_UPDATE,
   words,
@@ -123,6 +124,15 @@ describe.each([false, true])("HTTP/2, given: %s", (given) => {
         socket.destroy();
       }
     }
+  });
+
+  it("R5 LS: HEAD whose client gives up is over, though its handler never answers", async () => {
+    const server = await h2({}, given, () => {});
+    const socket = await stubborn(server, PREFACE, settings());
+    socket.write(head(1, { ...REQUEST, ":method": "HEAD" }));
+    await until(() => server.snapshot().requestsInFlight === 1);
+    socket.write(reset(1, 8));
+    await until(() => server.snapshot().requestsInFlight === 0);
   });
 
   it("R5 LS: what an honest client does is not counted", async () => {

@@ -1,12 +1,15 @@
 /**
- * Node's own requests over HTTP/2 say `end` when their stream was reset in the middle of their body, as
- * if it were whole. Those of a server that was given are kept from it here; ours (`http2/request.ts`)
- * do it by themselves.
+ * What Node's own messages over HTTP/2 say wrongly when their stream was reset. A reply to HEAD never
+ * closes then, if its handler does not end it. Requests say `end` in the middle of their body, as if
+ * it were whole. Those of a server that was given are kept from it here; ours (`http2/request.ts`,
+ * `http2/response.ts`) do it by themselves.
  */
 import type { EventEmitter } from "node:events";
+import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { abortedError } from "./http2/errors.ts";
 import { emitInContext, type WithInbound } from "./in-context.ts";
+import type { Http2ServerResponse } from "./listeners.ts";
 
 const WHOLE: unique symbol = Symbol("inmesh.whole");
 const CLOSED: unique symbol = Symbol("inmesh.closed");
@@ -26,6 +29,16 @@ export function watchBody(request: unknown): void {
     else given[WHOLE] = true;
   });
   given.emit = emitUncut as typeof given.emit;
+}
+
+/** `closed` runs once, as `close` of the reply, at the end of a stream whose reply had not begun too. */
+export function watchHead(response: ServerResponse, closed: () => void): void {
+  const { stream } = response as unknown as Http2ServerResponse;
+  stream.on("close", () => {
+    if (stream.headersSent || !response.listeners("close").includes(closed)) return;
+    response.off("close", closed);
+    closed.call(response);
+  });
 }
 
 /** As `emit`, in the context of its handler. */

@@ -361,7 +361,9 @@ export class Http2Response extends Stream {
   /** Its stream's, and nobody else's to call. */
   onStreamClose(): void {
     const { stream } = this;
-    if (stream[RESPONSE] !== this || stream.headRequest !== this.#endedHead) return;
+    // A stream of HEAD closes with its head; one that was reset before that is over all the same.
+    const isEarly = stream.headRequest !== this.#endedHead && stream.headersSent;
+    if (stream[RESPONSE] !== this || isEarly) return;
     stream[RESPONSE] = undefined;
     this.#closed = true;
     this.emit("finish");
