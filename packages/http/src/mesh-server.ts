@@ -29,7 +29,10 @@ import {
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import { Connections, type ConnectionState } from "./server/connections.ts";
+import type { ConnectionState } from "./server/connection-state.ts";
+import { Connections } from "./server/connections.ts";
+import { watchBody, watchHead } from "./server/cut-bodies.ts";
+import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
@@ -50,6 +53,7 @@ import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
+import { dropSurplus, type LingerOptions } from "./server/surplus.ts";
 import { filterTrailers } from "./server/trailers.ts";
 import { guardTunnels } from "./server/tunnels.ts";
 import { endUnheard, type Dumped } from "./server/unheard-end.ts";
@@ -125,6 +129,8 @@ export class MeshServer implements AsyncDisposable {
   readonly #beliefs: Beliefs;
   readonly #limits: ServerLimits;
   readonly #weaker: readonly GivenLimit[];
+  /** The messages of its requests are Node's own. */
+  readonly #given: boolean;
   /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
   readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
@@ -137,6 +143,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
   readonly #drain: Drain;
+  readonly #linger: LingerOptions;
   readonly #refused = new Map<CutReason, number>();
   readonly #owner = {
     ended: (inbound: Inbound): void => this.#ended(inbound),
@@ -156,9 +163,11 @@ export class MeshServer implements AsyncDisposable {
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
     this.#runtime = runtime;
+    this.#linger = { limits, runtime };
     const given = target instanceof NetServer;
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
+    this.#given = given;
     this.#certificates = certificates;
     this.server = given ? target : makeServer({ http2, tls: certificates?.options, limits });
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
@@ -213,8 +222,8 @@ export class MeshServer implements AsyncDisposable {
       }
     }
     const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(this.server, this.#chosen, count);
-    countMalformed(this.server, count);
+    guardTunnels(this.server, this.#chosen, count, this.#linger);
+    countMalformed(this.server, count, this.#linger);
   }
 
   #handler: RequestListener = notFound;
@@ -227,10 +236,11 @@ export class MeshServer implements AsyncDisposable {
   ): void {
     const http2 = !(request instanceof NODE_HTTP.IncomingMessage);
     const connection = this.#connectionOf(request, http2);
-    if (connection.ended) return; // behind the last request of the connection: never answered
+    // Behind the last request of the connection: never answered.
+    if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
-    if (http2) connection.streams++;
-    else if (this.#idleHintMs !== undefined) {
+    connection.streams++;
+    if (!http2 && this.#idleHintMs !== undefined) {
       (response as unknown as KeptAlive)._keepAliveTimeout = this.#idleHintMs;
     }
     if (connection.leaving) endAfter(inbound);
@@ -262,6 +272,8 @@ export class MeshServer implements AsyncDisposable {
       if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
     }
     response.on("close", responseClosed);
+    if (inbound.http2 && this.#given && request.method === "HEAD")
+      watchHead(response, responseClosed);
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
@@ -269,7 +281,8 @@ export class MeshServer implements AsyncDisposable {
     serveInContext(inbound, handler);
     if (inbound.hasBody || request.listenerCount("end") > 0) {
       (request as WithInbound)[INBOUND] = inbound;
-      request.emit = emitInContext as typeof request.emit;
+      if (http2 && this.#given && inbound.hasBody) watchBody(request);
+      else request.emit = emitInContext as typeof request.emit;
     }
   }
 
@@ -284,11 +297,7 @@ export class MeshServer implements AsyncDisposable {
     this.#count(refusal.reason);
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, {
-      tellsReasons: this.#beliefs.tellsReasons,
-      limits: this.#limits,
-      runtime: this.#runtime,
-    });
+    refuse(inbound, refusal, this.#beliefs.tellsReasons, this.#linger);
   }
 
   #count(reason: CutReason): void {
@@ -305,7 +314,11 @@ export class MeshServer implements AsyncDisposable {
       const { deadlineAt, remainingMs } = inbound;
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
-    if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
+    if (inbound.last) {
+      // Or the application said keep-alive: then what follows is served, unless it was dropped.
+      if (connection.surplus) request.socket.destroySoon();
+      else connection.ended = false;
+    }
     this.#peers.remove(inbound);
     // Its timer was the socket's. Node sets it anew where it watches idle connections.
     const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
@@ -314,23 +327,19 @@ export class MeshServer implements AsyncDisposable {
     if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
-    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) return;
-    const { socket } = request;
-    linger(request, { limits: this.#limits, runtime: this.#runtime }, () => {
-      if (!request.complete) socket.destroy();
+    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
+      connection.unread = request;
+      return;
+    }
+    linger(request, this.#linger, () => {
+      if (!request.complete) cutShort(inbound);
     });
   }
 
   #bodyTimedOut(inbound: Inbound): void {
-    const { response } = inbound;
+    if (!answerAndCut(inbound, REFUSALS.body_timeout.status)) return;
     this.#count("body_timeout");
-    if (response.headersSent) destroy(inbound);
-    else {
-      endAfter(inbound);
-      response.statusCode = REFUSALS.body_timeout.status;
-      for (const name of response.getHeaderNames()) response.removeHeader(name);
-      response.end(() => destroy(inbound));
-    }
+    inbound.leave();
   }
 
   #odd(inbound: Inbound, what: CutReason): void {
@@ -345,12 +354,12 @@ export class MeshServer implements AsyncDisposable {
     if (inbound.sentBytes === Infinity) return; // it goes on writing
     inbound.sentBytes = Infinity;
     this.#count("content_length_mismatch");
-    destroy(inbound);
+    cutShort(inbound);
   }
 
   #writeStalled(inbound: Inbound): void {
     this.#count("write_stall");
-    destroy(inbound);
+    cutShort(inbound);
   }
 
   #readiness(): string {
@@ -461,9 +470,4 @@ function endAfter(inbound: Inbound): void {
   }
   inbound.response.shouldKeepAlive = false;
   inbound.connection.ended = true;
-}
-
-function destroy({ request, http2 }: Inbound): void {
-  if (!http2) request.socket.destroy();
-  else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
 }

@@ -122,8 +122,10 @@ export class Inbound
     else this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener, message);
   }
 
+  /** Node says that a stream has ended when it was reset as well: then `onCancel` follows, and only that. */
   onReceiveHalfClose(): void {
     if (!this.#admitted || this.#listener === undefined) return;
+    if (this.stream?.destroyed === true || this.stream?.aborted === true) return;
     if (this.#late) enter(this, beginLate, undefined);
     else this.#scope?.runInAsyncScope(forwardHalfClose, undefined, this.#listener);
   }

@@ -4,6 +4,7 @@
  * every stream that comes after the first, and its client would not know before the second
  * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
+import type { Socket } from "node:net";
 import type { Server } from "@grpc/grpc-js";
 import {
   Misuse,
@@ -11,6 +12,7 @@ import {
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
+  type Timer,
 } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 import { http2ServersOf, streamOf, type Http2Server, type Http2Session } from "./internals.ts";
@@ -20,12 +22,24 @@ import type { GrpcServerLimits } from "./limits.ts";
 export interface SessionUse extends ConnectionUse<Http2Session> {
   /** Calls in progress. */
   active: number;
+  /** Undefined if it came past the server's own events. */
+  readonly socket: Socket | undefined;
+  /** It was asked to end, and had no call in progress at the last look. */
+  lingers: boolean;
+}
+
+/** On each socket, itself: `session.socket` refuses to be destroyed, and gives what hangs on the socket. */
+const SOCKET: unique symbol = Symbol("inmesh.socket");
+interface WithSocket {
+  [SOCKET]?: Socket;
 }
 
 /** Why a connection was closed, or not accepted. */
 export type SessionCut = "stream_resets" | "connections";
 
 const ENHANCE_YOUR_CALM = 11;
+/** How often it is looked for connections that were asked to end, and at two looks have not. */
+const LOOK_MS = 1_000;
 
 export class Sessions implements LeavingConnections {
   onEmpty: (() => void) | undefined = undefined;
@@ -40,6 +54,7 @@ export class Sessions implements LeavingConnections {
   readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
   #gone = false;
+  #lookTimer: Timer | undefined = undefined;
 
   /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
   constructor(
@@ -64,6 +79,8 @@ export class Sessions implements LeavingConnections {
       this.#known.add(http2);
       this.#tighten(http2);
       http2.on("drop", () => this.#count("connections"));
+      http2.prependListener("connection", mark);
+      http2.prependListener("secureConnection", mark);
       http2.on("session", (session: Http2Session) => this.#opened(session));
     }
   }
@@ -92,7 +109,10 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
+      socket: (session.socket as WithSocket)[SOCKET],
+      lingers: false,
     });
+    this.#look();
     session.on("error", ignore); // without a listener it would be an uncaught exception of the host
     const timer = this.#runtime.after(
       this.#limits.handshakeTimeoutMs,
@@ -104,6 +124,18 @@ export class Sessions implements LeavingConnections {
       timer.cancel();
       this.#sessions.delete(session);
     });
+  }
+
+  #look(): void {
+    this.#lookTimer ??= this.#runtime.after(
+      LOOK_MS,
+      () => {
+        this.#lookTimer = undefined;
+        for (const [session, use] of this.#sessions) endIfDone(session, use);
+        if (this.#sessions.size > 0) this.#look();
+      },
+      undefined,
+    );
   }
 
   /** Open now; 1 if nobody can tell. */
@@ -159,9 +191,30 @@ export class Sessions implements LeavingConnections {
   }
 
   destroy(): void {
+    this.#lookTimer?.cancel();
     this.#server.forceShutdown();
-    for (const session of this.#sessions.keys()) session.destroy();
+    for (const [session, { socket }] of this.#sessions) {
+      session.destroy();
+      socket?.destroy();
+    }
   }
+}
+
+function mark(socket: Socket & WithSocket): void {
+  socket[SOCKET] = socket;
+}
+
+/**
+ * Node's `close()` of a session waits for the rest of a head that may never come, and `destroy()` of one
+ * that is closing for the client to end its side.
+ */
+function endIfDone(session: Http2Session, use: SessionUse): void {
+  const isDone = session.destroyed || (session.closed && use.active === 0);
+  if (isDone && use.lingers) {
+    session.destroy();
+    use.socket?.destroy();
+  }
+  use.lingers = isDone;
 }
 
 /** From here on its nghttp2 ignores new streams. */

@@ -24,11 +24,12 @@ import {
   TRACESTATE,
   TRANSFER_ENCODING,
 } from "../headers.ts";
-import type { ConnectionState } from "./connections.ts";
+import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
+import type { ReplyProgress } from "./reply-progress.ts";
 
 /** What a field counts besides its name and value (RFC 9113 §6.5.2). */
 const FIELD_BYTES = 32;
@@ -82,6 +83,7 @@ export class Inbound extends ServedRequest {
   watched = false;
   markAt = 0;
   markBytes = 0;
+  progress: ReplyProgress | undefined = undefined;
   #seen = 0;
 
   constructor(

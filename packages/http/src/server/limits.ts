@@ -41,6 +41,11 @@ export interface ServerLimits {
   readonly bodyRateWindowMs: number;
   /** A client that does not read what waits for it; then its connection is destroyed. Node: for ever. */
   readonly writeStallTimeoutMs: number;
+  /**
+   * Bytes per second a client must take of a reply over HTTP/2 that waits for it, over twice
+   * `writeStallTimeoutMs`; otherwise as above. 0: any.
+   */
+  readonly minReplyRate: number;
   /** Of a body whose answer is already given: read and dropped, so that closing does not eat the answer. */
   readonly lingerBytes: number;
   readonly lingerMs: number;
@@ -98,6 +103,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   minBodyRate: 500,
   bodyRateWindowMs: 20_000,
   writeStallTimeoutMs: 30_000,
+  minReplyRate: 500,
   lingerBytes: 262_144,
   lingerMs: 1_000,
   keepAliveIdleMs: 65_000,

@@ -198,8 +198,9 @@ export class Http2Response extends Stream {
     if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) {
       throw nodeError("ERR_HTTP2_STATUS_INVALID", `Invalid status code: ${status}`);
     }
-    if (this.#closed || this.stream.headersSent) return false;
-    this.stream.additionalHeaders({ ...headers, ":status": status });
+    const { stream } = this;
+    if (this.#closed || stream.closed || stream.destroyed || stream.headersSent) return false;
+    stream.additionalHeaders({ ...headers, ":status": status });
     return true;
   }
 
@@ -225,7 +226,8 @@ export class Http2Response extends Stream {
     const { stream } = this;
     if (!stream.headersSent) this.writeHead(this.#status);
     const wantsMore = stream.write(chunk, named as never, done as never);
-    if (!wantsMore) stream.once("drain", drained);
+    // Once for all writes of a handler that does not wait.
+    if (!wantsMore && stream.listenerCount("drain", drained) === 0) stream.once("drain", drained);
     return wantsMore;
   }
 
@@ -359,7 +361,9 @@ export class Http2Response extends Stream {
   /** Its stream's, and nobody else's to call. */
   onStreamClose(): void {
     const { stream } = this;
-    if (stream[RESPONSE] !== this || stream.headRequest !== this.#endedHead) return;
+    // A stream of HEAD closes with its head; one that was reset before that is over all the same.
+    const isEarly = stream.headRequest !== this.#endedHead && stream.headersSent;
+    if (stream[RESPONSE] !== this || isEarly) return;
     stream[RESPONSE] = undefined;
     this.#closed = true;
     this.emit("finish");
