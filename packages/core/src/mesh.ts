@@ -15,6 +15,7 @@ import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
+import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { lazyDiscovery } from "./discovery/lazy.ts";
 import { staticDiscovery } from "./discovery/static.ts";
@@ -115,6 +116,7 @@ export class Mesh implements AsyncDisposable {
   readonly #file: ConfigFile | undefined;
   readonly #lastGood: LastGoodWriter | undefined;
   readonly #gauges: (() => void)[];
+  readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
   #closing: Promise<void> | undefined = undefined;
 
@@ -132,6 +134,9 @@ export class Mesh implements AsyncDisposable {
     if (problem !== undefined) {
       this.#log({ level: "warn", event: "runtime.unsupported", message: problem });
     }
+    this.#unwatchDegraded = watchDegraded((message) =>
+      this.#log({ level: "warn", event: "runtime.degraded", message }),
+    );
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
@@ -346,6 +351,7 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      degraded: degradedInProcess(),
     };
   }
 
@@ -380,6 +386,7 @@ export class Mesh implements AsyncDisposable {
     await Promise.all(backends.map(({ backend }) => backend.close(leftMs)));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();
+    this.#unwatchDegraded();
     this.#state = "closed";
   }
 }

@@ -1,5 +1,6 @@
 /** For transports, discovery sources and exporters. Not covered by semver before 1.0. */
 export { createMesh, Mesh, type MeshOptions, type Protocol, type Service } from "./mesh.ts";
+export { Degraded, type PrivateMember } from "./degraded.ts";
 export { defaultMesh, makeDefaultMeshBy } from "./default-mesh.ts";
 export {
   Attempt,
