@@ -12,7 +12,7 @@ const GONE = { name: "node Test.gone", loss: "tests are slower" };
 const LATER = { name: "node Test.later", loss: "tests are later" };
 const line = "node Test.gone is missing: without it tests are slower";
 
-describe("R4 CO: a private member that is missing is visible", () => {
+describe("a private member that is missing is visible", () => {
   const meshes: Mesh[] = [];
   const meshWithLog = (): { mesh: Mesh; log: LogLine[] } => {
     const log: LogLine[] = [];
@@ -27,7 +27,7 @@ describe("R4 CO: a private member that is missing is visible", () => {
     await Promise.all(meshes.splice(0).map((mesh) => mesh.close(0)));
   });
 
-  test("R4 CO: in the snapshot of its owner and of each mesh, and once in each log", () => {
+  test("in the snapshot of its owner and of each mesh, and once in each log", () => {
     const before = meshWithLog();
     const owner = new Degraded();
     expect(owner.allows(THERE, true)).toBe(true);
@@ -43,14 +43,14 @@ describe("R4 CO: a private member that is missing is visible", () => {
     expect([degraded(before.log), degraded(after.log)]).toEqual([[line], [line]]);
   });
 
-  test("R4 CO: a closed mesh hears nothing more", async () => {
+  test("a closed mesh hears nothing more", async () => {
     const { mesh, log } = meshWithLog();
     await mesh.close(0);
     new Degraded().allows(LATER, false);
     expect(degraded(log)).not.toContainEqual(expect.stringContaining(LATER.name));
   });
 
-  test("R4 CO: INMESH_PUBLIC_ONLY=1 hides those that are there", async () => {
+  test("INMESH_PUBLIC_ONLY=1 hides those that are there", async () => {
     const module = fileURLToPath(new URL("degraded.ts", import.meta.url));
     const script = `import { Degraded } from ${JSON.stringify(module)};
       process.stdout.write(String(new Degraded().allows({ name: "a", loss: "b" }, true)));`;
