@@ -25,7 +25,12 @@ import { type Log, safeLog } from "./log.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
-import { RunningService, type ServiceParts, type View } from "./running-service.ts";
+import {
+  RunningService,
+  type Reachability,
+  type ServiceParts,
+  type View,
+} from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
 import {
@@ -92,6 +97,10 @@ export interface Service<Req, R extends Reply> {
   readonly runtime: Runtime;
   /** The pipeline in force. Read it once per call. */
   readonly current: Handler<Call<Req>, R>;
+  /** For clients that show it. O(endpoints): never for a call. */
+  readonly reachability: Reachability;
+  /** Starts discovery and connects, as a first call would. False: no endpoint was reached. */
+  reach(): Promise<boolean>;
 }
 
 const MAX_SERVICES = 500;

@@ -16,6 +16,7 @@ export {
   type Served,
 } from "./call.ts";
 export { PICKED_BECAUSE } from "./balance/why.ts";
+export type { Reachability } from "./running-service.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
 export type { HeaderChanges } from "./header-changes.ts";

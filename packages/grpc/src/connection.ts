@@ -163,6 +163,10 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     if (this.#onEmpty !== undefined && this.inFlight === 0) this.#onEmpty();
   }
 
+  get connected(): boolean {
+    return this.#lanes.some((lane) => !lane.retired && lane.connected);
+  }
+
   get inFlight(): number {
     let count = 0;
     for (const lane of this.#lanes) count += lane.exchanges.size;
