@@ -385,6 +385,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
         if (attempt.busyForMs === 0) latency.penalise(now, penaltyFactor, g);
         return;
       case "abandoned":
+        // It waited for its caller, so the time says nothing about the endpoint.
+        if (attempt.callerFault) return;
         latency.observe(now, elapsedMs, true, g);
         return;
     }
