@@ -195,7 +195,10 @@ export class Attempt<Req = unknown> {
   answeredAt = 0;
   /** It settled; 0 until then. Writer: the cluster. */
   endedAt = 0;
-  /** A reply that is the caller's fault (4xx): a success, but its speed proves nothing. Writer: transport. */
+  /**
+   * What became of it is the caller's fault: a reply (4xx) that is a success, but whose speed proves nothing,
+   * or time that was spent waiting for the rest of the request. Writer: transport.
+   */
   callerFault = false;
   /** No connection came about: counts as a strike against the endpoint. Writer: transport. */
   connectFailed = false;

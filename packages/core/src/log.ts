@@ -7,6 +7,7 @@ export interface LogLine {
     | "config.refused"
     | "config.restored"
     | "config.snapshot_failed"
+    | "runtime.degraded"
     | "runtime.unsupported";
   readonly message: string;
 }

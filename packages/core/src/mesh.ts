@@ -15,6 +15,7 @@ import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
+import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { lazyDiscovery } from "./discovery/lazy.ts";
 import { staticDiscovery } from "./discovery/static.ts";
@@ -24,7 +25,12 @@ import { type Log, safeLog } from "./log.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
-import { RunningService, type ServiceParts, type View } from "./running-service.ts";
+import {
+  RunningService,
+  type Reachability,
+  type ServiceParts,
+  type View,
+} from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
 import {
@@ -91,6 +97,10 @@ export interface Service<Req, R extends Reply> {
   readonly runtime: Runtime;
   /** The pipeline in force. Read it once per call. */
   readonly current: Handler<Call<Req>, R>;
+  /** For clients that show it. O(endpoints): never for a call. */
+  readonly reachability: Reachability;
+  /** Starts discovery and connects, as a first call would. False: no endpoint was reached. */
+  reach(): Promise<boolean>;
 }
 
 const MAX_SERVICES = 500;
@@ -115,6 +125,7 @@ export class Mesh implements AsyncDisposable {
   readonly #file: ConfigFile | undefined;
   readonly #lastGood: LastGoodWriter | undefined;
   readonly #gauges: (() => void)[];
+  readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
   #closing: Promise<void> | undefined = undefined;
 
@@ -132,6 +143,9 @@ export class Mesh implements AsyncDisposable {
     if (problem !== undefined) {
       this.#log({ level: "warn", event: "runtime.unsupported", message: problem });
     }
+    this.#unwatchDegraded = watchDegraded((message) =>
+      this.#log({ level: "warn", event: "runtime.degraded", message }),
+    );
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
@@ -346,6 +360,7 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      degraded: degradedInProcess(),
     };
   }
 
@@ -380,6 +395,7 @@ export class Mesh implements AsyncDisposable {
     await Promise.all(backends.map(({ backend }) => backend.close(leftMs)));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();
+    this.#unwatchDegraded();
     this.#state = "closed";
   }
 }

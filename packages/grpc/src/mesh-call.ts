@@ -24,7 +24,7 @@ import type {
   WireStatus,
   WriteContext,
 } from "./call-types.ts";
-import { sendable } from "./metadata.ts";
+import { PREVIOUS_ATTEMPTS, sendable } from "./metadata.ts";
 import type { GrpcReply } from "./reply.ts";
 import { GrpcRequest } from "./request.ts";
 import { statusOf } from "./status.ts";
@@ -179,7 +179,11 @@ export class MeshCall implements WireCall, WireListener {
   // ── what comes back ──────────────────────────────────────────────────────────────────────────
 
   onReceiveMetadata(metadata: Metadata): void {
-    if (!this.#ended) this.#listener?.onReceiveMetadata(metadata);
+    if (this.#ended) return;
+    // Clients see how many attempts came before the one that is answered (gRFC A6).
+    const previous = (this.#call.attempt?.number ?? 1) - 1;
+    if (previous > 0) metadata.set(PREVIOUS_ATTEMPTS, String(previous));
+    this.#listener?.onReceiveMetadata(metadata);
   }
 
   onReceiveMessage(message: unknown): void {

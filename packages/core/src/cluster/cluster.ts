@@ -26,6 +26,8 @@ const MIN_TIMEOUT_MS = 50;
 const MEDIAN_REFRESH_MS = 100;
 /** Enough estimates for a median that decides nothing but an order of magnitude. */
 const MEDIAN_SAMPLE = 101;
+/** A client that waits for a connection needs one; the others are there for the case that it fails. */
+const REACHED_AT_ONCE = 3;
 /** A removed endpoint that comes back within this time is the same one. */
 const REMEMBER_MS = 60_000;
 const MAX_BUSY_MS = 60_000;
@@ -102,6 +104,13 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   get usable(): boolean {
     const { available, spare, ejected, panic } = this.lists;
     return available.length > 0 || spare.length > 0 || (panic && ejected.length > 0);
+  }
+
+  /** An endpoint that may be picked has a connection. O(n): for those who ask, never for a call. */
+  get connected(): boolean {
+    const has = ({ connection }: Endpoint<Req, R>): boolean => connection?.connected === true;
+    const { available, spare, ejected, panic } = this.lists;
+    return available.some(has) || spare.some(has) || (panic && ejected.some(has));
   }
 
   /** Attempts in progress, over all endpoints. O(n): for drains and snapshots. */
@@ -376,6 +385,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
         if (attempt.busyForMs === 0) latency.penalise(now, penaltyFactor, g);
         return;
       case "abandoned":
+        // It waited for its caller, so the time says nothing about the endpoint.
+        if (attempt.callerFault) return;
         latency.observe(now, elapsedMs, true, g);
         return;
     }
@@ -455,6 +466,31 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       reconnectMs(endpoint.breaker.step, this.#runtime.random()),
     );
     this.#after(endpoint, endpoint.breaker.openUntil - now);
+  }
+
+  /**
+   * Connects to a few endpoints that may be picked. True as soon as one of them has a connection, false
+   * if none has. Those that are out are dialled when their pause is over, and not for this.
+   */
+  async reach(): Promise<boolean> {
+    const { available, spare, ejected, panic } = this.lists;
+    const from = [available, spare, panic ? ejected : []].find((list) => list.length > 0) ?? [];
+    const first = Math.floor(this.#runtime.random() * from.length);
+    const chosen = Array.from(
+      { length: Math.min(REACHED_AT_ONCE, from.length) },
+      (_, i) => from[(first + i) % from.length]!,
+    );
+    return new Promise((resolve) => {
+      let left = chosen.length;
+      if (left === 0) resolve(false);
+      for (const endpoint of chosen) {
+        endpoint.connection ??= this.#transport.connect(endpoint.info);
+        void endpoint.connection.probe().then((reached) => {
+          left--;
+          if (reached || left === 0) resolve(reached);
+        });
+      }
+    });
   }
 
   #probed(endpoint: Endpoint<Req, R>, attempt: Attempt, outcome: Outcome, now: number): void {

@@ -128,11 +128,12 @@ export interface GivenGrpcLimit {
   readonly actual: number;
 }
 
-/** Limits that a server made with these options does not keep. */
+/** Limits that a server made with these options does not keep. None are reported if they are unknown. */
 export function weakerThan(
   limits: GrpcServerLimits,
-  options: Readonly<Record<string, unknown>>,
+  options: Readonly<Record<string, unknown>> | undefined,
 ): GivenGrpcLimit[] {
+  if (options === undefined) return [];
   const weaker: GivenGrpcLimit[] = [];
   for (const [name, option, otherwise] of OPTIONS) {
     const given = options[option];

@@ -14,8 +14,8 @@ import {
   type Runtime,
   type Timer,
 } from "@inmesh/core/spi";
+import type { Http2Server, Http2Session, Http2Stream, ServerInside } from "../internals.ts";
 import type { Inbound } from "./inbound.ts";
-import { http2ServersOf, streamOf, type Http2Server, type Http2Session } from "./internals.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 
 /** What a connection has done, and does. */
@@ -43,9 +43,14 @@ const LOOK_MS = 1_000;
 
 export class Sessions implements LeavingConnections {
   onEmpty: (() => void) | undefined = undefined;
+  /** The stream whose call grpc-js is making at this moment. */
+  arriving: Http2Stream | undefined = undefined;
+  /** At least one of its HTTP/2 servers has been found. */
+  known = false;
   readonly #server: Server;
   readonly #limits: GrpcServerLimits;
   readonly #runtime: Runtime;
+  readonly #inside: ServerInside;
   readonly #known = new WeakSet<Http2Server>();
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
@@ -59,6 +64,7 @@ export class Sessions implements LeavingConnections {
   /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
   constructor(
     server: Server,
+    inside: ServerInside,
     limits: GrpcServerLimits,
     runtime: Runtime,
     count: (reason: SessionCut) => void,
@@ -67,23 +73,35 @@ export class Sessions implements LeavingConnections {
     this.#misuse = new Misuse<Http2Session, never>(limits, runtime, calmDown, count);
     this.#count = count;
     this.#server = server;
+    this.#inside = inside;
     this.#limits = limits;
     this.#runtime = runtime;
     this.#beforeLast = beforeLast;
   }
 
-  /** An address was bound. */
+  /** An address may have been bound where nobody saw it. */
   bound(): void {
-    for (const http2 of http2ServersOf(this.#server)) {
-      if (this.#known.has(http2)) continue;
-      this.#known.add(http2);
-      this.#tighten(http2);
-      http2.on("drop", () => this.#count("connections"));
-      http2.prependListener("connection", mark);
-      http2.prependListener("secureConnection", mark);
-      http2.on("session", (session: Http2Session) => this.#opened(session));
-    }
+    for (const http2 of this.#inside.http2Servers()) this.found(http2);
   }
+
+  /** It belongs to this server. */
+  readonly found = (http2: Http2Server): void => {
+    if (this.#known.has(http2)) return;
+    this.#known.add(http2);
+    this.known = true;
+    this.#tighten(http2);
+    http2.on("drop", () => this.#count("connections"));
+    http2.prependListener("connection", mark);
+    http2.prependListener("secureConnection", mark);
+    http2.on("session", (session: Http2Session) => this.#opened(session));
+    // grpc-js makes its call, and by it calls our interceptor, between these two.
+    http2.prependListener("stream", (stream: Http2Stream) => {
+      this.arriving = stream;
+    });
+    http2.on("stream", () => {
+      this.arriving = undefined;
+    });
+  };
 
   #tighten(http2: Http2Server): void {
     const { maxConnections, maxHeaderTableBytes, maxMetadataBytes, maxConcurrentStreams } =
@@ -141,7 +159,7 @@ export class Sessions implements LeavingConnections {
   /** Open now; 1 if nobody can tell. */
   get size(): number {
     if (this.#gone) return 0;
-    return http2ServersOf(this.#server).length > 0 ? this.#sessions.size : 1;
+    return this.known ? this.#sessions.size : 1;
   }
 
   get count(): number {
@@ -159,10 +177,10 @@ export class Sessions implements LeavingConnections {
 
   /** It begins on its connection. False: its metadata is too much beside that of the others there. */
   began(inbound: Inbound): boolean {
-    const stream = streamOf(inbound.call);
-    inbound.stream = stream;
+    const { stream } = inbound;
+    if (stream === undefined) this.#inside.arrivedUnseen();
     const use = this.#sessions.get(stream?.session as Http2Session);
-    if (use === undefined) return true; // nobody can tell
+    if (use === undefined) return true;
     use.streams++;
     if (!this.#misuse.holds(use, inbound.headBytes)) return false;
     use.active++;

@@ -8,6 +8,12 @@ import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
+/** What a call needs of its service to begin. */
+export type StartingService = Pick<
+  Service<HttpRequest, HttpReply>,
+  "name" | "config" | "runtime" | "current"
+>;
+
 export interface CallInit {
   /** Ends the call in the same turn; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | null;
@@ -19,7 +25,7 @@ export interface CallInit {
 
 /** Resolves when the head of the reply is here; rejects with a MeshError or the signal's reason. */
 export function startCall(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   request: HttpRequest,
   init: CallInit,
 ): Promise<HttpReply> {
@@ -39,7 +45,7 @@ export function startCall(
 
 /** The Call of a request, with what it inherits from the request being served, not started. */
 export function callOf(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   request: HttpRequest,
   vouched: boolean | undefined,
 ): Call<HttpRequest> {
@@ -57,7 +63,7 @@ export function callOf(
 }
 
 async function abortable(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   call: Call<HttpRequest>,
   signal: AbortSignal,
 ): Promise<HttpReply> {

@@ -6,7 +6,13 @@
  */
 import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
-import { endOfAge, Tally, type LeavingConnections, type Runtime, type Timer } from "@inmesh/core/spi";
+import {
+  endOfAge,
+  Tally,
+  type LeavingConnections,
+  type Runtime,
+  type Timer,
+} from "@inmesh/core/spi";
 import { CONNECTION, type ConnectionState, type WithConnection } from "./connection-state.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
