@@ -7,7 +7,8 @@ export interface LogLine {
     | "config.refused"
     | "config.restored"
     | "config.snapshot_failed"
-    | "runtime.unsupported";
+    | "runtime.unsupported"
+    | "server.refusing";
   readonly message: string;
 }
 
