@@ -300,6 +300,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     (attempt.endpoint as Endpoint<Req, R>).answered(attempt);
   }
 
+  hasAnother(attempt: Attempt): boolean {
+    const now = this.#runtime.now();
+    const { tried } = attempt.call;
+    for (const endpoint of this.lists.available) {
+      if (endpoint === attempt.endpoint || tried?.includes(endpoint) === true) continue;
+      if (endpoint.breaker.state === "closed" && endpoint.busyUntil <= now) return true;
+    }
+    return false;
+  }
+
   settled(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint as Endpoint<Req, R>;
     const now = this.#runtime.now();

@@ -18,7 +18,6 @@ import {
   allowedTrailers,
   HttpHeaders,
   retryAfterMs,
-  RETRY_AFTER,
   FINAL,
   NACK,
   single,
@@ -162,7 +161,12 @@ export class HttpReply implements Reply {
   }
 
   get retryAfterMs(): number | undefined {
-    return this.#raw[RETRY_AFTER] === undefined ? undefined : retryAfterMs(this.#raw);
+    return retryAfterMs(this.#raw);
+  }
+
+  /** 429 is a limit of ours, which all endpoints count (RFC 6585 §4); 503 is the state of one server. */
+  get waitsForAll(): boolean {
+    return this.status === 429;
   }
 
   /** The body was asked for; it can be asked for once. */
