@@ -45,43 +45,43 @@ async function play(
     result.log.push(line),
   );
   const waiting = arrivals.toSorted((a, b) => a.at - b.at);
-  const io: { at: number; request: Request }[] = [];
-  const next = (request: Request, refused: boolean): void => {
-    const following = again?.(request, runtime.now(), refused);
+  const io: { at: number; one: Request }[] = [];
+  const next = (one: Request, refused: boolean): void => {
+    const following = again?.(one, runtime.now(), refused);
     if (following === undefined) return;
     const place = waiting.findLastIndex(({ at }) => at <= following.at);
     waiting.splice(place + 1, 0, following);
   };
-  const work = (request: Request): void => {
-    runtime.stall(request.cpuMs);
+  const work = (one: Request): void => {
+    runtime.stall(one.cpuMs);
     admission.inFlight--;
     if (runtime.now() > untilMs) return;
-    if (runtime.now() - request.at <= request.patienceMs) result.good++;
+    if (runtime.now() - one.at <= one.patienceMs) result.good++;
     else result.late++;
-    next(request, false);
+    next(one, false);
   };
   while (runtime.now() < untilMs) {
     const idleUntil = Math.min(waiting[0]?.at ?? Infinity, io[0]?.at ?? Infinity, untilMs);
     await runtime.runUntil(Math.max(runtime.now(), idleUntil));
     const turnAt = runtime.now();
-    while (io[0] !== undefined && io[0].at <= turnAt) work(io.shift()!.request);
+    while (io[0] !== undefined && io[0].at <= turnAt) work(io.shift()!.one);
     const polledAt = runtime.now();
     let inTurn = 0;
     while (waiting[0] !== undefined && waiting[0].at <= polledAt) {
-      const request = waiting.shift()!;
+      const one = waiting.shift()!;
       const busy = inTurn++ > 0 || admission.inFlight > 0;
-      const remainingMs = request.tells ? request.patienceMs : Infinity;
+      const remainingMs = one.tells ? one.patienceMs : Infinity;
       if (admission.refuses(new ServedRequest(), remainingMs) !== undefined) {
         runtime.stall(REFUSAL_MS);
         result.refused++;
         if (!busy) result.alone++;
-        next(request, true);
+        next(one, true);
         continue;
       }
       admission.inFlight++;
-      if (request.ioMs === 0) work(request);
+      if (one.ioMs === 0) work(one);
       else {
-        io.push({ at: runtime.now() + request.ioMs, request });
+        io.push({ at: runtime.now() + one.ioMs, one });
         io.sort((a, b) => a.at - b.at);
       }
     }
