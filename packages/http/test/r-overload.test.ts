@@ -85,7 +85,7 @@ describe("handlers that use the processor", () => {
     expect(server.snapshot().refused).toEqual({});
   });
 
-  it("R12 LS: too many callers are refused from the rest of a turn, logged once, and the thread stays busy", async () => {
+  it("B6 LS, R12 LS: too many callers are refused from the rest of a turn, logged once, and the thread stays busy", async () => {
     const log: LogLine[] = [];
     let served = 0;
     const server = await start(

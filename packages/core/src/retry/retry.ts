@@ -22,7 +22,7 @@ import { MeshError, type NoRetry } from "../errors.ts";
 import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { backoffMs } from "./backoff.ts";
-import type { RetryBudget } from "./budget.ts";
+import type { Budget } from "./budget.ts";
 
 export const MAX_RESENDS = 3;
 /** A server may ask us to wait, but not for ever: what asks for more is as good as beyond any deadline. */
@@ -46,7 +46,7 @@ export interface RetryRecorder {
 /** `ends`: what a call's last attempt gives is what its caller gets, and this layer ends the call. */
 export function retry<Req, R extends Reply>(
   policy: RetryPolicy,
-  budget: RetryBudget,
+  budget: Budget,
   recorder: RetryRecorder,
   runtime: Runtime,
   ends: CallEnds | undefined,
