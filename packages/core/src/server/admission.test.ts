@@ -66,7 +66,8 @@ describe("LoopDelay", () => {
     expect(admission.refuses(request(), Infinity)).toBeUndefined();
     runtime.stall(150);
     expect(admission.refuses(request("sheddable"), Infinity)).toBe("loop_delay");
-    expect(admission.refuses(request(), 200)).toBe("loop_delay");
+    expect(admission.refuses(request(), 150)).toBe("loop_delay");
+    expect(admission.refuses(request(), 200)).toBeUndefined();
     expect(admission.refuses(request(), Infinity)).toBeUndefined();
     runtime.stall(100);
     expect(admission.refuses(request(), Infinity)).toBe("loop_delay");

@@ -3,7 +3,7 @@
  * allocated for it: what has no time left is not begun, and what cannot be served in time is
  * refused while the caller can still go elsewhere. Under load the least important go first.
  */
-import type { ServedRequest } from "../context.ts";
+import type { Priority, ServedRequest } from "../context.ts";
 import { type Log, safeLog } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { HeapWatch } from "./heap.ts";
@@ -25,13 +25,12 @@ type OverloadRefusal = Exclude<AdmissionRefusal, "expired_on_arrival">;
 /** Shares of `maxInFlight` that are left to the more important. */
 const SHEDDABLE_RATIO = 0.8;
 const CRITICAL_RATIO = 1.1;
-/** Of the time that a turn of the event loop may take, for what is sheddable. */
-const SHEDDABLE_DELAY_RATIO = 0.5;
-/**
- * Of the time that the caller still waits: what a turn begins has waited for the rest of the turn before it,
- * and for what stands in front of it in its own, which together are less than two turns.
- */
-const DEADLINE_RATIO = 1 / 2;
+/** Of the time that a turn of the event loop may take. */
+const SHARES: Readonly<Record<Priority, number>> = {
+  critical: Infinity,
+  normal: 1,
+  sheddable: 0.5,
+};
 /** One line in so much time says that requests are refused, the first at once. */
 const LOG_EVERY_MS = 60_000;
 
@@ -92,12 +91,9 @@ export class Admission {
     // Nobody is important enough to end the process.
     if (this.#heap?.exceeded() === true) return this.#refused("heap");
     if (this.#loop === undefined) return undefined;
-    let limitMs = Infinity;
-    if (priority !== "critical") {
-      limitMs = Math.min(this.#options.maxLoopDelayMs, remainingMs * DEADLINE_RATIO);
-      if (priority === "sheddable") limitMs *= SHEDDABLE_DELAY_RATIO;
-    }
-    return this.#loop.begins(limitMs, remainingMs) ? undefined : this.#refused("loop_delay");
+    const { maxLoopDelayMs } = this.#options;
+    const begins = this.#loop.begins(maxLoopDelayMs, remainingMs, SHARES[priority]);
+    return begins ? undefined : this.#refused("loop_delay");
   }
 
   #refused(reason: OverloadRefusal): OverloadRefusal {

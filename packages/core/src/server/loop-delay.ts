@@ -15,9 +15,15 @@ import type { Runtime } from "../runtime/runtime.ts";
 
 const BEAT_MS = 20;
 const INTERVAL_MS = 500;
-/** Of the limit: what is late by so much all the time is a standing queue. */
+/**
+ * Of the time that a caller still waits. Where r times as much comes as can be served, what a turn of
+ * length T begins has waited for the rest of the turn before it and for what stands in front of it in its
+ * own, together T · (2 − 1/r) at most; the handler itself and what is not foreseen have the rest.
+ */
+const DEADLINE_RATIO = 0.8;
+/** Of that limit at the worst, T · 2: what is late by so much all the time is a standing queue. */
 const STANDING_RATIO = 1 / 3;
-/** Of the limit: what is begun in a turn of handlers that wait first. They come round the loop twice. */
+/** Of the same: what is begun in a turn of handlers that wait first. They come round the loop twice. */
 const WAITING_RATIO = 2 / 3;
 /** Refusing goes on for so long after the last refusal, for who asks whether requests should come here. */
 const REFUSING_MS = 1_000;
@@ -26,7 +32,9 @@ const REFUSING_MS = 1_000;
 interface Interval {
   elapsedMs: number;
   leastMs: number;
-  /** Requests that ended in it. */
+  /** Requests in it. */
+  begun: number;
+  refused: number;
   ended: number;
 }
 
@@ -42,9 +50,12 @@ export class LoopDelay {
   #leastMs = 0;
   /** Of requests, per millisecond. */
   #throughput = 0;
+  /** Requests that came for each that was begun, 1 or more. */
+  #excess = 1;
   /** Requests begun since the last beat, the first of them at this time. */
   #begun = 0;
   #begunAt = 0;
+  #refused = 0;
   #inFlightAtBeat = 0;
   #refusedAt = -Infinity;
 
@@ -65,21 +76,29 @@ export class LoopDelay {
   }
 
   /**
-   * A request has come. True: it is begun. False: requests of this turn have taken `limitMs` before it,
-   * and a queue is standing; or they have taken the `remainingMs` that it had.
+   * A request has come. True: it is begun. False: a queue is standing, and requests of this turn have
+   * taken what a turn may take; or they have taken the `remainingMs` that it had. `maxMs` is the most that
+   * a turn may take, whatever the caller says, and `share` this request's part of it.
    */
-  begins(limitMs: number, remainingMs: number): boolean {
+  begins(maxMs: number, remainingMs: number, share = 1): boolean {
     this.#used = true;
     if (!this.#beating) this.#wake();
     if (this.#begun === 0) {
       this.#begunAt = this.#runtime.now();
-    } else if (remainingMs !== Infinity || this.#leastMs >= limitMs * STANDING_RATIO) {
-      const now = this.#runtime.now();
-      // A turn longer than a beat has no beat in it: what comes up in it was there when it began.
-      const waitedMs = now - Math.max(this.#begunAt, this.#beatAt + BEAT_MS);
-      if (waitedMs >= remainingMs || this.#isFull(limitMs, waitedMs)) {
-        this.#refusedAt = now;
-        return false;
+    } else {
+      const limitMs = Math.min(maxMs, remainingMs / 2) * share;
+      const standing = this.#leastMs >= limitMs * STANDING_RATIO;
+      if (standing || remainingMs !== Infinity) {
+        const now = this.#runtime.now();
+        // A turn longer than a beat has no beat in it: what comes up in it was there when it began.
+        const waitedMs = now - Math.max(this.#begunAt, this.#beatAt + BEAT_MS);
+        const inTimeMs = (remainingMs * DEADLINE_RATIO) / (2 - 1 / this.#excess);
+        const isFull = waitedMs >= Math.min(maxMs, inTimeMs) * share || this.#hasMost(limitMs);
+        if (waitedMs >= remainingMs || (standing && isFull)) {
+          this.#refusedAt = now;
+          this.#refused++;
+          return false;
+        }
       }
     }
     this.#begun++;
@@ -90,9 +109,7 @@ export class LoopDelay {
    * Handlers that wait for something before they work take nothing of this turn, and fill a later one. Of
    * them no more are begun in a turn than lately ended in such a time.
    */
-  #isFull(limitMs: number, waitedMs: number): boolean {
-    if (this.#leastMs < limitMs * STANDING_RATIO) return false;
-    if (waitedMs >= limitMs) return true;
+  #hasMost(limitMs: number): boolean {
     const most = this.#throughput * (limitMs * WAITING_RATIO + BEAT_MS);
     return most > 0 && Math.min(this.#begun, this.#inFlight()) >= most;
   }
@@ -106,7 +123,7 @@ export class LoopDelay {
 
   #arm(now: number): void {
     this.#beatAt = now;
-    this.#begun = 0;
+    this.#begun = this.#refused = 0;
     this.#inFlightAtBeat = this.#inFlight();
     this.#runtime.beat(BEAT_MS, this.#onBeat);
   }
@@ -118,20 +135,25 @@ export class LoopDelay {
     const current = this.#current;
     current.elapsedMs += elapsedMs;
     current.leastMs = Math.min(current.leastMs, lateMs);
+    current.begun += this.#begun;
+    current.refused += this.#refused;
     current.ended += this.#begun + this.#inFlightAtBeat - this.#inFlight();
     if (current.elapsedMs >= INTERVAL_MS) {
       this.#previous = current;
-      this.#current = { elapsedMs: 0, leastMs: Infinity, ended: 0 };
+      this.#current = { ...calm(), leastMs: Infinity };
     }
     const latest = this.#current;
     const before = this.#previous;
     this.#leastMs = Math.min(latest.leastMs, before.leastMs);
+    const begun = latest.begun + before.begun;
+    if (begun > 0) this.#excess = 1 + (latest.refused + before.refused) / begun;
     this.#throughput = (latest.ended + before.ended) / (latest.elapsedMs + before.elapsedMs);
     // Nobody came since the last beat, and the loop is not held up: sleep until somebody does.
     if (!this.#used && lateMs < BEAT_MS) {
       this.#beating = false;
       this.#leastMs = 0;
       this.#begun = 0;
+      this.#excess = 1;
       return;
     }
     this.#used = false;
@@ -141,5 +163,5 @@ export class LoopDelay {
 
 /** Nothing was seen, and nothing waited. */
 function calm(): Interval {
-  return { elapsedMs: 0, leastMs: 0, ended: 0 };
+  return { elapsedMs: 0, leastMs: 0, begun: 0, refused: 0, ended: 0 };
 }

@@ -9,8 +9,8 @@ export interface ServerLimits {
   readonly maxInFlight: number;
   /**
    * Milliseconds that the requests of one turn of the event loop may take while the loop is late by a third
-   * of it all the time; the rest of the turn is refused. For a caller with a deadline half of what it has
-   * left, if that is less. Infinity: not watched.
+   * of it all the time; the rest of the turn is refused. Less for a caller that would get its reply too
+   * late. Infinity: not watched.
    */
   readonly maxLoopDelayMs: number;
   /** Share of V8's old generation in use, from 0 to 1, above which requests are refused. Infinity: not watched. */
