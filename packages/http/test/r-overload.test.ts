@@ -1,11 +1,15 @@
 /** Load shedding on real sockets: what a stall, a handler that uses the processor, and too many callers do. */
+import { fork } from "node:child_process";
 import { once } from "node:events";
 import type { RequestListener } from "node:http";
 import { connect } from "node:http2";
+import { fileURLToPath } from "node:url";
 import type { LogLine } from "@inmesh/core";
+import type { ServerSnapshot } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { rawTo, start } from "./support/server.ts";
-import { until } from "./wire.ts";
+import { RawClient, type RawReply } from "./support/raw-client.ts";
+import { sleep } from "./wire.ts";
 
 function hold(ms: number): void {
   const endsAt = performance.now() + ms;
@@ -85,49 +89,66 @@ describe("handlers that use the processor", () => {
     expect(server.snapshot().refused).toEqual({});
   });
 
-  it("B6 LS, R12 LS: too many callers are refused from the rest of a turn, logged once, and the thread stays busy", async () => {
-    const log: LogLine[] = [];
-    let served = 0;
-    let busyMs = 0;
-    const server = await start(
-      (request, response) => {
-        served++;
-        const begunAt = performance.now();
-        holds(request, response);
-        busyMs += performance.now() - begunAt;
-      },
-      { name: "orders", limits: { maxLoopDelayMs: 100 }, log: (line) => void log.push(line) },
-    );
+  it("B6 LS, R12 LS: of more than it can serve, the rest of each turn is refused, and the thread stays busy", async () => {
+    const { port, tell } = await forkHolds(100);
+    const replies: RawReply[] = [];
+    let notReady: string | undefined;
     const startedAt = performance.now();
-    const heads: string[] = [];
-    await Promise.all(
-      Array.from({ length: 12 }, async () => {
-        const client = await rawTo(server);
-        while (performance.now() - startedAt < 3_000) {
-          client.send(GET(25));
-          const { status, head } = await client.reply();
-          if (status !== 503) expect(status).toBe(200);
-          else if (heads.push(head) === 1) {
-            client.send("GET /readyz HTTP/1.1\r\nhost: svc\r\n\r\n");
-            expect((await client.reply()).body).toBe("overloaded\n");
-          }
-        }
-      }),
-    );
-    // Nobody was told to stay away while the thread had nothing to do.
-    expect(busyMs).toBeGreaterThan(0.6 * (performance.now() - startedAt));
-    expect(heads.length).toBeGreaterThan(10);
-    // A caller that comes back at once is refused once in a turn of 100 ms, and not all the time.
-    expect(heads.length).toBeLessThan(served * 3);
-    expect(heads[0]).toMatch(/retry-after: 1\r\n.*x-mesh-nack: 1/is);
-    expect(log).toHaveLength(1);
-    expect(log[0]).toMatchObject({ level: "warn", event: "server.refusing" });
+    const pending: Promise<void>[] = [];
+    // 25 ms each, 60 a second: half more than there is time for, each on a connection of its own.
+    const clients = await Promise.all(Array.from({ length: 240 }, () => RawClient.to(port)));
+    onTestFinished(() => clients.forEach(({ socket }) => socket.destroy()));
+    for (const client of clients) {
+      client.send(GET(25));
+      const ask = async (): Promise<void> => {
+        const reply = await client.reply(30_000);
+        replies.push(reply);
+        if (reply.status === 200 || notReady !== undefined) return;
+        client.send("GET /readyz HTTP/1.1\r\nhost: svc\r\n\r\n");
+        notReady = (await client.reply(30_000)).body;
+      };
+      pending.push(ask());
+      await sleep(1000 / 60);
+    }
+    await Promise.all(pending);
+    const elapsedMs = performance.now() - startedAt;
+    const { log, busyMs, snapshot } = await tell();
+    const refused = replies.filter(({ status }) => status === 503);
+    expect(refused.length).toBeGreaterThan(10);
+    expect(snapshot.refused).toEqual({ loop_delay: refused.length });
+    expect(refused[0]!.head).toMatch(/retry-after: 1\r\n.*x-mesh-nack: 1/is);
+    expect(notReady).toBe("overloaded\n");
+    expect(busyMs).toBeGreaterThan(0.6 * elapsedMs);
+    expect(log).toMatchObject([{ level: "warn", event: "server.refusing" }]);
     expect(log[0]!.message).toMatch(
       /^orders: a request is refused \(loop_delay\): .*limits\.maxLoopDelayMs is 100.*add instances/,
     );
-    const client = await rawTo(server);
-    await until(() => server.snapshot().loopDelayMs === 0, 10_000);
-    client.send(GET(0));
-    expect((await client.reply()).status).toBe(200);
-  }, 30_000);
+    // It has recovered.
+    clients[0]!.send(GET(0));
+    expect((await clients[0]!.reply(30_000)).status).toBe(200);
+  }, 60_000);
 });
+
+interface Told {
+  readonly log: readonly LogLine[];
+  readonly busyMs: number;
+  readonly snapshot: ServerSnapshot;
+}
+
+async function forkHolds(
+  maxLoopDelayMs: number,
+): Promise<{ port: number; tell: () => Promise<Told> }> {
+  const path = fileURLToPath(new URL("children/holds.ts", import.meta.url));
+  const execArgv = ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"];
+  const child = fork(path, [String(maxLoopDelayMs)], { execArgv });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const [{ port }] = (await once(child, "message")) as [{ port: number }];
+  return {
+    port,
+    async tell() {
+      child.send({});
+      const [told] = (await once(child, "message")) as [Told];
+      return told;
+    },
+  };
+}
