@@ -32,6 +32,7 @@ const NAMES = [
   "tail",
   "dispatcher",
   "server",
+  "shed",
   "rolling",
   "config",
 ];

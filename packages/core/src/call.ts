@@ -31,6 +31,8 @@ export interface Reply {
   readonly code: number;
   /** The server's request to wait before the next attempt; undefined when it gave none. */
   readonly retryAfterMs: number | undefined;
+  /** It asks so for the whole service: another endpoint is no way around it. */
+  readonly waitsForAll: boolean;
   /** Once, before the caller has the reply; what the layers below it ask does not change. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
   /** Drops an unread body so that its connection can be reused. Idempotent. */
@@ -176,6 +178,13 @@ export class Call<Req = unknown> {
   }
 }
 
+/** What an attempt and the layer above it know of the endpoints that it was sent to one of. */
+export interface AttemptCluster extends AttemptListener {
+  answered(attempt: Attempt): void;
+  /** An endpoint that the call has not tried takes calls, and has not asked to be spared. */
+  hasAnother(attempt: Attempt): boolean;
+}
+
 /** One try of a Call against one endpoint. */
 export class Attempt<Req = unknown> {
   readonly call: Call<Req>;
@@ -210,7 +219,7 @@ export class Attempt<Req = unknown> {
   /** Whoever sends it. Writer: transport. */
   canceller: AttemptCanceller | undefined = undefined;
   /** Writers: balance (the cluster) and telemetry. */
-  cluster: (AttemptListener & { answered(attempt: Attempt): void }) | undefined = undefined;
+  cluster: AttemptCluster | undefined = undefined;
   recorder: AttemptListener | undefined = undefined;
   /** Its reply was given to the application: the call ends with this attempt. Writer: telemetry. */
   delivered = false;

@@ -8,7 +8,8 @@ export interface LogLine {
     | "config.restored"
     | "config.snapshot_failed"
     | "runtime.degraded"
-    | "runtime.unsupported";
+    | "runtime.unsupported"
+    | "server.refusing";
   readonly message: string;
 }
 

@@ -63,7 +63,7 @@ export interface MeshOptions {
    * effect without a configuration file.
    */
   readonly snapshotFile?: string;
-  /** Hears of configurations applied and refused. Default: nobody; inmesh never writes to the console. */
+  /** Gets a line for a configuration applied or refused, and when a server refuses requests. Default: nobody; inmesh never writes to the console. */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -116,9 +116,10 @@ export class Mesh implements AsyncDisposable {
   readonly runtime: Runtime;
   /** Where everything is measured: for server halves and layers that count something of their own. */
   readonly telemetry: Telemetry;
+  /** The application's log, which cannot throw: for server halves that have something to say. */
+  readonly log: Log;
   readonly #options: MeshOptions;
   readonly #config: ConfigStore;
-  readonly #log: Log;
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #lazy: LazySources;
@@ -135,16 +136,16 @@ export class Mesh implements AsyncDisposable {
     this.runtime = options.runtime ?? new NodeRuntime();
     this.telemetry =
       options.telemetry === undefined ? new Recorder() : guardedTelemetry(options.telemetry);
-    this.#log = safeLog(options.log);
+    this.log = safeLog(options.log);
     const { store, file } = startConfig(options);
     this.#config = store;
     this.#lazy = lazySources(this.runtime);
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
-      this.#log({ level: "warn", event: "runtime.unsupported", message: problem });
+      this.log({ level: "warn", event: "runtime.unsupported", message: problem });
     }
     this.#unwatchDegraded = watchDegraded((message) =>
-      this.#log({ level: "warn", event: "runtime.degraded", message }),
+      this.log({ level: "warn", event: "runtime.degraded", message }),
     );
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
@@ -270,7 +271,7 @@ export class Mesh implements AsyncDisposable {
     this.#count(source, proposal.changes ? "applied" : "unchanged");
     if (!proposal.changes) return;
     const message = `configuration ${this.#config.version} in force, from ${source}`;
-    this.#log({ level: "info", event: "config.applied", message });
+    this.log({ level: "info", event: "config.applied", message });
   }
 
   /** Everything that can fail comes first; what follows is assignments. */
@@ -318,7 +319,7 @@ export class Mesh implements AsyncDisposable {
     if (snapshotFile === undefined) return undefined;
     return new LastGoodWriter(snapshotFile, path, this.runtime, (error) => {
       const message = `${snapshotFile}: the last good configuration was not written: ${error.message}`;
-      this.#log({ level: "warn", event: "config.snapshot_failed", message });
+      this.log({ level: "warn", event: "config.snapshot_failed", message });
     });
   }
 
@@ -326,7 +327,7 @@ export class Mesh implements AsyncDisposable {
     if (mistakes.length === 0) this.#lastGood?.save(layer);
     else {
       const message = `started from ${this.#options.snapshotFile}; ${describeMistakes(mistakes)}`;
-      this.#log({ level: "warn", event: "config.restored", message });
+      this.log({ level: "warn", event: "config.restored", message });
     }
     const take = (next: ConfigLayer): void => {
       this.#take("file", this.#config.propose({ file: next }));
@@ -338,7 +339,7 @@ export class Mesh implements AsyncDisposable {
   #refused(mistakes: readonly Mistake[]): void {
     this.#count("file", "refused");
     const message = `${describeMistakes(mistakes)}\nconfiguration ${this.#config.version} stays in force`;
-    this.#log({ level: "warn", event: "config.refused", message });
+    this.log({ level: "warn", event: "config.refused", message });
   }
 
   #count(source: "code" | "file", result: "applied" | "unchanged" | "refused"): void {

@@ -92,7 +92,9 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   record: RouteRecord,
   endsCalls: boolean,
 ): CompiledRoute<Req, R> {
-  const { service, budget, runtime } = parts;
+  const { service, runtime } = parts;
+  // Where there is one route, all of the budget is its own.
+  const budget = service.routes.length === 0 ? parts.budget : parts.budget.forRoute();
   const refs =
     config.backendRefs.length === 0 ? [{ name: service.name, weight: 1 }] : config.backendRefs;
   const backends = refs.map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));

@@ -259,8 +259,10 @@ it.each([
   ["a number is waited for", "60", 2, 55],
   ["below zero: none", "-1", 1, 0],
   ["garbage: none", "soon", 1, 0],
+  ["a fraction: none", "1.5", 1, 0],
   ["beyond the deadline: the failure goes back at once", "60000", 1, 0],
-])("G14 GC: pushback: %s", async (_, pushback, calls, atLeastMs) => {
+  ["beyond all numbers: the same", "99999999999999999999", 1, 0],
+])("G14 GC, R15 GC: pushback: %s", async (_, pushback, calls, atLeastMs) => {
   const peer = await scripted((id) =>
     trailersOnly(id, { "grpc-status": "14", "grpc-retry-pushback-ms": pushback }),
   );

@@ -13,7 +13,7 @@ import type {
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
-import type { Mesh } from "@inmesh/core";
+import type { Log, Mesh } from "@inmesh/core";
 import {
   Admission,
   BELIEFS,
@@ -84,6 +84,8 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>;
   /** `/livez` and `/readyz`; false: neither. */
   readonly health?: HealthOptions | false;
+  /** Gets a line when requests are refused for load, once a minute at most. Default: the log of `mesh`. */
+  readonly log?: Log;
   /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
   /** Milliseconds that an idle connection is kept for one more request, when draining. Default 1 000. */
@@ -97,7 +99,7 @@ export interface ServerSnapshot {
   readonly requestsInFlight: number;
   readonly connections: number;
   readonly sessions: number;
-  /** Smoothed delay of the event loop. */
+  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while no requests come. */
   readonly loopDelayMs: number;
   /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
@@ -173,7 +175,7 @@ export class MeshServer implements AsyncDisposable {
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    this.#admission = new Admission(limits, runtime);
+    this.#admission = new Admission(limits, runtime, this.name, options.log ?? options.mesh?.log);
     const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);

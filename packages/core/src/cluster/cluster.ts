@@ -61,6 +61,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   known = false;
   /** The last thing discovery said was that it cannot tell. */
   stale: Error | undefined = undefined;
+  /** How discovery knows that there are none, if it says so. */
+  emptyBecause: string | undefined = undefined;
   /** Asks discovery to look again; set by the service that watches. */
   onSuspicion: (() => void) | undefined = undefined;
   #options: ClusterOptions;
@@ -154,8 +156,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   // ── discovery ────────────────────────────────────────────────────────────────────────────────
 
   /** Looks at every entry once; everything after that is proportional to what has changed. */
-  replace(infos: readonly EndpointInfo[]): void {
+  replace(infos: readonly EndpointInfo[], why?: string): void {
     if (this.#closed) return;
+    this.emptyBecause = why;
     const generation = ++this.#generation;
     const fresh: EndpointInfo[] = [];
     let staying = 0;
@@ -179,6 +182,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   }
 
   change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
+    this.emptyBecause = undefined;
     this.#apply(upserted, removed.map(endpointKey));
   }
 
@@ -307,6 +311,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   answered(attempt: Attempt): void {
     (attempt.endpoint as Endpoint<Req, R>).answered(attempt);
+  }
+
+  hasAnother(attempt: Attempt): boolean {
+    const now = this.#runtime.now();
+    const { tried } = attempt.call;
+    for (const endpoint of this.lists.available) {
+      if (endpoint === attempt.endpoint || tried?.includes(endpoint) === true) continue;
+      if (endpoint.breaker.state === "closed" && endpoint.busyUntil <= now) return true;
+    }
+    return false;
   }
 
   settled(attempt: Attempt, outcome: Outcome): void {

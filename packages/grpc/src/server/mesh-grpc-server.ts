@@ -11,7 +11,7 @@ import {
   type ServerInterceptor,
   type ServerOptions,
 } from "@grpc/grpc-js";
-import type { Mesh } from "@inmesh/core";
+import type { Log, Mesh } from "@inmesh/core";
 import {
   Admission,
   BELIEFS,
@@ -55,6 +55,8 @@ export interface GrpcServerOptions {
   readonly limits?: Partial<GrpcServerLimits>;
   /** grpc.health.v1; false: not answered here. */
   readonly health?: GrpcHealthOptions | false;
+  /** Gets a line when calls are refused for load, once a minute at most. Default: the log of `mesh`. */
+  readonly log?: Log;
   /** Milliseconds from "not serving" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
   /** For the server that is made: grpc-js's own options. They win over `limits`. No effect on one that is given. */
@@ -70,7 +72,7 @@ export interface GrpcServerSnapshot {
   readonly posture: Posture;
   readonly callsInFlight: number;
   readonly sessions: number;
-  /** Smoothed delay of the event loop. */
+  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while no calls come. */
   readonly loopDelayMs: number;
   readonly refused: Readonly<Partial<Record<GrpcCutReason, number>>>;
   readonly limits: GrpcServerLimits;
@@ -139,7 +141,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     this.#limits = limits;
     this.#runtime = runtime;
     this.#mesh = options.mesh;
-    this.#admission = new Admission(limits, runtime);
+    this.#admission = new Admission(limits, runtime, this.name, options.log ?? options.mesh?.log);
     const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
     this.#reader = new HeadReader(limits, beliefs, keep);
     this.#refusals = refusalStatuses(beliefs.tellsReasons);

@@ -16,13 +16,7 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
-import {
-  CONTENT_LENGTH,
-  RETRY_AFTER,
-  retryAfterMs,
-  TRANSFER_ENCODING,
-  type RawHeaders,
-} from "../headers.ts";
+import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
 import { endBody } from "./end-body.ts";
@@ -159,11 +153,11 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     }
     const attempt = this.#attempt;
     const now = this.#runtime.now();
-    const hinted = headers[RETRY_AFTER] !== undefined;
-    const outcome = classify(status, hinted);
+    const waitMs = retryAfterMs(headers);
+    const outcome = classify(status, waitMs !== undefined);
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
-    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
     attempt.answered();
     this.#closeDelimited =
       headers[CONTENT_LENGTH] === undefined &&

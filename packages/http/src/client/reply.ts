@@ -14,13 +14,7 @@ import {
   type Outcome,
   type Reply,
 } from "@inmesh/core/spi";
-import {
-  allowedTrailers,
-  HttpHeaders,
-  retryAfterMs,
-  RETRY_AFTER,
-  type RawHeaders,
-} from "../headers.ts";
+import { allowedTrailers, HttpHeaders, retryAfterMs, type RawHeaders } from "../headers.ts";
 import type { Exchange } from "./exchange.ts";
 import { changedBytes, changedList, changeFields } from "./header-changes.ts";
 import { takeMarks, unmarkedList, type Marks } from "./marks.ts";
@@ -178,7 +172,12 @@ export class HttpReply implements Reply {
   }
 
   get retryAfterMs(): number | undefined {
-    return this.#raw[RETRY_AFTER] === undefined ? undefined : retryAfterMs(this.#raw);
+    return retryAfterMs(this.#raw);
+  }
+
+  /** 429 is a limit of ours, which all endpoints count (RFC 6585 §4); 503 is the state of one server. */
+  get waitsForAll(): boolean {
+    return this.status === 429;
   }
 
   /** Only those who read its body need it: no promise and no sink waits for more. For the exchange. */

@@ -7,7 +7,11 @@
 export interface ServerLimits {
   /** Requests in progress; the rest is refused with 503. Bounds memory and the wait behind them. */
   readonly maxInFlight: number;
-  /** Smoothed delay of the event loop in milliseconds above which requests are refused. */
+  /**
+   * Milliseconds that the requests of one turn of the event loop may take while the loop is late by a third
+   * of it all the time; the rest of the turn is refused. Less for a caller that would get its reply too
+   * late. Infinity: not watched.
+   */
   readonly maxLoopDelayMs: number;
   /** Share of V8's old generation in use, from 0 to 1, above which requests are refused. Infinity: not watched. */
   readonly maxHeapRatio: number;
@@ -84,7 +88,7 @@ export interface ServerLimits {
 
 export const DEFAULT_LIMITS: ServerLimits = {
   maxInFlight: 4_096,
-  maxLoopDelayMs: 250,
+  maxLoopDelayMs: 1_000,
   maxHeapRatio: 0.95,
   maxConnections: 10_000,
   maxPipelined: 16,
