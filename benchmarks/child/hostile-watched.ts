@@ -1,0 +1,72 @@
+/**
+ * What a process under attack tells its parent: errors that nothing caught, the most memory it held,
+ * and answers to questions. It ends with its parent.
+ */
+export type Told =
+  | { readonly ready: number }
+  | { readonly fault: "crash" | "unhandled"; readonly text: string }
+  | { readonly answer: number; readonly value: unknown };
+
+export interface Question {
+  readonly question: number;
+  readonly ask: string;
+  readonly about: unknown;
+}
+
+const SAMPLE_MS = 50;
+const MB = 1_048_576;
+const MAX_TOLD = 20;
+
+let peakBytes = 0;
+let told = 0;
+
+function sample(): void {
+  peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
+}
+
+function tell(news: Told): void {
+  if (process.connected) process.send!(news);
+}
+
+/** An error that would have ended the process, or that is unhandled, with its stack. */
+function fault(kind: "crash" | "unhandled", error: unknown): void {
+  if (told++ >= MAX_TOLD) return;
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  tell({ fault: kind, text });
+}
+
+/** `answers`: by the name of the question. `memory` is answered here. */
+export function watched(answers: Record<string, (about: never) => unknown>): void {
+  process.on("uncaughtException", (error, origin) =>
+    fault(origin === "unhandledRejection" ? "unhandled" : "crash", error),
+  );
+  process.on("unhandledRejection", (error) => fault("unhandled", error));
+  process.on("disconnect", () => process.exit());
+  setInterval(sample, SAMPLE_MS).unref();
+  const all: Record<string, (about: never) => unknown> = {
+    alive: () => true,
+    memory: () => {
+      sample();
+      return peakBytes / MB;
+    },
+    settle: () => {
+      void globalThis.gc?.();
+      peakBytes = 0;
+      sample();
+      return peakBytes / MB;
+    },
+    ...answers,
+  };
+  process.on("message", (message) => {
+    const { question, ask, about } = message as Question;
+    const answer = async (): Promise<unknown> => all[ask]!(about as never);
+    answer().then(
+      (value) => tell({ answer: question, value }),
+      (error: unknown) => fault("unhandled", error),
+    );
+  });
+}
+
+export function ready(port = 0): void {
+  tell({ ready: port });
+}

@@ -1,0 +1,16 @@
+/** Who attacks which surface. */
+import type { Surface } from "./corpus.ts";
+import type { Player } from "./play.ts";
+import { ServerPlayer } from "./play-server.ts";
+import type { Tally } from "./tally.ts";
+
+export function playerOf(surface: Surface, tally: Tally): Player {
+  switch (surface) {
+    case "http1-server":
+    case "http2-server":
+    case "grpc-server":
+      return new ServerPlayer(surface, tally);
+    default:
+      throw new Error(surface);
+  }
+}
