@@ -22,6 +22,7 @@ let handling = 0;
 interface AnyCall {
   getPath(): string;
   getPeer(): string;
+  readonly cancelled: boolean;
   on(event: "cancelled" | "error", listener: () => void): unknown;
 }
 
@@ -42,7 +43,7 @@ function note(call: AnyCall): { message(bytes: Buffer): void; end(): void } {
   return {
     message: (bytes) => void one.messages.push(sha1(bytes)),
     end() {
-      one.whole = true;
+      one.whole = !call.cancelled;
       over();
     },
   };

@@ -13,7 +13,7 @@ import { ready, watched } from "./hostile-watched.ts";
 
 const BIG = Buffer.alloc(262_144, "b");
 const LATE_MS = 30;
-const SLOW_MS = 700;
+const SLOW_MS = 2_500;
 const MAX_SEEN = 50_000;
 /** What was seen on connections is asked for a little after they ended; then it is forgotten. */
 const KEPT_MS = 30_000;
@@ -39,7 +39,8 @@ function note(request: IncomingMessage): (chunk: Buffer | undefined) => void {
   const list = seen.get(request.socket.remotePort ?? 0);
   if (list !== undefined && list.length < MAX_SEEN) list.push(one);
   return (chunk) => {
-    if (chunk === undefined) one.whole = true;
+    // As Node has it, over HTTP/2 a body that was cut ends too, with `aborted` set.
+    if (chunk === undefined) one.whole = !request.aborted;
     else {
       one.bytes += chunk.length;
       one.sha1 = hash.update(chunk).copy().digest("base64");

@@ -17,7 +17,7 @@
  *   wait 50   pause   end   reset   nopreface (first: no preface, no settings)
  *
  * A stream is a number, `$` (the one asked on, at a client), or either with `+n`, which grows with each
- * repetition. Text has the escapes of notation.ts. What is written wrongly is left out.
+ * repetition. `{9*x#=y}` as a word is nine words. Text has the escapes of notation.ts. What is written wrongly is left out.
  */
 import { bytesOf, stepsOf, unescaped, type Step } from "./notation.ts";
 
@@ -92,7 +92,7 @@ function frameOf(text: string, own: number, repetition: number): Buffer {
     return inner;
   }
   if (text.startsWith("RAW ")) return bytesOf(stepsOf(text.slice(4)));
-  const [head = "", ...words_] = text.split(" ").filter((word) => word !== "");
+  const [head = "", ...words_] = text.split(" ").flatMap(wordsOf);
   const [, name = "", flagsText] = /^([A-Z]+)(?:\+([0-9a-fA-F]{1,2}))?$/.exec(head) ?? [];
   const stream = (word = "0"): number => {
     const [, first = "", step = "0"] = /^(\$|\d+)(?:\+(\d+))?$/.exec(word) ?? [];
@@ -140,6 +140,13 @@ function frameOf(text: string, own: number, repetition: number): Buffer {
     }
   }
 } // prettier-ignore
+
+function wordsOf(word: string): string[] {
+  const [, times, one = ""] = /^\{(\d+)\*([^}]+=[^}]*)\}$/.exec(word) ?? [];
+  if (times === undefined) return word === "" ? [] : [word];
+  const count = Math.min(Number(times), 5_000);
+  return Array.from({ length: count }, (_, i) => one.replaceAll("#", String(i)));
+}
 
 function settingsOf(pairs: readonly string[]): Buffer {
   const payload = Buffer.alloc(6 * pairs.length);

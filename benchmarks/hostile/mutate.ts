@@ -26,7 +26,7 @@ const CHARACTERS = [
   "\\0", "\\r", "\\l", "\\t", "\\s", "\\x0b", "\\x0c", "\\x1b", "\\x7f", "\\x80", "\\xff", "\\xc0\\x80",
   "\\xe2\\x80\\xae", ":", ";", ",", "=", "\"", "%00", "%0d%0a", "#", "?", "/", "\\\\", "@", "[", "]", "\\{", "\\}",
 ]; // prettier-ignore
-const BREAKS = ["\\n", "\\l", "\\r", "\\n\\s", "\\n\\t", "\\l\\r", "\\r\\n", "\\n\\n"];
+const BREAKS = ["\\n", "\\l", "\\r", "\\n\\s", "\\n\\t", "\\l\\r", "\\r\\l", "\\n\\n"];
 const PAUSES = ["{part}", "{part}", "{wait 1}", "{wait 20}", "{end}"];
 const FIELDS: Partial<Record<Surface, readonly string[]>> = {
   "http1-server": [

@@ -148,9 +148,7 @@ export class ServerPlayer implements Player {
 
   async measure(): Promise<void> {
     const [mesh, bare] = await Promise.all([this.#mesh.grownMb(), this.#bare.grownMb()]);
-    this.#tally.count(`grown_mb.${this.#surface}`, Math.round(mesh));
-    this.#tally.count(`grown_mb_bare.${this.#surface}`, Math.round(bare));
-    this.#tally.memoryMb.set(this.#surface, Math.max(0, mesh - bare));
+    this.#tally.measured(this.#surface, mesh, bare);
   }
 
   kill(): void {

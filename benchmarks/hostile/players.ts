@@ -1,6 +1,7 @@
 /** Who attacks which surface. */
 import type { Surface } from "./corpus.ts";
 import type { Player } from "./play.ts";
+import { ClientPlayer } from "./play-client.ts";
 import { ServerPlayer } from "./play-server.ts";
 import type { Tally } from "./tally.ts";
 
@@ -10,6 +11,10 @@ export function playerOf(surface: Surface, tally: Tally): Player {
     case "http2-server":
     case "grpc-server":
       return new ServerPlayer(surface, tally);
+    case "http1-client":
+    case "http2-client":
+    case "grpc-client":
+      return new ClientPlayer(surface, tally);
     default:
       throw new Error(surface);
   }

@@ -24,7 +24,6 @@ interface Building {
   fields: [string, string][] | undefined;
   body: Buffer[];
   ended: boolean;
-  reset: boolean;
 }
 
 /** Requests that are well formed, in the order of their streams' heads. */
@@ -33,6 +32,7 @@ export function readStreams(bytes: Buffer): Stream[] {
   const table = new Table();
   let open: { id: number; ends: boolean } | undefined;
   let last = 0;
+  let stale: Building | undefined;
   for (let at = PREFACE_BYTES; at + 9 <= bytes.length;) {
     const length = bytes.readUIntBE(at, 3);
     const [type, flags] = [bytes[at + 3]!, bytes[at + 4]!];
@@ -40,13 +40,15 @@ export function readStreams(bytes: Buffer): Stream[] {
     const payload = bytes.subarray(at + 9, at + 9 + length);
     if (payload.length < length || (open !== undefined && (type !== 9 || id !== open.id))) break;
     at += 9 + length;
-    let stream = streams.get(id);
+    let stream = streams.get(id) ?? (open?.id === id ? stale : undefined);
     if (type === 1) {
       if (stream === undefined) {
-        if (id % 2 === 0 || id <= last) break;
-        last = id;
-        stream = { block: [], fields: undefined, body: [], ended: false, reset: false };
-        streams.set(id, stream);
+        if (id % 2 === 0) break;
+        stream = { block: [], fields: undefined, body: [], ended: false };
+        // A stream behind a later one is closed (RFC 9113 §5.1.1): read for the table, and no request.
+        if (id > last) streams.set(id, stream);
+        else stale = stream;
+        last = Math.max(id, last);
       }
       const content = unpadded(payload, flags, (flags & 0x20) !== 0 ? 5 : 0);
       if (content === undefined) break;
@@ -60,7 +62,7 @@ export function readStreams(bytes: Buffer): Stream[] {
       if (content === undefined) break;
       if (!stream.ended) stream.body.push(content);
       if ((flags & 1) !== 0) stream.ended = true;
-    } else if (type === 3 && stream !== undefined) stream.reset = true;
+    }
     if (open !== undefined && (flags & 4) !== 0) {
       const fields = table.read(Buffer.concat(stream!.block));
       stream!.block = [];

@@ -47,6 +47,12 @@ export class Tally {
     for (const line of lines) this.#progress(`  ${line}`);
   }
 
+  /** MB that a process and the bare one beside it grew by. */
+  measured(surface: string, mesh: number, bare: number): void {
+    this.memoryMb.set(surface, Math.max(0, mesh - bare));
+    this.#progress(`hostile: ${surface}: grew by ${mesh.toFixed(0)} MB, bare by ${bare.toFixed(0)} MB`);
+  }
+
   of(kind: Kind): number {
     return this.findings.filter((one) => one.kind === kind).length;
   }
