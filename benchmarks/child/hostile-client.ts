@@ -48,10 +48,13 @@ const doors: readonly Send[] = [
       const request = httpRequest(`http://s${slot}/${name}`, { agent: mesh.agent(), method: "POST" }, (reply) => {
         const chunks: Buffer[] = [];
         reply.on("data", (chunk: Buffer) => chunks.push(chunk));
+        reply.on("aborted", () => reject(new Error("aborted")));
         reply.on("end", () => resolve(Buffer.concat(chunks).toString()));
         reply.on("error", reject);
       });
       request.on("error", reject);
+      // After a 101 that nobody listens for, all that Node says.
+      request.on("close", () => setTimeout(reject, 200, new Error("closed")));
       request.end(name);
     }),
 ];

@@ -50,7 +50,7 @@ const FIELDS: Partial<Record<Surface, readonly string[]>> = {
   ],
   "http2-client": [
     "wait 5", "end", "reset", "P", "S 3=0", "S 4=0", "S 5=16777215", "W 0 1", "W $ 2147483647", "R $ 0", "R $ 7", "R $ 11", "G 0 0", "G 2147483647 0", "G 0 11",
-    "H $ :status=200", "HE $ :status=204", "H $ :status=103", "H $ :status=100", "D $ abc", "DE $ abc", "HE $ x-trailer=1", "PP $ 2 :method=GET", "DE $+2 poison",
+    "H $ :status=200", "HE $ :status=204", "H $ :status=103", "H $ :status=100", "D $ abc", "DE $ abc", "HE $ x-trailer=1", "PP $ 2 :method=GET", "DE $+2000 poison",
   ],
   "grpc-server": [
     "wait 5", "pause", "end", "reset", "P", "S 3=0", "S 4=0", "W 0 1", "R 1 8", "CALL 3 /t.Bytes/Echo", "CALL 5 /t.Bytes/Up grpc-timeout=1n", "DE 3 m:abc", "D 5 m:abc", "D 1 m@9999999:", "D 1 m1:abc",

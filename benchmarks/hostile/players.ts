@@ -2,6 +2,7 @@
 import type { Surface } from "./corpus.ts";
 import type { Player } from "./play.ts";
 import { ClientPlayer } from "./play-client.ts";
+import { ReaderPlayer } from "./play-reader.ts";
 import { ServerPlayer } from "./play-server.ts";
 import type { Tally } from "./tally.ts";
 
@@ -15,7 +16,9 @@ export function playerOf(surface: Surface, tally: Tally): Player {
     case "http2-client":
     case "grpc-client":
       return new ClientPlayer(surface, tally);
-    default:
-      throw new Error(surface);
+    case "dns":
+    case "config":
+    case "pem":
+      return new ReaderPlayer(surface, tally);
   }
 }
