@@ -13,7 +13,8 @@ import { playerOf } from "./hostile/players.ts";
 import { Tally } from "./hostile/tally.ts";
 import { row, type Options, type Row } from "./report.ts";
 
-export const describe = "hostile requests, replies, frames and files: crashes, hangs, memory, desync";
+export const describe =
+  "hostile requests, replies, frames and files: crashes, hangs, memory, desync";
 
 const SECONDS = 60;
 const QUICK_SECONDS = 15;
@@ -44,6 +45,8 @@ export async function run({ quick, progress, seconds, seed, only }: Options): Pr
     row("hostile.wrong_verdicts", "{input}", [tally.of("verdict")], 0),
     row("hostile.corpus", "{input}", [lines]),
     ...[...tally.counts].map(([what, count]) => row(`hostile.${what}`, "{input}", [count])),
-    ...[...tally.memoryMb].map(([surface, mb]) => row(`hostile.memory_mb_over_bare.${surface}`, "MB", [mb])),
+    ...[...tally.memoryMb].map(([surface, mb]) =>
+      row(`hostile.memory_mb_over_bare.${surface}`, "MB", [mb]),
+    ),
   ];
 }

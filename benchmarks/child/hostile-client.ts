@@ -25,7 +25,10 @@ const mesh = createMesh({
       breaker: { consecutiveFailures: 0, failureSpanMs: 0, successRatio: 0 },
     },
     services: Object.fromEntries(
-      ports.map((port, slot) => [`s${slot}`, { discovery: { static: [`127.0.0.1:${port}`] }, http2: protocol === "http2" }]),
+      ports.map((port, slot) => [
+        `s${slot}`,
+        { discovery: { static: [`127.0.0.1:${port}`] }, http2: protocol === "http2" },
+      ]),
     ),
   },
 });
@@ -36,22 +39,34 @@ const doors: readonly Send[] = [
     return reply.text();
   },
   async (slot, name) => {
-    const reply = await meshClient(`s${slot}`, { mesh }).fetch(`/${name}`, { method: "POST", body: name });
+    const reply = await meshClient(`s${slot}`, { mesh }).fetch(`/${name}`, {
+      method: "POST",
+      body: name,
+    });
     return reply.text();
   },
   async (slot, name) => {
-    const { body } = await mesh.dispatcher.request({ origin: `http://s${slot}`, path: `/${name}`, method: "POST", body: name });
+    const { body } = await mesh.dispatcher.request({
+      origin: `http://s${slot}`,
+      path: `/${name}`,
+      method: "POST",
+      body: name,
+    });
     return body.text();
   },
   (slot, name) =>
     new Promise((resolve, reject) => {
-      const request = httpRequest(`http://s${slot}/${name}`, { agent: mesh.agent(), method: "POST" }, (reply) => {
-        const chunks: Buffer[] = [];
-        reply.on("data", (chunk: Buffer) => chunks.push(chunk));
-        reply.on("aborted", () => reject(new Error("aborted")));
-        reply.on("end", () => resolve(Buffer.concat(chunks).toString()));
-        reply.on("error", reject);
-      });
+      const request = httpRequest(
+        `http://s${slot}/${name}`,
+        { agent: mesh.agent(), method: "POST" },
+        (reply) => {
+          const chunks: Buffer[] = [];
+          reply.on("data", (chunk: Buffer) => chunks.push(chunk));
+          reply.on("aborted", () => reject(new Error("aborted")));
+          reply.on("end", () => resolve(Buffer.concat(chunks).toString()));
+          reply.on("error", reject);
+        },
+      );
       request.on("error", reject);
       // After a 101 that nobody listens for, all that Node says.
       request.on("close", () => setTimeout(reject, 200, new Error("closed")));
@@ -71,7 +86,10 @@ function grpcClient(slot: number): BytesClient {
   if (client === undefined) {
     client = (side === "mesh"
       ? new Bytes(...meshGrpc(`s${slot}`, { mesh }))
-      : new Bytes(`127.0.0.1:${ports[slot]}`, credentials.createInsecure())) as unknown as BytesClient;
+      : new Bytes(
+          `127.0.0.1:${ports[slot]}`,
+          credentials.createInsecure(),
+        )) as unknown as BytesClient;
     grpcClients.set(slot, client);
   }
   return client;

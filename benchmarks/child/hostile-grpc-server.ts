@@ -90,7 +90,11 @@ if (side === "mesh") {
   mesh = meshGrpcServer({ limits: GRPC_LIMITS, discoveryWaitMs: 10 });
   ({ server } = mesh);
 } else {
-  server = new Server({ "grpc.enable_channelz": 0, "grpc.max_connection_age_ms": GRPC_LIMITS.maxConnectionAgeMs, "grpc.max_connection_age_grace_ms": 1_000 });
+  server = new Server({
+    "grpc.enable_channelz": 0,
+    "grpc.max_connection_age_ms": GRPC_LIMITS.maxConnectionAgeMs,
+    "grpc.max_connection_age_grace_ms": 1_000,
+  });
 }
 server.addService(BYTES_SERVICE, HANDLERS as never);
 
@@ -107,7 +111,11 @@ watched({
   },
   // Connections are known by their number alone.
   "open-port": () => ({ open: false }),
-  open: () => ({ handling, inFlight: mesh?.snapshot().callsInFlight ?? 0, connections: mesh?.snapshot().sessions ?? 0 }),
+  open: () => ({
+    handling,
+    inFlight: mesh?.snapshot().callsInFlight ?? 0,
+    connections: mesh?.snapshot().sessions ?? 0,
+  }),
   refused: () => mesh?.snapshot().refused ?? {},
   close: async () => {
     if (mesh === undefined) server.forceShutdown();

@@ -30,7 +30,11 @@ if (port !== "0") bareDns.setServers([`127.0.0.1:${port}`]);
 /** The addresses that are believed. An error of another kind than a resolver's own is let through. */
 async function dns(name: string): Promise<readonly string[]> {
   if (side === "bare") return bareDns.resolve4(name).catch(() => []);
-  const resolver = new StubResolver(runtime, { resolvConfPath, hostsPath, lookupTimeoutMs: LOOKUP_MS });
+  const resolver = new StubResolver(runtime, {
+    resolvConfPath,
+    hostsPath,
+    lookupTimeoutMs: LOOKUP_MS,
+  });
   const expected = (error: unknown): undefined => {
     if (!(error instanceof DnsError)) throw error;
   };

@@ -53,7 +53,11 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   response.end(`${request.method} ${request.url}`);
 }
 
-type Handler = (request: IncomingMessage, response: ServerResponse, read: ReturnType<typeof note>) => void;
+type Handler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  read: ReturnType<typeof note>,
+) => void;
 
 const collect: Handler = (request, response, read) => {
   request.on("data", read);
@@ -122,7 +126,13 @@ function handle(request: IncomingMessage, response: ServerResponse): void {
 let mesh: MeshServer | undefined;
 let server: Server;
 if (side === "mesh") {
-  mesh = meshServer(handle, { http2, limits: LIMITS, health: false, discoveryWaitMs: 10, idleWaitMs: 100 });
+  mesh = meshServer(handle, {
+    http2,
+    limits: LIMITS,
+    health: false,
+    discoveryWaitMs: 10,
+    idleWaitMs: 100,
+  });
   ({ server } = mesh);
 } else if (http2) {
   const bare = createServer2(handle as never);
@@ -157,7 +167,11 @@ server.listen(0, "127.0.0.1", () => ready((server.address() as AddressInfo).port
 watched({
   seen: (port: number) => ({ seen: seen.get(port) ?? [], open: sockets.has(port) }),
   "open-port": (port: number) => ({ open: sockets.has(port) }),
-  open: () => ({ handling, inFlight: mesh?.snapshot().requestsInFlight ?? 0, connections: sockets.size }),
+  open: () => ({
+    handling,
+    inFlight: mesh?.snapshot().requestsInFlight ?? 0,
+    connections: sockets.size,
+  }),
   refused: () => mesh?.snapshot().refused ?? {},
   close: async () => {
     if (mesh === undefined) server.close();

@@ -40,7 +40,12 @@ export function readQuery(bytes: Buffer): Query | undefined {
     at += 1 + bytes[at]!;
   }
   if (at + 5 > bytes.length) return undefined;
-  return { id: bytes.readUInt16BE(0), name: labels.join("."), type: bytes.readUInt16BE(at + 1), question: bytes.subarray(12, at + 5) };
+  return {
+    id: bytes.readUInt16BE(0),
+    name: labels.join("."),
+    type: bytes.readUInt16BE(at + 1),
+    question: bytes.subarray(12, at + 5),
+  };
 }
 
 export function answerOf(text: string, query: Query, tcp: boolean): Answer {
@@ -82,7 +87,12 @@ function packetOf(clauses: readonly string[], query: Query, tcp: boolean): Buffe
     else if (word === "tc") flags |= tcp ? 0 : 0x200;
     else if (word === "tc-tcp") flags |= 0x200;
     else if (word.startsWith("id+")) id = (id + Number(word.slice(3)) || 0) & 0xffff;
-    else if (word === "q") question = Buffer.concat([ownerOf(rest[0] ?? "", query, at), short(TYPES[rest[1] ?? "A"] ?? 1), short(1)]);
+    else if (word === "q")
+      question = Buffer.concat([
+        ownerOf(rest[0] ?? "", query, at),
+        short(TYPES[rest[1] ?? "A"] ?? 1),
+        short(1),
+      ]);
     else if (word === "noq") question = Buffer.alloc(0);
     else if (word === "counts") counts = numbers;
     else if (word === "raw") behind.push(Buffer.from(rest[0] ?? "", "hex"));
@@ -91,14 +101,23 @@ function packetOf(clauses: readonly string[], query: Query, tcp: boolean): Buffe
     else {
       const [, times = "1", type = ""] = /^(?:(\d+)\*)?([A-Z]+)$/.exec(word) ?? [];
       for (let i = 0; i < Math.min(Number(times), 3_000) && at < MAX_BYTES; i++) {
-        const record = recordOf(type, rest.map((one) => one.replaceAll("#", String(i))), query, at);
-        sections[section]!.push(record);
+        const record = recordOf(
+          type,
+          rest.map((one) => one.replaceAll("#", String(i))),
+          query,
+          at,
+        );
+        if (record.length > 0) sections[section]!.push(record);
         at += record.length;
       }
     }
   }
   const all = counts ?? [question.length > 0 ? 1 : 0, ...sections.map((one) => one.length)];
-  const header = Buffer.concat([short(id), short(flags), ...[0, 1, 2, 3].map((i) => short(all[i] ?? 0))]);
+  const header = Buffer.concat([
+    short(id),
+    short(flags),
+    ...[0, 1, 2, 3].map((i) => short(all[i] ?? 0)),
+  ]);
   let packet = Buffer.concat([header, question, ...sections.flat(), ...behind]);
   for (const cut of cuts) packet = packet.subarray(0, cut < 0 ? packet.length + cut : cut);
   return packet.subarray(0, MAX_BYTES);
@@ -115,7 +134,14 @@ function recordOf(type: string, rest: readonly string[], query: Query, at: numbe
   const number = TYPES[type];
   if (number === undefined) return Buffer.alloc(0);
   const data = dataOf(type, more.slice(1), query, at);
-  return Buffer.concat([name, short(number), short(1), long(Number(more[0]) || 0), short(data.length), data]);
+  return Buffer.concat([
+    name,
+    short(number),
+    short(1),
+    long(Number(more[0]) || 0),
+    short(data.length),
+    data,
+  ]);
 }
 
 function dataOf(type: string, values: readonly string[], query: Query, at: number): Buffer {
@@ -136,9 +162,22 @@ function dataOf(type: string, values: readonly string[], query: Query, at: numbe
       return Buffer.concat([Buffer.from([text.length]), text]);
     }
     case "SRV":
-      return Buffer.concat([short(Number(first) || 0), short(Number(second) || 0), short(Number(third) || 0), name(fourth)]);
+      return Buffer.concat([
+        short(Number(first) || 0),
+        short(Number(second) || 0),
+        short(Number(third) || 0),
+        name(fourth),
+      ]);
     default:
-      return Buffer.concat([name("ns.test"), name("root.test"), long(1), long(60), long(60), long(60), long(60)]);
+      return Buffer.concat([
+        name("ns.test"),
+        name("root.test"),
+        long(1),
+        long(60),
+        long(60),
+        long(60),
+        long(60),
+      ]);
   }
 }
 
@@ -146,9 +185,17 @@ function ownerOf(text: string, query: Query, at: number): Buffer {
   if (text === "@") return ownerOf(query.name, query, at);
   if (text === "~") return ownerOf(query.name.toUpperCase(), query, at);
   const pointer = /^\^(self|\d+)$/.exec(text)?.[1];
-  if (pointer !== undefined) return short(0xc000 | ((pointer === "self" ? at : Number(pointer)) & 0x3fff));
-  const labels = unescaped(text).split(".").filter((label) => label !== "");
-  return Buffer.concat([...labels.map((label) => Buffer.concat([Buffer.from([label.length & 255]), Buffer.from(label, "latin1")])), Buffer.from([0])]);
+  if (pointer !== undefined)
+    return short(0xc000 | ((pointer === "self" ? at : Number(pointer)) & 0x3fff));
+  const labels = unescaped(text)
+    .split(".")
+    .filter((label) => label !== "");
+  return Buffer.concat([
+    ...labels.map((label) =>
+      Buffer.concat([Buffer.from([label.length & 255]), Buffer.from(label, "latin1")]),
+    ),
+    Buffer.from([0]),
+  ]);
 }
 
 function short(value: number): Buffer {

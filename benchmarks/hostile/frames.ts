@@ -163,7 +163,11 @@ function dataOf(word: string): Buffer {
   const [, flag = "", said, text = ""] = /^m([01]?)(?:@(\d+))?:(.*)$/s.exec(word) ?? [];
   if (!/^m[01]?(?:@\d+)?:/.test(word)) return Buffer.from(unescaped(word), "latin1");
   const bytes = Buffer.from(unescaped(text), "latin1");
-  return Buffer.concat([Buffer.from([Number(flag)]), words(said === undefined ? bytes.length : Number(said)), bytes]);
+  return Buffer.concat([
+    Buffer.from([Number(flag)]),
+    words(said === undefined ? bytes.length : Number(said)),
+    bytes,
+  ]);
 }
 
 /** A header block: literals that no table remembers, unless they are written otherwise. */

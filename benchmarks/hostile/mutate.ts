@@ -74,17 +74,15 @@ export function mutate(input: Input, others: readonly Input[], random: Random): 
   text = text
     .slice(0, MAX_LENGTH)
     .replaceAll(/\{(\d{4,})\*/g, (_, count: string) => `{${Number(count) % 2_000}*`)
-    .replaceAll(/(^|\| )(\d{4,})\*/g, (_, before: string, count: string) => `${before}${Number(count) % 500}*`)
+    .replaceAll(
+      /(^|\| )(\d{4,})\*/g,
+      (_, before: string, count: string) => `${before}${Number(count) % 500}*`,
+    )
     .replaceAll("\n", "");
   return { surface: input.surface, name: `${input.name}~`, accepted: undefined, text };
 }
 
-function mutated(
-  text: string,
-  surface: Surface,
-  others: readonly Input[],
-  random: Random,
-): string {
+function mutated(text: string, surface: Surface, others: readonly Input[], random: Random): string {
   const separator = SEPARATORS[surface];
   const units = text.split(separator);
   const at = random.below(units.length);

@@ -29,7 +29,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
   s: " ",
   "0": "\0",
 };
-const TOKEN = /\\x([0-9a-fA-F]{2})|\\(.)|\{(\d+)\*([^}]*)\}|\{(h|part|pause|end|reset|wait \d+)\}/gs;
+const TOKEN =
+  /\\x([0-9a-fA-F]{2})|\\(.)|\{(\d+)\*([^}]*)\}|\{(h|part|pause|end|reset|wait \d+)\}/gs;
 
 /** The bytes that a text stands for, as characters up to U+00FF; directives are left out. */
 export function unescaped(text: string): string {

@@ -60,13 +60,21 @@ export class ClientPlayer implements Player {
     this.#tally.count(mesh.bad.startsWith("replied") ? "replied" : "refused");
     for (const { id, got } of mesh.good) {
       if (got === undefined) this.#tally.count("neighbours_failed");
-      else if (got !== id && (input.accepted !== undefined || !input.name.endsWith("~") || isAnothers(got, this.#speaks))) {
+      else if (
+        got !== id &&
+        (input.accepted !== undefined || !input.name.endsWith("~") || isAnothers(got, this.#speaks))
+      ) {
         const what = `call ${id} got the reply ${JSON.stringify(got.slice(0, 80))}`;
         this.#tally.find("desync", this.#surface, what, input);
       }
     }
     if (mesh.ms > PLAYED_WITHIN_MS) {
-      this.#tally.find("hung", this.#surface, `calls took ${mesh.ms.toFixed(0)} ms beyond their deadline`, input);
+      this.#tally.find(
+        "hung",
+        this.#surface,
+        `calls took ${mesh.ms.toFixed(0)} ms beyond their deadline`,
+        input,
+      );
     }
     const replied = Number(mesh.bad.startsWith("replied"));
     if (input.accepted !== undefined && replied !== input.accepted) {

@@ -31,7 +31,9 @@ export class ReaderPlayer implements Player {
 
   async start(): Promise<void> {
     const port = this.#surface === "dns" ? await this.#names.start() : 0;
-    this.#mesh = new Target(READER, ["mesh", String(port)], (kind, text) => this.#tally.find(kind, this.#surface, text));
+    this.#mesh = new Target(READER, ["mesh", String(port)], (kind, text) =>
+      this.#tally.find(kind, this.#surface, text),
+    );
     this.#bare = new Target(READER, ["bare", String(port)], () => this.#tally.count("bare_faults"));
     await Promise.all([this.#mesh.start(), this.#bare.start()]);
   }

@@ -48,7 +48,9 @@ export class ServerPlayer implements Player {
     this.#surface = surface;
     this.#tally = tally;
     const { mesh, bare, args } = scripts;
-    this.#mesh = new Target(mesh, ["mesh", ...args], (kind, text) => tally.find(kind, surface, text));
+    this.#mesh = new Target(mesh, ["mesh", ...args], (kind, text) =>
+      tally.find(kind, surface, text),
+    );
     this.#bare = new Target(bare, ["bare", ...args], () => tally.count("bare_faults"));
   }
 
@@ -69,7 +71,12 @@ export class ServerPlayer implements Player {
     const why = this.#disagreement(mesh.seen, bytesOf(steps));
     if (why !== undefined) this.#tally.find("desync", this.#surface, why, input);
     else if (http1 && bare !== undefined && (await this.#beyondBare(mesh, bare, steps, input))) {
-      this.#tally.find("desync", this.#surface, "the handler got a request that bare Node does not see", input);
+      this.#tally.find(
+        "desync",
+        this.#surface,
+        "the handler got a request that bare Node does not see",
+        input,
+      );
     }
     const whole = mesh.seen.filter((one) => one.whole).length;
     if (input.accepted !== undefined && whole !== input.accepted) {
@@ -102,10 +109,17 @@ export class ServerPlayer implements Player {
     const endsAt = performance.now() + GONE_WITHIN_MS;
     while (!wire.closed && performance.now() < endsAt) {
       // A client that does not read does not hear of the end either: the server knows.
-      if (wire.unread && (await target.ask<{ open: boolean }>("open-port", port))?.open === false) return;
+      if (wire.unread && (await target.ask<{ open: boolean }>("open-port", port))?.open === false)
+        return;
       await sleep(POLL_MS);
     }
-    if (!wire.closed) this.#tally.find("hung", this.#surface, `the connection is open ${GONE_WITHIN_MS} ms after its last byte`, input);
+    if (!wire.closed)
+      this.#tally.find(
+        "hung",
+        this.#surface,
+        `the connection is open ${GONE_WITHIN_MS} ms after its last byte`,
+        input,
+      );
   }
 
   #countReply(received: Buffer): void {
@@ -120,11 +134,18 @@ export class ServerPlayer implements Player {
     const streams = readStreams(bytes);
     // What cannot be read cannot be compared.
     if (streams.some(({ unread }) => unread)) return undefined;
-    return this.#surface === "grpc-server" ? callDisagreement(seen, streams) : disagreement(seen, streams);
+    return this.#surface === "grpc-server"
+      ? callDisagreement(seen, streams)
+      : disagreement(seen, streams);
   }
 
   /** Every whole request that the handler got is one that bare Node's handler got. */
-  async #beyondBare(mesh: Connection, bare: Connection, steps: readonly Step[], input: Input): Promise<boolean> {
+  async #beyondBare(
+    mesh: Connection,
+    bare: Connection,
+    steps: readonly Step[],
+    input: Input,
+  ): Promise<boolean> {
     if (steps.some(({ kind }) => kind !== "bytes") || isWithin(mesh.seen, bare.seen)) return false;
     const again = await this.#connection(this.#bare, steps, input, false, SLOW_MS);
     return again !== undefined && !isWithin(mesh.seen, again.seen);
@@ -134,11 +155,19 @@ export class ServerPlayer implements Player {
   async end(): Promise<void> {
     const endsAt = performance.now() + SETTLE_MS;
     for (;;) {
-      const open = await this.#mesh.ask<{ handling: number; inFlight: number; connections: number }>("open", null);
+      const open = await this.#mesh.ask<{
+        handling: number;
+        inFlight: number;
+        connections: number;
+      }>("open", null);
       if (open === undefined) break;
       if (open.handling === 0 && open.inFlight === 0 && open.connections === 0) break;
       if (performance.now() > endsAt) {
-        this.#tally.find("hung", this.#surface, `all clients are gone, and left are ${JSON.stringify(open)}`);
+        this.#tally.find(
+          "hung",
+          this.#surface,
+          `all clients are gone, and left are ${JSON.stringify(open)}`,
+        );
         break;
       }
       await sleep(POLL_MS);
@@ -161,7 +190,11 @@ function isWithin(seen: readonly Seen[], bare: readonly Seen[]): boolean {
   let at = 0;
   for (const one of seen) {
     if (!one.whole) continue;
-    while (at < bare.length && !(bare[at]!.method === one.method && (!bare[at]!.whole || bare[at]!.sha1 === one.sha1))) at++;
+    while (
+      at < bare.length &&
+      !(bare[at]!.method === one.method && (!bare[at]!.whole || bare[at]!.sha1 === one.sha1))
+    )
+      at++;
     if (at === bare.length) return false;
     at++;
   }
@@ -169,11 +202,15 @@ function isWithin(seen: readonly Seen[], bare: readonly Seen[]): boolean {
 }
 
 /** Of gRPC: the messages of each call are the first of those that were sent on a stream of that path. */
-function callDisagreement(seen: readonly SeenCall[], streams: readonly Stream[]): string | undefined {
+function callDisagreement(
+  seen: readonly SeenCall[],
+  streams: readonly Stream[],
+): string | undefined {
   const left = new Set(streams);
   for (const one of seen) {
     const found = [...left].find((stream) => stream.target === one.path && isStartOf(one, stream));
-    if (found === undefined) return `a call of ${one.path} with ${one.messages.length} messages${one.whole ? "" : ", cut"} is none that was sent`;
+    if (found === undefined)
+      return `a call of ${one.path} with ${one.messages.length} messages${one.whole ? "" : ", cut"} is none that was sent`;
     left.delete(found);
   }
   return undefined;

@@ -29,7 +29,11 @@ const PATIENT_ONE_IN = 12;
 /** A single input that takes longer is given up, and is a finding. */
 const INPUT_WITHIN_MS = 40_000;
 
-export async function attack(player: Player, tally: Tally, { corpus, mutateMs, seed }: Attack): Promise<void> {
+export async function attack(
+  player: Player,
+  tally: Tally,
+  { corpus, mutateMs, seed }: Attack,
+): Promise<void> {
   try {
     await player.start();
     const queue = [...corpus];

@@ -187,7 +187,8 @@ export function disagreement(
 
 function agree(seen: Seen, { method, target, host, body, whole }: Understood): boolean {
   if (seen.method !== method || seen.target !== target || seen.host !== host) return false;
-  if (seen.bytes > body.length || (seen.whole && !(whole && seen.bytes === body.length))) return false;
+  if (seen.bytes > body.length || (seen.whole && !(whole && seen.bytes === body.length)))
+    return false;
   return seen.sha1 === sha1(body.subarray(0, seen.bytes));
 }
 

@@ -17,7 +17,13 @@ const STATIC = [
 const STATIC_SIZE = 61;
 const TABLE_BYTES = 4_096;
 const PREFACE_BYTES = 24;
-const FORBIDDEN = new Set(["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"]);
+const FORBIDDEN = new Set([
+  "connection",
+  "proxy-connection",
+  "keep-alive",
+  "transfer-encoding",
+  "upgrade",
+]);
 
 interface Building {
   block: Buffer[];
@@ -88,7 +94,7 @@ function requestOf({ fields, body, ended }: Building): Stream | undefined {
   const one = (wanted: string): string | undefined => values(wanted)[0];
   const pseudo = fields.map(([name]) => name.startsWith(":"));
   const wrong =
-    pseudo.lastIndexOf(true) > pseudo.indexOf(false) && pseudo.includes(false) ||
+    (pseudo.lastIndexOf(true) > pseudo.indexOf(false) && pseudo.includes(false)) ||
     [":method", ":path", ":scheme"].some((name) => values(name).length !== 1) ||
     values(":authority").length > 1 ||
     fields.some(([name]) => /[A-Z]/.test(name) || FORBIDDEN.has(name)) ||
@@ -109,7 +115,9 @@ function unpadded(payload: Buffer, flags: number, priority: number): Buffer | un
   const padded = (flags & 8) !== 0;
   const padding = padded ? (payload[0] ?? 0) : 0;
   const start = (padded ? 1 : 0) + priority;
-  return start + padding > payload.length ? undefined : payload.subarray(start, payload.length - padding);
+  return start + padding > payload.length
+    ? undefined
+    : payload.subarray(start, payload.length - padding);
 }
 
 const HUFFMAN = "huffman";

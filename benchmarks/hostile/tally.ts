@@ -41,7 +41,9 @@ export class Tally {
   /** Without an input: one of those under way. */
   find(kind: Kind, surface: string, what: string, input?: Input): void {
     const all = [...this.#underWay].filter((one) => one.surface === surface);
-    const lines = (input === undefined ? all : [input]).map((one) => lineOf(one).slice(0, MAX_LINE));
+    const lines = (input === undefined ? all : [input]).map((one) =>
+      lineOf(one).slice(0, MAX_LINE),
+    );
     this.findings.push({ kind, surface, what: what.slice(0, MAX_TEXT), lines });
     this.#progress(`hostile: ${surface}: ${kind}: ${what.slice(0, MAX_TEXT)}`);
     for (const line of lines) this.#progress(`  ${line}`);
@@ -50,7 +52,9 @@ export class Tally {
   /** MB that a process and the bare one beside it grew by. */
   measured(surface: string, mesh: number, bare: number): void {
     this.memoryMb.set(surface, Math.max(0, mesh - bare));
-    this.#progress(`hostile: ${surface}: grew by ${mesh.toFixed(0)} MB, bare by ${bare.toFixed(0)} MB`);
+    this.#progress(
+      `hostile: ${surface}: grew by ${mesh.toFixed(0)} MB, bare by ${bare.toFixed(0)} MB`,
+    );
   }
 
   of(kind: Kind): number {

@@ -3,7 +3,12 @@ import { fork, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Question, Told } from "../child/hostile-watched.ts";
 
-const FLAGS = ["--no-warnings", "--expose-gc", "--conditions=inmesh-source", "--max-old-space-size=768"];
+const FLAGS = [
+  "--no-warnings",
+  "--expose-gc",
+  "--conditions=inmesh-source",
+  "--max-old-space-size=768",
+];
 const START_WITHIN_MS = 30_000;
 /** A process that answers nothing so long does nothing else either. */
 const ANSWER_WITHIN_MS = 10_000;
@@ -25,7 +30,11 @@ export class Target {
   #grownMb = 0;
 
   /** `script`: a file URL. `fault` hears of everything that must not happen. */
-  constructor(script: URL, args: readonly string[], fault: (kind: FaultKind, text: string) => void) {
+  constructor(
+    script: URL,
+    args: readonly string[],
+    fault: (kind: FaultKind, text: string) => void,
+  ) {
     this.#script = fileURLToPath(script);
     this.#args = args;
     this.#fault = fault;
@@ -37,14 +46,20 @@ export class Target {
   }
 
   async #start(): Promise<void> {
-    const child = fork(this.#script, [...this.#args], { execArgv: FLAGS, stdio: ["ignore", "ignore", "pipe", "ipc"] });
+    const child = fork(this.#script, [...this.#args], {
+      execArgv: FLAGS,
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+    });
     this.#process = child;
     let said = "";
     child.stderr!.on("data", (chunk: Buffer) => {
       said = (said + chunk.toString()).slice(-2_000);
     });
     await new Promise<void>((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`${this.#script} does not start`)), START_WITHIN_MS);
+      const late = setTimeout(
+        () => reject(new Error(`${this.#script} does not start`)),
+        START_WITHIN_MS,
+      );
       child.on("message", (message) => {
         const news = message as Told;
         if ("ready" in news) {
@@ -72,7 +87,11 @@ export class Target {
   }
 
   /** Undefined: the process ended, or gave no answer in time, and has been ended for it. */
-  async ask<T>(ask: string, about: unknown, withinMs: number = ANSWER_WITHIN_MS): Promise<T | undefined> {
+  async ask<T>(
+    ask: string,
+    about: unknown,
+    withinMs: number = ANSWER_WITHIN_MS,
+  ): Promise<T | undefined> {
     const child = this.#process;
     if (child === undefined || !child.connected) return undefined;
     const question = this.#next++;

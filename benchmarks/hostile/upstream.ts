@@ -52,7 +52,11 @@ export class Upstream {
         text = text.slice(whole);
         const name = /^\w+ \/([^ ]*)/.exec(head)?.[1] ?? "";
         if (name.endsWith("-bad")) void play(socket, stepsOf(this.text));
-        else write(socket, Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`));
+        else
+          write(
+            socket,
+            Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`),
+          );
       }
     });
   }
@@ -84,7 +88,16 @@ export class Upstream {
         bodies.delete(id);
         const name = body.subarray(grpc ? 5 : 0).toString();
         if (name.endsWith("-bad")) void play(socket, frameSteps(this.text, id));
-        else void play(socket, frameSteps(grpc ? `H $ :status=200 content-type=application/grpc | D $ m:${name} | HE $ grpc-status=0` : `H $ :status=200 | DE $ ${name}`, id));
+        else
+          void play(
+            socket,
+            frameSteps(
+              grpc
+                ? `H $ :status=200 content-type=application/grpc | D $ m:${name} | HE $ grpc-status=0`
+                : `H $ :status=200 | DE $ ${name}`,
+              id,
+            ),
+          );
       }
     });
   }
@@ -111,7 +124,11 @@ async function play(socket: Socket, steps: readonly Step[]): Promise<void> {
     else if (step.kind === "end") socket.end();
     else if (step.kind === "reset") socket.resetAndDestroy();
     else if (step.kind === "bytes" && !write(socket, step.bytes)) {
-      await Promise.race([once(socket, "drain"), once(socket, "close"), sleep(2_000, undefined, { ref: false })]).catch(() => {});
+      await Promise.race([
+        once(socket, "drain"),
+        once(socket, "close"),
+        sleep(2_000, undefined, { ref: false }),
+      ]).catch(() => {});
     }
   }
 }

@@ -36,7 +36,11 @@ export class Wire {
   static async to(port: number, http2: boolean): Promise<Wire | undefined> {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
     const wire = new Wire(socket, http2);
-    await Promise.race([once(socket, "connect"), once(socket, "close"), sleep(WRITE_WITHIN_MS, undefined, { ref: false })]).catch(() => {});
+    await Promise.race([
+      once(socket, "connect"),
+      once(socket, "close"),
+      sleep(WRITE_WITHIN_MS, undefined, { ref: false }),
+    ]).catch(() => {});
     return socket.readyState === "open" ? wire : undefined;
   }
 
@@ -46,7 +50,8 @@ export class Wire {
     while (bytes.length >= 9) {
       const length = 9 + bytes.readUIntBE(0, 3);
       if (bytes.length < length) break;
-      if (bytes[3] === SETTINGS && (bytes[4]! & 1) === 0) this.#write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
+      if (bytes[3] === SETTINGS && (bytes[4]! & 1) === 0)
+        this.#write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
       bytes = bytes.subarray(length);
     }
     this.#unread = bytes;
@@ -65,7 +70,11 @@ export class Wire {
       else if (step.kind === "reset") this.socket.resetAndDestroy();
       else if (!this.#write(step.bytes)) {
         // A server that reads no further is right; what it does not take is dropped in the end.
-        await Promise.race([once(this.socket, "drain"), once(this.socket, "close"), sleep(WRITE_WITHIN_MS, undefined, { ref: false })]).catch(() => {});
+        await Promise.race([
+          once(this.socket, "drain"),
+          once(this.socket, "close"),
+          sleep(WRITE_WITHIN_MS, undefined, { ref: false }),
+        ]).catch(() => {});
       }
       this.#lastAt = performance.now();
     }
