@@ -7,8 +7,8 @@
  * printed with its input as a line of the corpus. `--only SURFACE[:NAME]` plays the surfaces that begin
  * so, and of their corpus the inputs whose names have that part.
  */
-import { SURFACES, type Surface } from "./hostile/corpus.ts";
-import { attack, attackOf, type Player } from "./hostile/play.ts";
+import { SURFACES } from "./hostile/corpus.ts";
+import { attack, attackOf, lanes, type Player } from "./hostile/play.ts";
 import { playerOf } from "./hostile/players.ts";
 import { Tally } from "./hostile/tally.ts";
 import { row, type Options, type Row } from "./report.ts";
@@ -19,6 +19,8 @@ export const describe =
 const SECONDS = 60;
 const QUICK_SECONDS = 15;
 const MEMORY_MB = 64;
+/** Each has two processes. The last three, which have no connections to wait for, come when others are over. */
+const SURFACES_AT_ONCE = 6;
 
 export async function run({ quick, progress, seconds, seed, only }: Options): Promise<Row[]> {
   const chosen = seed ?? Math.floor(Math.random() * 2 ** 31);
@@ -27,14 +29,10 @@ export async function run({ quick, progress, seconds, seed, only }: Options): Pr
   const tally = new Tally(progress);
   const [part = "", name = ""] = only?.split(":") ?? [];
   const surfaces = SURFACES.filter((surface) => surface.startsWith(part));
-  await Promise.all(
-    surfaces.map(async (surface: Surface) => {
-      const player: Player = playerOf(surface, tally);
-      await attack(player, tally, attackOf(surface, mutateMs, chosen, name));
-      const mb = tally.memoryMb.get(surface) ?? 0;
-      progress(`hostile: ${surface} is over, ${mb.toFixed(0)} MB over bare`);
-    }),
-  );
+  await lanes(SURFACES_AT_ONCE, [...surfaces], async (surface) => {
+    const player: Player = playerOf(surface, tally);
+    await attack(player, tally, attackOf(surface, mutateMs, chosen, name));
+  });
   const lines = surfaces.reduce((sum, surface) => sum + attackOf(surface, 0, 0).corpus.length, 0);
   return [
     row("hostile.crashes", "{crash}", [tally.of("crash")], 0),

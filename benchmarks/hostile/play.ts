@@ -36,14 +36,10 @@ export async function attack(
 ): Promise<void> {
   try {
     await player.start();
-    const queue = [...corpus];
-    await lanes(player.lanes, () => {
-      const input = queue.shift();
-      return input === undefined ? undefined : one(player, tally, input, true);
-    });
+    await lanes(player.lanes, [...corpus], (input) => one(player, tally, input, true));
     const random = new Random(seed);
     const endsAt = performance.now() + mutateMs;
-    await lanes(player.lanes, () => {
+    await inLanes(player.lanes, () => {
       if (performance.now() >= endsAt) return undefined;
       const input = mutate(random.pick(corpus), corpus, random);
       return one(player, tally, input, random.below(PATIENT_ONE_IN) === 0);
@@ -55,8 +51,20 @@ export async function attack(
   }
 }
 
+/** Does the work on each in so many lanes. */
+export async function lanes<T>(
+  count: number,
+  queue: T[],
+  work: (one: T) => Promise<void>,
+): Promise<void> {
+  await inLanes(count, () => {
+    const next = queue.shift();
+    return next === undefined ? undefined : work(next);
+  });
+}
+
 /** Calls `next` in so many lanes until it has nothing more. */
-async function lanes(count: number, next: () => Promise<void> | undefined): Promise<void> {
+async function inLanes(count: number, next: () => Promise<void> | undefined): Promise<void> {
   const lane = async (): Promise<void> => {
     for (let work = next(); work !== undefined; work = next()) await work;
   };
