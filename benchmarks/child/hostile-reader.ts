@@ -5,16 +5,20 @@
 import { X509Certificate } from "node:crypto";
 import { Resolver } from "node:dns/promises";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ConfigError } from "@inmesh/core";
 import { createMesh, NodeRuntime } from "@inmesh/core/spi";
-import { parse } from "yaml";
 import { DnsError } from "../../packages/core/src/discovery/dns/dns-error.ts";
 import { StubResolver } from "../../packages/core/src/discovery/dns/resolver.ts";
 import { readTls } from "../../packages/core/src/tls/pem.ts";
 import { ready, watched } from "./hostile-watched.ts";
 
+/** The one that core uses. */
+const { parse } = createRequire(new URL("../../packages/core/package.json", import.meta.url))(
+  "yaml",
+) as { parse(text: string, options: object): unknown };
 const LOOKUP_MS = 1_500;
 const [side, port = "0"] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "inmesh-hostile-"));
@@ -51,7 +55,7 @@ let files = 0;
 async function config(text: string): Promise<boolean> {
   if (side === "bare") {
     try {
-      return parse(text, { maxAliasCount: 100 }) !== undefined;
+      return parse(text, { maxAliasCount: 100, uniqueKeys: false }) !== undefined;
     } catch {
       return false;
     }

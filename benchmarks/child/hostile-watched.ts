@@ -5,7 +5,7 @@
 export type Told =
   | { readonly ready: number }
   | { readonly fault: "crash" | "unhandled"; readonly text: string }
-  | { readonly answer: number; readonly value: unknown };
+  | { readonly answer: number; readonly value: unknown; readonly peakMb: number };
 
 export interface Question {
   readonly question: number;
@@ -61,7 +61,7 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
     const { question, ask, about } = message as Question;
     const answer = async (): Promise<unknown> => all[ask]!(about as never);
     answer().then(
-      (value) => tell({ answer: question, value }),
+      (value) => tell({ answer: question, value, peakMb: peakBytes / MB }),
       (error: unknown) => fault("unhandled", error),
     );
   });

@@ -4,6 +4,8 @@ import { fileURLToPath } from "node:url";
 import type { Question, Told } from "../child/hostile-watched.ts";
 
 const FLAGS = [
+  // Young garbage is no growth that anybody caused.
+  "--max-semi-space-size=4",
   "--no-warnings",
   "--expose-gc",
   "--conditions=inmesh-source",
@@ -56,6 +58,7 @@ export class Target {
   }
 
   async #start(): Promise<void> {
+    this.#settledMb = 0;
     const child = fork(this.#script, [...this.#args], {
       execArgv: FLAGS,
       stdio: ["ignore", "ignore", "pipe", "ipc"],
@@ -78,6 +81,9 @@ export class Target {
           resolve();
         } else if ("fault" in news) this.#fault(news.fault, news.text);
         else {
+          // With every answer, so that what a process grew by is known although it ended.
+          if (this.#settledMb > 0)
+            this.#grownMb = Math.max(this.#grownMb, news.peakMb - this.#settledMb);
           this.#questions.get(news.answer)?.(news.value);
           this.#questions.delete(news.answer);
         }
@@ -124,8 +130,7 @@ export class Target {
 
   /** MB that it, or one before it, grew by under attack. */
   async grownMb(): Promise<number> {
-    const peak = await this.ask<number>("memory", null);
-    if (peak !== undefined) this.#grownMb = Math.max(this.#grownMb, peak - this.#settledMb);
+    await this.ask("memory", null);
     return this.#grownMb;
   }
 
