@@ -13,7 +13,7 @@ import { ready, watched } from "./hostile-watched.ts";
 
 const BIG = Buffer.alloc(262_144, "b");
 const LATE_MS = 30;
-const SLOW_MS = 2_500;
+const SLOW_MS = 4_000;
 const MAX_SEEN = 50_000;
 /** What was seen on connections is asked for a little after they ended; then it is forgotten. */
 const KEPT_MS = 30_000;
