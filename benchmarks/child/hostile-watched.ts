@@ -13,15 +13,15 @@ export interface Question {
   readonly about: unknown;
 }
 
-const SAMPLE_MS = 50;
 const MB = 1_048_576;
 const MAX_TOLD = 20;
 
 let peakBytes = 0;
 let told = 0;
 
+/** The kernel's own count of the most: a loop that is blocked takes no samples. */
 function sample(): void {
-  peakBytes = Math.max(peakBytes, process.memoryUsage.rss());
+  peakBytes = Math.max(peakBytes, 1_024 * process.resourceUsage().maxRSS);
 }
 
 function tell(news: Told): void {
@@ -42,7 +42,6 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
   );
   process.on("unhandledRejection", (error) => fault("unhandled", error));
   process.on("disconnect", () => process.exit());
-  setInterval(sample, SAMPLE_MS).unref();
   const all: Record<string, (about: never) => unknown> = {
     alive: () => true,
     memory: () => {
@@ -51,7 +50,6 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
     },
     settle: () => {
       void globalThis.gc?.();
-      peakBytes = 0;
       sample();
       return peakBytes / MB;
     },
@@ -61,7 +59,10 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
     const { question, ask, about } = message as Question;
     const answer = async (): Promise<unknown> => all[ask]!(about as never);
     answer().then(
-      (value) => tell({ answer: question, value, peakMb: peakBytes / MB }),
+      (value) => {
+        sample();
+        tell({ answer: question, value, peakMb: peakBytes / MB });
+      },
       (error: unknown) => fault("unhandled", error),
     );
   });

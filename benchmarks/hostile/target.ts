@@ -1,5 +1,6 @@
 /** A process under attack: started, asked, watched, and started again after it ended. */
 import { fork, type ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Question, Told } from "../child/hostile-watched.ts";
 
@@ -19,6 +20,16 @@ const starting = new Set<Promise<void>>();
 const ANSWER_WITHIN_MS = 15_000;
 
 export type FaultKind = "crash" | "unhandled" | "hung";
+
+/** Of a process that answers nothing any more; -Infinity where the system does not say it in a file. */
+function peakMbOf(pid: number): number {
+  try {
+    const [, kb] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+    return kb === undefined ? -Infinity : Number(kb) / 1_024;
+  } catch {
+    return -Infinity;
+  }
+}
 
 export class Target {
   /** Of a server, the port it listens on. */
@@ -118,6 +129,8 @@ export class Target {
         this.#questions.delete(question);
         if (this.#process === child) {
           this.#fault("hung", `no answer to "${ask}" within ${withinMs} ms`);
+          const mb = peakMbOf(child.pid ?? 0) - this.#settledMb;
+          this.#grownMb = Math.max(this.#grownMb, mb);
           this.kill();
         }
         resolve(undefined);
