@@ -3,7 +3,7 @@
  * `npm run check:hostile` runs it; here it is run against servers that are vulnerable on purpose, and in
  * small against what is fixed.
  */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { corpusOf, parseCorpus, SURFACES } from "../../../benchmarks/hostile/corpus.ts";
 import { frameSteps } from "../../../benchmarks/hostile/frames.ts";
 import { mutate } from "../../../benchmarks/hostile/mutate.ts";
@@ -14,6 +14,9 @@ import { playerOf } from "../../../benchmarks/hostile/players.ts";
 import { Random } from "../../../benchmarks/hostile/random.ts";
 import { disagreement, readRequests, sha1 } from "../../../benchmarks/hostile/strict-http1.ts";
 import { Tally } from "../../../benchmarks/hostile/tally.ts";
+
+// A process that answers nothing is waited for.
+vi.setConfig({ testTimeout: 90_000 });
 
 const VULNERABLE = new URL("fixtures/vulnerable-server.ts", import.meta.url);
 const PLAIN = parseCorpus(
