@@ -43,17 +43,15 @@ export function readAnswer(
   const answers = packet.answers ?? [];
   let owner = plainName(name);
   let ttlS = Number.POSITIVE_INFINITY;
+  // NXDOMAIN is about the last name of the chain (RFC 6604 §3): records of it would contradict that.
+  const none = responseCode(packet) === NXDOMAIN;
   for (let hops = 0; hops <= MAX_ALIASES; hops++) {
-    const own = answers.filter(
-      (record) => record.type === type && plainName(record.name) === owner,
-    );
-    if (own.length > 0) {
+    const own = answers.filter((record) => isOf(record, type, owner));
+    if (own.length > 0 && !none) {
       for (const record of own) ttlS = Math.min(ttlS, ttlOf(record));
       return collect(own, packet.additionals ?? [], ttlS, hops);
     }
-    const alias = answers.find(
-      (record) => record.type === "CNAME" && plainName(record.name) === owner,
-    );
+    const alias = answers.find((record) => isOf(record, "CNAME", owner));
     if (alias === undefined || alias.type !== "CNAME") {
       return nothing(packet, owner, ttlS, hops, server);
     }
@@ -61,6 +59,12 @@ export function readAnswer(
     owner = plainName(alias.data);
   }
   throw new DnsError("malformed", `dns ${type} ${name}: more than ${MAX_ALIASES} aliases in a row`);
+}
+
+/** Another class is another name space: its data is no address, whatever it looks like. */
+function isOf(record: Answer, type: QueryType | "CNAME", owner: string): boolean {
+  if (record.type !== type || plainName(record.name) !== owner) return false;
+  return record.class === undefined || record.class === "IN";
 }
 
 /** Seconds. 2^31 and more counts as 0 (RFC 2181 §8). */
