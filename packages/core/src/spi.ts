@@ -41,6 +41,7 @@ export {
   CALLBACKS_RESTORE,
   context,
   inheritedDeadlineAt,
+  inheritFrom,
   ServedRequest,
   type Priority,
   type ServedRequestInit,

@@ -101,6 +101,11 @@ export class Inbound extends ServedRequest {
     this.owner = owner;
   }
 
+  /** From `end` on: the last bytes may still wait for the client. */
+  override get replied(): boolean {
+    return this.response.writableEnded;
+  }
+
   /** False from the second time on, for each of four control fields. */
   once(field: number): boolean {
     const first = (this.#seen & field) === 0;
