@@ -47,6 +47,7 @@ import { countMalformed } from "./server/malformed.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
+import { guardRequests, type Guard } from "./server/request-events.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
 import { filterTrailers } from "./server/trailers.ts";
@@ -191,32 +192,16 @@ export class MeshServer implements AsyncDisposable {
 
   // ── requests ─────────────────────────────────────────────────────────────────────────────────
 
-  /** A server that was given keeps its listeners; ours stands before them. */
+  /** A server that was given keeps its listeners; the mesh stands before them. */
   #listen(handler: RequestListener | undefined): void {
-    const server = this.server as HttpServer; // all four emit these alike
-    for (const event of ["request", "checkContinue"] as const) {
-      const given = server.listeners(event) as RequestListener[];
-      server.removeAllListeners(event);
-      const wanted = handler === undefined ? given : [handler];
-      const listener = wanted.length === 0 ? undefined : together(wanted);
-      if (event === "request") {
-        const serve = listener ?? notFound;
-        server.on(event, (request, response) => this.#request(request, response, serve, false));
-        if (given.length > 0 || handler !== undefined) this.#handler = serve;
-      } else {
-        // With a listener, Node leaves the 100 to us: a body is asked for when it is going to be read.
-        const own = handler === undefined ? listener : undefined;
-        server.on(event, (request, response) =>
-          this.#request(request, response, own ?? this.#handler, own === undefined),
-        );
-      }
-    }
+    const { server } = this;
+    const guard: Guard = (...args) => this.#request(...args);
+    guardRequests(server, guard);
+    if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
     const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(this.server, this.#chosen, count);
-    countMalformed(this.server, count);
+    guardTunnels(server, this.#chosen, count);
+    countMalformed(server, count);
   }
-
-  #handler: RequestListener = notFound;
 
   #request(
     request: IncomingMessage,
@@ -437,18 +422,6 @@ interface KeptAlive {
 }
 
 let ownRuntime: Runtime | undefined;
-
-function together(listeners: readonly RequestListener[]): RequestListener {
-  if (listeners.length === 1) return listeners[0]!;
-  return (request, response) => {
-    for (const listener of listeners) listener(request, response);
-  };
-}
-
-function notFound(_request: IncomingMessage, response: ServerResponse): void {
-  response.statusCode = 404;
-  response.end();
-}
 
 /** The reply says close, and nothing behind its request is served. */
 function endAfter(inbound: Inbound): void {
