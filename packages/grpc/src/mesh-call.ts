@@ -65,7 +65,7 @@ export class MeshCall implements WireCall, WireListener {
     const served = context.getStore();
     this.#served = served;
     if (served === undefined) return;
-    this.#inherits = inheritFrom(served, call as Call, service.runtime.now());
+    this.#inherits = inheritFrom(served, call, service.runtime.now());
   }
 
   // ── the client's half ────────────────────────────────────────────────────────────────────────

@@ -29,11 +29,12 @@ import {
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import { Connections, type ConnectionState } from "./server/connections.ts";
+import { Connections, type WithConnection } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
 import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
+import { isInjected, serveInjected } from "./server/injected.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
@@ -129,6 +130,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
   readonly #admission: Admission;
+  readonly #keep: ReadonlySet<string>;
   readonly #reader: HeadReader;
   readonly #validator: Validator;
   readonly #chosen: ChosenRules | undefined;
@@ -165,7 +167,7 @@ export class MeshServer implements AsyncDisposable {
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
     this.#admission = new Admission(limits, runtime);
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
+    const keep = (this.#keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase())));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
     this.#chosen = ChosenRules.of(options);
@@ -195,7 +197,8 @@ export class MeshServer implements AsyncDisposable {
   /** A server that was given keeps its listeners; the mesh stands before them. */
   #listen(handler: RequestListener | undefined): void {
     const { server } = this;
-    const guard: Guard = (...args) => this.#request(...args);
+    const guard: Guard = (request, response, next, asksToContinue) =>
+      this.#request(request, response, next, asksToContinue);
     guardRequests(server, guard);
     if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
     const count = (reason: CutReason): void => this.#count(reason);
@@ -209,8 +212,10 @@ export class MeshServer implements AsyncDisposable {
     handler: RequestListener,
     asksToContinue: boolean,
   ): void {
-    const http2 = !(request instanceof NODE_HTTP.IncomingMessage);
-    const connection = this.#connectionOf(request, http2);
+    const http2 = isHttp2(request);
+    const holder = holderOf(request, http2);
+    if (isInjected(holder)) return this.#injected(request, response, handler);
+    const connection = this.#connections.stateOf(holder);
     if (connection.ended) return; // behind the last request of the connection: never answered
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
     if (http2) connection.streams++;
@@ -245,6 +250,10 @@ export class MeshServer implements AsyncDisposable {
       if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
     }
     response.on("close", responseClosed);
+    // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows.
+    if (http2 && this.#idleHintMs === undefined) {
+      response.emit = emitInContext as typeof response.emit;
+    }
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
@@ -256,11 +265,9 @@ export class MeshServer implements AsyncDisposable {
     }
   }
 
-  #connectionOf(request: IncomingMessage, http2: boolean): ConnectionState {
-    const holder = http2
-      ? (request as unknown as { stream: { session: object } }).stream.session
-      : request.socket;
-    return this.#connections.stateOf(holder);
+  #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
+    if (this.#health?.answers(request, response, this.#why) === true) return;
+    serveInjected(request, response, handler, this.#keep);
   }
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
@@ -376,11 +383,26 @@ export class MeshServer implements AsyncDisposable {
     return this.#drain.start(graceMs, false);
   }
 
-  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
-  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+  /**
+   * The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. With a
+   * function instead, that is called when it has closed, as by `close` of Node's servers.
+   */
+  close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
+    if (typeof graceMs === "function") return this.close().then(graceMs);
     const closed = this.#drain.start(graceMs, true);
     this.#connections.closeIdle();
     return closed;
+  }
+
+  /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
+  once(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.once(event, listener);
+    return this;
+  }
+
+  removeListener(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.removeListener(event, listener);
+    return this;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -422,6 +444,17 @@ interface KeptAlive {
 }
 
 let ownRuntime: Runtime | undefined;
+
+function isHttp2(request: IncomingMessage): boolean {
+  return !(request instanceof NODE_HTTP.IncomingMessage) && "stream" in request;
+}
+
+/** What its connection's state hangs on: the session, or the socket. */
+function holderOf(request: IncomingMessage, http2: boolean): WithConnection {
+  return http2
+    ? (request as unknown as { stream: { session: WithConnection } }).stream.session
+    : (request.socket as WithConnection);
+}
 
 /** The reply says close, and nothing behind its request is served. */
 function endAfter(inbound: Inbound): void {

@@ -49,10 +49,10 @@ describe.each([
   it("R19 LS: a poller started by the first request keeps its trace, and neither its deadline nor its hops", async () => {
     const { client, heads } = await backendOf();
     const outcomes: string[] = [];
-    let polling = true;
-    onTestFinished(() => void (polling = false));
+    const polling = { on: true };
+    onTestFinished(() => void (polling.on = false));
     const poll = async (): Promise<void> => {
-      while (polling) {
+      while (polling.on) {
         await sleep(10);
         outcomes.push(await outcomeOf(client));
       }
@@ -165,7 +165,7 @@ describe.each([
   });
 });
 
-it("R19 LC: the error of a deadline says who set it, and no negative time", async () => {
+it("R19 LS: the error of a deadline says who set it, and no negative time", async () => {
   const { address } = await serve(() => {});
   const messageOf = async (promise: Promise<unknown>): Promise<string> =>
     ((await rejectionOf(promise)) as Error).message;

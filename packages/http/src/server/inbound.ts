@@ -81,6 +81,7 @@ export class Inbound extends ServedRequest {
   sentBytes = 0;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
+  timed = false;
   markAt = 0;
   markBytes = 0;
   #seen = 0;

@@ -59,7 +59,10 @@ export class SlowPeers {
     for (let inbound = this.first; inbound !== undefined;) {
       const { next } = inbound;
       if (!inbound.watched) this.#watch(inbound, now);
-      else this.#rate(inbound, now);
+      else {
+        this.#rate(inbound, now);
+        if (!inbound.timed) this.#arm(inbound);
+      }
       inbound = next;
     }
     if (this.first !== undefined) this.#timer = this.#runtime.after(this.#lookMs, look, this);
@@ -74,6 +77,14 @@ export class SlowPeers {
     inbound.watched = true;
     inbound.markAt = now;
     inbound.markBytes = bytesRead(inbound);
+    this.#arm(inbound);
+  }
+
+  /** Not over a shorter timeout of the application's, which the timer is needed for. */
+  #arm(inbound: Inbound): void {
+    const ownMs = timeoutOf(inbound);
+    if (ownMs > 0 && ownMs <= this.#quietMs) return;
+    inbound.timed = true;
     inbound.response.setTimeout(this.#quietMs, () => this.#quiet(inbound));
   }
 
@@ -111,6 +122,12 @@ function look(peers: SlowPeers): void {
 /** The rest of the body is the client's turn: the handler has read nearly all there is. */
 function owesBody({ request }: Inbound): boolean {
   return !request.complete && request.readableLength < request.readableHighWaterMark;
+}
+
+/** In force on its socket or stream; 0: none. */
+function timeoutOf({ request, http2 }: Inbound): number {
+  const { stream } = request as unknown as { readonly stream?: { readonly timeout?: number } };
+  return (http2 ? stream?.timeout : request.socket?.timeout) ?? 0;
 }
 
 function bytesRead({ request, http2 }: Inbound): number {
