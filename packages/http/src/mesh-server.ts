@@ -108,8 +108,11 @@ export interface ServerSnapshot {
 const DEFAULT_GRACE_MS = 30_000;
 
 /**
- * Wraps a request listener in a new server, or a server (`http`, `https`, `http2`) whose request
- * listeners it takes over. Throws a TypeError or RangeError for options that cannot work.
+ * Wraps a request listener in a new server, or stands before the request listeners of a server that is
+ * given (`http`, `https`, `http2`). A listener whose promise rejects is treated as by Node: as an
+ * unhandled rejection, or answered 500 where `events.captureRejections` is on as the server is made.
+ * Throws a TypeError or RangeError for options that cannot work, for an Express application that is to
+ * speak HTTP/2, and for an HTTP/2 server that has listeners of `stream` and none of `request`.
  */
 export function meshServer(
   target: RequestListener | NodeServer,
