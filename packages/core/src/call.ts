@@ -41,6 +41,9 @@ export interface Reply {
   readonly final: boolean;
 }
 
+/** Who set the deadline in force: options of the call, the request being served, a route, or the service. */
+export type DeadlineSource = "call" | "served request" | "route" | "service";
+
 /** What counts a call when it is over; bound to a route when the route is compiled. */
 export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
@@ -98,6 +101,8 @@ export class Call<Req = unknown> {
   replayable: boolean;
   /** Milliseconds on the runtime's monotonic clock; Infinity when nobody set one. Writer: deadline. */
   deadlineAt: number;
+  /** Of a deadline that is set: for people, in its error. Writers: protocol, context, deadline. */
+  deadlineFrom: DeadlineSource = "call";
   /** Attempt number this process was itself called with: above 1, only R0 re-sends are made here. */
   inheritedAttempt = 1;
   /** The deadline is a stranger's: passing it is not charged to the endpoint. Writers: protocol, deadline. */

@@ -110,6 +110,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   const ends = endsCalls ? callEnds : undefined;
   const attempts = retry<Req, R>(policy, budget, record, runtime, ends)(send); // 5
   const { requestMs } = config.timeouts;
+  const from = requestMs === service.timeouts.requestMs ? "service" : "route";
   // A stream that nobody has declared as one keeps its caller's deadline, and gets none of ours.
   const streamMs = config.streaming ? requestMs : Infinity;
   return {
@@ -119,7 +120,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
     send: chain<Call<Req>, R>(
       [
         ...headerChanges<Req, R>(config.filters), // 3
-        deadline<Req, R>(requestMs, streamMs, runtime), // 4
+        deadline<Req, R>(requestMs, streamMs, from, runtime), // 4
       ],
       attempts,
     ),

@@ -48,6 +48,7 @@ export {
   CALLBACKS_RESTORE,
   context,
   inheritedDeadlineAt,
+  inheritFrom,
   ServedRequest,
   type Priority,
   type ServedRequestInit,

@@ -29,7 +29,7 @@ import {
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import type { ConnectionState } from "./server/connection-state.ts";
+import type { WithConnection } from "./server/connection-state.ts";
 import { Connections } from "./server/connections.ts";
 import { watchBody, watchHead } from "./server/cut-bodies.ts";
 import { answerAndCut, cutShort } from "./server/cut-short.ts";
@@ -37,6 +37,7 @@ import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
 import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
+import { isInjected, serveInjected } from "./server/injected.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
@@ -51,6 +52,7 @@ import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
+import { guardRequests, type Guard } from "./server/request-events.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
 import { dropSurplus, type LingerOptions } from "./server/surplus.ts";
@@ -113,8 +115,11 @@ export interface ServerSnapshot {
 const DEFAULT_GRACE_MS = 30_000;
 
 /**
- * Wraps a request listener in a new server, or a server (`http`, `https`, `http2`) whose request
- * listeners it takes over. Throws a TypeError or RangeError for options that cannot work.
+ * Wraps a request listener in a new server, or stands before the request listeners of a server that is
+ * given (`http`, `https`, `http2`). A listener whose promise rejects is treated as by Node: as an
+ * unhandled rejection, or answered 500 where `events.captureRejections` is on as the server is made.
+ * Throws a TypeError or RangeError for options that cannot work, for an Express application that is to
+ * speak HTTP/2, and for an HTTP/2 server that has listeners of `stream` and none of `request`.
  */
 export function meshServer(
   target: RequestListener | NodeServer,
@@ -137,6 +142,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
   readonly #admission: Admission;
+  readonly #keep: ReadonlySet<string>;
   readonly #reader: HeadReader;
   readonly #validator: Validator;
   readonly #chosen: ChosenRules | undefined;
@@ -176,7 +182,7 @@ export class MeshServer implements AsyncDisposable {
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
     this.#admission = new Admission(limits, runtime, this.name, options.log ?? options.mesh?.log);
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
+    const keep = (this.#keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase())));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
     this.#chosen = ChosenRules.of(options);
@@ -203,32 +209,17 @@ export class MeshServer implements AsyncDisposable {
 
   // ── requests ─────────────────────────────────────────────────────────────────────────────────
 
-  /** A server that was given keeps its listeners; ours stands before them. */
+  /** A server that was given keeps its listeners; the mesh stands before them. */
   #listen(handler: RequestListener | undefined): void {
-    const server = this.server as HttpServer; // all four emit these alike
-    for (const event of ["request", "checkContinue"] as const) {
-      const given = server.listeners(event) as RequestListener[];
-      server.removeAllListeners(event);
-      const wanted = handler === undefined ? given : [handler];
-      const listener = wanted.length === 0 ? undefined : together(wanted);
-      if (event === "request") {
-        const serve = listener ?? notFound;
-        server.on(event, (request, response) => this.#request(request, response, serve, false));
-        if (given.length > 0 || handler !== undefined) this.#handler = serve;
-      } else {
-        // With a listener, Node leaves the 100 to us: a body is asked for when it is going to be read.
-        const own = handler === undefined ? listener : undefined;
-        server.on(event, (request, response) =>
-          this.#request(request, response, own ?? this.#handler, own === undefined),
-        );
-      }
-    }
+    const { server } = this;
+    const guard: Guard = (request, response, next, asksToContinue) =>
+      this.#request(request, response, next, asksToContinue);
+    guardRequests(server, guard);
+    if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
     const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(this.server, this.#chosen, count, this.#linger);
-    countMalformed(this.server, count, this.#linger);
+    guardTunnels(server, this.#chosen, count, this.#linger);
+    countMalformed(server, count, this.#linger);
   }
-
-  #handler: RequestListener = notFound;
 
   #request(
     request: IncomingMessage,
@@ -236,8 +227,10 @@ export class MeshServer implements AsyncDisposable {
     handler: RequestListener,
     asksToContinue: boolean,
   ): void {
-    const http2 = !(request instanceof NODE_HTTP.IncomingMessage);
-    const connection = this.#connectionOf(request, http2);
+    const http2 = isHttp2(request);
+    const holder = holderOf(request, http2);
+    if (isInjected(holder)) return this.#injected(request, response, handler);
+    const connection = this.#connections.stateOf(holder);
     // Behind the last request of the connection: never answered.
     if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
@@ -276,6 +269,10 @@ export class MeshServer implements AsyncDisposable {
     response.on("close", responseClosed);
     if (inbound.http2 && this.#given && request.method === "HEAD")
       watchHead(response, responseClosed);
+    // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows.
+    if (http2 && this.#idleHintMs === undefined) {
+      response.emit = emitInContext as typeof response.emit;
+    }
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
@@ -288,11 +285,9 @@ export class MeshServer implements AsyncDisposable {
     }
   }
 
-  #connectionOf(request: IncomingMessage, http2: boolean): ConnectionState {
-    const holder = http2
-      ? (request as unknown as { stream: { session: object } }).stream.session
-      : request.socket;
-    return this.#connections.stateOf(holder);
+  #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
+    if (this.#health?.answers(request, response, this.#why) === true) return;
+    serveInjected(request, response, handler, this.#keep);
   }
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
@@ -404,11 +399,26 @@ export class MeshServer implements AsyncDisposable {
     return this.#drain.start(graceMs, false);
   }
 
-  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
-  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+  /**
+   * The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. With a
+   * function instead, that is called when it has closed, as by `close` of Node's servers.
+   */
+  close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
+    if (typeof graceMs === "function") return this.close().then(graceMs);
     const closed = this.#drain.start(graceMs, true);
     this.#connections.closeIdle();
     return closed;
+  }
+
+  /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
+  once(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.once(event, listener);
+    return this;
+  }
+
+  removeListener(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.removeListener(event, listener);
+    return this;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -451,16 +461,15 @@ interface KeptAlive {
 
 let ownRuntime: Runtime | undefined;
 
-function together(listeners: readonly RequestListener[]): RequestListener {
-  if (listeners.length === 1) return listeners[0]!;
-  return (request, response) => {
-    for (const listener of listeners) listener(request, response);
-  };
+function isHttp2(request: IncomingMessage): boolean {
+  return !(request instanceof NODE_HTTP.IncomingMessage) && "stream" in request;
 }
 
-function notFound(_request: IncomingMessage, response: ServerResponse): void {
-  response.statusCode = 404;
-  response.end();
+/** What its connection's state hangs on: the session, or the socket. */
+function holderOf(request: IncomingMessage, http2: boolean): WithConnection {
+  return http2
+    ? (request as unknown as { stream: { session: WithConnection } }).stream.session
+    : (request.socket as WithConnection);
 }
 
 /** The reply says close, and nothing behind its request is served. */

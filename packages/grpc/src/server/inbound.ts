@@ -85,6 +85,11 @@ export class Inbound
     this.#owner = owner;
   }
 
+  /** From its status on: the last bytes may still wait for the client. */
+  override get replied(): boolean {
+    return this.status !== undefined;
+  }
+
   // ── what comes in ────────────────────────────────────────────────────────────────────────────
 
   start(listener: ServedListener): void {

@@ -2,7 +2,7 @@
  * From a request to a Call in the pipeline: what every way in (`meshClient`, the dispatcher, `fetch`)
  * has in common. It is the one place where a call takes on what the request being served says.
  */
-import { Call, context, inheritedDeadlineAt, MeshError, type Service } from "@inmesh/core/spi";
+import { Call, context, inheritFrom, MeshError, type Service } from "@inmesh/core/spi";
 import { isIdempotent } from "./classify.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
@@ -35,6 +35,7 @@ export function startCall(
     const at = service.runtime.now() + timeoutMs;
     if (at < call.deadlineAt) {
       call.deadlineAt = at;
+      call.deadlineFrom = "call";
       call.uncharged = false;
     }
   }
@@ -53,11 +54,11 @@ export function callOf(
   const call = new Call(service.name, request, idempotent, true);
   const served = context.getStore();
   if (served !== undefined) {
-    call.deadlineAt = inheritedDeadlineAt(served, service.runtime.now());
-    call.inheritedAttempt = served.attempt;
-    call.uncharged = served.stranger;
-    served.adopt(call);
-    request.inherit(served);
+    if (inheritFrom(served, call, service.runtime.now())) {
+      served.adopt(call);
+      request.inherit(served);
+    }
+    request.inheritTrace(served);
   }
   return call;
 }

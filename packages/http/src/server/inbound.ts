@@ -81,6 +81,7 @@ export class Inbound extends ServedRequest {
   sentBytes = 0;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
+  timed = false;
   markAt = 0;
   markBytes = 0;
   progress: ReplyProgress | undefined = undefined;
@@ -100,6 +101,11 @@ export class Inbound extends ServedRequest {
     this.response = response;
     this.connection = connection;
     this.owner = owner;
+  }
+
+  /** From `end` on: the last bytes may still wait for the client. */
+  override get replied(): boolean {
+    return this.response.writableEnded;
   }
 
   /** False from the second time on, for each of four control fields. */

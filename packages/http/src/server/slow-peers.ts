@@ -67,7 +67,10 @@ export class SlowPeers {
     for (let inbound = this.first; inbound !== undefined;) {
       const { next } = inbound;
       if (!inbound.watched) this.#watch(inbound, now);
-      else this.#rate(inbound, now);
+      else {
+        this.#rate(inbound, now);
+        if (!inbound.timed) this.#arm(inbound);
+      }
       inbound = next;
     }
     if (this.first !== undefined) this.#timer = this.#runtime.after(this.#lookMs, look, this);
@@ -85,6 +88,14 @@ export class SlowPeers {
     if (inbound.http2 && this.#limits.minReplyRate > 0) {
       inbound.progress = new ReplyProgress(inbound, now);
     }
+    this.#arm(inbound);
+  }
+
+  /** Not over a shorter timeout of the application's, which the timer is needed for. */
+  #arm(inbound: Inbound): void {
+    const ownMs = timeoutOf(inbound);
+    if (ownMs > 0 && ownMs <= this.#quietMs) return;
+    inbound.timed = true;
     inbound.response.setTimeout(this.#quietMs, () => this.#quiet(inbound));
   }
 
@@ -131,6 +142,12 @@ function owesBody({ request, http2 }: Inbound): boolean {
   const { stream } = request as unknown as { stream: Http2ServerResponse["stream"] };
   const { remoteClose, localWindowSize } = stream.state;
   return remoteClose !== 1 && localWindowSize !== undefined && localWindowSize > 0;
+}
+
+/** In force on its socket or stream; 0: none. */
+function timeoutOf({ request, http2 }: Inbound): number {
+  const { stream } = request as unknown as { readonly stream?: { readonly timeout?: number } };
+  return (http2 ? stream?.timeout : request.socket?.timeout) ?? 0;
 }
 
 function bytesRead({ request, http2 }: Inbound): number {

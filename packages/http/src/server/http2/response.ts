@@ -6,6 +6,7 @@
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { OutgoingHttpHeaders } from "node:http2";
 import { Stream } from "node:stream";
+import { runInContext, type WithInbound } from "../in-context.ts";
 import { nodeError } from "./errors.ts";
 import { fieldsOf, isHeader, keyOf, warnOnce, type Headers, type HeaderValue } from "./headers.ts";
 import { informationOf } from "./information.ts";
@@ -366,9 +367,16 @@ export class Http2Response extends Stream {
     if (stream[RESPONSE] !== this || isEarly) return;
     stream[RESPONSE] = undefined;
     this.#closed = true;
-    this.emit("finish");
-    this.emit("close");
+    // Streams close in callbacks of their connection. The server itself listens for `close`.
+    const isHeard = this.listenerCount("finish") > 0 || this.listenerCount("close") > 1;
+    if (isHeard) runInContext(this as Http2Response & WithInbound, emitEnds);
+    else emitEnds(this);
   }
+}
+
+function emitEnds(response: Http2Response): void {
+  response.emit("finish");
+  response.emit("close");
 }
 
 /** The first that is one; frameworks pass null for what they leave out. */
