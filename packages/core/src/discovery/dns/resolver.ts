@@ -4,11 +4,11 @@
  * resolv.conf and the hosts file, caches by TTL and shares identical questions.
  */
 import { domainToASCII } from "node:url";
-import { LRUCache } from "lru-cache";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Found, MAX_ALIASES, readAnswer, type SrvRecord } from "./answer.ts";
 import { DnsError } from "./dns-error.ts";
 import { exchange, plainName, type QueryType, responseCode } from "./exchange.ts";
+import { Expiring } from "./expiring.ts";
 import { BADVERS, FORMERR, NOERROR, NXDOMAIN, rcodeName, REFUSED } from "./rcode.ts";
 import {
   FileValue,
@@ -121,10 +121,10 @@ export class StubResolver implements Resolver {
   readonly #lookupTimeoutMs: number;
   readonly #tryTimeoutMs: number;
   readonly #familyGraceMs: number;
-  readonly #cache: LRUCache<string, Entry>;
+  readonly #cache: Expiring<Entry>;
   readonly #flights = new Map<string, Flight>();
   /** Which candidate had records, by name as it was asked for. */
-  readonly #winners: LRUCache<string, string>;
+  readonly #winners: Expiring<string>;
   #cacheOf: ResolvConf | undefined = undefined;
 
   constructor(runtime: Runtime, options: StubResolverOptions = {}) {
@@ -142,16 +142,9 @@ export class StubResolver implements Resolver {
     this.#lookupTimeoutMs = options.lookupTimeoutMs ?? 5000;
     this.#tryTimeoutMs = options.tryTimeoutMs ?? 2000;
     this.#familyGraceMs = options.familyGraceMs ?? 1000;
-    const memory = {
-      max: options.maxAnswers ?? 1000,
-      ttl: MAX_TTL_MS,
-      // Anything else would arm a Node timer to remember the time. A start of 0 would mean "not set".
-      ttlResolution: 0,
-      ttlAutopurge: false,
-      perf: { now: () => runtime.now() + 1 },
-    };
-    this.#cache = new LRUCache(memory);
-    this.#winners = new LRUCache(memory);
+    const maxAnswers = options.maxAnswers ?? 1000;
+    this.#cache = new Expiring(maxAnswers, runtime);
+    this.#winners = new Expiring(maxAnswers, runtime);
   }
 
   async addresses(name: string, options: LookupOptions = {}): Promise<AddressAnswer> {
@@ -203,7 +196,7 @@ export class StubResolver implements Resolver {
         ({ found }) => found.addresses.length + found.services.length > 0,
       );
       if (having.length > 0) {
-        this.#winners.set(key, candidate);
+        this.#winners.set(key, candidate, MAX_TTL_MS);
         const leftMs = having.map((entry) => this.#leftMs(entry));
         return { entries: having, ttlMs: Math.min(MAX_TTL_MS, ...leftMs), why: undefined };
       }
@@ -291,7 +284,7 @@ export class StubResolver implements Resolver {
       const controller = new AbortController();
       const promise = this.#resolve(name, type, lookup, controller.signal).then((entry) => {
         // Not if the configuration changed meanwhile: the cache then belongs to other servers.
-        if (this.#cacheOf === lookup.conf) this.#cache.set(key, entry, { ttl: entry.ttlMs });
+        if (this.#cacheOf === lookup.conf) this.#cache.set(key, entry, entry.ttlMs);
         return entry;
       });
       const begun: Flight = { promise, controller, waiters: 0 };
