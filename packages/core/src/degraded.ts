@@ -13,8 +13,12 @@ export interface PrivateMember {
   readonly loss: string;
 }
 
-/** Set when the process starts; changes made later have no effect. */
-const PUBLIC_ONLY = process.env["INMESH_PUBLIC_ONLY"] === "1";
+let publicOnly: boolean | undefined;
+
+/** Read at the first probe, because importing inmesh reads no variable (P8). Later changes have no effect. */
+function isPublicOnly(): boolean {
+  return (publicOnly ??= process.env["INMESH_PUBLIC_ONLY"] === "1");
+}
 
 /** By name of the member. Names are constants, so it stays small. */
 const missing = new Map<string, string>();
@@ -35,7 +39,7 @@ export class Degraded {
    * each call.
    */
   allows({ name, loss }: PrivateMember, isThere: boolean): boolean {
-    if (isThere && !PUBLIC_ONLY) return true;
+    if (isThere && !isPublicOnly()) return true;
     if (this.#lines.has(name)) return false;
     const line = `${name} is missing: without it ${loss}`;
     this.#lines.set(name, line);
