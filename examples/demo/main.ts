@@ -68,7 +68,14 @@ async function demo({ seconds, graceful, json }: Arguments, stop: AbortSignal): 
     env: {},
     // Only who knows that every server is wrapped may believe a refusal that says "not processed".
     config: {
-      services: { orders: { discovery: { static: fleet.addresses }, trustNacks: graceful } },
+      services: {
+        orders: {
+          discovery: { static: fleet.addresses },
+          trustNacks: graceful,
+          // What the handlers refuse with Retry-After they refuse before any work.
+          routes: [{ name: "all", overloadedMeansUnprocessed: graceful }],
+        },
+      },
     },
   });
   const orders = meshClient("orders", { mesh });

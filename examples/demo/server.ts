@@ -31,7 +31,7 @@ function serve(port: number, graceful: boolean): void {
     process.send?.(message);
   };
   const fail = (response: ServerResponse): void => {
-    if (graceful) response.setHeader("x-mesh-nack", "1");
+    if (graceful) response.setHeader("retry-after", "1");
     response.writeHead(graceful ? 503 : 500, { "content-type": "text/plain" }).end("broken\n");
   };
   const handle = (request: IncomingMessage, response: ServerResponse): void => {

@@ -7,7 +7,9 @@ export interface LogLine {
     | "config.refused"
     | "config.restored"
     | "config.snapshot_failed"
-    | "runtime.unsupported";
+    | "runtime.degraded"
+    | "runtime.unsupported"
+    | "server.refusing";
   readonly message: string;
 }
 

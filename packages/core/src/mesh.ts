@@ -15,6 +15,7 @@ import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
+import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { lazyDiscovery } from "./discovery/lazy.ts";
 import { staticDiscovery } from "./discovery/static.ts";
@@ -24,7 +25,12 @@ import { type Log, safeLog } from "./log.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
-import { RunningService, type ServiceParts, type View } from "./running-service.ts";
+import {
+  RunningService,
+  type Reachability,
+  type ServiceParts,
+  type View,
+} from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
 import {
@@ -57,7 +63,7 @@ export interface MeshOptions {
    * effect without a configuration file.
    */
   readonly snapshotFile?: string;
-  /** Hears of configurations applied and refused. Default: nobody; inmesh never writes to the console. */
+  /** Gets a line for a configuration applied or refused, and when a server refuses requests. Default: nobody; inmesh never writes to the console. */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -91,6 +97,10 @@ export interface Service<Req, R extends Reply> {
   readonly runtime: Runtime;
   /** The pipeline in force. Read it once per call. */
   readonly current: Handler<Call<Req>, R>;
+  /** For clients that show it. O(endpoints): never for a call. */
+  readonly reachability: Reachability;
+  /** Starts discovery and connects, as a first call would. False: no endpoint was reached. */
+  reach(): Promise<boolean>;
 }
 
 const MAX_SERVICES = 500;
@@ -106,15 +116,17 @@ export class Mesh implements AsyncDisposable {
   readonly runtime: Runtime;
   /** Where everything is measured: for server halves and layers that count something of their own. */
   readonly telemetry: Telemetry;
+  /** The application's log, which cannot throw: for server halves that have something to say. */
+  readonly log: Log;
   readonly #options: MeshOptions;
   readonly #config: ConfigStore;
-  readonly #log: Log;
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #lazy: LazySources;
   readonly #file: ConfigFile | undefined;
   readonly #lastGood: LastGoodWriter | undefined;
   readonly #gauges: (() => void)[];
+  readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
   #closing: Promise<void> | undefined = undefined;
 
@@ -124,14 +136,17 @@ export class Mesh implements AsyncDisposable {
     this.runtime = options.runtime ?? new NodeRuntime();
     this.telemetry =
       options.telemetry === undefined ? new Recorder() : guardedTelemetry(options.telemetry);
-    this.#log = safeLog(options.log);
+    this.log = safeLog(options.log);
     const { store, file } = startConfig(options);
     this.#config = store;
     this.#lazy = lazySources(this.runtime);
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
-      this.#log({ level: "warn", event: "runtime.unsupported", message: problem });
+      this.log({ level: "warn", event: "runtime.unsupported", message: problem });
     }
+    this.#unwatchDegraded = watchDegraded((message) =>
+      this.log({ level: "warn", event: "runtime.degraded", message }),
+    );
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
@@ -256,7 +271,7 @@ export class Mesh implements AsyncDisposable {
     this.#count(source, proposal.changes ? "applied" : "unchanged");
     if (!proposal.changes) return;
     const message = `configuration ${this.#config.version} in force, from ${source}`;
-    this.#log({ level: "info", event: "config.applied", message });
+    this.log({ level: "info", event: "config.applied", message });
   }
 
   /** Everything that can fail comes first; what follows is assignments. */
@@ -304,7 +319,7 @@ export class Mesh implements AsyncDisposable {
     if (snapshotFile === undefined) return undefined;
     return new LastGoodWriter(snapshotFile, path, this.runtime, (error) => {
       const message = `${snapshotFile}: the last good configuration was not written: ${error.message}`;
-      this.#log({ level: "warn", event: "config.snapshot_failed", message });
+      this.log({ level: "warn", event: "config.snapshot_failed", message });
     });
   }
 
@@ -312,7 +327,7 @@ export class Mesh implements AsyncDisposable {
     if (mistakes.length === 0) this.#lastGood?.save(layer);
     else {
       const message = `started from ${this.#options.snapshotFile}; ${describeMistakes(mistakes)}`;
-      this.#log({ level: "warn", event: "config.restored", message });
+      this.log({ level: "warn", event: "config.restored", message });
     }
     const take = (next: ConfigLayer): void => {
       this.#take("file", this.#config.propose({ file: next }));
@@ -324,7 +339,7 @@ export class Mesh implements AsyncDisposable {
   #refused(mistakes: readonly Mistake[]): void {
     this.#count("file", "refused");
     const message = `${describeMistakes(mistakes)}\nconfiguration ${this.#config.version} stays in force`;
-    this.#log({ level: "warn", event: "config.refused", message });
+    this.log({ level: "warn", event: "config.refused", message });
   }
 
   #count(source: "code" | "file", result: "applied" | "unchanged" | "refused"): void {
@@ -346,6 +361,7 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      degraded: degradedInProcess(),
     };
   }
 
@@ -380,6 +396,7 @@ export class Mesh implements AsyncDisposable {
     await Promise.all(backends.map(({ backend }) => backend.close(leftMs)));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();
+    this.#unwatchDegraded();
     this.#state = "closed";
   }
 }

@@ -1,5 +1,6 @@
 /** For transports, discovery sources and exporters. Not covered by semver before 1.0. */
 export { createMesh, Mesh, type MeshOptions, type Protocol, type Service } from "./mesh.ts";
+export { Degraded, type PrivateMember } from "./degraded.ts";
 export { defaultMesh, makeDefaultMeshBy, useAsDefaultMesh } from "./default-mesh.ts";
 export {
   Attempt,
@@ -15,6 +16,7 @@ export {
   type Served,
 } from "./call.ts";
 export { PICKED_BECAUSE } from "./balance/why.ts";
+export type { Reachability } from "./running-service.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
 export type { HeaderChanges } from "./header-changes.ts";
@@ -46,6 +48,7 @@ export {
   CALLBACKS_RESTORE,
   context,
   inheritedDeadlineAt,
+  inheritFrom,
   ServedRequest,
   type Priority,
   type ServedRequestInit,
@@ -72,6 +75,8 @@ export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";
 export type { MeshConfig, ServiceConfig, ServicePolicies } from "./config/types.ts";
 export { DEFAULT_POLICIES } from "./config/defaults.ts";
+export { withoutCaller } from "./no-caller.ts";
+export { schemeConflict } from "./config/target.ts";
 export {
   MeshError,
   ERROR_CODES,

@@ -1,5 +1,6 @@
 /** Every header that inmesh itself reads or writes on HTTP. Their names stand nowhere else. */
 import { isClaim } from "@inmesh/core/spi";
+import { parseHttpDate } from "./http-date.ts";
 
 /** Milliseconds the caller is still willing to wait: relative, so clocks need not agree. */
 export const TIMEOUT_MS = "x-mesh-timeout-ms";
@@ -31,6 +32,10 @@ export const CONTENT_TYPE = "content-type";
 export const CONTENT_ENCODING = "content-encoding";
 export const DATE = "date";
 export const HOST = "host";
+/** What is wrong with a request that brings one of its own. */
+export const HOST_RULE =
+  "the host header belongs to the service; set its `authority` in the configuration";
+export const KEEP_ALIVE = "keep-alive";
 export const SET_COOKIE = "set-cookie";
 
 /** Headers as undici hands them over: lower-case names, several values of one name as an array. */
@@ -77,21 +82,19 @@ export function single(headers: RawHeaders, name: string): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** `Retry-After` in milliseconds: seconds, or a date measured by the reply's own clock. */
+/**
+ * `Retry-After` in milliseconds (RFC 9110 §10.2.3): digits are seconds, and a date is measured by the
+ * reply's own clock. Undefined if it is absent or says anything else, a sign or a fraction too: then it
+ * says nothing.
+ */
 export function retryAfterMs(headers: RawHeaders): number | undefined {
   const text = single(headers, RETRY_AFTER);
   if (text === undefined) return undefined;
-  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
   // A date is compared with the server's Date, never with our clock, which may be hours apart.
-  const sent = single(headers, DATE);
-  if (sent === undefined) return undefined;
-  const ms = parseHttpDate(text) - parseHttpDate(sent);
-  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
-}
-
-function parseHttpDate(text: string): number {
-  // oxlint-disable-next-line no-restricted-globals -- parses a text; reads no clock
-  return Date.parse(text);
+  const until = parseHttpDate(text);
+  const sent = parseHttpDate(single(headers, DATE) ?? "");
+  return until === undefined || sent === undefined ? undefined : Math.max(0, until - sent);
 }
 
 /** Headers of a reply, as received: never joined, never reordered. */
@@ -124,4 +127,14 @@ export class HttpHeaders implements Iterable<[string, string]> {
       else if (value !== undefined) yield [name, value];
     }
   }
+}
+
+/**
+ * Pairs of name and value, and no plain object. What was put on the prototype of all objects makes
+ * none of them a list.
+ */
+export function isPairs(headers: object): headers is Iterable<readonly [unknown, unknown]> {
+  const { [Symbol.iterator]: iterator } = headers as Partial<Iterable<unknown>>;
+  const { [Symbol.iterator]: polluted } = Object.prototype as Partial<Iterable<unknown>>;
+  return iterator !== undefined && iterator !== polluted;
 }

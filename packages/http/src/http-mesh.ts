@@ -43,7 +43,14 @@ export class HttpMesh extends Mesh {
 
   /** The same for callers with undici 6 or 7 inside: `{ dispatcher }` of the built-in fetch of Node 22 and 24. */
   get legacyDispatcher(): Dispatcher {
-    return (this.#legacy ??= new (dispatcher1Wrapper())(this.dispatcher));
+    return (this.#legacy ??= this.#makeLegacy());
+  }
+
+  #makeLegacy(): Dispatcher {
+    const { dispatcher } = this;
+    const legacy = new (dispatcher1Wrapper())(dispatcher);
+    // The built-in fetch asks for it too.
+    return Object.defineProperty(legacy, "isMockActive", { get: () => dispatcher.isMockActive });
   }
 
   /**

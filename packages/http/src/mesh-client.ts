@@ -9,6 +9,8 @@ import { HTTP } from "./client/protocol.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
+import { activeMock } from "./doors/application-dispatcher.ts";
+import { mockedService } from "./doors/mocked-service.ts";
 
 export interface ClientOptions extends ServiceInput {
   /** The mesh to call through. Default: one per process for all protocols, by environment and file. */
@@ -68,7 +70,8 @@ export class MeshClient {
     } catch (error) {
       return Promise.reject(error);
     }
-    return startCall(service, request, init);
+    const mock = activeMock();
+    return startCall(mock === undefined ? service : mockedService(service, mock), request, init);
   }
 
   /** The same, with the path among the options, as in undici. */

@@ -13,7 +13,7 @@ import type {
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
-import type { Mesh } from "@inmesh/core";
+import type { Log, Mesh } from "@inmesh/core";
 import {
   Admission,
   BELIEFS,
@@ -29,11 +29,15 @@ import {
 import { LEAVING } from "./headers.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import { Connections, type ConnectionState } from "./server/connections.ts";
+import type { WithConnection } from "./server/connection-state.ts";
+import { Connections } from "./server/connections.ts";
+import { watchBody, watchHead } from "./server/cut-bodies.ts";
+import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
 import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
+import { isInjected, serveInjected } from "./server/injected.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
@@ -44,11 +48,14 @@ import {
   type NodeServer,
 } from "./server/listeners.ts";
 import { countMalformed } from "./server/malformed.ts";
+import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
+import { guardRequests, type Guard } from "./server/request-events.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
+import { dropSurplus, type LingerOptions } from "./server/surplus.ts";
 import { filterTrailers } from "./server/trailers.ts";
 import { guardTunnels } from "./server/tunnels.ts";
 import { endUnheard, type Dumped } from "./server/unheard-end.ts";
@@ -82,6 +89,8 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>;
   /** `/livez` and `/readyz`; false: neither. Default: both. */
   readonly health?: HealthOptions | false;
+  /** Gets a line when requests are refused for load, once a minute at most. Default: the log of `mesh`. */
+  readonly log?: Log;
   /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
   /** Milliseconds that an idle connection is kept for one more request, when draining. Default 1 000. */
@@ -95,7 +104,7 @@ export interface ServerSnapshot {
   readonly requestsInFlight: number;
   readonly connections: number;
   readonly sessions: number;
-  /** Smoothed delay of the event loop. */
+  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while no requests come. */
   readonly loopDelayMs: number;
   /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
@@ -109,8 +118,11 @@ export interface ServerSnapshot {
 const DEFAULT_GRACE_MS = 30_000;
 
 /**
- * Wraps a request listener in a new server, or a server (`http`, `https`, `http2`) whose request
- * listeners it takes over. Throws a TypeError or RangeError for options that cannot work.
+ * Wraps a request listener in a new server, or stands before the request listeners of a server that is
+ * given (`http`, `https`, `http2`). A listener whose promise rejects is treated as by Node: as an
+ * unhandled rejection, or answered 500 where `events.captureRejections` is on as the server is made.
+ * Throws a TypeError or RangeError for options that cannot work, for an Express application that is to
+ * speak HTTP/2, and for an HTTP/2 server that has listeners of `stream` and none of `request`.
  */
 export function meshServer(
   target: RequestListener | NodeServer,
@@ -127,10 +139,13 @@ export class MeshServer implements AsyncDisposable {
   readonly #beliefs: Beliefs;
   readonly #limits: ServerLimits;
   readonly #weaker: readonly GivenLimit[];
+  /** The messages of its requests are Node's own. */
+  readonly #given: boolean;
   /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
   readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
   readonly #admission: Admission;
+  readonly #keep: ReadonlySet<string>;
   readonly #reader: HeadReader;
   readonly #validator: Validator;
   readonly #chosen: ChosenRules | undefined;
@@ -139,6 +154,7 @@ export class MeshServer implements AsyncDisposable {
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
   readonly #drain: Drain;
+  readonly #linger: LingerOptions;
   readonly #refused = new Map<CutReason, number>();
   readonly #owner = {
     ended: (inbound: Inbound): void => this.#ended(inbound),
@@ -158,16 +174,18 @@ export class MeshServer implements AsyncDisposable {
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
     this.#runtime = runtime;
+    this.#linger = { limits, runtime };
     const given = target instanceof NetServer;
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
+    this.#given = given;
     this.#certificates = certificates;
     this.server = given ? target : makeServer({ http2, tls: certificates?.options, limits });
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    this.#admission = new Admission(limits, runtime);
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
+    this.#admission = new Admission(limits, runtime, this.name, options.log ?? options.mesh?.log);
+    const keep = (this.#keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase())));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
     this.#chosen = ChosenRules.of(options);
@@ -194,32 +212,17 @@ export class MeshServer implements AsyncDisposable {
 
   // ── requests ─────────────────────────────────────────────────────────────────────────────────
 
-  /** A server that was given keeps its listeners; ours stands before them. */
+  /** A server that was given keeps its listeners; the mesh stands before them. */
   #listen(handler: RequestListener | undefined): void {
-    const server = this.server as HttpServer; // all four emit these alike
-    for (const event of ["request", "checkContinue"] as const) {
-      const given = server.listeners(event) as RequestListener[];
-      server.removeAllListeners(event);
-      const wanted = handler === undefined ? given : [handler];
-      const listener = wanted.length === 0 ? undefined : together(wanted);
-      if (event === "request") {
-        const serve = listener ?? notFound;
-        server.on(event, (request, response) => this.#request(request, response, serve, false));
-        if (given.length > 0 || handler !== undefined) this.#handler = serve;
-      } else {
-        // With a listener, Node leaves the 100 to us: a body is asked for when it is going to be read.
-        const own = handler === undefined ? listener : undefined;
-        server.on(event, (request, response) =>
-          this.#request(request, response, own ?? this.#handler, own === undefined),
-        );
-      }
-    }
+    const { server } = this;
+    const guard: Guard = (request, response, next, asksToContinue) =>
+      this.#request(request, response, next, asksToContinue);
+    guardRequests(server, guard);
+    if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
     const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(this.server, this.#chosen, count);
-    countMalformed(this.server, count);
+    guardTunnels(server, this.#chosen, count, this.#linger);
+    countMalformed(server, count, this.#linger);
   }
-
-  #handler: RequestListener = notFound;
 
   #request(
     request: IncomingMessage,
@@ -227,12 +230,15 @@ export class MeshServer implements AsyncDisposable {
     handler: RequestListener,
     asksToContinue: boolean,
   ): void {
-    const http2 = !(request instanceof NODE_HTTP.IncomingMessage);
-    const connection = this.#connectionOf(request, http2);
-    if (connection.ended) return; // behind the last request of the connection: never answered
+    const http2 = isHttp2(request);
+    const holder = holderOf(request, http2);
+    if (isInjected(holder)) return this.#injected(request, response, handler);
+    const connection = this.#connections.stateOf(holder);
+    // Behind the last request of the connection: never answered.
+    if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
-    if (http2) connection.streams++;
-    else if (this.#idleHintMs !== undefined) {
+    connection.streams++;
+    if (!http2 && this.#idleHintMs !== undefined) {
       (response as unknown as KeptAlive)._keepAliveTimeout = this.#idleHintMs;
     }
     if (connection.leaving) endAfter(inbound);
@@ -258,11 +264,18 @@ export class MeshServer implements AsyncDisposable {
     connection.headBytes += inbound.headBytes;
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
+    response.writeHead = writeOwnHead;
     if (!http2) {
       (response as unknown as Sending)._send = sendMeasured;
       if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
     }
     response.on("close", responseClosed);
+    if (inbound.http2 && this.#given && request.method === "HEAD")
+      watchHead(response, responseClosed);
+    // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows.
+    if (http2 && this.#idleHintMs === undefined) {
+      response.emit = emitInContext as typeof response.emit;
+    }
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
@@ -270,26 +283,21 @@ export class MeshServer implements AsyncDisposable {
     serveInContext(inbound, handler);
     if (inbound.hasBody || request.listenerCount("end") > 0) {
       (request as WithInbound)[INBOUND] = inbound;
-      request.emit = emitInContext as typeof request.emit;
+      if (http2 && this.#given && inbound.hasBody) watchBody(request);
+      else request.emit = emitInContext as typeof request.emit;
     }
   }
 
-  #connectionOf(request: IncomingMessage, http2: boolean): ConnectionState {
-    const holder = http2
-      ? (request as unknown as { stream: { session: object } }).stream.session
-      : request.socket;
-    return this.#connections.stateOf(holder);
+  #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
+    if (this.#health?.answers(request, response, this.#why) === true) return;
+    serveInjected(request, response, handler, this.#keep);
   }
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
     this.#count(refusal.reason);
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, {
-      tellsReasons: this.#beliefs.tellsReasons,
-      limits: this.#limits,
-      runtime: this.#runtime,
-    });
+    refuse(inbound, refusal, this.#beliefs.tellsReasons, this.#linger);
   }
 
   #count(reason: CutReason): void {
@@ -306,7 +314,11 @@ export class MeshServer implements AsyncDisposable {
       const { deadlineAt, remainingMs } = inbound;
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
-    if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
+    if (inbound.last) {
+      // Or the application said keep-alive: then what follows is served, unless it was dropped.
+      if (connection.surplus) request.socket.destroySoon();
+      else connection.ended = false;
+    }
     this.#peers.remove(inbound);
     // Its timer was the socket's. Node sets it anew where it watches idle connections.
     const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
@@ -315,23 +327,19 @@ export class MeshServer implements AsyncDisposable {
     if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
-    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) return;
-    const { socket } = request;
-    linger(request, { limits: this.#limits, runtime: this.#runtime }, () => {
-      if (!request.complete) socket.destroy();
+    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
+      connection.unread = request;
+      return;
+    }
+    linger(request, this.#linger, () => {
+      if (!request.complete) cutShort(inbound);
     });
   }
 
   #bodyTimedOut(inbound: Inbound): void {
-    const { response } = inbound;
+    if (!answerAndCut(inbound, REFUSALS.body_timeout.status)) return;
     this.#count("body_timeout");
-    if (response.headersSent) destroy(inbound);
-    else {
-      endAfter(inbound);
-      response.statusCode = REFUSALS.body_timeout.status;
-      for (const name of response.getHeaderNames()) response.removeHeader(name);
-      response.end(() => destroy(inbound));
-    }
+    inbound.leave();
   }
 
   #odd(inbound: Inbound, what: CutReason): void {
@@ -346,12 +354,12 @@ export class MeshServer implements AsyncDisposable {
     if (inbound.sentBytes === Infinity) return; // it goes on writing
     inbound.sentBytes = Infinity;
     this.#count("content_length_mismatch");
-    destroy(inbound);
+    cutShort(inbound);
   }
 
   #writeStalled(inbound: Inbound): void {
     this.#count("write_stall");
-    destroy(inbound);
+    cutShort(inbound);
   }
 
   #readiness(): string {
@@ -394,11 +402,26 @@ export class MeshServer implements AsyncDisposable {
     return this.#drain.start(graceMs, false);
   }
 
-  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
-  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+  /**
+   * The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. With a
+   * function instead, that is called when it has closed, as by `close` of Node's servers.
+   */
+  close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
+    if (typeof graceMs === "function") return this.close().then(graceMs);
     const closed = this.#drain.start(graceMs, true);
     this.#connections.closeIdle();
     return closed;
+  }
+
+  /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
+  once(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.once(event, listener);
+    return this;
+  }
+
+  removeListener(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.removeListener(event, listener);
+    return this;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -441,30 +464,24 @@ interface KeptAlive {
 
 let ownRuntime: Runtime | undefined;
 
-function together(listeners: readonly RequestListener[]): RequestListener {
-  if (listeners.length === 1) return listeners[0]!;
-  return (request, response) => {
-    for (const listener of listeners) listener(request, response);
-  };
+function isHttp2(request: IncomingMessage): boolean {
+  return !(request instanceof NODE_HTTP.IncomingMessage) && "stream" in request;
 }
 
-function notFound(_request: IncomingMessage, response: ServerResponse): void {
-  response.statusCode = 404;
-  response.end();
+/** What its connection's state hangs on: the session, or the socket. */
+function holderOf(request: IncomingMessage, http2: boolean): WithConnection {
+  return http2
+    ? (request as unknown as { stream: { session: WithConnection } }).stream.session
+    : (request.socket as WithConnection);
 }
 
 /** The reply says close, and nothing behind its request is served. */
 function endAfter(inbound: Inbound): void {
+  inbound.last = true;
   if (inbound.http2) {
-    inbound.response.setHeader(LEAVING, "1");
+    inbound.response.setHeader(LEAVING, "1"); // of a refusal; a handler's reply gets it with its head
     return;
   }
-  inbound.last = true;
   inbound.response.shouldKeepAlive = false;
   inbound.connection.ended = true;
-}
-
-function destroy({ request, http2 }: Inbound): void {
-  if (!http2) request.socket.destroy();
-  else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
 }

@@ -2,6 +2,9 @@
 declare module "undici/lib/dispatcher/pool.js" {
   export { Pool as default } from "undici";
 }
+declare module "undici/lib/dispatcher/client.js" {
+  export { Client as default } from "undici";
+}
 declare module "undici/lib/dispatcher/agent.js" {
   export { Agent as default } from "undici";
 }
@@ -17,6 +20,7 @@ declare module "undici/lib/core/util.js" {
     assertRequestHandler(handler: unknown, method: string, upgrade: unknown): void;
     serializePathWithQuery(path: string, query: object): string;
     toRawHeaders(headers: object): Buffer[];
+    parseHeaders(raw: readonly Buffer[]): Record<string, string | string[]>;
   };
   export default util;
 }

@@ -12,7 +12,7 @@ import fc from "fast-check";
 import { Agent, errors, FormData, interceptors, request, stream, type Dispatcher } from "undici";
 import { describe, expect, it } from "vitest";
 import { createMesh } from "@inmesh/http";
-import { doorsOf, httpMeshOf, Told } from "./support/doors.ts";
+import { doorsOf, httpMeshOf, Told, withoutGlobalDispatcher } from "./support/doors.ts";
 import { answering, counted, peerOf, serve, until, OK } from "./wire.ts";
 
 const ONCE = { retry: { attempts: 1 } };
@@ -94,7 +94,8 @@ describe("which origins are known", () => {
     expect(counted(mesh, "inmesh.calls")).toBe(before);
   });
 
-  it("passes on what the plain Agent says of connections", async () => {
+  it("passes on what the plain Agent says of connections, where there is no global dispatcher", async () => {
+    withoutGlobalDispatcher();
     const { address } = await echo();
     const mesh = doorsOf([address]);
     const connected = once(mesh.dispatcher, "connect");

@@ -83,7 +83,7 @@ describe("requests", () => {
       });
     });
     // Before the handler of a stream, and between streams, there is no context.
-    server.server.prependListener("request", () => arrived.push(context.getStore()));
+    server.server.prependListener("stream", () => arrived.push(context.getStore()));
     const session = sessionTo(server);
     const all = ["/a", "/b", "/c", "/d"].map((path) =>
       ask(session, { ":path": path, ":method": "POST" }, "abc"),

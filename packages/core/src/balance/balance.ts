@@ -86,6 +86,10 @@ export function balance<Req, R extends Reply>(
   return send;
 }
 
+function because(why: string | undefined): string {
+  return why === undefined ? "" : `: ${why}`;
+}
+
 function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
   const { service } = attempt.call;
   const size = cluster.endpoints.size;
@@ -93,7 +97,7 @@ function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attemp
     size > 0
       ? `none of the ${size} endpoints of ${cluster.name} accepts connections`
       : cluster.known
-        ? `discovery found no endpoint for ${cluster.name}`
+        ? `discovery found no endpoint for ${cluster.name}${because(cluster.emptyBecause)}`
         : `discovery has no answer for ${cluster.name} yet`;
   return new MeshError({
     code: "no_endpoint",

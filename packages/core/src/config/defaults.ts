@@ -10,7 +10,7 @@ export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
     backendRequestMs: Infinity, // in-flight age already moves traffic away from a slow endpoint
     connectMs: 1_000, // Linkerd's outbound value; the OS would wait about 127 s
     queueMs: 3_000, // who waits longer for a connection is better served by another endpoint
-    bodyIdleMs: 30_000, // undici's own body timer stops while a reader pauses, ours does not
+    bodyIdleMs: 30_000, // silence of the peer; while the reader pauses it does not run
   },
   retry: {
     attempts: 2, // one retry, as Linkerd and Envoy; idempotent and replayable calls only

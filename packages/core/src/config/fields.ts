@@ -75,7 +75,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     none: true,
     meaning: "No byte of a reply body for this long ends the call.",
     reason:
-      "A peer that falls silent must not hold a connection forever; time in which the reader pauses does not count.",
+      "A peer that falls silent must not hold a connection forever; time in which the reader pauses does not count: then the call's deadline ends it, or the collection of a reply that was let go of.",
     noEffectWhen: "the reply has no body",
     nameElsewhere: "Envoy `stream_idle_timeout`",
   },
@@ -141,7 +141,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     min: 0,
     max: 1,
     meaning:
-      "Retries that each call pays for. Sending again what no server has seen (connection refused, GOAWAY) costs nothing.",
+      "Retries that each call pays for. Sending again what no server has seen (connection refused, GOAWAY) costs nothing. One route of several spends what its own calls paid, and half of the reserve at most.",
     reason: "Finagle, tower, Linkerd and Envoy agree.",
     nameElsewhere:
       "Gateway API `retryConstraint.budget.percent`, Linkerd `retryBudget.retryRatio`, Envoy `retry_budget.budget_percent`, gRPC `retryThrottling.tokenRatio`",

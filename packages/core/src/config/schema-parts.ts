@@ -12,9 +12,20 @@ import { LIMITS } from "./limits.ts";
 
 type Shape = Record<string, Zod.ZodType>;
 
-/** Loaded at the first use, because importing inmesh must stay cheap. */
+/** Where copies of zod find each other's settings. */
+const ZOD_GLOBALS = ["__zod_globalConfig", "__zod_globalRegistry"] as const;
+
+/**
+ * Loaded at the first use, because importing inmesh must stay cheap. Every copy of zod keeps what it
+ * found under its global names, or put there; so names that were not there before go again, for the
+ * checks of test frameworks for leaked globals. A zod of the application that is loaded first has put
+ * its own, which stay; one that is loaded later puts its own.
+ */
 export function loadZod(): typeof Zod {
-  return requireZod() as typeof Zod;
+  const fresh = ZOD_GLOBALS.filter((name) => !Object.hasOwn(globalThis, name));
+  const zod = requireZod() as typeof Zod;
+  for (const name of fresh) Reflect.deleteProperty(globalThis, name);
+  return zod;
 }
 
 const NO_CONTROLS = /^\P{Cc}*$/u;

@@ -14,7 +14,12 @@ import { loadLayers } from "./load.ts";
 import { type Layer, mergeConfig } from "./merge.ts";
 import { ConfigError, makeMistake } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, rawOf } from "./plain.ts";
-import { defaultServiceConfig, parseUrlTarget, type ServiceTarget } from "./target.ts";
+import {
+  defaultServiceConfig,
+  parseUrlTarget,
+  schemeConflict,
+  type ServiceTarget,
+} from "./target.ts";
 import type { MeshConfig, ServiceConfig, ServicePolicies } from "./types.ts";
 
 /** Layers by who wrote them. */
@@ -49,6 +54,8 @@ export class ConfigStore {
   readonly #current: Cell<MeshConfig>;
   #sources: Sources;
   #opened: ReadonlyMap<string, Opened> = new Map();
+  /** URLs of clients whose service a source describes: its scheme may not change under them. */
+  readonly #askedUrls = new Map<string, { readonly target: ServiceTarget }>();
   /** Services that nobody but a URL describes, made for the defaults in force. */
   readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
@@ -59,7 +66,7 @@ export class ConfigStore {
     const nothing =
       sources.env.length === 0 && sources.file === undefined && sources.code === undefined;
     this.#current = new Cell<MeshConfig>(
-      nothing ? { services: {}, defaults: DEFAULT_POLICIES } : load(sources, this.#opened),
+      nothing ? { services: {}, defaults: DEFAULT_POLICIES } : load(sources, this.#opened).config,
     );
   }
 
@@ -77,7 +84,12 @@ export class ConfigStore {
 
   #propose(sources: Sources, opened: ReadonlyMap<string, Opened>): Proposal {
     const before = this.#current.current;
-    const config = keepEqual(load(sources, opened), before);
+    const { config: loaded, described } = load(sources, opened);
+    for (const target of [...opened.values(), ...this.#askedUrls.values()].map((o) => o.target)) {
+      const rule = target && schemeConflict(target, described);
+      if (target !== undefined && rule !== undefined) throw schemeError(target, rule);
+    }
+    const config = keepEqual(loaded, before);
     return { config, changes: config !== before, sources, opened };
   }
 
@@ -92,7 +104,9 @@ export class ConfigStore {
 
   /**
    * The name of a service that a client asks for, and a proposal if it says something new about it.
-   * Throws ConfigError if the name is unknown, or `input` is invalid or differs from an earlier one.
+   * Throws ConfigError if the name is unknown, if `input` is invalid or differs from an earlier one,
+   * or if the URL has another scheme than the service: nothing may go out in clear text that was
+   * asked for with TLS, whichever of the two came first.
    */
   open(
     nameOrUrl: string | URL,
@@ -102,6 +116,11 @@ export class ConfigStore {
     const target = text.includes("://") ? targetOf(text) : undefined;
     const name = target?.name ?? text;
     const known = this.#opened.get(name);
+    // One that was opened before was looked at then, and with every change since.
+    if (target !== undefined && known?.url !== text) {
+      const rule = schemeConflict(target, this.#everyService());
+      if (rule !== undefined) throw schemeError(target, rule);
+    }
     const said = input === undefined ? "" : JSON.stringify(input);
     if (known?.input !== undefined && said !== "" && said !== known.said) {
       const rule = "was opened with other options before; give them once, or in the configuration";
@@ -109,7 +128,10 @@ export class ConfigStore {
     }
     const url = target === undefined ? known?.url : text;
     if (said === "" || said === known?.said) {
-      if (this.find(name) !== undefined) return { name };
+      if (this.find(name) !== undefined) {
+        if (target !== undefined && known?.url !== text) this.#askedUrls.set(name, { target });
+        return { name };
+      }
       if (target === undefined) throw this.#unknown(name);
       this.#opened = new Map(this.#opened).set(name, { name, url, target, input: undefined, said });
       return { name };
@@ -134,6 +156,16 @@ export class ConfigStore {
     return service;
   }
 
+  /** In force: what sources describe, and what only a URL does. */
+  *#everyService(): Iterable<ServiceConfig> {
+    const { services } = this.#current.current;
+    yield* Object.values(services);
+    for (const name of this.#opened.keys()) {
+      const service = Object.hasOwn(services, name) ? undefined : this.find(name);
+      if (service !== undefined) yield service;
+    }
+  }
+
   #unknown(name: string): ConfigError {
     const names = Object.keys(this.#current.current.services);
     const hint = names.length > 0 ? unknownKeyRule(name, names) : "is not configured";
@@ -142,22 +174,41 @@ export class ConfigStore {
   }
 }
 
-function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>): MeshConfig {
+interface Loaded {
+  readonly config: MeshConfig;
+  /** The services that environment, file and code describe, without what clients said. */
+  readonly described: readonly ServiceConfig[];
+}
+
+function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>): Loaded {
   const layers: Layer[] = [...env];
   if (file !== undefined) layers.push(file);
   if (code !== undefined) layers.push({ origin: "code", input: code });
   const said = [...opened.values()].filter(({ input }) => input !== undefined);
-  if (said.length > 0) {
-    const named = rawOf(rawOf(mergeConfig(layers).input)["services"]);
-    const services = emptyRaw();
-    for (const { name, url, input } of said) {
-      // Options alone do not make a service: it goes when the source that describes it does.
-      const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
-      if (described) services[name] = url === undefined ? input : { url, ...input };
-    }
-    layers.push({ origin: "code", input: { services } });
+  const merged = mergeConfig(layers);
+  if (said.length === 0) {
+    const { config } = loadLayers(merged);
+    return { config, described: Object.values(config.services) };
   }
-  return loadLayers(mergeConfig(layers)).config;
+  const named = rawOf(rawOf(merged.input)["services"]);
+  const services = emptyRaw();
+  for (const { name, url, input } of said) {
+    // Options alone do not make a service: it goes when the source that describes it does.
+    const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
+    if (described) services[name] = url === undefined ? input : { url, ...input };
+  }
+  layers.push({ origin: "code", input: { services } });
+  const { config } = loadLayers(mergeConfig(layers));
+  // A URL of a client takes the place of what a source says about that name, scheme included.
+  const overwritten = said.some(({ name, url }) => url !== undefined && hasTarget(named[name]));
+  const before = overwritten ? loadLayers(merged).config : config;
+  const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
+  return { config, described };
+}
+
+function schemeError({ name, scheme, authority }: ServiceTarget, rule: string): ConfigError {
+  const url = `${scheme}://${authority}`;
+  return new ConfigError([makeMistake(["services", name], rule, url, "code")]);
 }
 
 function targetOf(url: string): ServiceTarget {

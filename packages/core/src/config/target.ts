@@ -112,3 +112,44 @@ export function authorityRule(text: string): string | undefined {
   const address = readAddress(text, 80);
   return typeof address === "string" ? `${address} (the port may be left out)` : undefined;
 }
+
+/** What a URL says without a look at any configuration. `name`: of the service that it opens. */
+type AskedUrl = Pick<ServiceTarget, "scheme" | "authority"> & { readonly name?: string };
+
+/**
+ * Why a URL contradicts the scheme of a service, as a rule with its remedy; undefined if it does not.
+ *
+ * - The same host and port with the other scheme: one port does not speak both, and which of them is
+ *   meant must not depend on the order of the calls. A service with this very scheme goes before.
+ * - `https://<name>` for a service whose scheme is http: it would go out in clear text. Left out are
+ *   names that are hosts: port 443 of a host is another server than its port 80.
+ *
+ * `http://<name>` for an https service is no contradiction: the mesh may add TLS, never take it away.
+ */
+export function schemeConflict(
+  asked: AskedUrl,
+  services: Iterable<ServiceConfig>,
+): string | undefined {
+  const { scheme } = asked;
+  const authority = withPort(asked.authority, scheme);
+  let other: ServiceConfig | undefined;
+  for (const service of services) {
+    const same = withPort(service.authority, service.scheme) === authority;
+    if (service.scheme === scheme) {
+      if (same) return undefined;
+    } else if (same || (scheme === "https" && isNamed(service, asked))) other = service;
+  }
+  if (other === undefined) return undefined;
+  return `is ${other.scheme} ("${other.scheme}://${other.authority}") and was asked for as ${scheme}: write ${other.scheme}:// where it is called, or set its scheme to ${scheme} in the configuration`;
+}
+
+/** By the name that is looked up for it, or as `https://<name>` of a name that is no host. */
+function isNamed({ name, discovery }: ServiceConfig, asked: AskedUrl): boolean {
+  if (name === asked.name) return true;
+  const isHost = isIP(name) !== 0 || (discovery.kind === "dns" && discovery.host === name);
+  return name === asked.authority && !isHost;
+}
+
+function withPort(authority: string, scheme: "http" | "https"): string {
+  return /:\d+$/.test(authority) ? authority : `${authority}:${DEFAULT_PORTS[scheme]}`;
+}

@@ -4,6 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import type { FormData } from "undici";
+import { isFormData } from "./supplied-body.ts";
 
 export type RequestBody =
   | string
@@ -29,9 +30,4 @@ export function isStreamed(body: unknown): boolean {
     body instanceof Blob ||
     isFormData(body)
   );
-}
-
-/** undici's own check too: the class is loaded only by who uses it. */
-function isFormData(body: unknown): boolean {
-  return Object.prototype.toString.call(body) === "[object FormData]";
 }

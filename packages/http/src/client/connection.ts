@@ -37,6 +37,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
   pool: HttpPool;
   /** Attempts that wait for a connection. Writer: the exchange. */
   queued = 0;
+  /** Replies that hold a connection, or stream, because their body has not been asked for. Writer: the exchange. */
+  unread = 0;
   readonly #endpoint: EndpointInfo;
   readonly #runtime: Runtime;
   readonly #tls: TlsFiles | undefined;
@@ -89,8 +91,16 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
     return this.#refused(
       "overloaded",
       "queue_full",
-      `${this.queued} attempts wait for a connection already (limits.maxQueuedPerEndpoint)`,
+      `${this.queued} attempts wait for a connection already (limits.maxQueuedPerEndpoint)${this.unreadHint}`,
     );
+  }
+
+  /** For the errors of those who wait, whose cause is elsewhere. */
+  get unreadHint(): string {
+    const { unread } = this;
+    return unread === 0
+      ? ""
+      : `; ${unread} held by replies whose body has not been read: read it, or call discard()`;
   }
 
   close(graceMs: number): Promise<void> {

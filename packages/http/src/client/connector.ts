@@ -1,7 +1,7 @@
 /**
  * Dials one endpoint for a pool whose origin is the service: Host and SNI are the service's, the
  * address is the endpoint's. The only place that opens sockets; undici and HTTP/2 get theirs here.
- * Keeps what undici does not tell: whether a connection is being reset at this very moment.
+ * Keeps what undici does not tell: which connections ended in an error.
  */
 import { connect as connectTcp, type Socket } from "node:net";
 import {
@@ -12,6 +12,7 @@ import {
   MeshError,
   socketPathOf,
   timeoutError,
+  withoutCaller,
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
@@ -30,13 +31,6 @@ const EXHAUSTED_PAUSE_MS = 100;
 export type Dialled = (error: MeshError | null, socket: Socket | null) => void;
 
 export class Connector {
-  /**
-   * Connections to this endpoint that ended in an error so far. undici ends a reply whose length
-   * only the close tells as if it were complete, also when the close was a reset (faults.md C12),
-   * and it may do so long after the event if the reader had paused. A reset of another connection
-   * meanwhile is taken for one of this: rather an error too many than a body cut in silence.
-   */
-  resets = 0;
   readonly where: Where;
   readonly #service: ServiceConfig;
   readonly #runtime: Runtime;
@@ -46,6 +40,11 @@ export class Connector {
   readonly #options: object;
   /** Errors by which a peer refused our certificate after the handshake (faults.md T5). */
   readonly #rejections = new WeakSet<Error>();
+  /**
+   * undici ends a reply whose length only the close tells as if it were complete, also when the close
+   * was a reset (faults.md C12), and it may do so long after the event if the reader had paused.
+   */
+  readonly #broken = new WeakSet<Socket>();
   readonly #dialling = new Set<Socket>();
   #exhaustedUntil = 0;
   #exhaustedBy = "";
@@ -94,6 +93,11 @@ export class Connector {
   /** The peer refused our certificate with the first thing it sent: no request was processed. */
   rejected(error: unknown): boolean {
     return error instanceof Error && this.#rejections.has(error);
+  }
+
+  /** This connection ended, or is ending, in an error instead of an orderly close. */
+  broke(socket: Socket): boolean {
+    return this.#broken.has(socket);
   }
 
   rejectionError(cause: Error): MeshError {
@@ -162,7 +166,7 @@ export class Connector {
       this.#noteExhaustion(error);
       done(failed, null);
     };
-    const socket = this.#open();
+    const socket = withoutCaller(() => this.#open());
     this.#dialling.add(socket);
     const timer = this.#runtime.after(
       connectMs,
@@ -183,15 +187,18 @@ export class Connector {
     });
     // Ours is the first `error` listener: it counts before undici ends the reply.
     socket.on("error", (error) => {
-      this.resets++;
+      this.#broken.add(socket);
       if (settled && !heard && isPeerAlert(error)) this.#rejections.add(error);
       finish(error);
     });
     // libuv before 1.52 (Node 22) reports a reset that came while the reader had paused as an end,
-    // without the read that would tell. Only after a FIN does the socket still know its peer.
-    socket.on("end", () => {
-      if (socket.remoteAddress === undefined) this.resets++;
-    });
+    // without the read that would tell. Only after a FIN does the socket still know its peer. A Unix
+    // socket never knows it, and libuv reports its resets.
+    if ("host" in this.#options) {
+      socket.on("end", () => {
+        if (socket.remoteAddress === undefined) this.#broken.add(socket);
+      });
+    }
   }
 
   #open(): Socket {

@@ -16,25 +16,22 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
-import {
-  CONTENT_LENGTH,
-  RETRY_AFTER,
-  retryAfterMs,
-  TRANSFER_ENCODING,
-  type RawHeaders,
-} from "../headers.ts";
+import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
+import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
-import type { HttpPool } from "./pool.ts";
+import { takeMarks } from "./marks.ts";
+import type { HttpPool, Line, PoolHandler } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
-import { MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
+import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
 type Controller = Dispatcher.DispatchController;
 
-export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
+export class Exchange implements AttemptCanceller, PoolHandler {
+  line: Line | undefined = undefined;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #connection: HttpConnection;
   readonly #runtime: Runtime;
@@ -42,7 +39,13 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   #reject!: (error: unknown) => void;
   #controller: Controller | undefined = undefined;
   #pool!: HttpPool;
+  /** Given up while the body waits for its reader: an exchange must not be what keeps it (`#release`). */
   #reply: HttpReply | undefined = undefined;
+  #unread: WeakRef<HttpReply> | undefined = undefined;
+  /** Of the reply's head; undefined: there is none yet. */
+  #verdict: Outcome | undefined = undefined;
+  /** Counted among those whose body has not been asked for. */
+  #counted = false;
   #done: MeshError | true | undefined = undefined;
   /** Inside `send`. */
   #sending = false;
@@ -50,7 +53,6 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   #queued = false;
   #queueTimer: Timer | undefined = undefined;
   #closeDelimited = false;
-  #resetsBefore = 0;
   #interim = 0;
   #idle: Timer | undefined = undefined;
   #lastByteAt = 0;
@@ -105,7 +107,6 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const attempt = this.#attempt;
     // Inside `send` it is the instant of the pick, to a few microseconds.
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
-    this.#resetsBefore = this.#pool.resets;
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;
     if (call.request.streamed) call.replayable = false;
@@ -143,22 +144,32 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       controller.abort(this.#badReply("response_header_too_large", `${MAX_REPLY_FIELDS} fields`));
       return;
     }
+    const coding = headers[TRANSFER_ENCODING];
+    if (coding !== undefined && coding !== "chunked" && isAmbiguous(coding)) {
+      controller.abort(
+        this.#badReply("malformed_response", "one transfer-encoding, or one behind chunked"),
+      );
+      return;
+    }
     const attempt = this.#attempt;
     const now = this.#runtime.now();
-    const hinted = headers[RETRY_AFTER] !== undefined;
-    const outcome = classify(status, hinted);
+    const waitMs = retryAfterMs(headers);
+    const outcome = classify(status, waitMs !== undefined);
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
-    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
     attempt.answered();
     this.#closeDelimited =
-      headers[CONTENT_LENGTH] === undefined && headers[TRANSFER_ENCODING] === undefined;
+      headers[CONTENT_LENGTH] === undefined &&
+      headers[TRANSFER_ENCODING] === undefined &&
+      !isBodiless(attempt.call.request.method, status);
     const idleMs = this.#connection.service.timeouts.bodyIdleMs;
     if (attempt.call.deadlineAt - now > idleMs) {
       this.#lastByteAt = now;
       this.#idle = this.#runtime.after(idleMs, lookIdle, this);
     }
     const { trustNacks } = this.#connection.service;
+    this.#verdict = outcome;
     const reply = new HttpReply(
       status,
       statusText ?? "",
@@ -195,6 +206,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     attempt.answeredAt = now;
     attempt.settle(outcome);
     // A copy: what a route changes in replies must not change what the caller holds already.
+    takeMarks(headers);
     const reply = new HttpReply(status, "", { ...headers }, outcome, this, attempt, false, now);
     reply.finish({});
     watcher.upgraded(status, headers, socket, controller.rawHeaders);
@@ -206,12 +218,16 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const attempt = this.#attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
-    if (!this.#reply!.receive(chunk)) controller.pause();
+    const reply = this.#reply ?? this.#unread?.deref();
+    if (reply === undefined) return this.abandon();
+    if (reply.receive(chunk)) return;
+    controller.pause();
+    this.#release(reply);
   }
 
   onResponseEnd(controller: Controller, trailers: RawHeaders): void {
     if (this.#done !== undefined) return;
-    if (this.#closeDelimited && this.#pool.resets !== this.#resetsBefore) {
+    if (this.#closeDelimited && this.line?.broken === true) {
       const reset: Error & { code?: string } = new Error(
         "reset in a body that only the close ends",
       );
@@ -221,8 +237,8 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     }
     this.#done = true;
     this.#idle?.cancel();
-    this.#reply!.finish(trailers);
-    this.#attempt.settle(this.#reply!.outcome);
+    this.#finish()?.finish(trailers);
+    this.#attempt.settle(this.#verdict!);
   }
 
   /** A throw in here would be an uncaught exception of the host: nothing below may throw. */
@@ -230,10 +246,12 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     if (this.#queued) this.#leaveQueue();
     if (this.#done !== undefined) return;
     const attempt = this.#attempt;
-    const failure = failureOf(this.#reply === undefined ? this.#pool.explain(cause) : cause, {
+    const replyStarted = this.#verdict !== undefined;
+    const failure = failureOf(replyStarted ? cause : this.#pool.explain(cause), {
       where: this.#where,
       started: this.#controller !== undefined,
-      replyStarted: this.#reply !== undefined,
+      replyStarted,
+      body: attempt.call.request.body,
       streamedBody: attempt.call.request.streamed,
     });
     attempt.connectFailed = failure.connectFailed;
@@ -252,7 +270,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
         new MeshError({
           code: "deadline_exceeded",
           reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
-          message: `${this.#where}: deadline exceeded while waiting for a connection`,
+          message: `${this.#where}: deadline exceeded while waiting for a connection${this.#connection.unreadHint}`,
           progress: "not-sent",
           cause: error,
           stackless: true,
@@ -270,9 +288,54 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     return this.#controller?.rawHeaders;
   }
 
-  /** The reader wants more. */
-  resume(): void {
-    if (this.#done === undefined && this.#controller?.paused === true) this.#controller.resume();
+  /** The trailers as undici received them; null before there are any. */
+  get rawTrailers(): Controller["rawTrailers"] {
+    return this.#controller?.rawTrailers;
+  }
+
+  /** The reader wants more. Time in which it did not is no silence of the peer. */
+  resume(reply: HttpReply): void {
+    if (this.#done !== undefined) return;
+    this.#reply = reply;
+    this.#uncount();
+    if (this.#controller?.paused !== true) return;
+    if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
+    this.#controller.resume();
+  }
+
+  /**
+   * The peer waits for the reader. If the application lets go of the reply instead of reading it, the
+   * reply is collected, and its connection is given back. Until then an error names those.
+   */
+  #release(reply: HttpReply): void {
+    if (this.#reply === undefined || !reply.mayGo) return;
+    if (this.#unread === undefined) {
+      this.#unread = new WeakRef(reply);
+      collected.register(reply, this, this);
+      // A promise keeps what it was resolved with.
+      this.#resolve = this.#reject = ignore;
+    }
+    this.#reply = undefined;
+    if (!reply.bodyUsed) {
+      this.#counted = true;
+      this.#connection.unread++;
+    }
+  }
+
+  #uncount(): void {
+    if (!this.#counted) return;
+    this.#counted = false;
+    this.#connection.unread--;
+  }
+
+  /** The reply, if it is still there; nothing of it is kept. */
+  #finish(): HttpReply | undefined {
+    const reply = this.#reply ?? this.#unread?.deref();
+    if (this.#unread !== undefined) {
+      this.#uncount();
+      collected.unregister(this);
+    }
+    return reply;
   }
 
   /** No connection is free. Most calls never come here, so they pay for no timer. */
@@ -299,7 +362,7 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
       new MeshError({
         code: "deadline_exceeded",
         reason: "queue_wait",
-        message: `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)`,
+        message: `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)${this.#connection.unreadHint}`,
         progress: "not-sent",
         stackless: true,
       }),
@@ -310,18 +373,29 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
   /** Nobody wants the rest of the body. The verdict is the reply's own. */
   abandon(): void {
     if (this.#done !== undefined) return;
-    const outcome = this.#reply?.outcome ?? "abandoned";
     this.#done = true;
     this.#idle?.cancel();
-    this.#attempt.settle(outcome);
-    this.#controller?.abort(new Error("the body was not wanted"));
+    this.#finish();
+    this.#attempt.settle(this.#verdict ?? "abandoned");
+    const error = new Error("the body was not wanted");
+    this.#endBody(error);
+    this.#controller?.abort(error);
   }
 
-  /** No byte of the body came for `bodyIdleMs`, whether the peer stalls or the reader does. */
+  /** Of the request, if it may have been begun: then it is sent by no other attempt. */
+  #endBody(error: unknown): void {
+    const { request, replayable } = this.#attempt.call;
+    if (request.streamed && !replayable) endBody(request.body, error);
+  }
+
+  /** No byte of the body came for `bodyIdleMs`: the peer stalls, unless it waits for the reader. */
   idled(): void {
     if (this.#done !== undefined) return;
+    // One that reads must be kept: nothing else may refer to who waits for its next byte.
+    if (this.#reply?.bodyUsed === false) this.#release(this.#reply);
     const idleMs = this.#connection.service.timeouts.bodyIdleMs;
-    const leftMs = this.#lastByteAt + idleMs - this.#runtime.now();
+    const since = this.#controller?.paused === true ? this.#runtime.now() : this.#lastByteAt;
+    const leftMs = since + idleMs - this.#runtime.now();
     if (leftMs > 0) {
       this.#idle = this.#runtime.after(leftMs, lookIdle, this);
       return;
@@ -343,16 +417,21 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     const attempt = this.#attempt;
     error.endpoint ??= attempt.endpoint?.address;
     attempt.error = error;
+    const reply = this.#finish();
+    this.#endBody(surfaced(error));
     attempt.settle(outcome);
-    if (this.#reply === undefined) this.#reject(error);
-    else this.#reply.fail(surfaced(error));
+    if (this.#verdict === undefined) this.#reject(error);
+    else reply?.fail(surfaced(error));
   }
 
   get #where(): string {
     return `${this.#attempt.call.service} → ${this.#attempt.endpoint?.address}`;
   }
 
-  #badReply(reason: "unexpected_1xx" | "response_header_too_large", tooMany: string): MeshError {
+  #badReply(
+    reason: "unexpected_1xx" | "response_header_too_large" | "malformed_response",
+    tooMany: string,
+  ): MeshError {
     return new MeshError({
       code: "bad_response",
       reason,
@@ -361,6 +440,16 @@ export class Exchange implements AttemptCanceller, Dispatcher.DispatchHandler {
     });
   }
 }
+
+/** RFC 9112 §6.3: these end with their head, whatever else it says. */
+function isBodiless(method: string, status: number): boolean {
+  return status === 204 || status === 304 || method === "HEAD";
+}
+
+/** Replies that were let go of unread. */
+const collected = new FinalizationRegistry<Exchange>((exchange) => exchange.abandon());
+
+function ignore(): void {}
 
 function lookQueued(exchange: Exchange): void {
   exchange.outwaited();

@@ -11,6 +11,7 @@ import {
   type ErrorReason,
   type Outcome,
 } from "@inmesh/core/spi";
+import { bodyFailed, BodyFault, endedEarly, isFaultOf } from "./supplied-body.ts";
 
 export interface Failure {
   readonly error: MeshError;
@@ -26,6 +27,8 @@ export interface FailureFacts {
   /** undici had handed over its controller: bytes may have left. */
   readonly started: boolean;
   readonly replyStarted: boolean;
+  /** Of the request, as it is sent. */
+  readonly body: unknown;
   readonly streamedBody: boolean;
 }
 
@@ -36,7 +39,7 @@ interface Coded {
 }
 
 export function failureOf(cause: unknown, facts: FailureFacts): Failure {
-  if (cause instanceof MeshError) return ofMeshError(cause);
+  if (cause instanceof MeshError && !(cause instanceof BodyFault)) return ofMeshError(cause);
   const { code: rawCode, message: rawMessage } = (cause ?? {}) as Coded;
   const code = typeof rawCode === "string" ? rawCode : "";
   const text = typeof rawMessage === "string" ? rawMessage : String(cause);
@@ -46,19 +49,27 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
     reason: ErrorReason,
     outcome: Outcome,
     what: string,
+    rootCause: unknown = cause,
   ): Failure => ({
     error: new MeshError({
       code: errorCode,
       reason,
       message: `${facts.where}: ${what}`,
       progress: facts.started ? "maybe-processed" : "not-sent",
-      cause,
+      cause: rootCause,
       stackless: true,
     }),
     outcome,
     connectFailed: false,
     busyForMs: 0,
   });
+  const badBody = (fault: BodyFault): Failure =>
+    fail("bad_request", "bad_body", "abandoned", fault.message, fault.cause);
+
+  if (cause instanceof BodyFault) return badBody(cause);
+  if (isFaultOf(facts.body, cause)) return badBody(bodyFailed(cause));
+  // undici's word for a stream that closed without an end and without an error.
+  if (code === "UND_ERR_ABORTED" && facts.streamedBody) return badBody(endedEarly());
 
   if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED") {
     return fail("bad_request", badRequestReason(text), "abandoned", text);
@@ -136,8 +147,8 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
           `connection lost before the reply (${code || text})`,
         );
   }
-  // What is left is an error of the application's own request stream.
-  return fail("bad_request", "bad_body", "abandoned", `the request body failed: ${text}`);
+  // What is left is a chunk that cannot be sent.
+  return badBody(bodyFailed(cause));
 }
 
 /** A peer that says it is overrun is left alone at least this long. */

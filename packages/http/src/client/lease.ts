@@ -10,18 +10,18 @@ import {
   MeshError,
   type Attempt,
   type AttemptCanceller,
+  type Call,
   type HeaderChanges,
   type Outcome,
   type Reply,
   type Runtime,
   type Service,
 } from "@inmesh/core/spi";
-import { RETRY_AFTER, retryAfterMs, type RawHeaders } from "../headers.ts";
+import { KEEP_ALIVE, retryAfterMs, single, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { LentSockets } from "./lent-sockets.ts";
 import type { HttpReply } from "./reply.ts";
 import { HttpRequest } from "./request.ts";
-import { callOf } from "./start.ts";
 
 /** A request whose bytes are not ours. */
 export abstract class LentRequest extends HttpRequest {
@@ -30,12 +30,11 @@ export abstract class LentRequest extends HttpRequest {
   }
 }
 
-/** Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
+/** Of a `LentRequest`. Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
 export function borrow(
   service: Service<HttpRequest, HttpReply>,
-  request: LentRequest,
+  call: Call<HttpRequest>,
 ): Promise<Lease> {
-  const call = callOf(service, request, undefined);
   return service.current(call) as unknown as Promise<Lease>;
 }
 
@@ -58,11 +57,13 @@ export class Lease implements Reply, AttemptCanceller {
   readonly final = true;
   readonly code = 0;
   readonly retryAfterMs = undefined;
+  readonly waitsForAll = false;
   /** The deadline has passed, or the mesh is closing: the borrower must end the request. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
   /** What the route changes in the reply that the borrower will get. */
   changes: HeaderChanges | undefined = undefined;
   socket!: Socket;
+  #sockets!: LentSockets;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #runtime: Runtime;
 
@@ -72,11 +73,16 @@ export class Lease implements Reply, AttemptCanceller {
     attempt.canceller = this;
   }
 
+  get address(): string | undefined {
+    return this.#attempt.endpoint?.address;
+  }
+
   take(
     sockets: LentSockets,
     resolve: (lease: Lease) => void,
     reject: (error: MeshError) => void,
   ): void {
+    this.#sockets = sockets;
     const borrower = (error: MeshError | null, socket: Socket | null): void => {
       const attempt = this.#attempt;
       if (attempt.outcome !== undefined) {
@@ -109,11 +115,12 @@ export class Lease implements Reply, AttemptCanceller {
   /** The head of the reply is here; the outcome that it will settle with if the body is whole. */
   replied(status: number, headers: RawHeaders): Outcome {
     const attempt = this.#attempt;
-    const hinted = headers[RETRY_AFTER] !== undefined;
-    const outcome = classify(status, hinted);
+    const waitMs = retryAfterMs(headers);
+    const outcome = classify(status, waitMs !== undefined);
+    this.#sockets.hinted(this.socket, single(headers, KEEP_ALIVE));
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
-    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
     attempt.answeredAt = this.#runtime.now();
     attempt.answered();
     return outcome;

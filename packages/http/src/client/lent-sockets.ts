@@ -31,6 +31,8 @@ export class LentSockets {
   readonly #runtime: Runtime;
   readonly #idle: Idle[] = [];
   readonly #waiting: Borrower[] = [];
+  /** `Keep-Alive` of the last reply on each, if it said so. */
+  readonly #hints = new WeakMap<Socket, string>();
   /** Lent, idle and being opened. */
   #open = 0;
   #closed = false;
@@ -62,6 +64,12 @@ export class LentSockets {
   leave(borrower: Borrower): void {
     const at = this.#waiting.indexOf(borrower);
     if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  /** What the head of a reply says about how long its connection stays open. */
+  hinted(socket: Socket, keepAlive: string | undefined): void {
+    if (keepAlive === undefined) this.#hints.delete(socket);
+    else this.#hints.set(socket, keepAlive);
   }
 
   /** What is lent ends with its request. */
@@ -104,7 +112,7 @@ export class LentSockets {
   }
 
   #free(socket: Socket, endsAt: number): void {
-    const idleMs = Math.min(idleMsOf(socket), endsAt - this.#runtime.now());
+    const idleMs = Math.min(idleMsOf(this.#hints.get(socket)), endsAt - this.#runtime.now());
     if (this.#closed || socket.destroyed || !socket.writable || idleMs <= 0) {
       socket.destroy();
       return;
@@ -142,11 +150,8 @@ function surplus(this: Socket): void {
 }
 
 /** How long the server leaves it open, by its own word, less a margin. */
-function idleMsOf(socket: Socket): number {
-  const { _httpMessage: request } = socket as Socket & {
-    _httpMessage?: { res?: { headers: Record<string, string | undefined> } };
-  };
-  const hint = /\btimeout=(\d{1,6})/.exec(request?.res?.headers["keep-alive"] ?? "");
+function idleMsOf(keepAlive = ""): number {
+  const hint = /\btimeout=(\d{1,6})/.exec(keepAlive);
   if (hint === null) return KEEP_ALIVE_MS;
   return Math.min(KEEP_ALIVE_MS, Number(hint[1]) * 1_000 - KEEP_ALIVE_MARGIN_MS);
 }

@@ -2,17 +2,25 @@
  * What an exchange is dispatched to: the connections to one endpoint with one set of certificates,
  * of HTTP/1.1 (undici's pool) or of HTTP/2 (ours). Both drive the exchange by the same events.
  */
+import type { Socket } from "node:net";
 import type { ServiceConfig } from "@inmesh/core/spi";
-import type { Dispatcher, Pool as UndiciPool } from "undici";
+import type { Client as UndiciClient, Dispatcher, Pool as UndiciPool } from "undici";
 import type { Connector } from "./connector.ts";
 import type { HttpRequest } from "./request.ts";
-import { Pool } from "./undici.ts";
+import { Client, Pool } from "./undici.ts";
 
-export type PoolHandler = Dispatcher.DispatchHandler;
+export interface PoolHandler extends Dispatcher.DispatchHandler {
+  /** Writer: the connection that takes the request, where a reply may end with its connection. */
+  line: Line | undefined;
+}
+
+/** What carries one request at a time over one connection at a time. */
+export interface Line {
+  /** Its connection ended, or is ending, in an error instead of an orderly close. */
+  readonly broken: boolean;
+}
 
 export interface HttpPool {
-  /** Grows with every connection that ends in an error, where replies may end with the connection. */
-  readonly resets: number;
   /** False: it has to wait for a connection, or the next one would. */
   dispatch(request: HttpRequest, handler: PoolHandler): boolean;
   /** The same error, or a better one where the pool knows more than the event told. */
@@ -31,6 +39,41 @@ export interface HttpPool {
 const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 
+/**
+ * undici tells a handler neither its connection nor how that ended. A Client has one connection and,
+ * without pipelining, one request at a time: as long as a reply has not ended, the connection opened
+ * last is its own.
+ */
+class LineClient extends Client implements Line {
+  readonly #connector: Connector;
+  readonly #opened: { socket: Socket | null };
+
+  constructor(origin: URL | string, options: object, connector: Connector) {
+    const opened: { socket: Socket | null } = { socket: null };
+    const connect: Connector["connect"] = (target, done) =>
+      connector.connect(target, (error, socket) => {
+        opened.socket = socket;
+        done(error, socket);
+      });
+    super(origin, { ...options, connect } as UndiciClient.Options);
+    this.#connector = connector;
+    this.#opened = opened;
+  }
+
+  get broken(): boolean {
+    const { socket } = this.#opened;
+    return socket !== null && this.#connector.broke(socket);
+  }
+
+  override dispatch(
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): boolean {
+    (handler as PoolHandler).line = this;
+    return super.dispatch(options, handler);
+  }
+}
+
 /** HTTP/1.1: an undici Pool whose origin is the service and whose connector dials the endpoint. */
 export class Http1Pool implements HttpPool {
   readonly connector: Connector;
@@ -41,7 +84,7 @@ export class Http1Pool implements HttpPool {
     this.connector = connector;
     this.#pool = new Pool(`${service.scheme}://${service.authority}`, {
       connections: service.limits.maxConnectionsPerEndpoint,
-      connect: connector.connect as never,
+      factory: (origin, options) => new LineClient(origin, options, connector),
       allowH2: false,
       pipelining: 1,
       // Deadlines are ours: these two are coarse, and cover neither queue nor a paused reader.
@@ -51,10 +94,6 @@ export class Http1Pool implements HttpPool {
       keepAliveTimeoutThreshold: KEEP_ALIVE_MARGIN_MS,
       maxHeaderSize: service.limits.maxReplyHeaderBytes,
     });
-  }
-
-  get resets(): number {
-    return this.connector.resets;
   }
 
   dispatch(request: HttpRequest, handler: PoolHandler): boolean {

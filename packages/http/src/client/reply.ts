@@ -1,7 +1,7 @@
 /**
  * A lean reply. The head is here when the promise resolves; the body waits, at most 64 KiB of it,
- * until somebody says in which form it is wanted. An unread body holds back the peer, and ends with
- * the call's deadline.
+ * until the application says in which form it is wanted. An unread body holds back the peer, and ends
+ * with the call's deadline, or when the application has let go of the reply.
  */
 import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
@@ -14,18 +14,10 @@ import {
   type Outcome,
   type Reply,
 } from "@inmesh/core/spi";
-import {
-  allowedTrailers,
-  HttpHeaders,
-  retryAfterMs,
-  RETRY_AFTER,
-  FINAL,
-  NACK,
-  single,
-  type RawHeaders,
-} from "../headers.ts";
+import { allowedTrailers, HttpHeaders, retryAfterMs, type RawHeaders } from "../headers.ts";
 import type { Exchange } from "./exchange.ts";
 import { changedBytes, changedList, changeFields } from "./header-changes.ts";
+import { takeMarks, unmarkedList, type Marks } from "./marks.ts";
 import type { HttpRequest } from "./request.ts";
 
 /** Held for a reader who has not come yet; then the peer has to wait. */
@@ -55,6 +47,8 @@ export interface ReplyInfo {
     /** From the last pick until the request had a connection. */
     readonly queuedMs: number;
   };
+  /** Why a server of the mesh refused the request, from the set of docs/reference/headers.md, if it said so. */
+  readonly refusal: string | undefined;
   /** One sentence: which route, and why this endpoint after others. */
   readonly why: string;
 }
@@ -85,6 +79,8 @@ export class HttpReply implements Reply {
   readonly #trustNacks: boolean;
   readonly #headAt: number;
   #headers: HttpHeaders | undefined = undefined;
+  /** Null: there are none. Undefined: not looked for yet. */
+  #marks: Marks | null | undefined = undefined;
   #changes: HeaderChanges | undefined = undefined;
   #mode: Mode = "waiting";
   #chunks: readonly Buffer[] = NONE;
@@ -130,17 +126,31 @@ export class HttpReply implements Reply {
 
   /** Headers as received, but for what a route changes, for doors that hand them on as they are. */
   get head(): RawHeaders {
+    this.#said();
     return this.#raw;
+  }
+
+  /** What its server says of it. From then on the headers do not have it any more. */
+  #said(): Marks | null {
+    if (this.#marks === undefined) this.#marks = takeMarks(this.#raw) ?? null;
+    return this.#marks;
   }
 
   /** The same before parsing: names and values in turn. */
   get rawHead(): Exchange["rawHeaders"] {
-    const raw = this.#exchange.rawHeaders;
+    const received = this.#exchange.rawHeaders;
+    const marked = this.#said() !== null && Array.isArray(received);
+    const raw = marked ? unmarkedList(received) : received;
     if (this.#changes === undefined || !Array.isArray(raw)) return raw;
     // Bytes from undici, texts from HTTP/2.
     return raw[0] instanceof Buffer
       ? changedBytes(raw as Buffer[], this.#changes)
       : changedList(raw as string[], this.#changes);
+  }
+
+  /** The trailers before parsing. */
+  get rawTrailers(): Exchange["rawTrailers"] {
+    return this.#exchange.rawTrailers;
   }
 
   changeHeaders(changes: HeaderChanges): void {
@@ -150,7 +160,7 @@ export class HttpReply implements Reply {
 
   /** By name, in any case; iterable. */
   get headers(): HttpHeaders {
-    return (this.#headers ??= new HttpHeaders(this.#raw));
+    return (this.#headers ??= new HttpHeaders(this.head));
   }
 
   /** Trailers; undefined before the body has ended. */
@@ -160,15 +170,25 @@ export class HttpReply implements Reply {
   }
 
   get nacked(): boolean {
-    return this.#trustNacks && single(this.#raw, NACK) !== undefined;
+    return this.#trustNacks && this.#said()?.nacked === true;
   }
 
   get final(): boolean {
-    return this.#raw[FINAL] !== undefined;
+    return this.#said()?.final === true;
   }
 
   get retryAfterMs(): number | undefined {
-    return this.#raw[RETRY_AFTER] === undefined ? undefined : retryAfterMs(this.#raw);
+    return retryAfterMs(this.#raw);
+  }
+
+  /** 429 is a limit of ours, which all endpoints count (RFC 6585 §4); 503 is the state of one server. */
+  get waitsForAll(): boolean {
+    return this.status === 429;
+  }
+
+  /** Only those who read its body need it: no promise and no sink waits for more. For the exchange. */
+  get mayGo(): boolean {
+    return this.#mode === "waiting" || this.#mode === "streaming";
   }
 
   /** The body was asked for; it can be asked for once. */
@@ -194,6 +214,7 @@ export class HttpReply implements Reply {
         attemptMs: this.#headAt - startedAt,
         queuedMs: Math.max(0, this.#attempt.sentAt - startedAt),
       },
+      refusal: this.#said()?.reason,
       why: `route ${call.route} → ${address}: ${PICKED_BECAUSE[rule]}${after}`,
     };
   }
@@ -258,7 +279,7 @@ export class HttpReply implements Reply {
     if (this.#ended) return;
     this.#mode = "discarding";
     if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
-    else this.#exchange.resume();
+    else this.#exchange.resume(this);
   }
 
   /** Delivers the body to `sink`, what is here already before this returns. */
@@ -279,7 +300,7 @@ export class HttpReply implements Reply {
     this.#chunks = taken < this.#chunks.length ? this.#chunks.slice(taken) : NONE;
     this.#flowing = false;
     if (sink.paused) return;
-    if (!this.#ended) this.#exchange.resume();
+    if (!this.#ended) this.#exchange.resume(this);
     else if (this.#error !== undefined) sink.fail(asError(this.#error));
     else sink.end(this.#allowedTrailers());
   }
@@ -314,7 +335,7 @@ export class HttpReply implements Reply {
     this.#mode = "collecting";
     return new Promise((resolve, reject) => {
       this.#collector = { resolve, reject };
-      this.#exchange.resume();
+      this.#exchange.resume(this);
     });
   }
 
@@ -378,7 +399,7 @@ export class HttpReply implements Reply {
 
   /** For the stream: its reader wants more, or has left. */
   resume(): void {
-    this.#exchange.resume();
+    this.#exchange.resume(this);
   }
 
   leave(): void {

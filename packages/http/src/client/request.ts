@@ -14,7 +14,9 @@ import {
   ATTEMPT,
   HOPS,
   HOST,
+  HOST_RULE,
   IDEMPOTENCY_KEY,
+  isPairs,
   NAMESPACE,
   PRIORITY,
   TIMEOUT_MS,
@@ -24,6 +26,7 @@ import {
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 import { changedList } from "./header-changes.ts";
+import { supplied } from "./supplied-body.ts";
 
 export type HeadersInput =
   | Iterable<readonly [string, string]>
@@ -70,7 +73,7 @@ export class HttpRequest implements RoutedRequest {
       if (this.header("content-type") === undefined) {
         this.headers.push("content-type", "application/x-www-form-urlencoded;charset=UTF-8");
       }
-    }
+    } else if (typeof body === "object" && body !== null) this.body = supplied(body);
     this.streamed = body !== null && isStreamed(this.body);
     this.sealOwn();
   }
@@ -130,10 +133,13 @@ export class HttpRequest implements RoutedRequest {
   }
 
   /** Writes what the next hop has to know of the request being served. Once per call. */
-  inherit(served: ServedRequest): void {
-    const { traceparent, tracestate, priority } = served;
-    this.headers.push(HOPS, String(served.hops + 1));
+  inherit({ hops, priority }: ServedRequest): void {
+    this.headers.push(HOPS, String(hops + 1));
     if (priority !== "normal") this.headers.push(PRIORITY, priority);
+  }
+
+  /** … and of one that is over, whose work goes on. */
+  inheritTrace({ traceparent, tracestate }: ServedRequest): void {
     if (traceparent === undefined || instrumented.hasSubscribers) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
@@ -163,7 +169,7 @@ export class HttpRequest implements RoutedRequest {
 
 function flatten(headers: HeadersInput): string[] {
   const flat: string[] = [];
-  if (Symbol.iterator in headers) {
+  if (isPairs(headers)) {
     for (const [name, value] of headers as Iterable<readonly [string, string]>) {
       add(flat, name, value);
     }
@@ -185,7 +191,7 @@ function add(flat: string[], name: string, value: string): void {
     throw new MeshError({
       code: "bad_request",
       reason: "bad_header",
-      message: "the Host header belongs to the service; set its `authority` in the configuration",
+      message: HOST_RULE,
       progress: "not-sent",
     });
   }

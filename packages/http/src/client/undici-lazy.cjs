@@ -5,4 +5,7 @@
 exports.loadApi = () => require("undici/lib/api/index.js");
 exports.loadDispatcher1Wrapper = () => require("undici/lib/dispatcher/dispatcher1-wrapper.js");
 exports.loadGlobal = () => require("undici/lib/global.js");
-exports.loadFetch = () => require("undici/lib/web/fetch/index.js").fetch;
+exports.loadWeb = () => ({
+  fetch: require("undici/lib/web/fetch/index.js").fetch,
+  Request: require("undici/lib/web/fetch/request.js").Request,
+});

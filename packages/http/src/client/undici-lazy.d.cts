@@ -1,6 +1,5 @@
 /** Types of undici-lazy.cjs; undici/lib has no declarations. */
-import type * as Undici from "undici";
 export declare function loadApi(): object;
 export declare function loadDispatcher1Wrapper(): unknown;
 export declare function loadGlobal(): void;
-export declare function loadFetch(): typeof Undici.fetch;
+export declare function loadWeb(): object;

@@ -12,11 +12,13 @@ import errorsByPath from "undici/lib/core/errors.js";
 import symbolsByPath from "undici/lib/core/symbols.js";
 import utilByPath from "undici/lib/core/util.js";
 import AgentByPath from "undici/lib/dispatcher/agent.js";
+import ClientByPath from "undici/lib/dispatcher/client.js";
 import DispatcherBaseByPath from "undici/lib/dispatcher/dispatcher-base.js";
 import PoolByPath from "undici/lib/dispatcher/pool.js";
-import { loadApi, loadDispatcher1Wrapper, loadFetch, loadGlobal } from "./undici-lazy.cjs";
+import { loadApi, loadDispatcher1Wrapper, loadGlobal, loadWeb } from "./undici-lazy.cjs";
 
 export const Pool: typeof Undici.Pool = PoolByPath;
+export const Client: typeof Undici.Client = ClientByPath;
 export const Agent: typeof Undici.Agent = AgentByPath;
 export const errors: typeof Undici.errors = errorsByPath;
 
@@ -63,6 +65,8 @@ interface Util {
   serializePathWithQuery(path: string, query: object): string;
   /** Names and values in turn, as bytes. */
   toRawHeaders(headers: object): Buffer[];
+  /** By name, in small letters; several values of one name as a list. */
+  parseHeaders(raw: readonly Buffer[]): Record<string, string | string[]>;
 }
 export const util: Util = utilByPath;
 
@@ -84,5 +88,14 @@ export function dispatcher1Wrapper(): Wrapper {
   return loadDispatcher1Wrapper() as Wrapper;
 }
 
-/** Both set undici's global symbols if they are not set yet: callers guard them, see doors/global.ts. */
-export { loadFetch, loadGlobal };
+export interface Web {
+  readonly fetch: typeof Undici.fetch;
+  readonly Request: typeof Undici.Request;
+}
+
+export function loadFetch(): Web {
+  return loadWeb() as Web;
+}
+
+/** Both set undici's global symbols if they are not set yet: callers guard them, see doors/global-symbols.ts. */
+export { loadGlobal };

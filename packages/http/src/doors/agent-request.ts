@@ -1,21 +1,32 @@
 /** A request of node:http as routes see it, and what its events say about the endpoint. */
-import { errorMonitor } from "node:events";
+import { AsyncResource } from "node:async_hooks";
+import { errorMonitor, type EventEmitter } from "node:events";
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { HeaderChanges, Outcome, ServiceConfig } from "@inmesh/core/spi";
+import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
-import { HOST, NAMESPACE } from "../headers.ts";
+import { hideMarks } from "../client/marks.ts";
+import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "../client/reply-limits.ts";
+import { HOST, HOST_RULE, NAMESPACE } from "../headers.ts";
+import { AgentError } from "./agent-error.ts";
 
 export class AgentRequest extends LentRequest {
   readonly #request: ClientRequest;
 
-  /** Headers can still be set as long as node has not written them: given as an array, it has. */
-  constructor(request: ClientRequest, { authority }: ServiceConfig) {
+  /**
+   * Headers can still be set as long as node has not written them: given as an array, it has, and they
+   * go out as they are. Throws a MeshError (`bad_header`) if another Host was set than the service's,
+   * as the other doors do; node itself sets the one of the URL.
+   */
+  constructor(request: ClientRequest, { authority, name }: ServiceConfig, origin: string) {
     super(request.path, request.method, undefined, null);
     this.#request = request;
     if (request.headersSent) return;
-    for (const name of request.getHeaderNames()) {
-      if (name.startsWith(NAMESPACE)) request.removeHeader(name);
+    const host = request.getHeader(HOST);
+    const same = host === undefined || host === authority || host === name;
+    if (!same && !isHostOf(String(host), origin)) throw foreignHost(name);
+    for (const field of request.getHeaderNames()) {
+      if (field.startsWith(NAMESPACE)) request.removeHeader(field);
     }
     request.setHeader(HOST, authority);
   }
@@ -43,12 +54,27 @@ export class AgentRequest extends LentRequest {
   }
 }
 
+/** With or without the port, in any case of letters: as node writes it, and as it was asked for. */
+function isHostOf(host: string, origin: string): boolean {
+  const scheme = origin.slice(0, origin.indexOf("//") + 2);
+  return URL.canParse(scheme + host) && new URL(scheme + host).origin === new URL(origin).origin;
+}
+
+function foreignHost(service: string): MeshError {
+  return new MeshError({
+    code: "bad_request",
+    reason: "bad_header",
+    message: `${service}: ${HOST_RULE}`,
+    progress: "not-sent",
+  });
+}
+
 /** node sets it for a reply that hands the connection over. */
 type Head = IncomingMessage & { readonly upgrade: boolean | null };
 
 /** Settles the lease by what happens to the request, whoever made it and however it ends. */
-export function watch(request: ClientRequest, lease: Lease): void {
-  new Watched(request, lease).listen();
+export function watch(request: ClientRequest, lease: Lease, service: ServiceConfig): void {
+  new Watched(request, lease, service).listen();
 }
 
 /**
@@ -58,37 +84,114 @@ export function watch(request: ClientRequest, lease: Lease): void {
 class Watched {
   readonly #request: ClientRequest;
   readonly #lease: Lease;
+  readonly #service: ServiceConfig;
   #outcome: Outcome | undefined = undefined;
+  #reply: IncomingMessage | undefined = undefined;
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
+  #interim = 0;
+  /** The reply breaks a limit: nothing of it counts. */
+  #refused: AgentError | undefined = undefined;
+  /** The context of the request: the connection has none, or that of another request. */
+  readonly #scope = new AsyncResource("inmesh.request");
 
-  constructor(request: ClientRequest, lease: Lease) {
+  constructor(request: ClientRequest, lease: Lease, service: ServiceConfig) {
     this.#request = request;
     this.#lease = lease;
+    this.#service = service;
   }
 
   listen(): void {
     const request = this.#request;
     const lease = this.#lease;
+    emitIn(this.#scope, request);
     lease.socket.once("end", this.#onPeer);
     lease.socket.prependOnceListener("error", this.#onPeer);
     request.prependOnceListener("response", (reply: IncomingMessage) => this.#replied(reply));
+    request.on("continue", this.#onInterim);
+    request.on("information", this.#onInterim);
     request.once(errorMonitor, (error: Error) => this.#failed(error));
     request.once("close", () => this.#closed());
+    lease.onCancel = (error) => this.#cancel(new AgentError(error));
+  }
+
+  /**
+   * The deadline has passed, or the mesh is closing. Once there is a reply its reader gets the error,
+   * as with a connection that ends: clients have stopped listening to the request by then, and an
+   * `error` of a request without a listener ends the process.
+   */
+  #cancel(error: AgentError): void {
+    if (this.#reply === undefined) {
+      this.#request.destroy(error);
+      return;
+    }
+    this.#lease.socket.destroy();
+    this.#reply.destroy(error);
   }
 
   readonly #onPeer = (): void => {
     this.#peerLeft = true;
   };
 
+  readonly #onInterim = (): void => {
+    if (++this.#interim <= MAX_INTERIM || this.#refused !== undefined) return;
+    this.#request.destroy(
+      this.#refuse("unexpected_1xx", `more than ${MAX_INTERIM} interim replies`),
+    );
+  };
+
   #replied(reply: IncomingMessage): void {
+    emitIn(this.#scope, reply);
+    const { "transfer-encoding": coding } = reply.headers;
+    const excess = this.#excess(reply.rawHeaders);
+    if (excess !== undefined) this.#refuse("response_header_too_large", `more than ${excess}`);
+    else if (coding !== undefined && isAmbiguous(coding)) {
+      const twice = "the reply has more than one transfer-encoding, or one behind chunked";
+      this.#refuse("malformed_response", twice);
+    }
+    if (this.#refused !== undefined) {
+      // The reader of the reply gets it, and with the connection the request.
+      reply.destroy(this.#refused);
+      return;
+    }
+    this.#reply = reply;
     const { changes } = this.#lease;
     this.#outcome = this.#lease.replied(reply.statusCode ?? 0, reply.headers);
+    hideMarks(reply);
     if (changes !== undefined) changeIncoming(reply, changes);
     // Node throws a reply away if there is no listener; ours must not be what keeps it.
     if (this.#request.listenerCount("response") === 0) reply.resume();
     reply.once("end", () => this.#settle(this.#outcome!));
     reply.once("close", () => this.#cut(reply));
+  }
+
+  /** node's own limit of bytes holds as well; of the number of fields it has none that is an error. */
+  #excess(raw: readonly string[]): string | undefined {
+    if (raw.length > 2 * MAX_REPLY_FIELDS) return `${MAX_REPLY_FIELDS} fields`;
+    const { maxReplyHeaderBytes } = this.#service.limits;
+    let bytes = 0;
+    for (const text of raw) bytes += text.length;
+    return bytes <= maxReplyHeaderBytes
+      ? undefined
+      : `${maxReplyHeaderBytes} bytes of head (limits.maxReplyHeaderBytes)`;
+  }
+
+  #refuse(
+    reason: "unexpected_1xx" | "response_header_too_large" | "malformed_response",
+    what: string,
+  ): AgentError {
+    const { address } = this.#lease;
+    const error = new MeshError({
+      code: "bad_response",
+      reason,
+      message: `${this.#service.name} → ${address}: ${what}`,
+      progress: "maybe-processed",
+      stackless: true,
+    });
+    error.endpoint = address;
+    this.#release();
+    this.#lease.fail(error, "failure");
+    return (this.#refused = new AgentError(error));
   }
 
   /** After its end this comes too late to count. */
@@ -122,4 +225,18 @@ class Watched {
     this.#lease.socket.off("end", this.#onPeer);
     this.#lease.socket.off("error", this.#onPeer);
   }
+}
+
+/**
+ * Listeners run in the context of the request, as with Node's own Agent, which gives the connection
+ * the context of the request that uses it.
+ */
+function emitIn(scope: AsyncResource, emitter: EventEmitter): void {
+  const emit = emitter.emit.bind(emitter);
+  Object.defineProperty(emitter, "emit", {
+    value: (...args: unknown[]) => scope.runInAsyncScope(emit as never, undefined, ...args),
+    configurable: true,
+    writable: true,
+    enumerable: false,
+  });
 }

@@ -5,17 +5,22 @@
  * Agent cannot do: it does not own the request's bytes, so once they have a connection nothing is
  * sent a second time (no retry, no hedge), and `backendRequest` has no effect. HTTP/1 only.
  *
- * Requests to other origins go through a plain Agent as they are.
+ * Requests to other origins go through Node's global agent (`http.globalAgent`, `https.globalAgent`) of
+ * that time. Errors have Node's codes (agent-error.ts).
  */
-import type { Agent, ClientRequest } from "node:http";
+import type { Agent, AgentOptions, ClientRequest } from "node:http";
 import type { Socket } from "node:net";
 import type { Mesh } from "@inmesh/core";
-import type { Service } from "@inmesh/core/spi";
+import { MeshError, type Service } from "@inmesh/core/spi";
 import { borrow, type Lease } from "../client/lease.ts";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
+import { callOf } from "../client/start.ts";
+import { asAgentError } from "./agent-error.ts";
 import { AgentRequest, watch } from "./agent-request.ts";
+import { activeMock } from "./application-dispatcher.ts";
 import { Origins } from "./origins.ts";
+import { WaitingRequest } from "./waiting-request.ts";
 
 /** An `import` reads every export, and one getter of node:http loads the whole built-in fetch. */
 const NodeAgent: typeof Agent = process.getBuiltinModule("node:http").Agent;
@@ -32,71 +37,134 @@ interface RequestTarget {
 }
 
 /** And what an agent asks of a request. */
-type Served = ClientRequest & {
-  onSocket(socket: Socket | null, error?: Error): void;
-  readonly timeout?: number;
-};
+type Served = ClientRequest & { onSocket(socket: Socket | null, error?: Error): void };
+
+type HttpService = Service<HttpRequest, HttpReply>;
 
 export class MeshAgent extends NodeAgent implements Asked {
   readonly protocol: string;
   readonly defaultPort: number;
   readonly #origins: Origins;
-  #plain: (Agent & Asked) | undefined = undefined;
+  #plain: Agent | undefined = undefined;
 
   constructor(mesh: Mesh, scheme: "http" | "https") {
-    super({ keepAlive: true });
+    const proxyEnv = proxyEnvOf(globalAgentOf(scheme));
+    // node writes a request for the proxy as it is made, if its agent has one.
+    super({ keepAlive: true, ...(proxyEnv === undefined ? {} : { proxyEnv }) });
     this.protocol = `${scheme}:`;
     this.defaultPort = scheme === "https" ? 443 : 80;
     this.#origins = new Origins(mesh);
   }
 
   addRequest(request: ClientRequest, options: RequestTarget): void {
-    const service = this.#serviceOf(options);
-    if (service === undefined) return this.#plainAgent().addRequest(request, options);
-    const asked = request as Served;
-    borrow(service, new AgentRequest(request, service.config)).then(
-      (lease) => serve(asked, lease),
-      (error: Error) => asked.onSocket(null, error),
-    );
+    try {
+      const origin = this.#originOf(options);
+      const service = origin === undefined ? undefined : this.#origins.serviceOf(origin);
+      if (service === undefined) this.#globalAgent().addRequest(request, options);
+      else lead(request, service, origin!);
+    } catch (error) {
+      (request as Served).onSocket(null, asAgentError(error));
+    }
   }
 
-  /** Closes the connections to other origins; those of services belong to the mesh. */
+  /** Connections to services belong to the mesh, others to Node's global agent. */
   override destroy(): void {
     this.#plain?.destroy();
   }
 
-  #serviceOf({ host, port, socketPath }: RequestTarget): HttpService | undefined {
+  #originOf({ host, port, socketPath }: RequestTarget): string | undefined {
     if (socketPath !== undefined && socketPath !== null) return undefined;
     const name = host ?? "localhost";
     const shown = name.includes(":") ? `[${name}]` : name;
-    return this.#origins.serviceOf(`${this.protocol}//${shown}:${port ?? this.defaultPort}`);
+    return `${this.protocol}//${shown}:${port ?? this.defaultPort}`;
   }
 
-  #plainAgent(): Agent & Asked {
-    if (this.#plain === undefined) {
-      const { Agent: Plain } = process.getBuiltinModule(
-        this.protocol === "https:" ? "node:https" : "node:http",
-      );
-      this.#plain = new Plain({ keepAlive: true }) as Agent & Asked;
-    }
-    return this.#plain;
+  /** A global agent with another proxy than requests were written for, or that is a mesh's, is none for them. */
+  #globalAgent(): Agent & Asked {
+    const scheme = this.protocol === "https:" ? "https" : "http";
+    const agent = globalAgentOf(scheme);
+    const other =
+      agent instanceof MeshAgent || (scheme === "http" && proxyOf(agent) !== proxyOf(this));
+    return (other ? (this.#plain ??= makePlain(scheme)) : agent) as Agent & Asked;
   }
 }
 
-type HttpService = Service<HttpRequest, HttpReply>;
+/** `NODE_USE_ENV_PROXY` sets it, on versions of Node that know it. Where it cannot be read, there is none. */
+function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
+  return (agent as Agent & { readonly options?: AgentOptions }).options?.proxyEnv;
+}
 
-function serve(request: Served, lease: Lease): void {
-  if (request.destroyed) {
-    lease.discard();
-    // It tells nobody of its end before it was given something.
-    request.onSocket(null);
-    return;
-  }
-  watch(request, lease);
-  lease.onCancel = (error) => request.destroy(error);
+/** As text: node may give each agent an object of its own. */
+function proxyOf(agent: Agent): string | undefined {
+  const proxyEnv = proxyEnvOf(agent);
+  return proxyEnv === undefined ? undefined : JSON.stringify(proxyEnv);
+}
+
+function globalAgentOf(scheme: "http" | "https"): Agent {
+  return process.getBuiltinModule(scheme === "https" ? "node:https" : "node:http").globalAgent;
+}
+
+function makePlain(scheme: "http" | "https"): Agent {
+  const { Agent: Plain } = process.getBuiltinModule(
+    scheme === "https" ? "node:https" : "node:http",
+  );
+  return new Plain({ keepAlive: true });
+}
+
+/** Throws a MeshError if the mesh does not take the request. */
+function lead(request: ClientRequest, service: HttpService, origin: string): void {
+  if (activeMock() !== undefined) throw mocked(service.name);
+  unproxy(request, origin);
+  const own = new AgentRequest(request, service.config, origin);
+  const call = callOf(service, own, undefined);
+  const waiting = new WaitingRequest(request, service.runtime, () =>
+    call.cancel(leftError(service.name), "abandoned"),
+  );
+  borrow(service, call).then(
+    (lease) => {
+      if (waiting.end()) serve(waiting, lease, service);
+      else lease.discard();
+    },
+    (error: unknown) => {
+      if (waiting.end()) waiting.request.onSocket(null, asAgentError(error));
+    },
+  );
+}
+
+/** A request that node has written for the proxy of the environment: services are reached directly. */
+function unproxy(request: ClientRequest, origin: string): void {
+  if (!request.path.startsWith("http://") || request.headersSent) return;
+  const { host, pathname, search } = new URL(request.path);
+  if (host !== new URL(origin).host || !request.hasHeader("proxy-connection")) return;
+  request.path = pathname + search;
+  request.removeHeader("proxy-connection");
+  request.removeHeader("proxy-authorization");
+}
+
+function serve({ request, timedOut }: WaitingRequest, lease: Lease, service: HttpService): void {
+  watch(request, lease, service.config);
   const { socket } = lease;
   // node's own Agent does the same: clients read it to know a keep-alive race when they see one.
   request.reusedSocket = socket.bytesWritten > 0;
   request.onSocket(socket);
-  if (request.timeout !== undefined) socket.setTimeout(request.timeout);
+  if (request.timeout !== undefined && !timedOut) socket.setTimeout(request.timeout);
+}
+
+function leftError(service: string): MeshError {
+  return new MeshError({
+    code: "cancelled",
+    reason: "caller",
+    message: `${service}: the request was destroyed before it had a connection`,
+    progress: "not-sent",
+    stackless: true,
+  });
+}
+
+function mocked(service: string): MeshError {
+  return new MeshError({
+    code: "denied",
+    reason: "policy",
+    message: `${service}: a MockAgent is the global dispatcher, and it cannot answer requests of node:http: mock those where they are made, or deactivate it`,
+    progress: "not-sent",
+  });
 }

@@ -43,12 +43,23 @@ export function limited(reply: Response, meter: BodyMeter): Response {
     }),
   );
   const Reply = reply.constructor as typeof Response;
-  const { status, statusText, headers, url, redirected, type } = reply;
-  const copy = new Reply(body, { status, statusText, headers });
+  const { status, statusText, headers } = reply;
+  // A constructor takes fewer statuses than a server may send.
+  const accepted = status >= 200 && status <= 599 ? status : 200;
+  return described(new Reply(body, { status: accepted, statusText, headers }), reply);
+}
+
+/** What only fetch can give to a Response, and `clone` does not take along. */
+function described(copy: Response, { status, ok, url, redirected, type }: Response): Response {
+  const plainClone = copy.clone.bind(copy);
+  const clone = (): Response => described(plainClone(), copy);
   return Object.defineProperties(copy, {
+    status: { value: status },
+    ok: { value: ok },
     url: { value: url },
     redirected: { value: redirected },
     type: { value: type },
+    clone: { value: clone },
   });
 }
 

@@ -7,7 +7,7 @@ import type { Dispatcher } from "undici";
 import type { RequestBody } from "../client/body.ts";
 import { HttpRequest } from "../client/request.ts";
 import { errors, util } from "../client/undici.ts";
-import { CONTENT_LENGTH, HOST, NAMESPACE } from "../headers.ts";
+import { CONTENT_LENGTH, HOST, HOST_RULE, isPairs, NAMESPACE } from "../headers.ts";
 
 export class DispatchedRequest extends HttpRequest {
   /** `connection: close` after this one, as undici's option of that name. */
@@ -81,7 +81,7 @@ function flatten(
     for (let i = 0; i < headers.length; i += 2) {
       add(flat, headers[i], headers[i + 1], service, origin);
     }
-  } else if (typeof headers === "object" && Symbol.iterator in headers) {
+  } else if (typeof headers === "object" && isPairs(headers)) {
     for (const pair of headers as Iterable<readonly unknown[]>) {
       if (!Array.isArray(pair) || pair.length !== 2) {
         invalid("headers must be in key-value pair format");
@@ -133,7 +133,7 @@ function textOf(name: string, value: unknown): string {
 /** The authority belongs to the service. Who repeats it, or names the origin that was asked, may. */
 function checkHost(value: unknown, { authority, name }: ServiceConfig, origin: unknown): void {
   if (value === authority || value === name || value === hostOf(origin)) return;
-  invalid("the host header belongs to the service; set its `authority` in the configuration");
+  invalid(HOST_RULE);
 }
 
 /** Node 22's fetch says an explicit length twice in one value (RFC 9110 §8.6 allows to take it as one). */

@@ -8,6 +8,7 @@
 import type { Duplex } from "node:stream";
 import { MeshError, type Call, type Service } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
+import { endStream } from "../client/end-body.ts";
 import type { BodySink, HttpReply } from "../client/reply.ts";
 import type { HttpRequest, WireWatcher } from "../client/request.ts";
 import { surfaced } from "../client/surface.ts";
@@ -34,6 +35,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
   #handler: Handler | undefined;
   #call: Call<HttpRequest> | undefined;
   #reply: HttpReply | undefined = undefined;
+  #endedBy: unknown = undefined;
 
   constructor(handler: Handler, call: Call<HttpRequest>, live: LiveCalls) {
     this.#handler = handler;
@@ -105,9 +107,10 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
   }
 
   end(trailers: RawHeaders): void {
+    const raw = this.#reply?.rawTrailers;
     const handler = this.#finish();
     if (handler === undefined) return;
-    this.rawTrailers = util.toRawHeaders(trailers);
+    this.rawTrailers = Array.isArray(raw) ? onlyThose(raw, trailers) : util.toRawHeaders(trailers);
     try {
       handler.onResponseEnd!(this, trailers);
     } catch (error) {
@@ -163,7 +166,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
       this.destroy(error);
     }
     // Aborted meanwhile, by the callback or before it: nobody has taken the socket.
-    if (this.#finish() === undefined) socket.destroy();
+    if (this.#finish() === undefined) endStream(socket, this.#endedBy);
   }
 
   // ── ends ─────────────────────────────────────────────────────────────────────────────────────
@@ -173,6 +176,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     const call = this.#call;
     const handler = this.#finish();
     if (handler === undefined) return;
+    this.#endedBy = error;
     call!.cancel(
       new MeshError({
         code: "cancelled",
@@ -240,6 +244,21 @@ export class LiveCalls {
   destroy(error: Error): void {
     while (this.#first !== undefined) this.#first.destroy(error);
   }
+}
+
+function bytesOf(text: Buffer | string): Buffer {
+  return typeof text === "string" ? Buffer.from(text, "latin1") : text;
+}
+
+/** Names as they were sent, of what is let through: a trailer may not bring every field. */
+function onlyThose(raw: readonly (Buffer | string)[], trailers: RawHeaders): Buffer[] {
+  const kept: Buffer[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = String(raw[i]);
+    if (!Object.hasOwn(trailers, name.toLowerCase())) continue;
+    kept.push(Buffer.from(name, "latin1"), bytesOf(raw[i + 1]!));
+  }
+  return kept;
 }
 
 /** An argument or body that was wrong is the caller's own error; the rest is the mesh's. */

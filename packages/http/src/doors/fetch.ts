@@ -1,6 +1,6 @@
 /**
  * `mesh.fetch`: the WHATWG function, npm undici's, through the mesh's dispatcher. Loading it is what
- * importing undici is: it may take over the built-in fetch, so that is guarded (global.ts), and it
+ * importing undici is: it may take over the built-in fetch, so that is guarded (global-symbols.ts), and it
  * is loaded at the first call.
  *
  * Fetch follows redirects, and each hop is a call of its own. A hop from a service to an origin that
@@ -9,24 +9,24 @@
  */
 import { MeshError } from "@inmesh/core/spi";
 import type { Dispatcher, fetch as UndiciFetch } from "undici";
-import { loadFetch } from "../client/undici.ts";
+import { loadFetch, type Web } from "../client/undici.ts";
 import { CONTENT_ENCODING } from "../headers.ts";
 import { BodyMeter, checkCodings, limited } from "./decoding.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
 import { translated } from "./foreign.ts";
-import { leavingBuiltIn } from "./global.ts";
+import { leavingBuiltIn } from "./global-symbols.ts";
 
 export type Fetch = typeof UndiciFetch;
 
-let loaded: Fetch | undefined;
+let loaded: Web | undefined;
 
 export function meshFetch(dispatcher: MeshDispatcher): Fetch {
   return async (given, givenInit) => {
-    loaded ??= leavingBuiltIn(loadFetch);
-    const [input, init] = await translated(given, givenInit);
-    if (init?.dispatcher !== undefined) return loaded(input, init);
+    const { fetch, Request } = (loaded ??= leavingBuiltIn(loadFetch));
+    const [input, init] = translated(given, givenInit, Request);
+    if (init?.dispatcher !== undefined) return fetch(input, init);
     const hops = new Hops(dispatcher);
-    const reply = await loaded(input, { ...init, dispatcher: hops as unknown as Dispatcher });
+    const reply = await fetch(input, { ...init, dispatcher: hops as unknown as Dispatcher });
     return reply.body !== null && reply.headers.has(CONTENT_ENCODING)
       ? limited(reply, hops.meter)
       : reply;
@@ -41,6 +41,10 @@ class Hops {
 
   constructor(dispatcher: MeshDispatcher) {
     this.#dispatcher = dispatcher;
+  }
+
+  get isMockActive(): boolean {
+    return this.#dispatcher.isMockActive;
   }
 
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {

@@ -1,41 +1,9 @@
-/**
- * The built-in fetch asks two global symbols for its dispatcher: `.1` speaks the handlers of undici
- * 6 and 7 (Node 22, 24), `.2` those of 8 (Node 26). npm's undici writes both when it is loaded
- * before the built-in one. So whoever touches them makes the built-in one load first, and puts back
- * what it found.
- */
+/** `mesh.installGlobal()`: the mesh laid over the process's global dispatcher. */
 import type { Dispatcher } from "undici";
 import { dispatcher1Wrapper, loadGlobal } from "../client/undici.ts";
+import { isActiveMock, laidOver } from "./application-dispatcher.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
-
-const LEGACY: unique symbol = Symbol.for("undici.globalDispatcher.1");
-const CURRENT: unique symbol = Symbol.for("undici.globalDispatcher.2");
-
-interface Globals {
-  [LEGACY]: Dispatcher | undefined;
-  [CURRENT]: Dispatcher | undefined;
-}
-
-const globals = globalThis as unknown as Globals;
-
-/** Runs `load`, which may load npm's undici; the built-in fetch goes on as before. */
-export function leavingBuiltIn<T>(load: () => T): T {
-  wakeBuiltIn();
-  const legacy = globals[LEGACY];
-  const current = globals[CURRENT];
-  try {
-    return load();
-  } finally {
-    // Where the built-in fetch does not use `.2` (Node 22), npm's undici keeps its own there.
-    if (legacy !== undefined) globals[LEGACY] = legacy;
-    if (current !== undefined) globals[CURRENT] = current;
-  }
-}
-
-/** Makes Node load its fetch, which sets the symbols if nobody has. */
-function wakeBuiltIn(): void {
-  if (typeof Request === "function") void new Request("http://x/");
-}
+import { CURRENT, globals, LEGACY, leavingBuiltIn } from "./global-symbols.ts";
 
 /** What stands in a symbol while the mesh is installed. */
 class Installed {
@@ -47,7 +15,9 @@ class Installed {
     this.#key = key;
     this.#before = globals[key];
     this.#ours = this.#before === undefined ? (undefined as never) : make(this.#before);
-    if (this.#before !== undefined) globals[key] = this.#ours;
+    if (this.#before === undefined) return;
+    laidOver(this.#ours, this.#before);
+    globals[key] = this.#ours;
   }
 
   /** Only what is still ours: who came after us has the word. */
@@ -58,7 +28,10 @@ class Installed {
   }
 }
 
-/** Requests of the process to known origins go through the mesh; all others where they went before. */
+/**
+ * Requests of the process to known origins go through the mesh; all others where they went before,
+ * and so do all while what was there is an active MockAgent.
+ */
 export function install(mesh: MeshDispatcher): () => void {
   // Loaded after us, npm's undici would write over what we install where `.2` is not set (Node 22).
   leavingBuiltIn(loadGlobal);
@@ -90,7 +63,7 @@ function through(
   return Object.create(behind, {
     dispatch: {
       value: (options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean =>
-        mesh.knows(options.origin!)
+        mesh.takes(options.origin!) && !isActiveMock(before)
           ? mesh.dispatch(options, adapt(handler))
           : before.dispatch(options, handler),
     },

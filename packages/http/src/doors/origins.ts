@@ -8,14 +8,26 @@
  * A name goes before an authority; of several services with one authority the first configured has
  * it. Services that clients opened by URL are not configured: whether an origin passes through must
  * not depend on who called first.
+ *
+ * An origin that contradicts the scheme of a service is an error: passed on, what is meant for TLS
+ * could go out in clear text, or past the mesh.
  */
 import type { Mesh } from "@inmesh/core";
-import type { MeshConfig, Service, Watch } from "@inmesh/core/spi";
+import {
+  MeshError,
+  schemeConflict,
+  type MeshConfig,
+  type Service,
+  type Watch,
+} from "@inmesh/core/spi";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
 import { HTTP } from "../client/protocol.ts";
 
 type HttpService = Service<HttpRequest, HttpReply>;
+
+/** A text says why the origin is refused. */
+type Found = HttpService | string | undefined;
 
 /** Spellings that are remembered; beyond it they are all forgotten, and learnt again. */
 const MAX_SPELLINGS = 1_000;
@@ -27,17 +39,41 @@ export class Origins {
   /** Names of services by origin, in the form that `URL.origin` has. */
   #names = new Map<string, string>();
   /** What was asked, spelled as it was: `undefined` passes through. */
-  readonly #asked = new Map<unknown, HttpService | undefined>();
+  readonly #asked = new Map<unknown, Found>();
   #lastKey: string | undefined = undefined;
-  #last: HttpService | undefined = undefined;
+  #last: Found = undefined;
 
   constructor(mesh: Mesh) {
     this.#mesh = mesh;
     this.#configs = mesh.config;
   }
 
-  /** The service behind an origin; undefined if it is none of ours, or no origin at all. */
+  /** Requests to this origin become calls of a service. */
+  knows(origin: unknown): boolean {
+    return typeof this.#look(origin) === "object";
+  }
+
+  /** Not ours, and in no contradiction to what is: it goes where it went without the mesh. */
+  passes(origin: unknown): boolean {
+    return this.#look(origin) === undefined;
+  }
+
+  /**
+   * The service behind an origin; undefined if it is none of ours, or no origin at all. Throws a
+   * MeshError (`bad_request`, `bad_target`) if the origin has another scheme than the service.
+   */
   serviceOf(origin: unknown): HttpService | undefined {
+    const found = this.#look(origin);
+    if (typeof found !== "string") return found;
+    throw new MeshError({
+      code: "bad_request",
+      reason: "bad_target",
+      message: found,
+      progress: "not-sent",
+    });
+  }
+
+  #look(origin: unknown): Found {
     const { current } = this.#configs;
     if (this.#config !== current) this.#read(current);
     // A URL object can be changed after it was looked up: its text counts.
@@ -50,18 +86,31 @@ export class Origins {
     return service;
   }
 
-  #find(key: string): HttpService | undefined {
+  #find(key: string): Found {
     const service = this.#asked.get(key);
     if (service !== undefined || this.#asked.has(key)) return service;
     return this.#learn(key);
   }
 
-  #learn(key: string): HttpService | undefined {
-    const name = URL.canParse(key) ? this.#names.get(new URL(key).origin) : undefined;
-    const service = name === undefined ? undefined : this.#mesh.service(name, HTTP);
+  #learn(key: string): Found {
+    const found = this.#resolve(key);
     if (this.#asked.size >= MAX_SPELLINGS) this.#asked.clear();
-    this.#asked.set(key, service);
-    return service;
+    this.#asked.set(key, found);
+    return found;
+  }
+
+  #resolve(key: string): Found {
+    if (!URL.canParse(key)) return undefined;
+    const { origin, protocol, host } = new URL(key);
+    const name = this.#names.get(origin);
+    if (name !== undefined) return this.#mesh.service(name, HTTP);
+    if (protocol !== "http:" && protocol !== "https:") return undefined;
+    const scheme = protocol === "https:" ? "https" : "http";
+    const rule = schemeConflict(
+      { scheme, authority: host },
+      Object.values(this.#configs.current.services),
+    );
+    return rule === undefined ? undefined : `${origin}: ${rule}`;
   }
 
   #read(config: MeshConfig): void {

@@ -24,6 +24,7 @@ export const CUTS = [
   "stream_resets",
   "pings",
   "settings",
+  "hidden_streams",
   "http2_error",
 ] as const;
 

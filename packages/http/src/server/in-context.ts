@@ -53,6 +53,13 @@ export function emitInContext(this: WithInbound & EventEmitter, ...event: never[
     : context.run(inbound, emitOf, this, event);
 }
 
+/** Runs what emits the last events of a message. Without a handler, or inside its context, at once. */
+export function runInContext<T extends WithInbound>(message: T, run: (message: T) => void): void {
+  const inbound = message[INBOUND];
+  if (inbound === undefined || context.getStore() === inbound) run(message);
+  else context.run(inbound, run, message);
+}
+
 function emitOf(emitter: EventEmitter, event: never[]): boolean {
   return EventEmitter.prototype.emit.apply(emitter, event as never);
 }

@@ -16,7 +16,6 @@ import {
   ATTEMPT,
   BAGGAGE,
   CONTENT_LENGTH,
-  FINAL,
   HOPS,
   HOST,
   PRIORITY,
@@ -25,11 +24,12 @@ import {
   TRACESTATE,
   TRANSFER_ENCODING,
 } from "../headers.ts";
-import type { ConnectionState } from "./connections.ts";
+import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
+import type { ReplyProgress } from "./reply-progress.ts";
 
 /** What a field counts besides its name and value (RFC 9113 §6.5.2). */
 const FIELD_BYTES = 32;
@@ -81,8 +81,10 @@ export class Inbound extends ServedRequest {
   sentBytes = 0;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
+  timed = false;
   markAt = 0;
   markBytes = 0;
+  progress: ReplyProgress | undefined = undefined;
   #seen = 0;
 
   constructor(
@@ -101,26 +103,17 @@ export class Inbound extends ServedRequest {
     this.owner = owner;
   }
 
+  /** From `end` on: the last bytes may still wait for the client. */
+  override get replied(): boolean {
+    return this.response.writableEnded;
+  }
+
   /** False from the second time on, for each of four control fields. */
   once(field: number): boolean {
     const first = (this.#seen & field) === 0;
     this.#seen |= field;
     if (!first) this.odd = "repeated_claim";
     return first;
-  }
-
-  /** A failing reply says from now on that this hop has retried (faults B13). */
-  override exhaust(): void {
-    if (this.exhausted) return;
-    super.exhaust();
-    const { response } = this;
-    if (response.headersSent) return;
-    // Rare, so a property of this one reply; every head passes through writeHead.
-    const writeHead = response.writeHead.bind(response);
-    response.writeHead = (status: number, ...rest: never[]) => {
-      if (status >= 500) response.setHeader(FINAL, "1");
-      return writeHead(status, ...rest);
-    };
   }
 }
 

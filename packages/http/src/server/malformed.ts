@@ -4,10 +4,11 @@
  */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { CONNECTION, type WithConnection } from "./connections.ts";
+import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import type { NodeServer } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";
+import { dropSurplus, type LingerOptions } from "./surplus.ts";
 
 interface Answer {
   readonly reason: CutReason;
@@ -22,14 +23,21 @@ const ANSWERS: ReadonlyMap<unknown, Answer> = new Map([
 ]);
 
 /** An application that listens itself answers itself. */
-export function countMalformed(server: NodeServer, count: (reason: CutReason) => void): void {
+export function countMalformed(
+  server: NodeServer,
+  count: (reason: CutReason) => void,
+  options: LingerOptions,
+): void {
   server.on("clientError", (error: Error & { code?: unknown }, socket: Socket) => {
     const isParser = typeof error.code === "string" && error.code.startsWith("HPE_");
     const found = ANSWERS.get(error.code) ?? (isParser ? MALFORMED : undefined);
     // Behind the last request of a connection nothing is read as one: see ConnectionState.ended.
-    const ended = (socket as WithConnection)[CONNECTION]?.ended === true;
+    const state = (socket as WithConnection)[CONNECTION];
+    const ended = state?.ended === true;
     if (found !== undefined && !ended) count(found.reason);
     if (server.listenerCount("clientError") > 1) return;
+    // The replies before it still go out.
+    if (found !== undefined && ended && state.active > 0) return dropSurplus(socket, options);
     if (found !== undefined) answer(socket, found.status);
     socket.destroy(error);
   });

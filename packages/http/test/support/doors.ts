@@ -26,6 +26,18 @@ export function httpMeshOf(
   return mesh;
 }
 
+/** Until the test ends: an import of undici sets one. */
+export function withoutGlobalDispatcher(): void {
+  const symbols = globalThis as unknown as Record<symbol, unknown>;
+  for (const version of [1, 2]) {
+    const key = Symbol.for(`undici.globalDispatcher.${version}`);
+    const before = symbols[key];
+    if (before === undefined) continue;
+    symbols[key] = undefined;
+    onTestFinished(() => void (symbols[key] = before));
+  }
+}
+
 type Handler = Dispatcher.DispatchHandler;
 type Options = Partial<Dispatcher.DispatchOptions>;
 

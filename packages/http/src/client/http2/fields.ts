@@ -73,6 +73,13 @@ export function rawFields(flat: readonly string[]): RawHeaders {
   return raw;
 }
 
+/** What HTTP/1 has no name for stands before all others, as nghttp2 makes sure. */
+export function withoutPseudo(flat: readonly string[]): string[] {
+  let from = 0;
+  while (flat[from]?.charCodeAt(0) === 58) from += 2;
+  return flat.slice(from);
+}
+
 /** The same of a request, before it is sent. */
 export function headBytes(fields: OutgoingHttpHeaders): number {
   let bytes = 0;

@@ -77,10 +77,6 @@ export class Http2Pool implements HttpPool, SessionOwner {
     this.#where = connector.where;
   }
 
-  get resets(): number {
-    return this.#fallback?.resets ?? 0;
-  }
-
   dispatch(request: HttpRequest, handler: PoolHandler): boolean {
     const fallback = this.#fallback;
     if (fallback !== undefined) {

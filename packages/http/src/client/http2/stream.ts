@@ -9,8 +9,9 @@ import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, CONTENT_TYPE, LEAVING, type RawHeaders } from "../../headers.ts";
 import type { PoolHandler } from "../pool.ts";
 import { MAX_REPLY_FIELDS } from "../reply-limits.ts";
+import { bodyFailed, BodyFault, endedEarly } from "../supplied-body.ts";
 import type { SentBody } from "./body.ts";
-import { fieldBytes, headBytes, rawFields } from "./fields.ts";
+import { fieldBytes, headBytes, rawFields, withoutPseudo } from "./fields.ts";
 import type { Http2Session } from "./session.ts";
 import {
   badBody,
@@ -110,6 +111,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     );
     stream.on("headers", (headers, _, raw?: readonly string[]) => {
       if (this.#over) return;
+      this.rawHeaders = withoutPseudo(raw ?? []);
       this.#handler.onResponseStart?.(this, headers[":status"]!, rawFields(raw ?? []), "");
     });
     stream.on("trailers", (_, __, raw?: readonly string[]) => this.#onTrailers(raw ?? []));
@@ -118,7 +120,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     // Told when the stream closes: not every end has an error, and the reset's code says more.
     stream.on("error", (error: Error) => (this.#cause = error));
     stream.on("close", () => this.#onClose());
-    if (body !== undefined) this.#send(body);
+    if (body !== undefined) this.#send(body, Number(fields[CONTENT_LENGTH] ?? Number.NaN));
     else this.#handler.onRequestSent?.();
   }
 
@@ -144,7 +146,8 @@ export class Http2Stream implements Dispatcher.DispatchController {
 
   // ── what happens on the wire ─────────────────────────────────────────────────────────────────
 
-  #send(body: SentBody): void {
+  /** `saidBytes`: by content-length; NaN if nothing was said. The peer is not to find a mistake of ours. */
+  #send(body: SentBody, saidBytes: number): void {
     const stream = this.#stream;
     const handler = this.#handler;
     if (body.bytes !== undefined) {
@@ -154,10 +157,23 @@ export class Http2Stream implements Dispatcher.DispatchController {
       return;
     }
     const source = body.open();
-    if (handler.onBodySent !== undefined) {
-      source.on("data", (chunk: Buffer | string) => handler.onBodySent?.(Buffer.from(chunk)));
-    }
+    let readBytes = 0;
+    const misfit = (): void => {
+      if (!this.#over) this.#finish(badBody(this.#where, "is not as long as content-length says"));
+    };
+    source.on("data", (chunk: Buffer | string) => {
+      readBytes += Buffer.byteLength(chunk);
+      if (readBytes > saidBytes) misfit();
+      else handler.onBodySent?.(Buffer.from(chunk));
+    });
+    source.once("end", () => {
+      if (readBytes < saidBytes) misfit();
+    });
     source.once("error", (error: Error) => (this.#bodyError ??= error));
+    // Closed without an end and without an error, while the stream was still open.
+    source.once("close", () => {
+      if (!source.readableEnded && !stream.destroyed) this.#bodyError ??= endedEarly();
+    });
     // It resets the stream itself where the source fails, and ends the source where the stream does.
     pipeline(source, stream, () => {
       if (!this.#over && stream.writableFinished) handler.onRequestSent?.();
@@ -172,7 +188,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     }
     this.#status = status;
     this.#session.streamAnswered();
-    this.rawHeaders = raw as string[];
+    this.rawHeaders = withoutPseudo(raw);
     const fields = rawFields(raw);
     // Before the server's GOAWAY: a stream that crosses that one is lost, if its body was a stream.
     if (fields[LEAVING] !== undefined) this.#session.leave();
@@ -219,9 +235,9 @@ export class Http2Stream implements Dispatcher.DispatchController {
 
   #failure(): MeshError {
     const failed = this.#bodyError;
-    if (failed !== undefined && this.#cause === failed) {
+    if (failed !== undefined && (this.#cause === failed || failed instanceof BodyFault)) {
       this.#session.streamReset(); // by `pipeline`
-      return badBody(this.#where, `failed: ${failed.message}`, failed);
+      return failed instanceof BodyFault ? failed : bodyFailed(failed);
     }
     if (this.#expected !== undefined && this.#received !== this.#expected && this.#ofPeer()) {
       return lengthMismatch(this.#where);

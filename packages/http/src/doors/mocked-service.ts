@@ -1,0 +1,76 @@
+/**
+ * A service whose calls go to an active MockAgent instead of an endpoint: discovery, balancing, retries
+ * and metrics have no part in it, the deadline has. The origin that the mock is asked for is the
+ * service's name, `http://orders`, or its authority where the name is no host.
+ */
+import { Attempt, MeshError, type Call, type Service, type ServiceConfig } from "@inmesh/core/spi";
+import type { Dispatcher } from "undici";
+import type { HttpConnection } from "../client/connection.ts";
+import { Exchange } from "../client/exchange.ts";
+import type { PoolHandler } from "../client/pool.ts";
+import type { HttpReply } from "../client/reply.ts";
+import type { HttpRequest } from "../client/request.ts";
+import type { StartingService } from "../client/start.ts";
+import type { ApplicationDispatcher } from "./application-dispatcher.ts";
+
+type HttpService = Service<HttpRequest, HttpReply>;
+
+export function mockedService(service: HttpService, mock: ApplicationDispatcher): StartingService {
+  const { name, config, runtime } = service;
+  return { name, config, runtime, current: (call) => sendToMock(service, mock, call) };
+}
+
+function sendToMock(
+  { config, runtime }: HttpService,
+  mock: ApplicationDispatcher,
+  call: Call<HttpRequest>,
+): Promise<HttpReply> {
+  const startedAt = runtime.now();
+  call.deadlineAt = Math.min(call.deadlineAt, startedAt + config.timeouts.requestMs);
+  const attempt = new Attempt(call, 1, "first");
+  attempt.startedAt = startedAt;
+  attempt.delivered = true;
+  call.attempt = attempt;
+  if (call.deadlineAt !== Infinity) {
+    call.timer = runtime.after(call.deadlineAt - startedAt, expire, call);
+  }
+  const connection = {
+    service: config,
+    queued: 0,
+    refusal: () => undefined,
+    pool: {
+      explain: (error: Error) => error,
+      dispatch: (request: HttpRequest, handler: PoolHandler) =>
+        mock.dispatch(optionsOf(request, config), handler),
+    },
+  };
+  // An exchange asks no more of its connection than this.
+  return new Exchange(attempt, connection as unknown as HttpConnection, runtime).send();
+}
+
+function expire(call: Call): void {
+  call.cancel(
+    new MeshError({
+      code: "deadline_exceeded",
+      reason: "call_deadline",
+      message: `${call.service}: deadline exceeded before the MockAgent answered`,
+      progress: "not-sent",
+      stackless: true,
+    }),
+    "timeout",
+  );
+}
+
+/** A MockAgent writes into the options it is given. */
+function optionsOf(
+  { path, method, headers, body }: HttpRequest,
+  config: ServiceConfig,
+): Dispatcher.DispatchOptions {
+  const options = { origin: originOf(config), path, method, headers: [...headers], body };
+  return options as Dispatcher.DispatchOptions;
+}
+
+function originOf({ scheme, name, authority }: ServiceConfig): string {
+  const text = `${scheme}://${name}`;
+  return /[/?#@\\\s]/.test(name) || !URL.canParse(text) ? `${scheme}://${authority}` : text;
+}

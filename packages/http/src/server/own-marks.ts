@@ -1,0 +1,55 @@
+/**
+ * The fields of our namespace on a reply say what this server guarantees: not processed, retried
+ * already, leaving. A handler that copies the reply of another server must not pass on what that one
+ * said, or forged (faults R17). Every head passes through `writeHead`: there they are taken out, and
+ * what is true of this reply is written.
+ */
+import type { ServerResponse } from "node:http";
+import { FINAL, LEAVING, NAMESPACE } from "../headers.ts";
+import { INBOUND, type WithInbound } from "./in-context.ts";
+
+type Response = ServerResponse & WithInbound;
+type WriteHead = (status: number, message?: string | Given, given?: Given) => ServerResponse;
+type Given = readonly unknown[] | Readonly<Record<string, unknown>>;
+
+/** As `writeHead` of one reply. A function for all of them: it costs a request one property. */
+export function writeOwnHead(
+  this: Response,
+  status: number,
+  message?: string | Given,
+  given?: Given,
+): ServerResponse {
+  if (!this.headersSent) {
+    for (const name of this.getHeaderNames()) if (isOurs(name)) this.removeHeader(name);
+    const { exhausted, last, http2 } = this[INBOUND]!;
+    if (exhausted && status >= 500) this.setHeader(FINAL, "1");
+    if (last && http2) this.setHeader(LEAVING, "1");
+  }
+  const { writeHead } = Object.getPrototypeOf(this) as { writeHead: WriteHead };
+  if (typeof message === "string") return writeHead.call(this, status, message, without(given));
+  return writeHead.call(this, status, without(message ?? given));
+}
+
+/** The first letter tells nearly all others apart. */
+function isOurs(name: string): boolean {
+  return (name.charCodeAt(0) | 32) === 120 && name.toLowerCase().startsWith(NAMESPACE);
+}
+
+/** An object, pairs, or names and values in turn, as they were given if none of them is ours. */
+function without(given: Given | undefined): Given | undefined {
+  if (typeof given !== "object" || given === null) return given;
+  if (!Array.isArray(given)) {
+    const names = Object.keys(given);
+    if (!names.some(isOurs)) return given;
+    const entries = Object.entries(given).filter(([name]) => !isOurs(name));
+    return Object.fromEntries(entries);
+  }
+  if (Array.isArray(given[0])) {
+    return given.filter(([name]: unknown[]) => !isOurs(String(name)));
+  }
+  const kept: unknown[] = [];
+  for (let i = 0; i < given.length; i += 2) {
+    if (!isOurs(String(given[i]))) kept.push(given[i], given[i + 1]);
+  }
+  return kept;
+}
