@@ -175,7 +175,7 @@ export class MeshServer implements AsyncDisposable {
     this.#limits = limits;
     this.#runtime = runtime;
     this.#linger = { limits, runtime };
-    const given = target instanceof NetServer;
+    const given = typeof target !== "function";
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
     this.#given = given;
@@ -430,7 +430,9 @@ export class MeshServer implements AsyncDisposable {
 
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
-    if (this.server.listening) NetServer.prototype.close.call(this.server);
+    // Bun's HTTP server is no net.Server.
+    const { close } = this.server instanceof NetServer ? NetServer.prototype : this.server;
+    if (this.server.listening) close.call(this.server);
     for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
       // Newest first: of pipelined requests only the last may say it. A head that is out has promised
       // to keep the connection: the next reply on it will say close.

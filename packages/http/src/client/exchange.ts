@@ -133,7 +133,9 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (this.#done !== undefined) return;
     if (status < 200) {
       if (++this.#interim > MAX_INTERIM) {
-        controller.abort(this.#badReply("unexpected_1xx", `${MAX_INTERIM} interim replies`));
+        controller.abort(
+          this.#badReply("unexpected_1xx", `more than ${MAX_INTERIM} interim replies`),
+        );
       } else {
         const { watcher } = this.#attempt.call.request;
         watcher?.interim(status, headers, statusText ?? "", controller.rawHeaders);
@@ -141,13 +143,18 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       return;
     }
     if ((controller.rawHeaders as readonly unknown[]).length > 2 * MAX_REPLY_FIELDS) {
-      controller.abort(this.#badReply("response_header_too_large", `${MAX_REPLY_FIELDS} fields`));
+      controller.abort(
+        this.#badReply("response_header_too_large", `more than ${MAX_REPLY_FIELDS} fields`),
+      );
       return;
     }
     const coding = headers[TRANSFER_ENCODING];
     if (coding !== undefined && coding !== "chunked" && isAmbiguous(coding)) {
       controller.abort(
-        this.#badReply("malformed_response", "one transfer-encoding, or one behind chunked"),
+        this.#badReply(
+          "malformed_response",
+          "more than one transfer-encoding, or one behind chunked",
+        ),
       );
       return;
     }
@@ -219,7 +226,13 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
     const reply = this.#reply ?? this.#unread?.deref();
-    if (reply === undefined) return this.abandon();
+    if (reply === undefined) {
+      if (this.#verdict === undefined) {
+        // Never on Node. Deno gives the bytes of an HTTP/2 reply before its head.
+        controller.abort(this.#badReply("malformed_response", "a body before its head"));
+      } else this.abandon();
+      return;
+    }
     if (reply.receive(chunk)) return;
     controller.pause();
     this.#release(reply);
@@ -430,12 +443,12 @@ export class Exchange implements AttemptCanceller, PoolHandler {
 
   #badReply(
     reason: "unexpected_1xx" | "response_header_too_large" | "malformed_response",
-    tooMany: string,
+    what: string,
   ): MeshError {
     return new MeshError({
       code: "bad_response",
       reason,
-      message: `${this.#where}: more than ${tooMany}`,
+      message: `${this.#where}: ${what}`,
       progress: "maybe-processed",
     });
   }
