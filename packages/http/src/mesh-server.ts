@@ -430,9 +430,9 @@ export class MeshServer implements AsyncDisposable {
 
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
-    // Bun's HTTP server is no net.Server.
-    const { close } = this.server instanceof NetServer ? NetServer.prototype : this.server;
-    if (this.server.listening) close.call(this.server);
+    const server: unknown = this.server;
+    if (server instanceof NetServer && server.listening) NetServer.prototype.close.call(server);
+    else if (!(server instanceof NetServer)) this.server.close(); // Bun's is none
     for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
       // Newest first: of pipelined requests only the last may say it. A head that is out has promised
       // to keep the connection: the next reply on it will say close.
