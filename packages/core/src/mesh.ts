@@ -10,7 +10,8 @@ import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import { LastGoodWriter } from "./config/last-good.ts";
 import type { Layer as ConfigLayer } from "./config/merge.ts";
-import { describeMistakes, type Mistake } from "./config/mistakes.ts";
+import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.ts";
+import { optionMistakes, type OptionKinds } from "./config/options.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Proposal } from "./config/store.ts";
@@ -82,6 +83,28 @@ export interface MeshOptions {
   readonly attemptLayers?: readonly Layer<Attempt, Reply>[];
 }
 
+const OPTIONS: OptionKinds<MeshOptions> = {
+  config: "object",
+  configFile: "text",
+  snapshotFile: "text",
+  log: "function",
+  env: "object",
+  runtime: "object",
+  telemetry: "object",
+  discovery: "function",
+  callLayers: "list",
+  attemptLayers: "list",
+};
+const INSIDE_CONFIG = "belongs into config: createMesh({ config: { … } })";
+const OPTION_HINTS = {
+  services: INSIDE_CONFIG,
+  defaults: INSIDE_CONFIG,
+  config: "the path of a file is given as configFile",
+  log: "it gets an object with level, event and message",
+  file: 'did you mean "configFile"?',
+  path: 'did you mean "configFile"?',
+};
+
 /** What a protocol supplies to run over the mesh. */
 export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   /** Closed set, used as a label: `http`, `grpc`, `stub`. */
@@ -132,6 +155,8 @@ export class Mesh implements AsyncDisposable {
 
   /** Throws ConfigError, with every mistake, if the configuration is not valid. */
   constructor(options: MeshOptions = {}) {
+    const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
+    if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
     this.telemetry =

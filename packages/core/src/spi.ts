@@ -34,6 +34,8 @@ export {
 } from "./server/drain.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.ts";
 export type { DiscoveryConfig } from "./config/types.ts";
+export { assertClientOptions, assertOptions, type OptionKinds } from "./config/options.ts";
+export { unknownKeyRule } from "./config/did-you-mean.ts";
 export { withinDescriptors } from "./server/descriptors.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";

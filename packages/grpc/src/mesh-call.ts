@@ -148,7 +148,8 @@ export class MeshCall implements WireCall, WireListener {
     try {
       const own = sendable(call.service, metadata, this.#maxMetadataBytes);
       const served = this.#served;
-      this.#request.begin(own, served, this.#inherits);
+      const toPeer = this.#service.config.peer;
+      this.#request.begin(own, toPeer ? served : undefined, this.#inherits);
       if (this.#inherits) served!.adopt(call);
     } catch (error) {
       process.nextTick(finish, this, failure(error));

@@ -14,7 +14,7 @@ import {
   type ClientOptions,
 } from "@grpc/grpc-js";
 import type { Mesh, ServiceInput } from "@inmesh/core";
-import { defaultMesh, type Service } from "@inmesh/core/spi";
+import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
 import { Connectivity } from "./connectivity.ts";
 import { MeshCall } from "./mesh-call.ts";
@@ -49,6 +49,13 @@ export interface GrpcOptions extends ServiceInput {
 
 const MAX_METADATA_BYTES = 8_192;
 
+const OWN_OPTIONS = {
+  mesh: "object",
+  maxMetadataBytes: "any",
+  channelOptions: "object",
+  classify: "function",
+} as const;
+
 /**
  * What the constructor of a generated or dynamic client takes: `new OrdersClient(...meshGrpc("orders"))`.
  * The name stands in the configuration, or is a URL. Throws ConfigError if it is unknown. Address and
@@ -67,6 +74,7 @@ export function meshGrpc(
  * is no instance of grpc-js's class, whose type it has because clients ask for that.
  */
 export function meshChannel(nameOrUrl: string | URL, options: GrpcOptions = {}): Channel {
+  assertClientOptions<GrpcOptions>("meshChannel", options, OWN_OPTIONS);
   const {
     mesh = defaultMesh(),
     maxMetadataBytes = MAX_METADATA_BYTES,

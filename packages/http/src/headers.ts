@@ -24,6 +24,9 @@ export const TRACESTATE = "tracestate";
 export const BAGGAGE = "baggage";
 /** Our namespace: what an application puts there is not sent. */
 export const NAMESPACE = "x-mesh-";
+export const USER_AGENT = "user-agent";
+/** What we say to others than peers. A test compares it with the version of the package. */
+export const USER_AGENT_TEXT = "inmesh/0.1.0";
 export const RETRY_AFTER = "retry-after";
 export const IDEMPOTENCY_KEY = "idempotency-key";
 export const CONTENT_LENGTH = "content-length";

@@ -11,9 +11,8 @@ import {
   Mesh,
   type MeshOptions,
 } from "@inmesh/core/spi";
-import type { Dispatcher } from "undici";
-import { dispatcher1Wrapper } from "./client/undici.ts";
 import { MeshAgent } from "./doors/agent.ts";
+import type { MeshDispatcher as PublicDispatcher } from "./doors/any-dispatcher.ts";
 import { MeshDispatcher } from "./doors/dispatcher.ts";
 import { meshFetch, type Fetch } from "./doors/fetch.ts";
 import { install } from "./doors/global.ts";
@@ -28,37 +27,29 @@ export type Installation = (() => void) & Disposable;
 
 export class HttpMesh extends Mesh {
   #dispatcher: MeshDispatcher | undefined = undefined;
-  #legacy: Dispatcher | undefined = undefined;
   #fetch: Fetch | undefined = undefined;
   readonly #agents: { http?: MeshAgent; https?: MeshAgent } = {};
   #installed: Installation | undefined = undefined;
 
   /**
-   * An undici Dispatcher, for `setGlobalDispatcher`, `{ dispatcher }` and libraries that take one.
+   * An undici Dispatcher, for `setGlobalDispatcher`, `{ dispatcher }` and libraries that take one: of
+   * undici 6, 7 and 8, and of the built-in fetch of every Node that inmesh runs on.
    * Requests to configured services become calls; other origins pass to a plain Agent untouched.
    */
-  get dispatcher(): MeshDispatcher {
+  get dispatcher(): PublicDispatcher {
+    return this.#ownDispatcher;
+  }
+
+  get #ownDispatcher(): MeshDispatcher {
     return (this.#dispatcher ??= new MeshDispatcher(this));
   }
 
-  /** The same for callers with undici 6 or 7 inside: `{ dispatcher }` of the built-in fetch of Node 22 and 24. */
-  get legacyDispatcher(): Dispatcher {
-    return (this.#legacy ??= this.#makeLegacy());
-  }
-
-  #makeLegacy(): Dispatcher {
-    const { dispatcher } = this;
-    const legacy = new (dispatcher1Wrapper())(dispatcher);
-    // The built-in fetch asks for it too.
-    return Object.defineProperty(legacy, "isMockActive", { get: () => dispatcher.isMockActive });
-  }
-
   /**
-   * WHATWG fetch, where `http://<name>` is a configured service. Needs no import of undici. A
+   * WHATWG fetch, where `http://<name>` is a configured service. Gives a Response of the process. A
    * `dispatcher` in `init` takes the place of the mesh's.
    */
   get fetch(): Fetch {
-    return (this.#fetch ??= meshFetch(this.dispatcher));
+    return (this.#fetch ??= meshFetch(this.#ownDispatcher));
   }
 
   /**
@@ -84,7 +75,7 @@ export class HttpMesh extends Mesh {
   }
 
   #install(): Installation {
-    const removeBoth = install(this.dispatcher);
+    const removeBoth = install(this.#ownDispatcher);
     const remove = (): void => {
       this.#installed = undefined;
       removeBoth();

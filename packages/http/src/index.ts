@@ -9,8 +9,9 @@ export {
 } from "./mesh-client.ts";
 export { createMesh, defaultMesh, HttpMesh, type Installation } from "./http-mesh.ts";
 export { HTTP } from "./client/protocol.ts";
-export type { MeshDispatcher } from "./doors/dispatcher.ts";
-export { HttpReply, type ReplyInfo } from "./client/reply.ts";
+export type { MeshDispatcher } from "./doors/any-dispatcher.ts";
+export type { PublicReply as HttpReply } from "./client/public-reply.ts";
+export type { ReplyInfo } from "./client/reply.ts";
 export { HttpHeaders } from "./headers.ts";
 export type { RequestBody } from "./client/body.ts";
 export { meshServer, MeshServer, type ServerOptions, type ServerSnapshot } from "./mesh-server.ts";

@@ -3,13 +3,23 @@
  * runs it through the pipeline in force, and gives back a lean reply.
  */
 import type { Mesh, ServiceInput } from "@inmesh/core";
-import { defaultMesh, MeshError, type Service } from "@inmesh/core/spi";
+import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
 import type { RequestBody } from "./client/body.ts";
+import {
+  badBody,
+  badPath,
+  badRequest,
+  checkInit,
+  isJsonLike,
+  methodOf,
+} from "./client/call-input.ts";
 import { HTTP } from "./client/protocol.ts";
+import type { PublicReply } from "./client/public-reply.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
 import { activeMock } from "./doors/application-dispatcher.ts";
+import { USER_AGENT, USER_AGENT_TEXT } from "./headers.ts";
 import { mockedService } from "./doors/mocked-service.ts";
 
 export interface ClientOptions extends ServiceInput {
@@ -18,9 +28,12 @@ export interface ClientOptions extends ServiceInput {
 }
 
 export interface FetchInit extends CallInit {
-  /** Default `GET`. Upper case, as on the wire. */
+  /** Default `GET`. As in fetch, get, head, post, put, delete and options may be in lower case. */
   readonly method?: string;
-  /** `x-mesh-*` is ours and dropped; `host` belongs to the service and is refused. Default: none. */
+  /**
+   * Numbers and booleans are written out, undefined is left out. `x-mesh-*` is ours and dropped; `host`
+   * belongs to the service and is refused. Default: none.
+   */
   readonly headers?: HeadersInput;
   /** Streams are sent as they are read, and are not sent a second time. Default: none. */
   readonly body?: RequestBody;
@@ -32,12 +45,14 @@ export interface RequestInit extends FetchInit {
 }
 
 const NOTHING: FetchInit = {};
+const OWN_OPTIONS = { mesh: "object" } as const;
 
 /**
  * A client for a service, by the name it has in the configuration or by URL. Cheap to call again:
  * the same name gives the same connections. Throws ConfigError if the name is unknown.
  */
 export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {}): MeshClient {
+  assertClientOptions<ClientOptions>("meshClient", options, OWN_OPTIONS);
   const { mesh = defaultMesh(), ...input } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
   return new MeshClient(mesh, mesh.service(nameOrUrl, HTTP, said));
@@ -60,13 +75,18 @@ export class MeshClient {
    * Makes a call. Resolves when the head of the reply is here, whatever its status; rejects with a
    * MeshError when there is none, or with the signal's reason.
    */
-  fetch(path: string, init: FetchInit = NOTHING): Promise<HttpReply> {
-    const { method = "GET" } = init;
+  fetch(path: string, init: FetchInit = NOTHING): Promise<PublicReply> {
     const service = this.#service;
+    const { name } = service;
     let request: HttpRequest;
     try {
-      if (path.charCodeAt(0) !== 47) throw badPath(service.name, path);
-      request = new HttpRequest(path, method, init.headers, init.body ?? null);
+      if (typeof path !== "string" || path.charCodeAt(0) !== 47) throw badPath(name, path);
+      checkInit(name, init);
+      const { method = "GET", body = null } = init;
+      if (typeof body === "object" && body !== null && isJsonLike(body)) throw badBody(name, body);
+      request = new HttpRequest(path, methodOf(name, method), init.headers, body);
+      // Public services ask for one, and some refuse who has none; a peer learns nothing from it.
+      if (!service.config.peer) request.addDefault(USER_AGENT, USER_AGENT_TEXT);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -75,18 +95,10 @@ export class MeshClient {
   }
 
   /** The same, with the path among the options, as in undici. */
-  request(init: RequestInit): Promise<HttpReply> {
-    return this.fetch(init.path, init);
+  request(init: RequestInit): Promise<PublicReply> {
+    const name = this.#service.name;
+    return typeof init === "object" && init !== null
+      ? this.fetch(init.path, init)
+      : Promise.reject(badRequest(name, init));
   }
-}
-
-/** Shows enough to see a URL or a forgotten slash, and too little for the secrets in either. */
-function badPath(service: string, path: string): MeshError {
-  const start = JSON.stringify(path.length > 8 ? `${path.slice(0, 8)}…` : path);
-  return new MeshError({
-    code: "bad_request",
-    reason: "bad_target",
-    message: `${service}: the path must start with "/", got ${start}`,
-    progress: "not-sent",
-  });
 }

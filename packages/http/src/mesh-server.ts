@@ -10,18 +10,23 @@ import type {
   Server as HttpServer,
   ServerResponse,
 } from "node:http";
+// oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded by listeners.ts, if at all
+import type { Http2SecureServer, Http2Server } from "node:http2";
+import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import type { Log, Mesh } from "@inmesh/core";
 import {
   Admission,
+  assertOptions,
   BELIEFS,
   Drain,
   NodeRuntime,
   removeStaleSocket,
   withinDescriptors,
   type Beliefs,
+  type OptionKinds,
   type Posture,
   type Runtime,
   type ServerState,
@@ -97,6 +102,34 @@ export interface ServerOptions {
   readonly idleWaitMs?: number;
 }
 
+const OPTIONS: OptionKinds<ServerOptions> = {
+  name: "text",
+  mesh: "object",
+  http2: "boolean",
+  tls: "object",
+  posture: "text",
+  keepHeaders: "list",
+  authorities: "list",
+  refuseUnderscores: "boolean",
+  limits: "object",
+  health: "any",
+  log: "function",
+  discoveryWaitMs: "milliseconds",
+  idleWaitMs: "milliseconds",
+};
+const HEALTH_OPTIONS: OptionKinds<HealthOptions> = {
+  live: "any",
+  ready: "any",
+  isReady: "function",
+};
+const OPTION_HINTS = {
+  port: "it belongs to listen(port)",
+  host: "it belongs to listen(port, host)",
+  cert: "it belongs into tls: { cert, key }",
+  key: "it belongs into tls: { cert, key }",
+  keepMetadata: 'did you mean "keepHeaders"?',
+};
+
 export interface ServerSnapshot {
   readonly name: string;
   readonly state: ServerState;
@@ -119,11 +152,33 @@ const DEFAULT_GRACE_MS = 30_000;
 
 /**
  * Wraps a request listener in a new server, or stands before the request listeners of a server that is
- * given (`http`, `https`, `http2`). A listener whose promise rejects is treated as by Node: as an
- * unhandled rejection, or answered 500 where `events.captureRejections` is on as the server is made.
- * Throws a TypeError or RangeError for options that cannot work, for an Express application that is to
- * speak HTTP/2, and for an HTTP/2 server that has listeners of `stream` and none of `request`.
+ * given (`http`, `https`, `http2`). Its `server` has the type of what is wrapped, or made. A listener whose
+ * promise rejects is treated as by Node: as an unhandled rejection, or answered 500 where
+ * `events.captureRejections` is on as the server is made. Throws a TypeError or RangeError for options that
+ * cannot work, for an Express application that is to speak HTTP/2, and for an HTTP/2 server that has
+ * listeners of `stream` and none of `request`.
  */
+export function meshServer<S extends NodeServer>(server: S, options?: ServerOptions): MeshServer<S>;
+export function meshServer(
+  listener: RequestListener,
+  options?: ServerOptions & { readonly http2?: false; readonly tls?: undefined },
+): MeshServer<HttpServer>;
+export function meshServer(
+  listener: RequestListener,
+  options: ServerOptions & { readonly http2?: false; readonly tls: ServerTls },
+): MeshServer<HttpsServer>;
+export function meshServer(
+  listener: RequestListener,
+  options: ServerOptions & { readonly http2: true; readonly tls?: undefined },
+): MeshServer<Http2Server>;
+export function meshServer(
+  listener: RequestListener,
+  options: ServerOptions & { readonly http2: true; readonly tls: ServerTls },
+): MeshServer<Http2SecureServer>;
+export function meshServer(
+  target: RequestListener | NodeServer,
+  options?: ServerOptions,
+): MeshServer;
 export function meshServer(
   target: RequestListener | NodeServer,
   options: ServerOptions = {},
@@ -131,9 +186,9 @@ export function meshServer(
   return new MeshServer(target, options);
 }
 
-export class MeshServer implements AsyncDisposable {
+export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDisposable {
   /** Node's server, for whoever needs more of it: WebSockets, `ref`, other listeners. */
-  readonly server: NodeServer;
+  readonly server: S;
   readonly name: string;
   readonly #posture: Posture;
   readonly #beliefs: Beliefs;
@@ -165,11 +220,19 @@ export class MeshServer implements AsyncDisposable {
 
   /** Use `meshServer`. */
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
+    if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
+    assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
     const { posture = "edge", http2 = false, tls, health } = options;
+    if (health !== undefined && health !== false) {
+      assertOptions("meshServer: health", health, HEALTH_OPTIONS);
+    }
     this.name = options.name ?? "server";
     this.#posture = posture;
     this.#beliefs = BELIEFS[posture];
-    if (this.#beliefs === undefined) throw new TypeError(`meshServer: no posture ${posture}`);
+    if (this.#beliefs === undefined)
+      throw new TypeError(
+        `meshServer: no posture ${posture}; known: ${Object.keys(BELIEFS).join(", ")}`,
+      );
     const limits = withinDescriptors(limitsOf(options.limits));
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
@@ -180,7 +243,7 @@ export class MeshServer implements AsyncDisposable {
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
     this.#given = given;
     this.#certificates = certificates;
-    this.server = given ? target : makeServer({ http2, tls: certificates?.options, limits });
+    this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
@@ -457,6 +520,13 @@ export class MeshServer implements AsyncDisposable {
       weaker: this.#weaker,
     };
   }
+}
+
+function badTarget(target: unknown): TypeError {
+  const got = target === null || typeof target !== "object" ? String(target) : "an object";
+  return new TypeError(
+    `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${got}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
+  );
 }
 
 /** A field of Node's: what `Keep-Alive: timeout=` says, in milliseconds. */

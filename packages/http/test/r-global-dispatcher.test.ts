@@ -216,7 +216,7 @@ describe("R37 LC: a test that forbids the network", () => {
         await mesh.dispatcher.request({ origin: "http://orders", path: "/x", method: "GET" })
       ).body.text(),
     legacy: async () => {
-      const init: object = { dispatcher: mesh.legacyDispatcher };
+      const init: object = { dispatcher: mesh.dispatcher };
       return (await fetch("http://orders/x", init)).text();
     },
     client: async () => (await meshClient("orders", { mesh }).fetch("/x")).text(),
@@ -261,7 +261,7 @@ describe("R37 LC: a test that forbids the network", () => {
       () => orders.fetch("/new", { method: "POST", body }),
       () => mesh.fetch("http://orders/new", { method: "POST", body }),
       () => {
-        const init: object = { method: "POST", body, dispatcher: mesh.legacyDispatcher };
+        const init: object = { method: "POST", body, dispatcher: mesh.dispatcher };
         return fetch("http://orders/new", init);
       },
     ]) {

@@ -37,7 +37,7 @@ it("openai: { fetchOptions: { dispatcher } } with the built-in fetch, streaming 
     apiKey: "none",
     baseURL: "http://orders/v1",
     maxRetries: 0,
-    fetchOptions: { dispatcher: mesh.legacyDispatcher } as never,
+    fetchOptions: { dispatcher: mesh.dispatcher },
   });
   const ask = { model: "any", messages: [{ role: "user", content: "hello" }] } as const;
   for (let i = 0; i < 5; i++) {
@@ -58,7 +58,7 @@ it("openai: { fetchOptions: { dispatcher } } with the built-in fetch, streaming 
     apiKey: "none",
     baseURL: "http://orders/v1",
     maxRetries: 0,
-    fetch: mesh.fetch as never,
+    fetch: mesh.fetch,
   });
   const whole = await viaFetch.chat.completions.create({ ...ask, messages: [...ask.messages] });
   expect(whole.choices[0]!.message.content).toBe("whole");
@@ -72,7 +72,7 @@ it("ofetch: { dispatcher }", async () => {
     incoming.pipe(outgoing);
   });
   const mesh = doorsOf([await refusing(), address]);
-  const dispatcher = mesh.legacyDispatcher;
+  const dispatcher = mesh.dispatcher;
   const options = { method: "PUT", body: { order: 1 }, dispatcher, retry: 1 } as const;
   expect(await ofetch("http://orders/x", options)).toEqual({ order: 1 });
   expect(await ofetch("http://orders/x", options)).toEqual({ order: 1 });

@@ -820,7 +820,7 @@ describe("a server that is given", () => {
 
   it("limits that are none, or are no numbers, are refused at once", () => {
     expect(() => meshServer(OK, { limits: { maxHeader: 1 } as never })).toThrow(
-      /maxHeader is not a limit/,
+      /maxHeader is not known/,
     );
     expect(() => meshServer(OK, { limits: { maxHops: -1 } })).toThrow(RangeError);
     expect(() => meshServer(OK, { posture: "trusted" as never })).toThrow(/no posture trusted/);

@@ -4,13 +4,13 @@ export {
   defaultMesh,
   HttpHeaders,
   HttpMesh,
-  HttpReply,
   meshClient,
   MeshClient,
 } from "@inmesh/http";
 export type {
   ClientOptions,
   FetchInit,
+  HttpReply,
   Installation,
   MeshDispatcher,
   ReplyInfo,

@@ -196,9 +196,9 @@ it("P6: mesh.dispatcher and mesh.fetch change nothing for the built-in fetch", a
   });
 });
 
-it("mesh.legacyDispatcher is the dispatcher of one built-in fetch", async () => {
+it("mesh.dispatcher is the dispatcher of one built-in fetch", async () => {
   const said = await run(`
-    const { legacyDispatcher: dispatcher } = mesh;
+    const { dispatcher } = mesh;
     const length = { method: "POST", body: "four", headers: { "content-length": "4" }, dispatcher };
     const got = [await text("http://orders/", { dispatcher }), await text("http://orders/", length)];
     const cut = await fetch("http://orders.invalid/", { dispatcher }).catch((error) => error.name);

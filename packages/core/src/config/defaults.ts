@@ -56,6 +56,7 @@ export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
   idleMs: 600_000, // ten minutes: low-rate callers keep their warm connections' addresses
   drainGraceMs: 30_000,
   trustNacks: false,
+  peer: true, // a mesh is made of them; what is called by an https URL alone is none (target.ts)
   tls: {
     ca: undefined, // the public roots, as every client
     cert: undefined,

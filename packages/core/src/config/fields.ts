@@ -459,6 +459,16 @@ export const POLICY_FIELDS: readonly Field[] = [
     reason: "Whoever can set the header can make us send a POST again.",
   },
   {
+    path: "peer",
+    parsed: "peer",
+    type: "boolean",
+    meaning:
+      "The service is one of ours: `x-mesh-*` headers and the trace of the request being served go to it. To others they do not, and a `user-agent` does.",
+    reason:
+      "What a configuration names is mostly ours. Of a service that only an `https:` URL in code describes the default is `false`: it is mostly somebody else's.",
+    noEffectWhen: "no request is being served and the call has no deadline",
+  },
+  {
     path: "tls.ca",
     parsed: "tls.ca",
     type: "pem",

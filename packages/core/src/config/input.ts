@@ -30,6 +30,7 @@ export interface PoliciesInput {
   readonly drainGrace?: string;
   readonly drainGraceMs?: number;
   readonly trustNacks?: boolean;
+  readonly peer?: boolean;
   readonly tls?: Partial<TlsConfig>;
   readonly http2?: boolean;
 }

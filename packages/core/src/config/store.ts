@@ -13,9 +13,11 @@ import type { MeshInput, ServiceInput } from "./input.ts";
 import { loadLayers } from "./load.ts";
 import { type Layer, mergeConfig } from "./merge.ts";
 import { ConfigError, makeMistake } from "./mistakes.ts";
+import { assertNameOrUrl } from "./options.ts";
 import { copyPlain, emptyRaw, isRaw, rawOf } from "./plain.ts";
 import {
   defaultServiceConfig,
+  isPeerByUrl,
   parseUrlTarget,
   schemeConflict,
   type ServiceTarget,
@@ -112,6 +114,7 @@ export class ConfigStore {
     nameOrUrl: string | URL,
     input: ServiceInput | undefined,
   ): { readonly name: string; readonly proposal?: Proposal } {
+    assertNameOrUrl(nameOrUrl);
     const text = String(nameOrUrl);
     const target = text.includes("://") ? targetOf(text) : undefined;
     const name = target?.name ?? text;
@@ -169,9 +172,15 @@ export class ConfigStore {
   #unknown(name: string): ConfigError {
     const names = Object.keys(this.#current.current.services);
     const hint = names.length > 0 ? unknownKeyRule(name, names) : "is not configured";
-    const rule = `${hint}; give meshClient a URL such as http://${/^[\w.-]+$/.test(name) ? name : "orders"}:8080, name it under "services" in the file of INMESH_CONFIG, or set INMESH_SERVICE_…`;
+    const rule = `${hint}; give meshClient a URL such as http://${exampleFor(name)}, name it under "services" in the file of INMESH_CONFIG, or set INMESH_SERVICE_…`;
     return new ConfigError([makeMistake(["services", name], rule, name, "code")]);
   }
+}
+
+/** The name as the URL that was probably meant. */
+function exampleFor(name: string): string {
+  if (/^[\w.-]+:\d+$/.test(name)) return name;
+  return `${/^[\w.-]+$/.test(name) ? name : "orders"}:8080`;
 }
 
 interface Loaded {
@@ -192,10 +201,13 @@ function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>)
   }
   const named = rawOf(rawOf(merged.input)["services"]);
   const services = emptyRaw();
-  for (const { name, url, input } of said) {
+  for (const { name, url, target, input } of said) {
     // Options alone do not make a service: it goes when the source that describes it does.
     const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
-    if (described) services[name] = url === undefined ? input : { url, ...input };
+    if (!described) continue;
+    const onlyByUrl = target !== undefined && !Object.hasOwn(named, name);
+    const byUrl = onlyByUrl && !isPeerByUrl(target) ? { peer: false } : undefined;
+    services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }
   layers.push({ origin: "code", input: { services } });
   const { config } = loadLayers(mergeConfig(layers));

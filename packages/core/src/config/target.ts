@@ -23,12 +23,21 @@ export function parseUrlTarget(url: string | URL, origin: string = "code"): Targ
   return { ok: false, mistakes: Object.freeze(mistakes) };
 }
 
+/**
+ * What only a URL in code describes is taken for a peer if it is `http:`. Third parties are called by
+ * `https:`, and without a configuration nothing says that such a service is one of ours.
+ */
+export function isPeerByUrl({ scheme }: Pick<ServiceTarget, "scheme">): boolean {
+  return scheme === "http";
+}
+
 /** A service that no source names: the target's pieces and the policies of `defaults`. */
 export function defaultServiceConfig(
   target: ServiceTarget,
   defaults: ServicePolicies,
 ): ServiceConfig {
-  return deepFreeze({ ...defaults, ...target, routes: [] });
+  const peer = defaults.peer && isPeerByUrl(target);
+  return deepFreeze({ ...defaults, ...target, peer, routes: [] });
 }
 
 export function readUrl(text: string): ServiceTarget | { readonly rules: readonly string[] } {

@@ -37,6 +37,11 @@ export interface ServicePolicies {
    * whoever can set the header can make us send a POST again.
    */
   readonly trustNacks: boolean;
+  /**
+   * The service is one of ours: `x-mesh-*` headers and the trace of the request being served go to it.
+   * False for what only an `https:` URL in code describes.
+   */
+  readonly peer: boolean;
   readonly tls: TlsConfig;
   /** HTTP/2 to the endpoints: by ALPN with HTTP/1.1 as fallback, or as h2c where `scheme` is http. */
   readonly http2: boolean;

@@ -4,6 +4,7 @@
  * its constructor had to be told are reported in `snapshot().weaker`.
  */
 import type { ServerOptions } from "@grpc/grpc-js";
+import { unknownKeyRule } from "@inmesh/core/spi";
 
 export interface GrpcServerLimits {
   /** Calls in progress; the rest is refused with UNAVAILABLE. Bounds memory and the wait behind them. */
@@ -90,7 +91,8 @@ export function grpcLimitsOf(given: Partial<GrpcServerLimits> | undefined): Grpc
   if (given === undefined) return DEFAULT_GRPC_LIMITS;
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(DEFAULT_GRPC_LIMITS, name)) {
-      throw new RangeError(`meshGrpcServer: limits.${name} is not a limit`);
+      const rule = unknownKeyRule(name, Object.keys(DEFAULT_GRPC_LIMITS));
+      throw new RangeError(`meshGrpcServer: limits.${name} ${rule}`);
     }
     if (typeof value !== "number" || !(value >= 0)) {
       throw new RangeError(

@@ -14,6 +14,7 @@ import {
 import type { Log, Mesh } from "@inmesh/core";
 import {
   Admission,
+  assertOptions,
   BELIEFS,
   Drain,
   NodeRuntime,
@@ -21,6 +22,7 @@ import {
   ServedRecord,
   socketPathOf,
   withinDescriptors,
+  type OptionKinds,
   type Posture,
   type Runtime,
   type ServerState,
@@ -67,6 +69,24 @@ export interface GrpcServerOptions {
   readonly channelOptions?: ServerOptions;
 }
 
+const OPTIONS: OptionKinds<GrpcServerOptions> = {
+  name: "text",
+  mesh: "object",
+  posture: "text",
+  keepMetadata: "list",
+  limits: "object",
+  health: "any",
+  log: "function",
+  discoveryWaitMs: "milliseconds",
+  channelOptions: "object",
+};
+const OPTION_HINTS = {
+  port: "it belongs to the server's bindAsync",
+  host: "it belongs to the server's bindAsync",
+  tls: "credentials belong to the server's bindAsync",
+  keepHeaders: 'did you mean "keepMetadata"?',
+};
+
 /** Why a call did not reach its handler or was cut short, or a connection was closed. */
 export type GrpcCutReason = GrpcRefusalReason | "write_stall" | SessionCut;
 
@@ -103,6 +123,9 @@ export function meshGrpcServer(
   target: Server | GrpcServerOptions = {},
   options: GrpcServerOptions = {},
 ): MeshGrpcServer {
+  if (typeof target !== "object" || target === null) {
+    throw new TypeError("meshGrpcServer: takes a Server of grpc-js, options, or both");
+  }
   // Not `instanceof`: the application may have a grpc-js of its own.
   return "bindAsync" in target
     ? new MeshGrpcServer(target, options)
@@ -135,9 +158,13 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
 
   /** Use `meshGrpcServer`. */
   constructor(given: Server | undefined, options: GrpcServerOptions) {
+    assertOptions("meshGrpcServer", options, OPTIONS, OPTION_HINTS);
     const { posture = "edge", health = {} } = options;
     const beliefs = BELIEFS[posture];
-    if (beliefs === undefined) throw new TypeError(`meshGrpcServer: no posture ${posture}`);
+    if (beliefs === undefined)
+      throw new TypeError(
+        `meshGrpcServer: no posture ${posture}; known: ${Object.keys(BELIEFS).join(", ")}`,
+      );
     const limits = withinDescriptors(grpcLimitsOf(options.limits));
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.name = options.name ?? "server";

@@ -3,8 +3,14 @@
  * sends an async generator or a web stream that was begun before as an *empty* body.
  */
 import type { Readable } from "node:stream";
-import type { FormData } from "undici";
 import { isFormData } from "./supplied-body.ts";
+
+/** FormData of the process or of any undici: their types do not agree with each other. */
+export interface FormLike {
+  [Symbol.iterator](): Iterator<[string, unknown]>;
+  append(name: string, value: string): void;
+  getAll(name: string): unknown[];
+}
 
 export type RequestBody =
   | string
@@ -12,7 +18,7 @@ export type RequestBody =
   | ArrayBuffer
   | Blob
   | URLSearchParams
-  | FormData
+  | FormLike
   | Readable
   | ReadableStream
   | Iterable<Uint8Array>

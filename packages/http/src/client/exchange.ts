@@ -264,8 +264,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       where: this.#where,
       started: this.#controller !== undefined,
       replyStarted,
-      body: attempt.call.request.body,
-      streamedBody: attempt.call.request.streamed,
+      request: attempt.call.request,
     });
     attempt.connectFailed = failure.connectFailed;
     if (failure.busyForMs > 0) attempt.busyForMs = failure.busyForMs;

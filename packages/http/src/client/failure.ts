@@ -11,6 +11,8 @@ import {
   type ErrorReason,
   type Outcome,
 } from "@inmesh/core/spi";
+import { faultOfHead } from "./call-input.ts";
+import type { HttpRequest } from "./request.ts";
 import { bodyFailed, BodyFault, endedEarly, isFaultOf } from "./supplied-body.ts";
 
 export interface Failure {
@@ -27,9 +29,7 @@ export interface FailureFacts {
   /** undici had handed over its controller: bytes may have left. */
   readonly started: boolean;
   readonly replyStarted: boolean;
-  /** Of the request, as it is sent. */
-  readonly body: unknown;
-  readonly streamedBody: boolean;
+  readonly request: Pick<HttpRequest, "method" | "path" | "headers" | "body" | "streamed">;
 }
 
 interface Coded {
@@ -66,13 +66,16 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
   const badBody = (fault: BodyFault): Failure =>
     fail("bad_request", "bad_body", "abandoned", fault.message, fault.cause);
 
+  const { body, streamed } = facts.request;
   if (cause instanceof BodyFault) return badBody(cause);
-  if (isFaultOf(facts.body, cause)) return badBody(bodyFailed(cause));
+  if (isFaultOf(body, cause)) return badBody(bodyFailed(cause));
   // undici's word for a stream that closed without an end and without an error.
-  if (code === "UND_ERR_ABORTED" && facts.streamedBody) return badBody(endedEarly());
+  if (code === "UND_ERR_ABORTED" && streamed) return badBody(endedEarly());
 
   if (code === "UND_ERR_INVALID_ARG" || code === "UND_ERR_NOT_SUPPORTED") {
-    return fail("bad_request", badRequestReason(text), "abandoned", text);
+    // undici's words for it name no header.
+    const fault = faultOfHead(facts.request) ?? { reason: badRequestReason(text), what: text };
+    return fail("bad_request", fault.reason, "abandoned", fault.what);
   }
   if (code === "UND_ERR_REQ_CONTENT_LENGTH_MISMATCH") {
     return fail(
@@ -132,7 +135,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "the server sent an interim reply that nobody asked for",
     );
   }
-  if (code.startsWith("UND_ERR") || SYSTEM.test(code) || !facts.streamedBody) {
+  if (code.startsWith("UND_ERR") || SYSTEM.test(code) || !streamed) {
     return facts.replyStarted
       ? fail(
           "connection_lost",

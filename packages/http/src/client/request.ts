@@ -4,17 +4,11 @@
  */
 import type { Duplex } from "node:stream";
 import { channel } from "node:diagnostics_channel";
-import {
-  MeshError,
-  type HeaderChanges,
-  type RoutedRequest,
-  type ServedRequest,
-} from "@inmesh/core/spi";
+import type { HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
 import {
   ATTEMPT,
   HOPS,
   HOST,
-  HOST_RULE,
   IDEMPOTENCY_KEY,
   isPairs,
   NAMESPACE,
@@ -25,12 +19,17 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
+import { badHeaders, badHost, headerText } from "./call-input.ts";
 import { changedList } from "./header-changes.ts";
 import { supplied } from "./supplied-body.ts";
 
+/** What is written out as a header's value. */
+export type HeaderValue = string | number | boolean;
+
 export type HeadersInput =
-  | Iterable<readonly [string, string]>
-  | Readonly<Record<string, string | readonly string[] | undefined>>;
+  | Iterable<readonly [string, HeaderValue]>
+  | Readonly<Record<string, HeaderValue | readonly HeaderValue[] | undefined>>
+  | null;
 
 /** Learns what happens to the request on the wire, attempt by attempt. Its methods must not throw. */
 export interface WireWatcher {
@@ -54,6 +53,8 @@ export class HttpRequest implements RoutedRequest {
   headers: string[];
   readonly body: unknown;
   readonly streamed: boolean;
+  /** Whether the service is one of ours. Writer: callOf. */
+  toPeer = true;
   /** Only doors that pass every event on have one. */
   watcher: WireWatcher | undefined = undefined;
   #pathname: string | undefined = undefined;
@@ -124,6 +125,13 @@ export class HttpRequest implements RoutedRequest {
     return this.headers.length > 0 && this.header(IDEMPOTENCY_KEY) !== undefined;
   }
 
+  /** A header that the application has not written itself. Before any attempt. */
+  addDefault(name: string, value: string): void {
+    if (this.header(name) !== undefined) return;
+    this.headers.push(name, value);
+    this.sealOwn();
+  }
+
   /** Of what the application wrote. No attempt has written yet, so no slot moves. */
   changeHeaders(changes: HeaderChanges): void {
     const ours = this.headers.slice(this.#own);
@@ -134,13 +142,14 @@ export class HttpRequest implements RoutedRequest {
 
   /** Writes what the next hop has to know of the request being served. Once per call. */
   inherit({ hops, priority }: ServedRequest): void {
+    if (!this.toPeer) return;
     this.headers.push(HOPS, String(hops + 1));
     if (priority !== "normal") this.headers.push(PRIORITY, priority);
   }
 
   /** … and of one that is over, whose work goes on. */
   inheritTrace({ traceparent, tracestate }: ServedRequest): void {
-    if (traceparent === undefined || instrumented.hasSubscribers) return;
+    if (!this.toPeer || traceparent === undefined || instrumented.hasSubscribers) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
     if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);
@@ -148,6 +157,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
   stamp(number: number, remainingMs: number): void {
+    if (!this.toPeer) return;
     if (remainingMs !== Infinity) {
       const text = String(Math.max(1, Math.ceil(remainingMs)));
       this.#timeoutSlot = this.#write(this.#timeoutSlot, TIMEOUT_MS, text);
@@ -169,31 +179,29 @@ export class HttpRequest implements RoutedRequest {
 
 function flatten(headers: HeadersInput): string[] {
   const flat: string[] = [];
+  if (headers === null) return flat;
+  if (typeof headers !== "object") throw badHeaders(headers);
   if (isPairs(headers)) {
-    for (const [name, value] of headers as Iterable<readonly [string, string]>) {
-      add(flat, name, value);
+    for (const pair of headers as Iterable<readonly unknown[]>) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw badHeaders(headers);
+      add(flat, String(pair[0]), pair[1]);
     }
     return flat;
   }
-  const record = headers;
+  const record: Readonly<Record<string, unknown>> = headers;
   for (const name of Object.keys(record)) {
     const value = record[name];
-    if (typeof value === "string") add(flat, name, value);
-    else if (value !== undefined) for (const one of value) add(flat, name, one);
+    if (Array.isArray(value)) for (const one of value) add(flat, name, one);
+    else add(flat, name, value);
   }
   return flat;
 }
 
-function add(flat: string[], name: string, value: string): void {
+function add(flat: string[], name: string, given: unknown): void {
+  const value = typeof given === "string" ? given : headerText(name, given);
+  if (value === undefined) return;
   const lower = name.toLowerCase();
   if (lower.startsWith(NAMESPACE)) return;
-  if (lower === HOST) {
-    throw new MeshError({
-      code: "bad_request",
-      reason: "bad_header",
-      message: HOST_RULE,
-      progress: "not-sent",
-    });
-  }
+  if (lower === HOST) throw badHost();
   flat.push(name, value);
 }

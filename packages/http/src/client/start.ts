@@ -54,6 +54,7 @@ export function callOf(
   vouched: boolean | undefined,
 ): Call<HttpRequest> {
   const idempotent = vouched ?? (isIdempotent(request.method) || request.hasIdempotencyKey);
+  request.toPeer = service.config.peer;
   const call = new Call(service.name, request, idempotent, true);
   const served = context.getStore();
   if (served !== undefined) {

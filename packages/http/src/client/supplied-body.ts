@@ -116,6 +116,11 @@ class SuppliedBlob extends Blob {
 /** RFC 7578, with the escapes of the HTML standard. A Blob has its type in small letters. */
 function ofForm(form: FormData): SuppliedBlob {
   const parts: (string | Blob)[] = [];
+  if (!(Symbol.iterator in form)) {
+    throw new BodyFault(
+      "is a form of another kind (the package form-data?): use the process's FormData",
+    );
+  }
   const boundary = `----inmesh${process.getBuiltinModule("node:crypto").randomUUID()}`;
   for (const [name, value] of form) {
     const head = `--${boundary}\r\ncontent-disposition: form-data; name="${escaped(crlf(name))}"`;

@@ -3,7 +3,7 @@
  * how many codings are stacked, how large the body becomes, and how many times larger.
  */
 import { MeshError } from "@inmesh/core/spi";
-import type { Response } from "undici";
+import type { ReadableStream } from "node:stream/web";
 
 const MAX_CODINGS = 2;
 export const MAX_DECODED_BYTES = 67_108_864;
@@ -25,10 +25,10 @@ export function checkCodings(header: string | string[] | undefined): void {
   }
 }
 
-/** The same reply; its body ends with an error at a limit. */
-export function limited(reply: Response, meter: BodyMeter): Response {
+/** The same body; it ends with an error at a limit. */
+export function limited(body: ReadableStream, meter: BodyMeter): ReadableStream<Uint8Array> {
   let bytes = 0;
-  const body = reply.body!.pipeThrough(
+  return body.pipeThrough(
     new TransformStream<Uint8Array, Uint8Array>({
       transform(chunk, controller) {
         bytes += chunk.length;
@@ -42,25 +42,6 @@ export function limited(reply: Response, meter: BodyMeter): Response {
       },
     }),
   );
-  const Reply = reply.constructor as typeof Response;
-  const { status, statusText, headers } = reply;
-  // A constructor takes fewer statuses than a server may send.
-  const accepted = status >= 200 && status <= 599 ? status : 200;
-  return described(new Reply(body, { status: accepted, statusText, headers }), reply);
-}
-
-/** What only fetch can give to a Response, and `clone` does not take along. */
-function described(copy: Response, { status, ok, url, redirected, type }: Response): Response {
-  const plainClone = copy.clone.bind(copy);
-  const clone = (): Response => described(plainClone(), copy);
-  return Object.defineProperties(copy, {
-    status: { value: status },
-    ok: { value: ok },
-    url: { value: url },
-    redirected: { value: redirected },
-    type: { value: type },
-    clone: { value: clone },
-  });
 }
 
 function tooMuch(what: string): MeshError {

@@ -9,6 +9,8 @@
  *   `limits.maxInFlight` and answers with an error. For other origins the answer of the dispatcher that
  *   they go to counts, and its `drain`; of the plain Agent `connect`, `disconnect` and
  *   `connectionError` too.
+ * - Handlers have one of two forms: that of undici 8 (`onRequestStart`), or of undici 6 and 7
+ *   (`onConnect`), which the built-in fetch of Node 22 and 24 has too. Both are taken.
  * - `headersTimeout` and `bodyTimeout` of a request have no effect on a service: its `timeouts` count.
  * - Errors are MeshErrors; wrong arguments are undici's InvalidArgumentError, an abort its reason.
  * - `close` waits for the requests begun through this dispatcher, `destroy` ends them; the mesh stays open.
@@ -16,7 +18,13 @@
 import type { Mesh } from "@inmesh/core";
 import type { Dispatcher } from "undici";
 import { callOf } from "../client/start.ts";
-import { Agent, dispatcherApi, DispatcherBase, util } from "../client/undici.ts";
+import {
+  Agent,
+  dispatcher1Wrapper,
+  dispatcherApi,
+  DispatcherBase,
+  util,
+} from "../client/undici.ts";
 import {
   activeMock,
   applicationDispatcher,
@@ -61,6 +69,25 @@ export class MeshDispatcher extends DispatcherBase {
   /** undici's fetch asks a dispatcher, because a MockAgent compares bodies as they were given. */
   get isMockActive(): boolean {
     return activeMock() !== undefined;
+  }
+
+  override dispatch(
+    options: Dispatcher.DispatchOptions,
+    handler: Dispatcher.DispatchHandler,
+  ): boolean {
+    return hasOldForm(handler)
+      ? super.dispatch(withoutDispatcher(options), dispatcher1Wrapper().wrapHandler(handler))
+      : super.dispatch(options, handler);
+  }
+
+  /** What calls the outermost interceptor may have the older form too, which none of them is made for. */
+  override compose(
+    ...given:
+      | Dispatcher.DispatcherComposeInterceptor[]
+      | [Dispatcher.DispatcherComposeInterceptor[]]
+  ): Dispatcher.ComposedDispatcher {
+    const interceptors = given.flat();
+    return super.compose(...interceptors, anyForm);
   }
 
   override dispatchOpen(
@@ -121,6 +148,25 @@ export class MeshDispatcher extends DispatcherBase {
     this.#live.destroy(error);
     await this.#plain?.destroy(error);
   }
+}
+
+const anyForm: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
+  hasOldForm(handler)
+    ? dispatch(withoutDispatcher(options), dispatcher1Wrapper().wrapHandler(handler))
+    : dispatch(options, handler);
+
+/** undici tells the two forms apart in the same way. What is no handler is refused by undici's own check. */
+function hasOldForm(handler: Dispatcher.DispatchHandler): boolean {
+  const { onConnect } = (handler ?? {}) as { onConnect?: unknown };
+  return typeof onConnect === "function" && typeof handler.onRequestStart !== "function";
+}
+
+/** undici 6 and 7 leave their own option in; undici 8 would refuse it. */
+function withoutDispatcher(options: Dispatcher.DispatchOptions): Dispatcher.DispatchOptions {
+  const { dispatcher } = (options ?? {}) as { dispatcher?: unknown };
+  return dispatcher === undefined
+    ? options
+    : ({ ...options, dispatcher: undefined } as Dispatcher.DispatchOptions);
 }
 
 // undici's index adds these to the prototype of Dispatcher; we do not load it, nor change its classes.

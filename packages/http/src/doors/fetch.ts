@@ -1,36 +1,39 @@
 /**
- * `mesh.fetch`: the WHATWG function, npm undici's, through the mesh's dispatcher. Loading it is what
- * importing undici is: it may take over the built-in fetch, so that is guarded (global-symbols.ts), and it
- * is loaded at the first call.
+ * `mesh.fetch`: the WHATWG function through the mesh's dispatcher. It is npm undici's, which is the same on
+ * every Node and always asks our dispatcher; its replies become Responses of the process's own class
+ * (docs/decisions/0024-one-dispatcher.md). Loading it is what importing undici is: it may
+ * take over the built-in fetch, so that is guarded (global-symbols.ts), and it is loaded at the first call.
  *
  * Fetch follows redirects, and each hop is a call of its own. A hop from a service to an origin that
  * the mesh does not know is refused: whoever can make a service answer with a `location` must not
  * choose where this process connects to.
  */
 import { MeshError } from "@inmesh/core/spi";
-import type { Dispatcher, fetch as UndiciFetch } from "undici";
+import type { Dispatcher, RequestInfo, RequestInit } from "undici";
 import { loadFetch, type Web } from "../client/undici.ts";
 import { CONTENT_ENCODING } from "../headers.ts";
 import { BodyMeter, checkCodings, limited } from "./decoding.ts";
+import { ofProcess } from "./response.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
 import { translated } from "./foreign.ts";
 import { leavingBuiltIn } from "./global-symbols.ts";
 
-export type Fetch = typeof UndiciFetch;
+/** As the application's own compiler knows it: by the types of Node, or those of lib dom. */
+export type Fetch = typeof globalThis.fetch;
 
 let loaded: Web | undefined;
 
 export function meshFetch(dispatcher: MeshDispatcher): Fetch {
-  return async (given, givenInit) => {
+  return (async (given: RequestInfo, givenInit?: RequestInit) => {
     const { fetch, Request } = (loaded ??= leavingBuiltIn(loadFetch));
     const [input, init] = translated(given, givenInit, Request);
-    if (init?.dispatcher !== undefined) return fetch(input, init);
+    if (init?.dispatcher !== undefined) return ofProcess(await fetch(input, init));
     const hops = new Hops(dispatcher);
     const reply = await fetch(input, { ...init, dispatcher: hops as unknown as Dispatcher });
     return reply.body !== null && reply.headers.has(CONTENT_ENCODING)
-      ? limited(reply, hops.meter)
-      : reply;
-  };
+      ? ofProcess(reply, limited(reply.body, hops.meter))
+      : ofProcess(reply);
+  }) as Fetch;
 }
 
 /** The dispatcher of one fetch and all its redirects. */

@@ -1,6 +1,6 @@
 /** `mesh.installGlobal()`: the mesh laid over the process's global dispatcher. */
 import type { Dispatcher } from "undici";
-import { dispatcher1Wrapper, loadGlobal } from "../client/undici.ts";
+import { loadGlobal } from "../client/undici.ts";
 import { isActiveMock, laidOver } from "./application-dispatcher.ts";
 import type { MeshDispatcher } from "./dispatcher.ts";
 import { CURRENT, globals, LEGACY, leavingBuiltIn } from "./global-symbols.ts";
@@ -35,11 +35,8 @@ class Installed {
 export function install(mesh: MeshDispatcher): () => void {
   // Loaded after us, npm's undici would write over what we install where `.2` is not set (Node 22).
   leavingBuiltIn(loadGlobal);
-  const wrapper = dispatcher1Wrapper();
-  const legacy = new Installed(LEGACY, (before) =>
-    through(mesh, before, (handler) => wrapper.wrapHandler(handler)),
-  );
-  const current = new Installed(CURRENT, (before) => through(mesh, before, (handler) => handler));
+  const legacy = new Installed(LEGACY, (before) => through(mesh, before));
+  const current = new Installed(CURRENT, (before) => through(mesh, before));
   return () => {
     legacy.remove();
     current.remove();
@@ -51,11 +48,7 @@ export function install(mesh: MeshDispatcher): () => void {
  * is read from a global dispatcher is answered by the one that was there, as if it were asked itself.
  * What fetch reads for every request stands in front, because a proxy's trap is slow.
  */
-function through(
-  mesh: MeshDispatcher,
-  before: Dispatcher,
-  adapt: (handler: Dispatcher.DispatchHandler) => Dispatcher.DispatchHandler,
-): Dispatcher {
+function through(mesh: MeshDispatcher, before: Dispatcher): Dispatcher {
   const behind = new Proxy(before, {
     get: (target, key) => Reflect.get(target, key, target) as unknown,
     set: (target, key, value) => Reflect.set(target, key, value, target),
@@ -64,7 +57,7 @@ function through(
     dispatch: {
       value: (options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean =>
         mesh.takes(options.origin!) && !isActiveMock(before)
-          ? mesh.dispatch(options, adapt(handler))
+          ? mesh.dispatch(options, handler)
           : before.dispatch(options, handler),
     },
     isMockActive: { get: () => (before as { isMockActive?: boolean }).isMockActive },

@@ -4,6 +4,8 @@
  * stricter, and what cannot be changed is reported in `snapshot().limits`.
  */
 
+import { unknownKeyRule } from "@inmesh/core/spi";
+
 export interface ServerLimits {
   /** Requests in progress; the rest is refused with 503. Bounds memory and the wait behind them. */
   readonly maxInFlight: number;
@@ -132,7 +134,8 @@ export function limitsOf(given: Partial<ServerLimits> | undefined): ServerLimits
   if (given === undefined) return DEFAULT_LIMITS;
   for (const [name, value] of Object.entries(given)) {
     if (!Object.hasOwn(DEFAULT_LIMITS, name)) {
-      throw new RangeError(`meshServer: limits.${name} is not a limit`);
+      const rule = unknownKeyRule(name, Object.keys(DEFAULT_LIMITS));
+      throw new RangeError(`meshServer: limits.${name} ${rule}`);
     }
     if (typeof value !== "number" || !(value >= 0)) {
       throw new RangeError(`meshServer: limits.${name} must be a number from 0 up, is ${value}`);

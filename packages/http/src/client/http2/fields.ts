@@ -1,11 +1,12 @@
 /** Header fields between our form (names and values in turn, as for HTTP/1.1) and HTTP/2's. */
 import { MeshError } from "@inmesh/core/spi";
 import type { OutgoingHttpHeaders } from "node:http2";
+import { faultOfHead } from "../call-input.ts";
 import type { RawHeaders } from "../../headers.ts";
 import type { HttpRequest } from "../request.ts";
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TARGET = /^[\x21-\xff]+$/;
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Throws a `bad_request` for what HTTP/1.1 refuses too, so that a service may change versions. */
@@ -27,7 +28,8 @@ export function requestFields(
   if (!TOKEN.test(method) || method === "CONNECT") {
     throw bad("bad_target", "the method is not one, or cannot be sent over HTTP/2");
   }
-  if (!TARGET.test(path)) throw bad("bad_target", "the path holds characters that it may not");
+  if (!TARGET.test(path))
+    throw bad("bad_target", faultOfHead(request)?.what ?? "the path is empty");
   const fields = Object.create(null) as OutgoingHttpHeaders;
   fields[":method"] = method;
   fields[":scheme"] = scheme;
@@ -36,7 +38,13 @@ export function requestFields(
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i]!.toLowerCase();
     const value = headers[i + 1]!;
-    if (!TOKEN.test(name) || !VALUE.test(value)) throw bad("bad_header", "a header is malformed");
+    if (!TOKEN.test(name) || !VALUE.test(value)) {
+      throw bad(
+        "bad_header",
+        faultOfHead({ method, path, headers: headers.slice(i, i + 2) })?.what ??
+          "a header is malformed",
+      );
+    }
     switch (name) {
       // Framing belongs to the connection, and HTTP/2 has its own.
       case "connection":

@@ -1,0 +1,46 @@
+/** What people write wrong on their first day with gRPC: each is answered with a sentence that names it. */
+import { meshChannel, meshGrpc, meshGrpcServer } from "@inmesh/grpc";
+import { expect, it } from "vitest";
+
+type Loose = (...args: unknown[]) => unknown;
+const channel = meshChannel as Loose;
+const client = meshGrpc as Loose;
+const serve = meshGrpcServer as Loose;
+
+it.each<[string, () => unknown, string]>([
+  [
+    "meshGrpc(undefined)",
+    () => client(undefined),
+    "nameOrUrl: must be the name or URL of a service",
+  ],
+  [
+    "log",
+    () => channel("orders", { log: true }),
+    "meshChannel: log: is not known; belongs into createMesh({ log })",
+  ],
+  ["clasify", () => channel("orders", { clasify() {} }), 'did you mean "classify"?'],
+  ["classify: true", () => channel("orders", { classify: true }), "classify: must be a function"],
+  ["options that are a text", () => channel("orders", "http://a"), "options: must be an object"],
+  [
+    "a server's port",
+    () => serve({ port: 50_051 }),
+    "meshGrpcServer: port is not known; it belongs to the server's bindAsync",
+  ],
+  [
+    "a server's posture",
+    () => serve({ posture: "Mesh" }),
+    "no posture Mesh; known: edge, local, mesh",
+  ],
+  [
+    "a server's limit",
+    () => serve({ limits: { maxInflight: 1 } }),
+    'limits.maxInflight is not known; did you mean "maxInFlight"?',
+  ],
+  [
+    "a server that is a text",
+    () => serve("0.0.0.0:50051"),
+    "takes a Server of grpc-js, options, or both",
+  ],
+])("GC: %s", (_what, does, said) => {
+  expect(does).toThrow(said);
+});
