@@ -56,7 +56,6 @@ it("exports the documented names and no others", () => {
     "ConfigError",
     "HttpHeaders",
     "HttpMesh",
-    "HttpReply",
     "MeshClient",
     "MeshError",
     "MeshServer",
