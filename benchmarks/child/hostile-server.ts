@@ -39,8 +39,8 @@ function note(request: IncomingMessage): (chunk: Buffer | undefined) => void {
   const list = seen.get(request.socket.remotePort ?? 0);
   if (list !== undefined && list.length < MAX_SEEN) list.push(one);
   return (chunk) => {
-    // As Node has it, over HTTP/2 a body that was cut ends too, with `aborted` set.
-    if (chunk === undefined) one.whole = !request.aborted;
+    // Bare Node says `end` of a cut body over HTTP/2 as well, with `aborted` set. The mesh must not.
+    if (chunk === undefined) one.whole = mesh !== undefined || !request.aborted;
     else {
       one.bytes += chunk.length;
       one.sha1 = hash.update(chunk).copy().digest("base64");

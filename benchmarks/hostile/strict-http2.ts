@@ -17,6 +17,8 @@ const STATIC = [
 const STATIC_SIZE = 61;
 const TABLE_BYTES = 4_096;
 const PREFACE_BYTES = 24;
+/** A name that is none for another reason as well is dropped with its field, as if it had not been sent. */
+const CAPITALS = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*[A-Z][!#$%&'*+.^_`|~0-9A-Za-z-]*$/;
 const FORBIDDEN = new Set([
   "connection",
   "proxy-connection",
@@ -97,7 +99,7 @@ function requestOf({ fields, body, ended }: Building): Stream | undefined {
     (pseudo.lastIndexOf(true) > pseudo.indexOf(false) && pseudo.includes(false)) ||
     [":method", ":path", ":scheme"].some((name) => values(name).length !== 1) ||
     values(":authority").length > 1 ||
-    fields.some(([name]) => /[A-Z]/.test(name) || FORBIDDEN.has(name)) ||
+    fields.some(([name]) => CAPITALS.test(name) || FORBIDDEN.has(name)) ||
     values("te").some((value) => value !== "trailers") ||
     one(":scheme") !== "http" ||
     ["CONNECT", "TRACE"].includes(one(":method")!) ||

@@ -43,6 +43,7 @@ export { Tally } from "./server/tally.ts";
 export { Redial } from "./redial.ts";
 export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
+export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";

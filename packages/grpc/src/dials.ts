@@ -3,14 +3,21 @@
  * with it for two minutes, during which the process cannot end; here it ends with the time to connect.
  * Node's diagnostics channel names each socket that is being dialled, and an AsyncLocalStorage the lane
  * that it is dialled for. Both are public.
+ *
+ * The same two find the streams that a server pushes on such a socket. grpc-js leaves push allowed and
+ * listens to no pushed stream, so the next error of the connection would be an uncaught exception.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
+// oxlint-disable-next-line no-restricted-imports -- types only
+import type { ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { withoutCaller } from "@inmesh/core/spi";
 import { dialledUnseen } from "./internals.ts";
 
 const KEEPALIVE_DELAY_MS = 10_000;
+/** RFC 9113 §7: REFUSED_STREAM. */
+const REFUSED_STREAM = 7;
 
 const dialling = new AsyncLocalStorage<Dials>();
 let subscribed = false;
@@ -21,6 +28,12 @@ function subscribeOnce(): void {
   subscribed = true;
   subscribe("net.client.socket", (message) => {
     dialling.getStore()?.add((message as { readonly socket: Socket }).socket);
+  });
+  // Node publishes it in the context in which the connection was made.
+  subscribe("http2.client.stream.created", (message) => {
+    if (dialling.getStore() === undefined) return;
+    const { stream } = message as { readonly stream: ClientHttp2Stream };
+    if (isPushed(stream)) refuse(stream);
   });
 }
 
@@ -61,6 +74,18 @@ export class Dials {
     this.#sockets.clear();
   }
 }
+
+/** Servers begin streams of even numbers; one of ours that waits for its turn has no number yet. */
+function isPushed({ id = 1 }: ClientHttp2Stream): boolean {
+  return id % 2 === 0;
+}
+
+function refuse(stream: ClientHttp2Stream): void {
+  stream.on("error", ignore);
+  stream.close(REFUSED_STREAM);
+}
+
+function ignore(): void {}
 
 function destroy(socket: Socket): void {
   socket.destroy();

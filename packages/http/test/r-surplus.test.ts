@@ -152,3 +152,18 @@ describe("R2 LS", () => {
     await until(() => server.snapshot().connections === 0);
   });
 });
+
+it("R2 LS: a request without Host is refused, and what comes behind it is served by nobody", async () => {
+  const seen: string[] = [];
+  const server = await start((request, response) => {
+    seen.push(request.url!);
+    response.end();
+  });
+  using client = await rawTo(server);
+  client.send(`GET /1 HTTP/1.1\r\nx: y\r\n\r\n${GET("/2")}`);
+  await client.end();
+  expect(client.text).toMatch(/^HTTP\/1\.1 400 /);
+  expect(client.text.match(/HTTP\/1\.1/g)).toHaveLength(1);
+  expect(client.text).toMatch(/bad_host/);
+  expect(seen).toEqual([]);
+});

@@ -7,8 +7,11 @@
 import type { Socket } from "node:net";
 import type { Server } from "@grpc/grpc-js";
 import {
+  destroyStream,
+  endSocketFirst,
   Misuse,
   Tally,
+  watchSending,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
@@ -97,6 +100,8 @@ export class Sessions implements LeavingConnections {
     // grpc-js makes its call, and by it calls our interceptor, between these two.
     http2.prependListener("stream", (stream: Http2Stream) => {
       this.arriving = stream;
+      watchSending(stream);
+      stream.destroy = destroy;
     });
     http2.on("stream", () => {
       this.arriving = undefined;
@@ -119,6 +124,8 @@ export class Sessions implements LeavingConnections {
   }
 
   #opened(session: Http2Session): void {
+    const socket = (session.socket as WithSocket)[SOCKET];
+    if (socket !== undefined) endSocketFirst(session, socket);
     this.#sessions.set(session, {
       session,
       evicted: false,
@@ -127,7 +134,7 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
-      socket: (session.socket as WithSocket)[SOCKET],
+      socket,
       lingers: false,
     });
     this.#look();
@@ -243,6 +250,11 @@ function calmDown(session: Http2Session): void {
 /** Node takes 32 bits. */
 function clamp(value: number): number {
   return Math.min(value, 2 ** 32 - 1);
+}
+
+function destroy(this: Http2Stream, error?: Error): Http2Stream {
+  destroyStream(this, error);
+  return this;
 }
 
 function ignore(): void {}

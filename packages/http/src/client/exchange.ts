@@ -148,6 +148,13 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       );
       return;
     }
+    // undici counts the fields, and not what stands before them.
+    const { maxReplyHeaderBytes } = this.#connection.service.limits;
+    if (statusText !== undefined && statusText.length > maxReplyHeaderBytes) {
+      const what = `${maxReplyHeaderBytes} bytes of reason phrase (limits.maxReplyHeaderBytes)`;
+      controller.abort(this.#badReply("response_header_too_large", what));
+      return;
+    }
     const coding = headers[TRANSFER_ENCODING];
     if (coding !== undefined && coding !== "chunked" && isAmbiguous(coding)) {
       controller.abort(

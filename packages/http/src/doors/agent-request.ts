@@ -143,9 +143,11 @@ class Watched {
   #replied(reply: IncomingMessage): void {
     emitIn(this.#scope, reply);
     const { "transfer-encoding": coding } = reply.headers;
-    const excess = this.#excess(reply.rawHeaders);
+    const excess = this.#excess(reply);
     if (excess !== undefined) this.#refuse("response_header_too_large", `more than ${excess}`);
-    else if (coding !== undefined && isAmbiguous(coding)) {
+    else if (reply.httpVersionMajor !== 1) {
+      this.#refuse("malformed_response", `the reply says HTTP/${reply.httpVersion}`);
+    } else if (coding !== undefined && isAmbiguous(coding)) {
       const twice = "the reply has more than one transfer-encoding, or one behind chunked";
       this.#refuse("malformed_response", twice);
     }
@@ -166,10 +168,10 @@ class Watched {
   }
 
   /** node's own limit of bytes holds as well; of the number of fields it has none that is an error. */
-  #excess(raw: readonly string[]): string | undefined {
+  #excess({ rawHeaders: raw, statusMessage = "" }: IncomingMessage): string | undefined {
     if (raw.length > 2 * MAX_REPLY_FIELDS) return `${MAX_REPLY_FIELDS} fields`;
     const { maxReplyHeaderBytes } = this.#service.limits;
-    let bytes = 0;
+    let bytes = statusMessage.length;
     for (const text of raw) bytes += text.length;
     return bytes <= maxReplyHeaderBytes
       ? undefined

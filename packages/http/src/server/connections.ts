@@ -8,6 +8,7 @@ import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import {
   endOfAge,
+  endSocketFirst,
   Tally,
   type LeavingConnections,
   type Runtime,
@@ -18,7 +19,7 @@ import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
 import { callbackId } from "./in-context.ts";
 import type { Http2Session } from "./listeners.ts";
-import { makeEnd } from "./made-to-end.ts";
+import { makeEnd, socketOf } from "./made-to-end.ts";
 import { calmDown, HttpMisuse } from "./misuse.ts";
 import { watchResets } from "./own-resets.ts";
 
@@ -152,6 +153,8 @@ export class Connections implements LeavingConnections {
     this.#sessions.add(session);
     const state = this.stateOf(session as WithConnection);
     state.session = session;
+    // Node makes sessions in its own listener for connections, which runs before ours.
+    process.nextTick(endByItsSocket, session);
     // Without a listener it would be an uncaught exception of the host.
     session.on("error", ({ code }: { code?: unknown }) => {
       if (String(code).startsWith("ERR_HTTP2")) this.#count("http2_error");
@@ -297,6 +300,11 @@ export class Connections implements LeavingConnections {
 }
 
 function ignore(): void {}
+
+function endByItsSocket(session: Http2Session): void {
+  const socket = socketOf(session);
+  if (socket !== undefined && !session.destroyed) endSocketFirst(session, socket);
+}
 
 /** True when it has become old since the last look. */
 function ages(state: ConnectionState, now: number): boolean {

@@ -61,7 +61,8 @@ function http1Options(limits: ServerLimits): ServerOptions {
     requestTimeout: 0,
     connectionsCheckingInterval: limits.headersCheckMs,
     maxHeaderSize: limits.maxHeaderBytes,
-    requireHostHeader: true,
+    // Node would refuse by itself, and then give us the request that came behind: see the validator.
+    requireHostHeader: false,
     insecureHTTPParser: false,
   };
 }

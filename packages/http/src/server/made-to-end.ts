@@ -30,8 +30,7 @@ class Ending {
 export function makeEnd(session: Http2Session, state: ConnectionState, runtime: Runtime): void {
   if (state.ending) return;
   state.ending = true;
-  // `session.socket` refuses to be destroyed, and gives what hangs on the socket behind it.
-  const socket = (session.socket as WithConnection)[CONNECTION]?.holder as Socket | undefined;
+  const socket = socketOf(session);
   if (socket === undefined) return;
   runtime.after(LOOK_MS, look, new Ending(session, state, socket, runtime));
 }
@@ -47,4 +46,9 @@ function look(ending: Ending): void {
   }
   ending.wasIdle = isIdle;
   runtime.after(LOOK_MS, look, ending);
+}
+
+/** `session.socket` refuses to be destroyed, and gives what hangs on the socket behind it. */
+export function socketOf(session: Http2Session): Socket | undefined {
+  return (session.socket as WithConnection)[CONNECTION]?.holder as Socket | undefined;
 }

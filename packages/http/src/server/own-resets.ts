@@ -3,6 +3,7 @@
  * reset is no misuse of the client's. So a stream's own two ways to be reset are watched: what ends
  * without having passed by here was ended by the peer, or by something it sent.
  */
+import { destroyStream, watchSending } from "@inmesh/core/spi";
 import type { Http2ServerResponse } from "./listeners.ts";
 
 type Stream = Http2ServerResponse["stream"];
@@ -16,6 +17,7 @@ interface Watched {
 export function watchResets(stream: Stream): void {
   stream.close = close;
   stream.destroy = destroy;
+  watchSending(stream);
 }
 
 /** The reply has closed before its end, and nothing here wanted that. */
@@ -34,7 +36,8 @@ function close(this: Stream & Watched, ...args: Parameters<Stream["close"]>): vo
 /** Node's own code calls it as well, for a stream that is closed. */
 function destroy(this: Stream & Watched, ...args: Parameters<Stream["destroy"]>): Stream {
   if (!this.closed) this[OWN] = true;
-  return prototypeOf(this).destroy.apply(this, args);
+  destroyStream(this, ...args);
+  return this;
 }
 
 function prototypeOf(stream: Stream): Stream {

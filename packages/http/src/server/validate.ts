@@ -58,8 +58,10 @@ export class Validator {
   }
 
   #check1(inbound: Inbound, target: string): Refusal | undefined {
-    // Without Host: HTTP/1.0, because Node's parser asks for it in 1.1.
-    if (inbound.host !== undefined && !this.#isHost(inbound.host)) return REFUSALS.bad_host;
+    const { host } = inbound;
+    if (host === undefined) {
+      if (inbound.request.httpVersionMinor === 1) return REFUSALS.bad_host;
+    } else if (!this.#isHost(host)) return REFUSALS.bad_host;
     if (target.charCodeAt(0) !== 47) return this.#otherForm(inbound, target);
     return isTarget(target) ? undefined : REFUSALS.bad_target;
   }

@@ -136,7 +136,8 @@ function readWithLines(text: string, origin: string, isJson: boolean): FileResul
     // It compares each key with every other: a large file would hold up calls for minutes.
     uniqueKeys: false,
     prettyErrors: false,
-    logLevel: "silent",
+    // With "silent" a second document would be left out without a word.
+    logLevel: "error",
   });
   const keys: KeysOfMaps = new Map();
   const errors = isJson && mistakes.length === 0 ? [] : document.errors;

@@ -165,6 +165,12 @@ describe("a file full of mistakes", () => {
     for (let i = 0; i < 20_000; i++) read.layer.lineOf?.([`x${i}`]);
     expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
+
+  it("R41 CO: a second document is a mistake, and not left out without a word", () => {
+    const read = parseConfigText("services: {}\n---\nservices: {}\n", "a.yaml");
+    if (read.ok) throw new Error("it was accepted");
+    expect(JSON.stringify(read.mistakes)).toMatch(/multiple documents/);
+  });
 });
 
 describe("layers", () => {
