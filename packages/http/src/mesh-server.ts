@@ -471,9 +471,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    */
   close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
     if (typeof graceMs === "function") return this.close().then(graceMs);
-    const closed = this.#drain.start(graceMs, true);
-    this.#connections.closeIdle();
-    return closed;
+    return this.#drain.start(graceMs, true);
   }
 
   /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */

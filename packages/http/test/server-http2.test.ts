@@ -311,7 +311,7 @@ describe("drain", () => {
     await until(() => held.length === 1);
     expect((await ask(session, { ":path": "/" })).headers).not.toHaveProperty("x-mesh-leaving");
     const drained = server.drain(10_000);
-    expect(server.state).toBe("closing");
+    await until(() => server.state === "closing");
     const between = await ask(session, { ":path": "/between" });
     expect(between).toMatchObject({ body: "ok", headers: { "x-mesh-leaving": "1" } });
     await until(() => goaway !== undefined, 5_000);

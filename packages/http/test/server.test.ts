@@ -632,6 +632,7 @@ describe("drain", () => {
     client.send(`${GET}\r\n`);
     await until(() => end !== undefined);
     const drained = server.drain(5_000);
+    await until(() => server.state === "closing");
     end!();
     expect((await client.reply()).head).toMatch(/connection: close/i);
     await drained;
@@ -652,7 +653,7 @@ describe("drain", () => {
     client.send("GET /download HTTP/1.1\r\nhost: svc\r\n\r\n");
     await client.until(() => client.text.endsWith("half"), "the first half");
     const drained = server.drain(5_000);
-    expect(server.state).toBe("closing");
+    await until(() => server.state === "closing");
     end!();
     expect(await client.reply()).toMatchObject({
       body: "halfhalf",
@@ -722,7 +723,7 @@ describe("drain", () => {
     await client.reply();
     const port = portOf(server);
     const drained = server.drain(5_000);
-    expect(server.state).toBe("closing");
+    await until(() => server.state === "closing");
     await expect(RawClient.to(port)).rejects.toThrow(/ECONNREFUSED/);
     client.send(`${GET}\r\n`);
     expect((await client.reply()).status).toBe(200);

@@ -177,6 +177,10 @@ export class NodeRuntime implements Runtime {
     nodeSetTimeout(run, delayMs).unref();
   }
 
+  afterIo(run: () => void): void {
+    nodeSetImmediate(run);
+  }
+
   #sweep(): void {
     for (const [delay, lane] of this.#lanes) {
       if (lane.head === undefined) this.#lanes.delete(delay);

@@ -22,6 +22,11 @@ export interface Runtime {
    * the loop was held up: for those who measure how late it is. Does not keep the process alive.
    */
   beat(delayMs: number, run: () => void): void;
+  /**
+   * Runs `run` once, behind the I/O of this turn of the event loop. Called again by `run`, it runs when
+   * all that the kernel held in between has been read. Keeps the process alive until then.
+   */
+  afterIo(run: () => void): void;
 }
 
 export interface Timer {

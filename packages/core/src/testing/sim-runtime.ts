@@ -63,6 +63,10 @@ export class SimRuntime implements Runtime {
     this.after(delayMs, run, undefined);
   }
 
+  afterIo(run: () => void): void {
+    this.after(0, run, undefined);
+  }
+
   /** The event loop is held up for `ms`: time passes, and no timer runs meanwhile. */
   stall(ms: number): void {
     this.#now += ms;

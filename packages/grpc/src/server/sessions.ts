@@ -61,6 +61,7 @@ export class Sessions implements LeavingConnections {
   readonly #misuse: Misuse<Http2Session, never>;
   readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
+  accepted = 0;
   #gone = false;
   #lookTimer: Timer | undefined = undefined;
 
@@ -95,6 +96,7 @@ export class Sessions implements LeavingConnections {
     this.#tighten(http2);
     http2.on("drop", () => this.#count("connections"));
     http2.prependListener("connection", mark);
+    http2.on("connection", () => this.accepted++);
     http2.prependListener("secureConnection", mark);
     http2.on("session", (session: Http2Session) => this.#opened(session));
     // grpc-js makes its call, and by it calls our interceptor, between these two.

@@ -44,6 +44,7 @@ export class Connections implements LeavingConnections {
   readonly misuse: HttpMisuse;
   readonly #lookMs: number;
   readonly #closesIdle: boolean;
+  #accepted = 0;
   #leaving = false;
   #lookTimer: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
@@ -123,11 +124,16 @@ export class Connections implements LeavingConnections {
     return this.sockets.size;
   }
 
+  get accepted(): number {
+    return this.#accepted;
+  }
+
   get sessions(): number {
     return this.#sessions.size;
   }
 
   #connected(socket: Socket, secure: boolean): void {
+    this.#accepted++;
     if (secure && this.sockets.size - this.#readable.size >= this.#limits.maxHandshakes) {
       this.#count("handshakes");
       socket.destroy();
