@@ -13,6 +13,7 @@ import { Target } from "./target.ts";
 const READER = new URL("../child/hostile-reader.ts", import.meta.url);
 /** In answers that must not be believed. */
 const NEVER = "127.0.0.66";
+const AGAIN_AFTER_MS = 500;
 
 export class ReaderPlayer implements Player {
   readonly lanes: number;
@@ -51,9 +52,17 @@ export class ReaderPlayer implements Player {
     if (input.accepted === undefined) return;
     if (typeof mesh !== "boolean" && mesh.includes(NEVER)) {
       this.#tally.find("desync", this.#surface, `believed ${NEVER}`, input);
-    } else if (accepted !== input.accepted) {
+    } else if (accepted !== input.accepted && !(await this.#isRightLater(input))) {
       this.#tally.find("verdict", this.#surface, `accepted ${accepted}`, input);
     }
+  }
+
+  /** Only lookups have limits of time, which can come first on a busy machine. */
+  async #isRightLater(input: Input): Promise<boolean> {
+    if (this.#surface !== "dns") return false;
+    await sleep(AGAIN_AFTER_MS);
+    const again = await this.#mesh!.ask<readonly string[]>("dns", this.#about(input));
+    return again?.length === input.accepted;
   }
 
   #about(input: Input): string {

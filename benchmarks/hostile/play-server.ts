@@ -4,6 +4,7 @@ import type { Input, Surface } from "./corpus.ts";
 import { clientSteps } from "./frames.ts";
 import type { SeenCall } from "./grpc-service.ts";
 import { GONE_WITHIN_MS } from "./limits.ts";
+import { stretched } from "./load.ts";
 import { bytesOf, stepsOf, type Step } from "./notation.ts";
 import type { Player } from "./play.ts";
 import { disagreement, readRequests, sha1, type Seen } from "./strict-http1.ts";
@@ -78,8 +79,11 @@ export class ServerPlayer implements Player {
         input,
       );
     }
-    const whole = mesh.seen.filter((one) => one.whole).length;
-    if (input.accepted !== undefined && whole !== input.accepted) {
+    if (input.accepted === undefined || wholeOf(mesh) === input.accepted) return;
+    // On a busy machine a limit of time can come first: believed if it is the same with more time.
+    const again = await this.#connection(this.#mesh, steps, input, patient, SLOW_MS);
+    const whole = wholeOf(again ?? mesh);
+    if (whole !== input.accepted) {
       const what = `${whole} whole requests reached the handler, not ${input.accepted}`;
       this.#tally.find("verdict", this.#surface, what, input);
     }
@@ -106,8 +110,8 @@ export class ServerPlayer implements Player {
 
   /** The connection ends by the server's own limits, though this client keeps it. */
   async #gone(target: Target, wire: Wire, port: number, input: Input): Promise<void> {
-    const endsAt = performance.now() + GONE_WITHIN_MS;
-    while (!wire.closed && performance.now() < endsAt) {
+    const startedAt = performance.now();
+    while (!wire.closed && performance.now() - startedAt < stretched(GONE_WITHIN_MS)) {
       // A client that does not read does not hear of the end either: the server knows.
       if (wire.unread && (await target.ask<{ open: boolean }>("open-port", port))?.open === false)
         return;
@@ -117,7 +121,7 @@ export class ServerPlayer implements Player {
       this.#tally.find(
         "hung",
         this.#surface,
-        `the connection is open ${GONE_WITHIN_MS} ms after its last byte`,
+        `the connection is open ${(performance.now() - startedAt).toFixed(0)} ms after its last byte`,
         input,
       );
   }
@@ -153,7 +157,7 @@ export class ServerPlayer implements Player {
 
   /** Nothing is in progress once all connections are gone, and it closes. */
   async end(): Promise<void> {
-    const endsAt = performance.now() + SETTLE_MS;
+    const startedAt = performance.now();
     for (;;) {
       const open = await this.#mesh.ask<{
         handling: number;
@@ -162,7 +166,7 @@ export class ServerPlayer implements Player {
       }>("open", null);
       if (open === undefined) break;
       if (open.handling === 0 && open.inFlight === 0 && open.connections === 0) break;
-      if (performance.now() > endsAt) {
+      if (performance.now() - startedAt > stretched(SETTLE_MS)) {
         this.#tally.find(
           "hung",
           this.#surface,
@@ -184,6 +188,10 @@ export class ServerPlayer implements Player {
     this.#mesh.kill();
     this.#bare.kill();
   }
+}
+
+function wholeOf({ seen }: Connection): number {
+  return seen.filter((one) => one.whole).length;
 }
 
 function isWithin(seen: readonly Seen[], bare: readonly Seen[]): boolean {
