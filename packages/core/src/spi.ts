@@ -43,6 +43,7 @@ export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
+export { safeLog } from "./log.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   CALLBACKS_RESTORE,
