@@ -9,7 +9,8 @@ export interface LogLine {
     | "config.snapshot_failed"
     | "runtime.degraded"
     | "runtime.unsupported"
-    | "server.refusing";
+    | "server.refusing"
+    | "server.http1_application";
   readonly message: string;
 }
 

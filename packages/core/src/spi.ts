@@ -46,6 +46,7 @@ export { removeStaleSocket } from "./server/stale-socket.ts";
 export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
+export { safeLog } from "./log.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   CALLBACKS_RESTORE,

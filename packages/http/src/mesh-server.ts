@@ -57,6 +57,7 @@ import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
+import { isReplaced, ReplacedLog } from "./server/replaced.ts";
 import { guardRequests, type Guard } from "./server/request-events.ts";
 import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
@@ -205,6 +206,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly #validator: Validator;
   readonly #chosen: ChosenRules | undefined;
   readonly #health: Health | undefined;
+  readonly #replaced: ReplacedLog;
   readonly #connections: Connections;
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
@@ -247,7 +249,9 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    this.#admission = new Admission(limits, runtime, this.name, options.log ?? options.mesh?.log);
+    const log = options.log ?? options.mesh?.log;
+    this.#admission = new Admission(limits, runtime, this.name, log);
+    this.#replaced = new ReplacedLog(log);
     const keep = (this.#keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase())));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
@@ -343,12 +347,29 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
     if (asksToContinue) response.writeContinue();
-    serveInContext(inbound, handler);
+    if (http2) {
+      const ofRequest = Object.getPrototypeOf(request) as object;
+      const ofResponse = Object.getPrototypeOf(response) as object;
+      serveInContext(inbound, handler);
+      if (isReplaced(request, ofRequest) || isReplaced(response, ofResponse)) {
+        Object.setPrototypeOf(request, ofRequest);
+        Object.setPrototypeOf(response, ofResponse);
+        return this.#refuseHttp1(inbound);
+      }
+    } else serveInContext(inbound, handler);
     if (inbound.hasBody || request.listenerCount("end") > 0) {
       (request as WithInbound)[INBOUND] = inbound;
       if (http2 && this.#given && inbound.hasBody) watchBody(request);
       else request.emit = emitInContext as typeof request.emit;
     }
+  }
+
+  /** What its handler has begun goes on with messages whose client has gone. */
+  #refuseHttp1(inbound: Inbound): void {
+    this.#count("http1_application");
+    this.#replaced.say(this.name);
+    answerAndCut(inbound, REFUSALS.bad_version.status);
+    inbound.leave();
   }
 
   #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
@@ -498,7 +519,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       // Newest first: of pipelined requests only the last may say it. A head that is out has promised
       // to keep the connection: the next reply on it will say close.
       const { connection, response } = inbound;
-      if (!connection.ended && !response.headersSent) endAfter(inbound);
+      if (inbound.http2) inbound.last = true; // its handler has the response
+      else if (!connection.ended && !response.headersSent) endAfter(inbound);
     }
   }
 

@@ -24,8 +24,9 @@ interface Given extends Readable, WithInbound {
 export function watchBody(request: unknown): void {
   const given = request as Given;
   // Node says `end` of a stream that was reset as well, and passes it on.
-  given.stream.prependListener("end", () => {
-    if (given.stream.destroyed) fail(given);
+  const { stream } = given; // its handler may make it another message
+  stream.prependListener("end", () => {
+    if (stream.destroyed) fail(given);
     else given[WHOLE] = true;
   });
   given.emit = emitUncut as typeof given.emit;

@@ -26,6 +26,7 @@ export const CUTS = [
   "settings",
   "hidden_streams",
   "http2_error",
+  "http1_application",
 ] as const;
 
 export type CutReason = RefusalReason | (typeof CUTS)[number];

@@ -22,7 +22,8 @@ export function watchResets(stream: Stream): void {
 
 /** The reply has closed before its end, and nothing here wanted that. */
 export function isResetByPeer(response: Http2ServerResponse): boolean {
-  const { stream } = response;
+  const { stream } = response as { readonly stream?: Stream };
+  if (stream === undefined) return false; // its handler has made it another message
   if ((stream as Watched)[OWN] !== undefined) return false;
   // Closing ends what the handler had not ended: `aborted` says so, and `writableFinished` then lies.
   return !stream.headersSent || stream.aborted || !stream.writableFinished;

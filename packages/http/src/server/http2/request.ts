@@ -8,7 +8,7 @@ import type { IncomingHttpHeaders } from "node:http2";
 import { Readable } from "node:stream";
 import { abortedError, nodeError } from "./errors.ts";
 import { socketOf, type StreamSocket } from "./socket.ts";
-import { REQUEST, watchEnd, watchTimeout, type ServedStream } from "./stream.ts";
+import { REQUEST, requestOf, watchEnd, watchTimeout, type ServedStream } from "./stream.ts";
 
 type OwnStream = ServedStream<Http2Request>;
 
@@ -185,16 +185,16 @@ function failIfHeard(
 }
 
 function streamAborted(this: OwnStream): void {
-  this[REQUEST]!.onStreamAbort();
+  requestOf(this)!.onStreamAbort();
 }
 
 function streamData(this: OwnStream, chunk: Buffer): void {
-  if (!this[REQUEST]!.push(chunk)) this.pause();
+  if (!requestOf(this)!.push(chunk)) this.pause();
 }
 
 /** Node says so as well of a stream that was reset. */
 function streamEnded(this: OwnStream): void {
-  if (!this.destroyed) this[REQUEST]!.onStreamEnd();
+  if (!this.destroyed) requestOf(this)!.onStreamEnd();
 }
 
 function streamTrailers(
@@ -203,7 +203,7 @@ function streamTrailers(
   _flags: number,
   raw: string[],
 ): void {
-  const request = this[REQUEST]!;
+  const request = requestOf(this)!;
   Object.assign(request.trailers, trailers);
   request.rawTrailers.push(...raw);
 }
