@@ -3,7 +3,7 @@
  * of it against one endpoint. Both are one mutable object each, because a layer that copies them
  * costs more than it does: the rule is one writer per field, named in its comment.
  */
-import type { MeshError, Progress } from "./errors.ts";
+import type { MeshError, NoRetry, Progress } from "./errors.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
 
@@ -122,6 +122,8 @@ export class Call<Req = unknown> {
   attempt: Attempt<Req> | undefined = undefined;
   /** Endpoints that failed this call, in order; undefined until one did. Writer: retry. */
   tried: EndpointRef[] | undefined = undefined;
+  /** Why the last attempt, which the policy would repeat, was not followed by another. Writer: retry. */
+  noRetry: NoRetry | undefined = undefined;
   /** The deadline's timer. Writer: deadline. */
   timer: Timer | undefined = undefined;
   /** Ends a wait of the call that is not an attempt: a retry's pause, a wait for discovery. */

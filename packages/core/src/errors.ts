@@ -86,8 +86,33 @@ export interface MeshErrorInit {
   message: string;
   progress: Progress;
   cause?: unknown;
-  /** A refusal on the fast path costs 4 µs less without a stack trace. */
+  /** Made without a stack trace, which is for errors that `placed` gives one, or none needs. */
   stackless?: boolean;
+}
+
+/**
+ * Gives a failed call the line that waits for it: called where the promise that the caller awaits is
+ * about to be rejected, because V8 finds "at async caller" through the reactions of the promise whose
+ * handler runs. In the turn of the call itself the caller's frames are on the stack. Only calls that
+ * fail pay it, 0.7 µs for a frame. What is no MeshError is the application's, and is left as it is.
+ */
+export function placed<T>(error: T): T {
+  // A host that has hardened its intrinsics may have taken the function away.
+  if (error instanceof MeshError) Error.captureStackTrace?.(error, placed);
+  return error;
+}
+
+/** Three to five of ours, then the caller's. */
+const REFUSED_FRAMES = 7;
+
+/** The same in the turn of the call, for refusals: they must stay cheap when there are many. */
+export function placedRefusal<T>(error: T): T {
+  const limit = Error.stackTraceLimit;
+  // Set without a throw where the host has frozen the intrinsics (P6): then there is a longer one.
+  if (limit > REFUSED_FRAMES) Reflect.set(Error, "stackTraceLimit", REFUSED_FRAMES);
+  if (error instanceof MeshError) Error.captureStackTrace?.(error, placedRefusal);
+  Reflect.set(Error, "stackTraceLimit", limit);
+  return error;
 }
 
 /** Shared by every copy of inmesh in the process: a bundle may hold one of its own. */
@@ -123,6 +148,36 @@ export class MeshError extends Error {
     this.reason = init.reason;
     this.progress = init.progress;
   }
+
+  /**
+   * For JSON.stringify and loggers that use it. The cause is its name, message and code alone: what else
+   * hangs on an error of the system or of the application may hold headers and bodies.
+   */
+  toJSON(): MeshErrorJson {
+    const { name, message, code, reason, progress, endpoint, attempts, noRetry, cause } = this;
+    const plain = { name, message, code, reason, progress, endpoint, attempts, noRetry };
+    return cause === undefined ? plain : { ...plain, cause: plainCause(cause) };
+  }
+}
+
+/** A MeshError as plain data. Fields that are undefined do not appear in JSON. */
+export interface MeshErrorJson {
+  readonly name: string;
+  readonly message: string;
+  readonly code: ErrorCode;
+  readonly reason: ErrorReason;
+  readonly progress: Progress;
+  readonly endpoint: string | undefined;
+  readonly attempts: number;
+  readonly noRetry: NoRetry | undefined;
+  readonly cause?: { readonly name?: string; readonly message: string; readonly code?: string };
+}
+
+function plainCause(cause: unknown): NonNullable<MeshErrorJson["cause"]> {
+  if (!(cause instanceof Error)) return { message: String(cause) };
+  const { name, message } = cause;
+  const { code } = cause as { code?: unknown };
+  return typeof code === "string" ? { name, message, code } : { name, message };
 }
 
 Object.defineProperty(MeshError.prototype, BRAND, { value: true });

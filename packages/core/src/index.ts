@@ -3,6 +3,7 @@ export { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
 export {
   isMeshError,
   MeshError,
+  type MeshErrorJson,
   type ErrorCode,
   type ErrorReason,
   type NoRetry,

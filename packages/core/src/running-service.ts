@@ -367,7 +367,6 @@ function removed(call: Call): Promise<never> {
       reason: "no_route",
       message: `${call.service}: the configuration in force no longer has this service`,
       progress: "not-sent",
-      stackless: true,
     }),
   );
 }

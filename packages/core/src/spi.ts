@@ -17,6 +17,7 @@ export {
 } from "./call.ts";
 export { PICKED_BECAUSE } from "./balance/why.ts";
 export type { Reachability } from "./running-service.ts";
+export { NOT_RETRIED_BECAUSE } from "./retry/why.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
 export type { HeaderChanges } from "./header-changes.ts";
@@ -85,8 +86,10 @@ export {
   MeshError,
   ERROR_CODES,
   ERROR_REASONS,
+  placed,
   type ErrorCode,
   type ErrorReason,
+  type NoRetry,
   type Progress,
 } from "./errors.ts";
 export {

@@ -1,5 +1,11 @@
 /** How a call came to its reply: the counterpart of `reply.mesh`, found by one symbol on what grpc-js hands out. */
-import { PICKED_BECAUSE, type Call, type PickRule } from "@inmesh/core/spi";
+import {
+  NOT_RETRIED_BECAUSE,
+  PICKED_BECAUSE,
+  type Call,
+  type NoRetry,
+  type PickRule,
+} from "@inmesh/core/spi";
 
 /** How the call came to its end, or where it is now. */
 export interface CallInfo {
@@ -15,6 +21,8 @@ export interface CallInfo {
   readonly attempts: number;
   /** Endpoints that failed this call before, in order. */
   readonly tried: readonly string[];
+  /** Why an attempt that the retry policy would repeat was not repeated: the words of `MeshError.noRetry`. */
+  readonly noRetry: NoRetry | undefined;
   /** One sentence: which route, and why this endpoint. */
   readonly why: string;
 }
@@ -69,7 +77,8 @@ export function callInfo(of: unknown): CallInfo | undefined {
     zone: at?.zone,
     attempts: attempt?.number ?? 0,
     tried,
-    why: whyOf(route, endpoint, attempt?.rule ?? "only", tried),
+    noRetry: call.noRetry,
+    why: whyOf(route, endpoint, attempt?.rule ?? "only", tried, call.noRetry),
   };
 }
 
@@ -90,8 +99,10 @@ function whyOf(
   endpoint: string | undefined,
   rule: PickRule,
   tried: string[],
+  noRetry: NoRetry | undefined,
 ): string {
   if (endpoint === undefined) return `route ${route}; no endpoint was picked`;
   const after = tried.length === 0 ? "" : ` after ${tried.join(", ")} failed`;
-  return `route ${route} → ${endpoint}: ${PICKED_BECAUSE[rule]}${after}`;
+  const end = noRetry === undefined ? "" : `; not retried: ${NOT_RETRIED_BECAUSE[noRetry]}`;
+  return `route ${route} → ${endpoint}: ${PICKED_BECAUSE[rule]}${after}${end}`;
 }

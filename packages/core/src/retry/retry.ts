@@ -18,7 +18,7 @@ import {
   type CallEnds,
   type Reply,
 } from "../call.ts";
-import { MeshError, type NoRetry } from "../errors.ts";
+import { MeshError, placed, type NoRetry } from "../errors.ts";
 import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { backoffMs } from "./backoff.ts";
@@ -63,7 +63,7 @@ export function retry<Req, R extends Reply>(
       try {
         sent = send(attempt);
       } catch (error) {
-        return rest(attempt, undefined, error);
+        return rest(attempt, undefined, placed(error));
       }
       return sent.then(
         (reply) => {
@@ -71,7 +71,8 @@ export function retry<Req, R extends Reply>(
           ends?.delivered(attempt.call);
           return reply;
         },
-        (error: unknown) => rest(attempt, undefined, error),
+        // Here, and not where the call ends: the caller awaits the promise that this handler settles.
+        (error: unknown) => rest(attempt, undefined, placed(error)),
       );
     };
 
@@ -126,6 +127,7 @@ export function retry<Req, R extends Reply>(
         if (decision !== "sent") {
           const tried = attempts > 1 || resends > 0 || decision === "budget";
           if (tried || reply?.final === true) call.served?.exhaust();
+          call.noRetry = decision;
           if (reply !== undefined) return reply;
           failure!.noRetry = decision;
           throw failure!;
@@ -135,7 +137,7 @@ export function retry<Req, R extends Reply>(
         else attempts++;
         if (attempt.endpoint !== undefined) (call.tried ??= []).push(attempt.endpoint);
         if (pauseMs > 0) await pause(call, pauseMs, runtime);
-        if (call.cancelled !== undefined) throw call.cancelled;
+        if (call.cancelled !== undefined) throw placed(call.cancelled);
 
         attempt = new Attempt(call, attempt.number + 1, next);
         call.attempt = attempt;
@@ -143,7 +145,7 @@ export function retry<Req, R extends Reply>(
         try {
           reply = await send(attempt);
         } catch (caught) {
-          thrown = caught;
+          thrown = placed(caught);
         }
         if (reply !== undefined && isDone(reply)) return reply;
       }

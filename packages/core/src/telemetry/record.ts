@@ -14,7 +14,7 @@ import {
   type Outcome,
   type Reply,
 } from "../call.ts";
-import { MeshError } from "../errors.ts";
+import { MeshError, placed, placedRefusal } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import type { ActiveCalls } from "../active-calls.ts";
 import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
@@ -189,9 +189,9 @@ export function callRecord<Req, R extends Reply>(
         if (call.cancelled !== undefined) throw call.cancelled; // before it began
         sent = inner(call);
       } catch (error) {
-        return Promise.reject(callEnds.failed(call, error));
+        return Promise.reject(placedRefusal(callEnds.failed(call, error)));
       }
-      return endsBelow ? sent : endWith(call, sent, callEnds);
+      return endsBelow ? sent : endWith(call, sent, endsHere);
     };
 }
 
@@ -208,6 +208,12 @@ export const callEnds: CallEnds = {
     call.end(outcomeOf(error), error instanceof MeshError ? error : undefined);
     return error;
   },
+};
+
+/** The same at the promise that the caller has: its error gets the line that waits for it. */
+const endsHere: CallEnds = {
+  delivered: callEnds.delivered,
+  failed: (call, error) => placed(callEnds.failed(call, error)),
 };
 
 /** One record per try, with the kind of it. */

@@ -8,9 +8,12 @@ import { Readable } from "node:stream";
 import type { ReadableStream } from "node:stream/web";
 import {
   MeshError,
+  NOT_RETRIED_BECAUSE,
   PICKED_BECAUSE,
+  placed,
   type Attempt,
   type HeaderChanges,
+  type NoRetry,
   type Outcome,
   type Reply,
 } from "@inmesh/core/spi";
@@ -47,6 +50,11 @@ export interface ReplyInfo {
     /** From the last pick until the request had a connection. */
     readonly queuedMs: number;
   };
+  /**
+   * Why this reply, whose status the retry policy lists, was not followed by another attempt: the same
+   * words as `MeshError.noRetry`. Undefined for a reply that needs none.
+   */
+  readonly noRetry: NoRetry | undefined;
   /** Why a server of the mesh refused the request, from the set of docs/reference/headers.md, if it said so. */
   readonly refusal: string | undefined;
   /** One sentence: which route, and why this endpoint after others. */
@@ -202,6 +210,8 @@ export class HttpReply implements Reply {
     const tried = (call.tried ?? []).map(({ address }) => address);
     const address = endpoint?.address ?? "";
     const after = tried.length === 0 ? "" : `; ${kind} after ${tried.join(", ")} failed`;
+    const notRetried =
+      call.noRetry === undefined ? "" : `; not retried: ${NOT_RETRIED_BECAUSE[call.noRetry]}`;
     return {
       service: call.service,
       route: call.route,
@@ -214,21 +224,31 @@ export class HttpReply implements Reply {
         attemptMs: this.#headAt - startedAt,
         queuedMs: Math.max(0, this.#attempt.sentAt - startedAt),
       },
+      noRetry: call.noRetry,
       refusal: this.#said()?.reason,
-      why: `route ${call.route} → ${address}: ${PICKED_BECAUSE[rule]}${after}`,
+      why: `route ${call.route} → ${address}: ${PICKED_BECAUSE[rule]}${after}${notRetried}`,
     };
   }
 
   // ── body, as the application reads it ────────────────────────────────────────────────────────
 
   /** The whole body. Rejects with the reason if it is cut, the deadline passes or the call is aborted. */
-  bytes(): Promise<Uint8Array> {
-    return this.#collect();
+  async bytes(): Promise<Uint8Array> {
+    try {
+      return await this.#collect();
+    } catch (error) {
+      throw placed(error);
+    }
   }
 
   /** The body as UTF-8 text, without a byte order mark. */
   async text(): Promise<string> {
-    const body = await this.#collect();
+    let body: Buffer;
+    try {
+      body = await this.#collect();
+    } catch (error) {
+      throw placed(error);
+    }
     const bom = body.length > 2 && body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf;
     return bom ? body.toString("utf8", 3) : body.toString("utf8");
   }

@@ -29,11 +29,27 @@ export function meshFetch(dispatcher: MeshDispatcher): Fetch {
     const [input, init] = translated(given, givenInit, Request);
     if (init?.dispatcher !== undefined) return ofProcess(await fetch(input, init));
     const hops = new Hops(dispatcher);
-    const reply = await fetch(input, { ...init, dispatcher: hops as unknown as Dispatcher });
+    let reply: Awaited<ReturnType<typeof fetch>>;
+    try {
+      reply = await fetch(input, { ...init, dispatcher: hops as unknown as Dispatcher });
+    } catch (error) {
+      throw fromHere(error);
+    }
     return reply.body !== null && reply.headers.has(CONTENT_ENCODING)
       ? ofProcess(reply, limited(reply.body, hops.meter))
       : ofProcess(reply);
   }) as Fetch;
+}
+
+/**
+ * undici makes its TypeError where the connection's events arrive, so its stack names no caller. In an
+ * async function the one that waits for it is found. What a signal was aborted with is the caller's own.
+ */
+function fromHere(error: unknown): unknown {
+  if (error instanceof TypeError && error.cause instanceof MeshError) {
+    Error.captureStackTrace?.(error, fromHere);
+  }
+  return error;
 }
 
 /** The dispatcher of one fetch and all its redirects. */

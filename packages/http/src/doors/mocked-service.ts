@@ -3,7 +3,14 @@
  * and metrics have no part in it, the deadline has. The origin that the mock is asked for is the
  * service's name, `http://orders`, or its authority where the name is no host.
  */
-import { Attempt, MeshError, type Call, type Service, type ServiceConfig } from "@inmesh/core/spi";
+import {
+  Attempt,
+  MeshError,
+  placed,
+  type Call,
+  type Service,
+  type ServiceConfig,
+} from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import type { HttpConnection } from "../client/connection.ts";
 import { Exchange } from "../client/exchange.ts";
@@ -45,7 +52,10 @@ function sendToMock(
     },
   };
   // An exchange asks no more of its connection than this.
-  return new Exchange(attempt, connection as unknown as HttpConnection, runtime).send();
+  const exchange = new Exchange(attempt, connection as unknown as HttpConnection, runtime);
+  return exchange.send().catch((error: unknown) => {
+    throw placed(error);
+  });
 }
 
 function expire(call: Call): void {
