@@ -212,7 +212,7 @@ export const callEnds: CallEnds = {
 
 /** The same at the promise that the caller has: its error gets the line that waits for it. */
 const endsHere: CallEnds = {
-  delivered: callEnds.delivered,
+  delivered: (call) => callEnds.delivered(call),
   failed: (call, error) => placed(callEnds.failed(call, error)),
 };
 
