@@ -13,7 +13,7 @@ let classes: readonly object[] | undefined;
 export function isReplaced(message: IncomingMessage | ServerResponse, before: object): boolean {
   if (Object.getPrototypeOf(message) === before) return false;
   const { Http2ServerRequest, Http2ServerResponse } = process.getBuiltinModule("node:http2");
-  classes ??= [Http2ServerRequest.prototype as object, Http2ServerResponse.prototype as object];
+  classes ??= [Http2ServerRequest.prototype, Http2ServerResponse.prototype];
   return !classes.some((one) => Object.prototype.isPrototypeOf.call(one, message));
 }
 
