@@ -41,8 +41,8 @@ import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
-import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
-import { isInjected, serveInjected } from "./server/injected.ts";
+import { HeadReader, Inbound, responseClosed, type InboundOwner } from "./server/inbound.ts";
+import { dropClaims, injectedOf, isInjected, serveInjected } from "./server/injected.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
@@ -218,6 +218,13 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     misframed: (inbound: Inbound): void => this.#misframed(inbound),
     odd: (inbound: Inbound, what: CutReason): void => this.#odd(inbound, what),
   };
+  readonly #injectedOwner: InboundOwner = {
+    ...this.#owner,
+    ended: (inbound) => {
+      this.#admission.inFlight--;
+      if (!inbound.replied) inbound.leave();
+    },
+  };
   readonly #why = (): string => this.#readiness();
 
   /** Use `meshServer`. */
@@ -373,8 +380,25 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   }
 
   #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
-    if (this.#health?.answers(request, response, this.#why) === true) return;
-    serveInjected(request, response, handler, this.#keep);
+    const connection = this.#connections.stateOf({}); // what is refused may say that it ends
+    const inbound = injectedOf(request, response, connection, this.#injectedOwner);
+    let refusal = this.#reader.read(inbound) ?? this.#validator.checkInjected(inbound);
+    dropClaims(request, this.#keep);
+    if (inbound.odd !== undefined) this.#count(inbound.odd);
+    if (refusal === undefined) {
+      if (this.#health?.answers(request, response, this.#why) === true) return;
+      const refused = this.#admission.refuses(inbound, inbound.remainingMs);
+      refusal = refused === undefined ? this.#chosen?.check(request) : REFUSALS[refused];
+    }
+    if (refusal !== undefined) {
+      inbound.hasBody = false; // it is no stream that holds anything up
+      return this.#refuse(inbound, refusal);
+    }
+    if (inbound.remainingMs !== Infinity) {
+      inbound.deadlineAt = this.#runtime.now() + inbound.remainingMs;
+    }
+    this.#admission.inFlight++;
+    serveInjected(inbound, handler);
   }
 
   #refuse(inbound: Inbound, refusal: Refusal): void {

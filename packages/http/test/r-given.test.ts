@@ -184,7 +184,7 @@ describe("R36 LS: requests without a connection", () => {
     const reply = await inject(emit, {
       method: "POST",
       url: "/",
-      headers: { "x-mesh-peer": "spiffe://a/b", "x-mesh-timeout-ms": "0", "x-own": "1" },
+      headers: { "x-mesh-peer": "spiffe://a/b", "x-mesh-timeout-ms": "1000", "x-own": "1" },
       payload: "body",
     });
     expect(reply.body).toBe("POST x-own true");

@@ -5,14 +5,14 @@
  */
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** What arrives in so short a turn of the event loop, and is not seen in it, cannot be helped. */
-const SHORT_TURN_MS = 1;
+/** A turn of the event loop in which nothing ran takes a few hundredths; what arrives in it cannot be helped. */
+const SHORT_TURN_MS = 0.1;
 /** A process whose turns are all long is not waited for. */
-const MAX_LONG_TURNS = 10;
+const MAX_LONG_TURNS = 20;
 
 /**
  * Calls `run` behind a short turn of the event loop at whose beginning all I/O was taken up, or behind
- * the tenth long one. While `goesOn` says that there was more, for `patienceMs` at most, it is not
+ * the twentieth long one. While `goesOn` says that there was more, for `patienceMs` at most, it is not
  * called. libuv accepts one connection in a turn: that is when there may be more.
  */
 export function whenAllIsRead(

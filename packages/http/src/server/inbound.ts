@@ -64,6 +64,8 @@ export class Inbound extends ServedRequest {
   remainingMs: number = Infinity;
   /** What the request line says is not to be believed here: `HTTP/2.0` can be written on any socket. */
   readonly http2: boolean;
+  /** `request.headers` is an object of its own, and not built from the raw fields. */
+  ownHeaders: boolean;
   /** A body follows the head. */
   hasBody: boolean;
   /** … in chunks. */
@@ -96,7 +98,7 @@ export class Inbound extends ServedRequest {
   ) {
     super();
     this.request = request;
-    this.http2 = http2;
+    this.http2 = this.ownHeaders = http2;
     this.hasBody = http2 && !(request as unknown as Http2Request).stream.endAfterHeaders;
     this.response = response;
     this.connection = connection;
@@ -136,7 +138,7 @@ export class HeadReader {
   }
 
   read(inbound: Inbound): Refusal | undefined {
-    const { http2 } = inbound;
+    const { ownHeaders } = inbound;
     const raw = inbound.request.rawHeaders;
     const { maxHeaderCount, maxHeaderNameBytes, maxHeaderValueBytes } = this.#limits;
     if (raw.length > 2 * maxHeaderCount) return REFUSALS.too_many_headers;
@@ -154,7 +156,7 @@ export class HeadReader {
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
           if (name.length === 7 && isNamed(name, BAGGAGE) && this.#dropsBaggage(inbound, value)) {
-            if (http2) delete inbound.request.headers[BAGGAGE];
+            if (ownHeaders) delete inbound.request.headers[BAGGAGE];
             continue;
           }
           break;
@@ -197,7 +199,7 @@ export class HeadReader {
           const lower = name === TIMEOUT_MS ? TIMEOUT_MS : name.toLowerCase();
           if (lower !== TIMEOUT_MS && (!isClaim(lower) || this.#keep.has(lower))) break;
           this.#control(inbound, lower, value);
-          if (http2) delete inbound.request.headers[lower];
+          if (ownHeaders) delete inbound.request.headers[lower];
           continue;
         }
         default:
@@ -209,8 +211,8 @@ export class HeadReader {
       kept += 2;
     }
     inbound.headBytes = bytes;
-    // Node keeps the limit that was announced only with clients that have acknowledged it.
-    if (inbound.http2 && bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes) {
+    // Over HTTP/2 Node keeps the limit that was announced only with clients that have acknowledged it.
+    if (ownHeaders && bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes) {
       return REFUSALS.header_too_large;
     }
     if (kept < raw.length) shorten(inbound, kept);
@@ -271,10 +273,10 @@ interface Head {
 }
 
 /** Fields have been taken out of the raw ones, of which `kept` entries are left. */
-function shorten({ request, http2 }: Inbound, kept: number): void {
+function shorten({ request, ownHeaders }: Inbound, kept: number): void {
   const raw = request.rawHeaders;
   while (raw.length > kept) raw.pop(); // to set the length is a call out of compiled code
-  if (http2) return; // its `headers` are an object of their own
+  if (ownHeaders) return;
   // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
   // asked for Host: what it built is dropped, or the fields would be added to it once more.
   const head = request as unknown as Head;

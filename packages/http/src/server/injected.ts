@@ -1,63 +1,68 @@
 /**
  * Requests that no connection brought: a test's (`inject` of light-my-request), or those of an adapter
  * that turns events of a platform into requests. They have no socket, or an object that looks like one,
- * so limits of connections, slow clients and lengths do not apply, and they are not counted. Identity
- * headers are taken out all the same: such an adapter passes on what its own clients said.
+ * so what is about connections, framing and slow clients does not apply. What their heads say is treated
+ * as that of any other request: such an adapter passes on what its own clients said.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { Stream } from "node:stream";
-import { context, isClaim, ServedRequest } from "@inmesh/core/spi";
-import { TIMEOUT_MS, TRACEPARENT, TRACESTATE } from "../headers.ts";
-import { CONNECTION, type WithConnection } from "./connection-state.ts";
+import { context, isClaim } from "@inmesh/core/spi";
+import { TIMEOUT_MS } from "../headers.ts";
+import { CONNECTION, type ConnectionState, type WithConnection } from "./connection-state.ts";
+import { Inbound, type InboundOwner } from "./inbound.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
 export function isInjected(holder: WithConnection | null | undefined): boolean {
   return holder?.[CONNECTION] === undefined && !(holder instanceof Stream);
 }
 
-class InjectedRequest extends ServedRequest {
-  readonly #response: ServerResponse;
-
-  constructor({ headers }: IncomingMessage, response: ServerResponse) {
-    super({
-      traceparent: headers[TRACEPARENT] as string | undefined,
-      tracestate: headers[TRACESTATE] as string | undefined,
-    });
-    this.#response = response;
-  }
-
-  override get replied(): boolean {
-    return this.#response.writableEnded;
-  }
-}
-
-/** Runs its handler in a context of its own, with its trace. `keep`: names of claims that stay. */
-export function serveInjected(
+/** `connection`: a state of its own. Its raw fields are all there afterwards, as text. */
+export function injectedOf(
   request: IncomingMessage,
   response: ServerResponse,
-  handler: RequestListener,
-  keep: ReadonlySet<string>,
-): void {
-  dropClaims(request, keep);
-  const served = new InjectedRequest(request, response);
-  response.on("close", () => {
-    if (!served.replied) served.leave();
-  });
-  context.run(served, handler, request, response);
+  connection: ConnectionState,
+  owner: InboundOwner,
+): Inbound {
+  const inbound = new Inbound(request, response, connection, owner, false);
+  inbound.ownHeaders = true;
+  fillRaw(request);
+  return inbound;
 }
 
-/** Both forms are plain data here: they did not come out of Node's parser. */
-function dropClaims({ headers, rawHeaders }: IncomingMessage, keep: ReadonlySet<string>): void {
-  const goes = (name: string): boolean => {
-    const lower = name.toLowerCase();
-    return lower === TIMEOUT_MS || (isClaim(lower) && !keep.has(lower));
-  };
-  for (const name of Object.keys(headers)) if (goes(name)) delete headers[name];
-  let kept = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (goes(rawHeaders[i]!)) continue;
-    rawHeaders[kept++] = rawHeaders[i]!;
-    rawHeaders[kept++] = rawHeaders[i + 1]!;
+/** Adapters give plain data: `headers` alone, or values that are no strings. */
+function fillRaw({ headers, rawHeaders }: IncomingMessage): void {
+  if (rawHeaders.length === 0) {
+    for (const [name, value] of Object.entries(headers)) {
+      for (const one of Array.isArray(value) ? value : [value]) rawHeaders.push(name, String(one));
+    }
   }
-  rawHeaders.length = kept;
+  for (let i = 0; i < rawHeaders.length; i++) rawHeaders[i] = String(rawHeaders[i]);
+}
+
+/** Names in `headers` can be written as the adapter likes. `keep`: names of claims that stay. */
+export function dropClaims({ headers }: IncomingMessage, keep: ReadonlySet<string>): void {
+  for (const name of Object.keys(headers)) {
+    const lower = name.toLowerCase();
+    if (lower === TIMEOUT_MS || (isClaim(lower) && !keep.has(lower))) delete headers[name];
+  }
+}
+
+/** Runs its handler in a context of its own. Its owner learns once that the reply has ended or closed. */
+export function serveInjected(inbound: Inbound, handler: RequestListener): void {
+  const { request, response, owner } = inbound;
+  let over = false;
+  const ended = (): void => {
+    if (over) return;
+    over = true;
+    owner.ended(inbound);
+  };
+  response.on("close", ended);
+  // A response without a socket says neither `finish` nor `close`.
+  const end = response.end.bind(response);
+  response.end = ((...args: Parameters<typeof end>) => {
+    const self = end(...args);
+    ended();
+    return self;
+  }) as typeof end;
+  context.run(inbound, handler, request, response);
 }

@@ -57,6 +57,13 @@ export class Validator {
     return httpVersionMajor === 0 ? REFUSALS.bad_target : REFUSALS.bad_version;
   }
 
+  /** What no connection brought: nothing can be misread in its framing, and adapters write targets their way. */
+  checkInjected({ request, host }: Inbound): Refusal | undefined {
+    if (request.url!.length > this.#limits.maxTargetBytes) return REFUSALS.target_too_long;
+    if (request.method === "TRACE") return REFUSALS.method_not_allowed;
+    return host === undefined || this.#isHost(host) ? undefined : REFUSALS.bad_host;
+  }
+
   #check1(inbound: Inbound, target: string): Refusal | undefined {
     const { host } = inbound;
     if (host === undefined) {
