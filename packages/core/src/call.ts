@@ -126,6 +126,15 @@ export class Call<Req = unknown> {
   noRetry: NoRetry | undefined = undefined;
   /** The deadline's timer. Writer: deadline. */
   timer: Timer | undefined = undefined;
+  /** Told that an attempt failed and another follows; gives its reply, or its error. Writer: protocol. Must not throw. */
+  onRetry:
+    | ((
+        failed: Attempt,
+        pauseMs: number,
+        reply: Reply | undefined,
+        error: MeshError | undefined,
+      ) => void)
+    | undefined = undefined;
   /** Ends a wait of the call that is not an attempt: a retry's pause, a wait for discovery. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
   /** Told after everything else that the call is cancelled. Writer: the guard of the application's layers. */

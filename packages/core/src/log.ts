@@ -7,6 +7,7 @@ export interface LogLine {
     | "config.refused"
     | "config.restored"
     | "config.snapshot_failed"
+    | "hook.failed"
     | "runtime.degraded"
     | "runtime.unsupported"
     | "server.refusing"

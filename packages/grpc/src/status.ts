@@ -71,6 +71,7 @@ const STATUS_OF: Readonly<Record<ErrorCode, Status>> = {
   denied: Status.PERMISSION_DENIED,
   loop: Status.INTERNAL,
   closed: Status.UNAVAILABLE,
+  bad_status: Status.UNKNOWN, // of HTTP alone
   bad_config: Status.INTERNAL,
 };
 

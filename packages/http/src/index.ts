@@ -12,6 +12,15 @@ export { HTTP } from "./client/protocol.ts";
 export type { MeshDispatcher } from "./doors/any-dispatcher.ts";
 export type { PublicReply as HttpReply } from "./client/public-reply.ts";
 export type { ReplyInfo } from "./client/reply.ts";
+export { StatusError } from "./client/status-error.ts";
+export type {
+  ClientHooks,
+  HookedCall,
+  HookedError,
+  HookedReply,
+  HookedRetry,
+} from "./client/hooks.ts";
+export type { QueryInput, QueryValue } from "./client/query.ts";
 export { HttpHeaders } from "./headers.ts";
 export type { RequestBody } from "./client/body.ts";
 export { meshServer, MeshServer, type ServerOptions, type ServerSnapshot } from "./mesh-server.ts";

@@ -13,16 +13,19 @@ import {
   isJsonLike,
   methodOf,
 } from "./client/call-input.ts";
+import { Extras, throwOnStatus, type ExtraOptions } from "./client/extras.ts";
+import { jsonBody } from "./client/json-body.ts";
 import { HTTP } from "./client/protocol.ts";
 import type { PublicReply } from "./client/public-reply.ts";
+import { withQuery, type QueryInput } from "./client/query.ts";
 import type { HttpReply } from "./client/reply.ts";
 import { HttpRequest, type HeadersInput } from "./client/request.ts";
 import { startCall, type CallInit } from "./client/start.ts";
 import { activeMock } from "./doors/application-dispatcher.ts";
-import { USER_AGENT, USER_AGENT_TEXT } from "./headers.ts";
+import { CONTENT_TYPE, USER_AGENT, USER_AGENT_TEXT } from "./headers.ts";
 import { mockedService } from "./doors/mocked-service.ts";
 
-export interface ClientOptions extends ServiceInput {
+export interface ClientOptions extends ServiceInput, ExtraOptions {
   /** The mesh to call through. Default: one per process for all protocols, by environment and file. */
   readonly mesh?: Mesh;
 }
@@ -37,6 +40,16 @@ export interface FetchInit extends CallInit {
   readonly headers?: HeadersInput;
   /** Streams are sent as they are read, and are not sent a second time. Default: none. */
   readonly body?: RequestBody;
+  /**
+   * A value that is sent as JSON, in place of `body`; needs a `method`. `content-type` is
+   * `application/json` unless `headers` say another. Can be sent again for a retry.
+   * Default: none.
+   */
+  readonly json?: unknown;
+  /** Appended to the path. Lists repeat the name, undefined is left out. Default: none. */
+  readonly query?: QueryInput;
+  /** A status from 400 up rejects with a StatusError. Default: what the client says, else false. */
+  readonly throwOnError?: boolean;
 }
 
 export interface RequestInit extends FetchInit {
@@ -45,7 +58,12 @@ export interface RequestInit extends FetchInit {
 }
 
 const NOTHING: FetchInit = {};
-const OWN_OPTIONS = { mesh: "object" } as const;
+const OWN_OPTIONS = {
+  mesh: "object",
+  headers: "any",
+  hooks: "object",
+  throwOnError: "boolean",
+} as const;
 
 /**
  * A client for a service, by the name it has in the configuration or by URL. Cheap to call again:
@@ -53,18 +71,24 @@ const OWN_OPTIONS = { mesh: "object" } as const;
  */
 export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {}): MeshClient {
   assertClientOptions<ClientOptions>("meshClient", options, OWN_OPTIONS);
-  const { mesh = defaultMesh(), ...input } = options;
+  const { mesh = defaultMesh(), headers, hooks, throwOnError, ...input } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
-  return new MeshClient(mesh, mesh.service(nameOrUrl, HTTP, said));
+  const service = mesh.service(nameOrUrl, HTTP, said);
+  const adds = headers !== undefined || hooks !== undefined || throwOnError === true;
+  const extras = adds ? new Extras(options, mesh) : undefined;
+  return new MeshClient(mesh, service, extras);
 }
 
 export class MeshClient {
   readonly mesh: Mesh;
   readonly #service: Service<HttpRequest, HttpReply>;
 
-  constructor(mesh: Mesh, service: Service<HttpRequest, HttpReply>) {
+  readonly #extras: Extras | undefined;
+
+  constructor(mesh: Mesh, service: Service<HttpRequest, HttpReply>, extras?: Extras) {
     this.mesh = mesh;
     this.#service = service;
+    this.#extras = extras;
   }
 
   get name(): string {
@@ -82,16 +106,33 @@ export class MeshClient {
     try {
       if (typeof path !== "string" || path.charCodeAt(0) !== 47) throw badPath(name, path);
       checkInit(name, init);
-      const { method = "GET", body = null } = init;
-      if (typeof body === "object" && body !== null && isJsonLike(body)) throw badBody(name, body);
-      request = new HttpRequest(path, methodOf(name, method), init.headers, body);
+      const { json, method = "GET" } = init;
+      let { body = null } = init;
+      if (json !== undefined) body = jsonBody(name, init);
+      else if (typeof body === "object" && body !== null && isJsonLike(body)) {
+        throw badBody(name, body);
+      }
+      const target = init.query === undefined ? path : withQuery(name, path, init.query);
+      request = new HttpRequest(target, methodOf(name, method), init.headers, body);
+      this.#extras?.addHeaders(request);
+      if (json !== undefined) request.addDefault(CONTENT_TYPE, "application/json");
       // Public services ask for one, and some refuse who has none; a peer learns nothing from it.
       if (!service.config.peer) request.addDefault(USER_AGENT, USER_AGENT_TEXT);
     } catch (error) {
       return Promise.reject(error);
     }
     const mock = activeMock();
-    return startCall(mock === undefined ? service : mockedService(service, mock), request, init);
+    const used = mock === undefined ? service : mockedService(service, mock);
+    const extras = this.#extras;
+    const throws = init.throwOnError ?? extras?.throwOnError === true;
+    if (extras?.hooks !== undefined) {
+      const { hooks } = extras;
+      return extras.run(hooks, name, request, throws, (onRetry) =>
+        startCall(used, request, init, onRetry),
+      );
+    }
+    const sent = startCall(used, request, init);
+    return throws ? throwOnStatus(sent) : sent;
   }
 
   /** The same, with the path among the options, as in undici. */

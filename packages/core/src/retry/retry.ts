@@ -132,6 +132,7 @@ export function retry<Req, R extends Reply>(
           failure!.noRetry = decision;
           throw failure!;
         }
+        call.onRetry?.(attempt, pauseMs, reply, failure);
         reply?.discard();
         if (next === "resend") resends++;
         else attempts++;

@@ -16,13 +16,18 @@ const OPTIONS: Readonly<Record<keyof RequestInit, true>> = {
   timeoutMs: true,
   idempotent: true,
   path: true,
+  json: true,
+  query: true,
+  throwOnError: true,
 };
 
 /** What others call it, or where it is said. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   timeout: 'did you mean "timeoutMs"?',
   data: 'did you mean "body"?',
-  params: "write the query into the path",
+  params: 'did you mean "query"?',
+  qs: 'did you mean "query"?',
+  searchParams: 'did you mean "query"?',
   baseURL: "the client has been given it: meshClient(nameOrUrl)",
   retries: "retries are a policy of the service: meshClient(name, { retry: { attempts } })",
   retry: "retries are a policy of the service: meshClient(name, { retry: { attempts } })",
@@ -35,7 +40,8 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const NOT_IN_TARGET = /[^\x21-\xff]/;
 const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
-function badInput(service: string, reason: ErrorReason, what: string): MeshError {
+/** One mistake of a caller. */
+export function badInput(service: string, reason: ErrorReason, what: string): MeshError {
   return new MeshError({
     code: "bad_request",
     reason,
@@ -54,7 +60,17 @@ export function checkInit(service: string, init: FetchInit): void {
       case "method":
       case "headers":
       case "path":
+      // Looked at where they are used.
+      case "json":
+      case "query":
         break;
+      case "throwOnError":
+        if (init.throwOnError === undefined || typeof init.throwOnError === "boolean") break;
+        throw badInput(
+          service,
+          "bad_option",
+          `throwOnError must be true or false, got ${shown(init.throwOnError)}`,
+        );
       case "body":
         if (typeof init.body === "object" || init.body === undefined) break;
         if (typeof init.body !== "string") throw badBody(service, init.body);
@@ -268,7 +284,7 @@ function beginning(text: string): string {
 }
 
 /** What it is, with its value only where that can be no secret. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   switch (typeof value) {
     case "undefined":
     case "boolean":

@@ -132,6 +132,16 @@ export class HttpRequest implements RoutedRequest {
     this.sealOwn();
   }
 
+  /** Names and values in turn, each name for itself: one that the application has written stays alone. */
+  addDefaults(list: readonly string[]): void {
+    const own = this.headers.slice();
+    for (let i = 0; i < list.length; i += 2) {
+      const name = list[i]!;
+      if (!hasName(own, name.toLowerCase())) this.headers.push(name, list[i + 1]!);
+    }
+    this.sealOwn();
+  }
+
   /** Of what the application wrote. No attempt has written yet, so no slot moves. */
   changeHeaders(changes: HeaderChanges): void {
     const ours = this.headers.slice(this.#own);
@@ -177,7 +187,13 @@ export class HttpRequest implements RoutedRequest {
   }
 }
 
-function flatten(headers: HeadersInput): string[] {
+function hasName(list: readonly string[], lower: string): boolean {
+  for (let i = 0; i < list.length; i += 2) if (list[i]!.toLowerCase() === lower) return true;
+  return false;
+}
+
+/** Names and values in turn. Throws a MeshError (`bad_request`) that names what is wrong. */
+export function flatten(headers: HeadersInput): string[] {
   const flat: string[] = [];
   if (headers === null) return flat;
   if (typeof headers !== "object") throw badHeaders(headers);

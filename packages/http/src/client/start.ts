@@ -26,14 +26,19 @@ export interface CallInit {
   readonly idempotent?: boolean;
 }
 
+/** Hears that an attempt failed and another follows. Must not throw. */
+export type RetryWatcher = NonNullable<Call<HttpRequest>["onRetry"]>;
+
 /** Resolves when the head of the reply is here; rejects with a MeshError or the signal's reason. */
 export function startCall(
   service: StartingService,
   request: HttpRequest,
   init: CallInit,
+  onRetry?: RetryWatcher,
 ): Promise<HttpReply> {
   const { signal, timeoutMs } = init;
   const call = callOf(service, request, init.idempotent);
+  if (onRetry !== undefined) call.onRetry = onRetry;
   if (timeoutMs !== undefined) {
     const at = service.runtime.now() + timeoutMs;
     if (at < call.deadlineAt) {

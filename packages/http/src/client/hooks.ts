@@ -1,0 +1,82 @@
+/**
+ * Hooks of a client: the application hears what happens to its calls. They watch and change nothing. What
+ * they throw, or reject with, is logged and hurts no call.
+ */
+import type { LogLine, MeshError, NoRetry } from "@inmesh/core";
+import type { HttpHeaders } from "../headers.ts";
+import type { ReplyInfo } from "./reply.ts";
+
+/** What every hook is told of its call. */
+export interface HookedCall {
+  readonly service: string;
+  readonly method: string;
+  /** With its query. It may hold what should not be logged. */
+  readonly path: string;
+}
+
+export interface HookedReply extends HookedCall {
+  readonly status: number;
+  readonly headers: HttpHeaders;
+  /** Endpoint, attempts, timings, and why it was routed so. */
+  readonly mesh: ReplyInfo;
+}
+
+export interface HookedRetry extends HookedCall {
+  /** Number of the attempt that failed, from 1. */
+  readonly attempt: number;
+  /** Of the attempt that failed, `host:port`; undefined if it never had one. */
+  readonly endpoint: string | undefined;
+  /** Milliseconds until the next attempt begins; 0: at once. */
+  readonly pauseMs: number;
+  /** Why there is another attempt: a status that the policy lists, or an error. */
+  readonly status: number | undefined;
+  readonly error: MeshError | undefined;
+}
+
+export interface HookedError extends HookedCall {
+  /** A MeshError, or what the caller's signal was aborted with. */
+  readonly error: unknown;
+  readonly noRetry: NoRetry | undefined;
+}
+
+export interface ClientHooks {
+  /** A call begins, after its options were looked at. */
+  readonly onRequest?: (call: HookedCall) => unknown;
+  /** The head of the reply that the caller gets is here, whatever its status. */
+  readonly onReply?: (reply: HookedReply) => unknown;
+  /** An attempt failed and another follows. */
+  readonly onRetry?: (retry: HookedRetry) => unknown;
+  /** The call failed: the caller gets this error. */
+  readonly onError?: (error: HookedError) => unknown;
+}
+
+/** Calls a hook. `log` cannot throw. */
+export function tell<T>(
+  hook: ((info: T) => unknown) | undefined,
+  info: T,
+  log: (line: LogLine) => void,
+): void {
+  if (hook === undefined) return;
+  const failed = (error: unknown): void => {
+    log({
+      level: "warn",
+      event: "hook.failed",
+      message: `a hook of a client failed: ${text(error)}`,
+    });
+  };
+  try {
+    const result = hook(info);
+    // One that is asynchronous must not become an unhandled rejection.
+    if (result instanceof Promise) result.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+function text(error: unknown): string {
+  try {
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  } catch {
+    return "it threw what cannot be shown";
+  }
+}
