@@ -218,7 +218,10 @@ export class HeadReader {
     }
     inbound.headBytes = bytes;
     // Over HTTP/2 Node keeps the limit that was announced only with clients that have acknowledged it.
-    if (inbound.ownHeaders && bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes) {
+    if (
+      inbound.ownHeaders &&
+      bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes
+    ) {
       return REFUSALS.header_too_large;
     }
     if (kept < raw.length) shorten(inbound, kept);
