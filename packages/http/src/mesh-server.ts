@@ -27,9 +27,10 @@ import {
   type ServerState,
 } from "@inmesh/core/spi";
 import { LEAVING } from "./headers.ts";
+import { hintIdle, replaceDump, ServerMembers } from "./node-internals.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import type { WithConnection } from "./server/connection-state.ts";
+import type { ConnectionState, WithConnection } from "./server/connection-state.ts";
 import { Connections } from "./server/connections.ts";
 import { watchBody, watchHead } from "./server/cut-bodies.ts";
 import { answerAndCut, cutShort } from "./server/cut-short.ts";
@@ -50,15 +51,15 @@ import {
 import { countMalformed } from "./server/malformed.ts";
 import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
-import { linger, refuse } from "./server/refuse.ts";
+import { linger, refuse, sayClose } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
 import { guardRequests, type Guard } from "./server/request-events.ts";
-import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
+import { isShort, watchLength } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
 import { dropSurplus, type LingerOptions } from "./server/surplus.ts";
 import { filterTrailers } from "./server/trailers.ts";
 import { guardTunnels } from "./server/tunnels.ts";
-import { endUnheard, type Dumped } from "./server/unheard-end.ts";
+import { endUnheard } from "./server/unheard-end.ts";
 import { Validator } from "./server/validate.ts";
 
 export interface ServerOptions {
@@ -110,6 +111,11 @@ export interface ServerSnapshot {
   readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenLimit[];
+  /**
+   * What this server does less well because a private member of Node is not where it was: one line for
+   * each, with what is lost. Empty with the versions that inmesh is tested with.
+   */
+  readonly degraded: readonly string[];
 }
 
 const DEFAULT_GRACE_MS = 30_000;
@@ -153,10 +159,12 @@ export class MeshServer implements AsyncDisposable {
   readonly #drain: Drain;
   readonly #linger: LingerOptions;
   readonly #refused = new Map<CutReason, number>();
+  readonly #members = new ServerMembers();
   readonly #owner = {
     ended: (inbound: Inbound): void => this.#ended(inbound),
     misframed: (inbound: Inbound): void => this.#misframed(inbound),
     odd: (inbound: Inbound, what: CutReason): void => this.#odd(inbound, what),
+    members: this.#members,
   };
   readonly #why = (): string => this.#readiness();
 
@@ -218,7 +226,7 @@ export class MeshServer implements AsyncDisposable {
     if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
     const count = (reason: CutReason): void => this.#count(reason);
     guardTunnels(server, this.#chosen, count, this.#linger);
-    countMalformed(server, count, this.#linger);
+    countMalformed(server, count, (connection) => this.#isReplying(connection), this.#linger);
   }
 
   #request(
@@ -235,9 +243,7 @@ export class MeshServer implements AsyncDisposable {
     if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
     connection.streams++;
-    if (!http2 && this.#idleHintMs !== undefined) {
-      (response as unknown as KeptAlive)._keepAliveTimeout = this.#idleHintMs;
-    }
+    if (!http2 && this.#idleHintMs !== undefined) this.#hintIdle(response, this.#idleHintMs);
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
     if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
@@ -263,8 +269,8 @@ export class MeshServer implements AsyncDisposable {
     (response as WithInbound)[INBOUND] = inbound;
     response.writeHead = writeOwnHead;
     if (!http2) {
-      (response as unknown as Sending)._send = sendMeasured;
-      if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
+      watchLength(response, this.#members);
+      if (!inbound.hasBody && this.#members.seesDump) replaceDump(request, endUnheard);
     }
     response.on("close", responseClosed);
     if (inbound.http2 && this.#given && request.method === "HEAD")
@@ -283,6 +289,20 @@ export class MeshServer implements AsyncDisposable {
       if (http2 && this.#given && inbound.hasBody) watchBody(request);
       else request.emit = emitInContext as typeof request.emit;
     }
+  }
+
+  /** Clients learn when an idle connection is closed, and leave it before that (faults C5). */
+  #hintIdle(response: ServerResponse, idleMs: number): void {
+    if (this.#members.hintsIdle) hintIdle(response, idleMs);
+    else response.setHeader("keep-alive", `timeout=${Math.floor(idleMs / 1_000)}`);
+  }
+
+  /** Costs O(requests in progress), and is asked only of connections that have some. */
+  #isReplying(connection: ConnectionState): boolean {
+    for (let one = this.#peers.first; one !== undefined; one = one.next) {
+      if (one.connection === connection && one.response.headersSent) return true;
+    }
+    return false;
   }
 
   #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
@@ -321,7 +341,9 @@ export class MeshServer implements AsyncDisposable {
     const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
     if (isOurs && inbound.watched && connection.active === 0) request.socket.setTimeout(0);
     if (!response.writableEnded) return inbound.leave();
-    if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
+    if (!inbound.http2 && isShort(response, inbound.sentBytes, this.#members)) {
+      return this.#misframed(inbound);
+    }
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
     if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
@@ -450,13 +472,9 @@ export class MeshServer implements AsyncDisposable {
       limits: this.#limits,
       problem: this.#certificates?.problem,
       weaker: this.#weaker,
+      degraded: this.#members.degraded.list,
     };
   }
-}
-
-/** A field of Node's: what `Keep-Alive: timeout=` says, in milliseconds. */
-interface KeptAlive {
-  _keepAliveTimeout: number;
 }
 
 let ownRuntime: Runtime | undefined;
@@ -479,6 +497,6 @@ function endAfter(inbound: Inbound): void {
     inbound.response.setHeader(LEAVING, "1"); // of a refusal; a handler's reply gets it with its head
     return;
   }
-  inbound.response.shouldKeepAlive = false;
+  sayClose(inbound.response);
   inbound.connection.ended = true;
 }

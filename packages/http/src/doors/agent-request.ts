@@ -69,9 +69,6 @@ function foreignHost(service: string): MeshError {
   });
 }
 
-/** node sets it for a reply that hands the connection over. */
-type Head = IncomingMessage & { readonly upgrade: boolean | null };
-
 /** Settles the lease by what happens to the request, whoever made it and however it ends. */
 export function watch(request: ClientRequest, lease: Lease, service: ServiceConfig): void {
   new Watched(request, lease, service).listen();
@@ -90,6 +87,8 @@ class Watched {
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
   #interim = 0;
+  /** The head of a reply that handed the connection over, if somebody took it. */
+  #handed: IncomingMessage | undefined = undefined;
   /** The reply breaks a limit: nothing of it counts. */
   #refused: AgentError | undefined = undefined;
   /** The context of the request: the connection has none, or that of another request. */
@@ -104,7 +103,9 @@ class Watched {
   listen(): void {
     const request = this.#request;
     const lease = this.#lease;
-    emitIn(this.#scope, request);
+    emitIn(this.#scope, request, (event, head) => {
+      if (event === "upgrade" || event === "connect") this.#handed = head as IncomingMessage;
+    });
     lease.socket.once("end", this.#onPeer);
     lease.socket.prependOnceListener("error", this.#onPeer);
     request.prependOnceListener("response", (reply: IncomingMessage) => this.#replied(reply));
@@ -207,8 +208,8 @@ class Watched {
 
   #closed(): void {
     // A connection that changed hands has a head and no reply.
-    const { res: head } = this.#request as unknown as { res?: Head };
-    if (this.#outcome === undefined && head?.upgrade === true) {
+    const head = this.#handed;
+    if (this.#outcome === undefined && head !== undefined) {
       this.#settle(this.#lease.replied(head.statusCode ?? 0, head.headers));
     } else if (this.#outcome === undefined) {
       this.#failed(new Error("the request was closed without a reply"));
@@ -231,10 +232,17 @@ class Watched {
  * Listeners run in the context of the request, as with Node's own Agent, which gives the connection
  * the context of the request that uses it.
  */
-function emitIn(scope: AsyncResource, emitter: EventEmitter): void {
+function emitIn(
+  scope: AsyncResource,
+  emitter: EventEmitter,
+  look: (event: unknown, first: unknown) => void = () => {},
+): void {
   const emit = emitter.emit.bind(emitter);
   Object.defineProperty(emitter, "emit", {
-    value: (...args: unknown[]) => scope.runInAsyncScope(emit as never, undefined, ...args),
+    value: (...args: unknown[]) => {
+      look(args[0], args[1]);
+      return scope.runInAsyncScope(emit as never, undefined, ...args);
+    },
     configurable: true,
     writable: true,
     enumerable: false,

@@ -33,6 +33,8 @@ export interface ConnectionState extends ConnectionUse<Http2Session> {
   waiting: number;
   /** The socket or session itself: Node gives no more than a stand-in for a session's socket. */
   readonly holder: WithConnection;
+  /** A socket that Node's HTTP/1 parser reads: no session's, and not handed over to another protocol. */
+  parsed: boolean;
   /** Async id of the callback in which its last request came, see in-context.ts; undefined before the first. */
   callbackId: number | undefined;
 }

@@ -115,6 +115,7 @@ export class Connections implements LeavingConnections {
       holder,
       seenAt: this.#runtime.now(),
       callbackId: undefined,
+      parsed: true,
     });
   }
 
@@ -188,10 +189,11 @@ export class Connections implements LeavingConnections {
 
   #lookAtAll(): void {
     const now = this.#runtime.now();
+    for (const session of this.#sessions) markUnparsed(session);
     for (const socket of this.#readable) {
       const state = this.stateOf(socket as WithConnection);
       ages(state, now);
-      if (isHttp1(socket) && this.#isIdle(socket, state, now)) socket.destroy();
+      if (state.parsed && this.#isIdle(socket, state, now)) socket.destroy();
     }
     for (const session of this.#sessions) {
       if (session.destroyed) continue;
@@ -298,13 +300,18 @@ export class Connections implements LeavingConnections {
 
 function ignore(): void {}
 
+/** Its socket is not Node's HTTP/1 parser's. A session is opened before we hear of its socket. */
+function markUnparsed(session: Http2Session): void {
+  const state = (session as WithConnection)[CONNECTION]!;
+  if (!state.parsed || session.destroyed) return;
+  state.parsed = false;
+  // `session.socket` stands for the socket below, also for what hangs on it.
+  const below = (session.socket as WithConnection)[CONNECTION];
+  if (below !== undefined) below.parsed = false;
+}
+
 /** True when it has become old since the last look. */
 function ages(state: ConnectionState, now: number): boolean {
   if (state.leaving || now < state.endsAt) return false;
   return (state.leaving = true);
-}
-
-/** Node's parser reads it: not one of HTTP/2, nor one that an upgrade has taken over. */
-function isHttp1({ parser }: Socket & { readonly parser?: object | null }): boolean {
-  return parser !== undefined && parser !== null;
 }

@@ -26,8 +26,10 @@ import {
 } from "../headers.ts";
 import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
+import { defineDistinct } from "./distinct.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
+import { setFields, type ServerMembers } from "../node-internals.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
 import type { ReplyProgress } from "./reply-progress.ts";
 
@@ -41,6 +43,7 @@ export interface InboundOwner {
   misframed(inbound: Inbound): void;
   /** Something odd in it was tolerated. */
   odd(inbound: Inbound, what: CutReason): void;
+  readonly members: ServerMembers;
 }
 
 export function responseClosed(this: WithInbound): void {
@@ -136,7 +139,10 @@ export class HeadReader {
   }
 
   read(inbound: Inbound): Refusal | undefined {
-    const { http2 } = inbound;
+    // Node builds its `headers` once; without its own way to set them they are built before anything
+    // is taken out of the raw ones, and what is taken out there is taken out here.
+    const drops = inbound.http2 || !inbound.owner.members.setsFields;
+    const headers = drops ? inbound.request.headers : undefined;
     const raw = inbound.request.rawHeaders;
     const { maxHeaderCount, maxHeaderNameBytes, maxHeaderValueBytes } = this.#limits;
     if (raw.length > 2 * maxHeaderCount) return REFUSALS.too_many_headers;
@@ -154,7 +160,7 @@ export class HeadReader {
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
           if (name.length === 7 && isNamed(name, BAGGAGE) && this.#dropsBaggage(inbound, value)) {
-            if (http2) delete inbound.request.headers[BAGGAGE];
+            if (headers !== undefined) delete headers[BAGGAGE];
             continue;
           }
           break;
@@ -197,7 +203,7 @@ export class HeadReader {
           const lower = name === TIMEOUT_MS ? TIMEOUT_MS : name.toLowerCase();
           if (lower !== TIMEOUT_MS && (!isClaim(lower) || this.#keep.has(lower))) break;
           this.#control(inbound, lower, value);
-          if (http2) delete inbound.request.headers[lower];
+          if (headers !== undefined) delete headers[lower];
           continue;
         }
         default:
@@ -263,21 +269,11 @@ export class HeadReader {
   }
 }
 
-interface Head {
-  headers: unknown;
-  headersDistinct: unknown;
-  /** Node's own way to set the raw fields and how many there are. */
-  _addHeaderLines(lines: string[], count: number): void;
-}
-
 /** Fields have been taken out of the raw ones, of which `kept` entries are left. */
-function shorten({ request, http2 }: Inbound, kept: number): void {
+function shorten({ request, http2, owner }: Inbound, kept: number): void {
   const raw = request.rawHeaders;
   while (raw.length > kept) raw.pop(); // to set the length is a call out of compiled code
-  if (http2) return; // its `headers` are an object of their own
-  // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
-  // asked for Host: what it built is dropped, or the fields would be added to it once more.
-  const head = request as unknown as Head;
-  head.headers = head.headersDistinct = undefined;
-  head._addHeaderLines(raw, kept);
+  if (http2) return; // it has no `headersDistinct`
+  if (owner.members.setsFields) setFields(request, raw, kept);
+  else defineDistinct(request, "headersDistinct", raw);
 }

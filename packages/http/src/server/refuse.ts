@@ -3,7 +3,7 @@
  * little later: closing with unread bytes makes the kernel send a reset, which can eat the answer
  * before the client has read it (faults H1).
  */
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { NACK, REASON, RETRY_AFTER } from "../headers.ts";
 import type { Inbound } from "./inbound.ts";
@@ -32,7 +32,7 @@ export function refuse(
     return;
   }
   if (refusal.close || hasBody) {
-    response.shouldKeepAlive = false;
+    sayClose(response);
     connection.ended = true;
   }
   if (!hasBody) {
@@ -41,6 +41,12 @@ export function refuse(
   }
   response.write(body); // the client has the whole answer: its length is in the head
   linger(request, options, () => response.end());
+}
+
+/** The head of a reply over HTTP/1 says that its connection ends with it. */
+export function sayClose(response: ServerResponse): void {
+  response.setHeader("connection", "close");
+  response.removeHeader("keep-alive");
 }
 
 /** A reset in the turn of the end would overtake the reply (faults G15). */

@@ -93,10 +93,14 @@ export class SlowPeers {
 
   /** Not over a shorter timeout of the application's, which the timer is needed for. */
   #arm(inbound: Inbound): void {
+    const { members } = inbound.owner;
     const ownMs = timeoutOf(inbound);
     if (ownMs > 0 && ownMs <= this.#quietMs) return;
     inbound.timed = true;
     inbound.response.setTimeout(this.#quietMs, () => this.#quiet(inbound));
+    if (!inbound.http2) return;
+    const stream = streamOf(inbound.request);
+    if (!stream.closed && !stream.destroyed) members.timed(stream);
   }
 
   /** Not a byte, in or out, for `quietMs`. */
@@ -139,15 +143,18 @@ function owesBody({ request, http2 }: Inbound): boolean {
   if (request.complete || request.readableLength >= request.readableHighWaterMark) return false;
   if (!http2) return true;
   // What nobody has asked for yet waits in the stream: is that all of it, or as much as it may be?
-  const { stream } = request as unknown as { stream: Http2ServerResponse["stream"] };
-  const { remoteClose, localWindowSize } = stream.state;
+  const { remoteClose, localWindowSize } = streamOf(request).state;
   return remoteClose !== 1 && localWindowSize !== undefined && localWindowSize > 0;
 }
 
 /** In force on its socket or stream; 0: none. */
-function timeoutOf({ request, http2 }: Inbound): number {
-  const { stream } = request as unknown as { readonly stream?: { readonly timeout?: number } };
-  return (http2 ? stream?.timeout : request.socket?.timeout) ?? 0;
+function timeoutOf({ request, http2, owner }: Inbound): number {
+  if (http2) return owner.members.streamTimeoutMs(streamOf(request));
+  return request.socket?.timeout ?? 0;
+}
+
+function streamOf(request: unknown): Http2ServerResponse["stream"] {
+  return (request as { stream: Http2ServerResponse["stream"] }).stream;
 }
 
 function bytesRead({ request, http2 }: Inbound): number {

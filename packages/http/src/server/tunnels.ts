@@ -6,6 +6,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { CONTENT_LENGTH, TRANSFER_ENCODING } from "../headers.ts";
+import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import { NODE_HTTP, type NodeServer } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";
 import type { ChosenRules } from "./chosen-rules.ts";
@@ -25,6 +26,7 @@ export function guardTunnels(
       refuseConnect(request, socket, count, options),
     );
   }
+  server.prependListener("connect", (_request: unknown, socket: Socket) => handedOver(socket));
   if (server.listenerCount("upgrade") > 0) guardUpgrades(server, chosen, count, options);
   else {
     // Node asks whether anybody listens, so a listener of ours would change what it does.
@@ -48,6 +50,7 @@ function guardUpgrades(
   const guarded: typeof emit = (event, ...args) => {
     if (event !== "upgrade") return emit.call(server, event, ...args);
     const [request, socket, head] = args as [IncomingMessage, Socket, Buffer];
+    handedOver(socket);
     const refusal = isBare(request, head) ? chosen?.check(request) : REFUSALS.bad_upgrade;
     if (refusal === undefined) return emit.call(server, event, ...args);
     count(refusal.reason);
@@ -55,6 +58,12 @@ function guardUpgrades(
     return true;
   };
   server.emit = guarded as typeof server.emit;
+}
+
+/** It is no connection of HTTP/1 any more, which would be closed when it is idle. */
+function handedOver(socket: Socket): void {
+  const state = (socket as WithConnection)[CONNECTION];
+  if (state !== undefined) state.parsed = false;
 }
 
 function isBare({ headers }: IncomingMessage, head: Buffer): boolean {

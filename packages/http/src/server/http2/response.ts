@@ -35,15 +35,17 @@ export class Http2Response extends Stream {
   #ending = false;
   /** What `end` found: a stream of HEAD closes early, and its reply is not over before its `end`. */
   #endedHead = false;
+  readonly #isHead: boolean;
   #closed = false;
   #destroyed = false;
   #socket: StreamSocket | undefined = undefined;
 
-  /** Called by Node for every stream, and here for those that are pushed. */
-  constructor(stream: OwnStream) {
+  /** Called by Node for every stream, and here for those that are pushed, with their `method`. */
+  constructor(stream: OwnStream, method?: string) {
     super();
     this.stream = stream;
     this.req = stream[REQUEST];
+    this.#isHead = (this.req === undefined ? method : this.req.method) === "HEAD";
     stream[RESPONSE] = this;
     if (this.req === undefined) watchEnd(stream);
   }
@@ -244,14 +246,14 @@ export class Http2Response extends Stream {
     const named = typeof encoding === "function" ? undefined : encoding;
     const done = functionOf(body, encoding, callback);
     const { stream } = this;
-    if ((this.#closed || this.#ending) && this.#endedHead === stream.headRequest) {
+    if ((this.#closed || this.#ending) && this.#endedHead === this.#isHead) {
       if (done !== undefined) process.nextTick(done);
       return this;
     }
     this.#last = true;
     if (chunk !== null && chunk !== undefined) this.write(chunk, named);
     this.#ending = true;
-    this.#endedHead = stream.headRequest;
+    this.#endedHead = this.#isHead;
     if (done !== undefined) {
       if (stream.writableEnded) this.once("finish", done);
       else stream.once("finish", done);
@@ -353,9 +355,10 @@ export class Http2Response extends Stream {
       process.nextTick(callback, nodeError("ERR_HTTP2_INVALID_STREAM"));
       return;
     }
+    const method = headers[":method"] as string | undefined;
     this.stream.pushStream(headers, {}, (error, pushed) => {
       if (error) callback(error);
-      else callback(null, new Http2Response(pushed as OwnStream));
+      else callback(null, new Http2Response(pushed, method));
     });
   }
 
@@ -363,7 +366,7 @@ export class Http2Response extends Stream {
   onStreamClose(): void {
     const { stream } = this;
     // A stream of HEAD closes with its head; one that was reset before that is over all the same.
-    const isEarly = stream.headRequest !== this.#endedHead && stream.headersSent;
+    const isEarly = this.#isHead !== this.#endedHead && stream.headersSent;
     if (stream[RESPONSE] !== this || isEarly) return;
     stream[RESPONSE] = undefined;
     this.#closed = true;

@@ -11,7 +11,6 @@ interface Message extends EventEmitter {
 }
 
 export interface ServedStream<Request = Message> extends ServerHttp2Stream {
-  readonly headRequest: boolean;
   /** Undefined on a pushed stream. */
   [REQUEST]?: Request;
   /** Until it is over. */
