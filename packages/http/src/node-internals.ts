@@ -100,8 +100,8 @@ export class ServerMembers {
     const { degraded } = this;
     this.seesDump = degraded.allows(DUMP, isDumped((request ?? {}) as Partial<Dumped>));
     this.hintsIdle = degraded.allows(IDLE_HINT, isHinting((reply ?? {}) as Partial<Hinting>));
-    this.seesSends = degraded.allows(LENGTH, isSending((reply ?? {}) as Partial<Sending>));
-    this.setsFields = degraded.allows(FIELDS, hasFields((request ?? {}) as Partial<Fields>));
+    this.seesSends = degraded.allows(LENGTH, isSending(reply ?? {}));
+    this.setsFields = degraded.allows(FIELDS, hasFields(request ?? {}));
   }
 
   /**

@@ -93,7 +93,7 @@ function lineOf(name: string): string {
 }
 
 describe.concurrent("R4: a private member of Node that is missing", () => {
-  it.for(UNREAD)("R4 LC, R4 LS: %s: nothing is degraded", async (member, { expect }) => {
+  it.for(UNREAD)("R4 LC, R4 LS: %s: nothing is degraded", async (member) => {
     expect(await hidden(member)).toEqual({
       seen: EXPECTED,
       degraded: [[], [], [], []],
@@ -102,21 +102,18 @@ describe.concurrent("R4: a private member of Node that is missing", () => {
     });
   });
 
-  it.for(SERVER)(
-    "R4 LS: %s: the public way is taken, and it is said",
-    async ([member, name], { expect }) => {
-      const { seen, degraded, ofMesh, log } = await hidden(member);
-      expect(seen).toEqual(EXPECTED);
-      const line = [lineOf(name)];
-      expect(degraded).toEqual([line, line, line, line]);
-      expect(ofMesh).toEqual(line);
-      expect(log).toEqual([`runtime.degraded ${ofMesh[0]}`]);
-    },
-  );
+  it.for(SERVER)("R4 LS: %s: the public way is taken, and it is said", async ([member, name]) => {
+    const { seen, degraded, ofMesh, log } = await hidden(member);
+    expect(seen).toEqual(EXPECTED);
+    const line = [lineOf(name)];
+    expect(degraded).toEqual([line, line, line, line]);
+    expect(ofMesh).toEqual(line);
+    expect(log).toEqual([`runtime.degraded ${ofMesh[0]}`]);
+  });
 
   it.for(["parser", "getAsyncId"])(
     "R4 LS: %s: requests over HTTP/1 have their context, and idle connections end",
-    async (member, { expect }) => {
+    async (member) => {
       const { seen, degraded, ofMesh } = await hidden(member);
       expect(seen).toEqual(EXPECTED);
       const line = RESTORES ? [lineOf("node:http Socket.parser.getAsyncId")] : [];
@@ -125,25 +122,21 @@ describe.concurrent("R4: a private member of Node that is missing", () => {
     },
   );
 
-  it("R4 LS: timeout: of a stream of HTTP/2, is missed once it was to be looked up", async ({
-    expect,
-  }) => {
+  it("R4 LS: timeout: of a stream of HTTP/2, is missed once it was to be looked up", async () => {
     const { seen, degraded } = await hidden("timeout");
     expect(seen).toEqual(EXPECTED);
     const line = [lineOf("node:http2 Http2Stream.timeout")];
     expect(degraded).toEqual([[], [], line, line]);
   });
 
-  it("R4 LC: options: of an agent of node:http: mesh.agent() reaches services without a proxy", async ({
-    expect,
-  }) => {
+  it("R4 LC: options: of an agent of node:http: mesh.agent() reaches services without a proxy", async () => {
     const { seen, degraded, ofMesh } = await hidden("options");
     expect(seen).toEqual(EXPECTED);
     expect(degraded).toEqual([[], [], [], []]);
     expect(ofMesh).toEqual([lineOf("node:http Agent.options")]);
   });
 
-  it("R4 LC, R4 LS: INMESH_PUBLIC_ONLY=1 hides all of them", async ({ expect }) => {
+  it("R4 LC, R4 LS: INMESH_PUBLIC_ONLY=1 hides all of them", async () => {
     const { seen, degraded } = await hidden("none", { INMESH_PUBLIC_ONLY: "1" });
     expect(seen).toEqual(EXPECTED);
     expect(degraded.map((lines) => lines.length)).toEqual(RESTORES ? [5, 5, 5, 5] : [4, 4, 5, 5]);

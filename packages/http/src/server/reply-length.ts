@@ -22,7 +22,7 @@ type Write = (...args: unknown[]) => boolean;
 
 /** Of a reply over HTTP/1, before its handler has it. */
 export function watchLength(response: Response, members: ServerMembers): void {
-  if (members.seesSends) replaceSend(response, sendMeasured as never);
+  if (members.seesSends) replaceSend(response, sendMeasured);
   else {
     response.strictContentLength = true;
     response.write = writeMeasured as never;

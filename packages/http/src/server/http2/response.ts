@@ -358,7 +358,7 @@ export class Http2Response extends Stream {
     const method = headers[":method"] as string | undefined;
     this.stream.pushStream(headers, {}, (error, pushed) => {
       if (error) callback(error);
-      else callback(null, new Http2Response(pushed as OwnStream, method));
+      else callback(null, new Http2Response(pushed, method));
     });
   }
 
