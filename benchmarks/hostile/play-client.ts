@@ -64,7 +64,9 @@ export class ClientPlayer implements Player {
   }
 
   async play(input: Input): Promise<void> {
-    const slot = this.#free.pop()!;
+    const slot = this.#free.pop();
+    // Those of inputs that were given up are not free yet.
+    if (slot === undefined) return sleep(AGAIN_AFTER_MS);
     const door = this.#played++;
     const about = { slot, id: `p${door}`, door };
     const [mesh] = await Promise.all([

@@ -27,7 +27,7 @@ export class ReaderPlayer implements Player {
   constructor(surface: "dns" | "config" | "pem", tally: Tally) {
     this.#surface = surface;
     this.#tally = tally;
-    this.lanes = surface === "dns" ? 24 : 2;
+    this.lanes = surface === "dns" ? 24 : 1;
   }
 
   async start(): Promise<void> {

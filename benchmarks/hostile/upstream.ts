@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { resetSocket } from "@inmesh/core/testing";
 import { frame, frameSteps } from "./frames.ts";
 import { stepsOf, type Step } from "./notation.ts";
 
@@ -122,7 +123,7 @@ async function play(socket: Socket, steps: readonly Step[]): Promise<void> {
     if (socket.destroyed) return;
     if (step.kind === "wait") await sleep(step.ms);
     else if (step.kind === "end") socket.end();
-    else if (step.kind === "reset") socket.resetAndDestroy();
+    else if (step.kind === "reset") resetSocket(socket);
     else if (step.kind === "bytes" && !write(socket, step.bytes)) {
       await Promise.race([
         once(socket, "drain"),

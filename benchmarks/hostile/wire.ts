@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { resetSocket } from "@inmesh/core/testing";
 import { frame } from "./frames.ts";
 import type { Step } from "./notation.ts";
 
@@ -67,7 +68,7 @@ export class Wire {
       if (step.kind === "wait") await sleep(step.ms);
       else if (step.kind === "pause") this.socket.pause();
       else if (step.kind === "end") this.socket.end();
-      else if (step.kind === "reset") this.socket.resetAndDestroy();
+      else if (step.kind === "reset") resetSocket(this.socket);
       else if (!this.#write(step.bytes)) {
         // A server that reads no further is right; what it does not take is dropped in the end.
         await Promise.race([
