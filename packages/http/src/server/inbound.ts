@@ -168,6 +168,10 @@ export class HeadReader {
           break;
         case 99: // c
           if (name.length === 14 && value !== "0" && isNamed(name, CONTENT_LENGTH)) {
+            // Readers that count in doubles would take another number for it than those that do not.
+            if (value.length > 15 && !Number.isSafeInteger(Number(value))) {
+              return REFUSALS.bad_framing;
+            }
             inbound.hasBody = true;
           }
           break;
