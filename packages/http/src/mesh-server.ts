@@ -225,6 +225,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     misframed: (inbound: Inbound): void => this.#misframed(inbound),
     odd: (inbound: Inbound, what: CutReason): void => this.#odd(inbound, what),
     members: this.#members,
+    keepAlive: undefined as string | undefined,
   };
   readonly #injectedOwner: InboundOwner = {
     ...this.#owner,
@@ -262,6 +263,9 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.#certificates = certificates;
     this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
+    if (!given && !this.#members.hintsIdle) {
+      this.#owner.keepAlive = `timeout=${Math.floor(limits.keepAliveIdleMs / 1_000)}`;
+    }
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
     const log = options.log ?? options.mesh?.log;
@@ -320,7 +324,9 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
     connection.streams++;
-    if (!http2 && this.#idleHintMs !== undefined) this.#hintIdle(response, this.#idleHintMs);
+    if (!http2 && this.#idleHintMs !== undefined && this.#members.hintsIdle) {
+      hintIdle(response, this.#idleHintMs);
+    }
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
     if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
@@ -383,12 +389,6 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.#replaced.say(this.name);
     answerAndCut(inbound, REFUSALS.bad_version.status);
     inbound.leave();
-  }
-
-  /** Clients learn when an idle connection is closed, and leave it before that (faults C5). */
-  #hintIdle(response: ServerResponse, idleMs: number): void {
-    if (this.#members.hintsIdle) hintIdle(response, idleMs);
-    else response.setHeader("keep-alive", `timeout=${Math.floor(idleMs / 1_000)}`);
   }
 
   /** Costs O(requests in progress), and is asked only of connections that have some. */

@@ -25,7 +25,7 @@ const FIELDS: PrivateMember = {
 };
 const IDLE_HINT: PrivateMember = {
   name: "node:http ServerResponse._keepAliveTimeout",
-  loss: "each reply sets its Keep-Alive header itself, which its handler sees",
+  loss: "each reply sets its Keep-Alive header itself, and refusals do not say how long an idle connection is kept",
 };
 const LENGTH: PrivateMember = {
   name: "node:http OutgoingMessage._send, _contentLength, _hasBody or chunkedEncoding",

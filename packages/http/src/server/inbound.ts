@@ -44,6 +44,8 @@ export interface InboundOwner {
   /** Something odd in it was tolerated. */
   odd(inbound: Inbound, what: CutReason): void;
   readonly members: ServerMembers;
+  /** What `Keep-Alive` says, where Node does not say it by itself. HTTP/1. */
+  readonly keepAlive: string | undefined;
 }
 
 export function responseClosed(this: WithInbound): void {

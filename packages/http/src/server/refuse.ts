@@ -45,8 +45,7 @@ export function refuse(
 
 /** The head of a reply over HTTP/1 says that its connection ends with it. */
 export function sayClose(response: ServerResponse): void {
-  response.setHeader("connection", "close");
-  response.removeHeader("keep-alive");
+  if (!response.headersSent) response.setHeader("connection", "close");
 }
 
 /** A reset in the turn of the end would overtake the reply (faults G15). */

@@ -83,13 +83,18 @@ function endMeasured(this: Response, ...args: unknown[]): ServerResponse {
 function announce(response: Response): boolean {
   const inbound = response[INBOUND]!;
   if (inbound.sentBytes === Infinity) return false;
+  // What comes behind the end of the connection is no reply any more.
+  if (response.destroyed || response.socket?.writable === false) {
+    response.strictContentLength = false;
+    return true;
+  }
   if (!response.hasHeader(CONTENT_LENGTH)) return true;
   if (response.hasHeader(TRANSFER_ENCODING)) {
     inbound.owner.misframed(inbound);
     return false;
   }
   // Node counts by the length in a head that is out, and not by one that goes out with the first bytes.
-  if (!response.headersSent && !response.destroyed) response.flushHeaders();
+  if (!response.headersSent) response.flushHeaders();
   return true;
 }
 
