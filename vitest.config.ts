@@ -3,7 +3,13 @@ import { defineConfig } from "vitest/config";
 /** `run` is instant: core and units. `wire` projects use real sockets and processes. */
 const unit = (name: string) => ({
   extends: true as const,
-  test: { name, root: `packages/${name}`, include: ["src/**/*.test.ts"] },
+  // Simulations of minutes take seconds on a machine that has other work.
+  test: {
+    name,
+    root: `packages/${name}`,
+    include: ["src/**/*.test.ts"],
+    testTimeout: 30_000,
+  },
 });
 const wire = (name: string) => ({
   extends: true as const,

@@ -8,6 +8,12 @@ export interface Options {
   readonly grpc: boolean;
   /** One line on stderr. */
   readonly progress: (line: string) => void;
+  /** How long the part that takes any time takes; undefined: the benchmark's own choice. */
+  readonly seconds?: number | undefined;
+  /** Of what happens by chance; undefined: a new one. */
+  readonly seed?: number | undefined;
+  /** Only the parts whose names begin so; undefined: all. */
+  readonly only?: string | undefined;
 }
 
 export interface Row {

@@ -1,5 +1,6 @@
 /**
  * Runs one benchmark: `npm run bench -- <name> [--json] [--quick] [--save] [--check]`.
+ * Of `hostile` also `[--seconds N] [--seed N] [--only SURFACE]`.
  *
  * A benchmark is a module `benchmarks/<name>.ts`, listed in NAMES below and imported only when it
  * is asked for. The contract:
@@ -32,8 +33,10 @@ const NAMES = [
   "tail",
   "dispatcher",
   "server",
+  "shed",
   "rolling",
   "config",
+  "hostile",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
@@ -51,6 +54,9 @@ async function main(): Promise<void> {
       grpc: { type: "boolean", default: false },
       save: { type: "boolean", default: false },
       check: { type: "boolean", default: false },
+      seconds: { type: "string" },
+      seed: { type: "string" },
+      only: { type: "string" },
     },
   });
   const [name = ""] = positionals;
@@ -63,7 +69,14 @@ async function main(): Promise<void> {
   const progress = (line: string): void => void process.stderr.write(`${line}\n`);
   let rows: Row[];
   try {
-    rows = await benchmark.run({ quick: values.quick, grpc: values.grpc, progress });
+    rows = await benchmark.run({
+      quick: values.quick,
+      grpc: values.grpc,
+      progress,
+      seconds: numberOf(values.seconds),
+      seed: numberOf(values.seed),
+      only: values.only,
+    });
   } catch (error) {
     progress(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     process.exitCode = 1;
@@ -73,6 +86,10 @@ async function main(): Promise<void> {
   if (values.save) save(title, rows);
   print(title, rows, values.json);
   if (values.check && rows.some(({ holds }) => holds === false)) process.exitCode = 1;
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
 }
 
 async function usage(): Promise<string> {

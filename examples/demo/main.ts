@@ -18,8 +18,9 @@ const MIN_SECONDS = 5;
 const HELP = `Usage: npm run demo -- [--seconds N] [--graceful] [--json]
 
   --seconds N  length of the run, ${MIN_SECONDS} to 3600 (default 30)
-  --graceful   the servers are wrapped by meshServer: they drain before they stop, and
-               say before any work that they are overloaded; nothing may fail
+  --graceful   the servers are wrapped by meshServer: they drain before they
+               stop, and say before any work that they are overloaded; nothing
+               may fail
   --json       one JSON object on standard output, and nothing else there
   --help       this text
 `;

@@ -93,11 +93,31 @@ export function rows({ graceful, sides, fleet, windows }: Run): Row[] {
   return result;
 }
 
+const WIDTH = 80;
+/** Of the cells of a row, the first aside: shares, latencies, and latencies under a longer head. */
+const WIDTHS = [0, 9, 9, 9, 9, 9, 12, 10];
+
+/** In lines of at most 80 columns, the first behind `lead` and the others as far to the right. */
+function wrapped(text: string, lead = ""): string[] {
+  const lines: string[] = [];
+  let line = lead;
+  for (const word of text.split(" ")) {
+    const isFirst = line.trim() === "" || line === lead;
+    const longer = isFirst ? `${line}${word}` : `${line} ${word}`;
+    if (isFirst || longer.length <= WIDTH) line = longer;
+    else {
+      lines.push(line);
+      line = `${"".padEnd(lead.length)}${word}`;
+    }
+  }
+  return [...lines, line];
+}
+
 export function page(run: Run): string {
   const { sides, fleet, windows, seconds, budget, latestMs, cpu, requestMs, warmUpSeconds } = run;
   const head = ["", "GET ok", "POST ok", "p50", "p99", "p99.9", "healthy p99", "slow p99"];
   const line = (cells: readonly string[]): string =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(12) : cell.padStart(i > 5 ? 12 : 9))).join("");
+    cells.map((cell, i) => (i === 0 ? cell.padEnd(12) : cell.padStart(WIDTHS[i]!))).join("");
   const lines = ["", paint("bold", `${seconds} s, ${sides[0]!.samples.length} requests each`)];
   lines.push(paint("dim", line(head)));
   for (const { name, samples } of sides) {
@@ -121,25 +141,27 @@ export function page(run: Run): string {
   lines.push(
     "",
     paint("bold", "What inmesh did"),
-    `  failures met   ${failures(run.series)}`,
-    `  decisions      ${decisions(run.series)}`,
-    `  ejections      ${ejections(run.series)}`,
+    ...wrapped(failures(run.series), "  failures met   "),
+    ...wrapped(decisions(run.series), "  decisions      "),
+    ...wrapped(ejections(run.series), "  ejections      "),
     `  retry budget   ${budget.withdrawn} retries paid, ${budget.refused} refused, ${budget.balance} left`,
     `  POSTs          ${lost} of ${posts.length} failed, ${duplicates(fleet, inmesh)} were sent twice`,
     "",
-    ...[
-      run.graceful
-        ? `inmesh knew ${fleet.ports.length} addresses and that meshServer stands there. Round robin`
-        : `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were set. Round robin`,
-      `is one undici Pool per address with the same timeouts (${requestMs / 1000} s). Both loads went to`,
-      "the same servers at the same time. Latency counts from when a request was due,",
-      "of failed ones too. Slow: from 1 s after a server slows until it heals. inmesh",
-      "never sends a POST again that may have been processed: what a dying server held,",
-      "and what a broken one answered, is a failure for the caller.",
-      `${warmUpSeconds} s of the same load came before, not counted. This process used ${Math.round(cpu * 100)} % of`,
-      `a core; its schedule was late by at most ${ms(latestMs)}; much more than 10 ms means that`,
-      "the machine was busy with something else, and the latencies are about that.",
-    ].map((text) => paint("dim", text)),
+    ...wrapped(
+      [
+        run.graceful
+          ? `inmesh knew ${fleet.ports.length} addresses and that meshServer stands there.`
+          : `inmesh ran with its defaults: only the ${fleet.ports.length} addresses were set.`,
+        `Round robin is one undici Pool per address with the same timeouts (${requestMs / 1000} s).`,
+        "Both loads went to the same servers at the same time. Latency counts from when a request was",
+        "due, of failed ones too. Slow: from 1 s after a server slows until it heals. inmesh never",
+        "sends a POST again that may have been processed: what a dying server held, and what a broken",
+        "one answered, is a failure for the caller.",
+        `${warmUpSeconds} s of the same load came before, not counted. This process used`,
+        `${Math.round(cpu * 100)} % of a core; its schedule was late by at most ${ms(latestMs)}; much more`,
+        "than 10 ms means that the machine was busy with something else, and the latencies are about that.",
+      ].join(" "),
+    ).map((text) => paint("dim", text)),
   );
   const missed = rows(run).filter(({ holds }) => holds === false);
   for (const { metric, value, bar } of missed) {

@@ -23,6 +23,18 @@ export const DOCUMENTED: readonly Documented[] = [
     suite: "fastify",
     door: "server",
     test: /route-shorthand/,
-    why: "it tries TRACE, which is refused with 405: docs/reference/limits.md",
+    why: "it tries TRACE, which is refused with 405: docs/reference/headers.md",
+  },
+  {
+    suite: "express",
+    door: "server",
+    test: /TRACE/,
+    why: "TRACE is refused with 405: docs/reference/headers.md",
+  },
+  {
+    suite: "express",
+    door: "server",
+    test: /res\.redirect\.js .*(escape the url|evil javascript|encode the url)/,
+    why: "its requests have a URL as their Host, which is refused with 400: docs/reference/headers.md",
   },
 ];

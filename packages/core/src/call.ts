@@ -31,6 +31,8 @@ export interface Reply {
   readonly code: number;
   /** The server's request to wait before the next attempt; undefined when it gave none. */
   readonly retryAfterMs: number | undefined;
+  /** It asks so for the whole service: another endpoint is no way around it. */
+  readonly waitsForAll: boolean;
   /** Once, before the caller has the reply; what the layers below it ask does not change. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
   /** Drops an unread body so that its connection can be reused. Idempotent. */
@@ -38,6 +40,9 @@ export interface Reply {
   /** Whoever sent it has retried already: another try from here would multiply theirs. */
   readonly final: boolean;
 }
+
+/** Who set the deadline in force: options of the call, the request being served, a route, or the service. */
+export type DeadlineSource = "call" | "served request" | "route" | "service";
 
 /** What counts a call when it is over; bound to a route when the route is compiled. */
 export interface CallRecorder {
@@ -96,6 +101,8 @@ export class Call<Req = unknown> {
   replayable: boolean;
   /** Milliseconds on the runtime's monotonic clock; Infinity when nobody set one. Writer: deadline. */
   deadlineAt: number;
+  /** Of a deadline that is set: for people, in its error. Writers: protocol, context, deadline. */
+  deadlineFrom: DeadlineSource = "call";
   /** Until when the caller itself would wait, on the same clock; 0: it did not say. Writer: protocol. */
   askedUntil = 0;
   /** Attempt number this process was itself called with: above 1, only R0 re-sends are made here. */
@@ -189,6 +196,13 @@ export class Call<Req = unknown> {
   }
 }
 
+/** What an attempt and the layer above it know of the endpoints that it was sent to one of. */
+export interface AttemptCluster extends AttemptListener {
+  answered(attempt: Attempt): void;
+  /** An endpoint that the call has not tried takes calls, and has not asked to be spared. */
+  hasAnother(attempt: Attempt): boolean;
+}
+
 /** One try of a Call against one endpoint. */
 export class Attempt<Req = unknown> {
   readonly call: Call<Req>;
@@ -208,7 +222,10 @@ export class Attempt<Req = unknown> {
   answeredAt = 0;
   /** It settled; 0 until then. Writer: the cluster. */
   endedAt = 0;
-  /** A reply that is the caller's fault (4xx): a success, but its speed proves nothing. Writer: transport. */
+  /**
+   * What became of it is the caller's fault: a reply (4xx) that is a success, but whose speed proves nothing,
+   * or time that was spent waiting for the rest of the request. Writer: transport.
+   */
   callerFault = false;
   /** No connection came about: counts as a strike against the endpoint. Writer: transport. */
   connectFailed = false;
@@ -220,7 +237,7 @@ export class Attempt<Req = unknown> {
   /** Whoever sends it. Writer: transport. */
   canceller: AttemptCanceller | undefined = undefined;
   /** Writers: balance (the cluster) and telemetry. */
-  cluster: (AttemptListener & { answered(attempt: Attempt): void }) | undefined = undefined;
+  cluster: AttemptCluster | undefined = undefined;
   recorder: AttemptListener | undefined = undefined;
   /** Its reply was given to the application: the call ends with this attempt. Writer: telemetry. */
   delivered = false;

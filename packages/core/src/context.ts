@@ -1,8 +1,10 @@
 /**
  * The request being served, and what the calls made on its behalf inherit from it: the time left,
- * whether it was itself a retry, its priority, its trace; and their end, when whoever asked has
- * gone. A server wrapper runs its handler inside `context.run`; calls made in it, however deep, read
- * the store once. Work that must outlive the request leaves it with `context.exit`.
+ * whether it was itself a retry, its priority, its trace; and their end, when its caller has gone. A
+ * server wrapper runs its handler inside `context.run`; calls made in it, however deep, read the store
+ * once. Node keeps the store for everything that a handler starts, for as long as that lives, so the
+ * request itself must stop giving things on: see `over`. Work that several requests share leaves the
+ * request with `context.exit`.
  */
 import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Call, Served } from "./call.ts";
@@ -41,6 +43,8 @@ export class ServedRequest implements Served {
   exhausted = false;
   #first: Call | undefined = undefined;
   #left = false;
+  /** Its cancellation has reached a call made for it: later ones are work that outlives it. */
+  #delivered = false;
   #traceRead = false;
 
   constructor(init?: ServedRequestInit) {
@@ -72,9 +76,23 @@ export class ServedRequest implements Served {
     this.rawTraceparent = this.rawTracestate = undefined;
   }
 
-  /** Whoever asked has gone. Calls in progress for it are cancelled, further ones refused. */
+  /** Its caller has gone. Calls in progress for it are cancelled, and so is the next one if there are none. */
   get left(): boolean {
     return this.#left;
+  }
+
+  /**
+   * It gives nothing on but its trace: its reply has ended, or its caller has gone and a call made for
+   * it has been cancelled for that. What still runs in its context has a life of its own then, such as
+   * a poller, or work behind a `202`. Deadline, attempt number, priority and hops are the request's.
+   */
+  get over(): boolean {
+    return this.#delivered || this.replied;
+  }
+
+  /** Its reply has ended, as far as its handler is concerned. A server wrapper knows. */
+  get replied(): boolean {
+    return false;
   }
 
   /** From now on the call ends with this request's caller. It leaves the list when it ends. */
@@ -82,6 +100,7 @@ export class ServedRequest implements Served {
     call.served = this;
     if (this.#left) {
       call.cancelled = gone(call);
+      this.#deliver();
       return;
     }
     call.nextAdopted = this.#first;
@@ -103,13 +122,26 @@ export class ServedRequest implements Served {
   /** Ends what is done for a caller that has gone, in the same turn. Idempotent. */
   leave(): void {
     this.#left = true;
+    if (this.#first !== undefined) this.#deliver();
     for (let call = this.#first; call !== undefined; call = this.#first) {
       this.release(call);
       call.cancel(gone(call), "abandoned");
     }
   }
+
+  /** Calls that start together are cancelled together; the caller's `catch` of the first runs later. */
+  #deliver(): void {
+    if (!this.#delivered) queueMicrotask(() => (this.#delivered = true));
+  }
 }
 
+/**
+ * The request being served, for whatever its handler has started: `context.getStore()`; undefined
+ * outside of one. `context.exit(fn)` runs `fn` outside of it and gives its result: calls made there,
+ * and in what `fn` starts, inherit neither deadline nor cancellation nor trace. That is the way for
+ * work that several requests wait for, such as filling a cache, of which only one request starts it
+ * (docs/guides/work-that-outlives-a-request.md).
+ */
 export const context: AsyncLocalStorage<ServedRequest> = new AsyncLocalStorage();
 
 /**
@@ -122,6 +154,22 @@ export const CALLBACKS_RESTORE: boolean = ((): boolean => {
   resource.runInAsyncScope(() => context.enterWith(new ServedRequest()));
   return resource.runInAsyncScope(() => context.getStore()) === undefined;
 })();
+
+/**
+ * A call takes on what the request being served says; gives false if that is over, and gives on its
+ * trace alone. A deadline that the call has and that comes first stays.
+ */
+export function inheritFrom(served: ServedRequest, call: Call, now: number): boolean {
+  if (served.over) return false;
+  const at = inheritedDeadlineAt(served, now);
+  if (at < call.deadlineAt) {
+    call.deadlineAt = at;
+    call.deadlineFrom = "served request";
+    call.uncharged = served.stranger;
+  }
+  call.inheritedAttempt = served.attempt;
+  return true;
+}
 
 /** Kept back from what is left, so that our answer reaches the caller before it gives up: 10 ms, or 5 % if that is less. */
 export function inheritedDeadlineAt(served: ServedRequest, now: number): number {

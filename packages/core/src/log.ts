@@ -8,7 +8,10 @@ export interface LogLine {
     | "config.restored"
     | "config.snapshot_failed"
     | "hook.failed"
-    | "runtime.unsupported";
+    | "runtime.degraded"
+    | "runtime.unsupported"
+    | "server.refusing"
+    | "server.http1_application";
   readonly message: string;
 }
 

@@ -16,6 +16,7 @@ import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
+import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { lazyDiscovery } from "./discovery/lazy.ts";
 import { staticDiscovery } from "./discovery/static.ts";
@@ -25,7 +26,12 @@ import { type Log, safeLog } from "./log.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
-import { RunningService, type ServiceParts, type View } from "./running-service.ts";
+import {
+  RunningService,
+  type Reachability,
+  type ServiceParts,
+  type View,
+} from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
 import {
@@ -43,7 +49,7 @@ import type { Watch } from "./watch/watch.ts";
 export interface MeshOptions {
   /**
    * Configuration from code; wins over file and environment, service by service, field by field.
-   * `mesh.update` replaces it.
+   * `mesh.update` replaces it. Default: nothing.
    */
   readonly config?: MeshInput;
   /**
@@ -58,7 +64,7 @@ export interface MeshOptions {
    * effect without a configuration file.
    */
   readonly snapshotFile?: string;
-  /** Hears of configurations applied and refused. Default: nobody; inmesh never writes to the console. */
+  /** Gets a line for a configuration applied or refused, and when a server refuses requests. Default: nobody; inmesh never writes to the console. */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -68,12 +74,12 @@ export interface MeshOptions {
   readonly telemetry?: Telemetry;
   /**
    * A source of endpoints of your own; undefined leaves the service to the configured one. Asked
-   * again when the service's `discovery` changes.
+   * again when the service's `discovery` changes. Default: none.
    */
   readonly discovery?: (service: ServiceConfig) => Discovery | undefined;
-  /** Layers around every call, below its record; see pipeline.ts. */
+  /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
-  /** Layers around every attempt. */
+  /** Layers around every attempt. Default: none. */
   readonly attemptLayers?: readonly Layer<Attempt, Reply>[];
 }
 
@@ -114,6 +120,10 @@ export interface Service<Req, R extends Reply> {
   readonly runtime: Runtime;
   /** The pipeline in force. Read it once per call. */
   readonly current: Handler<Call<Req>, R>;
+  /** For clients that show it. O(endpoints): never for a call. */
+  readonly reachability: Reachability;
+  /** Starts discovery and connects, as a first call would. False: no endpoint was reached. */
+  reach(): Promise<boolean>;
 }
 
 const MAX_SERVICES = 500;
@@ -129,16 +139,17 @@ export class Mesh implements AsyncDisposable {
   readonly runtime: Runtime;
   /** Where everything is measured: for server halves and layers that count something of their own. */
   readonly telemetry: Telemetry;
-  readonly #options: MeshOptions;
-  readonly #config: ConfigStore;
   /** The application's log, which cannot throw: for server halves that have something to say. */
   readonly log: Log;
+  readonly #options: MeshOptions;
+  readonly #config: ConfigStore;
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #lazy: LazySources;
   readonly #file: ConfigFile | undefined;
   readonly #lastGood: LastGoodWriter | undefined;
   readonly #gauges: (() => void)[];
+  readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
   #closing: Promise<void> | undefined = undefined;
 
@@ -158,6 +169,9 @@ export class Mesh implements AsyncDisposable {
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
     }
+    this.#unwatchDegraded = watchDegraded((message) =>
+      this.log({ level: "warn", event: "runtime.degraded", message }),
+    );
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
@@ -372,6 +386,7 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      degraded: degradedInProcess(),
     };
   }
 
@@ -406,6 +421,7 @@ export class Mesh implements AsyncDisposable {
     await Promise.all(backends.map(({ backend }) => backend.close(leftMs)));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();
+    this.#unwatchDegraded();
     this.#state = "closed";
   }
 }

@@ -71,7 +71,7 @@ describe("retry and deadline", () => {
   const wait =
     (retryAfterMs: number): StubServer =>
     (exchange) =>
-      exchange.reply("overloaded", 503, { retryAfterMs });
+      exchange.reply("overloaded", 503, { retryAfterMs, waitsForAll: true });
 
   it("a deadline that strikes during a pause ends it in the same turn", async () => {
     const { runtime, send, hosts, state } = setUp(wait(400), orders({}), three);

@@ -57,7 +57,10 @@ const failing: StubServer = (exchange) => exchange.reply("failure", 503);
 
 describe("G14 CO: what a reply says about a further attempt", () => {
   const TIMES = 2;
-  const asked = async (more: { retryAfterMs?: number; final?: boolean }, requestMs: number) => {
+  const asked = async (
+    more: { retryAfterMs?: number; waitsForAll?: boolean; final?: boolean },
+    requestMs: number,
+  ) => {
     const at: number[] = [];
     const { runtime, send } = setUp(
       ({ reply }) => {
@@ -85,7 +88,7 @@ describe("G14 CO: what a reply says about a further attempt", () => {
 
   it("G14 CO: one beyond the deadline: the failure goes back now", async () => {
     for (const retryAfterMs of [10_000, 10_001, 10 ** 9]) {
-      const { sentMs, tookMs, state } = await asked({ retryAfterMs }, 10_000);
+      const { sentMs, tookMs, state } = await asked({ retryAfterMs, waitsForAll: true }, 10_000);
       expect(sentMs).toEqual([0]);
       expect([state.code, tookMs]).toEqual([503, 0]);
     }
@@ -146,7 +149,7 @@ describe("pipeline", () => {
       [5000, 1, 0],
     ] as const) {
       const { runtime, tried, send } = setUp(
-        (exchange) => exchange.reply("overloaded", 503, { retryAfterMs: hint }),
+        (exchange) => exchange.reply("overloaded", 429, { retryAfterMs: hint, waitsForAll: true }),
         { timeouts: { requestMs: 1000 } },
       );
       const state = send();

@@ -92,7 +92,9 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   record: RouteRecord,
   endsCalls: boolean,
 ): CompiledRoute<Req, R> {
-  const { service, budget, runtime } = parts;
+  const { service, runtime } = parts;
+  // Where there is one route, all of the budget is its own.
+  const budget = service.routes.length === 0 ? parts.budget : parts.budget.forRoute();
   const refs =
     config.backendRefs.length === 0 ? [{ name: service.name, weight: 1 }] : config.backendRefs;
   const backends = refs.map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));
@@ -108,6 +110,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   const ends = endsCalls ? callEnds : undefined;
   const attempts = retry<Req, R>(policy, budget, record, runtime, ends)(send); // 5
   const { requestMs, maxRequestMs } = config.timeouts;
+  const from = requestMs === service.timeouts.requestMs ? "service" : "route";
   // A stream that nobody has declared as one keeps its caller's deadline, and gets none of ours.
   const streamMs = config.streaming ? requestMs : Infinity;
   return {
@@ -117,7 +120,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
     send: chain<Call<Req>, R>(
       [
         ...headerChanges<Req, R>(config.filters), // 3
-        deadline<Req, R>(requestMs, streamMs, maxRequestMs, runtime), // 4
+        deadline<Req, R>(requestMs, streamMs, maxRequestMs, from, runtime), // 4
       ],
       attempts,
     ),

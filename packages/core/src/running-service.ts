@@ -17,6 +17,8 @@ import { snapshotEndpoints, type ServiceSnapshot } from "./snapshot.ts";
 import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
+/** Of a client that waits for a connection, for the first answer of discovery. */
+const REACH_PATIENCE_MS = 3_000;
 /** Used by nobody for this share of idleMs: looked at again. */
 const SWEEPS_PER_IDLE = 4;
 
@@ -34,6 +36,19 @@ export interface ServiceParts<Req, R extends Reply> {
 
 /** The services of a configuration, in force or about to be. */
 export type View = (name: string) => ServiceConfig | undefined;
+
+/**
+ * Whether a call could go out at this moment. `asleep`: nothing is watched yet; `pending`: discovery has
+ * not answered; `connected`: an endpoint that may be picked has a connection; `unconnected`: none of those
+ * that may be picked has one; `unreachable`: there is none, or all are out; `closed`: for good.
+ */
+export type Reachability =
+  | "asleep"
+  | "pending"
+  | "connected"
+  | "unconnected"
+  | "unreachable"
+  | "closed";
 
 interface Compiled<Req, R extends Reply> {
   readonly config: ServiceConfig;
@@ -181,13 +196,44 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
 
   /** The first call starts discovery, and puts the pipeline where it found this. */
   #wake(call: Call<Req>): Promise<R> {
+    this.#awaken();
+    return this.#compiled.pipeline(call);
+  }
+
+  #awaken(): void {
     const { pipeline, backends } = this.#compiled;
     for (const backend of backends) backend.wake(this);
     this.current = pipeline;
     this.#awake = true;
     this.#usedAt = this.runtime.now();
     this.#watchIdle();
-    return pipeline(call);
+  }
+
+  get reachability(): Reachability {
+    if (this.#state === "closed") return "closed";
+    if (this.#state === "removed") return "unreachable";
+    if (!this.#awake) return "asleep";
+    let usable = false;
+    let pending = false;
+    for (const { cluster } of this.#compiled.backends) {
+      if (cluster.connected) return "connected";
+      usable ||= cluster.usable;
+      pending ||= !cluster.known && cluster.stale === undefined;
+    }
+    return usable ? "unconnected" : pending ? "pending" : "unreachable";
+  }
+
+  async reach(): Promise<boolean> {
+    if (this.#state !== "running") return false;
+    if (!this.#awake) this.#awaken();
+    this.#usedAt = this.runtime.now();
+    const reached = await Promise.all(
+      [...this.#compiled.backends].map(async ({ cluster }) => {
+        await cluster.whenKnown(REACH_PATIENCE_MS);
+        return cluster.reach();
+      }),
+    );
+    return reached.includes(true);
   }
 
   #watchIdle(): void {

@@ -1,5 +1,6 @@
 /** For transports, discovery sources and exporters. Not covered by semver before 1.0. */
 export { createMesh, Mesh, type MeshOptions, type Protocol, type Service } from "./mesh.ts";
+export { Degraded, type PrivateMember } from "./degraded.ts";
 export { defaultMesh, makeDefaultMeshBy, useAsDefaultMesh } from "./default-mesh.ts";
 export {
   Attempt,
@@ -15,6 +16,7 @@ export {
   type Served,
 } from "./call.ts";
 export { PICKED_BECAUSE } from "./balance/why.ts";
+export type { Reachability } from "./running-service.ts";
 export { NOT_RETRIED_BECAUSE } from "./retry/why.ts";
 export type { Connection, Transport } from "./transport.ts";
 export type { Handler, Layer } from "./handler.ts";
@@ -42,13 +44,16 @@ export { Tally } from "./server/tally.ts";
 export { Redial } from "./redial.ts";
 export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
+export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
+export { safeLog } from "./log.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   CALLBACKS_RESTORE,
   context,
   inheritedDeadlineAt,
+  inheritFrom,
   ServedRequest,
   type Priority,
   type ServedRequestInit,

@@ -24,4 +24,6 @@ export interface Connection<Req, Res extends Reply> {
   close(graceMs: number): Promise<void>;
   /** Completes a handshake and keeps the connection; for breakers that opened on a refused one. */
   probe(): Promise<boolean>;
+  /** There is a connection that takes an attempt at this moment. Undefined: the protocol does not say. */
+  readonly connected?: boolean;
 }

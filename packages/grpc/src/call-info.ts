@@ -9,11 +9,13 @@ import {
 
 /** How the call came to its end, or where it is now. */
 export interface CallInfo {
+  /** Name of the service, as in the configuration, or host and port of a URL. */
   readonly service: string;
   /** Empty until a route has been chosen. */
   readonly route: string;
   /** `host:port` or `unix:path` of the endpoint in use, or last tried; undefined before there was one. */
   readonly endpoint: string | undefined;
+  /** Where the endpoint stands, if discovery says so. */
   readonly zone: string | undefined;
   /** Attempts made, re-sends included; 0 before the first. */
   readonly attempts: number;
@@ -27,13 +29,32 @@ export interface CallInfo {
 
 const INFO: unique symbol = Symbol("inmesh.call");
 
-/** What carries the info: made when somebody asks, because most callers never do. */
+/**
+ * The call behind an error, a status or a call of grpc-js. grpc-js copies what can be enumerated from a
+ * status to its error, so this can be enumerated, and loggers print it: its call, which holds the caller's
+ * metadata and with it credentials, is where no printer gets at it.
+ */
+class CallReference {
+  readonly #call: Call;
+
+  constructor(call: Call) {
+    this.#call = call;
+  }
+
+  static callOf(reference: unknown): Call | undefined {
+    return typeof reference === "object" && reference !== null && #call in reference
+      ? reference.#call
+      : undefined;
+  }
+}
+
+/** What carries the reference. The info is made when somebody asks, because most callers never do. */
 export interface Carrier {
-  [INFO]?: Call;
+  [INFO]?: CallReference;
 }
 
 export function carry<T extends object>(carrier: T, call: Call): T {
-  (carrier as Carrier)[INFO] = call;
+  (carrier as Carrier)[INFO] = new CallReference(call);
   return carrier;
 }
 
@@ -63,12 +84,14 @@ export function callInfo(of: unknown): CallInfo | undefined {
 
 function callOf(of: unknown): Call | undefined {
   if (typeof of !== "object" || of === null) return undefined;
-  const own = (of as Carrier)[INFO];
+  const own = CallReference.callOf((of as Carrier)[INFO]);
   if (own !== undefined) return own;
   const { getAuthContext } = of as { getAuthContext?: () => unknown };
   if (typeof getAuthContext !== "function") return undefined;
   const context: unknown = getAuthContext.call(of);
-  return typeof context === "object" && context !== null ? (context as Carrier)[INFO] : undefined;
+  return typeof context === "object" && context !== null
+    ? CallReference.callOf((context as Carrier)[INFO])
+    : undefined;
 }
 
 function whyOf(

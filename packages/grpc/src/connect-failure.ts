@@ -5,7 +5,7 @@
 import { connectError, protocolMismatch, type MeshError, type Where } from "@inmesh/core/spi";
 import type { Exchange } from "./exchange.ts";
 import type { Lane } from "./lane.ts";
-import { isOtherProtocol, TlsCredentials } from "./tls-credentials.ts";
+import { foreignCredentials, isOtherProtocol, TlsCredentials } from "./tls-credentials.ts";
 
 /** The call was never given a connection: also where the name of the endpoint was not found. */
 const NO_CONNECTION = /^(?:No connection established|Name resolution failed)/;
@@ -33,7 +33,10 @@ export function connectFailure(details: string, lane: Lane, exchange: Exchange):
   const said = LAST_ERROR.exec(details)?.[1] ?? details;
   if (said.startsWith(NOT_HTTP2)) return protocolMismatch(where, "its first bytes are another's");
   const cause = new Error(said.startsWith(CLOSED) ? "closed at once" : said);
-  return connectError(where, Object.assign(cause, { code: SYSTEM_CODE.exec(said)?.[0] }), false);
+  const code = SYSTEM_CODE.exec(said)?.[0];
+  // What has no code of the system's is OpenSSL's.
+  const shaking = code === undefined && foreignCredentials.has(credentials);
+  return connectError(where, Object.assign(cause, { code }), shaking);
 }
 
 export function whereOf({ credentials }: Lane, { attempt, peer }: Exchange): Where {

@@ -24,7 +24,7 @@ import { FreezeWatch } from "./freeze-watch.ts";
 import { Lane } from "./lane.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest, Wiring } from "./request.ts";
-import { TlsCredentials } from "./tls-credentials.ts";
+import { tlsCredentials } from "./tls-credentials.ts";
 
 /** What servers announce; above it HTTP/2 makes streams wait in line behind each other. */
 const STREAMS_PER_LANE = 100;
@@ -112,12 +112,14 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   }
 
   #open(wiring: Wiring | undefined): Lane {
+    const [own, options] =
+      this.#tls === undefined
+        ? [credentials.createInsecure(), {}]
+        : tlsCredentials(this.#tls.context);
     const lane = new Lane(
       this.#target,
-      this.#tls === undefined
-        ? credentials.createInsecure()
-        : new TlsCredentials(this.#tls.context),
-      wiring === undefined ? this.#options : { ...wiring.options, ...this.#options },
+      own,
+      { ...wiring?.options, ...this.#options, ...options },
       this.service,
       this.#runtime,
       this.#redial,
@@ -159,6 +161,10 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   #emptied(lane: Lane): void {
     this.#leaving.delete(lane);
     if (this.#onEmpty !== undefined && this.inFlight === 0) this.#onEmpty();
+  }
+
+  get connected(): boolean {
+    return this.#lanes.some((lane) => !lane.retired && lane.connected);
   }
 
   get inFlight(): number {

@@ -1,36 +1,68 @@
 /**
  * The sockets that a lane is dialling. grpc-js forgets a dial that it gives up, and the kernel goes on
  * with it for two minutes, during which the process cannot end; here it ends with the time to connect.
+ * Node's diagnostics channel names each socket that is being dialled, and an AsyncLocalStorage the lane
+ * that it is dialled for. Both are public.
+ *
+ * The same two find the streams that a server pushes on such a socket. grpc-js leaves push allowed and
+ * listens to no pushed stream, so the next error of the connection would be an uncaught exception.
  */
-import { connect, type Socket } from "node:net";
+import { AsyncLocalStorage } from "node:async_hooks";
+import { subscribe } from "node:diagnostics_channel";
+// oxlint-disable-next-line no-restricted-imports -- types only
+import type { ClientHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
 import { withoutCaller } from "@inmesh/core/spi";
+import { dialledUnseen } from "./internals.ts";
 
 const KEEPALIVE_DELAY_MS = 10_000;
+/** RFC 9113 §7: REFUSED_STREAM. */
+const REFUSED_STREAM = 7;
+
+const dialling = new AsyncLocalStorage<Dials>();
+let subscribed = false;
+
+/** From the first lane on and for good: a channel that is closed dials once more, a second later. */
+function subscribeOnce(): void {
+  if (subscribed) return;
+  subscribed = true;
+  subscribe("net.client.socket", (message) => {
+    dialling.getStore()?.add((message as { readonly socket: Socket }).socket);
+  });
+  // Node publishes it in the context in which the connection was made.
+  subscribe("http2.client.stream.created", (message) => {
+    if (dialling.getStore() === undefined) return;
+    const { stream } = message as { readonly stream: ClientHttp2Stream };
+    if (isPushed(stream)) refuse(stream);
+  });
+}
 
 export class Dials {
   readonly #sockets = new Set<Socket>();
+  #seen = false;
   #over = false;
 
-  /** `to`: host and port, or a path. Rejects with the system's error. */
-  readonly dial = (to: object): Promise<Socket> =>
-    new Promise((resolve, reject) => {
-      // Channels that are closed try once more, a second later, for nobody.
-      if (this.#over) throw new Error("the channel is closed");
-      const socket = withoutCaller(() => connect(to as never));
-      this.#sockets.add(socket);
-      socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
-      const closed = (): void => reject(new Error("Socket closed"));
-      socket.once("error", reject);
-      socket.once("close", closed);
-      socket.once("connect", () => {
-        socket.removeListener("error", reject);
-        socket.removeListener("close", closed);
-        resolve(socket);
-      });
-    });
+  constructor() {
+    subscribeOnce();
+  }
+
+  /** What `run` dials, then or later, is this lane's, and outlives the call that needed it first. */
+  during<T>(run: () => T): T {
+    return withoutCaller(() => dialling.run(this, run));
+  }
+
+  /** The socket is not connecting yet. */
+  add(socket: Socket): void {
+    this.#seen = true;
+    socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
+    // Not at once: a socket that is destroyed before it connects comes back to life when it does.
+    if (this.#over) process.nextTick(destroy, socket);
+    else this.#sockets.add(socket);
+  }
 
   /** There is a connection: of two address families one was faster. */
   won(): void {
+    if (!this.#seen) dialledUnseen();
     for (const socket of this.#sockets) if (socket.connecting) socket.destroy();
     this.#sockets.clear();
   }
@@ -41,4 +73,20 @@ export class Dials {
     for (const socket of this.#sockets) socket.destroy();
     this.#sockets.clear();
   }
+}
+
+/** Servers begin streams of even numbers; one of ours that waits for its turn has no number yet. */
+function isPushed({ id = 1 }: ClientHttp2Stream): boolean {
+  return id % 2 === 0;
+}
+
+function refuse(stream: ClientHttp2Stream): void {
+  stream.on("error", ignore);
+  stream.close(REFUSED_STREAM);
+}
+
+function ignore(): void {}
+
+function destroy(socket: Socket): void {
+  socket.destroy();
 }

@@ -180,6 +180,15 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     return this.#replied;
   }
 
+  /**
+   * The endpoint has taken all that was written, and the caller has not said that this was all: its stream
+   * may have been destroyed, which grpc-js tells nobody. The time that passes is not the endpoint's.
+   */
+  get #waitsForCaller(): boolean {
+    const { halfClosed, count } = this.#request;
+    return !halfClosed && this.written === count;
+  }
+
   /** From here on everything goes to the listener, what is held first. */
   deliver(listener: WireListener): void {
     this.#listener = listener;
@@ -256,9 +265,10 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     const { code, metadata } = status;
     const pushback = pushbackOf(metadata);
     const hinted = typeof pushback === "number";
-    const outcome = this.#classified(code) ?? outcomeOf(code, hinted);
+    const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
+    const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
     attempt.code = httpCodeOf(code);
-    attempt.callerFault = outcome === "success" && code !== Status.OK;
+    attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     attempt.answered();
@@ -301,7 +311,9 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     if (this.#done) return;
     const verdict = this.#connection.cancelled(this, error, outcome);
     if (this.started && outcome === "timeout") this.#lane?.suspect(this.attempt.startedAt);
-    this.#fail(verdict.error, verdict.outcome);
+    const own = error.code === "deadline_exceeded" && this.#waitsForCaller;
+    if (own) this.attempt.callerFault = true;
+    this.#fail(verdict.error, own ? "abandoned" : verdict.outcome);
     this.#abort(error.message);
   }
 

@@ -1,11 +1,49 @@
 /**
- * The client's half of what grpc-js has no public way for (the server's is server/internals.ts): the
- * HTTP/2 connection below a channel. Looked up where grpc-js 1.14 keeps it, and may be missing: then
- * calls go through the channel, which costs more and means the same.
+ * Everything that inmesh reads of grpc-js beyond its documented interface. Each member is where grpc-js
+ * 1.14 keeps it and may be missing in another version: it is probed before its first use, and without
+ * it the public way beside it is taken. What is lost then stands in `snapshot().degraded`.
  */
-import type { Socket } from "node:net";
-import { connectivityState, experimental, Metadata, type Channel } from "@grpc/grpc-js";
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Server as NetServer } from "node:net";
+import {
+  connectivityState,
+  credentials,
+  experimental,
+  Metadata,
+  type Channel,
+  type Server,
+  type ServerInterceptor,
+} from "@grpc/grpc-js";
+import { Degraded, type PrivateMember } from "@inmesh/core/spi";
 import type { AuthContext, WireCall, WireListener, WireStatus } from "./call-types.ts";
+
+/** Of the client half, in the whole process. */
+const client = new Degraded();
+
+// ── clients: the HTTP/2 connection below a channel ─────────────────────────────────────────────
+
+const LOSS_OF_DIRECT_CALLS = "calls take grpc-js's own channel, at a quarter more CPU for each";
+const INTERNAL_CHANNEL: PrivateMember = {
+  name: "grpc-js Channel.internalChannel",
+  loss: LOSS_OF_DIRECT_CALLS,
+};
+const SUBCHANNEL: PrivateMember = {
+  name: "grpc-js Subchannel.createCall",
+  loss: LOSS_OF_DIRECT_CALLS,
+};
+const STREAM_CALL: PrivateMember = {
+  name: "grpc-js SubchannelCall",
+  loss: LOSS_OF_DIRECT_CALLS,
+};
+/** Not private, but what a later version of Node or grpc-js might make useless. */
+const DIALS: PrivateMember = {
+  name: "node net.client.socket",
+  loss: "a connection that is given up while it is dialled keeps the process alive until the system gives it up too, which takes two minutes",
+};
+const SECURE_CONNECTOR: PrivateMember = {
+  name: "grpc-js ChannelCredentials._createSecureConnector",
+  loss: "a peer that speaks TLS and no HTTP/2 is noticed late, a failed handshake has no exact reason, and SNI names endpoint.invalid where a service has an address for its name",
+};
 
 /** A call on a stream of its own. Messages go out and come in with their five bytes of framing. */
 export interface StreamCall extends Pick<
@@ -34,10 +72,15 @@ interface Inside {
   readonly filterStackFactory: { createFilter(): Unpacker };
 }
 
+/** False once a call on a stream turned out to have other methods. */
+let knowsStreamCalls = true;
+
 /** The connection of a channel that has one. */
 export class Standing {
   readonly #inside: Inside;
   readonly #subchannel: Subchannel;
+  /** The methods of its calls have been seen. */
+  #proven = false;
 
   constructor(inside: Inside, subchannel: Subchannel) {
     this.#inside = inside;
@@ -46,13 +89,22 @@ export class Standing {
 
   /** It takes calls. It hears of an end before its channel does. */
   get ready(): boolean {
-    return this.#subchannel.getConnectivityState() === connectivityState.READY;
+    return knowsStreamCalls && this.#subchannel.getConnectivityState() === connectivityState.READY;
   }
 
   /** Throws if the connection has ended unnoticed. Each call is followed by one of `ended`. */
   open(metadata: Metadata, host: string, path: string, listener: WireListener): StreamCall {
     this.#inside.onCallStart();
-    return this.#subchannel.createCall(metadata, host, path, listener);
+    const call = this.#subchannel.createCall(metadata, host, path, listener);
+    if (!this.#proven) this.#prove(call);
+    return call;
+  }
+
+  /** Nothing but the head of that call has been sent, so its attempt is made again through the channel. */
+  #prove(call: StreamCall): void {
+    knowsStreamCalls = client.allows(STREAM_CALL, isStreamCall(call));
+    if (!knowsStreamCalls) throw new Error("its calls have other methods");
+    this.#proven = true;
   }
 
   ended(status: WireStatus): void {
@@ -64,47 +116,177 @@ export class Standing {
   }
 }
 
-/** Undefined: there is no connection, or nobody can tell. */
+/** Undefined: there is no connection, or it cannot be reached; then calls go through the channel. */
 export function standingOf(channel: Channel): Standing | undefined {
   const { internalChannel } = channel as unknown as { internalChannel?: Partial<Inside> };
-  if (
-    typeof internalChannel?.doPick !== "function" ||
-    typeof internalChannel.onCallStart !== "function" ||
-    typeof internalChannel.onCallEnd !== "function" ||
-    typeof internalChannel.filterStackFactory?.createFilter !== "function"
-  ) {
+  const inside = isInside(internalChannel) ? internalChannel : undefined;
+  const picked = inside === undefined ? undefined : pick(inside);
+  if (!client.allows(INTERNAL_CHANNEL, picked !== undefined) || !knowsStreamCalls) return undefined;
+  const { pickResultType, subchannel, onCallStarted, onCallEnded } = picked!;
+  if (pickResultType !== experimental.PickResultType.COMPLETE) return undefined;
+  // Calls of such a pick are counted, which a call past the channel would escape.
+  if (onCallStarted !== null || onCallEnded !== null) return undefined;
+  const real = (
+    subchannel as Partial<NonNullable<typeof subchannel>> | null
+  )?.getRealSubchannel?.();
+  const isThere = isSubchannel(real);
+  return client.allows(SUBCHANNEL, isThere) && isThere ? new Standing(inside!, real) : undefined;
+}
+
+/** Undefined: it takes other arguments, or gives something else. */
+function pick(inside: Inside): experimental.PickResult | undefined {
+  try {
+    const picked: Partial<experimental.PickResult> | undefined = inside.doPick(new Metadata(), {});
+    return picked?.pickResultType === undefined ? undefined : (picked as experimental.PickResult);
+  } catch {
     return undefined;
   }
-  const { pickResultType, subchannel, onCallStarted, onCallEnded } = internalChannel.doPick(
-    new Metadata(),
-    {},
+}
+
+function isInside(given: Partial<Inside> | undefined): given is Inside {
+  if (
+    typeof given?.doPick !== "function" ||
+    typeof given.onCallStart !== "function" ||
+    typeof given.onCallEnd !== "function" ||
+    typeof given.filterStackFactory?.createFilter !== "function"
+  ) {
+    return false;
+  }
+  const unpacker: Partial<Unpacker> = given.filterStackFactory.createFilter();
+  return (
+    typeof unpacker.receiveMetadata === "function" && typeof unpacker.receiveMessage === "function"
   );
-  if (pickResultType !== experimental.PickResultType.COMPLETE) return undefined;
-  // Somebody counts the calls of this pick.
-  if (onCallStarted !== null || onCallEnded !== null) return undefined;
-  const real = subchannel?.getRealSubchannel() as Partial<Subchannel> | undefined;
-  if (typeof real?.createCall !== "function") return undefined;
-  return new Standing(internalChannel as Inside, real as Subchannel);
 }
 
-interface Pool {
-  getOrCreateSubchannel(...given: unknown[]): {
-    readonly connector?: { tcpConnect?: (address: object) => Promise<Socket> };
-  };
+function isSubchannel(given: unknown): given is Subchannel {
+  const { createCall, getConnectivityState } = (given ?? {}) as Partial<Subchannel>;
+  return typeof createCall === "function" && typeof getConnectivityState === "function";
 }
 
-/** From now on the channel's connections are dialled by `dial`, if that can be arranged. */
-export function dialBy(channel: Channel, dial: (to: object) => Promise<Socket>): void {
-  const { internalChannel } = channel as unknown as {
-    internalChannel?: { readonly subchannelPool?: Partial<Pool> };
-  };
-  const pool = internalChannel?.subchannelPool;
-  const make = pool?.getOrCreateSubchannel;
-  if (pool === undefined || typeof make !== "function") return;
-  pool.getOrCreateSubchannel = (...given) => {
-    const subchannel = make.apply(pool, given);
-    const { connector } = subchannel;
-    if (typeof connector?.tcpConnect === "function") connector.tcpConnect = dial;
-    return subchannel;
-  };
+/** The methods by which a call on a stream is used. They can only be probed on a call. */
+function isStreamCall(call: Partial<StreamCall>): boolean {
+  return (
+    typeof call.cancelWithStatus === "function" &&
+    typeof call.getPeer === "function" &&
+    typeof call.sendMessageWithContext === "function" &&
+    typeof call.startRead === "function" &&
+    typeof call.halfClose === "function" &&
+    typeof call.getAuthContext === "function"
+  );
+}
+
+/** A connection was made, and its socket was not seen. */
+export function dialledUnseen(): void {
+  client.allows(DIALS, false);
+}
+
+/** Whether credentials of our own can be given to a channel (tls-credentials.ts). */
+export function takesOwnCredentials(): boolean {
+  const known = credentials.createInsecure() as unknown as Record<string, unknown>;
+  const isThere = ["_isSecure", "_equals", "_createSecureConnector"].every(
+    (name) => typeof known[name] === "function",
+  );
+  return client.allows(SECURE_CONNECTOR, isThere);
+}
+
+// ── servers ────────────────────────────────────────────────────────────────────────────────────
+
+const INTERCEPTORS: PrivateMember = {
+  name: "grpc-js Server.interceptors",
+  loss: "a server that is made already cannot be wrapped",
+};
+const OPTIONS: PrivateMember = {
+  name: "grpc-js Server.options",
+  loss: "the limits that a given server does not keep are not reported",
+};
+const HTTP2_SERVERS: PrivateMember = {
+  name: "grpc-js Server.http2Servers",
+  loss: "connections of a server that was bound before it was wrapped, and injected ones, keep no limits of connections, and its clients that do not read are not found",
+};
+const HANDLERS: PrivateMember = {
+  name: "grpc-js Server.handlers",
+  loss: "the health service answers for services that are not there as for the whole server",
+};
+
+/** Not private, but the only way to find what a later version of Node or grpc-js might hide. */
+const LISTENING: PrivateMember = {
+  name: "node tracing:net.server.listen",
+  loss: "connections have no limits of the mesh's, and clients that do not read are not found",
+};
+const ARRIVING: PrivateMember = {
+  name: "grpc-js interceptors called within the event of a stream",
+  loss: "connections are not ended for what their calls do, and clients that do not read are not found",
+};
+
+/** Node's server below a grpc-js one. */
+export type Http2Server = NetServer & {
+  updateSettings?(settings: object): void;
+};
+export type Http2Session = ServerHttp2Session;
+export type Http2Stream = ServerHttp2Stream;
+
+interface ServerMembers {
+  readonly interceptors?: unknown;
+  readonly http2Servers?: unknown;
+  readonly handlers?: unknown;
+  readonly options?: unknown;
+}
+
+/** What can be reached of a server that grpc-js shows nobody. */
+export class ServerInside {
+  readonly degraded: Degraded = new Degraded();
+  readonly #server: ServerMembers;
+  readonly #hasServers: boolean;
+  readonly #hasHandlers: boolean;
+
+  constructor(server: Server) {
+    this.#server = server as unknown as ServerMembers;
+    this.#hasServers = this.degraded.allows(
+      HTTP2_SERVERS,
+      this.#server.http2Servers instanceof Map,
+    );
+    this.#hasHandlers = this.degraded.allows(HANDLERS, this.#server.handlers instanceof Map);
+  }
+
+  /** Read by grpc-js for each call. Undefined: interceptors can only be given to the constructor. */
+  interceptors(): ServerInterceptor[] | undefined {
+    const { interceptors } = this.#server;
+    return this.degraded.allows(INTERCEPTORS, Array.isArray(interceptors))
+      ? (interceptors as ServerInterceptor[])
+      : undefined;
+  }
+
+  /** What it was made with. Undefined if unknown. */
+  options(): Readonly<Record<string, unknown>> | undefined {
+    const { options } = this.#server;
+    return this.degraded.allows(OPTIONS, typeof options === "object" && options !== null)
+      ? (options as Record<string, unknown>)
+      : undefined;
+  }
+
+  /** Those that are bound. None if unknown: servers are then found when they are bound (bound-servers.ts). */
+  http2Servers(): Http2Server[] {
+    if (!this.#hasServers) return [];
+    return [...(this.#server.http2Servers as Map<Http2Server, unknown>).keys()];
+  }
+
+  /** An address was bound, and none of its HTTP/2 servers was found. */
+  boundUnseen(): void {
+    this.degraded.allows(LISTENING, false);
+  }
+
+  /** A call has come whose stream is not known. */
+  arrivedUnseen(): void {
+    this.degraded.allows(ARRIVING, false);
+  }
+
+  /** Whether it has a method of that service; true if unknown. */
+  serves(service: string): boolean {
+    if (!this.#hasHandlers) return true;
+    const prefix = `/${service}/`;
+    for (const path of (this.#server.handlers as Map<unknown, unknown>).keys()) {
+      if (typeof path === "string" && path.startsWith(prefix)) return true;
+    }
+    return false;
+  }
 }

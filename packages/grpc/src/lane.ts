@@ -21,7 +21,7 @@ import type { WireCall } from "./call-types.ts";
 import { Dials } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
 import type { Exchange } from "./exchange.ts";
-import { dialBy, standingOf, type Standing } from "./internals.ts";
+import { standingOf, type Standing } from "./internals.ts";
 
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
@@ -84,7 +84,6 @@ export class Lane {
     this.#authority = String(options["grpc.default_authority"]);
     this.#plain = !MESSAGE_OPTIONS.some((name) => options[name] !== undefined);
     this.channel = new Channel(target, credentials, options);
-    dialBy(this.channel, this.#dials.dial);
     this.endsAt = endOfAge(limits.maxConnectionAgeMs, runtime);
     this.#trustedUntil = runtime.now() + TRUSTED_MS;
     this.#runtime = runtime;
@@ -165,7 +164,10 @@ export class Lane {
   }
 
   #look(tryToConnect: boolean): void {
-    const state = this.channel.getConnectivityState(tryToConnect);
+    const { channel } = this;
+    const state = tryToConnect
+      ? this.#dials.during(() => channel.getConnectivityState(true))
+      : channel.getConnectivityState(false);
     if (state === connectivityState.READY) this.#reached();
     else {
       if (this.#ready) this.#lost();

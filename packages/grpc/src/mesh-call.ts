@@ -9,7 +9,7 @@ import { Metadata as OwnMetadata, status as Status } from "@grpc/grpc-js";
 import {
   Call,
   context,
-  inheritedDeadlineAt,
+  inheritFrom,
   MeshError,
   type ServedRequest,
   type Service,
@@ -24,7 +24,7 @@ import type {
   WireStatus,
   WriteContext,
 } from "./call-types.ts";
-import { sendable } from "./metadata.ts";
+import { PREVIOUS_ATTEMPTS, sendable } from "./metadata.ts";
 import type { GrpcReply } from "./reply.ts";
 import { GrpcRequest } from "./request.ts";
 import { statusOf } from "./status.ts";
@@ -36,6 +36,8 @@ export class MeshCall implements WireCall, WireListener {
   readonly #request: GrpcRequest;
   readonly #call: Call<GrpcRequest>;
   readonly #served: ServedRequest | undefined;
+  /** What it inherits from that request is more than the trace. */
+  #inherits = false;
   readonly #maxMetadataBytes: number;
   readonly #number = ++number;
   #listener: WireListener | undefined = undefined;
@@ -64,9 +66,7 @@ export class MeshCall implements WireCall, WireListener {
     const served = context.getStore();
     this.#served = served;
     if (served === undefined) return;
-    call.deadlineAt = Math.min(deadlineAt, inheritedDeadlineAt(served, service.runtime.now()));
-    call.uncharged = served.stranger && call.deadlineAt < deadlineAt;
-    call.inheritedAttempt = served.attempt;
+    this.#inherits = inheritFrom(served, call, service.runtime.now());
   }
 
   // ── the client's half ────────────────────────────────────────────────────────────────────────
@@ -148,8 +148,10 @@ export class MeshCall implements WireCall, WireListener {
     const call = this.#call;
     try {
       const own = sendable(call.service, metadata, this.#maxMetadataBytes);
-      this.#request.begin(own, this.#served, this.#service.config.peer);
-      this.#served?.adopt(call);
+      const served = this.#served;
+      const toPeer = this.#service.config.peer;
+      this.#request.begin(own, toPeer ? served : undefined, this.#inherits);
+      if (this.#inherits) served!.adopt(call);
     } catch (error) {
       process.nextTick(finish, this, failure(error));
       return;
@@ -180,7 +182,11 @@ export class MeshCall implements WireCall, WireListener {
   // ── what comes back ──────────────────────────────────────────────────────────────────────────
 
   onReceiveMetadata(metadata: Metadata): void {
-    if (!this.#ended) this.#listener?.onReceiveMetadata(metadata);
+    if (this.#ended) return;
+    // Clients see how many attempts came before the one that is answered (gRFC A6).
+    const previous = (this.#call.attempt?.number ?? 1) - 1;
+    if (previous > 0) metadata.set(PREVIOUS_ATTEMPTS, String(previous));
+    this.#listener?.onReceiveMetadata(metadata);
   }
 
   onReceiveMessage(message: unknown): void {

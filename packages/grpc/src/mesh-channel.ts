@@ -4,7 +4,7 @@
  * goes through the pipeline of the service, whose transport has a grpc-js channel per endpoint.
  */
 import {
-  connectivityState,
+  type connectivityState,
   credentials,
   propagate,
   type Channel,
@@ -16,6 +16,7 @@ import {
 import type { Mesh, ServiceInput } from "@inmesh/core";
 import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
+import { Connectivity } from "./connectivity.ts";
 import { MeshCall } from "./mesh-call.ts";
 import { GRPC } from "./protocol.ts";
 import { ReplayBuffer } from "./replay-buffer.ts";
@@ -97,6 +98,7 @@ class MeshChannel implements ChannelInterface {
   readonly #classify: Classify | undefined;
   readonly #wiring: Wiring | undefined;
   readonly #buffer = new ReplayBuffer();
+  readonly #connectivity: Connectivity;
   #closed = false;
 
   constructor(
@@ -109,6 +111,7 @@ class MeshChannel implements ChannelInterface {
     this.#maxMetadataBytes = maxMetadataBytes;
     this.#classify = classify;
     this.#wiring = wiringOf(channelOptions);
+    this.#connectivity = new Connectivity(service);
   }
 
   createCall(
@@ -137,20 +140,35 @@ class MeshChannel implements ChannelInterface {
 
   /** No further calls; those in progress go on, and the mesh stays open for others. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
+    this.#connectivity.close();
   }
 
   getTarget(): string {
     return `mesh:${this.#service.name}`;
   }
 
-  /** Connections are made when calls need them, so a mesh is always ready for one. */
-  getConnectivityState(): connectivityState {
-    return this.#closed ? connectivityState.SHUTDOWN : connectivityState.READY;
+  /**
+   * READY: an endpoint has a connection that can take a call. IDLE: there is none, and none was asked for;
+   * `tryToConnect` asks for it. TRANSIENT_FAILURE: there are no endpoints, all are out, or none could be
+   * reached, which is tried again. SHUTDOWN: the channel, or the mesh, is closed.
+   */
+  getConnectivityState(tryToConnect: boolean): connectivityState {
+    return this.#connectivity.state(tryToConnect);
   }
 
-  /** The state does not change before the channel is closed: nothing is called back. */
-  watchConnectivityState(): void {}
+  /**
+   * Calls back once, without an error when the state differs from `currentState`, and with one at the
+   * deadline. Throws when the channel or the mesh is closed. Under `Client.waitForReady`.
+   */
+  watchConnectivityState(
+    currentState: connectivityState,
+    deadline: Deadline,
+    callback: (error?: Error) => void,
+  ): void {
+    this.#connectivity.watch(currentState, deadline, callback);
+  }
 
   getChannelzRef(): ReturnType<ChannelInterface["getChannelzRef"]> {
     return { kind: "channel", id: 0, name: this.getTarget() } as ReturnType<

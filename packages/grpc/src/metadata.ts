@@ -90,14 +90,14 @@ export function formatTimeout(remainingMs: number): string {
 }
 
 /**
- * What the server asks for between attempts: milliseconds to wait, `stop` for none at all (below
- * zero, or not a number), undefined when it says nothing.
+ * What the server asks for between attempts: milliseconds to wait, `stop` for no further one (below
+ * zero, or no whole number in digits; gRFC A6), undefined when it says nothing.
  */
 export function pushbackOf(metadata: Metadata): number | "stop" | undefined {
   const values = metadata.get(PUSHBACK_MS);
   if (values.length === 0) return undefined;
   const text = values[0];
-  if (values.length > 1 || typeof text !== "string" || !/^\d{1,9}$/.test(text)) return "stop";
+  if (values.length > 1 || typeof text !== "string" || !/^\d+$/.test(text)) return "stop";
   return Number(text);
 }
 

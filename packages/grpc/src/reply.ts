@@ -9,6 +9,8 @@ export class GrpcReply implements Reply {
   readonly nacked: boolean;
   readonly final: boolean;
   readonly retryAfterMs: number | undefined;
+  /** A server's pushback is about the call, wherever it is sent next (gRFC A6). */
+  readonly waitsForAll = true;
   readonly exchange: Exchange;
 
   constructor(

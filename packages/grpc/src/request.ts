@@ -88,12 +88,14 @@ export class GrpcRequest implements RoutedRequest {
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */
-  begin(own: Metadata, served: ServedRequest | undefined, toPeer: boolean): void {
+  begin(own: Metadata, served: ServedRequest | undefined, inherits: boolean): void {
     this.metadata = own;
-    if (served === undefined || !toPeer) return;
+    if (served === undefined) return;
     const { traceparent, tracestate, priority } = served;
-    own.set(HOPS, String(served.hops + 1));
-    if (priority !== "normal") own.set(PRIORITY, priority);
+    if (inherits) {
+      own.set(HOPS, String(served.hops + 1));
+      if (priority !== "normal") own.set(PRIORITY, priority);
+    }
     if (traceparent === undefined || own.get(TRACEPARENT).length > 0) return;
     own.set(TRACEPARENT, traceparent);
     if (tracestate !== undefined) own.set(TRACESTATE, tracestate);

@@ -17,8 +17,9 @@ export function httpCodeOf(code: number): number {
 }
 
 /**
- * A status as callers may rely on it: a number that is no code is UNKNOWN, and the status without
- * one that grpc-js gives for a message it cannot decompress is INTERNAL.
+ * A status as callers may rely on it. Whole numbers that are no code of gRPC's go to the caller as they
+ * are, as in grpc-js. What is no number is UNKNOWN (grpc-js: NaN), and the status without a code that
+ * grpc-js gives for a message it cannot decompress is INTERNAL.
  */
 export function normal(status: WireStatus): WireStatus {
   const code: unknown = status.code;
@@ -29,7 +30,7 @@ export function normal(status: WireStatus): WireStatus {
       metadata: new Metadata(),
     };
   }
-  if (HTTP_CODES[code] !== undefined) return status;
+  if (Number.isSafeInteger(code)) return status;
   return { code: Status.UNKNOWN, details: status.details, metadata: status.metadata };
 }
 
@@ -52,7 +53,8 @@ export function outcomeOf(code: Status, hinted: boolean): Outcome {
   if (code === Status.RESOURCE_EXHAUSTED || (code === Status.UNAVAILABLE && hinted)) {
     return "overloaded";
   }
-  return FAILURES.has(code) ? "failure" : "success";
+  // Who gets a number that is no code treats it as UNKNOWN (gRPC, statuscodes.md).
+  return FAILURES.has(code) || Status[code] === undefined ? "failure" : "success";
 }
 
 const STATUS_OF: Readonly<Record<ErrorCode, Status>> = {

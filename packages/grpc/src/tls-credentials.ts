@@ -1,11 +1,19 @@
 /**
  * The certificates of a service as grpc-js's channel credentials. Our own, because grpc-js's would
- * put an IP address into SNI, and take whatever ALPN chose.
+ * put an IP address into SNI, and take whatever ALPN chose. They are methods with an underscore, which
+ * another version of grpc-js may not call: then its own credentials are made of the same certificates.
  */
-import { CallCredentials, ChannelCredentials, type experimental } from "@grpc/grpc-js";
-import type { TlsContext } from "@inmesh/core/spi";
-import type { Socket } from "node:net";
+import { isIP, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import {
+  CallCredentials,
+  ChannelCredentials,
+  credentials,
+  type ChannelOptions,
+  type experimental,
+} from "@grpc/grpc-js";
+import type { TlsContext } from "@inmesh/core/spi";
+import { takesOwnCredentials } from "./internals.ts";
 
 type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 type Connected = Awaited<ReturnType<Connector["connect"]>>;
@@ -18,6 +26,27 @@ const ALERT = "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL";
 /** The peer speaks TLS, and another protocol over it. */
 export function isOtherProtocol({ code, message }: Error & { readonly code?: unknown }): boolean {
   return code === ALERT || message === NO_ALPN;
+}
+
+/** SNI of grpc-js's own credentials where a service has an address for its name. It must have some. */
+const NO_NAME = "endpoint.invalid";
+
+/** Made by grpc-js, which says about a failed handshake what it says about a failed connection. */
+export const foreignCredentials: WeakSet<ChannelCredentials> = new WeakSet();
+
+/** For one channel, with the options that it needs for them. */
+export function tlsCredentials(context: TlsContext): [ChannelCredentials, ChannelOptions] {
+  if (takesOwnCredentials()) return [new TlsCredentials(context), {}];
+  const { secureContext, checkServerIdentity, serverName } = context;
+  const foreign = credentials.createFromSecureContext(secureContext, {
+    checkServerIdentity,
+    rejectUnauthorized: true,
+  });
+  foreignCredentials.add(foreign);
+  return [
+    foreign,
+    { "grpc.ssl_target_name_override": isIP(serverName) === 0 ? serverName : NO_NAME },
+  ];
 }
 
 export class TlsCredentials extends ChannelCredentials {

@@ -50,7 +50,7 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
       request(behaviour: Behaviour) {
         if (behaviour === "refuse") void server.close();
         const request = new GrpcRequest(`/${behaviour}`, undefined, undefined, new ReplayBuffer());
-        request.begin(new Metadata(), undefined, true);
+        request.begin(new Metadata(), undefined, false);
         request.write({}, Buffer.from("ask"));
         request.halfClosed = true;
         return request;

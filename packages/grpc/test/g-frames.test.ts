@@ -259,8 +259,10 @@ it.each([
   ["a number is waited for", "60", 2, 55],
   ["below zero: none", "-1", 1, 0],
   ["garbage: none", "soon", 1, 0],
+  ["a fraction: none", "1.5", 1, 0],
   ["beyond the deadline: the failure goes back at once", "60000", 1, 0],
-])("G14 GC: pushback: %s", async (_, pushback, calls, atLeastMs) => {
+  ["beyond all numbers: the same", "99999999999999999999", 1, 0],
+])("G14 GC, R15 GC: pushback: %s", async (_, pushback, calls, atLeastMs) => {
   const peer = await scripted((id) =>
     trailersOnly(id, { "grpc-status": "14", "grpc-retry-pushback-ms": pushback }),
   );
@@ -312,14 +314,14 @@ it("G17 GC: who says no SETTINGS has no connection, within the connect timeout",
   }
 });
 
-it.each([
-  ["grpc-status: x", { "grpc-status": "x" }],
-  ["grpc-status: 99", { "grpc-status": "99" }],
-])("G18 GC: %s is a failure", async (_, fields) => {
+it.each<[string, Record<string, string>, number]>([
+  ["grpc-status: x", { "grpc-status": "x" }, Status.UNKNOWN],
+  ["grpc-status: 99", { "grpc-status": "99" }, 99],
+])("G18 GC: %s is a failure", async (_, fields, code) => {
   const peer = await scripted((id) => trailersOnly(id, fields));
   const { client, mesh } = clientOf([peer.address]);
   const error = await failed(get(client, {}));
-  expect(error.code).toBe(Status.UNKNOWN);
+  expect(error.code).toBe(code);
   expect(counted(mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
 });
 

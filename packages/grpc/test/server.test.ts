@@ -56,6 +56,7 @@ describe("what the caller says", () => {
     });
     expect(keys.toSorted()).toEqual([
       "baggage",
+      "grpc-previous-rpc-attempts",
       "traceparent",
       "tracestate",
       "user-agent",

@@ -1,5 +1,6 @@
 /** Every header that inmesh itself reads or writes on HTTP. Their names stand nowhere else. */
 import { isClaim } from "@inmesh/core/spi";
+import { parseHttpDate } from "./http-date.ts";
 
 /** Milliseconds the caller is still willing to wait: relative, so clocks need not agree. */
 export const TIMEOUT_MS = "x-mesh-timeout-ms";
@@ -85,21 +86,19 @@ export function single(headers: RawHeaders, name: string): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** `Retry-After` in milliseconds: seconds, or a date measured by the reply's own clock. */
+/**
+ * `Retry-After` in milliseconds (RFC 9110 §10.2.3): digits are seconds, and a date is measured by the
+ * reply's own clock. Undefined if it is absent or says anything else, a sign or a fraction too: then it
+ * says nothing.
+ */
 export function retryAfterMs(headers: RawHeaders): number | undefined {
   const text = single(headers, RETRY_AFTER);
   if (text === undefined) return undefined;
-  if (/^\d{1,9}$/.test(text)) return Number(text) * 1000;
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
   // A date is compared with the server's Date, never with our clock, which may be hours apart.
-  const sent = single(headers, DATE);
-  if (sent === undefined) return undefined;
-  const ms = parseHttpDate(text) - parseHttpDate(sent);
-  return Number.isNaN(ms) ? undefined : Math.max(0, ms);
-}
-
-function parseHttpDate(text: string): number {
-  // oxlint-disable-next-line no-restricted-globals -- parses a text; reads no clock
-  return Date.parse(text);
+  const until = parseHttpDate(text);
+  const sent = parseHttpDate(single(headers, DATE) ?? "");
+  return until === undefined || sent === undefined ? undefined : Math.max(0, until - sent);
 }
 
 /** Headers of a reply, as received: never joined, never reordered. */

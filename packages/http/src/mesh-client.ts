@@ -36,24 +36,25 @@ export interface FetchInit extends CallInit {
   readonly method?: string;
   /**
    * Numbers and booleans are written out, undefined is left out. `x-mesh-*` is ours and dropped; `host`
-   * belongs to the service and is refused.
+   * belongs to the service and is refused. Default: none.
    */
   readonly headers?: HeadersInput;
-  /** Streams are sent as they are read, and are not sent a second time. */
+  /** Streams are sent as they are read, and are not sent a second time. Default: none. */
   readonly body?: RequestBody;
   /**
    * A value that is sent as JSON, in place of `body`; needs a `method`. `content-type` is
    * `application/json` unless `headers` say another. Can be sent again for a retry.
+   * Default: none.
    */
   readonly json?: unknown;
-  /** Appended to the path. Lists repeat the name, undefined is left out. */
+  /** Appended to the path. Lists repeat the name, undefined is left out. Default: none. */
   readonly query?: QueryInput;
   /** A status from 400 up rejects with a StatusError. Default: what the client says, else false. */
   readonly throwOnError?: boolean;
 }
 
 export interface RequestInit extends FetchInit {
-  /** Starts with `/`. */
+  /** Path and query. Starts with `/`. */
   readonly path: string;
 }
 

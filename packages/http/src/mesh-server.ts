@@ -16,7 +16,7 @@ import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
-import type { Mesh } from "@inmesh/core";
+import type { Log, Mesh } from "@inmesh/core";
 import {
   Admission,
   assertOptions,
@@ -32,13 +32,18 @@ import {
   type ServerState,
 } from "@inmesh/core/spi";
 import { LEAVING } from "./headers.ts";
+import { hintIdle, replaceDump, ServerMembers } from "./node-internals.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import { Connections, type ConnectionState } from "./server/connections.ts";
+import type { ConnectionState, WithConnection } from "./server/connection-state.ts";
+import { Connections } from "./server/connections.ts";
+import { watchBody, watchHead } from "./server/cut-bodies.ts";
+import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
-import { HeadReader, Inbound, responseClosed } from "./server/inbound.ts";
+import { HeadReader, Inbound, responseClosed, type InboundOwner } from "./server/inbound.ts";
+import { dropClaims, injectedOf, isInjected, serveInjected } from "./server/injected.ts";
 import { limitsOf, type ServerLimits } from "./server/limits.ts";
 import {
   makeServer,
@@ -51,13 +56,16 @@ import {
 import { countMalformed } from "./server/malformed.ts";
 import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
-import { linger, refuse } from "./server/refuse.ts";
+import { linger, refuse, sayClose } from "./server/refuse.ts";
 import { REFUSALS, type Refusal } from "./server/refusals.ts";
-import { isShort, sendMeasured, type Sending } from "./server/reply-length.ts";
+import { isReplaced, ReplacedLog } from "./server/replaced.ts";
+import { guardRequests, type Guard } from "./server/request-events.ts";
+import { isShort, watchLength } from "./server/reply-length.ts";
 import { SlowPeers } from "./server/slow-peers.ts";
+import { dropSurplus, type LingerOptions } from "./server/surplus.ts";
 import { filterTrailers } from "./server/trailers.ts";
 import { guardTunnels } from "./server/tunnels.ts";
-import { endUnheard, type Dumped } from "./server/unheard-end.ts";
+import { endUnheard } from "./server/unheard-end.ts";
 import { Validator } from "./server/validate.ts";
 
 export interface ServerOptions {
@@ -67,7 +75,10 @@ export interface ServerOptions {
   readonly mesh?: Mesh;
   /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
   readonly http2?: boolean;
-  /** Certificate and key: paths of files that are followed, or PEM. Without effect on a server that is given. */
+  /**
+   * Certificate and key: paths of files that are followed, or PEM. Default: none, plain text. Without
+   * effect on a server that is given.
+   */
   readonly tls?: ServerTls;
   /** Who is believed, and what; see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
@@ -81,10 +92,12 @@ export interface ServerOptions {
   readonly authorities?: readonly string[];
   /** Names of headers with a `_` get 400: some backends take `X_Y` for `X-Y`. Default false. */
   readonly refuseUnderscores?: boolean;
-  /** See docs/reference/limits.md. */
+  /** Those that differ from the defaults of docs/reference/limits.md. Default: none. */
   readonly limits?: Partial<ServerLimits>;
-  /** `/livez` and `/readyz`; false: neither. */
+  /** `/livez` and `/readyz`; false: neither. Default: both. */
   readonly health?: HealthOptions | false;
+  /** Gets a line when requests are refused for load, once a minute at most. Default: the log of `mesh`. */
+  readonly log?: Log;
   /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
   /** Milliseconds that an idle connection is kept for one more request, when draining. Default 1 000. */
@@ -102,6 +115,7 @@ const OPTIONS: OptionKinds<ServerOptions> = {
   refuseUnderscores: "boolean",
   limits: "object",
   health: "any",
+  log: "function",
   discoveryWaitMs: "milliseconds",
   idleWaitMs: "milliseconds",
 };
@@ -125,7 +139,7 @@ export interface ServerSnapshot {
   readonly requestsInFlight: number;
   readonly connections: number;
   readonly sessions: number;
-  /** Smoothed delay of the event loop. */
+  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while no requests come. */
   readonly loopDelayMs: number;
   /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
@@ -134,14 +148,22 @@ export interface ServerSnapshot {
   readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenLimit[];
+  /**
+   * What this server does less well because a private member of Node is not where it was: one line for
+   * each, with what is lost. Empty with the versions that inmesh is tested with.
+   */
+  readonly degraded: readonly string[];
 }
 
 const DEFAULT_GRACE_MS = 30_000;
 
 /**
- * Wraps a request listener in a new server, or a server (`http`, `https`, `http2`) whose request
- * listeners it takes over. Its `server` has the type of what is wrapped, or made. Throws a TypeError or
- * RangeError for options that cannot work.
+ * Wraps a request listener in a new server, or stands before the request listeners of a server that is
+ * given (`http`, `https`, `http2`). Its `server` has the type of what is wrapped, or made. A listener whose
+ * promise rejects is treated as by Node: as an unhandled rejection, or answered 500 where
+ * `events.captureRejections` is on as the server is made. Throws a TypeError or RangeError for options that
+ * cannot work, for an Express application that is to speak HTTP/2, and for an HTTP/2 server that has
+ * listeners of `stream` and none of `request`.
  */
 export function meshServer<S extends NodeServer>(server: S, options?: ServerOptions): MeshServer<S>;
 export function meshServer(
@@ -179,23 +201,38 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly #beliefs: Beliefs;
   readonly #limits: ServerLimits;
   readonly #weaker: readonly GivenLimit[];
+  /** The messages of its requests are Node's own. */
+  readonly #given: boolean;
   /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
   readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
   readonly #admission: Admission;
+  readonly #keep: ReadonlySet<string>;
   readonly #reader: HeadReader;
   readonly #validator: Validator;
   readonly #chosen: ChosenRules | undefined;
   readonly #health: Health | undefined;
+  readonly #replaced: ReplacedLog;
   readonly #connections: Connections;
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
   readonly #drain: Drain;
+  readonly #linger: LingerOptions;
   readonly #refused = new Map<CutReason, number>();
+  readonly #members = new ServerMembers();
   readonly #owner = {
     ended: (inbound: Inbound): void => this.#ended(inbound),
     misframed: (inbound: Inbound): void => this.#misframed(inbound),
     odd: (inbound: Inbound, what: CutReason): void => this.#odd(inbound, what),
+    members: this.#members,
+    keepAlive: undefined as string | undefined,
+  };
+  readonly #injectedOwner: InboundOwner = {
+    ...this.#owner,
+    ended: (inbound) => {
+      this.#admission.inFlight--;
+      if (!inbound.replied) inbound.leave();
+    },
   };
   readonly #why = (): string => this.#readiness();
 
@@ -218,16 +255,23 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
     this.#runtime = runtime;
-    const given = target instanceof NetServer;
+    this.#linger = { limits, runtime };
+    const given = typeof target !== "function";
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
+    this.#given = given;
     this.#certificates = certificates;
     this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
+    if (!given && !this.#members.hintsIdle) {
+      this.#owner.keepAlive = `timeout=${Math.floor(limits.keepAliveIdleMs / 1_000)}`;
+    }
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    this.#admission = new Admission(limits, runtime);
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
+    const log = options.log ?? options.mesh?.log;
+    this.#admission = new Admission(limits, runtime, this.name, log);
+    this.#replaced = new ReplacedLog(log);
+    const keep = (this.#keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase())));
     this.#reader = new HeadReader(limits, this.#beliefs, keep);
     this.#validator = new Validator(limits, secure);
     this.#chosen = ChosenRules.of(options);
@@ -254,32 +298,17 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   // ── requests ─────────────────────────────────────────────────────────────────────────────────
 
-  /** A server that was given keeps its listeners; ours stands before them. */
+  /** A server that was given keeps its listeners; the mesh stands before them. */
   #listen(handler: RequestListener | undefined): void {
-    const server = this.server as unknown as HttpServer; // all four emit these alike
-    for (const event of ["request", "checkContinue"] as const) {
-      const given = server.listeners(event) as RequestListener[];
-      server.removeAllListeners(event);
-      const wanted = handler === undefined ? given : [handler];
-      const listener = wanted.length === 0 ? undefined : together(wanted);
-      if (event === "request") {
-        const serve = listener ?? notFound;
-        server.on(event, (request, response) => this.#request(request, response, serve, false));
-        if (given.length > 0 || handler !== undefined) this.#handler = serve;
-      } else {
-        // With a listener, Node leaves the 100 to us: a body is asked for when it is going to be read.
-        const own = handler === undefined ? listener : undefined;
-        server.on(event, (request, response) =>
-          this.#request(request, response, own ?? this.#handler, own === undefined),
-        );
-      }
-    }
+    const { server } = this;
+    const guard: Guard = (request, response, next, asksToContinue) =>
+      this.#request(request, response, next, asksToContinue);
+    guardRequests(server, guard);
+    if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
     const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(this.server, this.#chosen, count);
-    countMalformed(this.server, count);
+    guardTunnels(server, this.#chosen, count, this.#linger);
+    countMalformed(server, count, (connection) => this.#isReplying(connection), this.#linger);
   }
-
-  #handler: RequestListener = notFound;
 
   #request(
     request: IncomingMessage,
@@ -287,13 +316,16 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     handler: RequestListener,
     asksToContinue: boolean,
   ): void {
-    const http2 = !(request instanceof NODE_HTTP.IncomingMessage);
-    const connection = this.#connectionOf(request, http2);
-    if (connection.ended) return; // behind the last request of the connection: never answered
+    const http2 = isHttp2(request);
+    const holder = holderOf(request, http2);
+    if (isInjected(holder)) return this.#injected(request, response, handler);
+    const connection = this.#connections.stateOf(holder);
+    // Behind the last request of the connection: never answered.
+    if (connection.ended) return dropSurplus(request.socket, this.#linger);
     const inbound = new Inbound(request, response, connection, this.#owner, http2);
-    if (http2) connection.streams++;
-    else if (this.#idleHintMs !== undefined) {
-      (response as unknown as KeptAlive)._keepAliveTimeout = this.#idleHintMs;
+    connection.streams++;
+    if (!http2 && this.#idleHintMs !== undefined && this.#members.hintsIdle) {
+      hintIdle(response, this.#idleHintMs);
     }
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
@@ -320,37 +352,80 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     (response as WithInbound)[INBOUND] = inbound;
     response.writeHead = writeOwnHead;
     if (!http2) {
-      (response as unknown as Sending)._send = sendMeasured;
-      if (!inbound.hasBody) (request as unknown as Dumped)._dump = endUnheard;
+      watchLength(response, this.#members);
+      if (!inbound.hasBody && this.#members.seesDump) replaceDump(request, endUnheard);
     }
     response.on("close", responseClosed);
+    if (inbound.http2 && this.#given && request.method === "HEAD")
+      watchHead(response, responseClosed);
+    // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows.
+    if (http2 && this.#idleHintMs === undefined) {
+      response.emit = emitInContext as typeof response.emit;
+    }
     if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
     if (asksToContinue) response.writeContinue();
-    serveInContext(inbound, handler);
+    if (http2) {
+      const ofRequest = Object.getPrototypeOf(request) as object;
+      const ofResponse = Object.getPrototypeOf(response) as object;
+      serveInContext(inbound, handler);
+      if (isReplaced(request, ofRequest) || isReplaced(response, ofResponse)) {
+        Object.setPrototypeOf(request, ofRequest);
+        Object.setPrototypeOf(response, ofResponse);
+        return this.#refuseHttp1(inbound);
+      }
+    } else serveInContext(inbound, handler);
     if (inbound.hasBody || request.listenerCount("end") > 0) {
       (request as WithInbound)[INBOUND] = inbound;
-      request.emit = emitInContext as typeof request.emit;
+      if (http2 && this.#given && inbound.hasBody) watchBody(request);
+      else request.emit = emitInContext as typeof request.emit;
     }
   }
 
-  #connectionOf(request: IncomingMessage, http2: boolean): ConnectionState {
-    const holder = http2
-      ? (request as unknown as { stream: { session: object } }).stream.session
-      : request.socket;
-    return this.#connections.stateOf(holder);
+  /** What its handler has begun goes on with messages whose client has gone. */
+  #refuseHttp1(inbound: Inbound): void {
+    this.#count("http1_application");
+    this.#replaced.say(this.name);
+    answerAndCut(inbound, REFUSALS.bad_version.status);
+    inbound.leave();
+  }
+
+  /** Costs O(requests in progress), and is asked only of connections that have some. */
+  #isReplying(connection: ConnectionState): boolean {
+    for (let one = this.#peers.first; one !== undefined; one = one.next) {
+      if (one.connection === connection && one.response.headersSent) return true;
+    }
+    return false;
+  }
+
+  #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
+    const connection = this.#connections.stateOf({}); // what is refused may say that it ends
+    const inbound = injectedOf(request, response, connection, this.#injectedOwner);
+    let refusal = this.#reader.read(inbound) ?? this.#validator.checkInjected(inbound);
+    dropClaims(request, this.#keep);
+    if (inbound.odd !== undefined) this.#count(inbound.odd);
+    if (refusal === undefined) {
+      if (this.#health?.answers(request, response, this.#why) === true) return;
+      const refused = this.#admission.refuses(inbound, inbound.remainingMs);
+      refusal = refused === undefined ? this.#chosen?.check(request) : REFUSALS[refused];
+    }
+    if (refusal !== undefined) {
+      inbound.hasBody = false; // it is no stream that holds anything up
+      return this.#refuse(inbound, refusal);
+    }
+    if (inbound.remainingMs !== Infinity) {
+      inbound.deadlineAt = this.#runtime.now() + inbound.remainingMs;
+    }
+    this.#admission.inFlight++;
+    serveInjected(inbound, handler);
   }
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
     this.#count(refusal.reason);
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, {
-      tellsReasons: this.#beliefs.tellsReasons,
-      limits: this.#limits,
-      runtime: this.#runtime,
-    });
+    refuse(inbound, refusal, this.#beliefs.tellsReasons, this.#linger);
   }
 
   #count(reason: CutReason): void {
@@ -367,32 +442,34 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       const { deadlineAt, remainingMs } = inbound;
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
-    if (inbound.last) connection.ended = false; // or the application said keep-alive: then what follows is served
+    if (inbound.last) {
+      // Or the application said keep-alive: then what follows is served, unless it was dropped.
+      if (connection.surplus) request.socket.destroySoon();
+      else connection.ended = false;
+    }
     this.#peers.remove(inbound);
     // Its timer was the socket's. Node sets it anew where it watches idle connections.
     const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
     if (isOurs && inbound.watched && connection.active === 0) request.socket.setTimeout(0);
     if (!response.writableEnded) return inbound.leave();
-    if (!inbound.http2 && isShort(response, inbound.sentBytes)) return this.#misframed(inbound);
+    if (!inbound.http2 && isShort(response, inbound.sentBytes, this.#members)) {
+      return this.#misframed(inbound);
+    }
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
-    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) return;
-    const { socket } = request;
-    linger(request, { limits: this.#limits, runtime: this.#runtime }, () => {
-      if (!request.complete) socket.destroy();
+    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
+      connection.unread = request;
+      return;
+    }
+    linger(request, this.#linger, () => {
+      if (!request.complete) cutShort(inbound);
     });
   }
 
   #bodyTimedOut(inbound: Inbound): void {
-    const { response } = inbound;
+    if (!answerAndCut(inbound, REFUSALS.body_timeout.status)) return;
     this.#count("body_timeout");
-    if (response.headersSent) destroy(inbound);
-    else {
-      endAfter(inbound);
-      response.statusCode = REFUSALS.body_timeout.status;
-      for (const name of response.getHeaderNames()) response.removeHeader(name);
-      response.end(() => destroy(inbound));
-    }
+    inbound.leave();
   }
 
   #odd(inbound: Inbound, what: CutReason): void {
@@ -407,12 +484,12 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     if (inbound.sentBytes === Infinity) return; // it goes on writing
     inbound.sentBytes = Infinity;
     this.#count("content_length_mismatch");
-    destroy(inbound);
+    cutShort(inbound);
   }
 
   #writeStalled(inbound: Inbound): void {
     this.#count("write_stall");
-    destroy(inbound);
+    cutShort(inbound);
   }
 
   #readiness(): string {
@@ -455,11 +532,24 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     return this.#drain.start(graceMs, false);
   }
 
-  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
-  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
-    const closed = this.#drain.start(graceMs, true);
-    this.#connections.closeIdle();
-    return closed;
+  /**
+   * The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. With a
+   * function instead, that is called when it has closed, as by `close` of Node's servers.
+   */
+  close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
+    if (typeof graceMs === "function") return this.close().then(graceMs);
+    return this.#drain.start(graceMs, true);
+  }
+
+  /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
+  once(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.once(event, listener);
+    return this;
+  }
+
+  removeListener(event: string, listener: (...args: unknown[]) => void): this {
+    this.server.removeListener(event, listener);
+    return this;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -468,12 +558,15 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
-    if (this.server.listening) NetServer.prototype.close.call(this.server);
+    const server: unknown = this.server;
+    if (server instanceof NetServer && server.listening) NetServer.prototype.close.call(server);
+    else if (!(server instanceof NetServer)) this.server.close(); // Bun's is none
     for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
       // Newest first: of pipelined requests only the last may say it. A head that is out has promised
       // to keep the connection: the next reply on it will say close.
       const { connection, response } = inbound;
-      if (!connection.ended && !response.headersSent) endAfter(inbound);
+      if (inbound.http2) inbound.last = true; // its handler has the response
+      else if (!connection.ended && !response.headersSent) endAfter(inbound);
     }
   }
 
@@ -491,6 +584,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       limits: this.#limits,
       problem: this.#certificates?.problem,
       weaker: this.#weaker,
+      degraded: this.#members.degraded.list,
     };
   }
 }
@@ -502,23 +596,17 @@ function badTarget(target: unknown): TypeError {
   );
 }
 
-/** A field of Node's: what `Keep-Alive: timeout=` says, in milliseconds. */
-interface KeptAlive {
-  _keepAliveTimeout: number;
-}
-
 let ownRuntime: Runtime | undefined;
 
-function together(listeners: readonly RequestListener[]): RequestListener {
-  if (listeners.length === 1) return listeners[0]!;
-  return (request, response) => {
-    for (const listener of listeners) listener(request, response);
-  };
+function isHttp2(request: IncomingMessage): boolean {
+  return !(request instanceof NODE_HTTP.IncomingMessage) && "stream" in request;
 }
 
-function notFound(_request: IncomingMessage, response: ServerResponse): void {
-  response.statusCode = 404;
-  response.end();
+/** What its connection's state hangs on: the session, or the socket. */
+function holderOf(request: IncomingMessage, http2: boolean): WithConnection {
+  return http2
+    ? (request as unknown as { stream: { session: WithConnection } }).stream.session
+    : (request.socket as WithConnection);
 }
 
 /** The reply says close, and nothing behind its request is served. */
@@ -528,11 +616,6 @@ function endAfter(inbound: Inbound): void {
     inbound.response.setHeader(LEAVING, "1"); // of a refusal; a handler's reply gets it with its head
     return;
   }
-  inbound.response.shouldKeepAlive = false;
+  sayClose(inbound.response);
   inbound.connection.ended = true;
-}
-
-function destroy({ request, http2 }: Inbound): void {
-  if (!http2) request.socket.destroy();
-  else (request as unknown as { stream: { close(code: number): void } }).stream.close(8); // CANCEL
 }

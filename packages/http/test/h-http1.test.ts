@@ -738,6 +738,46 @@ describe("H21 LC: repeated fields", () => {
     expect([...headers].filter(([name]) => name === "set-cookie")).toHaveLength(2);
   });
 
+  it.each(["-5", "1.5", "soon", "1e3", "Sun, 31 Feb 2094 08:49:37 GMT"])(
+    "R15 LC: retry-after %s is ignored: a failure, and the computed pause",
+    async (text) => {
+      const peer = await peerOf(async (connection) => {
+        for (let i = 0; ; i++) {
+          await connection.readRequest();
+          const busy = `HTTP/1.1 503 Busy\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\nretry-after: ${text}\r\ncontent-length: 0\r\n\r\n`;
+          await connection.write(i === 0 ? busy : OK);
+        }
+      });
+      const client = clientOf([peer.address]);
+      expect((await client.fetch("/")).status).toBe(200);
+      expect(counted(client.mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
+      expect(counted(client.mesh, "inmesh.attempts", { outcome: "overloaded" })).toBe(0);
+      expect(endpointsOf(client)[0]!.busyForMs).toBe(0);
+    },
+  );
+
+  it("R15 LC: retry-after 9999999999 is longer than any deadline: another endpoint is asked", async () => {
+    const busy = await peerOf(async (connection) => {
+      await connection.readRequest();
+      await connection.write(
+        "HTTP/1.1 503 Busy\r\nretry-after: 9999999999\r\ncontent-length: 0\r\n\r\n",
+      );
+      await connection.hold();
+    });
+    const idle = await peerOf(async (connection) => {
+      for (;;) {
+        await connection.readRequest();
+        await connection.write(OK);
+      }
+    });
+    const alone = clientOf([busy.address]);
+    expect((await alone.fetch("/")).status).toBe(503);
+    expect(busy.requests).toHaveLength(1);
+    const client = clientOf([busy.address, idle.address]);
+    for (let i = 0; i < 8; i++) expect((await client.fetch("/")).status).toBe(200);
+    expect(busy.requests.length).toBeLessThanOrEqual(2);
+  });
+
   it("H21 LC: retry-after twice is ignored", async () => {
     const peer = await peerOf(async (connection) => {
       for (let i = 0; ; i++) {

@@ -311,11 +311,12 @@ describe("R28 LC: limit of a reply's head at every door", () => {
     const heads: Record<string, string> = {
       bytes: `HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: ${"v".repeat(3_000)}\r\n\r\nok`,
       fields: `HTTP/1.1 200 OK\r\ncontent-length: 2\r\n${fields(201)}\r\nok`,
+      reason: `HTTP/1.1 200 ${"o".repeat(3_000)}\r\ncontent-length: 2\r\n\r\nok`,
       interim: `${"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(40)}${OK}`,
     };
     for (const [name, head] of Object.entries(heads)) {
       const peer = await answering(head);
-      const limits = name === "bytes" ? { maxReplyHeaderBytes: 2_048 } : {};
+      const limits = name === "bytes" || name === "reason" ? { maxReplyHeaderBytes: 2_048 } : {};
       const mesh = doorsOf([peer.address], { limits, retry: { attempts: 1 } });
       const reason = name === "interim" ? "unexpected_1xx" : "response_header_too_large";
       const error = await errorOf(ask(mesh));

@@ -246,6 +246,24 @@ describe.each(doors)("R8 LC: %s", (door, post) => {
   });
 });
 
+describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R8 LC: meshClient over %s", (version) => {
+  it.each([undefined, new Error("no such file")])(
+    "a stream that had ended with %s before it was sent is a bad body",
+    async (failure) => {
+      const [, post] = doors.find(([door]) => door === "meshClient")!;
+      const { address, whole, input } = await peerOf(version);
+      const mesh = doorsOf([address], { ...input, breaker: { consecutiveFailures: 1 } });
+      const stream = new Readable({ read() {} });
+      stream.on("error", () => {});
+      stream.destroy(failure);
+      const error = await rejectionOf(post(mesh, stream));
+      expect(ours(error)).toMatchObject({ code: "bad_request", reason: "bad_body" });
+      expect(whole).toEqual([]);
+      expect(await post(mesh, "fine")).toBe("4");
+    },
+  );
+});
+
 describe.each(doors)("R3 LC: %s", (door, post) => {
   const expectUnreadable = (error: unknown): void => {
     if (door === "mesh.dispatcher") return expectOwnFault(error, /^The blob could not be read$/);

@@ -83,7 +83,7 @@ describe("requests", () => {
       });
     });
     // Before the handler of a stream, and between streams, there is no context.
-    server.server.prependListener("request", () => arrived.push(context.getStore()));
+    server.server.prependListener("stream", () => arrived.push(context.getStore()));
     const session = sessionTo(server);
     const all = ["/a", "/b", "/c", "/d"].map((path) =>
       ask(session, { ":path": path, ":method": "POST" }, "abc"),
@@ -311,7 +311,7 @@ describe("drain", () => {
     await until(() => held.length === 1);
     expect((await ask(session, { ":path": "/" })).headers).not.toHaveProperty("x-mesh-leaving");
     const drained = server.drain(10_000);
-    expect(server.state).toBe("closing");
+    await until(() => server.state === "closing");
     const between = await ask(session, { ":path": "/between" });
     expect(between).toMatchObject({ body: "ok", headers: { "x-mesh-leaving": "1" } });
     await until(() => goaway !== undefined, 5_000);

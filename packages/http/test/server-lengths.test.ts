@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer, type RequestListener, type ServerResponse } from "node:http";
 import { meshServer, type MeshServer } from "@inmesh/http";
+import type { AddressInfo } from "node:net";
 import express from "express";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { RawClient } from "./support/raw-client.ts";
@@ -57,6 +58,14 @@ const WRONG: readonly [string, Write][] = [
       for (let i = 0; i < 10; i++) response.write("HTTP/1.1 200 OK\r\n");
       response.end();
     },
+  ],
+  [
+    "a length, and chunks as well",
+    (response) =>
+      void response
+        .setHeader("content-length", 5)
+        .setHeader("transfer-encoding", "chunked")
+        .end("abcde"),
   ],
   [
     "too much later on",
@@ -176,6 +185,85 @@ describe("H13 LS", () => {
     client.socket.resetAndDestroy();
     await closed;
     held[0]!.end();
+    expect(mismatches(server)).toBeUndefined();
+  });
+});
+
+describe("R32 LS: a chunked reply whose length Node knows is served as bare Node serves it", () => {
+  const CHUNKED: readonly [string, Write][] = [
+    [
+      "Transfer-Encoding said by the handler",
+      (response) => void response.setHeader("transfer-encoding", "chunked").end("hello"),
+    ],
+    [
+      "Transfer-Encoding in writeHead, and a Buffer",
+      (response) =>
+        void response.writeHead(200, { "Transfer-Encoding": "chunked" }).end(Buffer.from("hello")),
+    ],
+    [
+      "a Trailer field, and trailers",
+      (response) => {
+        response.setHeader("trailer", "x-sum");
+        response.addTrailers({ "x-sum": "1" });
+        response.end("hello");
+      },
+    ],
+    [
+      "Content-Length removed",
+      (response) => {
+        response.removeHeader("content-length");
+        response.end("hello");
+      },
+    ],
+    [
+      "Content-Length said, and removed again",
+      (response) => {
+        response.setHeader("content-length", 5).removeHeader("content-length");
+        response.end("hello");
+      },
+    ],
+    [
+      "a body of pieces",
+      (response) => {
+        response.setHeader("transfer-encoding", "chunked").write("hel");
+        response.end("lo");
+      },
+    ],
+    ["no body", (response) => void response.setHeader("transfer-encoding", "chunked").end()],
+  ];
+  it.each(CHUNKED)("R32 LS: %s", async (_name, write) => {
+    const handler: RequestListener = (request, response) => {
+      response.sendDate = false;
+      response.setHeader("connection", "keep-alive");
+      if (request.url === "/") write(response);
+      else response.end("second");
+    };
+    const bare = createServer(handler).listen(0, "127.0.0.1");
+    onTestFinished(() => void bare.close());
+    await once(bare, "listening");
+    const server = await start(handler);
+    const texts: string[] = [];
+    for (const { port } of [bare.address() as AddressInfo, server.address()!]) {
+      using client = await RawClient.to(port);
+      client.send(GET + GET.replace("/", "/2"));
+      await client.until(() => client.text.endsWith("second"), "both replies");
+      texts.push(client.text);
+    }
+    expect(texts[0]).toContain("\r\n0\r\n");
+    expect(texts[1]).toBe(texts[0]);
+    expect(mismatches(server)).toBeUndefined();
+  });
+
+  it("R32 LS: without either field the end of the connection is the end of the body", async () => {
+    const server = await start((_request, response) => {
+      response.removeHeader("content-length");
+      response.removeHeader("transfer-encoding");
+      response.end("hello");
+    });
+    using client = await RawClient.to(server.address()!.port);
+    client.send(GET);
+    await client.end();
+    expect(client.text).toMatch(/\r\n\r\nhello$/);
     expect(mismatches(server)).toBeUndefined();
   });
 });

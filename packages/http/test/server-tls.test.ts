@@ -469,6 +469,7 @@ it("a drain and old age are told on connections of HTTP/1.1 over TLS too", async
   const idle = await handshake(draining);
   expect(await ask(idle)).not.toMatch(/connection: close/i);
   void draining.drain(10_000);
+  await until(() => draining.state === "closing");
   expect(await ask(idle)).toMatch(/connection: close/i);
   const aging = await start(ca.issue(), { limits: { maxConnectionAgeMs: 2_000 } });
   const old = await handshake(aging);

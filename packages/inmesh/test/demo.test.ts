@@ -63,6 +63,13 @@ test("six seconds with --graceful: no call fails, and no POST is sent twice", as
   }
 });
 
+test("what a person reads fits 80 columns", async () => {
+  const { stdout, stderr } = await run("--seconds", "5");
+  const lines = `${stdout}\n${stderr}`.split("\n");
+  expect(lines.some((line) => line.includes("healthy p99"))).toBe(true);
+  expect(lines.filter((line) => line.length > 80)).toEqual([]);
+});
+
 test("a wrong argument ends the demo with the usage", async () => {
   await expect(run("--seconds", "soon")).rejects.toMatchObject({
     code: 2,

@@ -86,6 +86,10 @@ export function balance<Req, R extends Reply>(
   return send;
 }
 
+function because(why: string | undefined): string {
+  return why === undefined ? ": is it running, and is its name right?" : `: ${why}`;
+}
+
 function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
   const { service } = attempt.call;
   const size = cluster.endpoints.size;
@@ -93,7 +97,7 @@ function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attemp
     size > 0
       ? `none of the ${size} endpoints of ${cluster.name} accepts connections; mesh.snapshot() has the reason of each, and each is tried again by itself`
       : cluster.known
-        ? `discovery found no endpoint for ${cluster.name}: is it running, and is its name right?`
+        ? `discovery found no endpoint for ${cluster.name}${because(cluster.emptyBecause)}`
         : `discovery has no answer for ${cluster.name} yet; discovery.error in mesh.snapshot() says why`;
   return new MeshError({
     code: "no_endpoint",

@@ -159,10 +159,10 @@ export class RunningBackend<Req, R extends Reply> {
     const { cluster } = this;
     this.#answered = false;
     const applied: EndpointSink = {
-      replace: (infos: readonly EndpointInfo[]) => {
+      replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();
-        cluster.replace(infos);
+        cluster.replace(infos, why);
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {

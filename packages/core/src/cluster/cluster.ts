@@ -26,6 +26,8 @@ const MIN_TIMEOUT_MS = 50;
 const MEDIAN_REFRESH_MS = 100;
 /** Enough estimates for a median that decides nothing but an order of magnitude. */
 const MEDIAN_SAMPLE = 101;
+/** A client that waits for a connection needs one; the others are there for the case that it fails. */
+const REACHED_AT_ONCE = 3;
 /** A removed endpoint that comes back within this time is the same one. */
 const REMEMBER_MS = 60_000;
 const MAX_BUSY_MS = 60_000;
@@ -59,6 +61,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   known = false;
   /** The last thing discovery said was that it cannot tell. */
   stale: Error | undefined = undefined;
+  /** How discovery knows that there are none, if it says so. */
+  emptyBecause: string | undefined = undefined;
   /** Asks discovery to look again; set by the service that watches. */
   onSuspicion: (() => void) | undefined = undefined;
   #options: ClusterOptions;
@@ -104,6 +108,13 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return available.length > 0 || spare.length > 0 || (panic && ejected.length > 0);
   }
 
+  /** An endpoint that may be picked has a connection. O(n): for those who ask, never for a call. */
+  get connected(): boolean {
+    const has = ({ connection }: Endpoint<Req, R>): boolean => connection?.connected === true;
+    const { available, spare, ejected, panic } = this.lists;
+    return available.some(has) || spare.some(has) || (panic && ejected.some(has));
+  }
+
   /** Attempts in progress, over all endpoints. O(n): for drains and snapshots. */
   get inFlight(): number {
     let sum = 0;
@@ -145,8 +156,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   // ── discovery ────────────────────────────────────────────────────────────────────────────────
 
   /** Looks at every entry once; everything after that is proportional to what has changed. */
-  replace(infos: readonly EndpointInfo[]): void {
+  replace(infos: readonly EndpointInfo[], why?: string): void {
     if (this.#closed) return;
+    this.emptyBecause = why;
     const generation = ++this.#generation;
     const fresh: EndpointInfo[] = [];
     let staying = 0;
@@ -170,6 +182,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   }
 
   change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
+    this.emptyBecause = undefined;
     this.#apply(upserted, removed.map(endpointKey));
   }
 
@@ -300,6 +313,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     (attempt.endpoint as Endpoint<Req, R>).answered(attempt);
   }
 
+  hasAnother(attempt: Attempt): boolean {
+    const now = this.#runtime.now();
+    const { tried } = attempt.call;
+    for (const endpoint of this.lists.available) {
+      if (endpoint === attempt.endpoint || tried?.includes(endpoint) === true) continue;
+      if (endpoint.breaker.state === "closed" && endpoint.busyUntil <= now) return true;
+    }
+    return false;
+  }
+
   settled(attempt: Attempt, outcome: Outcome): void {
     const endpoint = attempt.endpoint as Endpoint<Req, R>;
     const now = this.#runtime.now();
@@ -376,6 +399,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
         if (attempt.busyForMs === 0) latency.penalise(now, penaltyFactor, g);
         return;
       case "abandoned":
+        // It waited for its caller, so the time says nothing about the endpoint.
+        if (attempt.callerFault) return;
         latency.observe(now, elapsedMs, true, g);
         return;
     }
@@ -455,6 +480,31 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       reconnectMs(endpoint.breaker.step, this.#runtime.random()),
     );
     this.#after(endpoint, endpoint.breaker.openUntil - now);
+  }
+
+  /**
+   * Connects to a few endpoints that may be picked. True as soon as one of them has a connection, false
+   * if none has. Those that are out are dialled when their pause is over, and not for this.
+   */
+  async reach(): Promise<boolean> {
+    const { available, spare, ejected, panic } = this.lists;
+    const from = [available, spare, panic ? ejected : []].find((list) => list.length > 0) ?? [];
+    const first = Math.floor(this.#runtime.random() * from.length);
+    const chosen = Array.from(
+      { length: Math.min(REACHED_AT_ONCE, from.length) },
+      (_, i) => from[(first + i) % from.length]!,
+    );
+    return new Promise((resolve) => {
+      let left = chosen.length;
+      if (left === 0) resolve(false);
+      for (const endpoint of chosen) {
+        endpoint.connection ??= this.#transport.connect(endpoint.info);
+        void endpoint.connection.probe().then((reached) => {
+          left--;
+          if (reached || left === 0) resolve(reached);
+        });
+      }
+    });
   }
 
   #probed(endpoint: Endpoint<Req, R>, attempt: Attempt, outcome: Outcome, now: number): void {

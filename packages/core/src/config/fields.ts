@@ -154,7 +154,7 @@ export const POLICY_FIELDS: readonly Field[] = [
     min: 0,
     max: 1,
     meaning:
-      "Retries that each call pays for. Sending again what no server has seen (connection refused, GOAWAY) costs nothing.",
+      "Retries that each call pays for. Sending again what no server has seen (connection refused, GOAWAY) costs nothing. One route of several spends what its own calls paid, and half of the reserve at most.",
     reason: "Finagle, tower, Linkerd and Envoy agree.",
     nameElsewhere:
       "Gateway API `retryConstraint.budget.percent`, Linkerd `retryBudget.retryRatio`, Envoy `retry_budget.budget_percent`, gRPC `retryThrottling.tokenRatio`",

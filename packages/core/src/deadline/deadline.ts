@@ -3,7 +3,7 @@
  * them and the reply's body: the timer is disarmed where the call ends (Call.end), not where the
  * reply starts.
  */
-import type { Call, Reply } from "../call.ts";
+import type { Call, DeadlineSource, Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -15,11 +15,13 @@ const STALL_MS = 25;
  * `timeoutMs` counts from the start of the call; an inherited deadline that comes earlier wins.
  * Infinity: only an inherited deadline applies. `streamTimeoutMs` takes its place for calls that stream.
  * `maxMs`: a call that asks for more time than `timeoutMs` gets it up to this.
+ * `from`: who set both, the service or the route, which the call names.
  */
 export function deadline<Req, R extends Reply>(
   timeoutMs: number,
   streamTimeoutMs: number,
   maxMs: number,
+  from: DeadlineSource,
   runtime: Runtime,
 ): Layer<Call<Req>, R> {
   const expire = (call: Call<Req>): void => {
@@ -35,6 +37,7 @@ export function deadline<Req, R extends Reply>(
       const at = call.startedAt + ownMs;
       if (at < call.deadlineAt) {
         call.deadlineAt = at;
+        call.deadlineFrom = from;
         call.uncharged = false; // ours, whoever set the later one
       } else if (call.deadlineAt === Infinity) return inner(call);
       // Without an inherited deadline the remainder is the whole timeout: no second clock read.
@@ -46,13 +49,32 @@ export function deadline<Req, R extends Reply>(
 }
 
 function expired(call: Call): MeshError {
-  const attempt = call.attempt;
-  const where = attempt?.endpoint === undefined ? "" : ` → ${attempt.endpoint.address}`;
+  const address = call.attempt?.endpoint?.address;
+  const where = address === undefined ? "" : ` → ${address}`;
+  const afterMs = Math.round(call.deadlineAt - call.startedAt);
+  const what =
+    afterMs > 0
+      ? `deadline exceeded after ${afterMs} ms (${sourceOf(call)})`
+      : `its deadline had passed before it began (${sourceOf(call)})`;
   return new MeshError({
     code: "deadline_exceeded",
     reason: "call_deadline",
-    message: `${call.service}${where}: deadline exceeded after ${Math.round(call.deadlineAt - call.startedAt)} ms`,
+    message: `${call.service}${where}: ${what}`,
     progress: call.progress,
     stackless: true,
   });
+}
+
+/** Where to look for the number. */
+function sourceOf(call: Call): string {
+  switch (call.deadlineFrom) {
+    case "call":
+      return "set by the call";
+    case "served request":
+      return "inherited from the request being served";
+    case "route":
+      return `timeouts.request of route ${call.route}`;
+    case "service":
+      return "timeouts.request of the service";
+  }
 }

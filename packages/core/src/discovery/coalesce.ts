@@ -15,6 +15,7 @@ export class CoalescingSink implements EndpointSink {
   #pause: Timer | undefined = undefined;
   /** What waits for the end of the pause: a whole set, and differences to it by endpoint. */
   #set: readonly EndpointInfo[] | undefined = undefined;
+  #why: string | undefined = undefined;
   readonly #upserted = new Map<string, EndpointInfo>();
   readonly #removed = new Map<string, EndpointInfo>();
   #error: Error | undefined = undefined;
@@ -27,14 +28,15 @@ export class CoalescingSink implements EndpointSink {
     this.#runtime = runtime;
   }
 
-  replace(endpoints: readonly EndpointInfo[]): void {
+  replace(endpoints: readonly EndpointInfo[], why?: string): void {
     if (this.#stopped) return;
     if (this.#pause === undefined) {
       this.#rest();
-      return this.#inner.replace(endpoints);
+      return this.#inner.replace(endpoints, why);
     }
     this.#waiting = true;
     this.#set = endpoints;
+    this.#why = why;
     this.#upserted.clear();
     this.#removed.clear();
     this.#error = undefined;
@@ -90,7 +92,7 @@ export class CoalescingSink implements EndpointSink {
     this.#set = this.#error = undefined;
     this.#upserted.clear();
     this.#removed.clear();
-    if (set !== undefined) this.#inner.replace(set);
+    if (set !== undefined) this.#inner.replace(set, this.#why);
     if (set === undefined || upserted.length > 0 || removed.length > 0) {
       this.#inner.change(upserted, removed);
     }

@@ -21,8 +21,11 @@ export interface EndpointInfo {
 
 /** Where a source reports to. Calls after `stop()` are ignored. */
 export interface EndpointSink {
-  /** The whole set, as the source knows it now. Empty means: there are none. */
-  replace(endpoints: readonly EndpointInfo[]): void;
+  /**
+   * The whole set, as the source knows it now. Empty means: there are none; `why` then says for people
+   * how the source knows, and stands in the errors of calls.
+   */
+  replace(endpoints: readonly EndpointInfo[], why?: string): void;
   /** A difference, for sources that know one: work is proportional to it, not to the set. */
   change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void;
   /** The source cannot tell at the moment. The last good set stays in use. */

@@ -22,10 +22,10 @@ import { MeshError, placed, type NoRetry } from "../errors.ts";
 import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { backoffMs } from "./backoff.ts";
-import type { RetryBudget } from "./budget.ts";
+import type { Budget } from "./budget.ts";
 
 export const MAX_RESENDS = 3;
-/** A server may ask us to wait, but not for ever. */
+/** A server may ask us to wait, but not for ever: what asks for more is as good as beyond any deadline. */
 const MAX_HINT_MS = 60_000;
 
 export interface RetryPolicy {
@@ -46,7 +46,7 @@ export interface RetryRecorder {
 /** `ends`: what a call's last attempt gives is what its caller gets, and this layer ends the call. */
 export function retry<Req, R extends Reply>(
   policy: RetryPolicy,
-  budget: RetryBudget,
+  budget: Budget,
   recorder: RetryRecorder,
   runtime: Runtime,
   ends: CallEnds | undefined,
@@ -117,17 +117,9 @@ export function retry<Req, R extends Reply>(
         const next: AttemptKind = unprocessed && resends < MAX_RESENDS ? "resend" : "retry";
         let pauseMs = 0;
         if (next === "retry" || resends > 0) {
-          pauseMs =
-            hintMs !== undefined
-              ? Math.min(hintMs, MAX_HINT_MS)
-              : next === "resend"
-                ? 0
-                : backoffMs(
-                    attempts - 1,
-                    policy.backoffBaseMs,
-                    policy.backoffMaxMs,
-                    runtime.random(),
-                  );
+          if (hintMs === undefined || isFree(attempt, reply!, hintMs)) {
+            if (next === "retry") pauseMs = pauseAfter(attempts);
+          } else pauseMs = hintMs <= MAX_HINT_MS ? hintMs : Infinity;
         }
         const paid = !(unseen && next === "resend");
         const decision = decide(call, next, attempts, pauseMs, reply?.final === true, paid);
@@ -160,6 +152,22 @@ export function retry<Req, R extends Reply>(
       }
     }
   };
+
+  function pauseAfter(attempts: number): number {
+    const { backoffBaseMs, backoffMaxMs } = policy;
+    return backoffMs(attempts - 1, backoffBaseMs, backoffMaxMs, runtime.random());
+  }
+
+  /**
+   * The pause that a server asks for is longer than the call can wait, and meant for that server alone,
+   * while another one is there that asks for none: it is tried instead, as if nothing had been asked. With
+   * time enough the pause is kept, because who asks for it may speak for more than itself.
+   */
+  function isFree(attempt: Attempt<Req>, reply: R, hintMs: number): boolean {
+    if (reply.waitsForAll) return false;
+    if (hintMs <= MAX_HINT_MS && runtime.now() + hintMs < attempt.call.deadlineAt) return false;
+    return attempt.cluster?.hasAnother(attempt) === true;
+  }
 
   function isDone(reply: R): boolean {
     return reply.outcome === "success" || !(reply.nacked || codes.has(reply.code));

@@ -131,9 +131,8 @@ class PlainTimer implements Timer {
 }
 
 export class NodeRuntime implements Runtime {
-  readonly loop: LoopClock = new BeatingLoopClock(
-    nodeNow,
-    (run, delayMs) => void nodeSetTimeout(run, delayMs).unref(),
+  readonly loop: LoopClock = new BeatingLoopClock(nodeNow, (run, delayMs) =>
+    this.beat(delayMs, run),
   );
   readonly #lanes = new Map<number, Lane>();
   #last: Lane | undefined = undefined;
@@ -172,6 +171,14 @@ export class NodeRuntime implements Runtime {
     }
     this.#last = lane;
     return lane.add(run, arg);
+  }
+
+  beat(delayMs: number, run: () => void): void {
+    nodeSetTimeout(run, delayMs).unref();
+  }
+
+  afterIo(run: () => void): void {
+    nodeSetImmediate(run);
   }
 
   #sweep(): void {

@@ -17,6 +17,16 @@ export interface Runtime {
    * awaits it: a pause between two attempts must not let the process end in the middle of a call.
    */
   after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer;
+  /**
+   * Runs `run` once, `delayMs` from now, before I/O that waits, while `after` lets that be read first if
+   * the loop was held up: for those who measure how late it is. Does not keep the process alive.
+   */
+  beat(delayMs: number, run: () => void): void;
+  /**
+   * Runs `run` once, behind the I/O of this turn of the event loop. Called again by `run`, it runs when
+   * all that the kernel held in between has been read. Keeps the process alive until then.
+   */
+  afterIo(run: () => void): void;
 }
 
 export interface Timer {

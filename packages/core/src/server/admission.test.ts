@@ -38,45 +38,58 @@ describe("Admission", () => {
 });
 
 describe("LoopDelay", () => {
-  const beats = (delay: LoopDelay, lateMs: number, times: number): void => {
-    for (let i = 0; i < times; i++) delay.observe(lateMs, 20 + lateMs);
+  const turn = async (runtime: SimRuntime, ms: number): Promise<void> => {
+    runtime.stall(ms);
+    await runtime.advance(0);
   };
 
-  it("one pause of 500 ms is no overload, three in a row are", () => {
-    const delay = new LoopDelay(250, new SimRuntime(1));
-    beats(delay, 500, 1);
-    expect(delay.exceeded()).toBe(false);
-    beats(delay, 500, 2);
-    expect(delay.exceeded()).toBe(true);
-  });
-
-  it("comes down within about a second of calm, below nine tenths of the limit", () => {
-    const delay = new LoopDelay(250, new SimRuntime(1));
-    beats(delay, 400, 10);
-    let calm = 0;
-    while (delay.exceeded()) {
-      beats(delay, 0, 1);
-      calm++;
+  it("a queue is standing when every turn of half a second was late", async () => {
+    const runtime = new SimRuntime(1);
+    const delay = new LoopDelay(runtime, () => 0);
+    for (let i = 0; i < 4; i++) {
+      delay.begins(Infinity, Infinity);
+      await turn(runtime, 320);
     }
-    expect(calm * 20).toBeLessThan(1_000);
-    expect(delay.delayMs).toBeLessThanOrEqual(225);
-    beats(delay, 240, 1);
-    expect(delay.exceeded()).toBe(false);
+    expect(delay.leastMs).toBe(300);
+    delay.begins(Infinity, Infinity);
+    await turn(runtime, 20);
+    expect(delay.leastMs).toBe(0);
   });
 
-  it("beats while requests come and until the delay is forgotten, then sleeps", async () => {
+  it("refuses what is left of a turn, never its first, and the important never", async () => {
+    const runtime = new SimRuntime(1);
+    const admission = new Admission({ maxInFlight: 100, maxLoopDelayMs: 200 }, runtime);
+    for (let i = 0; i < 4; i++) {
+      expect(admission.refuses(request(), Infinity)).toBeUndefined();
+      await turn(runtime, 320);
+    }
+    expect(admission.refuses(request(), Infinity)).toBeUndefined();
+    runtime.stall(150);
+    expect(admission.refuses(request("sheddable"), Infinity)).toBe("loop_delay");
+    expect(admission.refuses(request(), 150)).toBe("loop_delay");
+    expect(admission.refuses(request(), 200)).toBeUndefined();
+    expect(admission.refuses(request(), Infinity)).toBeUndefined();
+    runtime.stall(100);
+    expect(admission.refuses(request(), Infinity)).toBe("loop_delay");
+    expect(admission.refuses(request("critical"), Infinity)).toBeUndefined();
+    expect(admission.overloaded).toBe(true);
+    await runtime.advance(1_000);
+    expect(admission.overloaded).toBe(false);
+  });
+
+  it("beats while requests come, then sleeps", async () => {
     const runtime = new SimRuntime(1);
     let armed = 0;
-    const after = runtime.after.bind(runtime);
-    runtime.after = (...args) => {
+    const beat = runtime.beat.bind(runtime);
+    runtime.beat = (...args) => {
       armed++;
-      return after(...args);
+      beat(...args);
     };
-    const delay = new LoopDelay(250, runtime);
-    delay.exceeded();
+    const delay = new LoopDelay(runtime, () => 0);
+    delay.begins(1_000, Infinity);
     await runtime.advance(1_000);
     expect(armed).toBe(2);
-    delay.exceeded();
+    delay.begins(1_000, Infinity);
     expect(armed).toBe(3);
   });
 });

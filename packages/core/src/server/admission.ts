@@ -3,7 +3,8 @@
  * allocated for it: what has no time left is not begun, and what cannot be served in time is
  * refused while the caller can still go elsewhere. Under load the least important go first.
  */
-import type { ServedRequest } from "../context.ts";
+import type { Priority, ServedRequest } from "../context.ts";
+import { type Log, safeLog } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { HeapWatch } from "./heap.ts";
 import { LoopDelay } from "./loop-delay.ts";
@@ -11,7 +12,7 @@ import { LoopDelay } from "./loop-delay.ts";
 export interface AdmissionOptions {
   /** Requests in progress; Infinity: no limit. */
   readonly maxInFlight: number;
-  /** Smoothed delay of the event loop; Infinity: not watched. */
+  /** What requests of one turn of the event loop may take while a queue is standing; Infinity: not watched. */
   readonly maxLoopDelayMs: number;
   /** Share of the heap in use, 0 to 1; Infinity: not watched, and the default. */
   readonly maxHeapRatio?: number;
@@ -19,51 +20,104 @@ export interface AdmissionOptions {
 
 /** Why a request was not begun. A closed set: it is a metric label. */
 export type AdmissionRefusal = "expired_on_arrival" | "concurrency" | "loop_delay" | "heap";
+type OverloadRefusal = Exclude<AdmissionRefusal, "expired_on_arrival">;
 
 /** Shares of `maxInFlight` that are left to the more important. */
 const SHEDDABLE_RATIO = 0.8;
 const CRITICAL_RATIO = 1.1;
+/** Of the time that a turn of the event loop may take. */
+const SHARES: Readonly<Record<Priority, number>> = {
+  critical: Infinity,
+  normal: 1,
+  sheddable: 0.5,
+};
+/** One line in so much time says that requests are refused, the first at once. */
+const LOG_EVERY_MS = 60_000;
 
 export class Admission {
   /** Requests whose handlers run. Writers: whoever admits, and ends, a request. */
   inFlight = 0;
+  readonly #name: string;
+  readonly #options: AdmissionOptions;
+  readonly #runtime: Runtime;
+  readonly #log: Log;
   readonly #loop: LoopDelay | undefined;
   readonly #heap: HeapWatch | undefined;
   readonly #maxInFlight: number;
   readonly #maxSheddable: number;
   readonly #maxCritical: number;
+  #unlogged = 0;
+  #loggedAt = -Infinity;
 
-  constructor(options: AdmissionOptions, runtime: Runtime) {
+  /** `name`: of the server, in what `log` is told. */
+  constructor(options: AdmissionOptions, runtime: Runtime, name = "server", log?: Log) {
     const { maxInFlight, maxLoopDelayMs, maxHeapRatio = Infinity } = options;
+    this.#name = name;
+    this.#options = options;
+    this.#runtime = runtime;
+    this.#log = safeLog(log);
     this.#maxInFlight = maxInFlight;
     this.#maxSheddable = Math.max(1, Math.floor(maxInFlight * SHEDDABLE_RATIO));
     this.#maxCritical = Math.ceil(maxInFlight * CRITICAL_RATIO);
-    this.#loop = maxLoopDelayMs === Infinity ? undefined : new LoopDelay(maxLoopDelayMs, runtime);
-    this.#heap = maxHeapRatio === Infinity ? undefined : new HeapWatch(maxHeapRatio, runtime);
+    if (maxLoopDelayMs !== Infinity) this.#loop = new LoopDelay(runtime, () => this.inFlight);
+    if (maxHeapRatio !== Infinity) this.#heap = new HeapWatch(maxHeapRatio, runtime);
   }
 
-  /** Further requests would be refused: not ready. */
+  /** Requests are refused: not ready. */
   get overloaded(): boolean {
-    if (this.inFlight >= this.#maxInFlight || this.#loop?.exceeded() === true) return true;
+    if (this.inFlight >= this.#maxInFlight || this.#loop?.refusing === true) return true;
     return this.#heap?.exceeded() === true;
   }
 
+  /** Milliseconds, see `LoopDelay`. */
   get loopDelayMs(): number {
-    return this.#loop?.delayMs ?? 0;
+    return this.#loop?.leastMs ?? 0;
   }
 
-  /** `remainingMs` is what the caller said on arrival; Infinity if it did not. */
+  /**
+   * Undefined: the request is begun; the caller counts it in `inFlight`. `remainingMs` is what the
+   * sender said on arrival; Infinity if it did not.
+   */
   refuses(served: ServedRequest, remainingMs: number): AdmissionRefusal | undefined {
     if (remainingMs <= 0) return "expired_on_arrival";
+    const { priority } = served;
     const max =
-      served.priority === "normal"
+      priority === "normal"
         ? this.#maxInFlight
-        : served.priority === "critical"
+        : priority === "critical"
           ? this.#maxCritical
           : this.#maxSheddable;
-    if (this.inFlight >= max) return "concurrency";
-    if (this.#loop?.exceeded() === true && served.priority !== "critical") return "loop_delay";
+    if (this.inFlight >= max) return this.#refused("concurrency");
     // Nobody is important enough to end the process.
-    return this.#heap?.exceeded() === true ? "heap" : undefined;
+    if (this.#heap?.exceeded() === true) return this.#refused("heap");
+    if (this.#loop === undefined) return undefined;
+    const { maxLoopDelayMs } = this.#options;
+    const begins = this.#loop.begins(maxLoopDelayMs, remainingMs, SHARES[priority]);
+    return begins ? undefined : this.#refused("loop_delay");
+  }
+
+  #refused(reason: OverloadRefusal): OverloadRefusal {
+    this.#unlogged++;
+    const now = this.#runtime.now();
+    if (now - this.#loggedAt >= LOG_EVERY_MS) {
+      const count = this.#unlogged === 1 ? "a request is" : `${this.#unlogged} requests were`;
+      this.#loggedAt = now;
+      this.#unlogged = 0;
+      const message = `${this.#name}: ${count} refused (${reason}): ${this.#advice(reason)}`;
+      this.#log({ level: "warn", event: "server.refusing", message });
+    }
+    return reason;
+  }
+
+  #advice(reason: OverloadRefusal): string {
+    const { maxInFlight, maxLoopDelayMs, maxHeapRatio = 1 } = this.#options;
+    switch (reason) {
+      case "concurrency":
+        return `${this.inFlight} are in progress, limits.maxInFlight is ${maxInFlight}. Find out what they wait for, add instances, or raise the limit.`;
+      case "heap":
+        return `more than ${maxHeapRatio * 100} % of the heap is in use, limits.maxHeapRatio. Look for a leak, or give the process more with --max-old-space-size.`;
+      case "loop_delay":
+        return `the event loop is late by ${Math.round(this.loopDelayMs)} ms or more, limits.maxLoopDelayMs is ${maxLoopDelayMs}, less for a caller with a deadline. Handlers need more CPU than there is: add instances, move work to worker threads, or raise the limit.`;
+    }
   }
 }

@@ -6,6 +6,7 @@
  * with what the orchestrator grants.
  */
 import type { Runtime, Timer } from "../runtime/runtime.ts";
+import { whenAllIsRead } from "./all-read.ts";
 
 export type ServerState = "open" | "draining" | "closing" | "closed";
 
@@ -13,6 +14,8 @@ export type ServerState = "open" | "draining" | "closing" | "closed";
 export interface LeavingConnections {
   /** Open now. */
   readonly size: number;
+  /** Since the start. */
+  readonly accepted: number;
   /** Runs whenever the last one has gone. Writer: Drain. */
   onEmpty: (() => void) | undefined;
   /** Tells those at the other ends to go; what is in progress goes on. */
@@ -27,7 +30,10 @@ export interface DrainParts {
   readonly runtime: Runtime;
   /** From "not ready" to "close": as long as it takes until discovery has told everybody. */
   readonly discoveryWaitMs: number;
-  /** An idle connection may get one more request for so long, which is answered with close. */
+  /**
+   * An idle connection may get one more request for so long, which is answered with close. Connections
+   * that wait to be accepted get as much at most.
+   */
   readonly idleWaitMs: number;
   /** No further connection is accepted. */
   stopListening(): void;
@@ -47,6 +53,11 @@ export class Drain {
   #end: Timer | undefined = undefined;
   #sweep: Timer | undefined = undefined;
   #endsAt = Infinity;
+  /** The wait for discovery is over. */
+  #isLeaving = false;
+  /** Idle connections do not get their time. */
+  #hurries = false;
+  #isClosingIdle = false;
 
   constructor(parts: DrainParts) {
     this.#parts = parts;
@@ -63,7 +74,7 @@ export class Drain {
     const { runtime, discoveryWaitMs } = this.#parts;
     if (this.state === "closed") return this.#ended;
     this.#limit(graceMs);
-    if (noticed) this.#leave();
+    if (noticed) this.#leaveNow();
     else if (this.state === "open") {
       this.state = "draining";
       const waitMs = Math.min(discoveryWaitMs, graceMs * MAX_WAIT_RATIO);
@@ -86,26 +97,58 @@ export class Drain {
   #leave(): void {
     const { connections, runtime, idleWaitMs } = this.#parts;
     this.#wait?.cancel();
-    if (this.state === "closing" || this.state === "closed") {
-      if (runtime.now() >= this.#endsAt) this.#close();
-      return;
-    }
+    if (runtime.now() >= this.#endsAt) return this.#close();
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    this.state = "draining";
+    let { accepted } = connections;
+    const acceptedMore = (): boolean => {
+      const before = accepted;
+      accepted = connections.accepted;
+      return accepted !== before;
+    };
+    // Those that have connected, and wait to be accepted, would be reset. Clients that are told to go
+    // before that connect once more, and wait there too.
+    whenAllIsRead(runtime, () => this.#goAway(), acceptedMore, idleWaitMs);
+  }
+
+  /** Somebody has seen to it that no more requests come. */
+  #leaveNow(): void {
+    this.#hurries = true;
+    this.#leave();
+    this.#closeIdle();
+  }
+
+  #goAway(): void {
+    if (this.state === "closed") return;
+    const { connections, idleWaitMs } = this.#parts;
     this.state = "closing";
     this.#parts.stopListening();
     connections.leave();
-    if (connections.size === 0 || runtime.now() >= this.#endsAt) this.#close();
-    else this.#sweepIn(idleWaitMs);
+    if (connections.size === 0) return this.#close();
+    if (this.#hurries) this.#closeIdle();
+    this.#sweepIn(idleWaitMs);
   }
 
   #sweepIn(delayMs: number): void {
     this.#sweep = this.#parts.runtime.after(
       delayMs,
       () => {
-        this.#parts.connections.closeIdle();
+        this.#closeIdle();
         if (this.state === "closing") this.#sweepIn(SWEEP_MS);
       },
       undefined,
     );
+  }
+
+  /** Not while a request can be unread in one of them. */
+  #closeIdle(): void {
+    if (this.#isClosingIdle || this.state !== "closing") return;
+    this.#isClosingIdle = true;
+    whenAllIsRead(this.#parts.runtime, () => {
+      this.#isClosingIdle = false;
+      if (this.state === "closing") this.#parts.connections.closeIdle();
+    });
   }
 
   #close(): void {

@@ -14,6 +14,8 @@ export interface Beliefs {
   readonly deadlineIsOurs: boolean;
   /** An outer hop's attempt number and hop count. */
   readonly attempt: boolean;
+  /** Handlers see how many attempts came before, where the protocol has a word of its own for it. */
+  readonly showsAttempt: boolean;
   /** `critical` is granted. */
   readonly critical: boolean;
   /** `baggage` stays. */
@@ -26,6 +28,7 @@ export const BELIEFS: Readonly<Record<Posture, Beliefs>> = {
   edge: {
     deadlineIsOurs: false,
     attempt: true,
+    showsAttempt: false,
     critical: false,
     baggage: false,
     tellsReasons: false,
@@ -33,9 +36,17 @@ export const BELIEFS: Readonly<Record<Posture, Beliefs>> = {
   local: {
     deadlineIsOurs: true,
     attempt: false,
+    showsAttempt: false,
     critical: true,
     baggage: true,
     tellsReasons: true,
   },
-  mesh: { deadlineIsOurs: true, attempt: true, critical: true, baggage: true, tellsReasons: true },
+  mesh: {
+    deadlineIsOurs: true,
+    attempt: true,
+    showsAttempt: true,
+    critical: true,
+    baggage: true,
+    tellsReasons: true,
+  },
 };

@@ -59,6 +59,19 @@ export class SimRuntime implements Runtime {
     };
   }
 
+  beat(delayMs: number, run: () => void): void {
+    this.after(delayMs, run, undefined);
+  }
+
+  afterIo(run: () => void): void {
+    this.after(0, run, undefined);
+  }
+
+  /** The event loop is held up for `ms`: time passes, and no timer runs meanwhile. */
+  stall(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Resolves after `delayMs` of virtual time. */
   sleep(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.after(delayMs, resolve, undefined));
@@ -69,7 +82,7 @@ export class SimRuntime implements Runtime {
     await settle();
     for (let top = this.#heap[0]; top !== undefined && top.at <= until; top = this.#heap[0]) {
       pop(this.#heap);
-      this.#now = top.at;
+      this.#now = Math.max(this.#now, top.at);
       top.run();
       await settle();
     }

@@ -35,6 +35,7 @@ export class StubReply implements Reply {
   nacked = false;
   final = false;
   retryAfterMs: number | undefined = undefined;
+  waitsForAll = false;
   headers: Readonly<Record<string, string>> = {};
   /** The body: resolves at its end, rejects if it is cut. */
   readonly ended: Promise<void>;
@@ -72,7 +73,13 @@ export interface StubExchange {
   reply(
     outcome?: Outcome,
     code?: number,
-    more?: { retryAfterMs?: number; nacked?: boolean; final?: boolean; open?: boolean },
+    more?: {
+      retryAfterMs?: number;
+      waitsForAll?: boolean;
+      nacked?: boolean;
+      final?: boolean;
+      open?: boolean;
+    },
   ): void;
   end(outcome?: Outcome): void;
   fail(error: MeshError, outcome?: Outcome, connect?: boolean): void;
@@ -129,6 +136,7 @@ class StubConnection implements Connection<StubRequest, StubReply> {
             reply.nacked = more.nacked ?? false;
             reply.final = more.final ?? false;
             reply.retryAfterMs = more.retryAfterMs;
+            reply.waitsForAll = more.waitsForAll ?? false;
             attempt.code = code;
             if (outcome === "overloaded") attempt.busyForMs = more.retryAfterMs ?? 0;
             attempt.answered();

@@ -4,6 +4,7 @@
  * old and new. Sessions are never resumed: a resumed one would not look at the certificate again.
  */
 import { isIP, type Socket } from "node:net";
+import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
 import { MeshError } from "../errors.ts";
 import type { TlsPem } from "./pem.ts";
@@ -21,6 +22,8 @@ export class TlsContext {
   readonly serverName: string;
   /** Wall-clock milliseconds at which our own certificate ends; Infinity without one. */
   readonly expiresAt: number;
+  /** For libraries that shake hands themselves; together with `checkServerIdentity`. */
+  readonly secureContext: SecureContext;
   readonly #options: object;
   #why: string | undefined = undefined;
 
@@ -37,23 +40,25 @@ export class TlsContext {
     const name = config.serverName ?? hostOf(authority);
     this.serverName = name;
     this.expiresAt = pem.expiresAt;
-    const secureContext = tls().createSecureContext({
+    this.secureContext = tls().createSecureContext({
       // An empty `ca` would be the public roots again, so a bundle is never empty (readTls).
       ...(pem.ca === undefined ? undefined : { ca: [...pem.ca] }),
       ...(pem.cert === undefined ? undefined : { cert: pem.cert, key: pem.key }),
       minVersion: config.minVersion,
     });
-    const { checkServerIdentity } = tls();
     this.#options = {
-      secureContext,
+      secureContext: this.secureContext,
       rejectUnauthorized: true,
       // RFC 6066 §3: no address in SNI. Node would check against the endpoint's address then.
       ...(isIP(name) === 0 ? { servername: name } : { servername: "" }),
-      checkServerIdentity: (_: string, certificate: never) =>
-        checkServerIdentity(name, certificate),
+      checkServerIdentity: this.checkServerIdentity,
       highWaterMark: 16_384, // what a TLS record holds
     };
   }
+
+  /** Whatever the library believes to talk to: why the certificate is not for our name; undefined: it is. */
+  readonly checkServerIdentity = (_: string, certificate: PeerCertificate): Error | undefined =>
+    tls().checkServerIdentity(this.serverName, certificate);
 
   connect(to: object, ALPNProtocols: readonly string[]): Socket {
     return tls().connect({ ...to, ...this.#options, ALPNProtocols } as never);

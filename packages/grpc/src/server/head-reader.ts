@@ -61,8 +61,9 @@ export class HeadReader {
           break;
         case 103: // g
           if (key === PREVIOUS_ATTEMPTS) {
-            this.#attempt(served, String(value));
-            metadata.remove(key);
+            const isCount = this.#attempt(served, String(value));
+            const shown = this.#beliefs.showsAttempt || this.#keep.has(key);
+            if (!isCount || !shown) metadata.remove(key);
           }
           break;
         case 116: // t
@@ -95,8 +96,11 @@ export class HeadReader {
     return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
   }
 
-  #attempt(served: ServedRequest, text: string): void {
-    if (this.#beliefs.attempt) served.attempt = Math.max(0, parseCount(text, 3)) + 1;
+  /** False: it is no number of attempts. */
+  #attempt(served: ServedRequest, text: string): boolean {
+    const count = parseCount(text, 3);
+    if (this.#beliefs.attempt) served.attempt = Math.max(0, count) + 1;
+    return count >= 0;
   }
 
   #control(served: ServedRequest, key: string, text: string): void {

@@ -20,7 +20,6 @@ import {
   type HealthResponse,
   type ServingStatus,
 } from "./health-messages.ts";
-import { serves } from "./internals.ts";
 
 export interface GrpcHealthOptions {
   /** The application's own condition, below 10 ms; `""` asks for the whole server. Default: none. */
@@ -37,7 +36,7 @@ interface Watcher {
 const LOOK_MS = 1_000;
 
 export class Health {
-  readonly #server: Server;
+  readonly #serves: (service: string) => boolean;
   readonly #isReady: ((service: string) => boolean) | undefined;
   readonly #serving: () => boolean;
   readonly #maxWatchers: number;
@@ -46,15 +45,16 @@ export class Health {
   #timer: Timer | undefined = undefined;
   #closed = false;
 
-  /** `serving`: what this process itself knows. */
+  /** `serves`: whether the server has such a service. `serving`: what this process itself knows. */
   constructor(
     server: Server,
     { isReady }: GrpcHealthOptions,
+    serves: (service: string) => boolean,
     serving: () => boolean,
     maxWatchers: number,
     runtime: Runtime,
   ) {
-    this.#server = server;
+    this.#serves = serves;
     this.#isReady = isReady;
     this.#serving = serving;
     this.#maxWatchers = maxWatchers;
@@ -88,7 +88,7 @@ export class Health {
   };
 
   #statusOf(service: string): ServingStatus {
-    if (service !== "" && !serves(this.#server, service)) return SERVICE_UNKNOWN;
+    if (service !== "" && !this.#serves(service)) return SERVICE_UNKNOWN;
     if (!this.#serving()) return NOT_SERVING;
     try {
       return this.#isReady?.(service) === false ? NOT_SERVING : SERVING;

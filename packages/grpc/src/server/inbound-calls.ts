@@ -6,7 +6,6 @@ import { status as Status } from "@grpc/grpc-js";
 import type { Runtime, Timer } from "@inmesh/core/spi";
 import type { ServedStatus } from "../call-types.ts";
 import type { Inbound } from "./inbound.ts";
-import { streamOf } from "./internals.ts";
 
 /** Looks so often within the time that is allowed. */
 const LOOKS = 6;
@@ -74,7 +73,7 @@ export class InboundCalls {
       else if (inbound.stalledAt === 0) inbound.stalledAt = now;
       else if (now - inbound.stalledAt >= this.#stallTimeoutMs) {
         this.#stalled(inbound);
-        streamOf(inbound.call)?.close(CANCEL);
+        inbound.stream?.close(CANCEL);
       }
       inbound = next;
     }

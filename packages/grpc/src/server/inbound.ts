@@ -10,7 +10,7 @@ import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import { CALLBACKS_RESTORE, context, ServedRequest } from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
-import type { Http2Stream } from "./internals.ts";
+import type { Http2Stream } from "../internals.ts";
 import type { GrpcRefusalReason } from "./refusals.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
 import type { SessionUse } from "./sessions.ts";
@@ -48,7 +48,7 @@ export class Inbound
   stalledAt = 0;
   /** Of its metadata. Writer: HeadReader. */
   headBytes = 0;
-  /** The stream and the connection it came by; undefined if nobody can tell. Writer: MeshGrpcServer. */
+  /** The stream and the connection it came by; undefined if unknown. Writers: MeshGrpcServer, Sessions. */
   stream: Http2Stream | undefined = undefined;
   connection: SessionUse | undefined = undefined;
   /** Neighbours in the list of calls in progress. Writer: InboundCalls. */
@@ -83,6 +83,11 @@ export class Inbound
     this.#oneReply = oneReply;
     this.#late = oneRequest && alone;
     this.#owner = owner;
+  }
+
+  /** From its status on: the last bytes may still wait for the client. */
+  override get replied(): boolean {
+    return this.status !== undefined;
   }
 
   // ── what comes in ────────────────────────────────────────────────────────────────────────────
@@ -122,8 +127,10 @@ export class Inbound
     else this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener, message);
   }
 
+  /** Node says that a stream has ended when it was reset as well: then `onCancel` follows, and only that. */
   onReceiveHalfClose(): void {
     if (!this.#admitted || this.#listener === undefined) return;
+    if (this.stream?.destroyed === true || this.stream?.aborted === true) return;
     if (this.#late) enter(this, beginLate, undefined);
     else this.#scope?.runInAsyncScope(forwardHalfClose, undefined, this.#listener);
   }

@@ -9,7 +9,11 @@ import { unknownKeyRule } from "@inmesh/core/spi";
 export interface GrpcServerLimits {
   /** Calls in progress; the rest is refused with UNAVAILABLE. Bounds memory and the wait behind them. */
   readonly maxInFlight: number;
-  /** Smoothed delay of the event loop in milliseconds above which calls are refused. */
+  /**
+   * Milliseconds that the calls of one turn of the event loop may take while the loop is late by a third
+   * of it all the time; the rest of the turn is refused. Less for a caller that would get its reply too
+   * late. Infinity: not watched.
+   */
   readonly maxLoopDelayMs: number;
   /** Share of V8's old generation in use above which calls are refused; V8 ends the process at 1. */
   readonly maxHeapRatio: number;
@@ -58,7 +62,7 @@ export interface GrpcServerLimits {
 
 export const DEFAULT_GRPC_LIMITS: GrpcServerLimits = {
   maxInFlight: 4_096,
-  maxLoopDelayMs: 250,
+  maxLoopDelayMs: 1_000,
   maxHeapRatio: 0.95,
   maxConnections: 10_000,
   handshakeTimeoutMs: 10_000,
@@ -130,11 +134,12 @@ export interface GivenGrpcLimit {
   readonly actual: number;
 }
 
-/** Limits that a server made with these options does not keep. */
+/** Limits that a server made with these options does not keep. None are reported if they are unknown. */
 export function weakerThan(
   limits: GrpcServerLimits,
-  options: Readonly<Record<string, unknown>>,
+  options: Readonly<Record<string, unknown>> | undefined,
 ): GivenGrpcLimit[] {
+  if (options === undefined) return [];
   const weaker: GivenGrpcLimit[] = [];
   for (const [name, option, otherwise] of OPTIONS) {
     const given = options[option];

@@ -4,34 +4,56 @@
  * every stream that comes after the first, and its client would not know before the second
  * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
+import type { Socket } from "node:net";
 import type { Server } from "@grpc/grpc-js";
 import {
+  destroyStream,
+  endSocketFirst,
   Misuse,
   Tally,
+  watchSending,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
+  type Timer,
 } from "@inmesh/core/spi";
+import type { Http2Server, Http2Session, Http2Stream, ServerInside } from "../internals.ts";
 import type { Inbound } from "./inbound.ts";
-import { http2ServersOf, streamOf, type Http2Server, type Http2Session } from "./internals.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 
 /** What a connection has done, and does. */
 export interface SessionUse extends ConnectionUse<Http2Session> {
   /** Calls in progress. */
   active: number;
+  /** Undefined if it came past the server's own events. */
+  readonly socket: Socket | undefined;
+  /** It was asked to end, and had no call in progress at the last look. */
+  lingers: boolean;
+}
+
+/** On each socket, itself: `session.socket` refuses to be destroyed, and gives what hangs on the socket. */
+const SOCKET: unique symbol = Symbol("inmesh.socket");
+interface WithSocket {
+  [SOCKET]?: Socket;
 }
 
 /** Why a connection was closed, or not accepted. */
 export type SessionCut = "stream_resets" | "connections";
 
 const ENHANCE_YOUR_CALM = 11;
+/** How often it is looked for connections that were asked to end, and at two looks have not. */
+const LOOK_MS = 1_000;
 
 export class Sessions implements LeavingConnections {
   onEmpty: (() => void) | undefined = undefined;
+  /** The stream whose call grpc-js is making at this moment. */
+  arriving: Http2Stream | undefined = undefined;
+  /** At least one of its HTTP/2 servers has been found. */
+  known = false;
   readonly #server: Server;
   readonly #limits: GrpcServerLimits;
   readonly #runtime: Runtime;
+  readonly #inside: ServerInside;
   readonly #known = new WeakSet<Http2Server>();
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
@@ -39,11 +61,14 @@ export class Sessions implements LeavingConnections {
   readonly #misuse: Misuse<Http2Session, never>;
   readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
+  accepted = 0;
   #gone = false;
+  #lookTimer: Timer | undefined = undefined;
 
   /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
   constructor(
     server: Server,
+    inside: ServerInside,
     limits: GrpcServerLimits,
     runtime: Runtime,
     count: (reason: SessionCut) => void,
@@ -52,21 +77,38 @@ export class Sessions implements LeavingConnections {
     this.#misuse = new Misuse<Http2Session, never>(limits, runtime, calmDown, count);
     this.#count = count;
     this.#server = server;
+    this.#inside = inside;
     this.#limits = limits;
     this.#runtime = runtime;
     this.#beforeLast = beforeLast;
   }
 
-  /** An address was bound. */
+  /** An address may have been bound where nobody saw it. */
   bound(): void {
-    for (const http2 of http2ServersOf(this.#server)) {
-      if (this.#known.has(http2)) continue;
-      this.#known.add(http2);
-      this.#tighten(http2);
-      http2.on("drop", () => this.#count("connections"));
-      http2.on("session", (session: Http2Session) => this.#opened(session));
-    }
+    for (const http2 of this.#inside.http2Servers()) this.found(http2);
   }
+
+  /** It belongs to this server. */
+  readonly found = (http2: Http2Server): void => {
+    if (this.#known.has(http2)) return;
+    this.#known.add(http2);
+    this.known = true;
+    this.#tighten(http2);
+    http2.on("drop", () => this.#count("connections"));
+    http2.prependListener("connection", mark);
+    http2.on("connection", () => this.accepted++);
+    http2.prependListener("secureConnection", mark);
+    http2.on("session", (session: Http2Session) => this.#opened(session));
+    // grpc-js makes its call, and by it calls our interceptor, between these two.
+    http2.prependListener("stream", (stream: Http2Stream) => {
+      this.arriving = stream;
+      watchSending(stream);
+      stream.destroy = destroy;
+    });
+    http2.on("stream", () => {
+      this.arriving = undefined;
+    });
+  };
 
   #tighten(http2: Http2Server): void {
     const { maxConnections, maxHeaderTableBytes, maxMetadataBytes, maxConcurrentStreams } =
@@ -84,6 +126,8 @@ export class Sessions implements LeavingConnections {
   }
 
   #opened(session: Http2Session): void {
+    const socket = (session.socket as WithSocket)[SOCKET];
+    if (socket !== undefined) endSocketFirst(session, socket);
     this.#sessions.set(session, {
       session,
       evicted: false,
@@ -92,7 +136,10 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
+      socket,
+      lingers: false,
     });
+    this.#look();
     session.on("error", ignore); // without a listener it would be an uncaught exception of the host
     const timer = this.#runtime.after(
       this.#limits.handshakeTimeoutMs,
@@ -106,10 +153,22 @@ export class Sessions implements LeavingConnections {
     });
   }
 
+  #look(): void {
+    this.#lookTimer ??= this.#runtime.after(
+      LOOK_MS,
+      () => {
+        this.#lookTimer = undefined;
+        for (const [session, use] of this.#sessions) endIfDone(session, use);
+        if (this.#sessions.size > 0) this.#look();
+      },
+      undefined,
+    );
+  }
+
   /** Open now; 1 if nobody can tell. */
   get size(): number {
     if (this.#gone) return 0;
-    return http2ServersOf(this.#server).length > 0 ? this.#sessions.size : 1;
+    return this.known ? this.#sessions.size : 1;
   }
 
   get count(): number {
@@ -127,10 +186,10 @@ export class Sessions implements LeavingConnections {
 
   /** It begins on its connection. False: its metadata is too much beside that of the others there. */
   began(inbound: Inbound): boolean {
-    const stream = streamOf(inbound.call);
-    inbound.stream = stream;
+    const { stream } = inbound;
+    if (stream === undefined) this.#inside.arrivedUnseen();
     const use = this.#sessions.get(stream?.session as Http2Session);
-    if (use === undefined) return true; // nobody can tell
+    if (use === undefined) return true;
     use.streams++;
     if (!this.#misuse.holds(use, inbound.headBytes)) return false;
     use.active++;
@@ -159,9 +218,30 @@ export class Sessions implements LeavingConnections {
   }
 
   destroy(): void {
+    this.#lookTimer?.cancel();
     this.#server.forceShutdown();
-    for (const session of this.#sessions.keys()) session.destroy();
+    for (const [session, { socket }] of this.#sessions) {
+      session.destroy();
+      socket?.destroy();
+    }
   }
+}
+
+function mark(socket: Socket & WithSocket): void {
+  socket[SOCKET] = socket;
+}
+
+/**
+ * Node's `close()` of a session waits for the rest of a head that may never come, and `destroy()` of one
+ * that is closing for the client to end its side.
+ */
+function endIfDone(session: Http2Session, use: SessionUse): void {
+  const isDone = session.destroyed || (session.closed && use.active === 0);
+  if (isDone && use.lingers) {
+    session.destroy();
+    use.socket?.destroy();
+  }
+  use.lingers = isDone;
 }
 
 /** From here on its nghttp2 ignores new streams. */
@@ -172,6 +252,11 @@ function calmDown(session: Http2Session): void {
 /** Node takes 32 bits. */
 function clamp(value: number): number {
   return Math.min(value, 2 ** 32 - 1);
+}
+
+function destroy(this: Http2Stream, error?: Error): Http2Stream {
+  destroyStream(this, error);
+  return this;
 }
 
 function ignore(): void {}

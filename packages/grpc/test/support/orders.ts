@@ -56,7 +56,7 @@ export const Orders = loaded.shop.Orders as unknown as {
 
 /** A server that says which one it is. */
 export class OrdersServer {
-  readonly server: grpc.Server = new grpc.Server();
+  readonly server: grpc.Server;
   readonly name: string;
   calls = 0;
   /** Calls whose client went away. */
@@ -66,8 +66,13 @@ export class OrdersServer {
   lastTimeoutMs = Infinity;
   port = 0;
 
-  constructor(name: string, handlers: Partial<OrdersHandlers> = {}) {
+  constructor(
+    name: string,
+    handlers: Partial<OrdersHandlers> = {},
+    server: grpc.Server = new grpc.Server(),
+  ) {
     this.name = name;
+    this.server = server;
     const every = { ...this.#handlers(), ...handlers } as OrdersHandlers;
     const counted = Object.fromEntries(
       Object.entries(every).map(([method, handler]) => [method, this.#counted(handler as never)]),

@@ -16,13 +16,7 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
-import {
-  CONTENT_LENGTH,
-  RETRY_AFTER,
-  retryAfterMs,
-  TRANSFER_ENCODING,
-  type RawHeaders,
-} from "../headers.ts";
+import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { HttpConnection } from "./connection.ts";
 import { endBody } from "./end-body.ts";
@@ -139,7 +133,9 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (this.#done !== undefined) return;
     if (status < 200) {
       if (++this.#interim > MAX_INTERIM) {
-        controller.abort(this.#badReply("unexpected_1xx", `${MAX_INTERIM} interim replies`));
+        controller.abort(
+          this.#badReply("unexpected_1xx", `more than ${MAX_INTERIM} interim replies`),
+        );
       } else {
         const { watcher } = this.#attempt.call.request;
         watcher?.interim(status, headers, statusText ?? "", controller.rawHeaders);
@@ -147,23 +143,35 @@ export class Exchange implements AttemptCanceller, PoolHandler {
       return;
     }
     if ((controller.rawHeaders as readonly unknown[]).length > 2 * MAX_REPLY_FIELDS) {
-      controller.abort(this.#badReply("response_header_too_large", `${MAX_REPLY_FIELDS} fields`));
+      controller.abort(
+        this.#badReply("response_header_too_large", `more than ${MAX_REPLY_FIELDS} fields`),
+      );
+      return;
+    }
+    // undici counts the fields, and not what stands before them.
+    const { maxReplyHeaderBytes } = this.#connection.service.limits;
+    if (statusText !== undefined && statusText.length > maxReplyHeaderBytes) {
+      const what = `${maxReplyHeaderBytes} bytes of reason phrase (limits.maxReplyHeaderBytes)`;
+      controller.abort(this.#badReply("response_header_too_large", what));
       return;
     }
     const coding = headers[TRANSFER_ENCODING];
     if (coding !== undefined && coding !== "chunked" && isAmbiguous(coding)) {
       controller.abort(
-        this.#badReply("malformed_response", "one transfer-encoding, or one behind chunked"),
+        this.#badReply(
+          "malformed_response",
+          "more than one transfer-encoding, or one behind chunked",
+        ),
       );
       return;
     }
     const attempt = this.#attempt;
     const now = this.#runtime.now();
-    const hinted = headers[RETRY_AFTER] !== undefined;
-    const outcome = classify(status, hinted);
+    const waitMs = retryAfterMs(headers);
+    const outcome = classify(status, waitMs !== undefined);
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
-    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
     attempt.answered();
     this.#closeDelimited =
       headers[CONTENT_LENGTH] === undefined &&
@@ -225,7 +233,13 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
     const reply = this.#reply ?? this.#unread?.deref();
-    if (reply === undefined) return this.abandon();
+    if (reply === undefined) {
+      if (this.#verdict === undefined) {
+        // Never on Node. Deno gives the bytes of an HTTP/2 reply before its head.
+        controller.abort(this.#badReply("malformed_response", "a body before its head"));
+      } else this.abandon();
+      return;
+    }
     if (reply.receive(chunk)) return;
     controller.pause();
     this.#release(reply);
@@ -435,12 +449,12 @@ export class Exchange implements AttemptCanceller, PoolHandler {
 
   #badReply(
     reason: "unexpected_1xx" | "response_header_too_large" | "malformed_response",
-    tooMany: string,
+    what: string,
   ): MeshError {
     return new MeshError({
       code: "bad_response",
       reason,
-      message: `${this.#where}: more than ${tooMany}`,
+      message: `${this.#where}: ${what}`,
       progress: "maybe-processed",
     });
   }

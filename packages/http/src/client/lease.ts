@@ -17,7 +17,7 @@ import {
   type Runtime,
   type Service,
 } from "@inmesh/core/spi";
-import { KEEP_ALIVE, RETRY_AFTER, retryAfterMs, single, type RawHeaders } from "../headers.ts";
+import { KEEP_ALIVE, retryAfterMs, single, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { LentSockets } from "./lent-sockets.ts";
 import type { HttpReply } from "./reply.ts";
@@ -57,6 +57,7 @@ export class Lease implements Reply, AttemptCanceller {
   readonly final = true;
   readonly code = 0;
   readonly retryAfterMs = undefined;
+  readonly waitsForAll = false;
   /** The deadline has passed, or the mesh is closing: the borrower must end the request. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
   /** What the route changes in the reply that the borrower will get. */
@@ -114,12 +115,12 @@ export class Lease implements Reply, AttemptCanceller {
   /** The head of the reply is here; the outcome that it will settle with if the body is whole. */
   replied(status: number, headers: RawHeaders): Outcome {
     const attempt = this.#attempt;
-    const hinted = headers[RETRY_AFTER] !== undefined;
-    const outcome = classify(status, hinted);
+    const waitMs = retryAfterMs(headers);
+    const outcome = classify(status, waitMs !== undefined);
     this.#sockets.hinted(this.socket, single(headers, KEEP_ALIVE));
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
-    if (hinted && outcome === "overloaded") attempt.busyForMs = retryAfterMs(headers) ?? 0;
+    if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
     attempt.answeredAt = this.#runtime.now();
     attempt.answered();
     return outcome;

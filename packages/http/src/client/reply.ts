@@ -22,7 +22,6 @@ import {
   CONTENT_ENCODING,
   HttpHeaders,
   retryAfterMs,
-  RETRY_AFTER,
   type RawHeaders,
 } from "../headers.ts";
 import { decodedBytes, decodedStream } from "./decode.ts";
@@ -38,10 +37,13 @@ const DISCARD_BYTES = 65_536;
 
 /** How the call came to this reply. */
 export interface ReplyInfo {
+  /** Name of the service, as in the configuration, or host and port of a URL. */
   readonly service: string;
+  /** Name of the route that the call took; `default` where none of the configuration matched. */
   readonly route: string;
   /** `host:port` or `unix:path` of the endpoint that answered. */
   readonly endpoint: string;
+  /** Where the endpoint stands, if discovery says so. */
   readonly zone: string | undefined;
   /** Attempts made, re-sends included; 1 if the first succeeded. */
   readonly attempts: number;
@@ -81,7 +83,9 @@ export interface BodySink {
 }
 
 export class HttpReply implements Reply {
+  /** The status of HTTP. Every status resolves the call. */
   readonly status: number;
+  /** As received over HTTP/1.1; empty over HTTP/2, which has none. */
   readonly statusText: string;
   readonly outcome: Outcome;
   readonly #raw: RawHeaders;
@@ -170,6 +174,7 @@ export class HttpReply implements Reply {
     changeFields(this.#raw, changes);
   }
 
+  /** By name, in any case; iterable. */
   get headers(): HttpHeaders {
     return (this.#headers ??= new HttpHeaders(this.head));
   }
@@ -189,7 +194,12 @@ export class HttpReply implements Reply {
   }
 
   get retryAfterMs(): number | undefined {
-    return this.#raw[RETRY_AFTER] === undefined ? undefined : retryAfterMs(this.#raw);
+    return retryAfterMs(this.#raw);
+  }
+
+  /** 429 is a limit of ours, which all endpoints count (RFC 6585 §4); 503 is the state of one server. */
+  get waitsForAll(): boolean {
+    return this.status === 429;
   }
 
   /** Only those who read its body need it: no promise and no sink waits for more. For the exchange. */
@@ -280,6 +290,10 @@ export class HttpReply implements Reply {
     return new Response(empty ? null : (this.webBody as never), init);
   }
 
+  /**
+   * The body is not wanted. A short rest is read, so that the connection is free for the next call; of a
+   * long one the connection is closed. No effect when the body was asked for.
+   */
   discard(): void {
     if (this.#used) return;
     this.#used = true;

@@ -153,12 +153,15 @@ export class HttpRequest implements RoutedRequest {
   }
 
   /** Writes what the next hop has to know of the request being served. Once per call. */
-  inherit(served: ServedRequest): void {
+  inherit({ hops, priority }: ServedRequest): void {
     if (!this.toPeer) return;
-    const { traceparent, tracestate, priority } = served;
-    this.headers.push(HOPS, String(served.hops + 1));
+    this.headers.push(HOPS, String(hops + 1));
     if (priority !== "normal") this.headers.push(PRIORITY, priority);
-    if (traceparent === undefined || instrumented.hasSubscribers) return;
+  }
+
+  /** … and of one that is over, whose work goes on. */
+  inheritTrace({ traceparent, tracestate }: ServedRequest): void {
+    if (!this.toPeer || traceparent === undefined || instrumented.hasSubscribers) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
     if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);

@@ -2,18 +2,25 @@
  * From a request to a Call in the pipeline: what every way in (`meshClient`, the dispatcher, `fetch`)
  * has in common. It is the one place where a call takes on what the request being served says.
  */
-import { Call, context, inheritedDeadlineAt, MeshError, type Service } from "@inmesh/core/spi";
+import { Call, context, inheritFrom, MeshError, type Service } from "@inmesh/core/spi";
 import { isIdempotent } from "./classify.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
+/** What a call needs of its service to begin. */
+export type StartingService = Pick<
+  Service<HttpRequest, HttpReply>,
+  "name" | "config" | "runtime" | "current"
+>;
+
 export interface CallInit {
-  /** Ends the call in the same turn; the promise rejects with the signal's reason. */
+  /** Ends the call in the same turn; the promise rejects with the signal's reason. Default: none. */
   readonly signal?: AbortSignal | null;
   /**
    * Milliseconds for the whole call, body included. Shortens the route's timeout; extends it where
    * `timeouts.maxRequest` allows that, and never beyond the deadline of the request being served.
+   * Default: the route's `timeouts.request`.
    */
   readonly timeoutMs?: number;
   /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
@@ -25,7 +32,7 @@ export type RetryWatcher = NonNullable<Call<HttpRequest>["onRetry"]>;
 
 /** Resolves when the head of the reply is here; rejects with a MeshError or the signal's reason. */
 export function startCall(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   request: HttpRequest,
   init: CallInit,
   onRetry?: RetryWatcher,
@@ -38,6 +45,7 @@ export function startCall(
     call.askedUntil = at;
     if (at < call.deadlineAt) {
       call.deadlineAt = at;
+      call.deadlineFrom = "call";
       call.uncharged = false;
     }
   }
@@ -48,7 +56,7 @@ export function startCall(
 
 /** The Call of a request, with what it inherits from the request being served, not started. */
 export function callOf(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   request: HttpRequest,
   vouched: boolean | undefined,
 ): Call<HttpRequest> {
@@ -57,17 +65,17 @@ export function callOf(
   const call = new Call(service.name, request, idempotent, true);
   const served = context.getStore();
   if (served !== undefined) {
-    call.deadlineAt = inheritedDeadlineAt(served, service.runtime.now());
-    call.inheritedAttempt = served.attempt;
-    call.uncharged = served.stranger;
-    served.adopt(call);
-    request.inherit(served);
+    if (inheritFrom(served, call, service.runtime.now())) {
+      served.adopt(call);
+      request.inherit(served);
+    }
+    request.inheritTrace(served);
   }
   return call;
 }
 
 async function abortable(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   call: Call<HttpRequest>,
   signal: AbortSignal,
 ): Promise<HttpReply> {

@@ -69,9 +69,6 @@ function foreignHost(service: string): MeshError {
   });
 }
 
-/** node sets it for a reply that hands the connection over. */
-type Head = IncomingMessage & { readonly upgrade: boolean | null };
-
 /** Settles the lease by what happens to the request, whoever made it and however it ends. */
 export function watch(request: ClientRequest, lease: Lease, service: ServiceConfig): void {
   new Watched(request, lease, service).listen();
@@ -90,6 +87,8 @@ class Watched {
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
   #interim = 0;
+  /** The head of a reply that handed the connection over, if somebody took it. */
+  #handed: IncomingMessage | undefined = undefined;
   /** The reply breaks a limit: nothing of it counts. */
   #refused: AgentError | undefined = undefined;
   /** The context of the request: the connection has none, or that of another request. */
@@ -104,7 +103,9 @@ class Watched {
   listen(): void {
     const request = this.#request;
     const lease = this.#lease;
-    emitIn(this.#scope, request);
+    emitIn(this.#scope, request, (event, head) => {
+      if (event === "upgrade" || event === "connect") this.#handed = head as IncomingMessage;
+    });
     lease.socket.once("end", this.#onPeer);
     lease.socket.prependOnceListener("error", this.#onPeer);
     request.prependOnceListener("response", (reply: IncomingMessage) => this.#replied(reply));
@@ -143,9 +144,11 @@ class Watched {
   #replied(reply: IncomingMessage): void {
     emitIn(this.#scope, reply);
     const { "transfer-encoding": coding } = reply.headers;
-    const excess = this.#excess(reply.rawHeaders);
+    const excess = this.#excess(reply);
     if (excess !== undefined) this.#refuse("response_header_too_large", `more than ${excess}`);
-    else if (coding !== undefined && isAmbiguous(coding)) {
+    else if (reply.httpVersionMajor !== 1) {
+      this.#refuse("malformed_response", `the reply says HTTP/${reply.httpVersion}`);
+    } else if (coding !== undefined && isAmbiguous(coding)) {
       const twice = "the reply has more than one transfer-encoding, or one behind chunked";
       this.#refuse("malformed_response", twice);
     }
@@ -166,10 +169,10 @@ class Watched {
   }
 
   /** node's own limit of bytes holds as well; of the number of fields it has none that is an error. */
-  #excess(raw: readonly string[]): string | undefined {
+  #excess({ rawHeaders: raw, statusMessage = "" }: IncomingMessage): string | undefined {
     if (raw.length > 2 * MAX_REPLY_FIELDS) return `${MAX_REPLY_FIELDS} fields`;
     const { maxReplyHeaderBytes } = this.#service.limits;
-    let bytes = 0;
+    let bytes = statusMessage.length;
     for (const text of raw) bytes += text.length;
     return bytes <= maxReplyHeaderBytes
       ? undefined
@@ -207,8 +210,8 @@ class Watched {
 
   #closed(): void {
     // A connection that changed hands has a head and no reply.
-    const { res: head } = this.#request as unknown as { res?: Head };
-    if (this.#outcome === undefined && head?.upgrade === true) {
+    const head = this.#handed;
+    if (this.#outcome === undefined && head !== undefined) {
       this.#settle(this.#lease.replied(head.statusCode ?? 0, head.headers));
     } else if (this.#outcome === undefined) {
       this.#failed(new Error("the request was closed without a reply"));
@@ -231,10 +234,17 @@ class Watched {
  * Listeners run in the context of the request, as with Node's own Agent, which gives the connection
  * the context of the request that uses it.
  */
-function emitIn(scope: AsyncResource, emitter: EventEmitter): void {
+function emitIn(
+  scope: AsyncResource,
+  emitter: EventEmitter,
+  look: (event: unknown, first: unknown) => void = () => {},
+): void {
   const emit = emitter.emit.bind(emitter);
   Object.defineProperty(emitter, "emit", {
-    value: (...args: unknown[]) => scope.runInAsyncScope(emit as never, undefined, ...args),
+    value: (...args: unknown[]) => {
+      look(args[0], args[1]);
+      return scope.runInAsyncScope(emit as never, undefined, ...args);
+    },
     configurable: true,
     writable: true,
     enumerable: false,

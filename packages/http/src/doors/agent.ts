@@ -8,14 +8,14 @@
  * Requests to other origins go through Node's global agent (`http.globalAgent`, `https.globalAgent`) of
  * that time. Errors have Node's codes (agent-error.ts).
  */
-import type { Agent, AgentOptions, ClientRequest } from "node:http";
-import type { Socket } from "node:net";
+import type { Agent, ClientRequest } from "node:http";
 import type { Mesh } from "@inmesh/core";
 import { MeshError, type Service } from "@inmesh/core/spi";
 import { borrow, type Lease } from "../client/lease.ts";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
 import { callOf } from "../client/start.ts";
+import { expectAgents, proxyEnvOf, type AgentsRequest } from "../node-internals.ts";
 import { asAgentError } from "./agent-error.ts";
 import { AgentRequest, watch } from "./agent-request.ts";
 import { activeMock } from "./application-dispatcher.ts";
@@ -34,10 +34,8 @@ interface RequestTarget {
   readonly host?: string | null;
   readonly port?: number | string | null;
   readonly socketPath?: string | null;
+  readonly timeout?: number | null;
 }
-
-/** And what an agent asks of a request. */
-type Served = ClientRequest & { onSocket(socket: Socket | null, error?: Error): void };
 
 type HttpService = Service<HttpRequest, HttpReply>;
 
@@ -47,7 +45,9 @@ export class MeshAgent extends NodeAgent implements Asked {
   readonly #origins: Origins;
   #plain: Agent | undefined = undefined;
 
+  /** Throws an Error on a version of Node whose requests do not ask agents in the way of those we know. */
   constructor(mesh: Mesh, scheme: "http" | "https") {
+    expectAgents();
     const proxyEnv = proxyEnvOf(globalAgentOf(scheme));
     // node writes a request for the proxy as it is made, if its agent has one.
     super({ keepAlive: true, ...(proxyEnv === undefined ? {} : { proxyEnv }) });
@@ -61,9 +61,9 @@ export class MeshAgent extends NodeAgent implements Asked {
       const origin = this.#originOf(options);
       const service = origin === undefined ? undefined : this.#origins.serviceOf(origin);
       if (service === undefined) this.#globalAgent().addRequest(request, options);
-      else lead(request, service, origin!);
+      else lead(request, service, origin!, options.timeout ?? 0);
     } catch (error) {
-      (request as Served).onSocket(null, asAgentError(error));
+      (request as AgentsRequest).onSocket(null, asAgentError(error));
     }
   }
 
@@ -89,11 +89,6 @@ export class MeshAgent extends NodeAgent implements Asked {
   }
 }
 
-/** `NODE_USE_ENV_PROXY` sets it, on versions of Node that know it. Where it cannot be read, there is none. */
-function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
-  return (agent as Agent & { readonly options?: AgentOptions }).options?.proxyEnv;
-}
-
 /** As text: node may give each agent an object of its own. */
 function proxyOf(agent: Agent): string | undefined {
   const proxyEnv = proxyEnvOf(agent);
@@ -112,12 +107,17 @@ function makePlain(scheme: "http" | "https"): Agent {
 }
 
 /** Throws a MeshError if the mesh does not take the request. */
-function lead(request: ClientRequest, service: HttpService, origin: string): void {
+function lead(
+  request: ClientRequest,
+  service: HttpService,
+  origin: string,
+  timeoutMs: number,
+): void {
   if (activeMock() !== undefined) throw mocked(service.name);
   unproxy(request, origin);
   const own = new AgentRequest(request, service.config, origin);
   const call = callOf(service, own, undefined);
-  const waiting = new WaitingRequest(request, service.runtime, () =>
+  const waiting = new WaitingRequest(request, timeoutMs, service.runtime, () =>
     call.cancel(leftError(service.name), "abandoned"),
   );
   borrow(service, call).then(
@@ -141,13 +141,17 @@ function unproxy(request: ClientRequest, origin: string): void {
   request.removeHeader("proxy-authorization");
 }
 
-function serve({ request, timedOut }: WaitingRequest, lease: Lease, service: HttpService): void {
+function serve(
+  { request, timeoutMs, timedOut }: WaitingRequest,
+  lease: Lease,
+  service: HttpService,
+): void {
   watch(request, lease, service.config);
   const { socket } = lease;
   // node's own Agent does the same: clients read it to know a keep-alive race when they see one.
   request.reusedSocket = socket.bytesWritten > 0;
   request.onSocket(socket);
-  if (request.timeout !== undefined && !timedOut) socket.setTimeout(request.timeout);
+  if (timeoutMs > 0 && !timedOut) socket.setTimeout(timeoutMs);
 }
 
 function leftError(service: string): MeshError {

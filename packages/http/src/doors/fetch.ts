@@ -1,7 +1,7 @@
 /**
  * `mesh.fetch`: the WHATWG function through the mesh's dispatcher. It is npm undici's, which is the same on
  * every Node and always asks our dispatcher; its replies become Responses of the process's own class
- * (docs/decisions/00XX-e2-one-dispatcher.md). Loading it is what importing undici is: it may
+ * (docs/decisions/0024-one-dispatcher.md). Loading it is what importing undici is: it may
  * take over the built-in fetch, so that is guarded (global-symbols.ts), and it is loaded at the first call.
  *
  * Fetch follows redirects, and each hop is a call of its own. A hop from a service to an origin that

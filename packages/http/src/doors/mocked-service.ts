@@ -17,11 +17,12 @@ import { Exchange } from "../client/exchange.ts";
 import type { PoolHandler } from "../client/pool.ts";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
+import type { StartingService } from "../client/start.ts";
 import type { ApplicationDispatcher } from "./application-dispatcher.ts";
 
 type HttpService = Service<HttpRequest, HttpReply>;
 
-export function mockedService(service: HttpService, mock: ApplicationDispatcher): HttpService {
+export function mockedService(service: HttpService, mock: ApplicationDispatcher): StartingService {
   const { name, config, runtime } = service;
   return { name, config, runtime, current: (call) => sendToMock(service, mock, call) };
 }
@@ -47,7 +48,6 @@ function sendToMock(
     queued: 0,
     refusal: () => undefined,
     pool: {
-      resets: 0,
       explain: (error: Error) => error,
       dispatch: (request: HttpRequest, handler: PoolHandler) =>
         mock.dispatch(optionsOf(request, config), handler),

@@ -8,31 +8,26 @@
  * `setTimeout` of a request counts from the connection, as with Node's Agent.
  */
 import type { ClientRequest } from "node:http";
-import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi";
-
-/** What an agent asks of a request. */
-type AgentsRequest = ClientRequest & {
-  onSocket(socket: Socket | null, error?: Error): void;
-  readonly timeout?: number;
-};
+import type { AgentsRequest } from "../node-internals.ts";
 
 export class WaitingRequest {
   /** It has said that it waited too long; its socket will not say so again. */
   timedOut = false;
   readonly request: AgentsRequest;
+  readonly timeoutMs: number;
   readonly #timer: Timer | undefined;
   readonly #own: PropertyDescriptor | undefined;
   readonly #destroy: ClientRequest["destroy"];
   #over = false;
 
-  /** `left`: it was destroyed while it waited. */
-  constructor(request: ClientRequest, runtime: Runtime, left: () => void) {
+  /** `timeoutMs`: its `timeout` option; 0: none. `left`: it was destroyed while it waited. */
+  constructor(request: ClientRequest, timeoutMs: number, runtime: Runtime, left: () => void) {
     const waiting = request as AgentsRequest;
     this.request = waiting;
-    const { timeout } = waiting;
-    if (timeout !== undefined && timeout > 0) {
-      this.#timer = runtime.after(timeout, () => this.#timeOut(), undefined);
+    this.timeoutMs = timeoutMs;
+    if (timeoutMs > 0) {
+      this.#timer = runtime.after(timeoutMs, () => this.#timeOut(), undefined);
     }
     // Node says nothing when a request without a socket is destroyed. `abort` and signals come here too.
     this.#own = Object.getOwnPropertyDescriptor(request, "destroy");

@@ -12,7 +12,7 @@ export interface ServerTls {
   readonly cert: string;
   /** Its private key. */
   readonly key: string;
-  /** Whose signature makes a client's certificate good. Needed by `requestCert`, and for nothing else. */
+  /** Whose signature makes a client's certificate good. Needed by `requestCert`, and for nothing else. Default: none. */
   readonly ca?: string;
   /** Clients are asked for a certificate. Default false. */
   readonly requestCert?: boolean;

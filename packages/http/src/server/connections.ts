@@ -8,47 +8,27 @@ import type { Server as HttpServer } from "node:http";
 import { Server as NetServer, type Socket } from "node:net";
 import {
   endOfAge,
+  endSocketFirst,
   Tally,
-  type ConnectionUse,
   type LeavingConnections,
   type Runtime,
   type Timer,
 } from "@inmesh/core/spi";
+import { CONNECTION, type ConnectionState, type WithConnection } from "./connection-state.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { CutReason } from "./cuts.ts";
 import { callbackId } from "./in-context.ts";
 import type { Http2Session } from "./listeners.ts";
-import { HttpMisuse } from "./misuse.ts";
+import { makeEnd, socketOf } from "./made-to-end.ts";
+import { calmDown, HttpMisuse } from "./misuse.ts";
 import { watchResets } from "./own-resets.ts";
-
-/** What hangs on a socket, or on an HTTP/2 session. */
-export interface ConnectionState extends ConnectionUse<Http2Session> {
-  /** Instant from which it is to leave: it is old, or its certificate is. */
-  endsAt: number;
-  /** Requests in progress; several if they are pipelined, or streams. */
-  active: number;
-  /** Its replies say `Connection: close`: it is old, or the server is being drained. */
-  leaving: boolean;
-  /** A reply that says so is on its way: what was sent behind its request is not for us to serve. */
-  ended: boolean;
-  readonly glitches: Tally;
-  /** For the look at the idle: streams begun, or bytes read, when it was last not idle, and when. */
-  seen: number;
-  seenAt: number;
-  /** Async id of the callback in which its last request came, see in-context.ts; undefined before the first. */
-  callbackId: number | undefined;
-}
-
-export const CONNECTION: unique symbol = Symbol("inmesh.connection");
-export interface WithConnection {
-  [CONNECTION]?: ConnectionState;
-}
 
 /** From the first reply that asks for it to GOAWAY. */
 const GOAWAY_GAP_MS = 1_000;
 /** Looks at the ages of connections, and at idle ones, per such time. */
 const LOOKS = 60;
 const IDLE_LOOKS = 4;
+const MIN_LOOK_MS = 100;
 const MAX_LOOK_MS = 60_000;
 
 export class Connections implements LeavingConnections {
@@ -64,6 +44,7 @@ export class Connections implements LeavingConnections {
   readonly misuse: HttpMisuse;
   readonly #lookMs: number;
   readonly #closesIdle: boolean;
+  #accepted = 0;
   #leaving = false;
   #lookTimer: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
@@ -82,9 +63,18 @@ export class Connections implements LeavingConnections {
     this.#limits = limits;
     this.#runtime = runtime;
     this.#count = count;
-    this.misuse = new HttpMisuse(limits, runtime, count);
-    const { maxConnectionAgeMs, keepAliveIdleMs } = limits;
-    this.#lookMs = Math.min(maxConnectionAgeMs / LOOKS, keepAliveIdleMs / IDLE_LOOKS, MAX_LOOK_MS);
+    const tellToGo = (session: Http2Session): void => {
+      calmDown(session);
+      makeEnd(session, this.stateOf(session as WithConnection), runtime);
+    };
+    this.misuse = new HttpMisuse(limits, runtime, tellToGo, count);
+    const { maxConnectionAgeMs, keepAliveIdleMs, headersCheckMs } = limits;
+    this.#lookMs = Math.min(
+      maxConnectionAgeMs / LOOKS,
+      keepAliveIdleMs / IDLE_LOOKS,
+      Math.max(headersCheckMs, MIN_LOOK_MS),
+      MAX_LOOK_MS,
+    );
     server.on("drop", () => count("connections"));
     server.on("connection", (socket: Socket) => this.#connected(socket, secure));
     if (secure) {
@@ -108,6 +98,8 @@ export class Connections implements LeavingConnections {
       active: 0,
       leaving: this.#leaving,
       ended: false,
+      surplus: false,
+      closing: false,
       session: undefined,
       evicted: false,
       streams: 0,
@@ -115,9 +107,17 @@ export class Connections implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       glitches: new Tally(),
+      ending: false,
       seen: 0,
+      seenBytes: 0,
+      unread: undefined,
+      shown: 0,
+      hidden: 0,
+      waiting: 0,
+      holder,
       seenAt: this.#runtime.now(),
       callbackId: undefined,
+      parsed: true,
     });
   }
 
@@ -125,11 +125,16 @@ export class Connections implements LeavingConnections {
     return this.sockets.size;
   }
 
+  get accepted(): number {
+    return this.#accepted;
+  }
+
   get sessions(): number {
     return this.#sessions.size;
   }
 
   #connected(socket: Socket, secure: boolean): void {
+    this.#accepted++;
     if (secure && this.sockets.size - this.#readable.size >= this.#limits.maxHandshakes) {
       this.#count("handshakes");
       socket.destroy();
@@ -155,6 +160,8 @@ export class Connections implements LeavingConnections {
     this.#sessions.add(session);
     const state = this.stateOf(session as WithConnection);
     state.session = session;
+    // Node makes sessions in its own listener for connections, which runs before ours.
+    process.nextTick(endByItsSocket, session);
     // Without a listener it would be an uncaught exception of the host.
     session.on("error", ({ code }: { code?: unknown }) => {
       if (String(code).startsWith("ERR_HTTP2")) this.#count("http2_error");
@@ -162,10 +169,18 @@ export class Connections implements LeavingConnections {
     session.on("close", () => this.#sessions.delete(session));
     this.misuse.watch(session, state);
     session.prependListener("stream", (stream) => {
+      state.shown++;
       watchResets(stream);
       state.callbackId = callbackId();
     });
-    this.#runtime.after(this.#limits.headersTimeoutMs, closeUnused, session);
+    // It came, and asked for nothing. GOAWAY loses nothing that is on its way.
+    this.#runtime.after(
+      this.#limits.headersTimeoutMs,
+      (unused) => {
+        if (state.shown === 0) this.#close(unused);
+      },
+      session,
+    );
     if (this.#leaving) this.#goAway(session);
   }
 
@@ -183,29 +198,64 @@ export class Connections implements LeavingConnections {
 
   #lookAtAll(): void {
     const now = this.#runtime.now();
+    for (const session of this.#sessions) markUnparsed(session);
     for (const socket of this.#readable) {
       const state = this.stateOf(socket as WithConnection);
       ages(state, now);
-      // Node would arm a timer after every reply and disarm it for every request, a twentieth of what
-      // both cost it. A server that we were given keeps that.
-      if (!this.#closesIdle || !isHttp1(socket)) continue;
-      if (this.#isIdle(state, socket.bytesRead, now)) socket.destroy();
+      if (state.parsed && this.#isIdle(socket, state, now)) socket.destroy();
     }
     for (const session of this.#sessions) {
+      if (session.destroyed) continue;
       const state = this.stateOf(session as WithConnection);
+      this.#countHidden(session, state);
       if (ages(state, now)) this.#goAway(session);
-      else if (this.#isIdle(state, state.streams, now)) session.close();
+      else if (state.active > 0 || state.seen !== state.streams) this.#seen(state, 0, now);
+      else if (now - state.seenAt >= this.#limits.keepAliveIdleMs) this.#close(session);
     }
   }
 
-  /** `progress` grows with what the client does. Only a look notes the time: a request pays nothing. */
-  #isIdle(state: ConnectionState, progress: number, now: number): boolean {
-    if (state.active === 0 && state.seen === progress) {
-      return now - state.seenAt >= this.#limits.keepAliveIdleMs;
-    }
-    state.seen = progress;
+  /** Only a look notes the time: a request pays nothing. */
+  #seen(state: ConnectionState, bytes: number, now: number): void {
+    state.seen = state.streams;
+    state.seenBytes = bytes;
     state.seenAt = now;
-    return false;
+  }
+
+  /**
+   * Node would arm a timer after every reply and disarm it for every request, a twentieth of what both
+   * cost it. A server that we were given keeps that. Empty lines between requests are no request: they
+   * get as much time as a head would.
+   */
+  #isIdle(socket: Socket, state: ConnectionState, now: number): boolean {
+    const { bytesRead } = socket;
+    const goesOn = bytesRead !== state.seenBytes;
+    if (state.unread?.complete === true || state.unread?.destroyed === true) {
+      state.unread = undefined;
+    }
+    const isRead = goesOn && state.unread !== undefined;
+    if (state.active > 0 || state.seen !== state.streams || isRead) {
+      this.#seen(state, bytesRead, now);
+      return false;
+    }
+    const { keepAliveIdleMs, headersTimeoutMs } = this.#limits;
+    const idleMs = now - state.seenAt;
+    if (!goesOn) return this.#closesIdle && idleMs >= keepAliveIdleMs;
+    const { keepAliveTimeout = 0 } = this.#server as Partial<HttpServer>;
+    if (!this.#closesIdle && keepAliveTimeout === 0) return false; // the application said: never
+    return idleMs >= Math.max(keepAliveIdleMs, keepAliveTimeout) + headersTimeoutMs;
+  }
+
+  /**
+   * Streams that nghttp2 or Node has reset before they were requests, because their heads had too many
+   * fields or were too large: each has cost the unpacking of a head, and nobody else hears of them.
+   */
+  #countHidden(session: Http2Session, state: ConnectionState): void {
+    const last = session.state.lastProcStreamID ?? 0;
+    const hidden = Math.floor((last + 1) / 2) - state.shown; // odd ones from 1 on; 0 is none
+    for (; state.hidden < hidden; state.hidden++) {
+      this.#count("hidden_streams");
+      if (this.misuse.glitch(state)) state.hidden = hidden;
+    }
   }
 
   /** Those that are open now leave one by one within `withinMs`. */
@@ -233,14 +283,14 @@ export class Connections implements LeavingConnections {
 
   #goAway(session: Http2Session): void {
     (session as WithConnection)[CONNECTION]!.leaving = true;
-    this.#runtime.after(
-      GOAWAY_GAP_MS,
-      (one) => {
-        // Sends GOAWAY with the last stream; later ones are known to be unprocessed. Ends with the last.
-        if (!one.closed && !one.destroyed) one.close();
-      },
-      session,
-    );
+    this.#runtime.after(GOAWAY_GAP_MS, (one) => this.#close(one), session);
+  }
+
+  /** Sends GOAWAY with the last stream; later ones are known to be unprocessed. Ends with the last. */
+  #close(session: Http2Session): void {
+    if (session.closed || session.destroyed) return;
+    makeEnd(session, this.stateOf(session as WithConnection), this.#runtime);
+    session.close();
   }
 
   /** Closes those on which nothing has begun: nothing is lost. */
@@ -259,19 +309,23 @@ export class Connections implements LeavingConnections {
 
 function ignore(): void {}
 
+function endByItsSocket(session: Http2Session): void {
+  const socket = socketOf(session);
+  if (socket !== undefined && !session.destroyed) endSocketFirst(session, socket);
+}
+
+/** Its socket is not Node's HTTP/1 parser's. A session is opened before we hear of its socket. */
+function markUnparsed(session: Http2Session): void {
+  const state = (session as WithConnection)[CONNECTION]!;
+  if (!state.parsed || session.destroyed) return;
+  state.parsed = false;
+  // `session.socket` stands for the socket below, also for what hangs on it.
+  const below = (session.socket as WithConnection)[CONNECTION];
+  if (below !== undefined) below.parsed = false;
+}
+
 /** True when it has become old since the last look. */
 function ages(state: ConnectionState, now: number): boolean {
   if (state.leaving || now < state.endsAt) return false;
   return (state.leaving = true);
-}
-
-/** Node's parser reads it: not one of HTTP/2, nor one that an upgrade has taken over. */
-function isHttp1({ parser }: Socket & { readonly parser?: object | null }): boolean {
-  return parser !== undefined && parser !== null;
-}
-
-/** It came, and asked for nothing. GOAWAY loses nothing that is on its way. */
-function closeUnused(session: Http2Session): void {
-  const state = (session as WithConnection)[CONNECTION]!;
-  if (state.streams === 0 && !session.closed && !session.destroyed) session.close();
 }

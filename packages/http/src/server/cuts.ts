@@ -24,7 +24,9 @@ export const CUTS = [
   "stream_resets",
   "pings",
   "settings",
+  "hidden_streams",
   "http2_error",
+  "http1_application",
 ] as const;
 
 export type CutReason = RefusalReason | (typeof CUTS)[number];

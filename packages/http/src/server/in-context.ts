@@ -16,15 +16,6 @@ export interface WithInbound {
   [INBOUND]?: Inbound;
 }
 
-interface Parsed {
-  readonly parser?: { getAsyncId?(): number } | null;
-}
-
-/** Of the callbacks in which a socket's requests come; −1 if they cannot be told. */
-function parserIdOf({ parser }: Parsed): number {
-  return CALLBACKS_RESTORE && parser?.getAsyncId ? parser.getAsyncId() : -1;
-}
-
 /** Of the callback that is running; −1 if nobody would restore what it enters. */
 export function callbackId(): number {
   return CALLBACKS_RESTORE ? executionAsyncId() : -1;
@@ -32,9 +23,8 @@ export function callbackId(): number {
 
 export function serveInContext(inbound: Inbound, handler: RequestListener): void {
   const { request, response, connection } = inbound;
-  if (connection.callbackId === undefined) {
-    connection.callbackId = parserIdOf(request.socket as Parsed);
-  }
+  // A session has set it for each stream.
+  connection.callbackId ??= inbound.owner.members.parserIdOf(request.socket);
   // Anybody may emit a request: only inside Node's own callback somebody restores for us.
   if (executionAsyncId() === connection.callbackId) {
     context.enterWith(inbound);
@@ -51,6 +41,13 @@ export function emitInContext(this: WithInbound & EventEmitter, ...event: never[
   return context.getStore() === inbound
     ? emitOf(this, event)
     : context.run(inbound, emitOf, this, event);
+}
+
+/** Runs what emits the last events of a message. Without a handler, or inside its context, at once. */
+export function runInContext<T extends WithInbound>(message: T, run: (message: T) => void): void {
+  const inbound = message[INBOUND];
+  if (inbound === undefined || context.getStore() === inbound) run(message);
+  else context.run(inbound, run, message);
 }
 
 function emitOf(emitter: EventEmitter, event: never[]): boolean {

@@ -24,11 +24,14 @@ import {
   TRACESTATE,
   TRANSFER_ENCODING,
 } from "../headers.ts";
-import type { ConnectionState } from "./connections.ts";
+import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
+import { defineDistinct } from "./distinct.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
+import { setFields, type ServerMembers } from "../node-internals.ts";
 import { REFUSALS, type Refusal } from "./refusals.ts";
+import type { ReplyProgress } from "./reply-progress.ts";
 
 /** What a field counts besides its name and value (RFC 9113 §6.5.2). */
 const FIELD_BYTES = 32;
@@ -40,6 +43,9 @@ export interface InboundOwner {
   misframed(inbound: Inbound): void;
   /** Something odd in it was tolerated. */
   odd(inbound: Inbound, what: CutReason): void;
+  readonly members: ServerMembers;
+  /** What `Keep-Alive` says, where Node does not say it by itself. HTTP/1. */
+  readonly keepAlive: string | undefined;
 }
 
 export function responseClosed(this: WithInbound): void {
@@ -63,6 +69,8 @@ export class Inbound extends ServedRequest {
   remainingMs: number = Infinity;
   /** What the request line says is not to be believed here: `HTTP/2.0` can be written on any socket. */
   readonly http2: boolean;
+  /** `request.headers` is an object of its own, and not built from the raw fields. */
+  ownHeaders: boolean;
   /** A body follows the head. */
   hasBody: boolean;
   /** … in chunks. */
@@ -80,8 +88,10 @@ export class Inbound extends ServedRequest {
   sentBytes = 0;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
+  timed = false;
   markAt = 0;
   markBytes = 0;
+  progress: ReplyProgress | undefined = undefined;
   #seen = 0;
 
   constructor(
@@ -93,11 +103,16 @@ export class Inbound extends ServedRequest {
   ) {
     super();
     this.request = request;
-    this.http2 = http2;
+    this.http2 = this.ownHeaders = http2;
     this.hasBody = http2 && !(request as unknown as Http2Request).stream.endAfterHeaders;
     this.response = response;
     this.connection = connection;
     this.owner = owner;
+  }
+
+  /** From `end` on: the last bytes may still wait for the client. */
+  override get replied(): boolean {
+    return this.response.writableEnded;
   }
 
   /** False from the second time on, for each of four control fields. */
@@ -128,7 +143,10 @@ export class HeadReader {
   }
 
   read(inbound: Inbound): Refusal | undefined {
-    const { http2 } = inbound;
+    // Node builds its `headers` once; without its own way to set them they are built before anything
+    // is taken out of the raw ones, and what is taken out there is taken out here.
+    const drops = inbound.ownHeaders || !inbound.owner.members.setsFields;
+    const headers = drops ? inbound.request.headers : undefined;
     const raw = inbound.request.rawHeaders;
     const { maxHeaderCount, maxHeaderNameBytes, maxHeaderValueBytes } = this.#limits;
     if (raw.length > 2 * maxHeaderCount) return REFUSALS.too_many_headers;
@@ -146,12 +164,16 @@ export class HeadReader {
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
           if (name.length === 7 && isNamed(name, BAGGAGE) && this.#dropsBaggage(inbound, value)) {
-            if (http2) delete inbound.request.headers[BAGGAGE];
+            if (headers !== undefined) delete headers[BAGGAGE];
             continue;
           }
           break;
         case 99: // c
           if (name.length === 14 && value !== "0" && isNamed(name, CONTENT_LENGTH)) {
+            // Readers that count in doubles would take another number for it than those that do not.
+            if (value.length > 15 && !Number.isSafeInteger(Number(value))) {
+              return REFUSALS.bad_framing;
+            }
             inbound.hasBody = true;
           }
           break;
@@ -189,7 +211,7 @@ export class HeadReader {
           const lower = name === TIMEOUT_MS ? TIMEOUT_MS : name.toLowerCase();
           if (lower !== TIMEOUT_MS && (!isClaim(lower) || this.#keep.has(lower))) break;
           this.#control(inbound, lower, value);
-          if (http2) delete inbound.request.headers[lower];
+          if (headers !== undefined) delete headers[lower];
           continue;
         }
         default:
@@ -201,8 +223,11 @@ export class HeadReader {
       kept += 2;
     }
     inbound.headBytes = bytes;
-    // Node keeps the limit that was announced only with clients that have acknowledged it.
-    if (inbound.http2 && bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes) {
+    // Over HTTP/2 Node keeps the limit that was announced only with clients that have acknowledged it.
+    if (
+      inbound.ownHeaders &&
+      bytes + FIELD_BYTES * (raw.length / 2) > this.#limits.maxHeaderBytes
+    ) {
       return REFUSALS.header_too_large;
     }
     if (kept < raw.length) shorten(inbound, kept);
@@ -255,21 +280,11 @@ export class HeadReader {
   }
 }
 
-interface Head {
-  headers: unknown;
-  headersDistinct: unknown;
-  /** Node's own way to set the raw fields and how many there are. */
-  _addHeaderLines(lines: string[], count: number): void;
-}
-
 /** Fields have been taken out of the raw ones, of which `kept` entries are left. */
-function shorten({ request, http2 }: Inbound, kept: number): void {
+function shorten({ request, ownHeaders, owner }: Inbound, kept: number): void {
   const raw = request.rawHeaders;
   while (raw.length > kept) raw.pop(); // to set the length is a call out of compiled code
-  if (http2) return; // its `headers` are an object of their own
-  // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
-  // asked for Host: what it built is dropped, or the fields would be added to it once more.
-  const head = request as unknown as Head;
-  head.headers = head.headersDistinct = undefined;
-  head._addHeaderLines(raw, kept);
+  if (ownHeaders) return; // over HTTP/2 there is no `headersDistinct`
+  if (owner.members.setsFields) setFields(request, raw, kept);
+  else defineDistinct(request, "headersDistinct", raw);
 }

@@ -9,7 +9,11 @@ import { unknownKeyRule } from "@inmesh/core/spi";
 export interface ServerLimits {
   /** Requests in progress; the rest is refused with 503. Bounds memory and the wait behind them. */
   readonly maxInFlight: number;
-  /** Smoothed delay of the event loop in milliseconds above which requests are refused. */
+  /**
+   * Milliseconds that the requests of one turn of the event loop may take while the loop is late by a third
+   * of it all the time; the rest of the turn is refused. Less for a caller that would get its reply too
+   * late. Infinity: not watched.
+   */
   readonly maxLoopDelayMs: number;
   /** Share of V8's old generation in use, from 0 to 1, above which requests are refused. Infinity: not watched. */
   readonly maxHeapRatio: number;
@@ -43,6 +47,11 @@ export interface ServerLimits {
   readonly bodyRateWindowMs: number;
   /** A client that does not read what waits for it; then its connection is destroyed. Node: for ever. */
   readonly writeStallTimeoutMs: number;
+  /**
+   * Bytes per second a client must take of a reply over HTTP/2 that waits for it, over twice
+   * `writeStallTimeoutMs`; otherwise as above. 0: any.
+   */
+  readonly minReplyRate: number;
   /** Of a body whose answer is already given: read and dropped, so that closing does not eat the answer. */
   readonly lingerBytes: number;
   readonly lingerMs: number;
@@ -81,7 +90,7 @@ export interface ServerLimits {
 
 export const DEFAULT_LIMITS: ServerLimits = {
   maxInFlight: 4_096,
-  maxLoopDelayMs: 250,
+  maxLoopDelayMs: 1_000,
   maxHeapRatio: 0.95,
   maxConnections: 10_000,
   maxPipelined: 16,
@@ -100,6 +109,7 @@ export const DEFAULT_LIMITS: ServerLimits = {
   minBodyRate: 500,
   bodyRateWindowMs: 20_000,
   writeStallTimeoutMs: 30_000,
+  minReplyRate: 500,
   lingerBytes: 262_144,
   lingerMs: 1_000,
   keepAliveIdleMs: 65_000,

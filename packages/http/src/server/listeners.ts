@@ -61,7 +61,8 @@ function http1Options(limits: ServerLimits): ServerOptions {
     requestTimeout: 0,
     connectionsCheckingInterval: limits.headersCheckMs,
     maxHeaderSize: limits.maxHeaderBytes,
-    requireHostHeader: true,
+    // Node would refuse by itself, and then give us the request that came behind: see the validator.
+    requireHostHeader: false,
     insecureHTTPParser: false,
   };
 }
@@ -112,13 +113,18 @@ export interface GivenLimit {
 /** Makes weaker limits strict where that can still be done; gives those that stay weaker. */
 export function tighten(server: NodeServer, limits: ServerLimits): GivenLimit[] {
   const weaker: GivenLimit[] = [];
-  if (!(server.maxConnections > 0) || server.maxConnections > limits.maxConnections) {
+  const { maxConnections } = server as { maxConnections?: number | null };
+  // 0 is a limit, by which Node drops them all; what is no number limits nothing.
+  if (typeof maxConnections !== "number" || !(maxConnections <= limits.maxConnections)) {
     server.maxConnections = limits.maxConnections;
   }
   if (!(server instanceof NODE_HTTP.Server) && !("keepAliveTimeout" in server)) return weaker;
   const http1 = server as HttpServer;
-  if (http1.headersTimeout === 0 || http1.headersTimeout > limits.headersTimeoutMs) {
-    http1.headersTimeout = limits.headersTimeoutMs;
+  // Of the two Node takes the longer one for the whole request, whichever name it has.
+  const requestTimeoutMs = http1.requestTimeout > 0 ? http1.requestTimeout : Infinity;
+  const headersTimeoutMs = Math.min(limits.headersTimeoutMs, requestTimeoutMs);
+  if (http1.headersTimeout === 0 || http1.headersTimeout > headersTimeoutMs) {
+    http1.headersTimeout = headersTimeoutMs;
   }
   // The application chose when its connections end; a client may lose that race (faults C5).
   if (http1.keepAliveTimeout !== 0 && http1.keepAliveTimeout < limits.keepAliveIdleMs) {

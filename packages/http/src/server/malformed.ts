@@ -2,12 +2,12 @@
  * What Node's parser could not read, or waited for too long. Node answers it by itself as long as
  * nobody listens; listening is the only way to count, so the answers are given here, by the same rule.
  */
-import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { CONNECTION, type WithConnection } from "./connections.ts";
+import { CONNECTION, type ConnectionState, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import type { NodeServer } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";
+import { dropSurplus, type LingerOptions } from "./surplus.ts";
 
 interface Answer {
   readonly reason: CutReason;
@@ -21,25 +21,29 @@ const ANSWERS: ReadonlyMap<unknown, Answer> = new Map([
   ["ERR_HTTP_REQUEST_TIMEOUT", { reason: "head_timeout", status: 408 }],
 ]);
 
-/** An application that listens itself answers itself. */
-export function countMalformed(server: NodeServer, count: (reason: CutReason) => void): void {
+/** `replying`: a reply has begun on that connection. An application that listens itself answers itself. */
+export function countMalformed(
+  server: NodeServer,
+  count: (reason: CutReason) => void,
+  replying: (connection: ConnectionState) => boolean,
+  options: LingerOptions,
+): void {
   server.on("clientError", (error: Error & { code?: unknown }, socket: Socket) => {
     const isParser = typeof error.code === "string" && error.code.startsWith("HPE_");
     const found = ANSWERS.get(error.code) ?? (isParser ? MALFORMED : undefined);
     // Behind the last request of a connection nothing is read as one: see ConnectionState.ended.
-    const ended = (socket as WithConnection)[CONNECTION]?.ended === true;
+    const state = (socket as WithConnection)[CONNECTION];
+    const ended = state?.ended === true;
     if (found !== undefined && !ended) count(found.reason);
     if (server.listenerCount("clientError") > 1) return;
-    if (found !== undefined) answer(socket, found.status);
+    // The replies before it still go out.
+    if (found !== undefined && ended && state.active > 0) return dropSurplus(socket, options);
+    // A reply that has begun cannot be taken back: another one behind its head would be its body. And
+    // behind the last one the client has been told to go.
+    const mayAnswer = !ended && (state === undefined || state.active === 0 || !replying(state));
+    if (found !== undefined && mayAnswer && socket.writable) {
+      socket.write(closingReply(found.status));
+    }
     socket.destroy(error);
   });
-}
-
-/** A reply that has begun cannot be taken back: another one behind its head would be its body. */
-function answer(socket: Socket, status: number): void {
-  const { _httpMessage: reply } = socket as Socket & {
-    _httpMessage?: ServerResponse & { _headerSent?: boolean };
-  };
-  if (!socket.writable || reply?._headerSent === true) return;
-  socket.write(closingReply(status));
 }

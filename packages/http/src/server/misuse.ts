@@ -5,7 +5,7 @@
  * that never become a request.
  */
 import { Misuse, Tally, type Runtime } from "@inmesh/core/spi";
-import type { ConnectionState } from "./connections.ts";
+import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Http2Session } from "./listeners.ts";
@@ -20,8 +20,14 @@ export class HttpMisuse extends Misuse<Http2Session, CutReason> {
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
 
-  constructor(limits: ServerLimits, runtime: Runtime, count: (reason: CutReason) => void) {
-    super(limits, runtime, calmDown, count);
+  /** `tellToGo`: what is destroyed a second later. */
+  constructor(
+    limits: ServerLimits,
+    runtime: Runtime,
+    tellToGo: (session: Http2Session) => void,
+    count: (reason: CutReason) => void,
+  ) {
+    super(limits, runtime, tellToGo, count);
     this.#limits = limits;
     this.#runtime = runtime;
   }
@@ -51,6 +57,6 @@ export class HttpMisuse extends Misuse<Http2Session, CutReason> {
 }
 
 /** From here on its nghttp2 ignores new streams. */
-function calmDown(session: Http2Session): void {
+export function calmDown(session: Http2Session): void {
   session.goaway(ENHANCE_YOUR_CALM);
 }

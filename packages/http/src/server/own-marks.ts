@@ -21,9 +21,13 @@ export function writeOwnHead(
 ): ServerResponse {
   if (!this.headersSent) {
     for (const name of this.getHeaderNames()) if (isOurs(name)) this.removeHeader(name);
-    const { exhausted, last, http2 } = this[INBOUND]!;
+    const { exhausted, last, http2, owner } = this[INBOUND]!;
     if (exhausted && status >= 500) this.setHeader(FINAL, "1");
     if (last && http2) this.setHeader(LEAVING, "1");
+    // As Node does: not for a handler that says by itself what becomes of the connection.
+    if (owner.keepAlive !== undefined && !http2 && !this.hasHeader("connection")) {
+      this.setHeader("keep-alive", owner.keepAlive);
+    }
   }
   const { writeHead } = Object.getPrototypeOf(this) as { writeHead: WriteHead };
   if (typeof message === "string") return writeHead.call(this, status, message, without(given));

@@ -3,6 +3,7 @@
  * reset is no misuse of the client's. So a stream's own two ways to be reset are watched: what ends
  * without having passed by here was ended by the peer, or by something it sent.
  */
+import { destroyStream, watchSending } from "@inmesh/core/spi";
 import type { Http2ServerResponse } from "./listeners.ts";
 
 type Stream = Http2ServerResponse["stream"];
@@ -16,11 +17,13 @@ interface Watched {
 export function watchResets(stream: Stream): void {
   stream.close = close;
   stream.destroy = destroy;
+  watchSending(stream);
 }
 
 /** The reply has closed before its end, and nothing here wanted that. */
 export function isResetByPeer(response: Http2ServerResponse): boolean {
-  const { stream } = response;
+  const { stream } = response as { readonly stream?: Stream };
+  if (stream === undefined) return false; // its handler has made it another message
   if ((stream as Watched)[OWN] !== undefined) return false;
   // Closing ends what the handler had not ended: `aborted` says so, and `writableFinished` then lies.
   return !stream.headersSent || stream.aborted || !stream.writableFinished;
@@ -34,7 +37,8 @@ function close(this: Stream & Watched, ...args: Parameters<Stream["close"]>): vo
 /** Node's own code calls it as well, for a stream that is closed. */
 function destroy(this: Stream & Watched, ...args: Parameters<Stream["destroy"]>): Stream {
   if (!this.closed) this[OWN] = true;
-  return prototypeOf(this).destroy.apply(this, args);
+  destroyStream(this, ...args);
+  return this;
 }
 
 function prototypeOf(stream: Stream): Stream {

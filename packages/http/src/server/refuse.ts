@@ -3,21 +3,20 @@
  * little later: closing with unread bytes makes the kernel send a reset, which can eat the answer
  * before the client has read it (faults H1).
  */
-import type { IncomingMessage } from "node:http";
-import type { Runtime } from "@inmesh/core/spi";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Readable } from "node:stream";
 import { NACK, REASON, RETRY_AFTER } from "../headers.ts";
 import type { Inbound } from "./inbound.ts";
-import type { ServerLimits } from "./limits.ts";
-import type { Http2ServerResponse } from "./listeners.ts";
+import { NODE_HTTP, type Http2ServerResponse } from "./listeners.ts";
 import { RETRY_AFTER_S, type Refusal } from "./refusals.ts";
+import type { LingerOptions } from "./surplus.ts";
 
-export interface RefuseOptions {
-  readonly tellsReasons: boolean;
-  readonly limits: ServerLimits;
-  readonly runtime: Runtime;
-}
-
-export function refuse(inbound: Inbound, refusal: Refusal, options: RefuseOptions): void {
+export function refuse(
+  inbound: Inbound,
+  refusal: Refusal,
+  tellsReasons: boolean,
+  options: LingerOptions,
+): void {
   const { request, response, connection, hasBody } = inbound;
   const { status } = refusal;
   const body = `${refusal.reason}\n`;
@@ -26,14 +25,14 @@ export function refuse(inbound: Inbound, refusal: Refusal, options: RefuseOption
   response.setHeader("content-length", body.length);
   if (status === 503) response.setHeader(RETRY_AFTER, String(RETRY_AFTER_S));
   if (refusal.nack) response.setHeader(NACK, "1");
-  if (options.tellsReasons) response.setHeader(REASON, refusal.reason);
+  if (tellsReasons) response.setHeader(REASON, refusal.reason);
   if (inbound.http2) {
     closeAfter(response as unknown as Http2ServerResponse);
     response.end(body);
     return;
   }
   if (refusal.close || hasBody) {
-    response.shouldKeepAlive = false;
+    sayClose(response);
     connection.ended = true;
   }
   if (!hasBody) {
@@ -42,6 +41,11 @@ export function refuse(inbound: Inbound, refusal: Refusal, options: RefuseOption
   }
   response.write(body); // the client has the whole answer: its length is in the head
   linger(request, options, () => response.end());
+}
+
+/** The head of a reply over HTTP/1 says that its connection ends with it. */
+export function sayClose(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader("connection", "close");
 }
 
 /** A reset in the turn of the end would overtake the reply (faults G15). */
@@ -55,22 +59,29 @@ function closeAfter(response: Http2ServerResponse): void {
 /** Reads and drops a body to its end, or to the limits; `done` runs once. */
 export function linger(
   request: IncomingMessage,
-  { limits, runtime }: Pick<RefuseOptions, "limits" | "runtime">,
+  { limits, runtime }: LingerOptions,
   done: () => void,
 ): void {
   let left = limits.lingerBytes;
   let over = false;
+  // Node drops the body of a request that has its reply before anybody hears of it: only its connection
+  // still says how much comes.
+  const source: Readable = request instanceof NODE_HTTP.IncomingMessage ? request.socket : request;
+  const count = (chunk: Buffer): void => {
+    left -= chunk.length;
+    if (left < 0) finish();
+  };
   const finish = (): void => {
     if (over) return;
     over = true;
     timer.cancel();
+    source.off("data", count);
+    // Whatever else comes waits in the kernel.
+    if (!request.complete) request.pause();
     done();
   };
   const timer = runtime.after(limits.lingerMs, finish, undefined);
-  request.on("data", (chunk: Buffer) => {
-    left -= chunk.length;
-    if (left < 0) finish();
-  });
+  source.on("data", count);
   request.on("end", finish);
   request.on("close", finish);
   request.on("error", finish);

@@ -2,40 +2,113 @@
  * A reply that is not as long as its Content-Length says: what is missing would be taken from the next
  * reply of the connection, and what is too much would be read as one. Node checks only if told to
  * (`strictContentLength`), and then throws into the handler, when it is too late. HTTP/2 frames bodies
- * itself.
+ * itself, and so do the chunks of HTTP/1: Node may know the length of a chunked body all the same, and
+ * what it writes then is longer by the frames of the chunks.
  */
 import type { ServerResponse } from "node:http";
+import { CONTENT_LENGTH, TRANSFER_ENCODING } from "../headers.ts";
+import {
+  isChunked,
+  lengthOf,
+  nodeSend,
+  replaceSend,
+  type ServerMembers,
+} from "../node-internals.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
-import { NODE_HTTP } from "./listeners.ts";
 
-/** Node's own fields and method; every byte of a body passes through `_send`. */
-export interface Sending {
-  readonly _contentLength: number | null;
-  readonly _hasBody: boolean;
-  _send(data: string | Uint8Array, ...rest: never[]): boolean;
+type Response = ServerResponse & WithInbound;
+type End = (...args: unknown[]) => ServerResponse;
+type Write = (...args: unknown[]) => boolean;
+
+/** Of a reply over HTTP/1, before its handler has it. */
+export function watchLength(response: Response, members: ServerMembers): void {
+  if (members.seesSends) replaceSend(response, sendMeasured);
+  else {
+    response.strictContentLength = true;
+    response.write = writeMeasured as never;
+    response.end = endMeasured as never;
+  }
 }
 
-const node = NODE_HTTP.OutgoingMessage.prototype as unknown as Sending;
-
-/** As `_send` of one reply. A function for all of them: it costs a request one property. */
-export function sendMeasured(
-  this: ServerResponse & WithInbound & Sending,
+/** Every byte passes here. A function for all replies: it costs a request one property. */
+function sendMeasured(
+  this: Response,
   data: string | Uint8Array,
   encoding: BufferEncoding,
   callback: never,
   bytes: never,
 ): boolean {
-  if (data.length > 0 && this._contentLength !== null && this._hasBody) {
+  const length = data.length > 0 ? lengthOf(this) : null;
+  if (length !== null) {
     const inbound = this[INBOUND]!;
-    inbound.sentBytes += typeof data === "string" ? Buffer.byteLength(data, encoding) : data.length;
-    // The connection goes before the surplus does; Node drops what is written to it then.
-    if (inbound.sentBytes > this._contentLength) inbound.owner.misframed(inbound);
+    if (isChunked(this)) {
+      // A head that says both would be read in two ways.
+      if (this.hasHeader(CONTENT_LENGTH)) inbound.owner.misframed(inbound);
+    } else {
+      inbound.sentBytes +=
+        typeof data === "string" ? Buffer.byteLength(data, encoding) : data.length;
+      // The connection goes before the surplus does; Node drops what is written to it then.
+      if (inbound.sentBytes > length) inbound.owner.misframed(inbound);
+    }
   }
-  return node._send.call(this, data, encoding as never, callback, bytes);
+  return nodeSend(this, data, encoding, callback, bytes);
 }
 
 /** The handler has ended it, and has written less than it said. */
-export function isShort(response: ServerResponse, sentBytes: number): boolean {
-  const { _contentLength: length, _hasBody: hasBody } = response as unknown as Sending;
-  return hasBody && length !== null && sentBytes < length;
+export function isShort(
+  response: ServerResponse,
+  sentBytes: number,
+  members: ServerMembers,
+): boolean {
+  if (!members.seesSends) return false; // `end` has said so
+  const length = lengthOf(response);
+  return length !== null && !isChunked(response) && sentBytes < length;
+}
+
+// ── the public way: Node counts, and what it throws does not reach the handler ─────────────────
+
+function writeMeasured(this: Response, ...args: unknown[]): boolean {
+  if (!announce(this)) return false;
+  const { write } = Object.getPrototypeOf(this) as { write: Write };
+  return counted(this, write, args) ?? false;
+}
+
+function endMeasured(this: Response, ...args: unknown[]): ServerResponse {
+  if (!announce(this)) return this;
+  const { end } = Object.getPrototypeOf(this) as { end: End };
+  return counted(this, end, args) ?? this;
+}
+
+/** False: its head would say two lengths, or its connection has gone for its length. */
+function announce(response: Response): boolean {
+  const inbound = response[INBOUND]!;
+  if (inbound.sentBytes === Infinity) return false;
+  // What comes behind the end of the connection is no reply any more.
+  if (response.destroyed || response.socket?.writable === false) {
+    response.strictContentLength = false;
+    return true;
+  }
+  if (!response.hasHeader(CONTENT_LENGTH)) return true;
+  if (response.hasHeader(TRANSFER_ENCODING)) {
+    inbound.owner.misframed(inbound);
+    return false;
+  }
+  // Node counts by the length in a head that is out, and not by one that goes out with the first bytes.
+  if (!response.headersSent) response.flushHeaders();
+  return true;
+}
+
+function counted<T>(
+  response: Response,
+  method: (...args: unknown[]) => T,
+  args: unknown[],
+): T | undefined {
+  try {
+    return method.apply(response, args);
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "ERR_HTTP_CONTENT_LENGTH_MISMATCH") throw error;
+    const inbound = response[INBOUND]!;
+    inbound.owner.misframed(inbound);
+    return undefined;
+  }
 }

@@ -7,13 +7,17 @@ import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
+import type { Http2ServerResponse } from "./listeners.ts";
+import { ReplyProgress } from "./reply-progress.ts";
 
 const MAX_LOOK_MS = 5_000;
+/** A client may pause for as long as `writeStallTimeoutMs`, and has to make up for it in the same window. */
+const REPLY_WINDOW_STALLS = 2;
 
 export interface SlowPeerListener {
   /** The client owes the rest of a body. */
   bodyTimedOut(inbound: Inbound): void;
-  /** The client does not read. */
+  /** The client does not read, or hardly. */
   writeStalled(inbound: Inbound): void;
 }
 
@@ -56,10 +60,17 @@ export class SlowPeers {
   look(): void {
     this.#timer = undefined;
     const now = this.#runtime.now();
+    for (let one = this.first; one !== undefined; one = one.next) one.connection.waiting = 0;
+    for (let one = this.first; one !== undefined; one = one.next) {
+      if (one.progress?.waits === true) one.connection.waiting++;
+    }
     for (let inbound = this.first; inbound !== undefined;) {
       const { next } = inbound;
       if (!inbound.watched) this.#watch(inbound, now);
-      else this.#rate(inbound, now);
+      else {
+        this.#rate(inbound, now);
+        if (!inbound.timed) this.#arm(inbound);
+      }
       inbound = next;
     }
     if (this.first !== undefined) this.#timer = this.#runtime.after(this.#lookMs, look, this);
@@ -74,7 +85,22 @@ export class SlowPeers {
     inbound.watched = true;
     inbound.markAt = now;
     inbound.markBytes = bytesRead(inbound);
+    if (inbound.http2 && this.#limits.minReplyRate > 0) {
+      inbound.progress = new ReplyProgress(inbound, now);
+    }
+    this.#arm(inbound);
+  }
+
+  /** Not over a shorter timeout of the application's, which the timer is needed for. */
+  #arm(inbound: Inbound): void {
+    const { members } = inbound.owner;
+    const ownMs = timeoutOf(inbound);
+    if (ownMs > 0 && ownMs <= this.#quietMs) return;
+    inbound.timed = true;
     inbound.response.setTimeout(this.#quietMs, () => this.#quiet(inbound));
+    if (!inbound.http2) return;
+    const stream = streamOf(inbound.request);
+    if (!stream.closed && !stream.destroyed) members.timed(stream);
   }
 
   /** Not a byte, in or out, for `quietMs`. */
@@ -87,7 +113,11 @@ export class SlowPeers {
   }
 
   #rate(inbound: Inbound, now: number): void {
-    const { minBodyRate, bodyRateWindowMs } = this.#limits;
+    const { minBodyRate, bodyRateWindowMs, minReplyRate, writeStallTimeoutMs } = this.#limits;
+    const windowMs = REPLY_WINDOW_STALLS * writeStallTimeoutMs;
+    if (inbound.progress !== undefined && inbound.progress.rate(now, windowMs) < minReplyRate) {
+      return this.#listener.writeStalled(inbound);
+    }
     if (minBodyRate === 0 || inbound.http2) return;
     const read = bytesRead(inbound);
     if (!owesBody(inbound)) {
@@ -95,9 +125,9 @@ export class SlowPeers {
       inbound.markBytes = read;
       return;
     }
-    const windowMs = now - inbound.markAt;
-    if (windowMs < bodyRateWindowMs) return;
-    const rate = ((read - inbound.markBytes) * 1000) / windowMs;
+    const elapsedMs = now - inbound.markAt;
+    if (elapsedMs < bodyRateWindowMs) return;
+    const rate = ((read - inbound.markBytes) * 1000) / elapsedMs;
     inbound.markAt = now;
     inbound.markBytes = read;
     if (rate < minBodyRate) this.#listener.bodyTimedOut(inbound);
@@ -109,8 +139,22 @@ function look(peers: SlowPeers): void {
 }
 
 /** The rest of the body is the client's turn: the handler has read nearly all there is. */
-function owesBody({ request }: Inbound): boolean {
-  return !request.complete && request.readableLength < request.readableHighWaterMark;
+function owesBody({ request, http2 }: Inbound): boolean {
+  if (request.complete || request.readableLength >= request.readableHighWaterMark) return false;
+  if (!http2) return true;
+  // What nobody has asked for yet waits in the stream: is that all of it, or as much as it may be?
+  const { remoteClose, localWindowSize } = streamOf(request).state;
+  return remoteClose !== 1 && localWindowSize !== undefined && localWindowSize > 0;
+}
+
+/** In force on its socket or stream; 0: none. */
+function timeoutOf({ request, http2, owner }: Inbound): number {
+  if (http2) return owner.members.streamTimeoutMs(streamOf(request));
+  return request.socket?.timeout ?? 0;
+}
+
+function streamOf(request: unknown): Http2ServerResponse["stream"] {
+  return (request as { stream: Http2ServerResponse["stream"] }).stream;
 }
 
 function bytesRead({ request, http2 }: Inbound): number {

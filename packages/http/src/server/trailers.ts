@@ -3,14 +3,9 @@
  * framing, routing and credentials are not to be believed there (RFC 9110 §6.5.1).
  */
 import { isAllowedTrailer } from "../headers.ts";
+import { defineDistinct } from "./distinct.ts";
 import type { Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
-
-interface Trailers {
-  trailers: unknown;
-  trailersDistinct: unknown;
-  _addHeaderLines(lines: string[], count: number): void;
-}
 
 /** Filters the trailers before any listener of the handler sees them. */
 export function filterTrailers(
@@ -25,11 +20,13 @@ export function filterTrailers(
     let bytes = 0;
     for (const text of raw) bytes += text.length;
     const tooMuch = raw.length > 2 * limits.maxTrailerCount || bytes > limits.maxTrailerBytes;
+    // Built by Node from the raw ones, once: so before anything is taken out of those.
+    const { trailers } = request;
     let kept = 0;
     for (let i = 0; i < raw.length; i += 2) {
       const name = raw[i]!.toLowerCase();
       if (tooMuch || !isAllowedTrailer(name) || (refusesUnderscores && name.includes("_"))) {
-        if (http2) delete request.trailers[name];
+        delete trailers[name];
         continue;
       }
       raw[kept] = raw[i]!;
@@ -38,12 +35,6 @@ export function filterTrailers(
     }
     if (kept < raw.length) inbound.owner.odd(inbound, "trailers");
     raw.length = kept;
-    if (http2) return;
-    // As with the head: Node builds both from the raw fields, as many as it remembers.
-    const fields = request as unknown as Trailers;
-    fields.trailers = fields.trailersDistinct = undefined;
-    // Node takes no empty list; a single pair that is there and not counted is none.
-    fields._addHeaderLines(kept === 0 ? ["", ""] : raw, kept);
-    request.rawTrailers = raw;
+    if (!http2) defineDistinct(request, "trailersDistinct", raw);
   });
 }

@@ -4,11 +4,14 @@
  * would be read as what the other protocol says. Node hands either over without a word.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { CONTENT_LENGTH, TRANSFER_ENCODING } from "../headers.ts";
+import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import { NODE_HTTP, type NodeServer } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";
 import type { ChosenRules } from "./chosen-rules.ts";
 import { REFUSALS, type Refusal, type RefusalReason } from "./refusals.ts";
+import { lingerAndClose, type LingerOptions } from "./surplus.ts";
 
 type Count = (reason: RefusalReason) => void;
 
@@ -16,37 +19,51 @@ export function guardTunnels(
   server: NodeServer,
   chosen: ChosenRules | undefined,
   count: Count,
+  options: LingerOptions,
 ): void {
   if (server.listenerCount("connect") === 0) {
-    server.on("connect", (request: IncomingMessage, socket: NodeJS.WritableStream) =>
-      refuseConnect(request, socket, count),
+    server.on("connect", (request: IncomingMessage, socket: Socket) =>
+      refuseConnect(request, socket, count, options),
     );
   }
-  if (server.listenerCount("upgrade") > 0) guardUpgrades(server, chosen, count);
+  server.prependListener("connect", (_request: unknown, socket: Socket) => handedOver(socket));
+  if (server.listenerCount("upgrade") > 0) guardUpgrades(server, chosen, count, options);
   else {
     // Node asks whether anybody listens, so a listener of ours would change what it does.
     const added = (event: string | symbol): void => {
       if (event !== "upgrade") return;
       server.off("newListener", added);
-      guardUpgrades(server, chosen, count);
+      guardUpgrades(server, chosen, count, options);
     };
     server.on("newListener", added);
   }
 }
 
 /** One listener cannot keep an event from the next, so it is looked at before it is emitted. */
-function guardUpgrades(server: NodeServer, chosen: ChosenRules | undefined, count: Count): void {
+function guardUpgrades(
+  server: NodeServer,
+  chosen: ChosenRules | undefined,
+  count: Count,
+  options: LingerOptions,
+): void {
   const emit = server.emit as (event: string | symbol, ...args: unknown[]) => boolean;
   const guarded: typeof emit = (event, ...args) => {
     if (event !== "upgrade") return emit.call(server, event, ...args);
-    const [request, socket, head] = args as [IncomingMessage, NodeJS.WritableStream, Buffer];
+    const [request, socket, head] = args as [IncomingMessage, Socket, Buffer];
+    handedOver(socket);
     const refusal = isBare(request, head) ? chosen?.check(request) : REFUSALS.bad_upgrade;
     if (refusal === undefined) return emit.call(server, event, ...args);
     count(refusal.reason);
-    answer(socket, refusal);
+    answer(socket, refusal, options);
     return true;
   };
   server.emit = guarded as typeof server.emit;
+}
+
+/** It is no connection of HTTP/1 any more, which would be closed when it is idle. */
+function handedOver(socket: Socket): void {
+  const state = (socket as WithConnection)[CONNECTION];
+  if (state !== undefined) state.parsed = false;
 }
 
 function isBare({ headers }: IncomingMessage, head: Buffer): boolean {
@@ -56,18 +73,21 @@ function isBare({ headers }: IncomingMessage, head: Buffer): boolean {
 
 function refuseConnect(
   request: IncomingMessage,
-  socket: NodeJS.WritableStream,
+  socket: Socket,
   count: Count,
+  options: LingerOptions,
 ): void {
   count("method_not_allowed");
   const refusal = REFUSALS.method_not_allowed;
-  if (request instanceof NODE_HTTP.IncomingMessage) return answer(socket, refusal);
+  if (request instanceof NODE_HTTP.IncomingMessage) return answer(socket, refusal, options);
   const response = socket as unknown as ServerResponse;
   response.statusCode = refusal.status;
   response.end();
 }
 
-function answer(socket: NodeJS.WritableStream, { status }: Refusal): void {
+/** Half of it stays open, and belongs to nothing any more: the client has to be made to go. */
+function answer(socket: Socket, { status }: Refusal, options: LingerOptions): void {
   socket.on("error", () => {});
-  socket.end(closingReply(status));
+  socket.write(closingReply(status));
+  lingerAndClose(socket, options);
 }

@@ -57,9 +57,18 @@ export class Validator {
     return httpVersionMajor === 0 ? REFUSALS.bad_target : REFUSALS.bad_version;
   }
 
+  /** What no connection brought: nothing can be misread in its framing, and adapters write targets their way. */
+  checkInjected({ request, host }: Inbound): Refusal | undefined {
+    if (request.url!.length > this.#limits.maxTargetBytes) return REFUSALS.target_too_long;
+    if (request.method === "TRACE") return REFUSALS.method_not_allowed;
+    return host === undefined || this.#isHost(host) ? undefined : REFUSALS.bad_host;
+  }
+
   #check1(inbound: Inbound, target: string): Refusal | undefined {
-    // Without Host: HTTP/1.0, because Node's parser asks for it in 1.1.
-    if (inbound.host !== undefined && !this.#isHost(inbound.host)) return REFUSALS.bad_host;
+    const { host } = inbound;
+    if (host === undefined) {
+      if (inbound.request.httpVersionMinor === 1) return REFUSALS.bad_host;
+    } else if (!this.#isHost(host)) return REFUSALS.bad_host;
     if (target.charCodeAt(0) !== 47) return this.#otherForm(inbound, target);
     return isTarget(target) ? undefined : REFUSALS.bad_target;
   }

@@ -133,17 +133,21 @@ function readWithLines(text: string, origin: string, isJson: boolean): FileResul
   // JSON is YAML as well, and this parser sees keys that are written twice and knows the lines.
   const document = yaml.parseDocument(text, {
     lineCounter: lines,
-    uniqueKeys: true,
+    // It compares each key with every other: a large file would hold up calls for minutes.
+    uniqueKeys: false,
     prettyErrors: false,
-    logLevel: "silent",
+    // With "silent" a second document would be left out without a word.
+    logLevel: "error",
   });
-  const errors =
-    isJson && mistakes.length === 0
-      ? document.errors.filter((error) => error.code === "DUPLICATE_KEY")
-      : document.errors;
-  for (const error of errors.slice(0, MAX_SYNTAX_MISTAKES)) {
-    const { line } = lines.linePos(error.pos[0]);
-    mistakes.push(makeMistake([], `cannot be read: ${error.message}`, undefined, origin, line));
+  const keys: KeysOfMaps = new Map();
+  const errors = isJson && mistakes.length === 0 ? [] : document.errors;
+  const found = [
+    ...errors.map(({ message, pos }) => ({ message, offset: pos[0] })),
+    ...readKeys(yaml, document, keys),
+  ];
+  for (const { message, offset } of found.slice(0, MAX_SYNTAX_MISTAKES)) {
+    const { line } = lines.linePos(offset);
+    mistakes.push(makeMistake([], `cannot be read: ${message}`, undefined, origin, line));
   }
   if (mistakes.length > 0) return { ok: false, mistakes };
   if (!isJson) {
@@ -161,8 +165,34 @@ function readWithLines(text: string, origin: string, isJson: boolean): FileResul
   }
   return {
     ok: true,
-    layer: { origin, input, lineOf: (path) => lineOf(yaml, document, lines, path) },
+    layer: { origin, input, lineOf: (path) => lineOf(yaml, document, lines, keys, path) },
   };
+}
+
+/** The pairs of each map by the text of their key: what is looked up for each mistake. */
+type KeysOfMaps = Map<Yaml.YAMLMap, Map<string, Yaml.Pair>>;
+
+/** Fills `keys`; gives back the keys that are written twice. */
+function readKeys(
+  yaml: typeof Yaml,
+  document: Yaml.Document,
+  keys: KeysOfMaps,
+): { readonly message: string; readonly offset: number }[] {
+  const twice: { message: string; offset: number }[] = [];
+  yaml.visit(document, {
+    Map(_, map) {
+      const own = new Map<string, Yaml.Pair>();
+      for (const pair of map.items) {
+        const key = String(pair.key);
+        if (own.has(key)) {
+          const offset = yaml.isNode(pair.key) ? (pair.key.range?.[0] ?? 0) : 0;
+          twice.push({ message: "Map keys must be unique", offset });
+        } else own.set(key, pair);
+      }
+      keys.set(map, own);
+    },
+  });
+  return twice;
 }
 
 /** The line of the key itself; of what is around it where the key is missing. */
@@ -170,6 +200,7 @@ function lineOf(
   yaml: typeof Yaml,
   document: Yaml.Document,
   lines: Yaml.LineCounter,
+  keys: KeysOfMaps,
   path: readonly PathPart[],
 ): number | undefined {
   let node: unknown = document.contents;
@@ -178,7 +209,7 @@ function lineOf(
     if (yaml.isAlias(node)) node = node.resolve(document);
     let start: unknown;
     if (yaml.isMap(node)) {
-      const pair = node.items.find((item) => String(item.key) === String(part));
+      const pair = keys.get(node)?.get(String(part));
       start = pair?.key;
       node = pair?.value;
     } else if (yaml.isSeq(node)) {

@@ -149,6 +149,30 @@ describe("file", () => {
   });
 });
 
+describe("a file full of mistakes", () => {
+  // Each mistake looked for its line among all keys, and each key was compared with every other.
+  it.each([
+    ["unknown keys", Array.from({ length: 20_000 }, (_, i) => `x${i}: 1\n`).join("")],
+    ["unknown keys in JSON", `{${Array.from({ length: 20_000 }, (_, i) => `"x${i}": 1`).join()}}`],
+  ])("R41 CO: 20 000 %s are refused before anybody waits for them", (_, text) => {
+    const path = text.startsWith("{") ? "a.json" : "a.yaml";
+    const startedAt = performance.now();
+    const read = parseConfigText(text, path);
+    if (!read.ok) throw new Error("it can be read");
+    expect([0, 9_999, 19_999].map((i) => read.layer.lineOf?.([`x${i}`]))).toEqual(
+      path === "a.json" ? [1, 1, 1] : [1, 10_000, 20_000],
+    );
+    for (let i = 0; i < 20_000; i++) read.layer.lineOf?.([`x${i}`]);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  it("R41 CO: a second document is a mistake, and not left out without a word", () => {
+    const read = parseConfigText("services: {}\n---\nservices: {}\n", "a.yaml");
+    if (read.ok) throw new Error("it was accepted");
+    expect(JSON.stringify(read.mistakes)).toMatch(/multiple documents/);
+  });
+});
+
 describe("layers", () => {
   it("lie over each other field by field, code uppermost", () => {
     const path = file(

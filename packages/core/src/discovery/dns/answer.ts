@@ -3,6 +3,7 @@ import type { Answer, DecodedPacket } from "dns-packet";
 import { normalAddress } from "./address.ts";
 import { DnsError } from "./dns-error.ts";
 import { plainName, type QueryType, responseCode } from "./exchange.ts";
+import { NXDOMAIN } from "./rcode.ts";
 
 /** One SRV record, as a resolver reports it. */
 export interface SrvRecord {
@@ -25,35 +26,45 @@ export interface Found {
   readonly alias: string | undefined;
   /** CNAMEs followed within the reply. */
   readonly hops: number;
+  /** There is none because the name does not exist; false: it has no records of this type. */
+  readonly nxdomain: boolean;
 }
 
 /** More aliases in a row are a loop, or as bad as one. */
 export const MAX_ALIASES = 8;
-const NXDOMAIN = 3;
 
-/** Reads a NOERROR or NXDOMAIN reply. Throws a DnsError if it does not answer the question. */
-export function readAnswer(packet: DecodedPacket, name: string, type: QueryType): Found {
+/** Reads a NOERROR or NXDOMAIN reply; `server` is named in errors. Throws a DnsError if it does not answer the question. */
+export function readAnswer(
+  packet: DecodedPacket,
+  name: string,
+  type: QueryType,
+  server = "",
+): Found {
   const answers = packet.answers ?? [];
   let owner = plainName(name);
   let ttlS = Number.POSITIVE_INFINITY;
+  // NXDOMAIN is about the last name of the chain (RFC 6604 §3): records of it would contradict that.
+  const none = responseCode(packet) === NXDOMAIN;
   for (let hops = 0; hops <= MAX_ALIASES; hops++) {
-    const own = answers.filter(
-      (record) => record.type === type && plainName(record.name) === owner,
-    );
-    if (own.length > 0) {
+    const own = answers.filter((record) => isOf(record, type, owner));
+    if (own.length > 0 && !none) {
       for (const record of own) ttlS = Math.min(ttlS, ttlOf(record));
       return collect(own, packet.additionals ?? [], ttlS, hops);
     }
-    const alias = answers.find(
-      (record) => record.type === "CNAME" && plainName(record.name) === owner,
-    );
+    const alias = answers.find((record) => isOf(record, "CNAME", owner));
     if (alias === undefined || alias.type !== "CNAME") {
-      return nothing(packet, owner, ttlS, hops);
+      return nothing(packet, owner, ttlS, hops, server);
     }
     ttlS = Math.min(ttlS, ttlOf(alias));
     owner = plainName(alias.data);
   }
   throw new DnsError("malformed", `dns ${type} ${name}: more than ${MAX_ALIASES} aliases in a row`);
+}
+
+/** Another class is another name space: its data is no address, whatever it looks like. */
+function isOf(record: Answer, type: QueryType | "CNAME", owner: string): boolean {
+  if (record.type !== type || plainName(record.name) !== owner) return false;
+  return record.class === undefined || record.class === "IN";
 }
 
 /** Seconds. 2^31 and more counts as 0 (RFC 2181 §8). */
@@ -63,18 +74,25 @@ function ttlOf(record: Answer): number {
 }
 
 /** No record: there is none, or an alias leads on, or the server knows nothing about the name. */
-function nothing(packet: DecodedPacket, owner: string, ttlS: number, hops: number): Found {
-  const none: Found = { addresses: [], services: [], ttlS, alias: undefined, hops };
+function nothing(
+  packet: DecodedPacket,
+  owner: string,
+  ttlS: number,
+  hops: number,
+  server: string,
+): Found {
+  const nxdomain = responseCode(packet) === NXDOMAIN;
+  const none: Found = { addresses: [], services: [], ttlS, alias: undefined, hops, nxdomain };
   const soa = packet.authorities?.find((record) => record.type === "SOA");
   if (soa?.type === "SOA") {
     const minimum = soa.data.minimum ?? 0;
     return { ...none, ttlS: Math.min(ttlS, ttlOf(soa), minimum >= 2 ** 31 ? 0 : minimum) };
   }
-  if (responseCode(packet) === NXDOMAIN) return { ...none, ttlS: 0 };
+  if (nxdomain) return { ...none, ttlS: 0 };
   if (hops > 0) return { ...none, alias: owner };
   // A referral from a server that neither owns the zone nor asks others: no news about the name.
   if (!packet.flag_aa && !packet.flag_ra) {
-    throw new DnsError("servfail", `dns ${owner}: the server does not serve this name`);
+    throw new DnsError("servfail", `dns ${owner} → ${server}: the server does not serve this name`);
   }
   return { ...none, ttlS: 0 };
 }
@@ -120,5 +138,5 @@ function collect(
       if (targets.has(plainName(record.name))) ttlS = Math.min(ttlS, ttlOf(record));
     }
   }
-  return { addresses: [...addresses], services, ttlS, alias: undefined, hops };
+  return { addresses: [...addresses], services, ttlS, alias: undefined, hops, nxdomain: false };
 }

@@ -45,6 +45,19 @@ function read(bytes: Buffer, type: QueryType): void {
   }
 }
 
+/** A reply with one address, changed before it is read. */
+function addressesOf(change: (bytes: Buffer) => void): readonly string[] {
+  const bytes = encode({
+    type: "response",
+    id: ID,
+    flags: 0x80,
+    questions: [{ type: "A", name: "orders.test", class: "IN" }],
+    answers: [{ type: "A", name: "orders.test", data: "10.0.0.1", ttl: 9 }],
+  });
+  change(bytes);
+  return readAnswer(readReply(bytes, ID, ask("A"))!, "orders.test", "A").addresses;
+}
+
 const types = fc.constantFrom<QueryType>("A", "AAAA", "SRV");
 
 describe("decoder", () => {
@@ -69,6 +82,13 @@ describe("decoder", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  it("R41 CO: an address of another class, or of a name that does not exist, is not believed", () => {
+    expect(addressesOf(() => {})).toEqual(["10.0.0.1"]);
+    // 10 bytes of the record stand before its 4 of data: type, class, time to live, length.
+    expect(addressesOf((bytes) => bytes.writeUInt16BE(3, bytes.length - 12))).toEqual([]);
+    expect(addressesOf((bytes) => (bytes[3] = 0x83))).toEqual([]);
   });
 
   it("D3 CO: a compression pointer to itself is no reply", () => {

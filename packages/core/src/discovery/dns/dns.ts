@@ -68,6 +68,8 @@ export function dnsDiscovery(target: DnsTarget, options: DnsDiscoveryOptions): D
 interface Answer {
   readonly endpoints: readonly EndpointInfo[];
   readonly ttlMs: number;
+  /** How it is known that there are none. */
+  readonly why: string | undefined;
 }
 
 class DnsWatch implements EndpointWatch {
@@ -152,7 +154,7 @@ class DnsWatch implements EndpointWatch {
       .catch(() => {});
   }
 
-  #answered(asking: AbortController, { endpoints, ttlMs }: Answer): void {
+  #answered(asking: AbortController, { endpoints, ttlMs, why }: Answer): void {
     if (this.#stopped || this.#asking !== asking) return;
     this.#asking = undefined;
     this.#failures = 0;
@@ -163,7 +165,7 @@ class DnsWatch implements EndpointWatch {
       this.#emptySince = undefined;
       this.#hasSet = endpoints.length > 0;
       this.#askIn(delayMs);
-      this.#sink.replace(endpoints);
+      this.#sink.replace(endpoints, why);
       return;
     }
     const now = this.#runtime.now();
@@ -176,7 +178,7 @@ class DnsWatch implements EndpointWatch {
     this.#emptySince = undefined;
     this.#hasSet = false;
     this.#askIn(delayMs);
-    this.#sink.replace([]);
+    this.#sink.replace([], why);
   }
 
   #failed(asking: AbortController, error: unknown): void {
@@ -195,9 +197,10 @@ class DnsWatch implements EndpointWatch {
   async #lookup(fresh: boolean, signal: AbortSignal): Promise<Answer> {
     const target = this.#target;
     if (target.kind === "srv") return this.#lookupServices(target.name, fresh, signal);
-    const { addresses, ttlMs } = await this.#resolver.addresses(target.host, { fresh, signal });
+    const answer = await this.#resolver.addresses(target.host, { fresh, signal });
+    const { addresses, ttlMs, why } = answer;
     const endpoints = addresses.map((host) => ({ host, port: target.port }));
-    return { endpoints: this.#bounded(endpoints), ttlMs };
+    return { endpoints: this.#bounded(endpoints), ttlMs, why };
   }
 
   async #lookupServices(name: string, fresh: boolean, signal: AbortSignal): Promise<Answer> {
@@ -231,7 +234,7 @@ class DnsWatch implements EndpointWatch {
     // Nothing at all, and not for sure: that is an error, not "there are none".
     if (endpoints.length === 0 && error !== undefined) throw error;
     if (!signal.aborted) this.#targets = known;
-    return { endpoints, ttlMs };
+    return { endpoints, ttlMs, why: answer.why };
   }
 
   /** Each address once, in a fixed order: servers rotate records, and a cut must not rotate. */

@@ -9,6 +9,7 @@ import { connect, isIP } from "node:net";
 import { type Answer, type DecodedPacket, decode, encode, RECURSION_DESIRED } from "dns-packet";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { DnsError } from "./dns-error.ts";
+import { FORMERR } from "./rcode.ts";
 import type { NameServer } from "./system-files.ts";
 
 export type QueryType = "A" | "AAAA" | "SRV";
@@ -29,7 +30,6 @@ export interface Exchange {
 const UDP_PAYLOAD_BYTES = 1232;
 const TRUNCATED = 0x0200;
 const RESPONSE = 0x8000;
-const FORMERR = 1;
 
 /** Asks over UDP, and over TCP when the reply is truncated. Rejects with a DnsError only. */
 export async function exchange(runtime: Runtime, ask: Exchange): Promise<DecodedPacket> {

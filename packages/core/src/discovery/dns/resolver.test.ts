@@ -367,13 +367,6 @@ describe("system files", () => {
     expect(asked("SRV")[0]).toBe("_http._tcp.orders");
   });
 
-  it("D1 CO: an error ends the search: the next candidate might be another service", async () => {
-    const conf = "search one.test two.test\n";
-    for (const type of ["A", "AAAA"]) server.set("orders.one.test", type, { rcode: 2 });
-    setHost("orders.two.test", a("orders.two.test", "10.0.0.66"));
-    await expect(resolver(conf).addresses("orders")).rejects.toMatchObject({ code: "servfail" });
-  });
-
   it("the hosts file and localhost are answered without a query", async () => {
     const own = resolver("", "10.1.1.1 Orders orders.test # note\n::ffff:10.1.1.2 orders\nbad x\n");
     expect((await own.addresses("ORDERS")).addresses).toEqual(["10.1.1.1", "10.1.1.2"]);

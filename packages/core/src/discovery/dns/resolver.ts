@@ -4,11 +4,12 @@
  * resolv.conf and the hosts file, caches by TTL and shares identical questions.
  */
 import { domainToASCII } from "node:url";
-import { LRUCache } from "lru-cache";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Found, MAX_ALIASES, readAnswer, type SrvRecord } from "./answer.ts";
 import { DnsError } from "./dns-error.ts";
 import { exchange, plainName, type QueryType, responseCode } from "./exchange.ts";
+import { Expiring } from "./expiring.ts";
+import { BADVERS, FORMERR, NOERROR, NXDOMAIN, rcodeName, REFUSED } from "./rcode.ts";
 import {
   FileValue,
   type NameServer,
@@ -30,12 +31,16 @@ export interface AddressAnswer {
   readonly addresses: readonly string[];
   /** How long the answer may still be used. */
   readonly ttlMs: number;
+  /** For people: how it is known that there are none. */
+  readonly why?: string;
 }
 
 export interface ServiceAnswer {
   /** Empty: the servers say that there are none. */
   readonly services: readonly SrvRecord[];
   readonly ttlMs: number;
+  /** As for addresses. */
+  readonly why?: string;
 }
 
 export interface LookupOptions {
@@ -69,16 +74,13 @@ export interface StubResolverOptions {
 }
 
 const FRESH_MS = 1000;
-const NOERROR = 0;
-const FORMERR = 1;
-const NXDOMAIN = 3;
-const REFUSED = 5;
-const BADVERS = 16;
 /** 253 characters and the trailing dot, as they go over the wire. */
 const MAX_NAME = 253;
 
 interface Entry {
   readonly found: Found;
+  /** Who said so last. */
+  readonly server: NameServer;
   readonly ttlMs: number;
   readonly at: number;
 }
@@ -88,6 +90,21 @@ interface Flight {
   readonly promise: Promise<Entry>;
   readonly controller: AbortController;
   waiters: number;
+}
+
+/** What one candidate of a search says: entries, and the error of what could not be found out. */
+interface Asked {
+  readonly entries: readonly Entry[];
+  readonly error: unknown;
+}
+
+type Asking = (candidate: string, lookup: Lookup) => Promise<Asked>;
+
+interface Answered {
+  /** With records; empty if there are none. */
+  readonly entries: readonly Entry[];
+  readonly ttlMs: number;
+  readonly why: { readonly why: string } | undefined;
 }
 
 interface Lookup {
@@ -104,8 +121,10 @@ export class StubResolver implements Resolver {
   readonly #lookupTimeoutMs: number;
   readonly #tryTimeoutMs: number;
   readonly #familyGraceMs: number;
-  readonly #cache: LRUCache<string, Entry>;
+  readonly #cache: Expiring<Entry>;
   readonly #flights = new Map<string, Flight>();
+  /** Which candidate had records, by name as it was asked for. */
+  readonly #winners: Expiring<string>;
   #cacheOf: ResolvConf | undefined = undefined;
 
   constructor(runtime: Runtime, options: StubResolverOptions = {}) {
@@ -123,55 +142,85 @@ export class StubResolver implements Resolver {
     this.#lookupTimeoutMs = options.lookupTimeoutMs ?? 5000;
     this.#tryTimeoutMs = options.tryTimeoutMs ?? 2000;
     this.#familyGraceMs = options.familyGraceMs ?? 1000;
-    this.#cache = new LRUCache({
-      max: options.maxAnswers ?? 1000,
-      ttl: MAX_TTL_MS,
-      // Anything else would arm a Node timer to remember the time. A start of 0 would mean "not set".
-      ttlResolution: 0,
-      ttlAutopurge: false,
-      perf: { now: () => runtime.now() + 1 },
-    });
+    const maxAnswers = options.maxAnswers ?? 1000;
+    this.#cache = new Expiring(maxAnswers, runtime);
+    this.#winners = new Expiring(maxAnswers, runtime);
   }
 
   async addresses(name: string, options: LookupOptions = {}): Promise<AddressAnswer> {
     const plain = plainName(name);
     const local = this.#hosts.get().get(plain) ?? loopback(plain);
     if (local !== undefined) return { addresses: local, ttlMs: MIN_TTL_MS };
-    const lookup = this.#begin(options);
-    let ttlMs = MAX_TTL_MS;
-    for (const candidate of candidates(name, lookup.conf)) {
-      // Both families of one candidate before the next one: never half from here, half from there.
-      const { entries, error } = await this.#bothFamilies(candidate, lookup);
-      const addresses = new Set<string>();
-      let foundMs = MAX_TTL_MS;
-      for (const entry of entries) {
-        for (const address of entry.found.addresses) addresses.add(address);
-        if (entry.found.addresses.length > 0) foundMs = Math.min(foundMs, this.#leftMs(entry));
-        ttlMs = Math.min(ttlMs, this.#leftMs(entry));
-      }
-      if (addresses.size > 0) return { addresses: [...addresses], ttlMs: foundMs };
-      // The next candidate might be somebody else's service: better no news than wrong news.
-      if (error !== undefined) throw error;
+    const { entries, ttlMs, why } = await this.#search(plain, name, options, (candidate, lookup) =>
+      this.#bothFamilies(candidate, lookup),
+    );
+    const addresses = new Set<string>();
+    for (const entry of entries) {
+      for (const address of entry.found.addresses) addresses.add(address);
     }
-    return { addresses: [], ttlMs };
+    return { addresses: [...addresses], ttlMs, ...why };
   }
 
   async services(name: string, options: LookupOptions = {}): Promise<ServiceAnswer> {
+    const { entries, ttlMs, why } = await this.#search(
+      `SRV ${plainName(name)}`,
+      name,
+      options,
+      (candidate, lookup) =>
+        this.#shared(candidate, "SRV", lookup).then(
+          (entry) => ({ entries: [entry], error: undefined }),
+          (error: unknown) => ({ entries: [], error }),
+        ),
+    );
+    return { services: entries[0]?.found.services ?? [], ttlMs, ...why };
+  }
+
+  /**
+   * The first candidate that has records wins. One whose server fails or refuses is passed over, as the
+   * system's own resolver does: a search domain that nobody serves any more must not hide the others. Its
+   * failure is the result if no other has records, because then it is not known that there are none.
+   *
+   * Not passed over is the candidate that had records within the last five minutes: what the next one
+   * names may be somebody else's service, and no news is better than wrong news. Neither is one whose
+   * servers are silent: the others have the same servers, and the time is the same.
+   */
+  async #search(key: string, name: string, options: LookupOptions, ask: Asking): Promise<Answered> {
     const lookup = this.#begin(options);
+    const last = this.#winners.get(key);
     let ttlMs = MAX_TTL_MS;
+    let failure: unknown;
+    let none: Entry | undefined;
     for (const candidate of candidates(name, lookup.conf)) {
-      const entry = await this.#shared(candidate, "SRV", lookup);
-      ttlMs = Math.min(ttlMs, this.#leftMs(entry));
-      const services = entry.found.services;
-      if (services.length > 0) return { services, ttlMs: this.#leftMs(entry) };
+      const { entries, error } = await ask(candidate, lookup);
+      const having = entries.filter(
+        ({ found }) => found.addresses.length + found.services.length > 0,
+      );
+      if (having.length > 0) {
+        this.#winners.set(key, candidate, MAX_TTL_MS);
+        const leftMs = having.map((entry) => this.#leftMs(entry));
+        return { entries: having, ttlMs: Math.min(MAX_TTL_MS, ...leftMs), why: undefined };
+      }
+      if (error !== undefined) {
+        if (candidate === last || !isServerFailure(error)) throw failure ?? error;
+        failure ??= error;
+      }
+      for (const entry of entries) {
+        ttlMs = Math.min(ttlMs, this.#leftMs(entry));
+        // A name that exists without records of this kind says more than one that does not exist.
+        if (none === undefined || !entry.found.nxdomain) none = entry;
+      }
     }
-    return { services: [], ttlMs };
+    if (failure !== undefined) throw failure;
+    return { entries: [], ttlMs, why: none && { why: absence(name, none) } };
   }
 
   #begin(options: LookupOptions): Lookup {
     const conf = this.#conf.get();
     // Other servers may have other answers.
-    if (conf !== this.#cacheOf) this.#cache.clear();
+    if (conf !== this.#cacheOf) {
+      this.#cache.clear();
+      this.#winners.clear();
+    }
     this.#cacheOf = conf;
     return {
       conf,
@@ -189,7 +238,7 @@ export class StubResolver implements Resolver {
    * What A and AAAA say. A family that fails does not spoil the other, and one that is slow delays
    * it by the grace only: some servers never answer AAAA.
    */
-  #bothFamilies(name: string, lookup: Lookup): Promise<{ entries: Entry[]; error: unknown }> {
+  #bothFamilies(name: string, lookup: Lookup): Promise<Asked> {
     return new Promise((resolve) => {
       const entries: Entry[] = [];
       const rest = new AbortController();
@@ -235,7 +284,7 @@ export class StubResolver implements Resolver {
       const controller = new AbortController();
       const promise = this.#resolve(name, type, lookup, controller.signal).then((entry) => {
         // Not if the configuration changed meanwhile: the cache then belongs to other servers.
-        if (this.#cacheOf === lookup.conf) this.#cache.set(key, entry, { ttl: entry.ttlMs });
+        if (this.#cacheOf === lookup.conf) this.#cache.set(key, entry, entry.ttlMs);
         return entry;
       });
       const begun: Flight = { promise, controller, waiters: 0 };
@@ -285,21 +334,26 @@ export class StubResolver implements Resolver {
     let ttlS = Number.POSITIVE_INFINITY;
     let hops = 0;
     for (let owner = name; ;) {
-      const found = await this.#ask(owner, type, lookup, signal);
+      const { found, server } = await this.#ask(owner, type, lookup, signal);
       ttlS = Math.min(ttlS, found.ttlS);
       hops += found.hops;
       if (hops > MAX_ALIASES) {
         throw new DnsError("malformed", `dns ${type} ${name}: more than ${MAX_ALIASES} aliases`);
       }
       if (found.alias === undefined) {
-        return { found, ttlMs: clampTtl(ttlS * 1000), at: this.#runtime.now() };
+        return { found, server, ttlMs: clampTtl(ttlS * 1000), at: this.#runtime.now() };
       }
       owner = found.alias;
     }
   }
 
   /** Server after server, round after round, until one gives an answer. */
-  async #ask(name: string, type: QueryType, lookup: Lookup, signal: AbortSignal): Promise<Found> {
+  async #ask(
+    name: string,
+    type: QueryType,
+    lookup: Lookup,
+    signal: AbortSignal,
+  ): Promise<{ found: Found; server: NameServer }> {
     const { conf, deadline } = lookup;
     let servers = conf.servers;
     let error: unknown;
@@ -312,7 +366,8 @@ export class StubResolver implements Resolver {
         const tries = (conf.attempts - round) * servers.length - index;
         const timeoutMs = Math.min(conf.timeoutMs, this.#tryTimeoutMs, leftMs / tries);
         try {
-          return await this.#askOne({ server, name, type, timeoutMs, edns: true, signal });
+          const ask = { server, name, type, timeoutMs, edns: true, signal };
+          return { found: await this.#askOne(ask), server };
         } catch (reason) {
           if (signal.aborted) throw reason;
           error = reason;
@@ -333,10 +388,25 @@ export class StubResolver implements Resolver {
       packet = await exchange(this.#runtime, { ...ask, edns: false });
       code = responseCode(packet);
     }
-    if (code === NOERROR || code === NXDOMAIN) return readAnswer(packet, ask.name, ask.type);
-    const message = `dns ${ask.type} ${ask.name} → ${ask.server.host}#${ask.server.port}: code ${code}`;
+    if (code === NOERROR || code === NXDOMAIN) {
+      return readAnswer(packet, ask.name, ask.type, textOf(ask.server));
+    }
+    const message = `dns ${ask.type} ${ask.name} → ${textOf(ask.server)}: ${rcodeName(code)}`;
     throw new DnsError(code === REFUSED ? "refused" : "servfail", message);
   }
+}
+
+function textOf({ host, port }: NameServer): string {
+  return `${host}#${port}`;
+}
+
+function absence(name: string, { found, server }: Entry): string {
+  return `dns ${plainName(name)} → ${textOf(server)}: ${found.nxdomain ? "NXDOMAIN" : "NODATA"}`;
+}
+
+/** A server answered that it cannot or will not say; no other server could. */
+function isServerFailure(error: unknown): boolean {
+  return error instanceof DnsError && (error.code === "servfail" || error.code === "refused");
 }
 
 /** Into 5 s … 300 s; what is no number counts as 0. */

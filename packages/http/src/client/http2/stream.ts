@@ -157,6 +157,10 @@ export class Http2Stream implements Dispatcher.DispatchController {
       return;
     }
     const source = body.open();
+    // It may have ended while the request waited for its connection: then no event follows.
+    if (source.destroyed && !source.readableEnded) {
+      this.#bodyError = source.errored === null ? endedEarly() : bodyFailed(source.errored);
+    }
     let readBytes = 0;
     const misfit = (): void => {
       if (!this.#over) this.#finish(badBody(this.#where, "is not as long as content-length says"));

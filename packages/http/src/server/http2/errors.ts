@@ -29,3 +29,8 @@ export function nodeError(code: Code, message?: string): Error & { code: string 
   const Class = RANGE.has(code) ? RangeError : TYPE.test(code) ? TypeError : Error;
   return Object.assign(new Class(text), { code });
 }
+
+/** The error that requests over HTTP/1 get when their connection has gone. */
+export function abortedError(): Error & { code: string } {
+  return Object.assign(new Error("aborted"), { code: "ECONNRESET" });
+}

@@ -6,6 +6,7 @@
 import type * as http2 from "node:http2";
 import { Http2Request } from "./request.ts";
 import { Http2Response } from "./response.ts";
+import { PROTOTYPES } from "./stream.ts";
 
 export interface MessageClasses {
   readonly Http2ServerRequest: typeof http2.Http2ServerRequest;
@@ -17,6 +18,8 @@ export function messageClasses(node: typeof http2): MessageClasses {
   if (Object.getPrototypeOf(Http2Request.prototype) !== given) {
     Object.setPrototypeOf(Http2Request.prototype, given);
     Object.setPrototypeOf(Http2Response.prototype, node.Http2ServerResponse.prototype as object);
+    PROTOTYPES.request = Http2Request.prototype;
+    PROTOTYPES.response = Http2Response.prototype;
   }
   return {
     Http2ServerRequest: Http2Request as unknown as typeof http2.Http2ServerRequest,

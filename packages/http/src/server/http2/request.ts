@@ -6,9 +6,9 @@
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { IncomingHttpHeaders } from "node:http2";
 import { Readable } from "node:stream";
-import { nodeError } from "./errors.ts";
+import { abortedError, nodeError } from "./errors.ts";
 import { socketOf, type StreamSocket } from "./socket.ts";
-import { REQUEST, watchEnd, watchTimeout, type ServedStream } from "./stream.ts";
+import { REQUEST, requestOf, watchEnd, watchTimeout, type ServedStream } from "./stream.ts";
 
 type OwnStream = ServedStream<Http2Request>;
 
@@ -25,6 +25,9 @@ export class Http2Request extends Readable {
   #rawTrailers: string[] | undefined = undefined;
   #aborted = false;
   #closed = false;
+  /** Its body has come to its end, or its stream before that. */
+  #whole = false;
+  #cut = false;
   /** Somebody has asked for the body. */
   #read = false;
   #socket: StreamSocket | undefined = undefined;
@@ -132,17 +135,39 @@ export class Http2Request extends Readable {
     }
   }
 
-  /** Its stream's, and nobody else's to call. */
+  /** Its stream's, and nobody else's to call, like the next two. */
+  onStreamEnd(): void {
+    this.#whole = true;
+    this.push(null);
+  }
+
   onStreamAbort(): void {
     if (this.#closed || this.#aborted) return;
     this.#aborted = true;
+    this.#failIfCut();
     this.emit("aborted");
   }
 
-  /** Likewise. */
+  /**
+   * Ends as over HTTP/1 if its body is not whole: with an error for those who listen for one, and
+   * without `end`. Node's own says `end`.
+   */
+  #failIfCut(): void {
+    if (!this.#hasBody || this.#whole || this.destroyed) return;
+    this.#cut = true;
+    this.destroy(abortedError());
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (this.#cut) process.nextTick(failIfHeard, this, error, callback);
+    else callback(error);
+  }
+
   onStreamClose(): void {
     if (this.stream.aborted) this.onStreamAbort();
     this.#closed = true;
+    this.#failIfCut();
+    if (this.#cut) return; // its close follows
     this.push(null);
     // As over HTTP/1, what nobody has asked for is dropped; whoever waits for the end hears of it.
     const waits = this.#hasBody ? !this.#read : this.listenerCount("end") > 0;
@@ -151,16 +176,25 @@ export class Http2Request extends Readable {
   }
 }
 
+function failIfHeard(
+  request: Http2Request,
+  error: Error | null,
+  callback: (error?: Error | null) => void,
+): void {
+  callback(request.listenerCount("error") === 0 ? null : error);
+}
+
 function streamAborted(this: OwnStream): void {
-  this[REQUEST]!.onStreamAbort();
+  requestOf(this)!.onStreamAbort();
 }
 
 function streamData(this: OwnStream, chunk: Buffer): void {
-  if (!this[REQUEST]!.push(chunk)) this.pause();
+  if (!requestOf(this)!.push(chunk)) this.pause();
 }
 
+/** Node says so as well of a stream that was reset. */
 function streamEnded(this: OwnStream): void {
-  this[REQUEST]!.push(null);
+  if (!this.destroyed) requestOf(this)!.onStreamEnd();
 }
 
 function streamTrailers(
@@ -169,7 +203,7 @@ function streamTrailers(
   _flags: number,
   raw: string[],
 ): void {
-  const request = this[REQUEST]!;
+  const request = requestOf(this)!;
   Object.assign(request.trailers, trailers);
   request.rawTrailers.push(...raw);
 }

@@ -6,6 +6,7 @@
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { OutgoingHttpHeaders } from "node:http2";
 import { Stream } from "node:stream";
+import { runInContext, type WithInbound } from "../in-context.ts";
 import { nodeError } from "./errors.ts";
 import { fieldsOf, isHeader, keyOf, warnOnce, type Headers, type HeaderValue } from "./headers.ts";
 import { informationOf } from "./information.ts";
@@ -34,15 +35,17 @@ export class Http2Response extends Stream {
   #ending = false;
   /** What `end` found: a stream of HEAD closes early, and its reply is not over before its `end`. */
   #endedHead = false;
+  readonly #isHead: boolean;
   #closed = false;
   #destroyed = false;
   #socket: StreamSocket | undefined = undefined;
 
-  /** Called by Node for every stream, and here for those that are pushed. */
-  constructor(stream: OwnStream) {
+  /** Called by Node for every stream, and here for those that are pushed, with their `method`. */
+  constructor(stream: OwnStream, method?: string) {
     super();
     this.stream = stream;
     this.req = stream[REQUEST];
+    this.#isHead = (this.req === undefined ? method : this.req.method) === "HEAD";
     stream[RESPONSE] = this;
     if (this.req === undefined) watchEnd(stream);
   }
@@ -198,8 +201,9 @@ export class Http2Response extends Stream {
     if (!Number.isInteger(status) || status < 100 || status > 199 || status === 101) {
       throw nodeError("ERR_HTTP2_STATUS_INVALID", `Invalid status code: ${status}`);
     }
-    if (this.#closed || this.stream.headersSent) return false;
-    this.stream.additionalHeaders({ ...headers, ":status": status });
+    const { stream } = this;
+    if (this.#closed || stream.closed || stream.destroyed || stream.headersSent) return false;
+    stream.additionalHeaders({ ...headers, ":status": status });
     return true;
   }
 
@@ -225,7 +229,8 @@ export class Http2Response extends Stream {
     const { stream } = this;
     if (!stream.headersSent) this.writeHead(this.#status);
     const wantsMore = stream.write(chunk, named as never, done as never);
-    if (!wantsMore) stream.once("drain", drained);
+    // Once for all writes of a handler that does not wait.
+    if (!wantsMore && stream.listenerCount("drain", drained) === 0) stream.once("drain", drained);
     return wantsMore;
   }
 
@@ -241,14 +246,14 @@ export class Http2Response extends Stream {
     const named = typeof encoding === "function" ? undefined : encoding;
     const done = functionOf(body, encoding, callback);
     const { stream } = this;
-    if ((this.#closed || this.#ending) && this.#endedHead === stream.headRequest) {
+    if ((this.#closed || this.#ending) && this.#endedHead === this.#isHead) {
       if (done !== undefined) process.nextTick(done);
       return this;
     }
     this.#last = true;
     if (chunk !== null && chunk !== undefined) this.write(chunk, named);
     this.#ending = true;
-    this.#endedHead = stream.headRequest;
+    this.#endedHead = this.#isHead;
     if (done !== undefined) {
       if (stream.writableEnded) this.once("finish", done);
       else stream.once("finish", done);
@@ -350,21 +355,31 @@ export class Http2Response extends Stream {
       process.nextTick(callback, nodeError("ERR_HTTP2_INVALID_STREAM"));
       return;
     }
+    const method = headers[":method"] as string | undefined;
     this.stream.pushStream(headers, {}, (error, pushed) => {
       if (error) callback(error);
-      else callback(null, new Http2Response(pushed as OwnStream));
+      else callback(null, new Http2Response(pushed, method));
     });
   }
 
   /** Its stream's, and nobody else's to call. */
   onStreamClose(): void {
     const { stream } = this;
-    if (stream[RESPONSE] !== this || stream.headRequest !== this.#endedHead) return;
+    // A stream of HEAD closes with its head; one that was reset before that is over all the same.
+    const isEarly = this.#isHead !== this.#endedHead && stream.headersSent;
+    if (stream[RESPONSE] !== this || isEarly) return;
     stream[RESPONSE] = undefined;
     this.#closed = true;
-    this.emit("finish");
-    this.emit("close");
+    // Streams close in callbacks of their connection. The server itself listens for `close`.
+    const isHeard = this.listenerCount("finish") > 0 || this.listenerCount("close") > 1;
+    if (isHeard) runInContext(this as Http2Response & WithInbound, emitEnds);
+    else emitEnds(this);
   }
+}
+
+function emitEnds(response: Http2Response): void {
+  response.emit("finish");
+  response.emit("close");
 }
 
 /** The first that is one; frameworks pass null for what they leave out. */

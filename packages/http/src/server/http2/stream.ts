@@ -11,7 +11,6 @@ interface Message extends EventEmitter {
 }
 
 export interface ServedStream<Request = Message> extends ServerHttp2Stream {
-  readonly headRequest: boolean;
   /** Undefined on a pushed stream. */
   [REQUEST]?: Request;
   /** Until it is over. */
@@ -31,8 +30,24 @@ export function watchTimeout(stream: ServedStream<unknown>): void {
 
 function ignore(): void {}
 
+/** Of the messages; a handler may have given them other ones (replaced.ts). Writer: messages.ts. */
+export const PROTOTYPES: { request: object; response: object } = { request: {}, response: {} };
+
+/** The request of the stream, as it was made. */
+export function requestOf<Request>(stream: ServedStream<Request>): Request | undefined {
+  const request = stream[REQUEST];
+  if (request !== undefined && (request as Message).onStreamClose === undefined) {
+    Object.setPrototypeOf(request, PROTOTYPES.request);
+  }
+  return request;
+}
+
 function closeMessages(this: ServedStream): void {
-  this[REQUEST]?.onStreamClose();
+  const response = this[RESPONSE];
+  if (response !== undefined && response.onStreamClose === undefined) {
+    Object.setPrototypeOf(response, PROTOTYPES.response);
+  }
+  requestOf(this)?.onStreamClose();
   this[RESPONSE]?.onStreamClose();
 }
 

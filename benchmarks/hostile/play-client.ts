@@ -1,0 +1,134 @@
+/** Attacks a client under test, and a bare one beside it, with upstreams that answer the same. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { CALL_WITHIN_MS, SLOTS, type Outcome, type Play } from "./calls.ts";
+import type { Input, Surface } from "./corpus.ts";
+import { stretched } from "./load.ts";
+import type { Player } from "./play.ts";
+import type { Tally } from "./tally.ts";
+import { Target } from "./target.ts";
+import { Upstream, type Speaks } from "./upstream.ts";
+
+const CLIENT = new URL("../child/hostile-client.ts", import.meta.url);
+/** Three calls one behind the other, and some for a machine that is busy. */
+const PLAYED_WITHIN_MS = 3 * CALL_WITHIN_MS + 4_000;
+
+const AGAIN_AFTER_MS = 500;
+
+/**
+ * Over HTTP/1 what comes behind a pause may come when the next request has been sent: then it is the
+ * reply to that, as far as any client can tell. What comes in one write with the end of a reply is not.
+ */
+function crosses(text: string, speaks: Speaks): boolean {
+  return speaks === "http1" && /\{(?:wait|part|pause)/.test(text);
+}
+
+function repliedOf({ bad }: Outcome): number {
+  return Number(bad.startsWith("replied"));
+}
+
+/** A mutation may answer on the stream of a neighbour, which is the upstream's right over HTTP/2. */
+function isAnothers(got: string, speaks: Speaks): boolean {
+  return speaks === "http1" || /^p\d+-\d+$/.test(got);
+}
+
+export class ClientPlayer implements Player {
+  readonly lanes: number = SLOTS;
+  readonly #surface: Surface;
+  readonly #speaks: Speaks;
+  readonly #tally: Tally;
+  readonly #script: URL;
+  /** Each client has upstreams of its own. */
+  readonly #sides = new Map<"mesh" | "bare", { target: Target; upstreams: Upstream[] }>();
+  readonly #free: number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
+  #played = 0;
+
+  constructor(surface: Surface, tally: Tally, script: URL = CLIENT) {
+    this.#surface = surface;
+    this.#speaks = surface.replace("-client", "") as Speaks;
+    this.#tally = tally;
+    this.#script = script;
+  }
+
+  async start(): Promise<void> {
+    for (const side of ["mesh", "bare"] as const) {
+      const upstreams = Array.from({ length: SLOTS }, () => new Upstream(this.#speaks));
+      const ports = await Promise.all(upstreams.map((upstream) => upstream.start()));
+      const args = [side, this.#speaks, JSON.stringify(ports)];
+      const target = new Target(this.#script, args, (kind, text) => {
+        if (side === "mesh") this.#tally.find(kind, this.#surface, text);
+        else this.#tally.count("bare_faults");
+      });
+      this.#sides.set(side, { target, upstreams });
+    }
+    await Promise.all([...this.#sides.values()].map(({ target }) => target.start()));
+  }
+
+  async play(input: Input): Promise<void> {
+    const slot = this.#free.pop();
+    // Those of inputs that were given up are not free yet.
+    if (slot === undefined) return sleep(AGAIN_AFTER_MS);
+    const door = this.#played++;
+    const about = { slot, id: `p${door}`, door };
+    const [mesh] = await Promise.all([
+      this.#side("mesh", about, input.text),
+      this.#side("bare", about, input.text),
+    ]);
+    const isWrong = mesh !== undefined && repliedOf(mesh) !== (input.accepted ?? repliedOf(mesh));
+    const ended = isWrong ? await this.#again(about, input.text, mesh) : mesh;
+    this.#free.push(slot);
+    if (mesh === undefined || ended === undefined) return;
+    this.#tally.count(mesh.bad.startsWith("replied") ? "replied" : "refused");
+    for (const { id, got } of mesh.good) {
+      if (got === undefined) this.#tally.count("neighbours_failed");
+      else if (
+        got !== id &&
+        (isAnothers(got, "grpc") || !crosses(input.text, this.#speaks)) &&
+        (input.accepted !== undefined || !input.name.endsWith("~") || isAnothers(got, this.#speaks))
+      ) {
+        const what = `call ${id} got the reply ${JSON.stringify(got.slice(0, 80))}`;
+        this.#tally.find("desync", this.#surface, what, input);
+      }
+    }
+    if (mesh.ms > stretched(PLAYED_WITHIN_MS)) {
+      this.#tally.find(
+        "hung",
+        this.#surface,
+        `calls took ${mesh.ms.toFixed(0)} ms beyond their deadline`,
+        input,
+      );
+    }
+    if (input.accepted !== undefined && repliedOf(ended) !== input.accepted) {
+      this.#tally.find("verdict", this.#surface, `the call ended with ${ended.bad}`, input);
+    }
+  }
+
+  /** A busy machine may have been late with the connection or the reply: believed if it is the same later. */
+  async #again(about: Play, text: string, first: Outcome): Promise<Outcome | undefined> {
+    await sleep(AGAIN_AFTER_MS);
+    return (await this.#side("mesh", { ...about, id: `p${this.#played++}` }, text)) ?? first;
+  }
+
+  async #side(side: "mesh" | "bare", about: Play, text: string): Promise<Outcome | undefined> {
+    const { target, upstreams } = this.#sides.get(side)!;
+    upstreams[about.slot]!.text = text;
+    await target.start().catch(() => {});
+    return target.ask<Outcome>("play", about, 2 * PLAYED_WITHIN_MS);
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([...this.#sides.values()].map(({ target }) => target.end()));
+  }
+
+  async measure(): Promise<void> {
+    const mb = await Promise.all([...this.#sides.values()].map(({ target }) => target.grownMb()));
+    const [mesh = 0, bare = 0] = mb;
+    this.#tally.measured(this.#surface, mesh, bare);
+  }
+
+  kill(): void {
+    for (const { target, upstreams } of this.#sides.values()) {
+      target.kill();
+      for (const upstream of upstreams) upstream.close();
+    }
+  }
+}

@@ -1,0 +1,246 @@
+/** Attacks a server under test, and the bare one beside it with the same bytes. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Input, Surface } from "./corpus.ts";
+import { clientSteps } from "./frames.ts";
+import type { SeenCall } from "./grpc-service.ts";
+import { GONE_WITHIN_MS } from "./limits.ts";
+import { stretched } from "./load.ts";
+import { bytesOf, stepsOf, type Step } from "./notation.ts";
+import type { Player } from "./play.ts";
+import { disagreement, readRequests, sha1, type Seen } from "./strict-http1.ts";
+import { readStreams, type Stream } from "./strict-http2.ts";
+import type { Tally } from "./tally.ts";
+import { Target } from "./target.ts";
+import { Wire } from "./wire.ts";
+
+interface Connection {
+  readonly seen: readonly (Seen & SeenCall)[];
+  readonly received: Buffer;
+}
+
+const POLL_MS = 250;
+/** A bare server that was slow is waited for before it is believed. */
+const BARE_TRIES = 3;
+const SLOW_MS = 500;
+const SETTLE_MS = 6_000;
+
+export interface ServerScripts {
+  /** Of `child/`, or a server that is vulnerable on purpose. */
+  readonly mesh: URL;
+  readonly bare: URL;
+  readonly args: readonly string[];
+}
+
+const CHILDREN = new URL("../child/", import.meta.url);
+
+export function scriptsOf(surface: Surface): ServerScripts {
+  const name = surface === "grpc-server" ? "hostile-grpc-server.ts" : "hostile-server.ts";
+  const script = new URL(name, CHILDREN);
+  return { mesh: script, bare: script, args: [surface.replace("-server", "")] };
+}
+
+export class ServerPlayer implements Player {
+  readonly lanes = 12;
+  readonly #surface: Surface;
+  readonly #tally: Tally;
+  readonly #mesh: Target;
+  readonly #bare: Target;
+
+  constructor(surface: Surface, tally: Tally, scripts: ServerScripts = scriptsOf(surface)) {
+    this.#surface = surface;
+    this.#tally = tally;
+    const { mesh, bare, args } = scripts;
+    this.#mesh = new Target(mesh, ["mesh", ...args], (kind, text) =>
+      tally.find(kind, surface, text),
+    );
+    this.#bare = new Target(bare, ["bare", ...args], () => tally.count("bare_faults"));
+  }
+
+  async start(): Promise<void> {
+    await Promise.all([this.#mesh.start(), this.#bare.start()]);
+  }
+
+  /** `patient`: the server must end the connection by itself. */
+  async play(input: Input, patient: boolean): Promise<void> {
+    const http1 = this.#surface === "http1-server";
+    const steps = http1 ? stepsOf(input.text) : clientSteps(input.text);
+    const [mesh, bare] = await Promise.all([
+      this.#connection(this.#mesh, steps, input, patient),
+      this.#connection(this.#bare, steps, input, false),
+    ]);
+    if (mesh === undefined) return;
+    this.#countReply(mesh.received);
+    const why = this.#disagreement(mesh.seen, bytesOf(steps));
+    if (why !== undefined) this.#tally.find("desync", this.#surface, why, input);
+    else if (http1 && bare !== undefined && (await this.#beyondBare(mesh, bare, steps, input))) {
+      this.#tally.find(
+        "desync",
+        this.#surface,
+        "the handler got a request that bare Node does not see",
+        input,
+      );
+    }
+    if (input.accepted === undefined || wholeOf(mesh) === input.accepted) return;
+    // On a busy machine a limit of time can come first: believed if it is the same with more time.
+    const again = await this.#connection(this.#mesh, steps, input, patient, SLOW_MS);
+    const whole = wholeOf(again ?? mesh);
+    if (whole !== input.accepted) {
+      const what = `${whole} whole requests reached the handler, not ${input.accepted}`;
+      this.#tally.find("verdict", this.#surface, what, input);
+    }
+  }
+
+  async #connection(
+    target: Target,
+    steps: readonly Step[],
+    input: Input,
+    patient: boolean,
+    quietMs?: number,
+  ): Promise<Connection | undefined> {
+    await target.start().catch(() => {});
+    const wire = await Wire.to(target.port, this.#surface !== "http1-server");
+    if (wire === undefined) return undefined;
+    const port = wire.socket.localPort!;
+    await wire.play(steps);
+    await wire.quiet(quietMs);
+    if (patient) await this.#gone(target, wire, port, input);
+    const told = await target.ask<Connection & { open: boolean }>("seen", port);
+    wire.socket.destroy();
+    return told === undefined ? undefined : { seen: told.seen, received: wire.received };
+  }
+
+  /** The connection ends by the server's own limits, though this client keeps it. */
+  async #gone(target: Target, wire: Wire, port: number, input: Input): Promise<void> {
+    const startedAt = performance.now();
+    while (!wire.closed && performance.now() - startedAt < stretched(GONE_WITHIN_MS)) {
+      // A client that does not read does not hear of the end either: the server knows.
+      if (wire.unread && (await target.ask<{ open: boolean }>("open-port", port))?.open === false)
+        return;
+      await sleep(POLL_MS);
+    }
+    if (!wire.closed)
+      this.#tally.find(
+        "hung",
+        this.#surface,
+        `the connection is open ${(performance.now() - startedAt).toFixed(0)} ms after its last byte`,
+        input,
+      );
+  }
+
+  #countReply(received: Buffer): void {
+    const http1 = this.#surface === "http1-server";
+    const status = /^HTTP\/1\.1 (\d)/.exec(received.toString("latin1", 0, 12))?.[1];
+    if (!http1) this.#tally.count(received.length > 200 ? "replied" : "refused");
+    else this.#tally.count(status === "2" ? "replied" : "refused");
+  }
+
+  #disagreement(seen: Connection["seen"], bytes: Buffer): string | undefined {
+    if (this.#surface === "http1-server") return disagreement(seen, readRequests(bytes));
+    const streams = readStreams(bytes);
+    // What cannot be read cannot be compared.
+    if (streams.some(({ unread }) => unread)) return undefined;
+    return this.#surface === "grpc-server"
+      ? callDisagreement(seen, streams)
+      : disagreement(seen, streams);
+  }
+
+  /** Every whole request that the handler got is one that bare Node's handler got. */
+  async #beyondBare(
+    mesh: Connection,
+    bare: Connection,
+    steps: readonly Step[],
+    input: Input,
+  ): Promise<boolean> {
+    if (steps.some(({ kind }) => kind !== "bytes") || isWithin(mesh.seen, bare.seen)) return false;
+    // Bare Node has died of an earlier input now and then, and a busy machine is slow: it is asked again.
+    for (let tries = 0; tries < BARE_TRIES; tries++) {
+      const again = await this.#connection(this.#bare, steps, input, false, SLOW_MS);
+      if (again === undefined || isWithin(mesh.seen, again.seen)) return false;
+    }
+    return true;
+  }
+
+  /** Nothing is in progress once all connections are gone, and it closes. */
+  async end(): Promise<void> {
+    const startedAt = performance.now();
+    for (;;) {
+      const open = await this.#mesh.ask<{
+        handling: number;
+        inFlight: number;
+        connections: number;
+      }>("open", null);
+      if (open === undefined) break;
+      if (open.handling === 0 && open.inFlight === 0 && open.connections === 0) break;
+      if (performance.now() - startedAt > stretched(SETTLE_MS)) {
+        this.#tally.find(
+          "hung",
+          this.#surface,
+          `all clients are gone, and left are ${JSON.stringify(open)}`,
+        );
+        break;
+      }
+      await sleep(POLL_MS);
+    }
+    await Promise.all([this.#mesh.end(), this.#bare.end()]);
+  }
+
+  async measure(): Promise<void> {
+    const [mesh, bare] = await Promise.all([this.#mesh.grownMb(), this.#bare.grownMb()]);
+    this.#tally.measured(this.#surface, mesh, bare);
+  }
+
+  kill(): void {
+    this.#mesh.kill();
+    this.#bare.kill();
+  }
+}
+
+function wholeOf({ seen }: Connection): number {
+  return seen.filter((one) => one.whole).length;
+}
+
+function isWithin(seen: readonly Seen[], bare: readonly Seen[]): boolean {
+  let at = 0;
+  for (const one of seen) {
+    if (!one.whole) continue;
+    while (
+      at < bare.length &&
+      !(bare[at]!.method === one.method && (!bare[at]!.whole || bare[at]!.sha1 === one.sha1))
+    )
+      at++;
+    if (at === bare.length) return false;
+    at++;
+  }
+  return true;
+}
+
+/** Of gRPC: the messages of each call are the first of those that were sent on a stream of that path. */
+function callDisagreement(
+  seen: readonly SeenCall[],
+  streams: readonly Stream[],
+): string | undefined {
+  const left = new Set(streams);
+  for (const one of seen) {
+    const found = [...left].find((stream) => stream.target === one.path && isStartOf(one, stream));
+    if (found === undefined)
+      return `a call of ${one.path} with ${one.messages.length} messages${one.whole ? "" : ", cut"} is none that was sent`;
+    left.delete(found);
+  }
+  return undefined;
+}
+
+function isStartOf({ messages, whole }: SeenCall, stream: Stream): boolean {
+  const sent: string[] = [];
+  const { body } = stream;
+  for (let at = 0; at + 5 <= body.length;) {
+    const length = body.readUInt32BE(at + 1);
+    // Compressed: compared by nobody.
+    if (body[at] !== 0) return true;
+    if (at + 5 + length > body.length) break;
+    sent.push(sha1(body.subarray(at + 5, at + 5 + length)));
+    at += 5 + length;
+  }
+  // A call of one message may begin as soon as its message is here.
+  const enough = !whole || sent.length === messages.length;
+  return enough && messages.every((one, i) => one === sent[i]);
+}

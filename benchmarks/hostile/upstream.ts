@@ -1,0 +1,135 @@
+/**
+ * An upstream that answers calls named `…-bad` with the steps of an input, and all others with their own
+ * name. It reads what clients of ours write, which is right, and no more of it than it needs.
+ */
+import { once } from "node:events";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { resetSocket } from "@inmesh/core/testing";
+import { frame, frameSteps } from "./frames.ts";
+import { stepsOf, type Step } from "./notation.ts";
+
+export type Speaks = "http1" | "http2" | "grpc";
+
+const PREFACE_BYTES = 24;
+
+export class Upstream {
+  /** How calls named `…-bad` are answered. */
+  text = "";
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(speaks: Speaks) {
+    this.#server = createServer((socket) => {
+      this.#sockets.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => this.#sockets.delete(socket));
+      if (speaks === "http1") this.#http1(socket);
+      else this.#http2(socket, speaks === "grpc");
+    });
+  }
+
+  async start(): Promise<number> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+
+  #http1(socket: Socket): void {
+    let text = "";
+    socket.on("data", (chunk: Buffer) => {
+      text += chunk.toString("latin1");
+      for (;;) {
+        const end = text.indexOf("\r\n\r\n");
+        if (end < 0) return;
+        const head = text.slice(0, end);
+        const whole = bodyEnd(text, end + 4, head);
+        if (whole === undefined) return;
+        text = text.slice(whole);
+        const name = /^\w+ \/([^ ]*)/.exec(head)?.[1] ?? "";
+        if (name.endsWith("-bad")) void play(socket, stepsOf(this.text));
+        else
+          write(
+            socket,
+            Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`),
+          );
+      }
+    });
+  }
+
+  #http2(socket: Socket, grpc: boolean): void {
+    let bytes: Buffer = Buffer.alloc(0);
+    let prefaced = false;
+    const bodies = new Map<number, Buffer>();
+    write(socket, frame(4, 0, 0, Buffer.alloc(0)));
+    socket.on("data", (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      if (!prefaced) {
+        if (bytes.length < PREFACE_BYTES) return;
+        bytes = bytes.subarray(PREFACE_BYTES);
+        prefaced = true;
+      }
+      while (bytes.length >= 9) {
+        const length = 9 + bytes.readUIntBE(0, 3);
+        if (bytes.length < length) return;
+        const [type, flags, id] = [bytes[3]!, bytes[4]!, bytes.readUInt32BE(5)];
+        const payload = bytes.subarray(9, length);
+        bytes = bytes.subarray(length);
+        if (type === 4 && (flags & 1) === 0) write(socket, frame(4, 1, 0, Buffer.alloc(0)));
+        if (type === 6 && (flags & 1) === 0) write(socket, frame(6, 1, 0, payload));
+        if (type === 3) bodies.delete(id);
+        if (type === 0) bodies.set(id, Buffer.concat([bodies.get(id) ?? Buffer.alloc(0), payload]));
+        if ((type !== 0 && type !== 1) || (flags & 1) === 0) continue;
+        const body = bodies.get(id) ?? Buffer.alloc(0);
+        bodies.delete(id);
+        const name = body.subarray(grpc ? 5 : 0).toString();
+        if (name.endsWith("-bad")) void play(socket, frameSteps(this.text, id));
+        else
+          void play(
+            socket,
+            frameSteps(
+              grpc
+                ? `H $ :status=200 content-type=application/grpc | D $ m:${name} | HE $ grpc-status=0`
+                : `H $ :status=200 | DE $ ${name}`,
+              id,
+            ),
+          );
+      }
+    });
+  }
+}
+
+/** Where the body of a request of ours ends: by its length or by its chunks. Undefined: not yet here. */
+function bodyEnd(text: string, start: number, head: string): number | undefined {
+  if (/transfer-encoding/i.test(head)) {
+    const end = text.indexOf("0\r\n\r\n", start);
+    return end < 0 ? undefined : end + 5;
+  }
+  const end = start + Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
+  return end <= text.length ? end : undefined;
+}
+
+function write(socket: Socket, bytes: Buffer): boolean {
+  return !socket.writable || socket.write(bytes);
+}
+
+async function play(socket: Socket, steps: readonly Step[]): Promise<void> {
+  for (const step of steps) {
+    if (socket.destroyed) return;
+    if (step.kind === "wait") await sleep(step.ms);
+    else if (step.kind === "end") socket.end();
+    else if (step.kind === "reset") resetSocket(socket);
+    else if (step.kind === "bytes" && !write(socket, step.bytes)) {
+      await Promise.race([
+        once(socket, "drain"),
+        once(socket, "close"),
+        sleep(2_000, undefined, { ref: false }),
+      ]).catch(() => {});
+    }
+  }
+}

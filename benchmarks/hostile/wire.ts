@@ -1,0 +1,100 @@
+/** Plays the steps of an input on a connection to a server, and sees what comes of it. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { resetSocket } from "@inmesh/core/testing";
+import { frame } from "./frames.ts";
+import type { Step } from "./notation.ts";
+
+/** Nothing more came for so long: that was all. */
+const QUIET_MS = 60;
+const WRITE_WITHIN_MS = 5_000;
+const MAX_KEPT = 65_536;
+const SETTINGS = 4;
+
+export class Wire {
+  readonly socket: Socket;
+  /** The first of what came. */
+  received: Buffer = Buffer.alloc(0);
+  closed = false;
+  readonly #http2: boolean;
+  #lastAt = performance.now();
+  #unread: Buffer = Buffer.alloc(0);
+
+  private constructor(socket: Socket, http2: boolean) {
+    this.socket = socket;
+    this.#http2 = http2;
+    socket.on("error", () => {});
+    socket.on("close", () => (this.closed = true));
+    socket.on("data", (chunk: Buffer) => {
+      this.#lastAt = performance.now();
+      if (this.received.length < MAX_KEPT) this.received = Buffer.concat([this.received, chunk]);
+      if (http2) this.#acknowledge(chunk);
+    });
+  }
+
+  /** Undefined: it is not let in. */
+  static async to(port: number, http2: boolean): Promise<Wire | undefined> {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    const wire = new Wire(socket, http2);
+    await Promise.race([
+      once(socket, "connect"),
+      once(socket, "close"),
+      sleep(WRITE_WITHIN_MS, undefined, { ref: false }),
+    ]).catch(() => {});
+    return socket.readyState === "open" ? wire : undefined;
+  }
+
+  /** As a client that keeps to the protocol in this one thing, so that the rest is looked at. */
+  #acknowledge(chunk: Buffer): void {
+    let bytes = Buffer.concat([this.#unread, chunk]);
+    while (bytes.length >= 9) {
+      const length = 9 + bytes.readUIntBE(0, 3);
+      if (bytes.length < length) break;
+      if (bytes[3] === SETTINGS && (bytes[4]! & 1) === 0)
+        this.#write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
+      bytes = bytes.subarray(length);
+    }
+    this.#unread = bytes;
+  }
+
+  #write(bytes: Buffer): boolean {
+    return this.closed || !this.socket.writable || this.socket.write(bytes);
+  }
+
+  async play(steps: readonly Step[]): Promise<void> {
+    for (const step of steps) {
+      if (this.closed) return;
+      if (step.kind === "wait") await sleep(step.ms);
+      else if (step.kind === "pause") this.socket.pause();
+      else if (step.kind === "end") this.socket.end();
+      else if (step.kind === "reset") resetSocket(this.socket);
+      else if (!this.#write(step.bytes)) {
+        // A server that reads no further is right; what it does not take is dropped in the end.
+        await Promise.race([
+          once(this.socket, "drain"),
+          once(this.socket, "close"),
+          sleep(WRITE_WITHIN_MS, undefined, { ref: false }),
+        ]).catch(() => {});
+      }
+      this.#lastAt = performance.now();
+    }
+  }
+
+  /** Until it is closed, or nothing more comes. */
+  async quiet(quietMs: number = QUIET_MS, withinMs = 2_000): Promise<void> {
+    const endsAt = performance.now() + withinMs;
+    while (!this.closed && performance.now() < endsAt) {
+      if (performance.now() - this.#lastAt >= quietMs) return;
+      await sleep(10);
+    }
+  }
+
+  get unread(): boolean {
+    return this.socket.isPaused();
+  }
+
+  get http2(): boolean {
+    return this.#http2;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * R4: each private member of grpc-js, hidden from our code in a process of its own. Calls are answered,
+ * cancelled and refused as with it, no forged metadata passes, nothing is left behind, and what is lost
+ * is visible.
+ */
+import { beforeAll, describe, expect, it } from "vitest";
+import { runChild } from "./support/children.ts";
+import { PUBLIC_ONLY } from "./support/served.ts";
+
+interface Report {
+  readonly seen: Record<string, unknown>;
+  readonly given: string;
+  readonly degraded: readonly string[];
+  readonly ofMesh: readonly string[];
+  readonly log: readonly string[];
+}
+
+const hidden = (member: string, mode = "plain"): Promise<Report> =>
+  runChild<Report>("hidden.ts", [member, mode]);
+
+const EXPECTED = {
+  unary: [1, 2, 3, 4, 5],
+  together: 50,
+  streams: [20, 10, 10],
+  bare: 0,
+  forged: [],
+  cancelled: 1,
+  deadline: 4,
+  deafEnds: true,
+  inFlight: 0,
+  meshInFlight: 0,
+  sessions: true,
+  health: [0, 5],
+  closedInTime: true,
+};
+
+const CLIENT: readonly (readonly [member: string, name: string])[] = [
+  ["internalChannel", "grpc-js Channel.internalChannel"],
+  ["doPick", "grpc-js Channel.internalChannel"],
+  ["onCallStart", "grpc-js Channel.internalChannel"],
+  ["onCallEnd", "grpc-js Channel.internalChannel"],
+  ["filterStackFactory", "grpc-js Channel.internalChannel"],
+  ["createCall", "grpc-js Subchannel.createCall"],
+  ["subchannelState", "grpc-js Subchannel.createCall"],
+  ["getRealSubchannel", "grpc-js Subchannel.createCall"],
+  ["cancelWithStatus", "grpc-js SubchannelCall"],
+  ["sendMessageWithContext", "grpc-js SubchannelCall"],
+  ["startRead", "grpc-js SubchannelCall"],
+  ["halfClose", "grpc-js SubchannelCall"],
+  ["getPeer", "grpc-js SubchannelCall"],
+  ["getAuthContext", "grpc-js SubchannelCall"],
+];
+
+/** With what the calls above cannot do any more. */
+const SERVER: readonly (readonly [member: string, name: string, but: object])[] = [
+  ["http2Servers", "grpc-js Server.http2Servers", {}],
+  ["handlers", "grpc-js Server.handlers", { health: [0, 0] }],
+];
+
+describe.skipIf(PUBLIC_ONLY)("R4: a private member of grpc-js that is missing", () => {
+  let plain: Report;
+  beforeAll(async () => {
+    plain = await hidden("none");
+  }, 60_000);
+
+  it("R4 GC, R4 GS: nothing is hidden: nothing is degraded", () => {
+    expect(plain.seen).toEqual(EXPECTED);
+    expect(plain).toMatchObject({ given: "wrapped", degraded: [], ofMesh: [], log: [] });
+  });
+
+  it.for(CLIENT)(
+    "R4 GC: %s: calls go through the channel, and it is said",
+    async ([member, name]) => {
+      const { seen, ofMesh, log, degraded } = await hidden(member);
+      expect(seen).toEqual(EXPECTED);
+      const line = expect.stringMatching(new RegExp(`^${name} is missing: without it `)) as string;
+      expect(ofMesh).toEqual([line]);
+      expect(log).toEqual([`runtime.degraded ${ofMesh[0]}`]);
+      expect(degraded).toEqual([]);
+    },
+  );
+
+  it.for(["none", "_createSecureConnector", "_isSecure", "_equals"])(
+    "R4 GC: %s: TLS by grpc-js's own credentials still knows the peer",
+    async (member) => {
+      const { seen, ofMesh } = await hidden(member, "tls");
+      const { health: _, ...expected } = EXPECTED;
+      expect(seen).toEqual({ ...expected, strangers: [14, 14] });
+      const name = "grpc-js ChannelCredentials._createSecureConnector";
+      expect(ofMesh).toEqual(
+        member === "none" ? [] : [expect.stringMatching(new RegExp(`^${name} is missing`))],
+      );
+    },
+  );
+
+  it.for(SERVER)(
+    "R4 GS: %s: a server keeps its limits by public means",
+    async ([member, name, but]) => {
+      const { seen, degraded, ofMesh, given } = await hidden(member);
+      expect(seen).toEqual({ ...EXPECTED, ...but });
+      expect(degraded).toEqual([expect.stringMatching(new RegExp(`^${name} is missing`))]);
+      expect(ofMesh).toEqual(degraded);
+      expect(given).toBe("wrapped");
+    },
+  );
+
+  it("R4 GS: interceptors: a made server is wrapped, a given one refused at its start", async () => {
+    const { seen, given, ofMesh } = await hidden("interceptors");
+    expect(seen).toEqual(EXPECTED);
+    expect(given).toContain("leave the server to meshGrpcServer(options)");
+    expect(ofMesh).toEqual([expect.stringContaining("Server.interceptors is missing")]);
+  });
+
+  it("R4 GS: options: what a given server does not keep is unknown, and that is said", async () => {
+    const { seen, given, ofMesh } = await hidden("options");
+    expect(seen).toEqual(EXPECTED);
+    expect(given).toBe("wrapped");
+    expect(ofMesh).toEqual([expect.stringContaining("Server.options is missing")]);
+  });
+});
