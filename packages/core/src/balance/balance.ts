@@ -98,7 +98,7 @@ function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attemp
       ? `none of the ${size} endpoints of ${cluster.name} accepts connections; mesh.snapshot() has the reason of each, and each is tried again by itself`
       : cluster.known
         ? `discovery found no endpoint for ${cluster.name}${because(cluster.emptyBecause)}`
-        : `discovery has no answer for ${cluster.name} yet; discovery.error in mesh.snapshot() says why`;
+        : `discovery has no answer for ${cluster.name} yet`;
   return new MeshError({
     code: "no_endpoint",
     reason: size > 0 ? "all_open" : cluster.known ? "no_endpoints" : "discovery_pending",
