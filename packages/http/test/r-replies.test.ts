@@ -145,7 +145,7 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R27 LC: over %s", (version) => {
     await until(() => {
       collect();
       return open() === 0;
-    });
+    }, 15_000);
     const [endpoint] = mesh.snapshot().services[0]!.endpoints;
     expect(endpoint).toMatchObject({ breaker: { state: "closed" } });
     expect(await (await client.fetch("/again")).bytes()).toHaveLength(SIZE);
