@@ -152,10 +152,12 @@ export class ServerPlayer implements Player {
     input: Input,
   ): Promise<boolean> {
     if (steps.some(({ kind }) => kind !== "bytes") || isWithin(mesh.seen, bare.seen)) return false;
-    // Bare Node has died of an earlier input now and then, and a busy machine is slow: it is asked again.
+    // Bare Node is busy for seconds with the floods among the inputs, and has died of an input now and then.
+    // One that answers nothing is no witness; what it would wait for is the strict reader's to find.
     for (let tries = 0; tries < BARE_TRIES; tries++) {
       const again = await this.#connection(this.#bare, steps, input, false, SLOW_MS);
-      if (again === undefined || isWithin(mesh.seen, again.seen)) return false;
+      if (again === undefined || again.received.length === 0) return false;
+      if (isWithin(mesh.seen, again.seen)) return false;
     }
     return true;
   }
