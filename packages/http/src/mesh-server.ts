@@ -356,13 +356,12 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       if (!inbound.hasBody && this.#members.seesDump) replaceDump(request, endUnheard);
     }
     response.on("close", responseClosed);
-    if (inbound.http2 && this.#given && request.method === "HEAD")
-      watchHead(response, responseClosed);
-    // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows.
-    if (http2 && this.#idleHintMs === undefined) {
+    if (http2 && this.#given) {
+      if (request.method === "HEAD") watchHead(response, responseClosed);
+      // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows its context.
       response.emit = emitInContext as typeof response.emit;
     }
-    if (inbound.chunked || (inbound.http2 && inbound.hasBody)) {
+    if (inbound.chunked || (http2 && inbound.hasBody)) {
       filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
     }
     if (asksToContinue) response.writeContinue();
