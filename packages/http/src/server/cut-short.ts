@@ -12,6 +12,8 @@ import { closingReply } from "./raw-reply.ts";
 
 type Stream = Http2ServerResponse["stream"];
 
+// oxlint-disable-next-line no-restricted-globals -- one turn of the loop is no time
+const nextTurn = setImmediate;
 const NO_ERROR = 0;
 const CANCEL = 8;
 
@@ -44,11 +46,18 @@ function answerStream(stream: Stream, status: number): void {
   // Both messages ask the stream, and go on as on one that was reset before its head was out.
   Object.defineProperty(stream, "headersSent", { value: false });
   stream.additionalHeaders = ignore;
+  stream.respond = ignore;
   stream.emit("aborted"); // Node tells it only of streams whose reply has not ended
-  // Asks the client to stop sending (RFC 9113 §8.1), behind the reply. Node would then wait for
-  // somebody to read what has come.
+  // Not now: in the turn in which the stream has come, Node 22 and 26 send the reset without the reply.
+  nextTurn(stopSending, stream);
+}
+
+/** Asks the client to stop sending (RFC 9113 §8.1), behind the reply. Node would then wait for a reader. */
+function stopSending(stream: Stream): void {
+  if (stream.destroyed) return;
   stream.close(NO_ERROR);
-  stream.on("finish", destroy);
+  if (stream.writableFinished) stream.destroy();
+  else stream.on("finish", destroy);
 }
 
 function streamOf(request: unknown): Stream {
