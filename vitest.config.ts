@@ -3,11 +3,11 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take 15 seconds and more, most of them asleep: they begin first, so that none is the last. */
 const SLOW = [
-  "r-own-replies",
-  "demo",
-  "r-surplus",
-  "hostile",
   "c-netns",
+  "r-own-replies",
+  "r-surplus",
+  "demo",
+  "hostile",
   "r-private",
   "r-replies",
   "guides",
