@@ -64,7 +64,11 @@ export interface MeshOptions {
    * effect without a configuration file.
    */
   readonly snapshotFile?: string;
-  /** Gets a line for a configuration applied or refused, and when a server refuses requests. Default: nobody; inmesh never writes to the console. */
+  /**
+   * Gets a line for what an operator has to know: configurations, breakers, discovery, refusals for load
+   * (docs/reference/log.md has every event). Called while calls are made, so it must be quick; what it
+   * throws is ignored. Default: nobody; inmesh never writes to the console.
+   */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -237,6 +241,7 @@ export class Mesh implements AsyncDisposable {
         attemptLayers: this.#options.attemptLayers ?? [],
         telemetry: this.telemetry,
         runtime: this.runtime,
+        log: this.#optionalLog,
       } as ServiceParts<RoutedRequest, Reply>,
     );
     if (this.#state !== "open") service.refuse();
@@ -254,9 +259,15 @@ export class Mesh implements AsyncDisposable {
       protocol.transport(config, this.runtime),
       this.telemetry,
       this.runtime,
+      this.#optionalLog,
     );
     this.#backends.set(key, { backend, protocol });
     return backend;
+  }
+
+  /** Undefined if nobody reads it: what writes no line keeps no account of lines. */
+  get #optionalLog(): Log | undefined {
+    return this.#options.log === undefined ? undefined : this.log;
   }
 
   #discoveryOf(service: ServiceConfig): Discovery {

@@ -557,6 +557,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
+    if (this.#drain.state === "closed") this.#admission.close();
     const server: unknown = this.server;
     if (server instanceof NetServer && server.listening) NetServer.prototype.close.call(server);
     else if (!(server instanceof NetServer)) this.server.close(); // Bun's is none

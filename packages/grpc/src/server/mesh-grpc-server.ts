@@ -380,6 +380,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     return (this.#left ??= left.then(() => {
       this.#health?.close();
       this.#calls.close();
+      this.#admission.close();
     }));
   }
 
