@@ -11,7 +11,8 @@ const FLAGS = ["--expose-gc", "--no-warnings", "--conditions=inmesh-source"];
 const SERVER = fileURLToPath(new URL("fixtures/collected-sessions.ts", import.meta.url));
 const run = promisify(execFile);
 
-test.each([
+// Each sleeps most of its time.
+test.concurrent.each([
   ["R41 LS: the handler destroys its reply", "http", "destroy"],
   ["R41 LS: the handler's reply fails", "http", "fail"],
   ["R41 LS: the client does not read, and is cut off for it", "http", "stall"],
