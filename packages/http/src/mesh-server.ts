@@ -329,6 +329,9 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     }
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
+    // Node drops what came in one piece with the end of such a request, and reads on behind it: in the
+    // middle of the next one, whose body could be another request.
+    if (inbound.asksUpgrade && !http2) endAfter(inbound);
     if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
     if (refusal === undefined) {
       if (this.#health?.answers(request, response, this.#why) === true) return;
@@ -442,6 +445,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
     if (inbound.last) {
+      if (inbound.asksUpgrade && !inbound.http2) dropSurplus(request.socket, this.#linger);
       // Or the application said keep-alive: then what follows is served, unless it was dropped.
       if (connection.surplus) request.socket.destroySoon();
       else connection.ended = false;
