@@ -35,6 +35,11 @@ const STREAM_CALL: PrivateMember = {
   name: "grpc-js SubchannelCall",
   loss: LOSS_OF_DIRECT_CALLS,
 };
+/** Since grpc-js 1.14. */
+const AUTH_CONTEXT: PrivateMember = {
+  name: "grpc-js SubchannelCall.getAuthContext",
+  loss: "a call does not know the certificate of its peer, and with grpc-js 1.13 callInfo() of a call knows nothing: ask for that of its status or its error",
+};
 /** Not private, but what a later version of Node or grpc-js might make useless. */
 const DIALS: PrivateMember = {
   name: "node net.client.socket",
@@ -50,7 +55,7 @@ export interface StreamCall extends Pick<
   WireCall,
   "cancelWithStatus" | "getPeer" | "sendMessageWithContext" | "startRead" | "halfClose"
 > {
-  getAuthContext(): AuthContext;
+  getAuthContext?(): AuthContext;
 }
 
 /** What unpacks messages, by the head of their reply. */
@@ -104,6 +109,7 @@ export class Standing {
   #prove(call: StreamCall): void {
     knowsStreamCalls = client.allows(STREAM_CALL, isStreamCall(call));
     if (!knowsStreamCalls) throw new Error("its calls have other methods");
+    client.allows(AUTH_CONTEXT, typeof call.getAuthContext === "function");
     this.#proven = true;
   }
 
@@ -170,8 +176,7 @@ function isStreamCall(call: Partial<StreamCall>): boolean {
     typeof call.getPeer === "function" &&
     typeof call.sendMessageWithContext === "function" &&
     typeof call.startRead === "function" &&
-    typeof call.halfClose === "function" &&
-    typeof call.getAuthContext === "function"
+    typeof call.halfClose === "function"
   );
 }
 
