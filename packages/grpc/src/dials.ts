@@ -62,7 +62,8 @@ export class Dials {
 
   /** TCP has connected, and what comes after that is under way. */
   get connected(): boolean {
-    for (const { connecting, destroyed } of this.#sockets) if (!connecting && !destroyed) return true;
+    for (const { connecting, destroyed } of this.#sockets)
+      if (!connecting && !destroyed) return true;
     return false;
   }
 

@@ -47,7 +47,7 @@ const DIALS: PrivateMember = {
 };
 const SECURE_CONNECTOR: PrivateMember = {
   name: "grpc-js ChannelCredentials._createSecureConnector",
-  loss: "a peer that speaks TLS and no HTTP/2 is noticed late, a failed handshake has no exact reason, and SNI names endpoint.invalid where a service has an address for its name",
+  loss: "a peer that speaks TLS and no HTTP/2 is noticed late, the reason of a failed handshake is read out of its text, and SNI names endpoint.invalid where a service has an address for its name",
 };
 
 /** A call on a stream of its own. Messages go out and come in with their five bytes of framing. */
@@ -198,7 +198,7 @@ export function takesOwnCredentials(): boolean {
 
 const INTERCEPTORS: PrivateMember = {
   name: "grpc-js Server.interceptors",
-  loss: "a server that is made already cannot be wrapped",
+  loss: "a server must be given to meshGrpcServer before its address is bound, and each of its calls costs a little more",
 };
 const OPTIONS: PrivateMember = {
   name: "grpc-js Server.options",
@@ -253,7 +253,7 @@ export class ServerInside {
     this.#hasHandlers = this.degraded.allows(HANDLERS, this.#server.handlers instanceof Map);
   }
 
-  /** Read by grpc-js for each call. Undefined: interceptors can only be given to the constructor. */
+  /** Read by grpc-js for each call. Undefined: they go in with credentials (server/given-server.ts). */
   interceptors(): ServerInterceptor[] | undefined {
     const { interceptors } = this.#server;
     return this.degraded.allows(INTERCEPTORS, Array.isArray(interceptors))

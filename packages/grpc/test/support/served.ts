@@ -34,10 +34,8 @@ export async function serve(
 ): Promise<Served> {
   // Tests run on machines that are busy with other things: only who asks for it is shed for delays.
   const limits = { maxLoopDelayMs: Infinity, ...options.limits };
-  // Only a private member makes it possible to wrap a server.
-  const made = PUBLIC_ONLY ? meshGrpcServer({ ...options, limits }) : undefined;
-  const orders = new OrdersServer("a", handlers, made?.server);
-  const server = made ?? meshGrpcServer(orders.server, { ...options, limits });
+  const orders = new OrdersServer("a", handlers);
+  const server = meshGrpcServer(orders.server, { ...options, limits });
   await orders.listen();
   const client = bareClient(orders.address, clientOptions);
   return {
