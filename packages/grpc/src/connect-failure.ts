@@ -10,7 +10,8 @@ import { tlsCodeOf } from "./tls-texts.ts";
 
 /** The call was never given a connection: also where the name of the endpoint was not found. */
 const NO_CONNECTION = /^(?:No connection established|Name resolution failed)/;
-const LAST_ERROR = /Last error: ([^]*?)\. Resolution note/;
+/** Version 1.13 has no note behind it. */
+const LAST_ERROR = /Last error: ([^]*?)(?:\. Resolution note|$)/;
 /** As in `connect ECONNREFUSED 10.0.0.1:80`. */
 const SYSTEM_CODE = /\bE[A-Z]{3,}\b/;
 /** Of an error before the connection of TCP was there. */

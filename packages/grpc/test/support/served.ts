@@ -1,6 +1,7 @@
 /** A server with our half around it, and grpc-js's own client of it: what others see of us. */
 import {
   credentials,
+  InterceptingCall,
   Metadata,
   type CallOptions,
   type ClientOptions,
@@ -23,6 +24,10 @@ export interface Served {
   readonly client: OrdersClient;
   close(): Promise<void>;
 }
+
+/** Since grpc-js 1.14; without it `callInfo(call)` knows nothing, only that of a status or an error does. */
+export const HAS_AUTH_CONTEXT: boolean =
+  typeof (InterceptingCall.prototype as Partial<InterceptingCall>).getAuthContext === "function";
 
 /** The suite runs without any private member of grpc-js. */
 export const PUBLIC_ONLY: boolean = process.env["INMESH_PUBLIC_ONLY"] === "1";
