@@ -26,6 +26,7 @@ import {
   removeStaleSocket,
   withinDescriptors,
   type Beliefs,
+  type DrainParts,
   type OptionKinds,
   type Posture,
   type Runtime,
@@ -216,7 +217,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly #connections: Connections;
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
-  readonly #drain: Drain;
+  #drain: Drain;
   readonly #linger: LingerOptions;
   readonly #refused = new Map<CutReason, number>();
   readonly #members = new ServerMembers();
@@ -286,12 +287,19 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       bodyTimedOut: (inbound) => this.#bodyTimedOut(inbound),
       writeStalled: (inbound) => this.#writeStalled(inbound),
     });
-    this.#drain = new Drain({
+    const parts: DrainParts = {
       connections: this.#connections,
       runtime,
       discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
       idleWaitMs: options.idleWaitMs ?? 1_000,
       stopListening: () => this.#stopListening(),
+    };
+    this.#drain = new Drain(parts);
+    // As a server of Node's may. What listens after its end would otherwise never end again.
+    this.server.on("listening", () => {
+      if (this.#drain.state !== "closed") return;
+      this.#connections.stay();
+      this.#drain = new Drain(parts);
     });
     this.#listen(given ? undefined : target);
   }
@@ -529,7 +537,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /**
    * Leaves without losing a request: not ready, `discoveryWaitMs` later no new connections and
    * `Connection: close` or GOAWAY, then the end of what is in progress. Whatever is left `graceMs`
-   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise.
+   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise, until
+   * the server listens once more.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     return this.#drain.start(graceMs, false);
