@@ -14,7 +14,7 @@ import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.t
 import { optionMistakes, type OptionKinds } from "./config/options.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
-import type { ConfigStore, Proposal } from "./config/store.ts";
+import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
@@ -197,14 +197,16 @@ export class Mesh implements AsyncDisposable {
 
   /**
    * The service of that name or URL, for clients of one protocol. The same name gives the same
-   * service; `input` counts when it is first given, and asking again with another one is an error.
+   * service; `input` counts when it is first given, and asking again with another one is an error,
+   * which names the line that has called `opener` the first time.
    */
   service<Req extends RoutedRequest, R extends Reply>(
     nameOrUrl: string | URL,
     protocol: Protocol<Req, R>,
     input?: ServiceInput,
+    opener?: Opener,
   ): Service<Req, R> {
-    const { name, proposal } = this.#config.open(nameOrUrl, input);
+    const { name, proposal } = this.#config.open(nameOrUrl, input, opener);
     if (proposal !== undefined) this.#apply(proposal);
     const key = `${protocol.name} ${name}`;
     let service = this.#services.get(key);

@@ -1,6 +1,5 @@
 /** Origins outside the mesh go where the process's proxy settings send them, and services never do. */
 import { execFile } from "node:child_process";
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import * as http from "node:http";
 import { createServer as createTlsServer } from "node:https";

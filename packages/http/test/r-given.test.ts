@@ -7,7 +7,6 @@ import connectFramework from "connect";
 import express from "express";
 import fastify from "fastify";
 import inject, { type DispatchFunc } from "light-my-request";
-// @ts-expect-error -- it has no types of its own
 import supertest from "supertest";
 import { context } from "@inmesh/core";
 import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
@@ -216,7 +215,7 @@ describe("R36 LS: requests without a connection", () => {
   it("R36 LS: supertest takes a MeshServer for a server, starts it and ends it", async () => {
     const app = express().get("/", (_request, response) => void response.send("ok"));
     const server = meshServer(app);
-    const reply = (await supertest(server).get("/")) as { status: number; text: string };
+    const reply = await supertest(server as unknown as Server).get("/");
     expect([reply.status, reply.text]).toEqual([200, "ok"]);
     await until(() => server.state === "closed");
   });
