@@ -46,7 +46,16 @@ export function busyCluster(size: number, traffic = true): Busy {
     routes: [],
   } as unknown as ServiceConfig;
   const transport = stubProtocol(() => {}).transport(config, runtime);
-  const backend = new RunningBackend(config, "stub", discovery, transport, new Recorder(), runtime);
+  const recorder = new Recorder();
+  const backend = new RunningBackend(
+    config,
+    "stub",
+    discovery,
+    transport,
+    recorder,
+    runtime,
+    undefined,
+  );
   backend.wake({});
   if (traffic) work(backend.cluster, runtime);
   return { backend, sink: sink!, infos, runtime };

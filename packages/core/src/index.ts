@@ -12,7 +12,7 @@ export {
 export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
-export type { Log, LogLine } from "./log.ts";
+export type { Log, LogEvent, LogLine } from "./log.ts";
 export type {
   ConfigSnapshot,
   EndpointSnapshot,

@@ -14,7 +14,7 @@ import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.t
 import { optionMistakes, type OptionKinds } from "./config/options.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
-import type { ConfigStore, Proposal } from "./config/store.ts";
+import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
@@ -64,7 +64,11 @@ export interface MeshOptions {
    * effect without a configuration file.
    */
   readonly snapshotFile?: string;
-  /** Gets a line for a configuration applied or refused, and when a server refuses requests. Default: nobody; inmesh never writes to the console. */
+  /**
+   * Gets a line for what an operator has to know: configurations, breakers, discovery, refusals for load
+   * (docs/reference/log.md has every event). Called while calls are made, so it must be quick; what it
+   * throws is ignored. Default: nobody; inmesh never writes to the console.
+   */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -193,14 +197,16 @@ export class Mesh implements AsyncDisposable {
 
   /**
    * The service of that name or URL, for clients of one protocol. The same name gives the same
-   * service; `input` counts when it is first given, and asking again with another one is an error.
+   * service; `input` counts when it is first given, and asking again with another one is an error,
+   * which names the line that has called `opener` the first time.
    */
   service<Req extends RoutedRequest, R extends Reply>(
     nameOrUrl: string | URL,
     protocol: Protocol<Req, R>,
     input?: ServiceInput,
+    opener?: Opener,
   ): Service<Req, R> {
-    const { name, proposal } = this.#config.open(nameOrUrl, input);
+    const { name, proposal } = this.#config.open(nameOrUrl, input, opener);
     if (proposal !== undefined) this.#apply(proposal);
     const key = `${protocol.name} ${name}`;
     let service = this.#services.get(key);
@@ -237,6 +243,7 @@ export class Mesh implements AsyncDisposable {
         attemptLayers: this.#options.attemptLayers ?? [],
         telemetry: this.telemetry,
         runtime: this.runtime,
+        log: this.#optionalLog,
       } as ServiceParts<RoutedRequest, Reply>,
     );
     if (this.#state !== "open") service.refuse();
@@ -254,9 +261,15 @@ export class Mesh implements AsyncDisposable {
       protocol.transport(config, this.runtime),
       this.telemetry,
       this.runtime,
+      this.#optionalLog,
     );
     this.#backends.set(key, { backend, protocol });
     return backend;
+  }
+
+  /** Undefined if nobody reads it: what writes no line keeps no account of lines. */
+  get #optionalLog(): Log | undefined {
+    return this.#options.log === undefined ? undefined : this.log;
   }
 
   #discoveryOf(service: ServiceConfig): Discovery {

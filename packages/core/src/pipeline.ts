@@ -26,6 +26,7 @@ import { deadline } from "./deadline/deadline.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { limit } from "./limit/limit.ts";
 import { neverThrow, outliveLayers } from "./own-layers.ts";
+import type { RefusalLog } from "./refusal-log.ts";
 import type { RetryBudget } from "./retry/budget.ts";
 import { retry } from "./retry/retry.ts";
 import type { RoutedRequest } from "./route/facts.ts";
@@ -46,6 +47,8 @@ export interface PipelineParts<Req, R extends Reply> {
   readonly active: ActiveCalls;
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
+  /** Hears of calls that the limit refuses. Default: nothing does. */
+  readonly refusals?: RefusalLog | undefined;
   readonly callLayers?: readonly Layer<Call<Req>, R>[];
   readonly attemptLayers?: readonly Layer<Attempt<Req>, R>[];
 }
@@ -79,7 +82,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
       ...(own ? [neverThrow<Call<Req>, R>] : []),
-      limit(service.limits.maxInFlight, active), // 2
+      limit(service.limits.maxInFlight, active, parts.refusals), // 2
     ],
     route(table), // 3
   );

@@ -9,7 +9,9 @@ import type { RunningBackend } from "./cluster/backend.ts";
 import type { ServiceConfig } from "./config/types.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
+import type { Log } from "./log.ts";
 import { compilePipeline } from "./pipeline.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { RetryBudget } from "./retry/budget.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
@@ -32,6 +34,7 @@ export interface ServiceParts<Req, R extends Reply> {
   readonly attemptLayers: readonly Layer<Attempt<Req>, R>[];
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
+  readonly log: Log | undefined;
 }
 
 /** The services of a configuration, in force or about to be. */
@@ -63,6 +66,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   current: Handler<Call<Req>, R>;
   readonly #parts: ServiceParts<Req, R>;
   readonly #active = new ActiveCalls();
+  readonly #refusals: RefusalLog;
   #compiled: Compiled<Req, R>;
   /** Backends of an earlier configuration, until the calls that began with it may be over. */
   readonly #leaving = new Map<RunningBackend<Req, R>, Timer>();
@@ -79,6 +83,8 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     this.runtime = parts.runtime;
     this.#parts = parts;
     this.#usedAt = parts.runtime.now();
+    const subject = { name, side: "service", noun: "call" } as const;
+    this.#refusals = new RefusalLog(subject, parts.runtime, parts.log);
     this.#compiled = this.#compile(view(name)!, view, undefined);
     this.current = this.#asleep;
     this.#addGauges();
@@ -137,6 +143,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
       active: this.#active,
       telemetry,
       runtime,
+      refusals: this.#refusals,
       callLayers,
       attemptLayers,
     });
@@ -272,6 +279,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   refuse(): void {
     this.#state = "closed";
     this.#sweep?.cancel();
+    this.#refusals.close();
     for (const timer of this.#leaving.values()) timer.cancel();
     this.#leaving.clear();
     this.current = closed;

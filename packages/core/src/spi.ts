@@ -47,7 +47,8 @@ export { removeStaleSocket } from "./server/stale-socket.ts";
 export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
-export { safeLog } from "./log.ts";
+export { LOG_EVENTS, safeLog } from "./log.ts";
+export { LimitedLog } from "./limited-log.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   CALLBACKS_RESTORE,

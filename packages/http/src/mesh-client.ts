@@ -85,9 +85,9 @@ export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {})
     ...input
   } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
-  const service = mesh.service(nameOrUrl, HTTP, said);
+  const service = mesh.service(nameOrUrl, HTTP, said, meshClient);
   const adds = throwOnError || redirects > 0 || decompress || (headers ?? hooks) !== undefined;
-  const extras = adds ? new Extras(options, mesh) : undefined;
+  const extras = adds ? new Extras(options, mesh, service.name) : undefined;
   return new MeshClient(mesh, service, extras);
 }
 

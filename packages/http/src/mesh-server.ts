@@ -26,6 +26,7 @@ import {
   removeStaleSocket,
   withinDescriptors,
   type Beliefs,
+  type DrainParts,
   type OptionKinds,
   type Posture,
   type Runtime,
@@ -216,7 +217,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly #connections: Connections;
   readonly #certificates: ServerCertificates | undefined;
   readonly #peers: SlowPeers;
-  readonly #drain: Drain;
+  #drain: Drain;
   readonly #linger: LingerOptions;
   readonly #refused = new Map<CutReason, number>();
   readonly #members = new ServerMembers();
@@ -286,12 +287,19 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       bodyTimedOut: (inbound) => this.#bodyTimedOut(inbound),
       writeStalled: (inbound) => this.#writeStalled(inbound),
     });
-    this.#drain = new Drain({
+    const parts: DrainParts = {
       connections: this.#connections,
       runtime,
       discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
       idleWaitMs: options.idleWaitMs ?? 1_000,
       stopListening: () => this.#stopListening(),
+    };
+    this.#drain = new Drain(parts);
+    // As a server of Node's may. What listens after its end would otherwise never end again.
+    this.server.on("listening", () => {
+      if (this.#drain.state !== "closed") return;
+      this.#connections.stay();
+      this.#drain = new Drain(parts);
     });
     this.#listen(given ? undefined : target);
   }
@@ -329,6 +337,9 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     }
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
+    // Node drops what came in one piece with the end of such a request, and reads on behind it: in the
+    // middle of the next one, whose body could be another request.
+    if (inbound.asksUpgrade && !http2) endAfter(inbound);
     if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
     if (refusal === undefined) {
       if (this.#health?.answers(request, response, this.#why) === true) return;
@@ -442,6 +453,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
     if (inbound.last) {
+      if (inbound.asksUpgrade && !inbound.http2) dropSurplus(request.socket, this.#linger);
       // Or the application said keep-alive: then what follows is served, unless it was dropped.
       if (connection.surplus) request.socket.destroySoon();
       else connection.ended = false;
@@ -525,7 +537,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /**
    * Leaves without losing a request: not ready, `discoveryWaitMs` later no new connections and
    * `Connection: close` or GOAWAY, then the end of what is in progress. Whatever is left `graceMs`
-   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise.
+   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise, until
+   * the server listens once more.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     return this.#drain.start(graceMs, false);
@@ -557,6 +570,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
+    if (this.#drain.state === "closed") this.#admission.close();
     const server: unknown = this.server;
     if (server instanceof NetServer && server.listening) NetServer.prototype.close.call(server);
     else if (!(server instanceof NetServer)) this.server.close(); // Bun's is none

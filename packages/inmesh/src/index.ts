@@ -33,6 +33,7 @@ export type {
   ErrorCode,
   ErrorReason,
   Log,
+  LogEvent,
   LogLine,
   Mesh,
   MeshInput,

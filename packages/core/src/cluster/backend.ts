@@ -17,6 +17,7 @@ import type {
   EndpointWatch,
 } from "../discovery/discovery.ts";
 import { watchGuarded } from "../discovery/guarded.ts";
+import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   BALANCER_PANIC,
@@ -32,6 +33,7 @@ import {
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Transport } from "../transport.ts";
 import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster.ts";
+import { ClusterLog } from "./cluster-log.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { rowCost } from "./latency.ts";
 import { LOAD, type RowCost } from "./scores.ts";
@@ -45,6 +47,8 @@ export class RunningBackend<Req, R extends Reply> {
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
+  /** Undefined: nobody reads what it would write. */
+  readonly #log: ClusterLog<Req, R> | undefined;
   #errors: { add(value: number): void };
   #removeSourceGauges: () => void;
   readonly #gauges: readonly (() => void)[];
@@ -63,6 +67,7 @@ export class RunningBackend<Req, R extends Reply> {
     transport: Transport<Req, R>,
     telemetry: Telemetry,
     runtime: Runtime,
+    log: Log | undefined,
   ) {
     const labels = { service: service.name, protocol };
     this.name = service.name;
@@ -74,9 +79,10 @@ export class RunningBackend<Req, R extends Reply> {
       service.name,
       clusterOptions(service),
       transport,
-      recorderOf(telemetry, labels),
+      this.#recorder(labels),
       runtime,
     );
+    this.#log = log && new ClusterLog(log, this.cluster, runtime);
     this.picker = pickerOf(this.cluster, service, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
@@ -200,7 +206,35 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch = undefined;
     this.#removeSourceGauges();
     for (const remove of this.#gauges) remove();
+    this.#log?.close();
     await this.cluster.close(graceMs);
+  }
+
+  #recorder(labels: Record<string, string>): ClusterRecorder {
+    const telemetry = this.#telemetry;
+    const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
+    const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
+    const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
+    const excess = telemetry.counter(ENDPOINTS_EXCESS, labels);
+    return {
+      transition: (endpoint) => {
+        const { state, trigger = "none" } = endpoint.breaker;
+        telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
+        this.#log?.breaker(endpoint);
+      },
+      suppressed: () => suppressed.add(1),
+      panic: (on) => this.#log?.panic(on),
+      updated(plus, minus) {
+        if (plus > 0) added.add(plus);
+        if (minus > 0) removed.add(minus);
+      },
+      excess: (count, maxEndpoints) => {
+        if (count > 0) excess.add(count);
+        this.#log?.excess(count, maxEndpoints);
+      },
+      answered: () => this.#log?.answered(this.discovery.source),
+      failed: (error) => this.#log?.failed(error, this.discovery.source),
+    };
   }
 }
 
@@ -238,25 +272,4 @@ function pickerOf<Req, R extends Reply>(
     case "random":
       return new InTurn(cluster.lists, runtime, true);
   }
-}
-
-function recorderOf(telemetry: Telemetry, labels: Record<string, string>): ClusterRecorder {
-  const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
-  const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
-  const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
-  const excess = telemetry.counter(ENDPOINTS_EXCESS, labels);
-  return {
-    transition(state, trigger) {
-      telemetry
-        .counter(BREAKER_TRANSITIONS, { ...labels, state, trigger: trigger ?? "none" })
-        .add(1);
-    },
-    suppressed: () => suppressed.add(1),
-    panic() {},
-    updated(plus, minus) {
-      if (plus > 0) added.add(plus);
-      if (minus > 0) removed.add(minus);
-    },
-    excess: (count) => excess.add(count),
-  };
 }

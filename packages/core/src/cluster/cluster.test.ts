@@ -36,6 +36,8 @@ function setUp(first: readonly EndpointInfo[], probe = (): boolean => true, seed
       panic() {},
       updated: (added, removed) => void updates.push([added, removed]),
       excess() {},
+      answered() {},
+      failed() {},
     },
     runtime,
   );

@@ -39,13 +39,19 @@ export interface ClusterOptions {
   readonly drainGraceMs: number;
 }
 
-/** What the cluster tells telemetry. */
+/** What the cluster tells telemetry and the log. Called when the change has been made. */
 export interface ClusterRecorder {
-  transition(state: "open" | "half-open" | "closed", trigger: BreakerTrigger | undefined): void;
+  /** The breaker of the endpoint has changed its state. */
+  transition(endpoint: Endpoint): void;
   suppressed(): void;
   panic(on: boolean): void;
   updated(added: number, removed: number): void;
-  excess(count: number): void;
+  /** Endpoints of the last answer of discovery that `maxEndpoints` had no room for; 0: it had. */
+  excess(count: number, maxEndpoints: number): void;
+  /** Discovery has answered. */
+  answered(): void;
+  /** Discovery has said that it cannot tell. */
+  failed(error: Error): void;
 }
 
 interface Timers {
@@ -188,6 +194,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   failed(error: Error): void {
     this.stale = error;
+    this.#recorder.failed(error);
   }
 
   #apply(upserted: readonly EndpointInfo[], removed: readonly string[]): void {
@@ -212,7 +219,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     this.stale = undefined;
     this.#judge();
     if (added > 0 || removed.length > 0) this.#recorder.updated(added, removed.length);
-    if (excess > 0) this.#recorder.excess(excess);
+    this.#recorder.excess(excess, this.#options.maxEndpoints);
+    this.#recorder.answered();
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const wake of waiters) wake();
@@ -441,10 +449,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       this.#window.subtract(breaker.window, now);
       breaker.open(now, trigger, ms);
     }
-    this.#recorder.transition("open", trigger);
     this.#place(endpoint);
     this.#judge();
     this.#after(endpoint, breaker.openUntil - now);
+    this.#recorder.transition(endpoint);
   }
 
   #after(endpoint: Endpoint<Req, R>, delayMs: number): void {
@@ -463,9 +471,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       return;
     }
     endpoint.breaker.halfOpen(this.#runtime.now());
-    this.#recorder.transition("half-open", endpoint.breaker.trigger);
     this.#place(endpoint);
     this.#judge();
+    this.#recorder.transition(endpoint);
   }
 
   async #shakeHands(endpoint: Endpoint<Req, R>): Promise<void> {
@@ -519,9 +527,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.latency.reset();
     const { slowStartMs } = this.#options.balancer;
     if (slowStartMs > 0) endpoint.rampUntil = now + slowStartMs / 2;
-    this.#recorder.transition("closed", undefined);
     this.#place(endpoint);
     this.#judge();
+    this.#recorder.transition(endpoint);
   }
 
   #place(endpoint: Endpoint<Req, R>): void {

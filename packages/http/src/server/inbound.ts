@@ -78,6 +78,8 @@ export class Inbound extends ServedRequest {
   /** Values that head fields had; the empty string for one that came twice. */
   host: string | undefined = undefined;
   expect: string | undefined = undefined;
+  /** It has an `Upgrade` field, and is served all the same. */
+  asksUpgrade = false;
   /** Of all names and values. */
   headBytes = 0;
   /** What of its head was dropped because it cannot be right. */
@@ -203,6 +205,9 @@ export class HeadReader {
             const before = inbound.rawTracestate;
             inbound.rawTracestate = before === undefined ? value : `${before},${value}`;
           }
+          break;
+        case 117: // u
+          if (name.length === 7 && isNamed(name, "upgrade")) inbound.asksUpgrade = true;
           break;
         case 108: // l
         case 115: // s
