@@ -45,6 +45,7 @@ export { Redial } from "./redial.ts";
 export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
+export { endStreamsFirst, watchOpen } from "./streams-first.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
 export { LOG_EVENTS, safeLog } from "./log.ts";

@@ -12,6 +12,7 @@ import type {
   WireStatus,
   WriteContext,
 } from "./call-types.ts";
+import { onLane } from "./dials.ts";
 import type { Standing, StreamCall, Unpacker } from "./internals.ts";
 import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "./metadata.ts";
 
@@ -44,7 +45,7 @@ export class DirectCall implements WireCall, WireListener {
     metadata.set(MESSAGE_ACCEPT_ENCODING, "identity,deflate,gzip");
     metadata.set(ACCEPT_ENCODING, "identity");
     try {
-      this.#stream = this.#standing.open(metadata, this.#host, this.#path, this);
+      this.#stream = onLane(() => this.#standing.open(metadata, this.#host, this.#path, this));
     } catch (error) {
       // In grpc-js's words, by which failureOf knows that nothing was sent.
       const details = `Failed to start HTTP/2 stream with error ${(error as Error).message}`;

@@ -5,7 +5,14 @@
  */
 import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
-import { StreamEnds, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
+import {
+  endStreamsFirst,
+  StreamEnds,
+  watchOpen,
+  type Runtime,
+  type ServiceConfig,
+  type Timer,
+} from "@inmesh/core/spi";
 
 /** Streams wait and nothing came for this long: is the peer still there? */
 const PING_INTERVAL_MS = 10_000;
@@ -17,8 +24,6 @@ const CONNECTION_WINDOW_BYTES = 1_048_576;
 /** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
 const LAST_ID = 2 ** 30;
 const ENHANCE_YOUR_CALM = 11;
-// oxlint-disable-next-line no-restricted-globals -- one turn of the loop is no time
-const nextTurn = setImmediate;
 /**
  * In megabytes: as much as Node can hold. It never takes off what a cancelled upload has not sent, and
  * above its limit it would refuse every reply on the connection with a reset of its own.
@@ -66,8 +71,6 @@ export class Http2Session {
   readonly #owner: SessionOwner;
   readonly #pingIntervalMs: number;
   readonly #ends = new StreamEnds();
-  readonly #open = new Set<Http2.ClientHttp2Stream>();
-  #destroying = false;
   #limit = 0;
   #watch: Timer | undefined = undefined;
   #idle: Timer | undefined = undefined;
@@ -98,8 +101,10 @@ export class Http2Session {
         maxReservedRemoteStreams: 0,
       });
     this.#http2 = session;
-    // Whoever destroys it, Node itself too when the peer breaks the protocol.
-    session.destroy = (error, code) => this.#end(error, code);
+    endStreamsFirst(session, (error) => {
+      this.leaving = true;
+      this.error ??= error;
+    });
     session.on("error", (error: Error) => (this.error ??= error));
     // An error of TLS, such as the peer's alert, ends neither socket nor session by itself.
     socket.once("error", (error) => this.destroy(error));
@@ -143,8 +148,7 @@ export class Http2Session {
   /** Throws what Node finds wrong with the headers. */
   request(headers: Http2.OutgoingHttpHeaders, endStream: boolean): Http2.ClientHttp2Stream {
     const stream = this.#http2.request(headers, { endStream });
-    this.#open.add(stream);
-    stream.once("close", () => this.#open.delete(stream));
+    watchOpen(stream);
     if (this.streams++ === 0) {
       this.#idle?.cancel();
       this.#http2.ref();
@@ -221,23 +225,6 @@ export class Http2Session {
     this.error ??= error;
     this.#http2.destroy();
     this.#socket.destroy();
-  }
-
-  /**
-   * Streams first, and the session a turn later. A stream that is destroyed within a head (an interim reply
-   * that ends the stream, and another head behind it) holds memory of the session until the end of the turn;
-   * a session that the garbage collector frees before that aborts the process (`~Http2Session()`).
-   */
-  #end(error: Error | undefined, code: number | undefined): void {
-    if (this.#destroying || this.#http2.destroyed) return;
-    this.#destroying = true;
-    this.leaving = true;
-    if (error instanceof Error) this.error ??= error;
-    for (const stream of this.#open) stream.destroy(error instanceof Error ? error : undefined);
-    nextTurn(() => {
-      const { destroy } = Object.getPrototypeOf(this.#http2) as Http2.ClientHttp2Session;
-      destroy.call(this.#http2, error, code);
-    });
   }
 
   /** A ping that is not answered within `patienceMs` ends it. */
