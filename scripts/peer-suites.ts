@@ -89,7 +89,7 @@ async function playFile(suite: Suite, file: string, door: Door | undefined): Pro
 /** Of ava, which has no other reporter for machines. */
 function parseTap(line: string, file: string): Test[] {
   const [, not, name] = /^(not )?ok \d+ - (.*)$/.exec(line) ?? [];
-  if (name === undefined || / # (SKIP|TODO)/.test(name)) return [];
+  if (name === undefined || / # [A-Z]{4}/.test(name)) return [];
   return [{ file, name, ok: not === undefined, why: "" }];
 }
 

@@ -233,10 +233,9 @@ describe("R36 LS: requests without a connection", () => {
   it.each(["made", "given"])(
     "R36 LS: a server that listens after its end is open, and ends again (%s)",
     async (whose) => {
-      const handler = (_request: unknown, response: ServerResponse): void =>
-        void response.end("ok");
+      const answer = (_request: unknown, response: ServerResponse): void => void response.end("ok");
       const options = { discoveryWaitMs: 0, idleWaitMs: 0 };
-      const server = meshServer(whose === "made" ? handler : createServer(handler), options);
+      const server = meshServer(whose === "made" ? answer : createServer(answer), options);
       await server.listen(0, "127.0.0.1");
       await server.close();
       const { port } = await server.listen(0, "127.0.0.1");
