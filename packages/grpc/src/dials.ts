@@ -60,6 +60,13 @@ export class Dials {
     else this.#sockets.add(socket);
   }
 
+  /** TCP has connected, and what comes after that is under way. */
+  get connected(): boolean {
+    for (const { connecting, destroyed } of this.#sockets)
+      if (!connecting && !destroyed) return true;
+    return false;
+  }
+
   /** There is a connection: of two address families one was faster. */
   won(): void {
     if (!this.#seen) dialledUnseen();

@@ -128,7 +128,7 @@ export class DirectCall implements WireCall, WireListener {
   }
 
   getAuthContext(): AuthContext | null {
-    return this.#stream?.getAuthContext() ?? null;
+    return this.#stream?.getAuthContext?.() ?? null;
   }
 
   /** Whoever has any goes through the channel. */

@@ -98,6 +98,11 @@ export class Lane {
     return this.channel.getConnectivityState(false) === connectivityState.READY;
   }
 
+  /** It is being dialled, and TCP has connected. */
+  get hasSocket(): boolean {
+    return this.#dials.connected;
+  }
+
   /** A call on this lane, not started. `plain`: its head goes out as it is. */
   open(exchange: Exchange, path: string, host: string | undefined, plain: boolean): WireCall {
     this.exchanges.add(exchange);

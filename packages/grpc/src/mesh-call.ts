@@ -128,7 +128,9 @@ export class MeshCall implements WireCall, WireListener {
 
   getAuthContext(): AuthContext {
     const { exchange } = this.#request;
-    return carry({ ...exchange?.inner?.getAuthContext() }, this.#call);
+    // Calls of grpc-js 1.13 have none.
+    const inner: Partial<WireCall> | undefined = exchange?.inner;
+    return carry({ ...inner?.getAuthContext?.() }, this.#call);
   }
 
   // ── through the pipeline ─────────────────────────────────────────────────────────────────────

@@ -30,6 +30,7 @@ import {
 import { ServerInside } from "../internals.ts";
 import { httpCodeOf, outcomeOf } from "../status.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
+import { interceptByCredentials } from "./given-server.ts";
 import { HEALTH_PATH } from "./health-messages.ts";
 import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
@@ -185,7 +186,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     if (given !== undefined) this.#wrap(intercept);
     const own = options.channelOptions?.interceptors ?? [];
     this.#alone =
-      given === undefined ? own.length === 0 : this.#inside.interceptors()!.length === 1;
+      given === undefined ? own.length === 0 : this.#inside.interceptors()?.length === 1;
     this.#weaker = given === undefined ? [] : weakerThan(limits, this.#inside.options());
     this.#health =
       health === false
@@ -235,12 +236,8 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
 
   #wrap(intercept: ServerInterceptor): void {
     const interceptors = this.#inside.interceptors();
-    if (interceptors === undefined) {
-      throw new TypeError(
-        "meshGrpcServer: this version of @grpc/grpc-js takes interceptors only when a server is made; leave the server to meshGrpcServer(options)",
-      );
-    }
-    interceptors.unshift(intercept);
+    if (interceptors === undefined) interceptByCredentials(this.server, intercept);
+    else interceptors.unshift(intercept);
   }
 
   /** The server's own way to say that it has a socket. */
