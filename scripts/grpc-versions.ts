@@ -24,7 +24,7 @@ const FILES = [
   "r-given-server",
   "r-private",
   "r-pushes",
-  "server.test",
+  "server",
 ];
 
 const { values } = parseArgs({
@@ -55,7 +55,7 @@ try {
       "grpc",
       "--project",
       "grpc-wire",
-      ...(values.all ? [] : FILES),
+      ...(values.all ? [] : FILES.map((name) => `test/${name}.test.ts`)),
     ],
     {
       cwd: root,
