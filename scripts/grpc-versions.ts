@@ -24,7 +24,7 @@ const FILES = [
   "r-given-server",
   "r-private",
   "r-pushes",
-  "server.test",
+  "server",
 ];
 
 const { values } = parseArgs({
@@ -50,8 +50,12 @@ try {
     process.execPath,
     [
       join(root, "node_modules/vitest/vitest.mjs"),
-      ...["run", "--project", "grpc", "--project", "grpc-wire"],
-      ...(values.all ? [] : FILES),
+      "run",
+      "--project",
+      "grpc",
+      "--project",
+      "grpc-wire",
+      ...(values.all ? [] : FILES.map((name) => `test/${name}.test.ts`)),
     ],
     {
       cwd: root,

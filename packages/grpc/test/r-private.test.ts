@@ -72,7 +72,8 @@ describe.skipIf(PUBLIC_ONLY)("R4: a private member of grpc-js that is missing", 
 
   it("R4 GC, R4 GS: nothing is hidden: nothing is degraded", () => {
     // `npm run grpc:versions` runs with another grpc-js than the one that is installed.
-    const expected = process.env["INMESH_GRPC_JS_VERSION"] ?? manifest.devDependencies["@grpc/grpc-js"];
+    const expected =
+      process.env["INMESH_GRPC_JS_VERSION"] ?? manifest.devDependencies["@grpc/grpc-js"];
     expect(plain.version).toBe(expected);
     expect(plain.seen).toEqual(EXPECTED);
     expect(plain.given).toBe("wrapped");
