@@ -11,6 +11,7 @@ export interface LogLine {
     | "runtime.degraded"
     | "runtime.unsupported"
     | "server.refusing"
+    | "server.layer_failed"
     | "server.http1_application";
   readonly message: string;
 }
