@@ -91,11 +91,11 @@ export interface RefusalInit {
 const NONE: Readonly<Record<string, string>> = Object.freeze({});
 const REASON = /^[a-z][a-z0-9_]{0,39}$/;
 const NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
-// oxlint-disable-next-line no-control-regex -- what HTTP/1 would take for the end of the field
-const BAD_VALUE = /[^\t\x20-\x7e]/;
-/** Framing, and what a server says about itself: not a layer's to write. */
+/** What gRPC takes in metadata; HTTP takes a little more. */
+const BAD_VALUE = /[^ -~]/;
+/** Framing, what a server says about itself, and binary metadata: not a layer's to write. */
 const RESERVED =
-  /^(?:content-length|content-type|transfer-encoding|connection|keep-alive|retry-after|trailer|upgrade|date|x-mesh-.*|grpc-.*)$/;
+  /^(?:content-length|content-type|transfer-encoding|connection|keep-alive|retry-after|trailer|upgrade|date|x-mesh-.*|grpc-.*|.*-bin)$/;
 
 /**
  * A refusal of the application's own, for its server layers: made once and given out many times, or made
