@@ -188,20 +188,21 @@ export class Inbound extends ServedCall {
   get endOutcome(): Outcome {
     if (this.cut !== undefined) return FAULTS.has(this.cut) ? "failure" : "abandoned";
     const { response } = this;
-    const isOut = response.writableEnded && (this.http2 ? !this.isReset : !response.errored);
-    if (!isOut || (!this.http2 && this.#isUnsent)) return "abandoned";
+    if (!response.writableEnded || !this.#isOut) return "abandoned";
     const { statusCode } = response;
     return classify(statusCode, statusCode === 503 && response.hasHeader(RETRY_AFTER));
+  }
+
+  /** All of a reply that has ended has gone to its client. */
+  get #isOut(): boolean {
+    if (this.http2) return !this.isReset;
+    // Where no connection brought it, none can go with a part of it.
+    return this.ownHeaders || this.response.writableFinished;
   }
 
   /** HTTP/2: its client, or a server that cut it short, has reset it. */
   get isReset(): boolean {
     return isResetByPeer(this.response as unknown as Http2ServerResponse);
-  }
-
-  /** HTTP/1: its connection has gone with a part of it. */
-  get #isUnsent(): boolean {
-    return this.response.writableFinished === false;
   }
 
   /** False from the second time on, for each of four control fields. */
