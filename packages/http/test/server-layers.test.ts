@@ -64,7 +64,8 @@ async function play(
       server,
       async ask({ path = "/", headers = {}, body } = {}) {
         const method = body === undefined ? "GET" : "POST";
-        const reply = await inject(emit, { url: path, method, headers, payload: body });
+        const payload = body === undefined ? {} : { payload: body };
+        const reply = await inject(emit, { url: path, method, headers, ...payload });
         const { statusCode: status, headers: fields } = reply;
         return { status, headers: fields as Reply["headers"], body: reply.body };
       },
@@ -108,7 +109,7 @@ function ask2(port: number): Player["ask"] {
     const [head] = await Promise.race([answered, closed]);
     let text = "";
     for await (const chunk of stream) text += String(chunk);
-    return { status: head[":status"]!, headers: head, body: text };
+    return { status: Number(head[":status"]), headers: head, body: text };
   };
 }
 
@@ -242,7 +243,13 @@ describe.each(KINDS)("%s", (kind) => {
     if (leaves) await expect(ask({ path: "/slow", leaveMs: 50 })).rejects.toThrow(/./);
     await until(() => server.snapshot().requestsInFlight === 0 && ends.length >= (leaves ? 5 : 4));
     const count = (more: Record<string, string>): number =>
-      counted(mesh, "inmesh.calls", { service: "orders", route: "default", protocol: "http", direction: "inbound", ...more });
+      counted(mesh, "inmesh.calls", {
+        service: "orders",
+        route: "default",
+        protocol: "http",
+        direction: "inbound",
+        ...more,
+      });
     expect(active).toBe(1);
     expect(count({ outcome: "success", status: "2xx" })).toBe(1);
     expect(count({ outcome: "success", status: "4xx" })).toBe(1);
@@ -300,7 +307,9 @@ it("a body is asked for (100) behind the layers: not if one of them refuses", as
 
 it("options that are wrong are refused at start", () => {
   expect(() => meshServer(OK, { serverLayers: ["x" as never] })).toThrow(/serverLayers\[0\]/);
-  expect(() => meshServer(OK, { serverLayers: {} as never })).toThrow(/serverLayers must be a list/);
+  expect(() => meshServer(OK, { serverLayers: {} as never })).toThrow(
+    /serverLayers must be a list/,
+  );
   const limits = { maxInFligth: 1, maxHops: -1 } as never;
   expect(() => meshServer(OK, { limits })).toThrow(/maxInFligth.*\n.*maxHops/s);
 });

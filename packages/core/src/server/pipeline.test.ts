@@ -133,7 +133,11 @@ describe("the order", () => {
 
   it.each([
     ["/bad", ["read", "refuse bad"], "inbound success none bad"],
-    ["/held", ["read", "health", "check", "refuse connection"], "inbound overloaded none connection"],
+    [
+      "/held",
+      ["read", "health", "check", "refuse connection"],
+      "inbound overloaded none connection",
+    ],
   ])("%s: what a stage refuses reaches none below it", (path, steps, counted) => {
     const server = new Played();
     server.pipeline.serve(new Request(path));
@@ -244,7 +248,13 @@ describe("layers of the application", () => {
   });
 
   it.each<[what: string, layer: ServerLayer, log: RegExp]>([
-    ["throws", () => () => { throw new Error("oops"); }, /threw an error: oops/],
+    [
+      "throws",
+      () => () => {
+        throw new Error("oops");
+      },
+      /threw an error: oops/,
+    ],
     ["rejects", () => () => Promise.reject(new Error("oops")), /threw an error: oops/],
     ["does nothing", () => () => undefined, /neither refused a request nor called `inner`/],
     ["gives something else", () => (() => "no") as never, /neither refused/],
@@ -332,7 +342,12 @@ describe("refusals of the application", () => {
   });
 
   it("follow one table: HTTP status, nack, outcome", () => {
-    expect(TOO_FAST).toMatchObject({ status: 429, nack: false, outcome: "overloaded", close: false });
+    expect(TOO_FAST).toMatchObject({
+      status: 429,
+      nack: false,
+      outcome: "overloaded",
+      close: false,
+    });
     expect(BUSY_CONNECTION).toMatchObject({ status: 503, nack: true });
     expect(BAD).toMatchObject({ status: 400, outcome: "success", headers: {} });
     expect(SHARED_REFUSALS.loop).toMatchObject({ status: 508, code: "internal" });

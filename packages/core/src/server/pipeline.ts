@@ -11,8 +11,8 @@
  *                      Questions of an orchestrator are no requests of a caller, and are not counted
  *   4 admission        before anything is allocated for it: no time left, too many, too busy
  *   5 connection       what its connection may not have any more; it needs the head, and costs less than 6
- *   – access policy, rate limit, faults: their seats, empty now. Who may ask comes before how often, so
- *                      that a stranger uses up nobody's share; both before anything is held for the request
+ *   – access policy, rate limit, faults: their seats, empty now. Access comes before rate, so that a caller
+ *                      who may not ask uses up no share; both come before anything is held for the request
  *   6 in progress      from here on it is counted, and its connection knows of it: its end has to come
  *   7 context          above the layers: the calls that they make for it inherit its deadline, its trace and
  *                      its end, like those of its handler
@@ -63,7 +63,7 @@ export interface ServerParts<R extends ServedCall> {
   readonly name: string;
   readonly protocol: ServerProtocol<R>;
   readonly admission: Admission;
-  /** Undefined: nobody counts. */
+  /** Undefined: requests are not counted. */
   readonly records: ServedRecords | undefined;
   readonly layers: readonly ServerLayer[];
   readonly runtime: Runtime;

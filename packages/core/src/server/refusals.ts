@@ -47,7 +47,7 @@ export const REFUSAL_CODES: Readonly<Record<RefusalCode, CodeFacts>> = {
 };
 
 export class Refusal {
-  /** A metric label, and told to peers of the mesh. Lower case, digits and `_`. */
+  /** A metric label, and sent to peers of the mesh. Lower case, digits and `_`. */
   readonly reason: string;
   readonly code: RefusalCode;
   /** Over HTTP. */
@@ -103,12 +103,15 @@ const RESERVED =
  */
 export function refusal(init: RefusalInit): Refusal {
   const mistakes: string[] = [];
-  const { code, reason, retryAfterMs, headers } = init;
+  const { code, retryAfterMs, headers } = init;
+  const reason: unknown = init.reason;
   if (!Object.hasOwn(REFUSAL_CODES, code)) {
-    mistakes.push(`code must be one of ${Object.keys(REFUSAL_CODES).join(", ")} (got ${String(code)})`);
+    mistakes.push(`code must be one of ${Object.keys(REFUSAL_CODES).join(", ")} (got ${code})`);
   }
   if (typeof reason !== "string" || !REASON.test(reason)) {
-    mistakes.push(`reason must be 1 to 40 of a-z, 0-9 and _, from a letter on (got ${String(reason)})`);
+    mistakes.push(
+      `reason must be 1 to 40 of a-z, 0-9 and _, from a letter on (got ${String(reason)})`,
+    );
   }
   if (retryAfterMs !== undefined && !(Number.isFinite(retryAfterMs) && retryAfterMs >= 0)) {
     mistakes.push(`retryAfterMs must be a number from 0 up (got ${String(retryAfterMs)})`);
@@ -117,7 +120,8 @@ export function refusal(init: RefusalInit): Refusal {
   for (const [name, value] of Object.entries(headers ?? NONE)) {
     const lower = name.toLowerCase();
     if (!NAME.test(lower)) mistakes.push(`headers: ${JSON.stringify(name)} is no name of a header`);
-    else if (RESERVED.test(lower)) mistakes.push(`headers: ${name} is written by the server itself`);
+    else if (RESERVED.test(lower))
+      mistakes.push(`headers: ${name} is written by the server itself`);
     else if (typeof value !== "string" || BAD_VALUE.test(value)) {
       mistakes.push(`headers: ${name} must be a text of visible ASCII`);
     } else own[lower] = value;

@@ -10,6 +10,7 @@ import { ServedRequest, type Priority } from "../context.ts";
 export interface ServerPeer {
   /** As the connection has it; a proxy's, if there is one in front. Undefined on a Unix socket, or if it has gone. */
   readonly address: string | undefined;
+  /** Undefined where there is no address. */
   readonly port: number | undefined;
   /** The client's, proven by its handshake; undefined without TLS, or if it gave none that is good. */
   readonly certificate: PeerCertificate | undefined;
@@ -52,7 +53,9 @@ export interface ServerRequest {
   readonly deadlineAt: number;
   /** Number of this attempt, from 1. */
   readonly attempt: number;
+  /** As far as the posture grants it. */
   readonly priority: Priority;
+  /** W3C trace context, if what came is valid. */
   readonly traceparent: string | undefined;
   /**
    * Calls `listener` once when the request has ended: its reply is out, it was refused, or its client has
@@ -103,7 +106,7 @@ export abstract class ServedCall extends ServedRequest implements ServerRequest 
 
   onEnd(listener: EndListener): void {
     if (typeof listener !== "function") throw new TypeError("onEnd: takes a function");
-    if (this.phase === "ended") return; // whoever asks now has had its refusal, or a client that left
+    if (this.phase === "ended") return; // a layer that waited asks too late: the client has left
     (this.endListeners ??= []).push(listener);
   }
 }

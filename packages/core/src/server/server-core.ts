@@ -1,5 +1,5 @@
 /**
- * What every server is made of, whatever its protocol: its name, whom it believes, admission, what it has
+ * What every server is made of, whatever its protocol: its name, its posture, admission, what it has
  * refused, its records, its drain and its pipeline. `MeshServer` and `MeshGrpcServer` hold one each.
  */
 import { safeLog, type Log } from "../log.ts";
@@ -20,13 +20,13 @@ import type { ServerLayer } from "./server-layer.ts";
 export interface SharedServerOptions {
   /** For people and metrics. Default `server`. */
   readonly name?: string;
-  /** Counts its requests there, and shares its clock. Default: nobody counts; the process's own clock. */
+  /** Counts its requests there, and shares its clock. Default: they are not counted; the process's own clock. */
   readonly mesh?: Mesh;
-  /** Who is believed, and what; the same words for every protocol, see docs/reference/headers.md. Default `edge`. */
+  /** Who is trusted, and with what; the same words for every protocol, see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
   /** Gets a line when requests are refused for load or a server layer fails, once a minute at most. Default: the log of `mesh`. */
   readonly log?: Log;
-  /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
+  /** Milliseconds from "not ready" until callers have noticed, when draining. Default 5 000. */
   readonly discoveryWaitMs?: number;
   /**
    * The application's own layers, outermost first: each sees a request that is admitted, before its handler,
@@ -57,7 +57,6 @@ export class ServerCore<Reason extends string> {
   readonly log: Log;
   readonly admission: Admission;
   readonly #options: SharedServerOptions;
-  readonly #protocol: string;
   readonly #records: ServedRecords | undefined;
   readonly #refused = new Map<string, number>();
   #drain: Drain | undefined = undefined;
@@ -79,10 +78,8 @@ export class ServerCore<Reason extends string> {
     this.log = safeLog(options.log ?? mesh?.log);
     this.admission = new Admission(limits, this.runtime, name, this.log);
     this.#options = options;
-    this.#protocol = protocol;
     this.#records =
-      mesh &&
-      new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+      mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
   }
 
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */

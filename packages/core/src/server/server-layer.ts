@@ -47,8 +47,13 @@ export class LayerLog {
     const now = runtime.now();
     if (now - this.#loggedAt < LOG_EVERY_MS) return;
     this.#loggedAt = now;
-    const why = error === undefined ? "" : `: ${error instanceof Error ? error.message : String(error)}`;
-    log({ level: "warn", event: "server.layer_failed", message: `${name}: a server layer ${what}${why}` });
+    const why =
+      error === undefined ? "" : `: ${error instanceof Error ? error.message : typeof error}`;
+    log({
+      level: "warn",
+      event: "server.layer_failed",
+      message: `${name}: a server layer ${what}${why}`,
+    });
   }
 }
 

@@ -91,7 +91,7 @@ export class Health {
     if (service !== "" && !this.#serves(service)) return SERVICE_UNKNOWN;
     if (!this.#serving()) return NOT_SERVING;
     const isReady = this.#isReady;
-    return isMet(isReady && (() => isReady(service) !== false)) ? SERVING : NOT_SERVING;
+    return isMet(isReady && (() => isReady(service))) ? SERVING : NOT_SERVING;
   }
 
   #tell(watcher: Watcher): void {

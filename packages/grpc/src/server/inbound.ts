@@ -34,7 +34,7 @@ export interface InboundOwner {
 const SCOPE = { requireManualDestroy: true };
 let beginLate: (inbound: Inbound) => void;
 
-/** Only grpc-js calls what uses this, in callbacks of Node's: nobody is left in the context. */
+/** Only grpc-js calls what uses this, in callbacks of Node's, which restore the context behind it. */
 export function enterContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T): T {
   if (!CALLBACKS_RESTORE) return context.run(inbound, inner, inbound);
   context.enterWith(inbound);
@@ -44,10 +44,7 @@ export function enterContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T
 const CANCELLED = 1;
 const STATUS = "grpc-status";
 
-export class Inbound
-  extends ServedCall
-  implements ServerInterceptingCallInterface, ServedListener
-{
+export class Inbound extends ServedCall implements ServerInterceptingCallInterface, ServedListener {
   readonly call: ServerInterceptingCallInterface;
   readonly path: string;
   /** What came with it; taken away when it is over. */
@@ -257,7 +254,7 @@ export class Inbound
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
-  /** What its handler, or grpc-js itself, answered; CANCELLED if the client left before anybody could. */
+  /** What its handler, or grpc-js itself, answered; CANCELLED if the client left before either could. */
   get endStatus(): number {
     if (this.status !== undefined) return this.status;
     const { stream } = this;

@@ -189,7 +189,14 @@ export class MeshGrpcServer implements AsyncDisposable {
     return ({ path, requestStream, responseStream }, call) => {
       if (path.startsWith(HEALTH_PATH)) return call as ServerInterceptingCall;
       const serving = this.#serving;
-      const inbound = new Inbound(call, path, !requestStream, !responseStream, this.#alone, serving);
+      const inbound = new Inbound(
+        call,
+        path,
+        !requestStream,
+        !responseStream,
+        this.#alone,
+        serving,
+      );
       inbound.stream = this.#sessions.arriving;
       return inbound as unknown as ServerInterceptingCall;
     };

@@ -1,6 +1,6 @@
 /**
  * The statuses that a server makes up before a handler runs. The reasons of its own are a closed set, beside
- * those that applications make (`refusal`); a reason is a metric label, and is told to peers of the mesh only.
+ * those that applications make (`refusal`); a reason is a metric label, and is sent to peers of the mesh only.
  */
 import { Metadata } from "@grpc/grpc-js";
 import { REFUSAL_CODES, type Refusal, type SharedRefusalReason } from "@inmesh/core/spi";

@@ -177,8 +177,8 @@ export class Inbound extends ServedCall {
   get endStatus(): number {
     const { response, answeredStatus } = this;
     // What no connection brought may not say whether its head is out.
-    if (answeredStatus !== 0 || response.headersSent === false) return answeredStatus;
-    return response.statusCode;
+    const isOut: boolean | undefined = response.headersSent;
+    return answeredStatus === 0 && (isOut ?? true) ? response.statusCode : answeredStatus;
   }
 
   get endHttpStatus(): number {

@@ -1,6 +1,6 @@
 /**
  * The answers that a server makes up: before a handler runs, or instead of one. A closed set beside those
- * that applications make (`refusal`); the reason is a metric label, and is told to peers of the mesh only.
+ * that applications make (`refusal`); the reason is a metric label, and is sent to peers of the mesh only.
  * docs/reference/headers.md lists it.
  */
 import {

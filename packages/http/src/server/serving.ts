@@ -60,7 +60,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
   readonly #parts: ServingParts;
   readonly #connections: Connections;
-  /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
+  /** Said to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
   readonly #idleHintMs: number | undefined;
   readonly #peers: SlowPeers;
   readonly #replaced: ReplacedLog;
@@ -136,7 +136,8 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
     response.on("close", responseClosed);
-    if (http2 && this.#parts.given && request.method === "HEAD") watchHead(response, responseClosed);
+    if (http2 && this.#parts.given && request.method === "HEAD")
+      watchHead(response, responseClosed);
   }
 
   released(inbound: Inbound): void {
