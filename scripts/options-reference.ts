@@ -105,6 +105,23 @@ const SECTIONS: readonly Section[] = [
   },
   { title: "`health` of `meshGrpcServer`", intro: "", types: ["GrpcHealthOptions"] },
   {
+    title: "Server layers: what a layer sees",
+    intro:
+      "`serverLayers` of both servers; see [server layers](../guides/server-layers.md). A layer takes the inner " +
+      "handler and gives another: a function from this to a refusal, to what the inner one returned, or to a " +
+      "promise of either.",
+    types: ["ServerRequest"],
+  },
+  { title: "Server layers: `request.peer`", intro: "", types: ["ServerPeer"] },
+  { title: "Server layers: the end in `request.onEnd`", intro: "", types: ["ServerEnd"] },
+  {
+    title: "Server layers: `refusal(init)`",
+    intro:
+      "From `inmesh` and `@inmesh/grpc`. Throws a TypeError that names everything that is wrong.",
+    types: ["RefusalInit"],
+    aliases: ["RefusalCode"],
+  },
+  {
     title: "`stubMesh(answers, options)`",
     intro: "From `inmesh/testing`; see [testing](../guides/testing.md).",
     types: ["StubOptions"],

@@ -12,6 +12,9 @@ export {
 export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
+export { refusal, type Refusal, type RefusalCode, type RefusalInit } from "./server/refusals.ts";
+export type { ServerEnd, ServerPeer, ServerRequest } from "./server/served-call.ts";
+export type { ServerAnswer, ServerHandler, ServerLayer } from "./server/server-layer.ts";
 export type { Log, LogEvent, LogLine } from "./log.ts";
 export type {
   ConfigSnapshot,

@@ -21,6 +21,7 @@ export type LogEvent =
   | "runtime.unsupported"
   | "server.accepting"
   | "server.http1_application"
+  | "server.layer_failed"
   | "server.refusing"
   | "service.accepting"
   | "service.refusing";
@@ -46,6 +47,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "runtime.unsupported": "warn",
   "server.accepting": "info",
   "server.http1_application": "warn",
+  "server.layer_failed": "warn",
   "server.refusing": "warn",
   "service.accepting": "info",
   "service.refusing": "warn",

@@ -37,6 +37,32 @@ export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.t
 export type { DiscoveryConfig } from "./config/types.ts";
 export { assertClientOptions, assertOptions, type OptionKinds } from "./config/options.ts";
 export { unknownKeyRule } from "./config/did-you-mean.ts";
+export { ServerCore, type SharedServerOptions } from "./server/server-core.ts";
+export {
+  compileServer,
+  type ServerParts,
+  type ServerPipeline,
+  type ServerProtocol,
+} from "./server/pipeline.ts";
+export {
+  Refusal,
+  refusal,
+  REFUSAL_CODES,
+  SHARED_REFUSALS,
+  type RefusalCode,
+  type RefusalInit,
+  type SharedRefusalReason,
+} from "./server/refusals.ts";
+export {
+  ServedCall,
+  type ServedPhase,
+  type ServerEnd,
+  type ServerPeer,
+  type ServerRequest,
+} from "./server/served-call.ts";
+export type { ServerAnswer, ServerHandler, ServerLayer, Stage } from "./server/server-layer.ts";
+export { limitsOver, SHARED_LIMITS, type SharedLimits } from "./server/limits.ts";
+export { isMet } from "./server/readiness.ts";
 export { withinDescriptors } from "./server/descriptors.ts";
 export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";

@@ -5,7 +5,6 @@ export { createMesh, type MeshOptions } from "@inmesh/core";
 export {
   meshGrpcServer,
   MeshGrpcServer,
-  type GrpcCutReason,
   type GrpcServerOptions,
   type GrpcServerSnapshot,
 } from "./server/mesh-grpc-server.ts";
@@ -16,4 +15,16 @@ export {
   type GivenGrpcLimit,
   type GrpcServerLimits,
 } from "./server/limits.ts";
-export type { GrpcRefusalReason } from "./server/refusals.ts";
+export type { GrpcCutReason, GrpcRefusalReason } from "./server/refusals.ts";
+export {
+  refusal,
+  type Refusal,
+  type RefusalCode,
+  type RefusalInit,
+  type ServerAnswer,
+  type ServerEnd,
+  type ServerHandler,
+  type ServerLayer,
+  type ServerPeer,
+  type ServerRequest,
+} from "@inmesh/core";

@@ -29,4 +29,16 @@ export { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
 export type { ServerTls } from "./server/certificates.ts";
 export type { GivenLimit, NodeServer } from "./server/listeners.ts";
 export type { Posture } from "@inmesh/core/spi";
-export { REFUSALS, type Refusal, type RefusalReason } from "./server/refusals.ts";
+export { REFUSALS, type RefusalReason } from "./server/refusals.ts";
+export {
+  refusal,
+  type Refusal,
+  type RefusalCode,
+  type RefusalInit,
+  type ServerAnswer,
+  type ServerEnd,
+  type ServerHandler,
+  type ServerLayer,
+  type ServerPeer,
+  type ServerRequest,
+} from "@inmesh/core";

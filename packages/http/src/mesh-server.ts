@@ -4,76 +4,40 @@
  * be served, runs the handler where its own calls inherit the rest, and knows how to leave.
  */
 import { once } from "node:events";
-import type {
-  IncomingMessage,
-  RequestListener,
-  Server as HttpServer,
-  ServerResponse,
-} from "node:http";
+import type { RequestListener, Server as HttpServer } from "node:http";
 // oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded by listeners.ts, if at all
 import type { Http2SecureServer, Http2Server } from "node:http2";
 import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo, ListenOptions } from "node:net";
 import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
-import type { Log, Mesh } from "@inmesh/core";
 import {
-  Admission,
   assertOptions,
-  BELIEFS,
-  Drain,
-  NodeRuntime,
+  limitsOver,
   removeStaleSocket,
+  ServerCore,
   withinDescriptors,
-  type Beliefs,
-  type DrainParts,
   type OptionKinds,
   type Posture,
-  type Runtime,
   type ServerState,
+  type SharedServerOptions,
 } from "@inmesh/core/spi";
-import { LEAVING } from "./headers.ts";
-import { hintIdle, replaceDump, ServerMembers } from "./node-internals.ts";
+import { ServerMembers } from "./node-internals.ts";
 import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
-import type { ConnectionState, WithConnection } from "./server/connection-state.ts";
 import { Connections } from "./server/connections.ts";
-import { watchBody, watchHead } from "./server/cut-bodies.ts";
-import { answerAndCut, cutShort } from "./server/cut-short.ts";
 import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
-import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./server/in-context.ts";
-import { HeadReader, Inbound, responseClosed, type InboundOwner } from "./server/inbound.ts";
-import { dropClaims, injectedOf, isInjected, serveInjected } from "./server/injected.ts";
-import { limitsOf, type ServerLimits } from "./server/limits.ts";
-import {
-  makeServer,
-  NODE_HTTP,
-  tighten,
-  type GivenLimit,
-  type Http2ServerResponse,
-  type NodeServer,
-} from "./server/listeners.ts";
+import { HeadReader } from "./server/inbound.ts";
+import { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
+import { makeServer, tighten, type GivenLimit, type NodeServer } from "./server/listeners.ts";
 import { countMalformed } from "./server/malformed.ts";
-import { writeOwnHead } from "./server/own-marks.ts";
-import { isResetByPeer } from "./server/own-resets.ts";
-import { linger, refuse, sayClose } from "./server/refuse.ts";
-import { REFUSALS, type Refusal } from "./server/refusals.ts";
-import { isReplaced, ReplacedLog } from "./server/replaced.ts";
-import { guardRequests, type Guard } from "./server/request-events.ts";
-import { isShort, watchLength } from "./server/reply-length.ts";
-import { SlowPeers } from "./server/slow-peers.ts";
-import { dropSurplus, type LingerOptions } from "./server/surplus.ts";
-import { filterTrailers } from "./server/trailers.ts";
+import { guardRequests } from "./server/request-events.ts";
+import { Serving } from "./server/serving.ts";
 import { guardTunnels } from "./server/tunnels.ts";
-import { endUnheard } from "./server/unheard-end.ts";
 import { Validator } from "./server/validate.ts";
 
-export interface ServerOptions {
-  /** For people: in `snapshot()`. Default `server`. */
-  readonly name?: string;
-  /** Shares its clock. Default: the process's own. */
-  readonly mesh?: Mesh;
+export interface ServerOptions extends SharedServerOptions {
   /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
   readonly http2?: boolean;
   /**
@@ -81,8 +45,6 @@ export interface ServerOptions {
    * effect on a server that is given.
    */
   readonly tls?: ServerTls;
-  /** Who is believed, and what; see docs/reference/headers.md. Default `edge`. */
-  readonly posture?: Posture;
   /** Names of identity headers that stay, because something in front vouches for them. Default: none. */
   readonly keepHeaders?: readonly string[];
   /**
@@ -97,10 +59,6 @@ export interface ServerOptions {
   readonly limits?: Partial<ServerLimits>;
   /** `/livez` and `/readyz`; false: neither. Default: both. */
   readonly health?: HealthOptions | false;
-  /** Gets a line when requests are refused for load, once a minute at most. Default: the log of `mesh`. */
-  readonly log?: Log;
-  /** Milliseconds from "not ready" until everybody has noticed, when draining. Default 5 000. */
-  readonly discoveryWaitMs?: number;
   /** Milliseconds that an idle connection is kept for one more request, when draining. Default 1 000. */
   readonly idleWaitMs?: number;
 }
@@ -118,6 +76,7 @@ const OPTIONS: OptionKinds<ServerOptions> = {
   health: "any",
   log: "function",
   discoveryWaitMs: "milliseconds",
+  serverLayers: "list",
   idleWaitMs: "milliseconds",
 };
 const HEALTH_OPTIONS: OptionKinds<HealthOptions> = {
@@ -157,6 +116,7 @@ export interface ServerSnapshot {
 }
 
 const DEFAULT_GRACE_MS = 30_000;
+const IDLE_WAIT_MS = 1_000;
 
 /**
  * Wraps a request listener in a new server, or stands before the request listeners of a server that is
@@ -198,315 +158,74 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /** Node's server, for whoever needs more of it: WebSockets, `ref`, other listeners. */
   readonly server: S;
   readonly name: string;
-  readonly #posture: Posture;
-  readonly #beliefs: Beliefs;
+  readonly #core: ServerCore<CutReason>;
   readonly #limits: ServerLimits;
   readonly #weaker: readonly GivenLimit[];
-  /** The messages of its requests are Node's own. */
-  readonly #given: boolean;
-  /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
-  readonly #idleHintMs: number | undefined;
-  readonly #runtime: Runtime;
-  readonly #admission: Admission;
-  readonly #keep: ReadonlySet<string>;
-  readonly #reader: HeadReader;
-  readonly #validator: Validator;
-  readonly #chosen: ChosenRules | undefined;
-  readonly #health: Health | undefined;
-  readonly #replaced: ReplacedLog;
+  readonly #members = new ServerMembers();
   readonly #connections: Connections;
   readonly #certificates: ServerCertificates | undefined;
-  readonly #peers: SlowPeers;
-  #drain: Drain;
-  readonly #linger: LingerOptions;
-  readonly #refused = new Map<CutReason, number>();
-  readonly #members = new ServerMembers();
-  readonly #owner = {
-    ended: (inbound: Inbound): void => this.#ended(inbound),
-    misframed: (inbound: Inbound): void => this.#misframed(inbound),
-    odd: (inbound: Inbound, what: CutReason): void => this.#odd(inbound, what),
-    members: this.#members,
-    keepAlive: undefined as string | undefined,
-  };
-  readonly #injectedOwner: InboundOwner = {
-    ...this.#owner,
-    ended: (inbound) => {
-      this.#admission.inFlight--;
-      if (!inbound.replied) inbound.leave();
-    },
-  };
-  readonly #why = (): string => this.#readiness();
+  readonly #serving: Serving;
 
   /** Use `meshServer`. */
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
     if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
     assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
-    const { posture = "edge", http2 = false, tls, health } = options;
+    const { http2 = false, tls, health } = options;
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
-    this.name = options.name ?? "server";
-    this.#posture = posture;
-    this.#beliefs = BELIEFS[posture];
-    if (this.#beliefs === undefined)
-      throw new TypeError(
-        `meshServer: no posture ${posture}; known: ${Object.keys(BELIEFS).join(", ")}`,
-      );
-    const limits = withinDescriptors(limitsOf(options.limits));
-    const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
+    const limits = withinDescriptors(limitsOver("meshServer", DEFAULT_LIMITS, options.limits));
+    const core = new ServerCore<CutReason>("meshServer", "http", options, limits);
+    const { runtime } = core;
+    this.name = core.name;
+    this.#core = core;
     this.#limits = limits;
-    this.#runtime = runtime;
-    this.#linger = { limits, runtime };
     const given = typeof target !== "function";
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
-    this.#given = given;
     this.#certificates = certificates;
     this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
-    this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
-    if (!given && !this.#members.hintsIdle) {
-      this.#owner.keepAlive = `timeout=${Math.floor(limits.keepAliveIdleMs / 1_000)}`;
-    }
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    const log = options.log ?? options.mesh?.log;
-    this.#admission = new Admission(limits, runtime, this.name, log);
-    this.#replaced = new ReplacedLog(log);
-    const keep = (this.#keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase())));
-    this.#reader = new HeadReader(limits, this.#beliefs, keep);
-    this.#validator = new Validator(limits, secure);
-    this.#chosen = ChosenRules.of(options);
-    this.#health = health === false ? undefined : new Health(health);
-    this.#connections = new Connections(this.server, secure, !given, limits, runtime, (reason) =>
-      this.#count(reason),
-    );
+    const count = (reason: CutReason): void => void core.count(reason);
+    const connections = new Connections(this.server, secure, !given, limits, runtime, count);
+    this.#connections = connections;
     certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
-      this.#connections.renew(withinMs),
+      connections.renew(withinMs),
     );
-    this.#peers = new SlowPeers(limits, runtime, {
-      bodyTimedOut: (inbound) => this.#bodyTimedOut(inbound),
-      writeStalled: (inbound) => this.#writeStalled(inbound),
-    });
-    const parts: DrainParts = {
-      connections: this.#connections,
-      runtime,
-      discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
-      idleWaitMs: options.idleWaitMs ?? 1_000,
-      stopListening: () => this.#stopListening(),
-    };
-    this.#drain = new Drain(parts);
+    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
+    const chosen = ChosenRules.of(options);
+    const linger = { limits, runtime };
+    const serving = (this.#serving = new Serving({
+      core,
+      limits,
+      members: this.#members,
+      connections,
+      reader: new HeadReader(limits, core.beliefs, keep),
+      validator: new Validator(limits, secure),
+      chosen,
+      health: health === false ? undefined : new Health(health),
+      keep,
+      linger,
+      given,
+    }));
+    core.leavesBy(
+      connections,
+      options.idleWaitMs ?? IDLE_WAIT_MS,
+      () => this.#stopListening(),
+      () => (certificates?.expired === true ? "certificate expired" : undefined),
+    );
     // As a server of Node's may. What listens after its end would otherwise never end again.
     this.server.on("listening", () => {
-      if (this.#drain.state !== "closed") return;
-      this.#connections.stay();
-      this.#drain = new Drain(parts);
+      if (core.reopen()) connections.stay();
     });
-    this.#listen(given ? undefined : target);
-  }
-
-  // ── requests ─────────────────────────────────────────────────────────────────────────────────
-
-  /** A server that was given keeps its listeners; the mesh stands before them. */
-  #listen(handler: RequestListener | undefined): void {
-    const { server } = this;
-    const guard: Guard = (request, response, next, asksToContinue) =>
-      this.#request(request, response, next, asksToContinue);
-    guardRequests(server, guard);
-    if (handler !== undefined) (server as HttpServer).on("request", handler); // all four emit it alike
-    const count = (reason: CutReason): void => this.#count(reason);
-    guardTunnels(server, this.#chosen, count, this.#linger);
-    countMalformed(server, count, (connection) => this.#isReplying(connection), this.#linger);
-  }
-
-  #request(
-    request: IncomingMessage,
-    response: ServerResponse,
-    handler: RequestListener,
-    asksToContinue: boolean,
-  ): void {
-    const http2 = isHttp2(request);
-    const holder = holderOf(request, http2);
-    if (isInjected(holder)) return this.#injected(request, response, handler);
-    const connection = this.#connections.stateOf(holder);
-    // Behind the last request of the connection: never answered.
-    if (connection.ended) return dropSurplus(request.socket, this.#linger);
-    const inbound = new Inbound(request, response, connection, this.#owner, http2);
-    connection.streams++;
-    if (!http2 && this.#idleHintMs !== undefined && this.#members.hintsIdle) {
-      hintIdle(response, this.#idleHintMs);
-    }
-    if (connection.leaving) endAfter(inbound);
-    let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
-    // Node drops what came in one piece with the end of such a request, and reads on behind it: in the
-    // middle of the next one, whose body could be another request.
-    if (inbound.asksUpgrade && !http2) endAfter(inbound);
-    if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
-    if (refusal === undefined) {
-      if (this.#health?.answers(request, response, this.#why) === true) return;
-      const refused = this.#admission.refuses(inbound, inbound.remainingMs);
-      if (refused !== undefined) refusal = REFUSALS[refused];
-      else if (connection.active >= this.#limits.maxPipelined && !http2) {
-        refusal = REFUSALS.too_many_pipelined;
-      } else if (!this.#connections.misuse.holds(connection, inbound.headBytes)) {
-        refusal = REFUSALS.connection_headers;
-      } else if (this.#chosen !== undefined) refusal = this.#chosen.check(request);
-    }
-    if (refusal !== undefined) return this.#refuse(inbound, refusal);
-
-    if (inbound.remainingMs !== Infinity) {
-      inbound.deadlineAt = this.#runtime.now() + inbound.remainingMs;
-    }
-    this.#admission.inFlight++;
-    connection.active++;
-    connection.headBytes += inbound.headBytes;
-    this.#peers.add(inbound);
-    (response as WithInbound)[INBOUND] = inbound;
-    response.writeHead = writeOwnHead;
-    if (!http2) {
-      watchLength(response, this.#members);
-      if (!inbound.hasBody && this.#members.seesDump) replaceDump(request, endUnheard);
-    }
-    response.on("close", responseClosed);
-    if (http2 && this.#given) {
-      if (request.method === "HEAD") watchHead(response, responseClosed);
-      // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows its context.
-      response.emit = emitInContext as typeof response.emit;
-    }
-    if (inbound.chunked || (http2 && inbound.hasBody)) {
-      filterTrailers(inbound, this.#limits, this.#chosen?.refusesUnderscores === true);
-    }
-    if (asksToContinue) response.writeContinue();
-    if (http2) {
-      const ofRequest = Object.getPrototypeOf(request) as object;
-      const ofResponse = Object.getPrototypeOf(response) as object;
-      serveInContext(inbound, handler);
-      if (isReplaced(request, ofRequest) || isReplaced(response, ofResponse)) {
-        Object.setPrototypeOf(request, ofRequest);
-        Object.setPrototypeOf(response, ofResponse);
-        return this.#refuseHttp1(inbound);
-      }
-    } else serveInContext(inbound, handler);
-    if (inbound.hasBody || request.listenerCount("end") > 0) {
-      (request as WithInbound)[INBOUND] = inbound;
-      if (http2 && this.#given && inbound.hasBody) watchBody(request);
-      else request.emit = emitInContext as typeof request.emit;
-    }
-  }
-
-  /** What its handler has begun goes on with messages whose client has gone. */
-  #refuseHttp1(inbound: Inbound): void {
-    this.#count("http1_application");
-    this.#replaced.say(this.name);
-    answerAndCut(inbound, REFUSALS.bad_version.status);
-    inbound.leave();
-  }
-
-  /** Costs O(requests in progress), and is asked only of connections that have some. */
-  #isReplying(connection: ConnectionState): boolean {
-    for (let one = this.#peers.first; one !== undefined; one = one.next) {
-      if (one.connection === connection && one.response.headersSent) return true;
-    }
-    return false;
-  }
-
-  #injected(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
-    const connection = this.#connections.stateOf({}); // what is refused may say that it ends
-    const inbound = injectedOf(request, response, connection, this.#injectedOwner);
-    let refusal = this.#reader.read(inbound) ?? this.#validator.checkInjected(inbound);
-    dropClaims(request, this.#keep);
-    if (inbound.odd !== undefined) this.#count(inbound.odd);
-    if (refusal === undefined) {
-      if (this.#health?.answers(request, response, this.#why) === true) return;
-      const refused = this.#admission.refuses(inbound, inbound.remainingMs);
-      refusal = refused === undefined ? this.#chosen?.check(request) : REFUSALS[refused];
-    }
-    if (refusal !== undefined) {
-      inbound.hasBody = false; // it is no stream that holds anything up
-      return this.#refuse(inbound, refusal);
-    }
-    if (inbound.remainingMs !== Infinity) {
-      inbound.deadlineAt = this.#runtime.now() + inbound.remainingMs;
-    }
-    this.#admission.inFlight++;
-    serveInjected(inbound, handler);
-  }
-
-  #refuse(inbound: Inbound, refusal: Refusal): void {
-    this.#count(refusal.reason);
-    // Its connection goes on, where one of HTTP/1 is closed at once.
-    if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, this.#beliefs.tellsReasons, this.#linger);
-  }
-
-  #count(reason: CutReason): void {
-    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
-  }
-
-  /** The reply is out, or its connection has gone. */
-  #ended(inbound: Inbound): void {
-    const { connection, request, response } = inbound;
-    this.#admission.inFlight--;
-    connection.active--;
-    connection.headBytes -= inbound.headBytes;
-    if (inbound.http2 && isResetByPeer(response as unknown as Http2ServerResponse)) {
-      const { deadlineAt, remainingMs } = inbound;
-      this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
-    }
-    if (inbound.last) {
-      if (inbound.asksUpgrade && !inbound.http2) dropSurplus(request.socket, this.#linger);
-      // Or the application said keep-alive: then what follows is served, unless it was dropped.
-      if (connection.surplus) request.socket.destroySoon();
-      else connection.ended = false;
-    }
-    this.#peers.remove(inbound);
-    // Its timer was the socket's. Node sets it anew where it watches idle connections.
-    const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
-    if (isOurs && inbound.watched && connection.active === 0) request.socket.setTimeout(0);
-    if (!response.writableEnded) return inbound.leave();
-    if (!inbound.http2 && isShort(response, inbound.sentBytes, this.#members)) {
-      return this.#misframed(inbound);
-    }
-    if (!inbound.hasBody || request.complete || request.destroyed) return;
-    // A handler that goes on reading after its reply may; nobody's body is read for a second only.
-    if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
-      connection.unread = request;
-      return;
-    }
-    linger(request, this.#linger, () => {
-      if (!request.complete) cutShort(inbound);
-    });
-  }
-
-  #bodyTimedOut(inbound: Inbound): void {
-    if (!answerAndCut(inbound, REFUSALS.body_timeout.status)) return;
-    this.#count("body_timeout");
-    inbound.leave();
-  }
-
-  #odd(inbound: Inbound, what: CutReason): void {
-    this.#count(what);
-    const { connection, http2, response } = inbound;
-    if (!this.#connections.misuse.glitch(connection) || http2) return;
-    if (response.headersSent) connection.leaving = true;
-    else endAfter(inbound);
-  }
-
-  #misframed(inbound: Inbound): void {
-    if (inbound.sentBytes === Infinity) return; // it goes on writing
-    inbound.sentBytes = Infinity;
-    this.#count("content_length_mismatch");
-    cutShort(inbound);
-  }
-
-  #writeStalled(inbound: Inbound): void {
-    this.#count("write_stall");
-    cutShort(inbound);
-  }
-
-  #readiness(): string {
-    if (this.#drain.state !== "open") return this.#drain.state;
-    if (this.#certificates?.expired === true) return "certificate expired";
-    return this.#admission.overloaded ? "overloaded" : "ok";
+    // A server that was given keeps its listeners; the mesh stands before them.
+    guardRequests(this.server, (request, response, next, asksToContinue) =>
+      serving.request(request, response, next, asksToContinue),
+    );
+    if (!given) (this.server as HttpServer).on("request", target); // all four emit it alike
+    guardTunnels(this.server, chosen, count, linger);
+    countMalformed(this.server, count, (connection) => serving.isReplying(connection), linger);
   }
 
   // ── lifetime ─────────────────────────────────────────────────────────────────────────────────
@@ -531,7 +250,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   }
 
   get state(): ServerState {
-    return this.#drain.state;
+    return this.#core.state;
   }
 
   /**
@@ -541,7 +260,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    * the server listens once more.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
-    return this.#drain.start(graceMs, false);
+    return this.#core.leave(graceMs, false);
   }
 
   /**
@@ -550,7 +269,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    */
   close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
     if (typeof graceMs === "function") return this.close().then(graceMs);
-    return this.#drain.start(graceMs, true);
+    return this.#core.leave(graceMs, true);
   }
 
   /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
@@ -570,30 +289,24 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /** The server's own close also closes idle connections at once, and with them a request on its way. */
   #stopListening(): void {
-    if (this.#drain.state === "closed") this.#admission.close();
     const server: unknown = this.server;
     if (server instanceof NetServer && server.listening) NetServer.prototype.close.call(server);
     else if (!(server instanceof NetServer)) this.server.close(); // Bun's is none
-    for (let inbound = this.#peers.first; inbound !== undefined; inbound = inbound.next) {
-      // Newest first: of pipelined requests only the last may say it. A head that is out has promised
-      // to keep the connection: the next reply on it will say close.
-      const { connection, response } = inbound;
-      if (inbound.http2) inbound.last = true; // its handler has the response
-      else if (!connection.ended && !response.headersSent) endAfter(inbound);
-    }
+    this.#serving.leave();
   }
 
   /** State behind every decision, as plain data. */
   snapshot(): ServerSnapshot {
+    const { name, state, posture, admission, refused } = this.#core;
     return {
-      name: this.name,
-      state: this.#drain.state,
-      posture: this.#posture,
-      requestsInFlight: this.#admission.inFlight,
+      name,
+      state,
+      posture,
+      requestsInFlight: admission.inFlight,
       connections: this.#connections.sockets.size,
       sessions: this.#connections.sessions,
-      loopDelayMs: this.#admission.loopDelayMs,
-      refused: Object.fromEntries(this.#refused),
+      loopDelayMs: admission.loopDelayMs,
+      refused,
       limits: this.#limits,
       problem: this.#certificates?.problem,
       weaker: this.#weaker,
@@ -607,28 +320,4 @@ function badTarget(target: unknown): TypeError {
   return new TypeError(
     `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${got}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
   );
-}
-
-let ownRuntime: Runtime | undefined;
-
-function isHttp2(request: IncomingMessage): boolean {
-  return !(request instanceof NODE_HTTP.IncomingMessage) && "stream" in request;
-}
-
-/** What its connection's state hangs on: the session, or the socket. */
-function holderOf(request: IncomingMessage, http2: boolean): WithConnection {
-  return http2
-    ? (request as unknown as { stream: { session: WithConnection } }).stream.session
-    : (request.socket as WithConnection);
-}
-
-/** The reply says close, and nothing behind its request is served. */
-function endAfter(inbound: Inbound): void {
-  inbound.last = true;
-  if (inbound.http2) {
-    inbound.response.setHeader(LEAVING, "1"); // of a refusal; a handler's reply gets it with its head
-    return;
-  }
-  sayClose(inbound.response);
-  inbound.connection.ended = true;
 }

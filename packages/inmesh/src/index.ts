@@ -24,8 +24,22 @@ export type {
   RequestBody,
   RequestInit,
 } from "@inmesh/http";
-export { meshServer, MeshServer } from "@inmesh/http";
-export type { Posture, ServerLimits, ServerOptions, ServerSnapshot } from "@inmesh/http";
+export { meshServer, MeshServer, refusal } from "@inmesh/http";
+export type {
+  Posture,
+  Refusal,
+  RefusalCode,
+  RefusalInit,
+  ServerAnswer,
+  ServerEnd,
+  ServerHandler,
+  ServerLayer,
+  ServerLimits,
+  ServerOptions,
+  ServerPeer,
+  ServerRequest,
+  ServerSnapshot,
+} from "@inmesh/http";
 export { ConfigError, context, isMeshError, MeshError, ServedRequest } from "@inmesh/core";
 export type {
   ConfigSnapshot,

@@ -9,6 +9,7 @@ import {
   parseCount,
   type Beliefs,
   type ServedRequest,
+  type SharedRefusalReason,
 } from "@inmesh/core/spi";
 import {
   BAGGAGE,
@@ -19,7 +20,6 @@ import {
   TRACESTATE,
 } from "../metadata.ts";
 import type { GrpcServerLimits } from "./limits.ts";
-import type { GrpcRefusalReason } from "./refusals.ts";
 
 /** What a call says, and in how many bytes of metadata. */
 export interface Head extends ServedRequest {
@@ -42,7 +42,7 @@ export class HeadReader {
   }
 
   /** Node joins what came twice by a comma, so a key that contradicts itself is not understood. */
-  read(served: Head, metadata: Metadata): GrpcRefusalReason | undefined {
+  read(served: Head, metadata: Metadata): SharedRefusalReason | undefined {
     const first = metadata.getMap();
     const { maxMetadataBytes, maxMetadataCount, maxHops } = this.#limits;
     let count = 0;

@@ -10,7 +10,7 @@ import {
   type ServerUnaryCall,
   type ServerWritableStream,
 } from "@grpc/grpc-js";
-import type { Runtime, Timer } from "@inmesh/core/spi";
+import { isMet, type Runtime, type Timer } from "@inmesh/core/spi";
 import {
   HEALTH,
   NOT_SERVING,
@@ -90,11 +90,8 @@ export class Health {
   #statusOf(service: string): ServingStatus {
     if (service !== "" && !this.#serves(service)) return SERVICE_UNKNOWN;
     if (!this.#serving()) return NOT_SERVING;
-    try {
-      return this.#isReady?.(service) === false ? NOT_SERVING : SERVING;
-    } catch {
-      return NOT_SERVING; // the host's function; its failure is an answer, not ours to crash on
-    }
+    const isReady = this.#isReady;
+    return isMet(isReady && (() => isReady(service))) ? SERVING : NOT_SERVING;
   }
 
   #tell(watcher: Watcher): void {

@@ -8,46 +8,51 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
-import { CALLBACKS_RESTORE, context, ServedRequest } from "@inmesh/core/spi";
+import {
+  CALLBACKS_RESTORE,
+  context,
+  ServedCall,
+  type Outcome,
+  type ServerPeer,
+} from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
 import type { Http2Stream } from "../internals.ts";
-import type { GrpcRefusalReason } from "./refusals.ts";
+import { httpCodeOf, outcomeOf } from "../status.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
 import type { SessionUse } from "./sessions.ts";
 
 export interface InboundOwner {
-  /** The call may begin, or why it must not. */
-  admits(inbound: Inbound, metadata: Metadata): GrpcRefusalReason | undefined;
-  refused(inbound: Inbound, reason: GrpcRefusalReason): void;
-  /** It is over, and was admitted. */
+  /** Of the server. */
+  readonly name: string;
+  /** Its metadata is here: it is begun, or refused. */
+  serve(inbound: Inbound): void;
+  /** It is over, and was in progress. */
   ended(inbound: Inbound): void;
 }
 
 /** Nobody counts them, so nothing has to happen when one is collected. */
 const SCOPE = { requireManualDestroy: true };
-let begin: (inbound: Inbound, metadata: Metadata) => void;
 let beginLate: (inbound: Inbound) => void;
 
-/** Only grpc-js calls what uses this, in callbacks of Node's: nobody is left in the context. */
-function enter<T>(inbound: Inbound, run: (inbound: Inbound, arg: T) => void, arg: T): void {
-  if (!CALLBACKS_RESTORE) return context.run(inbound, run, inbound, arg);
+/** Only grpc-js calls what uses this, in callbacks of Node's, which restore the context behind it. */
+export function enterContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T): T {
+  if (!CALLBACKS_RESTORE) return context.run(inbound, inner, inbound);
   context.enterWith(inbound);
-  run(inbound, arg);
+  return inner(inbound);
 }
 
-export class Inbound
-  extends ServedRequest
-  implements ServerInterceptingCallInterface, ServedListener
-{
+const CANCELLED = 1;
+const STATUS = "grpc-status";
+
+export class Inbound extends ServedCall implements ServerInterceptingCallInterface, ServedListener {
   readonly call: ServerInterceptingCallInterface;
   readonly path: string;
-  startedAt = 0;
+  /** What came with it; taken away when it is over. */
+  metadata: Metadata | undefined = undefined;
   /** The status that the handler, or a refusal, ended it with; undefined while there is none. */
   status: number | undefined = undefined;
   /** Since when a message waits for the client to read; 0: none does. Writer: InboundCalls. */
   stalledAt = 0;
-  /** Of its metadata. Writer: HeadReader. */
-  headBytes = 0;
   /** The stream and the connection it came by; undefined if unknown. Writers: MeshGrpcServer, Sessions. */
   stream: Http2Stream | undefined = undefined;
   connection: SessionUse | undefined = undefined;
@@ -58,8 +63,8 @@ export class Inbound
   readonly #oneRequest: boolean;
   readonly #oneReply: boolean;
   /** Its handler is begun by the end of its only request, and nothing of the host's sees it before. */
-  readonly #late: boolean;
-  #admitted = false;
+  readonly late: boolean;
+  #begun = false;
   #listener: ServedListener | undefined = undefined;
   /** Keeps the context for what comes later. One late request with one reply needs none. */
   #scope: AsyncResource | undefined = undefined;
@@ -81,7 +86,7 @@ export class Inbound
     this.path = path;
     this.#oneRequest = oneRequest;
     this.#oneReply = oneReply;
-    this.#late = oneRequest && alone;
+    this.late = oneRequest && alone;
     this.#owner = owner;
   }
 
@@ -98,17 +103,18 @@ export class Inbound
   }
 
   onReceiveMetadata(metadata: Metadata): void {
-    const reason = this.#owner.admits(this, metadata);
-    if (reason !== undefined) return this.#owner.refused(this, reason);
-    this.#admitted = true;
-    if (this.#late) this.#listener!.onReceiveMetadata(metadata);
-    else enter(this, begin, metadata);
+    this.metadata = metadata;
+    this.#owner.serve(this);
   }
 
-  /** Inside its own context, which the scope keeps: entering it again is a tenth of making it. */
-  #begin(metadata: Metadata): void {
-    this.#scope = new AsyncResource("inmesh.served", SCOPE);
-    this.#listener!.onReceiveMetadata(metadata);
+  /**
+   * Its handler gets it: inside its own context, which the scope keeps, because entering it again is a
+   * tenth of making it; a late one when its request has ended.
+   */
+  begin(): void {
+    this.#begun = true;
+    if (!this.late) this.#scope = new AsyncResource("inmesh.served", SCOPE);
+    this.#listener!.onReceiveMetadata(this.metadata!);
   }
 
   #beginLate(): void {
@@ -117,26 +123,25 @@ export class Inbound
   }
 
   static {
-    begin = (inbound, metadata) => inbound.#begin(metadata);
     beginLate = (inbound) => inbound.#beginLate();
   }
 
   onReceiveMessage(message: unknown): void {
-    if (!this.#admitted || this.#listener === undefined) return;
-    if (this.#late) this.#listener.onReceiveMessage(message);
+    if (!this.#begun || this.#listener === undefined) return;
+    if (this.late) this.#listener.onReceiveMessage(message);
     else this.#scope?.runInAsyncScope(forwardMessage, undefined, this.#listener, message);
   }
 
   /** Node says that a stream has ended when it was reset as well: then `onCancel` follows, and only that. */
   onReceiveHalfClose(): void {
-    if (!this.#admitted || this.#listener === undefined) return;
+    if (!this.#begun || this.#listener === undefined) return;
     if (this.stream?.destroyed === true || this.stream?.aborted === true) return;
-    if (this.#late) enter(this, beginLate, undefined);
+    if (this.late) enterContext(this, beginLate);
     else this.#scope?.runInAsyncScope(forwardHalfClose, undefined, this.#listener);
   }
 
   onCancel(): void {
-    if (!this.#admitted) return;
+    if (this.phase === "arrived" || this.phase === "ended") return; // it was refused
     const { stream } = this;
     // The deadline has passed behind a reply that waits to be read: watched until the stream ends.
     const stuck = stream !== undefined && isStuck(stream);
@@ -144,6 +149,7 @@ export class Inbound
     else this.#owner.ended(this);
     // Without a status of its handler's, nobody waits for what is still done for it.
     if (this.status === undefined) this.leave();
+    if (!this.#begun) return; // layers of the application still decide
     if (this.#scope !== undefined) {
       this.#scope.runInAsyncScope(forwardCancel, undefined, this.#listener!);
     } else if (this.status === undefined) context.run(this, forwardCancel, this.#listener!);
@@ -157,7 +163,7 @@ export class Inbound
    * handler has had and made would wait with it, and be copied by the garbage collector meanwhile.
    */
   #letGo(): void {
-    this.#listener = this.#scope = this.connection = undefined;
+    this.#listener = this.#scope = this.connection = this.metadata = undefined;
   }
 
   // ── what goes out ────────────────────────────────────────────────────────────────────────────
@@ -199,9 +205,69 @@ export class Inbound
     );
   }
 
+  /** Instead of its handler. */
+  refuse(status: ServedStatus): void {
+    this.status ??= status.code;
+    this.call.sendStatus(status);
+  }
+
   sendStatus(status: ServedStatus): void {
     this.status ??= status.code;
     this.call.sendStatus(repliedMetadata(status, this.exhausted));
+  }
+
+  // ── what layers of the application see ───────────────────────────────────────────────────────
+
+  get service(): string {
+    return this.#owner.name;
+  }
+
+  get protocol(): string {
+    return "grpc";
+  }
+
+  /** Registered methods only reach an interceptor: a closed set. */
+  get route(): string {
+    return this.path;
+  }
+
+  get method(): string {
+    return "POST";
+  }
+
+  get query(): string {
+    return "";
+  }
+
+  get peer(): ServerPeer {
+    const { remoteAddress, remotePort } = this.call.getConnectionInfo();
+    // grpc-js asks for certificates only where it refuses those that are not good.
+    const { sslPeerCertificate } = this.call.getAuthContext();
+    return { address: remoteAddress, port: remotePort, certificate: sslPeerCertificate };
+  }
+
+  header(name: string): string | undefined {
+    const values = this.metadata?.get(name) ?? [];
+    const texts = values.filter((value) => typeof value === "string");
+    return texts.length === 0 ? undefined : texts.join(", ");
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  /** What its handler, or grpc-js itself, answered; CANCELLED if the client left before either could. */
+  get endStatus(): number {
+    if (this.status !== undefined) return this.status;
+    const { stream } = this;
+    const code = stream?.sentTrailers?.[STATUS] ?? stream?.sentHeaders?.[STATUS];
+    return code === undefined ? CANCELLED : Number(code);
+  }
+
+  get endHttpStatus(): number {
+    return httpCodeOf(this.endStatus);
+  }
+
+  get endOutcome(): Outcome {
+    return outcomeOf(this.endStatus, false);
   }
 
   // ── what grpc-js knows ───────────────────────────────────────────────────────────────────────

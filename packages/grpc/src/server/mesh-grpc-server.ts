@@ -6,63 +6,48 @@
 import {
   Server,
   ServerCredentials,
-  type Metadata,
   type ServerInterceptingCall,
   type ServerInterceptor,
   type ServerOptions,
 } from "@grpc/grpc-js";
-import type { Log, Mesh } from "@inmesh/core";
 import {
-  Admission,
   assertOptions,
-  BELIEFS,
-  Drain,
-  NodeRuntime,
+  limitsOver,
   removeStaleSocket,
-  ServedRecord,
+  ServerCore,
   socketPathOf,
   withinDescriptors,
   type OptionKinds,
   type Posture,
-  type Runtime,
   type ServerState,
+  type SharedServerOptions,
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
-import { httpCodeOf, outcomeOf } from "../status.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
 import { interceptByCredentials } from "./given-server.ts";
 import { HEALTH_PATH } from "./health-messages.ts";
 import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
 import { InboundCalls } from "./inbound-calls.ts";
-import { Inbound, type InboundOwner } from "./inbound.ts";
+import { Inbound } from "./inbound.ts";
 import {
-  grpcLimitsOf,
+  DEFAULT_GRPC_LIMITS,
   grpcServerOptions,
   weakerThan,
   type GivenGrpcLimit,
   type GrpcServerLimits,
 } from "./limits.ts";
-import { refusalStatuses, type GrpcRefusalReason, type RefusalStatuses } from "./refusals.ts";
-import { Sessions, type SessionCut } from "./sessions.ts";
+import type { GrpcCutReason } from "./refusals.ts";
+import { GrpcServing } from "./serving.ts";
+import { Sessions } from "./sessions.ts";
 
-export interface GrpcServerOptions {
-  /** For people and metrics. Default `server`. */
-  readonly name?: string;
-  /** Counts its calls there, and shares its clock. Default: nobody counts; the process's own clock. */
-  readonly mesh?: Mesh;
-  /** Who is believed, and what; the same words as for HTTP. Default `edge`. */
-  readonly posture?: Posture;
+export interface GrpcServerOptions extends SharedServerOptions {
   /** Keys of identity metadata that stay, because something in front vouches for them. Default: none. */
   readonly keepMetadata?: readonly string[];
   /** Those that differ from the defaults of docs/reference/grpc-server.md. Default: none. */
   readonly limits?: Partial<GrpcServerLimits>;
   /** grpc.health.v1; false: not answered here. Default: answered. */
   readonly health?: GrpcHealthOptions | false;
-  /** Gets a line when calls are refused for load, once a minute at most. Default: the log of `mesh`. */
-  readonly log?: Log;
-  /** Milliseconds from "not serving" until everybody has noticed, when draining. Default 5 000. */
-  readonly discoveryWaitMs?: number;
   /**
    * For the server that is made: grpc-js's own options. They win over `limits`. Default: none. No effect
    * on one that is given.
@@ -79,6 +64,7 @@ const OPTIONS: OptionKinds<GrpcServerOptions> = {
   health: "any",
   log: "function",
   discoveryWaitMs: "milliseconds",
+  serverLayers: "list",
   channelOptions: "object",
 };
 const OPTION_HINTS = {
@@ -87,9 +73,6 @@ const OPTION_HINTS = {
   tls: "credentials belong to the server's bindAsync",
   keepHeaders: 'did you mean "keepMetadata"?',
 };
-
-/** Why a call did not reach its handler or was cut short, or a connection was closed. */
-export type GrpcCutReason = GrpcRefusalReason | "write_stall" | SessionCut;
 
 export interface GrpcServerSnapshot {
   readonly name: string;
@@ -133,58 +116,42 @@ export function meshGrpcServer(
     : new MeshGrpcServer(undefined, target);
 }
 
-export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
+export class MeshGrpcServer implements AsyncDisposable {
   /** grpc-js's server: `addService`, and whatever else it can do. */
   readonly server: Server;
   readonly name: string;
-  readonly #posture: Posture;
+  readonly #core: ServerCore<GrpcCutReason>;
   readonly #limits: GrpcServerLimits;
   readonly #weaker: readonly GivenGrpcLimit[];
-  readonly #runtime: Runtime;
-  readonly #mesh: Mesh | undefined;
-  readonly #admission: Admission;
-  readonly #reader: HeadReader;
-  readonly #refusals: RefusalStatuses;
   readonly #calls: InboundCalls;
   readonly #inside: ServerInside;
   readonly #sessions: Sessions;
+  readonly #serving: GrpcServing;
   readonly #health: Health | undefined;
-  readonly #drain: Drain;
-  readonly #stranger: boolean;
   /** No interceptor of the host's sees a call before its handler. */
   readonly #alone: boolean;
-  readonly #refused = new Map<GrpcCutReason, number>();
-  readonly #records = new Map<string, ServedRecord>();
   #left: Promise<void> | undefined = undefined;
 
   /** Use `meshGrpcServer`. */
   constructor(given: Server | undefined, options: GrpcServerOptions) {
     assertOptions("meshGrpcServer", options, OPTIONS, OPTION_HINTS);
-    const { posture = "edge", health = {} } = options;
-    const beliefs = BELIEFS[posture];
-    if (beliefs === undefined)
-      throw new TypeError(
-        `meshGrpcServer: no posture ${posture}; known: ${Object.keys(BELIEFS).join(", ")}`,
-      );
-    const limits = withinDescriptors(grpcLimitsOf(options.limits));
-    const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
-    this.name = options.name ?? "server";
-    this.#posture = posture;
+    const { health = {}, channelOptions } = options;
+    const all = limitsOver("meshGrpcServer", DEFAULT_GRPC_LIMITS, options.limits);
+    const limits = withinDescriptors(all);
+    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", options, limits);
+    const { runtime } = core;
+    this.name = core.name;
+    this.#core = core;
     this.#limits = limits;
-    this.#runtime = runtime;
-    this.#mesh = options.mesh;
-    this.#admission = new Admission(limits, runtime, this.name, options.log ?? options.mesh?.log);
-    const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
-    this.#reader = new HeadReader(limits, beliefs, keep);
-    this.#refusals = refusalStatuses(beliefs.tellsReasons);
-    this.#stranger = !beliefs.deadlineIsOurs;
-    const count = (reason: GrpcCutReason): void => this.#count(reason);
-    this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, () => count("write_stall"));
+    const count = (reason: GrpcCutReason): void => void core.count(reason);
+    this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, (inbound) => {
+      inbound.cut = core.count("write_stall");
+    });
     const intercept = this.#interceptor();
-    this.server = given ?? this.#make(intercept, options.channelOptions);
+    this.server = given ?? this.#make(intercept, channelOptions);
     this.#inside = new ServerInside(this.server);
     if (given !== undefined) this.#wrap(intercept);
-    const own = options.channelOptions?.interceptors ?? [];
+    const own = channelOptions?.interceptors ?? [];
     this.#alone =
       given === undefined ? own.length === 0 : this.#inside.interceptors()?.length === 1;
     this.#weaker = given === undefined ? [] : weakerThan(limits, this.#inside.options());
@@ -203,14 +170,17 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
       this.#health?.close();
       this.#calls.endReflection();
     });
-    this.#watchBinding();
-    this.#drain = new Drain({
-      connections: this.#sessions,
-      runtime,
-      discoveryWaitMs: options.discoveryWaitMs ?? 5_000,
-      idleWaitMs: IDLE_WAIT_MS,
-      stopListening: () => {}, // leaving does
+    const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
+    this.#serving = new GrpcServing({
+      core,
+      limits,
+      reader: new HeadReader(limits, core.beliefs, keep),
+      calls: this.#calls,
+      sessions: this.#sessions,
+      layered: (options.serverLayers?.length ?? 0) > 0,
     });
+    this.#watchBinding();
+    core.leavesBy(this.#sessions, IDLE_WAIT_MS, () => {}); // leaving does stop it
   }
 
   // ── calls ────────────────────────────────────────────────────────────────────────────────────
@@ -219,7 +189,15 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   #interceptor(): ServerInterceptor {
     return ({ path, requestStream, responseStream }, call) => {
       if (path.startsWith(HEALTH_PATH)) return call as ServerInterceptingCall;
-      const inbound = new Inbound(call, path, !requestStream, !responseStream, this.#alone, this);
+      const serving = this.#serving;
+      const inbound = new Inbound(
+        call,
+        path,
+        !requestStream,
+        !responseStream,
+        this.#alone,
+        serving,
+      );
       inbound.stream = this.#sessions.arriving;
       return inbound as unknown as ServerInterceptingCall;
     };
@@ -269,66 +247,9 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     };
   }
 
-  /** @internal */
-  admits(inbound: Inbound, metadata: Metadata): GrpcRefusalReason | undefined {
-    const runtime = this.#runtime;
-    const now = runtime.now();
-    inbound.startedAt = now;
-    const unread = this.#reader.read(inbound, metadata);
-    if (unread !== undefined) return unread;
-    const deadline = inbound.getDeadline();
-    let remainingMs = Infinity;
-    if (deadline !== Infinity) {
-      remainingMs = Math.min(Number(deadline) - runtime.wallNow(), this.#limits.maxTimeoutMs);
-      inbound.deadlineAt = now + remainingMs;
-      inbound.stranger = this.#stranger;
-    }
-    const refused = this.#admission.refuses(inbound, remainingMs);
-    if (refused !== undefined) return refused;
-    if (!this.#sessions.began(inbound)) return "connection_headers";
-    this.#admission.inFlight++;
-    this.#calls.add(inbound);
-    return undefined;
-  }
-
-  /** @internal */
-  refused(inbound: Inbound, reason: GrpcRefusalReason): void {
-    this.#count(reason);
-    const status = this.#refusals[reason];
-    inbound.call.sendStatus(status);
-    this.#record(inbound, status.code, reason);
-  }
-
-  /** @internal */
-  ended(inbound: Inbound): void {
-    this.#admission.inFlight--;
-    this.#calls.remove(inbound);
-    this.#sessions.ended(inbound);
-    if (this.#mesh === undefined) return;
-    this.#record(inbound, inbound.status ?? sentStatus(inbound), undefined);
-  }
-
-  #record(inbound: Inbound, code: number, reason: GrpcRefusalReason | undefined): void {
-    const telemetry = this.#mesh?.telemetry;
-    if (telemetry === undefined) return;
-    const { path } = inbound;
-    let record = this.#records.get(path); // registered methods only reach an interceptor: a closed set
-    if (record === undefined) {
-      record = new ServedRecord(telemetry, { service: this.name, route: path, protocol: "grpc" });
-      this.#records.set(path, record);
-    }
-    const outcome =
-      reason === "expired_on_arrival" ? "timeout" : outcomeOf(code, reason !== undefined);
-    record.ended(outcome, httpCodeOf(code), reason, this.#runtime.now() - inbound.startedAt);
-  }
-
-  #count(reason: GrpcCutReason): void {
-    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
-  }
-
   /** Calls should come here: not draining, not overloaded. What `isReady` says is not in it. */
   get ready(): boolean {
-    return this.#drain.state === "open" && !this.#admission.overloaded;
+    return this.#core.readiness === "ok";
   }
 
   // ── lifetime ─────────────────────────────────────────────────────────────────────────────────
@@ -354,7 +275,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   }
 
   get state(): ServerState {
-    return this.#drain.state;
+    return this.#core.state;
   }
 
   /**
@@ -372,12 +293,10 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
   }
 
   #leave(graceMs: number, noticed: boolean): Promise<void> {
-    const left = this.#drain.start(graceMs, noticed);
+    const left = this.#core.leave(graceMs, noticed);
     this.#health?.changed();
     return (this.#left ??= left.then(() => {
       this.#health?.close();
-      this.#calls.close();
-      this.#admission.close();
     }));
   }
 
@@ -387,27 +306,18 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
 
   /** State behind every decision, as plain data. */
   snapshot(): GrpcServerSnapshot {
+    const { name, state, posture, admission, refused } = this.#core;
     return {
-      name: this.name,
-      state: this.#drain.state,
-      posture: this.#posture,
-      callsInFlight: this.#admission.inFlight,
+      name,
+      state,
+      posture,
+      callsInFlight: admission.inFlight,
       sessions: this.#sessions.count,
-      loopDelayMs: this.#admission.loopDelayMs,
-      refused: Object.fromEntries(this.#refused),
+      loopDelayMs: admission.loopDelayMs,
+      refused,
       limits: this.#limits,
       weaker: this.#weaker,
       degraded: this.#inside.degraded.list,
     };
   }
-}
-
-let ownRuntime: Runtime | undefined;
-const CANCELLED = 1;
-const STATUS = "grpc-status";
-
-/** What grpc-js itself answered; CANCELLED if the client left before anybody could. */
-function sentStatus({ stream }: Inbound): number {
-  const code = stream?.sentTrailers?.[STATUS] ?? stream?.sentHeaders?.[STATUS];
-  return code === undefined ? CANCELLED : Number(code);
 }

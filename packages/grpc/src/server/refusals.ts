@@ -1,29 +1,17 @@
 /**
- * The statuses that a server makes up before a handler runs. A closed set; the reason is a metric
- * label, and is told to peers of the mesh only.
+ * The statuses that a server makes up before a handler runs. The reasons of its own are a closed set, beside
+ * those that applications make (`refusal`); a reason is a metric label, and is sent to peers of the mesh only.
  */
-import { Metadata, status as Status } from "@grpc/grpc-js";
-import type { AdmissionRefusal } from "@inmesh/core/spi";
+import { Metadata } from "@grpc/grpc-js";
+import { REFUSAL_CODES, type Refusal, type SharedRefusalReason } from "@inmesh/core/spi";
 import type { ServedStatus } from "../call-types.ts";
 import { NACK, PUSHBACK_MS, REASON } from "../metadata.ts";
+import type { SessionCut } from "./sessions.ts";
 
-export type GrpcRefusalReason =
-  | AdmissionRefusal
-  | "loop"
-  | "too_many_headers"
-  | "header_too_large"
-  | "connection_headers";
+export type GrpcRefusalReason = SharedRefusalReason;
 
-const CODES: Readonly<Record<GrpcRefusalReason, Status>> = {
-  expired_on_arrival: Status.DEADLINE_EXCEEDED,
-  concurrency: Status.UNAVAILABLE,
-  loop_delay: Status.UNAVAILABLE,
-  heap: Status.UNAVAILABLE,
-  loop: Status.INTERNAL,
-  too_many_headers: Status.RESOURCE_EXHAUSTED,
-  header_too_large: Status.RESOURCE_EXHAUSTED,
-  connection_headers: Status.RESOURCE_EXHAUSTED,
-};
+/** Why a call did not reach its handler or was cut short, or a connection was closed. */
+export type GrpcCutReason = GrpcRefusalReason | "write_stall" | SessionCut;
 
 const DETAILS: Readonly<Record<GrpcRefusalReason, string>> = {
   expired_on_arrival: "the deadline had passed on arrival",
@@ -34,27 +22,28 @@ const DETAILS: Readonly<Record<GrpcRefusalReason, string>> = {
   too_many_headers: "too many metadata entries",
   header_too_large: "too much metadata",
   connection_headers: "too much metadata in progress",
+  layer_failed: "the server could not decide about the call",
 };
 
-/** Milliseconds, in the pushback of a refusal for load. */
-const PUSHBACK = "1000";
+export type StatusOfRefusal = (refusal: Refusal) => ServedStatus;
 
-/** What is answered, made once: grpc-js copies the metadata. */
-export type RefusalStatuses = Readonly<Record<GrpcRefusalReason, ServedStatus>>;
+/** Made once for each refusal: grpc-js copies the metadata. `tellsReasons`: the peers are the mesh's own. */
+export function refusalStatuses(tellsReasons: boolean): StatusOfRefusal {
+  const statuses = new WeakMap<Refusal, ServedStatus>();
+  return (refusal) => {
+    let status = statuses.get(refusal);
+    if (status === undefined) statuses.set(refusal, (status = makeStatus(refusal, tellsReasons)));
+    return status;
+  };
+}
 
-/** `tellsReasons`: the peers are the mesh's own. */
-export function refusalStatuses(tellsReasons: boolean): RefusalStatuses {
-  const statuses: Partial<Record<GrpcRefusalReason, ServedStatus>> = {};
-  for (const reason of Object.keys(CODES) as GrpcRefusalReason[]) {
-    const metadata = new Metadata();
-    const code = CODES[reason];
-    if (code === Status.UNAVAILABLE) {
-      // It was certainly not processed, and another endpoint may well do it.
-      metadata.set(PUSHBACK_MS, PUSHBACK);
-      metadata.set(NACK, "1");
-    }
-    if (tellsReasons) metadata.set(REASON, reason);
-    statuses[reason] = { code, details: DETAILS[reason], metadata };
-  }
-  return statuses as RefusalStatuses;
+function makeStatus(refusal: Refusal, tellsReasons: boolean): ServedStatus {
+  const { reason, code, nack, retryAfterMs, headers } = refusal;
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  if (retryAfterMs !== undefined) metadata.set(PUSHBACK_MS, String(Math.ceil(retryAfterMs)));
+  if (nack) metadata.set(NACK, "1");
+  if (tellsReasons) metadata.set(REASON, reason);
+  const details = Object.hasOwn(DETAILS, reason) ? DETAILS[reason as GrpcRefusalReason] : reason;
+  return { code: REFUSAL_CODES[code].grpc, details, metadata };
 }

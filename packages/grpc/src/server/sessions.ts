@@ -184,26 +184,35 @@ export class Sessions implements LeavingConnections {
     });
   }
 
-  /** It begins on its connection. False: its metadata is too much beside that of the others there. */
-  began(inbound: Inbound): boolean {
+  /** It has come on its connection. False: its metadata is too much beside that of the others there. */
+  holds(inbound: Inbound): boolean {
     const { stream } = inbound;
     if (stream === undefined) this.#inside.arrivedUnseen();
     const use = this.#sessions.get(stream?.session as Http2Session);
     if (use === undefined) return true;
     use.streams++;
     if (!this.#misuse.holds(use, inbound.headBytes)) return false;
-    use.active++;
-    use.headBytes += inbound.headBytes;
     inbound.connection = use;
     return true;
   }
 
-  ended({ connection: use, stream, headBytes, startedAt, deadlineAt }: Inbound): void {
+  began({ connection: use, headBytes }: Inbound): void {
+    if (use === undefined) return;
+    use.active++;
+    use.headBytes += headBytes;
+  }
+
+  left({ connection: use, headBytes }: Inbound): void {
     if (use === undefined) return;
     use.active--;
     use.headBytes -= headBytes;
+  }
+
+  ended(inbound: Inbound): void {
+    const { connection: use, stream, startedAt, deadlineAt } = inbound;
+    this.left(inbound);
     // A handler cannot reset: what ends without a reply was ended by the client.
-    if (!stream!.headersSent) this.#misuse.reset(use, startedAt, deadlineAt);
+    if (use !== undefined && !stream!.headersSent) this.#misuse.reset(use, startedAt, deadlineAt);
   }
 
   /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */

@@ -3,7 +3,8 @@
  * headers may have a `_`. Where nothing was chosen there is none of this.
  */
 import type { IncomingMessage } from "node:http";
-import { REFUSALS, type Refusal } from "./refusals.ts";
+import type { Refusal } from "@inmesh/core/spi";
+import { REFUSALS } from "./refusals.ts";
 import { isHost } from "./validate.ts";
 
 export interface ChosenOptions {

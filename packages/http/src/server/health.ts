@@ -3,6 +3,7 @@
  * draining server is alive and not ready, and so is an overloaded one: restarting it would help nobody.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { isMet } from "@inmesh/core/spi";
 
 export interface HealthOptions {
   /** Default `/livez`; false: not answered here. */
@@ -41,11 +42,7 @@ export class Health {
 
   #readiness(why: () => string): string {
     const state = why();
-    if (state !== "ok" || this.#isReady === undefined) return state;
-    try {
-      return this.#isReady() ? "ok" : "not ready";
-    } catch {
-      return "not ready"; // the host's function; its failure is an answer, not ours to crash on
-    }
+    if (state !== "ok") return state;
+    return isMet(this.#isReady) ? "ok" : "not ready";
   }
 }

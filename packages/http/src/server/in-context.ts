@@ -6,7 +6,6 @@
  */
 import { executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
-import type { RequestListener } from "node:http";
 import { CALLBACKS_RESTORE, context } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 
@@ -21,15 +20,16 @@ export function callbackId(): number {
   return CALLBACKS_RESTORE ? executionAsyncId() : -1;
 }
 
-export function serveInContext(inbound: Inbound, handler: RequestListener): void {
-  const { request, response, connection } = inbound;
+export function serveInContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T): T {
+  const { request, connection } = inbound;
   // A session has set it for each stream.
   connection.callbackId ??= inbound.owner.members.parserIdOf(request.socket);
   // Anybody may emit a request: only inside Node's own callback somebody restores for us.
   if (executionAsyncId() === connection.callbackId) {
     context.enterWith(inbound);
-    handler(request, response);
-  } else context.run(inbound, handler, request, response);
+    return inner(inbound);
+  }
+  return context.run(inbound, inner, inbound);
 }
 
 /**

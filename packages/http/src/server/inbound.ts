@@ -3,15 +3,19 @@
  * what its handler's calls inherit. Its head is read once, over the raw fields, because building
  * `request.headers` costs more than all of this; what the handler must not see is taken out there.
  */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import {
   grantedPriority,
   hasTraceparentShape,
   isClaim,
   parseCount,
-  ServedRequest,
+  ServedCall,
   type Beliefs,
+  type Outcome,
+  type Refusal,
+  type ServerPeer,
 } from "@inmesh/core/spi";
+import { classify } from "../client/classify.ts";
 import {
   ATTEMPT,
   BAGGAGE,
@@ -19,6 +23,7 @@ import {
   HOPS,
   HOST,
   PRIORITY,
+  RETRY_AFTER,
   TIMEOUT_MS,
   TRACEPARENT,
   TRACESTATE,
@@ -29,8 +34,11 @@ import type { CutReason } from "./cuts.ts";
 import { defineDistinct } from "./distinct.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
+import type { Http2ServerResponse } from "./listeners.ts";
 import { setFields, type ServerMembers } from "../node-internals.ts";
-import { REFUSALS, type Refusal } from "./refusals.ts";
+import { isResetByPeer } from "./own-resets.ts";
+import { peerOf } from "./peer.ts";
+import { REFUSALS } from "./refusals.ts";
 import type { ReplyProgress } from "./reply-progress.ts";
 
 /** What a field counts besides its name and value (RFC 9113 §6.5.2). */
@@ -38,6 +46,8 @@ const FIELD_BYTES = 32;
 
 /** Learns that the reply is out, or its connection gone. */
 export interface InboundOwner {
+  /** Of the server. */
+  readonly name: string;
   ended(inbound: Inbound): void;
   /** The handler writes more than the reply's Content-Length. */
   misframed(inbound: Inbound): void;
@@ -49,24 +59,32 @@ export interface InboundOwner {
 }
 
 export function responseClosed(this: WithInbound): void {
-  const inbound = this[INBOUND]!;
-  inbound.owner.ended(inbound);
+  const inbound = this[INBOUND];
+  if (inbound !== undefined) inbound.owner.ended(inbound); // or it was refused
 }
 
 interface Http2Request {
   readonly stream: { readonly endAfterHeaders: boolean };
 }
 
-export class Inbound extends ServedRequest {
+/** The whole of HTTP: a server's routes are its handler's own. */
+const ROUTE = "default";
+/** Cuts that are the handler's fault; all others are its client's. */
+const FAULTS: ReadonlySet<string> = new Set(["content_length_mismatch", "http1_application"]);
+
+export class Inbound extends ServedCall {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly connection: ConnectionState;
   readonly owner: InboundOwner;
+  readonly handler: RequestListener;
+  /** It waits for a 100, and no listener sends one. */
+  asksToContinue = false;
+  /** Written past its response; 0: nothing was. */
+  answeredStatus = 0;
   /** Neighbours in the list of requests in progress. */
   previous: Inbound | undefined = undefined;
   next: Inbound | undefined = undefined;
-  /** Milliseconds that the caller still waits, on arrival; Infinity if it did not say. */
-  remainingMs: number = Infinity;
   /** What the request line says is not to be believed here: `HTTP/2.0` can be written on any socket. */
   readonly http2: boolean;
   /** `request.headers` is an object of its own, and not built from the raw fields. */
@@ -80,8 +98,6 @@ export class Inbound extends ServedRequest {
   expect: string | undefined = undefined;
   /** It has an `Upgrade` field, and is served all the same. */
   asksUpgrade = false;
-  /** Of all names and values. */
-  headBytes = 0;
   /** What of its head was dropped because it cannot be right. */
   odd: CutReason | undefined = undefined;
   /** Its reply says that the connection ends with it. */
@@ -102,8 +118,10 @@ export class Inbound extends ServedRequest {
     connection: ConnectionState,
     owner: InboundOwner,
     http2: boolean,
+    handler: RequestListener,
   ) {
     super();
+    this.handler = handler;
     this.request = request;
     this.http2 = this.ownHeaders = http2;
     this.hasBody = http2 && !(request as unknown as Http2Request).stream.endAfterHeaders;
@@ -115,6 +133,78 @@ export class Inbound extends ServedRequest {
   /** From `end` on: the last bytes may still wait for the client. */
   override get replied(): boolean {
     return this.response.writableEnded;
+  }
+
+  // ── what layers of the application see ───────────────────────────────────────────────────────
+
+  get service(): string {
+    return this.owner.name;
+  }
+
+  get protocol(): string {
+    return "http";
+  }
+
+  get route(): string {
+    return ROUTE;
+  }
+
+  get method(): string {
+    return this.request.method!;
+  }
+
+  get path(): string {
+    const target = this.request.url!;
+    const at = target.indexOf("?");
+    return at < 0 ? target : target.slice(0, at);
+  }
+
+  get query(): string {
+    const target = this.request.url!;
+    const at = target.indexOf("?");
+    return at < 0 ? "" : target.slice(at + 1);
+  }
+
+  get peer(): ServerPeer {
+    return peerOf(this.request);
+  }
+
+  header(name: string): string | undefined {
+    const value = this.request.headers[name.toLowerCase()];
+    return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  get endStatus(): number {
+    const { response, answeredStatus } = this;
+    // What no connection brought may not say whether its head is out.
+    const isOut: boolean | undefined = response.headersSent;
+    return answeredStatus === 0 && (isOut ?? true) ? response.statusCode : answeredStatus;
+  }
+
+  get endHttpStatus(): number {
+    return this.endStatus;
+  }
+
+  get endOutcome(): Outcome {
+    if (this.cut !== undefined) return FAULTS.has(this.cut) ? "failure" : "abandoned";
+    const { response } = this;
+    if (!response.writableEnded || !this.#isOut) return "abandoned";
+    const { statusCode } = response;
+    return classify(statusCode, statusCode === 503 && response.hasHeader(RETRY_AFTER));
+  }
+
+  /** All of a reply that has ended has gone to its client. */
+  get #isOut(): boolean {
+    if (this.http2) return !this.isReset;
+    // Where no connection brought it, none can go with a part of it.
+    return this.ownHeaders || this.response.writableFinished;
+  }
+
+  /** HTTP/2: its client, or a server that cut it short, has reset it. */
+  get isReset(): boolean {
+    return isResetByPeer(this.response as unknown as Http2ServerResponse);
   }
 
   /** False from the second time on, for each of four control fields. */

@@ -6,30 +6,106 @@
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { Stream } from "node:stream";
-import { context, isClaim } from "@inmesh/core/spi";
+import {
+  context,
+  isClaim,
+  type Refusal,
+  type ServerAnswer,
+  type ServerPipeline,
+  type ServerProtocol,
+  type Stage,
+} from "@inmesh/core/spi";
 import { TIMEOUT_MS } from "../headers.ts";
-import { CONNECTION, type ConnectionState, type WithConnection } from "./connection-state.ts";
+import type { ServerMembers } from "../node-internals.ts";
+import { CONNECTION, type WithConnection } from "./connection-state.ts";
+import type { CutReason } from "./cuts.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
+import { refuse } from "./refuse.ts";
+import type { ServingParts } from "./serving.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
 export function isInjected(holder: WithConnection | null | undefined): boolean {
   return holder?.[CONNECTION] === undefined && !(holder instanceof Stream);
 }
 
-/** `connection`: a state of its own. Its raw fields are all there afterwards, as text. */
-export function injectedOf(
-  request: IncomingMessage,
-  response: ServerResponse,
-  connection: ConnectionState,
-  owner: InboundOwner,
-): Inbound {
-  const inbound = new Inbound(request, response, connection, owner, false);
-  inbound.ownHeaders = true;
-  fillRaw(request);
-  return inbound;
+/** The stages of core's server pipeline for them. */
+export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
+  readonly name: string;
+  readonly members: ServerMembers;
+  readonly keepAlive: undefined = undefined;
+  readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly #parts: ServingParts;
+  readonly #pipeline: ServerPipeline<Inbound>;
+
+  constructor(parts: ServingParts, answersHealth: ((inbound: Inbound) => boolean) | undefined) {
+    this.#parts = parts;
+    this.name = parts.core.name;
+    this.members = parts.members;
+    this.answersHealth = answersHealth;
+    this.#pipeline = parts.core.pipeline<Inbound>(this);
+  }
+
+  request(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
+    const connection = this.#parts.connections.stateOf({}); // what is refused may say that it ends
+    const inbound = new Inbound(request, response, connection, this, false, handler);
+    inbound.ownHeaders = true;
+    fillRaw(request);
+    this.#pipeline.serve(inbound);
+  }
+
+  read(inbound: Inbound): Refusal | undefined {
+    const { reader, validator, keep, core } = this.#parts;
+    const refusal = reader.read(inbound) ?? validator.checkInjected(inbound);
+    dropClaims(inbound.request, keep);
+    if (inbound.odd !== undefined) core.count(inbound.odd);
+    return refusal;
+  }
+
+  check({ request }: Inbound): Refusal | undefined {
+    return this.#parts.chosen?.check(request);
+  }
+
+  /** A response without a socket says neither `finish` nor `close`. */
+  admitted(inbound: Inbound): void {
+    const { response } = inbound;
+    const ended = (): void => this.ended(inbound);
+    response.on("close", ended);
+    const end = response.end.bind(response);
+    response.end = ((...args: Parameters<typeof end>) => {
+      const self = end(...args);
+      ended();
+      return self;
+    }) as typeof end;
+  }
+
+  released(): void {}
+
+  enter(inbound: Inbound, inner: Stage<Inbound>): ServerAnswer {
+    return context.run(inbound, inner, inbound);
+  }
+
+  handle({ handler, request, response }: Inbound): void {
+    handler(request, response);
+  }
+
+  refuse(inbound: Inbound, refusal: Refusal): void {
+    inbound.hasBody = false; // it is no stream that holds anything up
+    const { core, linger } = this.#parts;
+    refuse(inbound, refusal, core.beliefs.tellsReasons, linger);
+  }
+
+  ended(inbound: Inbound): void {
+    if (this.#pipeline.ended(inbound) && !inbound.replied) inbound.leave();
+  }
+
+  misframed(): void {}
+
+  odd(_inbound: Inbound, what: CutReason): void {
+    this.#parts.core.count(what);
+  }
 }
 
-/** Adapters give plain data: `headers` alone, or values that are no strings. */
+/** Adapters give plain data: `headers` alone, or values that are no strings. Afterwards all raw fields are there, as text. */
 function fillRaw({ headers, rawHeaders }: IncomingMessage): void {
   if (rawHeaders.length === 0) {
     for (const [name, value] of Object.entries(headers)) {
@@ -40,29 +116,9 @@ function fillRaw({ headers, rawHeaders }: IncomingMessage): void {
 }
 
 /** Names in `headers` can be written as the adapter likes. `keep`: names of claims that stay. */
-export function dropClaims({ headers }: IncomingMessage, keep: ReadonlySet<string>): void {
+function dropClaims({ headers }: IncomingMessage, keep: ReadonlySet<string>): void {
   for (const name of Object.keys(headers)) {
     const lower = name.toLowerCase();
     if (lower === TIMEOUT_MS || (isClaim(lower) && !keep.has(lower))) delete headers[name];
   }
-}
-
-/** Runs its handler in a context of its own. Its owner learns once that the reply has ended or closed. */
-export function serveInjected(inbound: Inbound, handler: RequestListener): void {
-  const { request, response, owner } = inbound;
-  let over = false;
-  const ended = (): void => {
-    if (over) return;
-    over = true;
-    owner.ended(inbound);
-  };
-  response.on("close", ended);
-  // A response without a socket says neither `finish` nor `close`.
-  const end = response.end.bind(response);
-  response.end = ((...args: Parameters<typeof end>) => {
-    const self = end(...args);
-    ended();
-    return self;
-  }) as typeof end;
-  context.run(inbound, handler, request, response);
 }

@@ -4,27 +4,13 @@
  * stricter, and what cannot be changed is reported in `snapshot().limits`.
  */
 
-import { unknownKeyRule } from "@inmesh/core/spi";
+import { SHARED_LIMITS, type SharedLimits } from "@inmesh/core/spi";
 
-export interface ServerLimits {
-  /** Requests in progress; the rest is refused with 503. Bounds memory and the wait behind them. */
-  readonly maxInFlight: number;
-  /**
-   * Milliseconds that the requests of one turn of the event loop may take while the loop is late by a third
-   * of it all the time; the rest of the turn is refused. Less for a caller that would get its reply too
-   * late. Infinity: not watched.
-   */
-  readonly maxLoopDelayMs: number;
-  /** Share of V8's old generation in use, from 0 to 1, above which requests are refused. Infinity: not watched. */
-  readonly maxHeapRatio: number;
-  /** Connections; above it none is accepted. */
-  readonly maxConnections: number;
+export interface ServerLimits extends SharedLimits {
   /** From one connection, answered in order; reading pauses above it, as HTTP/1 pipelining allows. */
   readonly maxPipelined: number;
   /** TLS handshakes in progress; further connections are closed. */
   readonly maxHandshakes: number;
-  /** A TLS handshake; Node waits two minutes. */
-  readonly handshakeTimeoutMs: number;
   /** From the first byte of a request, or from the connection, to the end of its head: 408. Node: 60 s. */
   readonly headersTimeoutMs: number;
   /** How often the above is looked at. Node: 30 s. Servers we make only. */
@@ -45,8 +31,6 @@ export interface ServerLimits {
   /** Bytes per second a body must bring over each window while the handler reads: 408. 0: any. */
   readonly minBodyRate: number;
   readonly bodyRateWindowMs: number;
-  /** A client that does not read what waits for it; then its connection is destroyed. Node: for ever. */
-  readonly writeStallTimeoutMs: number;
   /**
    * Bytes per second a client must take of a reply over HTTP/2 that waits for it, over twice
    * `writeStallTimeoutMs`; otherwise as above. 0: any.
@@ -57,29 +41,8 @@ export interface ServerLimits {
   readonly lingerMs: number;
   /** An idle connection; above every client's own, so that clients close first (faults C5). */
   readonly keepAliveIdleMs: number;
-  /** A connection, ± 10 %; then it is drained, so that clients spread again. Infinity: for ever. */
-  readonly maxConnectionAgeMs: number;
-  /** A deadline as received; a longer one is cut to it. */
-  readonly maxTimeoutMs: number;
-  /** Servers of the mesh a request may come through: 508. */
-  readonly maxHops: number;
-  readonly maxTracestateBytes: number;
-  readonly maxBaggageBytes: number;
   /** Tolerated oddities of a connection; one is forgotten every 10 s. Above it, the connection is closed. */
   readonly maxGlitches: number;
-  /** Heads of all requests that a connection has in progress. */
-  readonly maxConnectionHeaderBytes: number;
-  /** HTTP/2 streams of one connection. Node announces four billion. */
-  readonly maxConcurrentStreams: number;
-  /** HTTP/2 HPACK table in bytes. */
-  readonly maxHeaderTableBytes: number;
-  /**
-   * HTTP/2 resets by the client in a burst; a thirtieth of it per second is forgotten. Node's default.
-   * What it gives up at its deadline, or after a second, counts only towards ten times as much.
-   */
-  readonly maxStreamResets: number;
-  /** Share of a connection's streams that were reset, up to which more than `maxStreamResets` may be. 1: any. */
-  readonly maxResetRatio: number;
   /** HTTP/2 pings by the client in a burst; one is forgotten every second. */
   readonly maxPings: number;
   /** HTTP/2 SETTINGS by the client in a burst; one is forgotten every six seconds. */
@@ -89,13 +52,9 @@ export interface ServerLimits {
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
-  maxInFlight: 4_096,
-  maxLoopDelayMs: 1_000,
-  maxHeapRatio: 0.95,
-  maxConnections: 10_000,
+  ...SHARED_LIMITS,
   maxPipelined: 16,
   maxHandshakes: 256,
-  handshakeTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,
   headersCheckMs: 5_000,
   maxHeaderBytes: 16_384,
@@ -108,38 +67,12 @@ export const DEFAULT_LIMITS: ServerLimits = {
   bodyIdleTimeoutMs: 30_000,
   minBodyRate: 500,
   bodyRateWindowMs: 20_000,
-  writeStallTimeoutMs: 30_000,
   minReplyRate: 500,
   lingerBytes: 262_144,
   lingerMs: 1_000,
   keepAliveIdleMs: 65_000,
-  maxConnectionAgeMs: 3_600_000,
-  maxTimeoutMs: 3_600_000,
-  maxHops: 16,
-  maxTracestateBytes: 512,
-  maxBaggageBytes: 8_192,
   maxGlitches: 100,
-  maxConnectionHeaderBytes: 524_288,
-  maxConcurrentStreams: 100,
-  maxHeaderTableBytes: 4_096,
-  maxStreamResets: 1_000,
-  maxResetRatio: 0.5,
   maxPings: 10,
   maxSettingsFrames: 10,
   maxInvalidFrames: 100,
 };
-
-/** The given over the defaults. Throws a RangeError for what is no number from 0 up, or no limit of ours. */
-export function limitsOf(given: Partial<ServerLimits> | undefined): ServerLimits {
-  if (given === undefined) return DEFAULT_LIMITS;
-  for (const [name, value] of Object.entries(given)) {
-    if (!Object.hasOwn(DEFAULT_LIMITS, name)) {
-      const rule = unknownKeyRule(name, Object.keys(DEFAULT_LIMITS));
-      throw new RangeError(`meshServer: limits.${name} ${rule}`);
-    }
-    if (typeof value !== "number" || !(value >= 0)) {
-      throw new RangeError(`meshServer: limits.${name} must be a number from 0 up, is ${value}`);
-    }
-  }
-  return { ...DEFAULT_LIMITS, ...given };
-}

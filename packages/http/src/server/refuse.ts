@@ -5,10 +5,10 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
+import type { Refusal } from "@inmesh/core/spi";
 import { NACK, REASON, RETRY_AFTER } from "../headers.ts";
 import type { Inbound } from "./inbound.ts";
 import { NODE_HTTP, type Http2ServerResponse } from "./listeners.ts";
-import { RETRY_AFTER_S, type Refusal } from "./refusals.ts";
 import type { LingerOptions } from "./surplus.ts";
 
 export function refuse(
@@ -18,12 +18,15 @@ export function refuse(
   options: LingerOptions,
 ): void {
   const { request, response, connection, hasBody } = inbound;
-  const { status } = refusal;
+  const { status, retryAfterMs, headers } = refusal;
   const body = `${refusal.reason}\n`;
   response.statusCode = status;
   response.setHeader("content-type", "text/plain; charset=utf-8");
   response.setHeader("content-length", body.length);
-  if (status === 503) response.setHeader(RETRY_AFTER, String(RETRY_AFTER_S));
+  for (const name in headers) response.setHeader(name, headers[name]!);
+  if (retryAfterMs !== undefined) {
+    response.setHeader(RETRY_AFTER, String(Math.ceil(retryAfterMs / 1_000)));
+  }
   if (refusal.nack) response.setHeader(NACK, "1");
   if (tellsReasons) response.setHeader(REASON, refusal.reason);
   if (inbound.http2) {

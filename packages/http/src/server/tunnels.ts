@@ -5,12 +5,13 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Refusal } from "@inmesh/core/spi";
 import { CONTENT_LENGTH, TRANSFER_ENCODING } from "../headers.ts";
 import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import { NODE_HTTP, type NodeServer } from "./listeners.ts";
 import { closingReply } from "./raw-reply.ts";
 import type { ChosenRules } from "./chosen-rules.ts";
-import { REFUSALS, type Refusal, type RefusalReason } from "./refusals.ts";
+import { REFUSALS, type RefusalReason } from "./refusals.ts";
 import { lingerAndClose, type LingerOptions } from "./surplus.ts";
 
 type Count = (reason: RefusalReason) => void;
@@ -53,7 +54,7 @@ function guardUpgrades(
     handedOver(socket);
     const refusal = isBare(request, head) ? chosen?.check(request) : REFUSALS.bad_upgrade;
     if (refusal === undefined) return emit.call(server, event, ...args);
-    count(refusal.reason);
+    count(refusal.reason as RefusalReason); // of ours: no layer of the application sees tunnels
     answer(socket, refusal, options);
     return true;
   };

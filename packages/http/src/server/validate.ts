@@ -4,9 +4,10 @@
  * fields themselves are looked at in inbound.ts.
  */
 import type { IncomingMessage } from "node:http";
+import type { Refusal } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
-import { REFUSALS, type Refusal } from "./refusals.ts";
+import { REFUSALS } from "./refusals.ts";
 
 /** `uri-host [":" port]` of RFC 3986, an IPv6 address in brackets, no zone. */
 const HOST = /^(?:\[[0-9a-f:.]{2,45}\]|(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2})+)(?::\d{1,5})?$/i;

@@ -1,0 +1,162 @@
+/**
+ * What every server is made of, whatever its protocol: its name, its posture, admission, what it has
+ * refused, its records, its drain and its pipeline. `MeshServer` and `MeshGrpcServer` hold one each.
+ */
+import { safeLog, type Log } from "../log.ts";
+import type { Mesh } from "../mesh.ts";
+import { NodeRuntime } from "../runtime/node-runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { ServedRecords } from "../telemetry/served-records.ts";
+import { Admission } from "./admission.ts";
+import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
+import type { SharedLimits } from "./limits.ts";
+import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
+import { BELIEFS, type Beliefs, type Posture } from "./posture.ts";
+import { Readiness } from "./readiness.ts";
+import type { ServedCall } from "./served-call.ts";
+import type { ServerLayer } from "./server-layer.ts";
+
+/** Options that servers of every protocol have. */
+export interface SharedServerOptions {
+  /** For people and metrics. Default `server`. */
+  readonly name?: string;
+  /** Counts its requests there, and shares its clock. Default: they are not counted; the process's own clock. */
+  readonly mesh?: Mesh;
+  /** Who is trusted, and with what; the same words for every protocol, see docs/reference/headers.md. Default `edge`. */
+  readonly posture?: Posture;
+  /** Gets a line when requests are refused for load or a server layer fails, once a minute at most. Default: the log of `mesh`. */
+  readonly log?: Log;
+  /** Milliseconds from "not ready" until callers have noticed, when draining. Default 5 000. */
+  readonly discoveryWaitMs?: number;
+  /**
+   * The application's own layers, outermost first: each sees a request that is admitted, before its handler,
+   * and may refuse it; see docs/guides/server-layers.md. Throws a TypeError for one that is no function.
+   * Default: none.
+   */
+  readonly serverLayers?: readonly ServerLayer[];
+}
+
+/** Different reasons that are counted; further ones of the application's are counted as one. */
+const MAX_REASONS = 200;
+const FURTHER_REASONS = "other";
+const DISCOVERY_WAIT_MS = 5_000;
+
+let ownRuntime: Runtime | undefined;
+
+/** For a server without a mesh; one for all of them. */
+function processRuntime(): Runtime {
+  return (ownRuntime ??= new NodeRuntime());
+}
+
+/** `Reason`: what is counted in `refused`, beside the reasons of the application's own refusals. */
+export class ServerCore<Reason extends string> {
+  readonly name: string;
+  readonly posture: Posture;
+  readonly beliefs: Beliefs;
+  readonly runtime: Runtime;
+  readonly log: Log;
+  readonly admission: Admission;
+  readonly #options: SharedServerOptions;
+  readonly #records: ServedRecords | undefined;
+  readonly #refused = new Map<string, number>();
+  #drain: Drain | undefined = undefined;
+  #readiness: Readiness | undefined = undefined;
+  #left: Promise<void> | undefined = undefined;
+  #leaves: () => void = none;
+
+  /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
+  constructor(owner: string, protocol: string, options: SharedServerOptions, limits: SharedLimits) {
+    const { posture = "edge", mesh, name = "server" } = options;
+    const beliefs = BELIEFS[posture];
+    if (beliefs === undefined) {
+      const known = Object.keys(BELIEFS).join(", ");
+      throw new TypeError(`${owner}: no posture ${posture}; known: ${known}`);
+    }
+    this.name = name;
+    this.posture = posture;
+    this.beliefs = beliefs;
+    this.runtime = mesh?.runtime ?? processRuntime();
+    this.log = safeLog(options.log ?? mesh?.log);
+    this.admission = new Admission(limits, this.runtime, name, this.log);
+    this.#options = options;
+    this.#records =
+      mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+  }
+
+  /** What happens to its requests. Throws a TypeError for a server layer that is none. */
+  pipeline<R extends ServedCall>(protocol: ServerProtocol<R>): ServerPipeline<R> {
+    const { name, admission, runtime, log } = this;
+    return compileServer<R>({
+      name,
+      protocol,
+      admission,
+      records: this.#records,
+      layers: this.#options.serverLayers ?? [],
+      runtime,
+      log,
+      count: (reason) => this.count(reason as Reason),
+    });
+  }
+
+  /** How it leaves. Called once. */
+  leavesBy(
+    connections: LeavingConnections,
+    idleWaitMs: number,
+    stopListening: () => void,
+    problem: () => string | undefined = none,
+  ): void {
+    const { runtime } = this;
+    const { discoveryWaitMs = DISCOVERY_WAIT_MS } = this.#options;
+    const parts = { connections, runtime, discoveryWaitMs, idleWaitMs, stopListening };
+    this.#leaves = (): void => {
+      this.#drain = new Drain(parts);
+      this.#readiness = new Readiness(this.admission, this.#drain, problem);
+    };
+    this.#leaves();
+  }
+
+  /** It listens once more. False: it had not closed. */
+  reopen(): boolean {
+    if (this.state !== "closed") return false;
+    this.#leaves();
+    this.#left = undefined;
+    this.#records?.open();
+    return true;
+  }
+
+  /** Idempotent; see Drain. */
+  leave(graceMs: number, noticed: boolean): Promise<void> {
+    const left = this.#drain!.start(graceMs, noticed); // a later call can shorten the time
+    return (this.#left ??= left.then(() => {
+      this.#records?.close();
+      this.admission.close();
+    }));
+  }
+
+  get state(): ServerState {
+    return this.#drain?.state ?? "open";
+  }
+
+  /** `ok`, or why requests should not come here. */
+  get readiness(): string {
+    return this.#readiness!.state;
+  }
+
+  /** Gives the reason under which it was counted. */
+  count(reason: Reason): string {
+    const before = this.#refused.get(reason);
+    if (before === undefined && this.#refused.size >= MAX_REASONS) {
+      this.#refused.set(FURTHER_REASONS, (this.#refused.get(FURTHER_REASONS) ?? 0) + 1);
+      return FURTHER_REASONS;
+    }
+    this.#refused.set(reason, (before ?? 0) + 1);
+    return reason;
+  }
+
+  /** How often what was refused, cut short or closed, by reason. */
+  get refused(): Readonly<Partial<Record<Reason, number>>> {
+    return Object.fromEntries(this.#refused) as Partial<Record<Reason, number>>;
+  }
+}
+
+function none(): undefined {}

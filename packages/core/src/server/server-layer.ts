@@ -1,0 +1,137 @@
+/**
+ * The application's own layers of a server, and the guard around them. A layer is what it is at a client,
+ * a function that wraps another, except that it answers in the same turn if it can: no promise is made
+ * for a layer that decides at once. What a layer does wrong is answered with 500 and logged: a request
+ * is neither lost nor begun twice.
+ */
+import type { Log } from "../log.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { Refusal, SHARED_REFUSALS } from "./refusals.ts";
+import type { ServedCall, ServerRequest } from "./served-call.ts";
+
+/** A refusal answers the request. Undefined: the handler has it, because `inner` was called. */
+export type ServerAnswer = Refusal | undefined | Promise<Refusal | undefined>;
+
+/** What serves a request: the handler, below the layers, or all that is below a layer. */
+export type ServerHandler = (request: ServerRequest) => ServerAnswer;
+
+/**
+ * Wraps a ServerHandler in another. Called once, when the server is made. What it gives returns a
+ * refusal, or what `inner(request)` returned, or a promise of either.
+ */
+export type ServerLayer = (inner: ServerHandler) => ServerHandler;
+
+/** A step of a server's pipeline, ours or the application's. */
+export type Stage<R extends ServedCall> = (request: R) => ServerAnswer;
+
+const LOG_EVERY_MS = 60_000;
+const FAILED = SHARED_REFUSALS.layer_failed;
+
+export interface GuardParts {
+  readonly name: string;
+  readonly runtime: Runtime;
+  readonly log: Log;
+}
+
+/** Logs what layers do wrong, one line a minute at most. */
+export class LayerLog {
+  readonly #parts: GuardParts;
+  #loggedAt = -Infinity;
+
+  constructor(parts: GuardParts) {
+    this.#parts = parts;
+  }
+
+  say(what: string, error?: unknown): void {
+    const { name, runtime, log } = this.#parts;
+    const now = runtime.now();
+    if (now - this.#loggedAt < LOG_EVERY_MS) return;
+    this.#loggedAt = now;
+    const why =
+      error === undefined ? "" : `: ${error instanceof Error ? error.message : typeof error}`;
+    log({
+      level: "warn",
+      event: "server.layer_failed",
+      message: `${name}: a server layer ${what}${why}`,
+    });
+  }
+}
+
+/** What a handler threw, so that it is not taken for a mistake of a layer above it. */
+class Thrown<R> {
+  request: R | undefined = undefined;
+  error: unknown = undefined;
+}
+
+/** `handle` gives the request to its handler. Throws a TypeError for what is no layer. */
+export function guardLayers<R extends ServedCall>(
+  layers: readonly ServerLayer[],
+  handle: (request: R) => void,
+  parts: GuardParts,
+  log: LayerLog,
+): Stage<R> {
+  const { runtime } = parts;
+  const thrown = new Thrown<R>();
+  const begin = (request: R): Refusal | undefined => {
+    if (request.phase !== "admitted") {
+      if (request.phase === "begun") log.say("called `inner` twice; the second call had no effect");
+      return undefined; // or its client has gone while the layers waited
+    }
+    // After a layer that waited: what has no time left is not begun.
+    if (request.deadlineAt !== Infinity && runtime.now() >= request.deadlineAt) {
+      return SHARED_REFUSALS.expired_on_arrival;
+    }
+    request.phase = "begun";
+    try {
+      handle(request);
+    } catch (error) {
+      thrown.request = request;
+      thrown.error = error;
+      throw error;
+    }
+    return undefined;
+  };
+  const chain = layers.reduceRight<ServerHandler>((inner, layer, index) => {
+    const wrapped: unknown = typeof layer === "function" ? layer(inner) : undefined;
+    if (typeof wrapped === "function") return wrapped as ServerHandler;
+    throw new TypeError(
+      `serverLayers[${index}] must be a function that takes the inner handler and gives another`,
+    );
+  }, begin as ServerHandler);
+
+  const checked = (request: R, answer: unknown): Refusal | undefined => {
+    if (answer instanceof Refusal) {
+      if (request.phase === "admitted") return answer;
+      if (request.phase === "begun") log.say("refused a request that its handler already has");
+      return undefined;
+    }
+    if (request.phase !== "admitted") return undefined;
+    log.say("neither refused a request nor called `inner`; it was answered with 500");
+    return FAILED;
+  };
+  const failed = (request: R, error: unknown): Refusal | undefined => {
+    if (thrown.request === request && thrown.error === error) {
+      thrown.request = thrown.error = undefined;
+      throw error; // the handler's own: what Node does with it is not ours to change
+    }
+    log.say("threw an error", error);
+    return request.phase === "admitted" ? FAILED : undefined;
+  };
+  return (request) => {
+    let answer: ServerAnswer;
+    try {
+      answer = chain(request);
+    } catch (error) {
+      return failed(request, error);
+    }
+    if (!isPromise(answer)) return checked(request, answer);
+    return answer.then(
+      (late) => checked(request, late),
+      (error: unknown) => failed(request, error),
+    );
+  };
+}
+
+export function isPromise(answer: ServerAnswer): answer is Promise<Refusal | undefined> {
+  return typeof (answer as { then?: unknown } | null | undefined)?.then === "function";
+}

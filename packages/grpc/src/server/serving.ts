@@ -1,0 +1,97 @@
+/**
+ * A gRPC call at the stages of core's server pipeline that are gRPC's own: its metadata is read, its
+ * connection knows of it, it is given to its handler, a refusal is sent, and its end is noticed. The order
+ * of the stages is in core (`server/pipeline.ts`). Health is not among them: its calls never come here.
+ */
+import type {
+  Refusal,
+  ServerAnswer,
+  ServerCore,
+  ServerPipeline,
+  ServerProtocol,
+  Stage,
+} from "@inmesh/core/spi";
+import { SHARED_REFUSALS } from "@inmesh/core/spi";
+import type { HeadReader } from "./head-reader.ts";
+import type { InboundCalls } from "./inbound-calls.ts";
+import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
+import type { GrpcServerLimits } from "./limits.ts";
+import { refusalStatuses, type GrpcCutReason, type StatusOfRefusal } from "./refusals.ts";
+import type { Sessions } from "./sessions.ts";
+
+export interface GrpcServingParts {
+  readonly core: ServerCore<GrpcCutReason>;
+  readonly limits: GrpcServerLimits;
+  readonly reader: HeadReader;
+  readonly calls: InboundCalls;
+  readonly sessions: Sessions;
+  /** Layers of the application decide about each call. */
+  readonly layered: boolean;
+}
+
+export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
+  readonly name: string;
+  readonly answersHealth: undefined = undefined;
+  readonly #parts: GrpcServingParts;
+  readonly #statusOf: StatusOfRefusal;
+  readonly #pipeline: ServerPipeline<Inbound>;
+
+  constructor(parts: GrpcServingParts) {
+    const { core } = parts;
+    this.name = core.name;
+    this.#parts = parts;
+    this.#statusOf = refusalStatuses(core.beliefs.tellsReasons);
+    this.#pipeline = core.pipeline<Inbound>(this);
+  }
+
+  serve(inbound: Inbound): void {
+    this.#pipeline.serve(inbound);
+  }
+
+  read(inbound: Inbound): Refusal | undefined {
+    const { core, limits, reader } = this.#parts;
+    const { runtime, beliefs } = core;
+    inbound.startedAt ||= runtime.now(); // sessions ask how long it was in progress
+    const unread = reader.read(inbound, inbound.metadata!);
+    if (unread !== undefined) return SHARED_REFUSALS[unread];
+    const deadline = inbound.getDeadline();
+    if (deadline !== Infinity) {
+      inbound.remainingMs = Math.min(Number(deadline) - runtime.wallNow(), limits.maxTimeoutMs);
+      inbound.stranger = !beliefs.deadlineIsOurs;
+    }
+    return undefined;
+  }
+
+  check(inbound: Inbound): Refusal | undefined {
+    return this.#parts.sessions.holds(inbound) ? undefined : SHARED_REFUSALS.connection_headers;
+  }
+
+  admitted(inbound: Inbound): void {
+    this.#parts.sessions.began(inbound);
+    this.#parts.calls.add(inbound);
+  }
+
+  released(inbound: Inbound): void {
+    this.#parts.calls.remove(inbound);
+    this.#parts.sessions.left(inbound);
+  }
+
+  /** A call that is begun by the end of its request enters its context then, unless layers need it now. */
+  enter(inbound: Inbound, inner: Stage<Inbound>): ServerAnswer {
+    return inbound.late && !this.#parts.layered ? inner(inbound) : enterContext(inbound, inner);
+  }
+
+  handle(inbound: Inbound): void {
+    inbound.begin();
+  }
+
+  refuse(inbound: Inbound, refusal: Refusal): void {
+    inbound.refuse(this.#statusOf(refusal));
+  }
+
+  ended(inbound: Inbound): void {
+    this.#parts.calls.remove(inbound);
+    this.#parts.sessions.ended(inbound);
+    this.#pipeline.ended(inbound);
+  }
+}
