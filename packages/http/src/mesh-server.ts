@@ -28,6 +28,7 @@ import {
   type Beliefs,
   type OptionKinds,
   type Posture,
+  type Observers,
   type Runtime,
   type ServerState,
 } from "@inmesh/core/spi";
@@ -54,6 +55,7 @@ import {
   type NodeServer,
 } from "./server/listeners.ts";
 import { countMalformed } from "./server/malformed.ts";
+import { observeEnd, observeRequest, outcomeOfRefusal } from "./server/observed.ts";
 import { writeOwnHead } from "./server/own-marks.ts";
 import { isResetByPeer } from "./server/own-resets.ts";
 import { linger, refuse, sayClose } from "./server/refuse.ts";
@@ -206,6 +208,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /** Told to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
   readonly #idleHintMs: number | undefined;
   readonly #runtime: Runtime;
+  readonly #observers: Observers | undefined;
   readonly #admission: Admission;
   readonly #keep: ReadonlySet<string>;
   readonly #reader: HeadReader;
@@ -231,6 +234,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     ...this.#owner,
     ended: (inbound) => {
       this.#admission.inFlight--;
+      observeEnd(inbound);
       if (!inbound.replied) inbound.leave();
     },
   };
@@ -255,6 +259,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     const runtime = options.mesh?.runtime ?? (ownRuntime ??= new NodeRuntime());
     this.#limits = limits;
     this.#runtime = runtime;
+    this.#observers = options.mesh?.observers;
     this.#linger = { limits, runtime };
     const given = typeof target !== "function";
     const certificates =
@@ -330,8 +335,11 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     if (connection.leaving) endAfter(inbound);
     let refusal = this.#reader.read(inbound) ?? this.#validator.check(inbound);
     if (inbound.odd !== undefined) this.#odd(inbound, inbound.odd);
+    if (refusal === undefined && this.#health?.answers(request, response, this.#why) === true)
+      return;
+    if (this.#observers?.attached !== undefined)
+      observeRequest(this.#observers, this.name, inbound);
     if (refusal === undefined) {
-      if (this.#health?.answers(request, response, this.#why) === true) return;
       const refused = this.#admission.refuses(inbound, inbound.remainingMs);
       if (refused !== undefined) refusal = REFUSALS[refused];
       else if (connection.active >= this.#limits.maxPipelined && !http2) {
@@ -385,6 +393,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /** What its handler has begun goes on with messages whose client has gone. */
   #refuseHttp1(inbound: Inbound): void {
     this.#count("http1_application");
+    inbound.observed?.ended("failure", REFUSALS.bad_version.status, "http1_application");
     this.#replaced.say(this.name);
     answerAndCut(inbound, REFUSALS.bad_version.status);
     inbound.leave();
@@ -404,8 +413,11 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     let refusal = this.#reader.read(inbound) ?? this.#validator.checkInjected(inbound);
     dropClaims(request, this.#keep);
     if (inbound.odd !== undefined) this.#count(inbound.odd);
+    if (refusal === undefined && this.#health?.answers(request, response, this.#why) === true)
+      return;
+    if (this.#observers?.attached !== undefined)
+      observeRequest(this.#observers, this.name, inbound);
     if (refusal === undefined) {
-      if (this.#health?.answers(request, response, this.#why) === true) return;
       const refused = this.#admission.refuses(inbound, inbound.remainingMs);
       refusal = refused === undefined ? this.#chosen?.check(request) : REFUSALS[refused];
     }
@@ -422,6 +434,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   #refuse(inbound: Inbound, refusal: Refusal): void {
     this.#count(refusal.reason);
+    inbound.observed?.ended(outcomeOfRefusal(refusal), refusal.status, refusal.reason);
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
     refuse(inbound, refusal, this.#beliefs.tellsReasons, this.#linger);
@@ -450,10 +463,14 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     // Its timer was the socket's. Node sets it anew where it watches idle connections.
     const isOurs = this.#idleHintMs !== undefined && !inbound.http2;
     if (isOurs && inbound.watched && connection.active === 0) request.socket.setTimeout(0);
-    if (!response.writableEnded) return inbound.leave();
+    if (!response.writableEnded) {
+      observeEnd(inbound);
+      return inbound.leave();
+    }
     if (!inbound.http2 && isShort(response, inbound.sentBytes, this.#members)) {
       return this.#misframed(inbound);
     }
+    observeEnd(inbound);
     if (!inbound.hasBody || request.complete || request.destroyed) return;
     // A handler that goes on reading after its reply may; nobody's body is read for a second only.
     if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
@@ -466,7 +483,10 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   }
 
   #bodyTimedOut(inbound: Inbound): void {
-    if (!answerAndCut(inbound, REFUSALS.body_timeout.status)) return;
+    const { status, reason } = REFUSALS.body_timeout;
+    const isHeadOut = inbound.response.headersSent;
+    if (!answerAndCut(inbound, status)) return;
+    inbound.observed?.ended("abandoned", isHeadOut ? inbound.response.statusCode : status, reason);
     this.#count("body_timeout");
     inbound.leave();
   }
@@ -483,11 +503,13 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     if (inbound.sentBytes === Infinity) return; // it goes on writing
     inbound.sentBytes = Infinity;
     this.#count("content_length_mismatch");
+    inbound.observed?.ended("failure", inbound.response.statusCode, "content_length_mismatch");
     cutShort(inbound);
   }
 
   #writeStalled(inbound: Inbound): void {
     this.#count("write_stall");
+    inbound.observed?.ended("abandoned", inbound.response.statusCode, "write_stall");
     cutShort(inbound);
   }
 

@@ -17,6 +17,8 @@ import type {
   EndpointWatch,
 } from "../discovery/discovery.ts";
 import { watchGuarded } from "../discovery/guarded.ts";
+import type { DiscoveryChange, EndpointChange } from "../observe/observer.ts";
+import type { Observers } from "../observe/observers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   BALANCER_PANIC,
@@ -31,7 +33,12 @@ import {
 } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Transport } from "../transport.ts";
-import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster.ts";
+import {
+  Cluster,
+  type ChangedEndpoint,
+  type ClusterOptions,
+  type ClusterRecorder,
+} from "./cluster.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { rowCost } from "./latency.ts";
 import { LOAD, type RowCost } from "./scores.ts";
@@ -55,6 +62,11 @@ export class RunningBackend<Req, R extends Reply> {
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
+  readonly #protocol: string;
+  readonly #observers: Observers;
+  /** Since observers were last told what discovery says: endpoints have come, gone or got other weights. */
+  #changed = false;
+  #toldState: DiscoveryChange["state"] | undefined = undefined;
 
   constructor(
     service: ServiceConfig,
@@ -63,8 +75,11 @@ export class RunningBackend<Req, R extends Reply> {
     transport: Transport<Req, R>,
     telemetry: Telemetry,
     runtime: Runtime,
+    observers: Observers,
   ) {
     const labels = { service: service.name, protocol };
+    this.#protocol = protocol;
+    this.#observers = observers;
     this.name = service.name;
     this.discovery = discovery;
     this.config = service;
@@ -74,7 +89,7 @@ export class RunningBackend<Req, R extends Reply> {
       service.name,
       clusterOptions(service),
       transport,
-      recorderOf(telemetry, labels),
+      recorderOf(telemetry, labels, (endpoint, kind) => this.#endpointChanged(endpoint, kind)),
       runtime,
     );
     this.picker = pickerOf(this.cluster, service, runtime);
@@ -110,6 +125,39 @@ export class RunningBackend<Req, R extends Reply> {
     const more = config.limits.maxEndpoints > before.limits.maxEndpoints;
     if (discovery !== undefined || more) this.#rewatch(discovery ?? this.discovery);
     if (this.#watch === undefined || this.#answered) this.#reconnect();
+  }
+
+  #endpointChanged(endpoint: ChangedEndpoint, kind: EndpointChange["kind"]): void {
+    if (kind !== "breaker") this.#changed = true;
+    if (this.#observers.attached === undefined) return;
+    const { address, zone, weight, breaker } = endpoint;
+    this.#observers.tellSoon("endpointChanged", {
+      service: this.name,
+      protocol: this.#protocol,
+      kind,
+      endpoint: address,
+      zone,
+      weight,
+      breaker: breaker.state,
+      trigger: breaker.state === "closed" ? undefined : breaker.trigger,
+    });
+  }
+
+  /** `state`: what became of it by an answer of discovery, or by falling asleep. */
+  #discovered(state: DiscoveryChange["state"]): void {
+    const { cluster } = this;
+    const isNews = this.#changed || state !== this.#toldState;
+    this.#changed = false;
+    this.#toldState = state;
+    if (!isNews || this.#observers.attached === undefined) return;
+    this.#observers.tellSoon("discoveryChanged", {
+      service: this.name,
+      protocol: this.#protocol,
+      source: this.discovery.source,
+      state,
+      endpoints: state === "idle" ? 0 : cluster.endpoints.size,
+      error: state === "stale" ? cluster.stale : undefined,
+    });
   }
 
   #reconnect(): void {
@@ -163,15 +211,18 @@ export class RunningBackend<Req, R extends Reply> {
         this.#answered = true;
         this.#reconnect();
         cluster.replace(infos, why);
+        this.#discovered("current");
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
         cluster.change(upserted, removed);
+        this.#discovered("current");
       },
       failed: (error: Error) => {
         this.#errors.add(1);
         cluster.failed(error);
+        this.#discovered("stale");
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
@@ -192,6 +243,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch?.stop();
     this.#watch = undefined;
     this.#reconnect();
+    this.#discovered("idle");
     await this.cluster.rest(this.config.drainGraceMs);
   }
 
@@ -240,16 +292,22 @@ function pickerOf<Req, R extends Reply>(
   }
 }
 
-function recorderOf(telemetry: Telemetry, labels: Record<string, string>): ClusterRecorder {
+function recorderOf(
+  telemetry: Telemetry,
+  labels: Record<string, string>,
+  changed: (endpoint: ChangedEndpoint, kind: EndpointChange["kind"]) => void,
+): ClusterRecorder {
   const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
   const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
   const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
   const excess = telemetry.counter(ENDPOINTS_EXCESS, labels);
   return {
-    transition(state, trigger) {
+    changed,
+    transition(endpoint, state, trigger) {
       telemetry
         .counter(BREAKER_TRANSITIONS, { ...labels, state, trigger: trigger ?? "none" })
         .add(1);
+      changed(endpoint, "breaker");
     },
     suppressed: () => suppressed.add(1),
     panic() {},

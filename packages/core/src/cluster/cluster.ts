@@ -3,7 +3,7 @@
  * keeps the lists that pickers draw from. It owns every timer of its breakers, so that reading a
  * state never changes it.
  */
-import type { Attempt, AttemptListener, Outcome, Reply } from "../call.ts";
+import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../call.ts";
 import { ejectionCap, reconnectMs, type BreakerTrigger } from "../breaker/breaker.ts";
 import { SuccessWindow } from "../breaker/window.ts";
 import type { BalancerConfig, BreakerConfig } from "../config/types.ts";
@@ -39,9 +39,24 @@ export interface ClusterOptions {
   readonly drainGraceMs: number;
 }
 
-/** What the cluster tells telemetry. */
+/** An endpoint as those see it who are told of its changes. */
+export interface ChangedEndpoint extends EndpointRef {
+  readonly weight: number;
+  readonly breaker: {
+    readonly state: "open" | "half-open" | "closed";
+    readonly trigger: BreakerTrigger | undefined;
+  };
+}
+
+/** What the cluster tells telemetry and observers. */
 export interface ClusterRecorder {
-  transition(state: "open" | "half-open" | "closed", trigger: BreakerTrigger | undefined): void;
+  transition(
+    endpoint: ChangedEndpoint,
+    state: "open" | "half-open" | "closed",
+    trigger: BreakerTrigger | undefined,
+  ): void;
+  /** An endpoint of discovery came, went, or got another weight. */
+  changed(endpoint: ChangedEndpoint, kind: "added" | "removed" | "weight"): void;
   suppressed(): void;
   panic(on: boolean): void;
   updated(added: number, removed: number): void;
@@ -235,6 +250,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     }
     this.endpoints.set(key, endpoint);
     this.#place(endpoint);
+    this.#recorder.changed(endpoint, "added");
   }
 
   #reweigh(endpoint: Endpoint<Req, R>, info: EndpointInfo): void {
@@ -242,8 +258,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.info = info;
     if (weight === endpoint.weight) return;
     endpoint.weight = weight;
-    if (this.endpoints.has(endpoint.key)) this.#place(endpoint);
+    const isPresent = this.endpoints.has(endpoint.key);
+    if (isPresent) this.#place(endpoint);
     this.lists.version++;
+    if (isPresent) this.#recorder.changed(endpoint, "weight");
   }
 
   #remove(key: string): void {
@@ -251,6 +269,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     if (endpoint === undefined) return;
     this.endpoints.delete(key);
     this.lists.put(endpoint, LIST_NONE);
+    this.#recorder.changed(endpoint, "removed");
     this.#departed.set(key, endpoint);
     this.#timersOf(endpoint).forget = this.#runtime.after(
       REMEMBER_MS,
@@ -441,7 +460,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       this.#window.subtract(breaker.window, now);
       breaker.open(now, trigger, ms);
     }
-    this.#recorder.transition("open", trigger);
+    this.#recorder.transition(endpoint, "open", trigger);
     this.#place(endpoint);
     this.#judge();
     this.#after(endpoint, breaker.openUntil - now);
@@ -463,7 +482,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       return;
     }
     endpoint.breaker.halfOpen(this.#runtime.now());
-    this.#recorder.transition("half-open", endpoint.breaker.trigger);
+    this.#recorder.transition(endpoint, "half-open", endpoint.breaker.trigger);
     this.#place(endpoint);
     this.#judge();
   }
@@ -519,7 +538,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.latency.reset();
     const { slowStartMs } = this.#options.balancer;
     if (slowStartMs > 0) endpoint.rampUntil = now + slowStartMs / 2;
-    this.#recorder.transition("closed", undefined);
+    this.#recorder.transition(endpoint, "closed", undefined);
     this.#place(endpoint);
     this.#judge();
   }

@@ -28,6 +28,7 @@ import {
   type ServerState,
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
+import { textOf } from "../metadata.ts";
 import { httpCodeOf, outcomeOf } from "../status.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
 import { HEALTH_PATH } from "./health-messages.ts";
@@ -278,6 +279,17 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     const now = runtime.now();
     inbound.startedAt = now;
     const unread = this.#reader.read(inbound, metadata);
+    const observers = this.#mesh?.observers;
+    if (observers?.attached !== undefined) {
+      inbound.observed = observers.servedStarted({
+        protocol: "grpc",
+        server: this.name,
+        method: "POST",
+        path: inbound.path,
+        header: (name) => textOf(metadata, name),
+        request: inbound,
+      });
+    }
     if (unread !== undefined) return unread;
     const deadline = inbound.getDeadline();
     let remainingMs = Infinity;
@@ -323,6 +335,7 @@ export class MeshGrpcServer implements AsyncDisposable, InboundOwner {
     const outcome =
       reason === "expired_on_arrival" ? "timeout" : outcomeOf(code, reason !== undefined);
     record.ended(outcome, httpCodeOf(code), reason, this.#runtime.now() - inbound.startedAt);
+    inbound.observed?.ended(outcome, code, reason);
   }
 
   #count(reason: GrpcCutReason): void {
