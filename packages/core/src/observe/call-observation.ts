@@ -27,38 +27,38 @@ export interface ObservedProtocol {
   readonly statusOf?: ((error: MeshError) => number) | undefined;
 }
 
+/** What all observations of one list of observers have in common: they are made on the path of a call. */
+export class Audience {
+  readonly by: readonly Attached[];
+  readonly protocol: ObservedProtocol;
+  readonly runtime: Runtime;
+
+  constructor(by: readonly Attached[], protocol: ObservedProtocol, runtime: Runtime) {
+    this.by = by;
+    this.protocol = protocol;
+    this.runtime = runtime;
+  }
+}
+
 export class CallObservation implements CallObserved, EndedCall {
   readonly id: number;
-  readonly servedFor: ObservedRequest | undefined;
   outcome: Outcome = "abandoned";
   error: MeshError | undefined = undefined;
   sentBytes = 0;
   receivedBytes = 0;
   lastAttempt: AttemptObservation | undefined = undefined;
   readonly #call: Call<RouteFacts>;
-  readonly #protocol: ObservedProtocol;
-  readonly #by: readonly Attached[];
-  readonly #runtime: Runtime;
+  readonly #audience: Audience;
   #endedAt = 0;
 
-  constructor(
-    id: number,
-    call: Call<RouteFacts>,
-    protocol: ObservedProtocol,
-    by: readonly Attached[],
-    runtime: Runtime,
-  ) {
+  constructor(id: number, call: Call<RouteFacts>, audience: Audience) {
     this.id = id;
     this.#call = call;
-    this.#protocol = protocol;
-    this.#by = by;
-    this.#runtime = runtime;
-    const { served } = call;
-    this.servedFor = served instanceof ServedRequest ? served.observed : undefined;
+    this.#audience = audience;
   }
 
   get protocol(): string {
-    return this.#protocol.name;
+    return this.#audience.protocol.name;
   }
 
   get service(): string {
@@ -93,9 +93,14 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.lastAttempt?.number ?? 0;
   }
 
+  get servedFor(): ObservedRequest | undefined {
+    const { served } = this.#call;
+    return served instanceof ServedRequest ? served.observed : undefined;
+  }
+
   get status(): number | undefined {
     const { error, lastAttempt } = this;
-    const { statusOf } = this.#protocol;
+    const { statusOf } = this.#audience.protocol;
     if (error !== undefined && statusOf !== undefined) return statusOf(error);
     // An error that is not its attempt's came afterwards, and instead of a reply.
     return error === undefined || error === lastAttempt?.error ? lastAttempt?.status : undefined;
@@ -112,51 +117,47 @@ export class CallObservation implements CallObserved, EndedCall {
   // ── told by the pipeline ─────────────────────────────────────────────────────────────────────
 
   started(): void {
-    for (const one of this.#by) one.callStarted(this);
+    const { by } = this.#audience;
+    for (let i = 0; i < by.length; i++) by[i]!.callStarted(this);
   }
 
   attemptStarted(attempt: Attempt): void {
-    const observed = new AttemptObservation(this, attempt, this.#protocol, this.#by, this.#runtime);
+    const observed = new AttemptObservation(this, this.lastAttempt, attempt, this.#audience);
     this.lastAttempt = attempt.observed = observed;
-    for (const one of this.#by) one.attemptStarted(observed);
+    const { by } = this.#audience;
+    for (let i = 0; i < by.length; i++) by[i]!.attemptStarted(observed);
   }
 
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void {
+    const { by, runtime } = this.#audience;
     this.outcome = outcome;
     this.error = error;
     // A call whose reply was delivered ended with its attempt: the clock was read for that.
-    this.#endedAt = (error === undefined && call.attempt?.endedAt) || this.#runtime.now();
-    for (const one of this.#by) one.callEnded(this);
+    this.#endedAt = (error === undefined && call.attempt?.endedAt) || runtime.now();
+    for (let i = 0; i < by.length; i++) by[i]!.callEnded(this);
   }
 }
 
 class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
   readonly call: CallObservation;
   readonly previous: AttemptObservation | undefined;
-  outcome: Outcome = "abandoned";
   sentBytes = 0;
   receivedBytes = 0;
   readonly #attempt: Attempt;
-  readonly #protocol: ObservedProtocol;
-  readonly #by: readonly Attached[];
-  readonly #runtime: Runtime;
+  readonly #audience: Audience;
   #headAt = 0;
-  #endedAt = 0;
   #status: number | undefined = undefined;
 
   constructor(
     call: CallObservation,
+    previous: AttemptObservation | undefined,
     attempt: Attempt,
-    protocol: ObservedProtocol,
-    by: readonly Attached[],
-    runtime: Runtime,
+    audience: Audience,
   ) {
     this.call = call;
-    this.previous = call.lastAttempt;
+    this.previous = previous;
     this.#attempt = attempt;
-    this.#protocol = protocol;
-    this.#by = by;
-    this.#runtime = runtime;
+    this.#audience = audience;
   }
 
   get number(): number {
@@ -200,12 +201,17 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
     this.#attempt.setHeader(name, value);
   }
 
+  /** In `attemptEnded` it is there. */
+  get outcome(): Outcome {
+    return this.#attempt.outcome ?? "abandoned";
+  }
+
   get error(): MeshError | undefined {
     return this.#attempt.error;
   }
 
   get status(): number | undefined {
-    const { statusOf } = this.#protocol;
+    const { statusOf } = this.#audience.protocol;
     if (statusOf === undefined) return this.#attempt.code || undefined;
     const { error } = this.#attempt;
     return this.#status ?? (error === undefined ? undefined : statusOf(error));
@@ -231,20 +237,19 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   }
 
   get durationMs(): number {
-    return this.#endedAt - this.startedAt;
+    return this.#attempt.endedAt - this.startedAt;
   }
 
   // ── told by the pipeline ─────────────────────────────────────────────────────────────────────
 
   answered(): void {
-    if (this.#headAt === 0) this.#headAt = this.#runtime.now();
+    if (this.#headAt === 0) this.#headAt = this.#audience.runtime.now();
   }
 
-  settled(attempt: Attempt, outcome: Outcome): void {
-    this.outcome = outcome;
-    this.#endedAt = attempt.endedAt || this.#runtime.now();
+  settled(): void {
     this.call.sentBytes += this.sentBytes;
     this.call.receivedBytes += this.receivedBytes;
-    for (const one of this.#by) one.attemptEnded(this);
+    const { by } = this.#audience;
+    for (let i = 0; i < by.length; i++) by[i]!.attemptEnded(this);
   }
 }

@@ -121,8 +121,8 @@ export interface StartedAttempt extends ObservedAttempt {
    * Sets a header field (gRPC: metadata) of this attempt alone, in the place of what the call sends under
    * that name; no other attempt sends it. Only during `attemptStarted`: later it has no effect. Throws a
    * TypeError for a name or value that cannot be sent or is not the application's (`x-mesh-…`, `grpc-…`,
-   * `host`, framing), and above 16 names or 8,192 bytes. Without effect for `mesh.agent()` if the request's
-   * head was given to node:http as an array.
+   * `host`, framing), and above 16 names or 8,192 bytes. Of `mesh.agent()`, node:http writes the head when
+   * the request is ended or first written to: attempts after that send what the attempt before them did.
    */
   setHeader(name: string, value: string): void;
 }
