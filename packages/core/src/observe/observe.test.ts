@@ -338,7 +338,7 @@ describe("header fields of an attempt", () => {
     await mesh.close();
   });
 
-  it("P3 CO: 16 names are taken, the 17th is refused; the last value of a name stands", async () => {
+  it("16 names are taken, the 17th is refused; the last value of a name stands", async () => {
     let given: readonly string[] = [];
     const { mesh, send } = setUp((exchange) => {
       given = exchange.attempt.headers?.given ?? [];

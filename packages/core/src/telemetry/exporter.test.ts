@@ -133,7 +133,7 @@ describe("an exporter", () => {
     expect(mesh.snapshot().observers.attached).toBe(0);
   });
 
-  it("L4 CO: that never ends does not hold up the close, and is named in the log", async () => {
+  it("P2 CO: that never ends does not hold up the close, and is named in the log", async () => {
     const never: Exporter = { name: "stuck", close: () => new Promise(() => {}) };
     const { mesh, runtime, lines } = setUp({ exporters: [never] });
     const startedAt = runtime.now();
