@@ -5,7 +5,14 @@ import {
   type StubRequest,
   StubRequest as Request,
 } from "@inmesh/core/testing";
-import { Attempt, Call, DEFAULT_POLICIES, NodeRuntime, Recorder } from "@inmesh/core/spi";
+import {
+  Attempt,
+  Call,
+  DEFAULT_POLICIES,
+  NodeRuntime,
+  Observers,
+  Recorder,
+} from "@inmesh/core/spi";
 import type { Discovery, EndpointInfo, EndpointSink, ServiceConfig } from "@inmesh/core/spi";
 import { RunningBackend } from "../../packages/core/src/cluster/backend.ts";
 
@@ -46,15 +53,17 @@ export function busyCluster(size: number, traffic = true): Busy {
     routes: [],
   } as unknown as ServiceConfig;
   const transport = stubProtocol(() => {}).transport(config, runtime);
-  const recorder = new Recorder();
+  const telemetry = new Recorder(runtime);
+  const observers = new Observers(runtime, telemetry, () => {});
   const backend = new RunningBackend(
     config,
     "stub",
     discovery,
     transport,
-    recorder,
+    telemetry,
     runtime,
     undefined,
+    observers,
   );
   backend.wake({});
   if (traffic) work(backend.cluster, runtime);

@@ -22,4 +22,26 @@ export type {
   MeshSnapshot,
   ServiceSnapshot,
 } from "./snapshot.ts";
-export type { Series, Telemetry } from "./telemetry/telemetry.ts";
+export type {
+  ConfigChange,
+  DiscoveryChange,
+  EndedAttempt,
+  EndedCall,
+  EndedRequest,
+  EndpointChange,
+  ObservedAttempt,
+  ObservedCall,
+  ObservedRequest,
+  Observer,
+  StartedAttempt,
+} from "./observe/observer.ts";
+export type { ObserversSnapshot } from "./observe/observers.ts";
+export type { ExportedMesh, Exporter } from "./telemetry/exporter.ts";
+export type {
+  Counter,
+  Histogram,
+  Instrument,
+  Labels,
+  Series,
+  Telemetry,
+} from "./telemetry/telemetry.ts";

@@ -15,8 +15,10 @@ export type LogEvent =
   | "discovery.excess"
   | "discovery.failed"
   | "discovery.recovered"
+  | "exporter.failed"
   | "hook.failed"
   | "log.omitted"
+  | "observer.failed"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -41,8 +43,10 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "discovery.excess": "warn",
   "discovery.failed": "warn",
   "discovery.recovered": "info",
+  "exporter.failed": "warn",
   "hook.failed": "warn",
   "log.omitted": "warn",
+  "observer.failed": "warn",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

@@ -10,6 +10,8 @@ import type { ServiceConfig } from "./config/types.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import type { Log } from "./log.ts";
+import type { ObservedProtocol } from "./observe/call-observation.ts";
+import type { Observers } from "./observe/observers.ts";
 import { compilePipeline } from "./pipeline.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { RetryBudget } from "./retry/budget.ts";
@@ -25,7 +27,8 @@ const REACH_PATIENCE_MS = 3_000;
 const SWEEPS_PER_IDLE = 4;
 
 export interface ServiceParts<Req, R extends Reply> {
-  readonly protocol: string;
+  readonly protocol: ObservedProtocol;
+  readonly observers: Observers;
   /** The running backend of a service, made if it is not there. */
   readonly backendOf: (config: ServiceConfig) => RunningBackend<Req, R>;
   /** This service has no more use for the backend. */
@@ -123,7 +126,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     view: View,
     before: Compiled<Req, R> | undefined,
   ): Compiled<Req, R> {
-    const { protocol, telemetry, runtime, callLayers, attemptLayers } = this.#parts;
+    const { protocol, observers, telemetry, runtime, callLayers, attemptLayers } = this.#parts;
     const backends = new Set<RunningBackend<Req, R>>();
     const backendOf = (name: string): RunningBackend<Req, R> => {
       const backend = this.#parts.backendOf(view(name)!);
@@ -138,6 +141,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const pipeline = compilePipeline<Req, R>({
       service: config,
       protocol,
+      observers,
       backendOf,
       budget,
       active: this.#active,
@@ -311,7 +315,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
 
   #addGauges(): void {
     const { telemetry, protocol } = this.#parts;
-    const labels = { service: this.name, protocol };
+    const labels = { service: this.name, protocol: protocol.name };
     this.#gauges = [
       telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
       telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#compiled.budget.balance()),
@@ -331,7 +335,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const { cluster } = own;
     return {
       name: this.name,
-      protocol: this.#parts.protocol,
+      protocol: this.#parts.protocol.name,
       routes: [...config.routes.map(({ name }) => name), "default"],
       callsInFlight: this.#active.calls,
       retryBudget: {

@@ -8,6 +8,8 @@ export {
   type AttemptCanceller,
   type AttemptKind,
   type AttemptListener,
+  type AttemptObserved,
+  type CallObserved,
   type CallRecorder,
   type EndpointRef,
   type Outcome,
@@ -103,6 +105,22 @@ export type {
   Series,
   Telemetry,
 } from "./telemetry/telemetry.ts";
+export type {
+  ConfigChange,
+  DiscoveryChange,
+  EndedAttempt,
+  EndedCall,
+  EndedRequest,
+  EndpointChange,
+  ObservedAttempt,
+  ObservedCall,
+  ObservedRequest,
+  Observer,
+  StartedAttempt,
+} from "./observe/observer.ts";
+export { Observers } from "./observe/observers.ts";
+export type { ServedFacts, ServedObservation } from "./observe/served-observation.ts";
+export type { ExportedMesh, Exporter } from "./telemetry/exporter.ts";
 export { ServedRecord } from "./telemetry/record.ts";
 export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";

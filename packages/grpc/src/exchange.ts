@@ -129,6 +129,8 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
       if (message !== undefined) {
         const number = this.sent++;
         const callback = (): void => this.#wrote(number);
+        const { observed } = this.attempt;
+        if (observed !== undefined) observed.sentBytes += message.bytes.length;
         const { flags } = message;
         inner.sendMessageWithContext(
           flags === undefined ? { callback } : { callback, flags },
@@ -222,6 +224,9 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     if (this.#done) return;
     const attempt = this.attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    const { observed } = attempt;
+    if (observed !== undefined && Buffer.isBuffer(message))
+      observed.receivedBytes += message.length;
     const listener = this.#listener;
     if (this.#request.unary) this.#only(message);
     else if (listener === undefined) this.#message = message;
@@ -268,6 +273,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
     const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
     attempt.code = httpCodeOf(code);
+    if (attempt.observed !== undefined) attempt.observed.status = code;
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();

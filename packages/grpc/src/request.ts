@@ -112,7 +112,11 @@ export class GrpcRequest implements RoutedRequest {
     if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatTimeout(deadlineAt - now));
     const { toldNumber } = attempt;
     if (toldNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(toldNumber - 1));
-    return metadata;
+    const { headers } = attempt;
+    if (headers === undefined) return metadata;
+    const own = metadata.clone();
+    changeMetadata(own, headers);
+    return own;
   }
 
   /** Messages written so far. */

@@ -223,7 +223,7 @@ describe("R36 LS: requests without a connection", () => {
   it("R36 LS: supertest starts and ends it for each request", async () => {
     const server = meshServer((_request, response) => response.end("ok"), { idleWaitMs: 0 });
     for (let i = 0; i < 3; i++) {
-      const reply = (await supertest(server).get("/")) as { status: number };
+      const reply = (await supertest(server as unknown as Server).get("/")) as { status: number };
       expect(reply.status).toBe(200);
       await until(() => server.state === "closed");
       expect(server.address()).toBe(null);

@@ -18,6 +18,8 @@ import type {
 } from "../discovery/discovery.ts";
 import { watchGuarded } from "../discovery/guarded.ts";
 import type { Log } from "../log.ts";
+import type { DiscoveryChange, EndpointChange } from "../observe/observer.ts";
+import type { Observers } from "../observe/observers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   BALANCER_PANIC,
@@ -59,6 +61,11 @@ export class RunningBackend<Req, R extends Reply> {
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
+  readonly #protocol: string;
+  readonly #observers: Observers;
+  /** Since observers were last told what discovery says: endpoints have come, gone or got other weights. */
+  #changed = false;
+  #toldState: DiscoveryChange["state"] | undefined = undefined;
 
   constructor(
     service: ServiceConfig,
@@ -68,8 +75,11 @@ export class RunningBackend<Req, R extends Reply> {
     telemetry: Telemetry,
     runtime: Runtime,
     log: Log | undefined,
+    observers: Observers,
   ) {
     const labels = { service: service.name, protocol };
+    this.#protocol = protocol;
+    this.#observers = observers;
     this.name = service.name;
     this.discovery = discovery;
     this.config = service;
@@ -116,6 +126,39 @@ export class RunningBackend<Req, R extends Reply> {
     const more = config.limits.maxEndpoints > before.limits.maxEndpoints;
     if (discovery !== undefined || more) this.#rewatch(discovery ?? this.discovery);
     if (this.#watch === undefined || this.#answered) this.#reconnect();
+  }
+
+  #endpointChanged(endpoint: Endpoint, kind: EndpointChange["kind"]): void {
+    if (kind !== "breaker") this.#changed = true;
+    if (this.#observers.attached === undefined) return;
+    const { address, zone, weight, breaker } = endpoint;
+    this.#observers.tellSoon("endpointChanged", {
+      service: this.name,
+      protocol: this.#protocol,
+      kind,
+      endpoint: address,
+      zone,
+      weight,
+      breaker: breaker.state,
+      trigger: breaker.state === "closed" ? undefined : breaker.trigger,
+    });
+  }
+
+  /** `state`: what became of it by an answer of discovery, or by falling asleep. */
+  #discovered(state: DiscoveryChange["state"]): void {
+    const { cluster } = this;
+    const isNews = this.#changed || state !== this.#toldState;
+    this.#changed = false;
+    this.#toldState = state;
+    if (!isNews || this.#observers.attached === undefined) return;
+    this.#observers.tellSoon("discoveryChanged", {
+      service: this.name,
+      protocol: this.#protocol,
+      source: this.discovery.source,
+      state,
+      endpoints: state === "idle" ? 0 : cluster.endpoints.size,
+      error: state === "stale" ? cluster.stale : undefined,
+    });
   }
 
   #reconnect(): void {
@@ -169,15 +212,18 @@ export class RunningBackend<Req, R extends Reply> {
         this.#answered = true;
         this.#reconnect();
         cluster.replace(infos, why);
+        this.#discovered("current");
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
         cluster.change(upserted, removed);
+        this.#discovered("current");
       },
       failed: (error: Error) => {
         this.#errors.add(1);
         cluster.failed(error);
+        this.#discovered("stale");
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
@@ -198,6 +244,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch?.stop();
     this.#watch = undefined;
     this.#reconnect();
+    this.#discovered("idle");
     await this.cluster.rest(this.config.drainGraceMs);
   }
 
@@ -221,7 +268,9 @@ export class RunningBackend<Req, R extends Reply> {
         const { state, trigger = "none" } = endpoint.breaker;
         telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
         this.#log?.breaker(endpoint);
+        this.#endpointChanged(endpoint, "breaker");
       },
+      changed: (endpoint, kind) => this.#endpointChanged(endpoint, kind),
       suppressed: () => suppressed.add(1),
       panic: (on) => this.#log?.panic(on),
       updated(plus, minus) {

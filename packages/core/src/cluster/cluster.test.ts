@@ -34,6 +34,7 @@ function setUp(first: readonly EndpointInfo[], probe = (): boolean => true, seed
       transition() {},
       suppressed() {},
       panic() {},
+      changed: () => {},
       updated: (added, removed) => void updates.push([added, removed]),
       excess() {},
       answered() {},

@@ -3,7 +3,7 @@
  * keeps the lists that pickers draw from. It owns every timer of its breakers, so that reading a
  * state never changes it.
  */
-import type { Attempt, AttemptListener, Outcome, Reply } from "../call.ts";
+import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../call.ts";
 import { ejectionCap, reconnectMs, type BreakerTrigger } from "../breaker/breaker.ts";
 import { SuccessWindow } from "../breaker/window.ts";
 import type { BalancerConfig, BreakerConfig } from "../config/types.ts";
@@ -39,10 +39,12 @@ export interface ClusterOptions {
   readonly drainGraceMs: number;
 }
 
-/** What the cluster tells telemetry and the log. Called when the change has been made. */
+/** What the cluster tells telemetry, the log and observers. Called when the change has been made. */
 export interface ClusterRecorder {
   /** The breaker of the endpoint has changed its state. */
   transition(endpoint: Endpoint): void;
+  /** An endpoint of discovery came, went, or got another weight. */
+  changed(endpoint: Endpoint, kind: "added" | "removed" | "weight"): void;
   suppressed(): void;
   panic(on: boolean): void;
   updated(added: number, removed: number): void;
@@ -243,6 +245,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     }
     this.endpoints.set(key, endpoint);
     this.#place(endpoint);
+    this.#recorder.changed(endpoint, "added");
   }
 
   #reweigh(endpoint: Endpoint<Req, R>, info: EndpointInfo): void {
@@ -250,8 +253,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.info = info;
     if (weight === endpoint.weight) return;
     endpoint.weight = weight;
-    if (this.endpoints.has(endpoint.key)) this.#place(endpoint);
+    const isPresent = this.endpoints.has(endpoint.key);
+    if (isPresent) this.#place(endpoint);
     this.lists.version++;
+    if (isPresent) this.#recorder.changed(endpoint, "weight");
   }
 
   #remove(key: string): void {
@@ -259,6 +264,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     if (endpoint === undefined) return;
     this.endpoints.delete(key);
     this.lists.put(endpoint, LIST_NONE);
+    this.#recorder.changed(endpoint, "removed");
     this.#departed.set(key, endpoint);
     this.#timersOf(endpoint).forget = this.#runtime.after(
       REMEMBER_MS,

@@ -91,6 +91,7 @@ export class ServerCore<Reason extends string> {
       protocol,
       admission,
       records: this.#records,
+      observers: this.#options.mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,

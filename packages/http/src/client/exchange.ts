@@ -25,7 +25,7 @@ import { takeMarks } from "./marks.ts";
 import type { HttpPool, Line, PoolHandler } from "./pool.ts";
 import { HttpReply } from "./reply.ts";
 import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
-import type { HttpRequest } from "./request.ts";
+import { withHeaders, type HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
 type Controller = Dispatcher.DispatchController;
@@ -83,7 +83,9 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     }
     try {
       this.#sending = true;
-      const free = pool.dispatch(call.request, this);
+      const { headers } = attempt;
+      const request = headers === undefined ? call.request : withHeaders(call.request, headers);
+      const free = pool.dispatch(request, this);
       if (!free && this.#controller === undefined && this.#done === undefined) this.#wait();
     } catch (error) {
       this.onResponseError(undefined, error as Error);
@@ -113,7 +115,10 @@ export class Exchange implements AttemptCanceller, PoolHandler {
   }
 
   onBodySent(chunk: Buffer): void {
-    if (this.#done === undefined) this.#attempt.call.request.watcher?.bodySent(chunk);
+    if (this.#done !== undefined) return;
+    const { call, observed } = this.#attempt;
+    if (observed !== undefined) observed.sentBytes += chunk.length;
+    call.request.watcher?.bodySent(chunk);
   }
 
   onRequestSent(): void {
@@ -231,6 +236,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (this.#done !== undefined) return;
     const attempt = this.#attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    if (attempt.observed !== undefined) attempt.observed.receivedBytes += chunk.length;
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
     const reply = this.#reply ?? this.#unread?.deref();
     if (reply === undefined) {

@@ -28,6 +28,9 @@ export abstract class LentRequest extends HttpRequest {
   override get lent(): boolean {
     return true;
   }
+
+  /** What this attempt sends beside or instead of the call's; what the one before it had is put back. */
+  abstract changeForAttempt(changes: HeaderChanges | undefined): void;
 }
 
 /** Of a `LentRequest`. Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
@@ -46,6 +49,7 @@ export function lend(
 ): Promise<Lease> {
   const { call } = attempt;
   call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
+  if (call.request instanceof LentRequest) call.request.changeForAttempt(attempt.headers);
   return new Promise((resolve, reject) =>
     new Lease(attempt, runtime).take(sockets, resolve, reject),
   );

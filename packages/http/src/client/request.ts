@@ -189,6 +189,16 @@ export class HttpRequest implements RoutedRequest {
   }
 }
 
+/**
+ * The request of an attempt that has header fields of its own: everything is the call's but the headers,
+ * which are written out at once, because other attempts go on writing into the call's. Only for pools,
+ * which read plain members.
+ */
+export function withHeaders(request: HttpRequest, changes: HeaderChanges): HttpRequest {
+  const headers = { value: changedList(request.headers, changes) };
+  return Object.create(request, { headers }) as HttpRequest;
+}
+
 function hasName(list: readonly string[], lower: string): boolean {
   for (let i = 0; i < list.length; i += 2) if (list[i]!.toLowerCase() === lower) return true;
   return false;
