@@ -2,9 +2,8 @@
  * Why a lane has no connection. grpc-js keeps the error of a handshake from us and says the rest in
  * words alone, so the first is read where we shake hands, and codes of the system out of the words.
  */
+import type { ChannelCredentials } from "@grpc/grpc-js";
 import { connectError, protocolMismatch, type MeshError, type Where } from "@inmesh/core/spi";
-import type { Exchange } from "./exchange.ts";
-import type { Lane } from "./lane.ts";
 import { foreignCredentials, isOtherProtocol, TlsCredentials } from "./tls-credentials.ts";
 
 /** The call was never given a connection: also where the name of the endpoint was not found. */
@@ -21,9 +20,12 @@ export function isConnectFailure(details: string): boolean {
   return NO_CONNECTION.test(details);
 }
 
-export function connectFailure(details: string, lane: Lane, exchange: Exchange): MeshError {
-  const where = whereOf(lane, exchange);
-  const { credentials } = lane;
+/** `credentials`: those of the lane. */
+export function connectFailure(
+  details: string,
+  credentials: ChannelCredentials,
+  where: Where,
+): MeshError {
   const failure = credentials instanceof TlsCredentials ? credentials.failure : undefined;
   // One that came after the handshake may be of an earlier connection.
   if (failure !== undefined && details.includes(failure.message)) {
@@ -39,12 +41,16 @@ export function connectFailure(details: string, lane: Lane, exchange: Exchange):
   return connectError(where, Object.assign(cause, { code }), shaking);
 }
 
-export function whereOf({ credentials }: Lane, { attempt, peer }: Exchange): Where {
+export function whereOf(
+  credentials: ChannelCredentials | undefined,
+  service: string,
+  address: string,
+): Where {
   const serverName = credentials instanceof TlsCredentials ? credentials.serverName : undefined;
-  return { service: attempt.call.service, address: peer, serverName };
+  return { service, address, serverName };
 }
 
 /** The time to connect was spent on a handshake. */
-export function wasShaking({ credentials }: Lane): boolean {
+export function wasShaking(credentials: ChannelCredentials): boolean {
   return credentials instanceof TlsCredentials && credentials.shaking;
 }

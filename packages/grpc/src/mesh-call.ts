@@ -164,7 +164,7 @@ export class MeshCall implements WireCall, WireListener {
 
   #deliver(reply: GrpcReply): void {
     try {
-      reply.exchange.deliver(this);
+      reply.deliver(this);
     } catch (error) {
       // Out of the promise: what the application throws is an exception of its own, as without a mesh.
       process.nextTick(rethrow, error);
