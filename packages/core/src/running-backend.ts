@@ -4,20 +4,15 @@
  * When its configuration changes, only what the change is about is replaced.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Picker } from "../balance/picker.ts";
-import { InTurn } from "../balance/round-robin.ts";
-import { TwoChoices } from "../balance/two-choices.ts";
-import type { Reply } from "../call.ts";
-import type { ServiceConfig } from "../config/types.ts";
-import { CoalescingSink } from "../discovery/coalesce.ts";
-import type {
-  Discovery,
-  EndpointInfo,
-  EndpointSink,
-  EndpointWatch,
-} from "../discovery/discovery.ts";
-import { watchGuarded } from "../discovery/guarded.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Picker } from "./balance/picker.ts";
+import { pickerOf } from "./balance/pickers.ts";
+import type { Reply } from "./call.ts";
+import type { ServiceConfig } from "./config/types.ts";
+import { CoalescingSink } from "./discovery/coalesce.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+import type { EndpointInfo } from "./endpoint-info.ts";
+import { watchGuarded } from "./discovery/guarded.ts";
+import type { Runtime } from "./runtime/runtime.ts";
 import {
   BALANCER_PANIC,
   BALANCER_UPDATES,
@@ -28,13 +23,10 @@ import {
   DISCOVERY_STALE,
   ENDPOINTS_EXCESS,
   TRANSPORT_PROBLEM,
-} from "../telemetry/instruments.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
-import type { Transport } from "../transport.ts";
-import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster.ts";
-import type { Endpoint } from "./endpoint.ts";
-import { rowCost } from "./latency.ts";
-import { LOAD, type RowCost } from "./scores.ts";
+} from "./telemetry/instruments.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
+import type { Transport } from "./transport.ts";
+import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster/cluster.ts";
 
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
@@ -77,7 +69,7 @@ export class RunningBackend<Req, R extends Reply> {
       recorderOf(telemetry, labels),
       runtime,
     );
-    this.picker = pickerOf(this.cluster, service, runtime);
+    this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
     const { cluster } = this;
@@ -103,7 +95,7 @@ export class RunningBackend<Req, R extends Reply> {
     const options = clusterOptions(config);
     if (!isDeepStrictEqual(options, clusterOptions(before))) this.cluster.configure(options);
     if (!isDeepStrictEqual(config.balancer, before.balancer)) {
-      this.picker = pickerOf(this.cluster, config, this.#runtime);
+      this.picker = pickerOf(this.cluster, config.balancer, this.#runtime);
     }
     if (transport !== undefined) this.#nextTransport = transport;
     // A higher limit has room for endpoints that were left out, and only the source knows them.
@@ -211,33 +203,6 @@ function clusterOptions({
   drainGraceMs,
 }: ServiceConfig): ClusterOptions {
   return { balancer, breaker, maxEndpoints: limits.maxEndpoints, drainGraceMs };
-}
-
-function pickerOf<Req, R extends Reply>(
-  cluster: Cluster<Req, R>,
-  { balancer }: ServiceConfig,
-  runtime: Runtime,
-): Picker<Req, R> {
-  switch (balancer.kind) {
-    case "peak-ewma": {
-      const cost = (endpoint: Endpoint<Req, R>, now: number): number =>
-        endpoint.cost(now, cluster.peerMedian(now));
-      const { decayMs } = balancer;
-      const ofRow: RowCost = (numbers, at, now) =>
-        rowCost(numbers, at, now, cluster.peerMedian(now), decayMs);
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
-    }
-    case "least-request": {
-      const cost = (endpoint: Endpoint<Req, R>): number =>
-        (endpoint.inFlight + 1) / (endpoint.weight || 1);
-      const ofRow: RowCost = (numbers, at) => numbers[at + LOAD]!;
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
-    }
-    case "round-robin":
-      return new InTurn(cluster.lists, runtime, false);
-    case "random":
-      return new InTurn(cluster.lists, runtime, true);
-  }
 }
 
 function recorderOf(telemetry: Telemetry, labels: Record<string, string>): ClusterRecorder {
