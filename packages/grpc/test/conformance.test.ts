@@ -9,10 +9,10 @@ import {
   type ConformanceAdapter,
 } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
-import { GrpcConnection } from "../src/connection.ts";
-import { ReplayBuffer } from "../src/replay-buffer.ts";
-import type { GrpcReply } from "../src/reply.ts";
-import { GrpcRequest } from "../src/request.ts";
+import { GrpcConnection } from "../src/client/connection.ts";
+import { ReplayBuffer } from "../src/client/replay-buffer.ts";
+import type { GrpcReply } from "../src/client/reply.ts";
+import { GrpcRequest } from "../src/client/request.ts";
 import { answer, framed, HEAD, ScriptedServer } from "./support/scripted-server.ts";
 
 const service: ServiceConfig = {

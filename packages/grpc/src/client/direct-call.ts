@@ -11,9 +11,9 @@ import type {
   WireListener,
   WireStatus,
   WriteContext,
-} from "./call-types.ts";
-import type { Standing, StreamCall, Unpacker } from "./internals.ts";
-import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "./metadata.ts";
+} from "../call-types.ts";
+import type { Standing, StreamCall, Unpacker } from "../internals.ts";
+import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "../metadata.ts";
 
 /** One byte says whether the message is packed, four how long it is. */
 const FRAME_BYTES = 5;

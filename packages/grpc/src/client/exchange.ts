@@ -18,14 +18,14 @@ import type {
   Timer,
   Where,
 } from "@inmesh/core/spi";
-import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
+import type { WireCall, WireListener, WireStatus } from "../call-types.ts";
 import { whereOf } from "./connect-failure.ts";
 import { failureOf, isGrpc, isRefusal, type FailureFacts } from "./failure.ts";
 import type { Lane, LaneUser } from "./lane.ts";
-import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "./metadata.ts";
+import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "../metadata.ts";
 import { GrpcReply, type ReplySource } from "./reply.ts";
 import type { GrpcRequest, RequestSender } from "./request.ts";
-import { httpCodeOf, normal, outcomeOf, statusOf } from "./status.ts";
+import { httpCodeOf, normal, outcomeOf, statusOf } from "../status.ts";
 
 /** The server hears of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;

@@ -23,11 +23,11 @@ import type {
   WireListener,
   WireStatus,
   WriteContext,
-} from "./call-types.ts";
-import { PREVIOUS_ATTEMPTS, sendable } from "./metadata.ts";
+} from "../call-types.ts";
+import { PREVIOUS_ATTEMPTS, sendable } from "../metadata.ts";
 import type { GrpcReply } from "./reply.ts";
 import { GrpcRequest } from "./request.ts";
-import { statusOf } from "./status.ts";
+import { statusOf } from "../status.ts";
 
 let number = 0;
 

@@ -20,10 +20,10 @@ import {
   type Timer,
   type Where,
 } from "@inmesh/core/spi";
-import type { WireCall } from "./call-types.ts";
+import type { WireCall } from "../call-types.ts";
 import { Dials } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
-import { standingOf, type Standing } from "./internals.ts";
+import { standingOf, type Standing } from "../internals.ts";
 
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];

@@ -5,7 +5,7 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import type { Attempt, Call, HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
-import type { CallCredentials, WireCall, WriteContext } from "./call-types.ts";
+import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
   formatTimeout,
@@ -16,9 +16,9 @@ import {
   TIMEOUT,
   TRACEPARENT,
   TRACESTATE,
-} from "./metadata.ts";
+} from "../metadata.ts";
 import type { ReplayBuffer } from "./replay-buffer.ts";
-import type { Classify } from "./status.ts";
+import type { Classify } from "../status.ts";
 
 export interface Message {
   readonly bytes: Buffer;

@@ -1,6 +1,6 @@
 /** What the layers of the mesh may know of a gRPC reply; head, messages and status go to a listener. */
 import type { HeaderChanges, Outcome, Reply } from "@inmesh/core/spi";
-import type { WireListener } from "./call-types.ts";
+import type { WireListener } from "../call-types.ts";
 
 /** The attempt that the reply belongs to, and that its messages come from. */
 export interface ReplySource {

@@ -11,9 +11,9 @@ import {
   type Outcome,
   type Where,
 } from "@inmesh/core/spi";
-import type { WireStatus } from "./call-types.ts";
+import type { WireStatus } from "../call-types.ts";
 import { connectFailure, isConnectFailure } from "./connect-failure.ts";
-import { CONTENT_TYPE, textOf } from "./metadata.ts";
+import { CONTENT_TYPE, textOf } from "../metadata.ts";
 
 export interface Failure {
   /** Undefined: it is the server's answer, whatever it says. */
