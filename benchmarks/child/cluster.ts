@@ -14,7 +14,7 @@ import {
   Recorder,
 } from "@inmesh/core/spi";
 import type { Discovery, EndpointInfo, EndpointSink, ServiceConfig } from "@inmesh/core/spi";
-import { RunningBackend } from "../../packages/core/src/cluster/backend.ts";
+import { RunningBackend } from "../../packages/core/src/running-backend.ts";
 
 export interface Busy {
   readonly backend: RunningBackend<StubRequest, StubReply>;

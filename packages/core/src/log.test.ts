@@ -1,6 +1,7 @@
 /** What the log hears of breakers, discovery and refusals, in virtual time. */
 import { describe, expect, it } from "vitest";
-import type { EndpointInfo, EndpointSink } from "./discovery/discovery.ts";
+import type { EndpointSink } from "./discovery/discovery.ts";
+import type { EndpointInfo } from "./endpoint-info.ts";
 import type { LogLine } from "./log.ts";
 import { createMesh } from "./mesh.ts";
 import { Call } from "./call.ts";

@@ -5,7 +5,7 @@
  * replaces what is about it: what stays equal keeps its counters, budgets and connections.
  */
 import type { Attempt, Call, Reply } from "./call.ts";
-import { RunningBackend } from "./cluster/backend.ts";
+import { RunningBackend } from "./running-backend.ts";
 import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import { LastGoodWriter } from "./config/last-good.ts";

@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { ActiveCalls } from "./active-calls.ts";
 import type { Attempt, Call, Reply } from "./call.ts";
-import type { RunningBackend } from "./cluster/backend.ts";
+import type { RunningBackend } from "./running-backend.ts";
 import type { ServiceConfig } from "./config/types.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";

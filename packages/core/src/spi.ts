@@ -88,14 +88,8 @@ export {
   type Priority,
   type ServedRequestInit,
 } from "./context.ts";
-export {
-  addressOf,
-  socketPathOf,
-  type Discovery,
-  type EndpointInfo,
-  type EndpointSink,
-  type EndpointWatch,
-} from "./discovery/discovery.ts";
+export type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+export { addressOf, socketPathOf, type EndpointInfo } from "./endpoint-info.ts";
 export { staticDiscovery } from "./discovery/static.ts";
 export type {
   Counter,
@@ -152,4 +146,4 @@ export {
 export type { TlsContext } from "./tls/context.ts";
 export { TlsFiles } from "./tls/files.ts";
 export { TlsFollower } from "./tls/follow.ts";
-export type { TlsPem } from "./tls/pem.ts";
+export type { TlsPem } from "./config/pem.ts";

@@ -16,12 +16,12 @@ import {
 import type { Mesh, ServiceInput } from "@inmesh/core";
 import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
-import { Connectivity } from "./connectivity.ts";
-import { MeshCall } from "./mesh-call.ts";
-import { GRPC } from "./protocol.ts";
-import { ReplayBuffer } from "./replay-buffer.ts";
-import type { GrpcReply } from "./reply.ts";
-import { GrpcRequest, wiringOf, type Wiring } from "./request.ts";
+import { Connectivity } from "./client/connectivity.ts";
+import { MeshCall } from "./client/mesh-call.ts";
+import { GRPC } from "./client/protocol.ts";
+import { ReplayBuffer } from "./client/replay-buffer.ts";
+import type { GrpcReply } from "./client/reply.ts";
+import { GrpcRequest, wiringOf, type Wiring } from "./client/request.ts";
 import type { Classify } from "./status.ts";
 
 export interface GrpcOptions extends ServiceInput {

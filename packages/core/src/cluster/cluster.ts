@@ -7,7 +7,8 @@ import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../c
 import { ejectionCap, reconnectMs, type BreakerTrigger } from "../breaker/breaker.ts";
 import { SuccessWindow } from "../breaker/window.ts";
 import type { BalancerConfig, BreakerConfig } from "../config/types.ts";
-import type { EndpointInfo, EndpointSink } from "../discovery/discovery.ts";
+import type { EndpointSink } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { Transport } from "../transport.ts";
 import { Endpoint, endpointKey } from "./endpoint.ts";

@@ -13,32 +13,49 @@ import {
   type AttemptCanceller,
   type Outcome,
   type Runtime,
+  type ServiceConfig,
   type Timer,
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
-import type { HttpConnection } from "./connection.ts";
 import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
 import { takeMarks } from "./marks.ts";
 import type { HttpPool, Line, PoolHandler } from "./pool.ts";
-import { HttpReply } from "./reply.ts";
+import { HttpReply, type BodySource } from "./reply.ts";
 import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
 import { withHeaders, type HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
 type Controller = Dispatcher.DispatchController;
 
-export class Exchange implements AttemptCanceller, PoolHandler {
+/** What an exchange asks of the way to its endpoint. */
+export interface ExchangeOwner {
+  readonly service: ServiceConfig;
+  /** For new exchanges; one that has begun keeps its own. */
+  readonly pool: ExchangePool;
+  /** Attempts that wait for a connection. Writer: the exchange. */
+  queued: number;
+  /** Replies that hold a connection, or stream, because their body has not been asked for. Writer: the exchange. */
+  unread: number;
+  /** What to add to the message of an attempt that waited for a connection in vain. */
+  readonly unreadHint: string;
+  /** Why the request may not even wait for a connection. */
+  refusal(request: HttpRequest): MeshError | undefined;
+}
+
+type ExchangePool = Pick<HttpPool, "dispatch" | "explain">;
+
+export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
   line: Line | undefined = undefined;
   readonly #attempt: Attempt<HttpRequest>;
-  readonly #connection: HttpConnection;
+  readonly #connection: ExchangeOwner;
   readonly #runtime: Runtime;
   #resolve!: (reply: HttpReply) => void;
   #reject!: (error: unknown) => void;
   #controller: Controller | undefined = undefined;
-  #pool!: HttpPool;
+  #pool!: ExchangePool;
   /** Given up while the body waits for its reader: an exchange must not be what keeps it (`#release`). */
   #reply: HttpReply | undefined = undefined;
   #unread: WeakRef<HttpReply> | undefined = undefined;
@@ -57,7 +74,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
   #idle: Timer | undefined = undefined;
   #lastByteAt = 0;
 
-  constructor(attempt: Attempt<HttpRequest>, connection: HttpConnection, runtime: Runtime) {
+  constructor(attempt: Attempt<HttpRequest>, connection: ExchangeOwner, runtime: Runtime) {
     this.#attempt = attempt;
     this.#connection = connection;
     this.#runtime = runtime;

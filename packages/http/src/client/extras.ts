@@ -5,10 +5,11 @@
 import type { Mesh } from "@inmesh/core";
 import { LimitedLog, placed, type NoRetry } from "@inmesh/core/spi";
 import { ACCEPT_ENCODING } from "../headers.ts";
+import type { HeadersInput } from "./call-options.ts";
 import { ACCEPTED_CODINGS } from "./decode.ts";
 import { tell, type ClientHooks, type HookedCall } from "./hooks.ts";
 import type { HttpReply } from "./reply.ts";
-import { flatten, type HeadersInput, type HttpRequest } from "./request.ts";
+import { flatten, type HttpRequest } from "./request.ts";
 import type { RetryWatcher } from "./start.ts";
 import { statusError } from "./status-error.ts";
 

@@ -20,16 +20,9 @@ import {
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 import { badHeaders, badHost, headerText } from "./call-input.ts";
+import type { HeadersInput } from "./call-options.ts";
 import { changedList } from "./header-changes.ts";
 import { supplied } from "./supplied-body.ts";
-
-/** What is written out as a header's value. */
-export type HeaderValue = string | number | boolean;
-
-export type HeadersInput =
-  | Iterable<readonly [string, HeaderValue]>
-  | Readonly<Record<string, HeaderValue | readonly HeaderValue[] | undefined>>
-  | null;
 
 /** Learns what happens to the request on the wire, attempt by attempt. Its methods must not throw. */
 export interface WireWatcher {

@@ -2,9 +2,8 @@
  * Why a lane has no connection. grpc-js keeps the error of a handshake from us and says the rest in
  * words alone, so the first is read where we shake hands, and codes of the system out of the words.
  */
+import type { ChannelCredentials } from "@grpc/grpc-js";
 import { connectError, protocolMismatch, type MeshError, type Where } from "@inmesh/core/spi";
-import type { Exchange } from "./exchange.ts";
-import type { Lane } from "./lane.ts";
 import { foreignNames, isOtherProtocol, TlsCredentials } from "./tls-credentials.ts";
 import { tlsCodeOf } from "./tls-texts.ts";
 
@@ -25,9 +24,12 @@ export function isConnectFailure(details: string): boolean {
   return NO_CONNECTION.test(details);
 }
 
-export function connectFailure(details: string, lane: Lane, exchange: Exchange): MeshError {
-  const where = whereOf(lane, exchange);
-  const { credentials } = lane;
+/** `credentials`: those of the lane. */
+export function connectFailure(
+  details: string,
+  credentials: ChannelCredentials,
+  where: Where,
+): MeshError {
   const failure = credentials instanceof TlsCredentials ? credentials.failure : undefined;
   // One that came after the handshake may be of an earlier connection.
   if (failure !== undefined && details.includes(failure.message)) {
@@ -46,14 +48,20 @@ export function connectFailure(details: string, lane: Lane, exchange: Exchange):
   return connectError(where, handshake, true);
 }
 
-export function whereOf({ credentials }: Lane, { attempt, peer }: Exchange): Where {
+export function whereOf(
+  credentials: ChannelCredentials | undefined,
+  service: string,
+  address: string,
+): Where {
   const serverName =
-    credentials instanceof TlsCredentials ? credentials.serverName : foreignNames.get(credentials);
-  return { service: attempt.call.service, address: peer, serverName };
+    credentials instanceof TlsCredentials
+      ? credentials.serverName
+      : credentials && foreignNames.get(credentials);
+  return { service, address, serverName };
 }
 
-/** The time to connect was spent on a handshake. */
-export function wasShaking({ credentials, hasSocket }: Lane): boolean {
+/** The time to connect was spent on a handshake. `hasSocket`: TCP has connected. */
+export function wasShaking(credentials: ChannelCredentials, hasSocket: boolean): boolean {
   if (credentials instanceof TlsCredentials) return credentials.shaking;
   return foreignNames.has(credentials) && hasSocket;
 }

@@ -4,23 +4,18 @@
  * When its configuration changes, only what the change is about is replaced.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Picker } from "../balance/picker.ts";
-import { InTurn } from "../balance/round-robin.ts";
-import { TwoChoices } from "../balance/two-choices.ts";
-import type { Reply } from "../call.ts";
-import type { ServiceConfig } from "../config/types.ts";
-import { CoalescingSink } from "../discovery/coalesce.ts";
-import type {
-  Discovery,
-  EndpointInfo,
-  EndpointSink,
-  EndpointWatch,
-} from "../discovery/discovery.ts";
-import { watchGuarded } from "../discovery/guarded.ts";
-import type { Log } from "../log.ts";
-import type { DiscoveryChange, EndpointChange } from "../observe/observer.ts";
-import type { Observers } from "../observe/observers.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Picker } from "./balance/picker.ts";
+import { pickerOf } from "./balance/pickers.ts";
+import type { Reply } from "./call.ts";
+import type { ServiceConfig } from "./config/types.ts";
+import { CoalescingSink } from "./discovery/coalesce.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+import type { EndpointInfo } from "./endpoint-info.ts";
+import { watchGuarded } from "./discovery/guarded.ts";
+import type { Log } from "./log.ts";
+import type { DiscoveryChange, EndpointChange } from "./observe/observer.ts";
+import type { Observers } from "./observe/observers.ts";
+import type { Runtime } from "./runtime/runtime.ts";
 import {
   BALANCER_PANIC,
   BALANCER_UPDATES,
@@ -31,14 +26,12 @@ import {
   DISCOVERY_STALE,
   ENDPOINTS_EXCESS,
   TRANSPORT_PROBLEM,
-} from "../telemetry/instruments.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
-import type { Transport } from "../transport.ts";
-import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster.ts";
-import { ClusterLog } from "./cluster-log.ts";
-import type { Endpoint } from "./endpoint.ts";
-import { rowCost } from "./latency.ts";
-import { LOAD, type RowCost } from "./scores.ts";
+} from "./telemetry/instruments.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
+import type { Transport } from "./transport.ts";
+import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster/cluster.ts";
+import { ClusterLog } from "./cluster/cluster-log.ts";
+import type { Endpoint } from "./cluster/endpoint.ts";
 
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
@@ -93,7 +86,7 @@ export class RunningBackend<Req, R extends Reply> {
       runtime,
     );
     this.#log = log && new ClusterLog(log, this.cluster, runtime);
-    this.picker = pickerOf(this.cluster, service, runtime);
+    this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
     const { cluster } = this;
@@ -119,7 +112,7 @@ export class RunningBackend<Req, R extends Reply> {
     const options = clusterOptions(config);
     if (!isDeepStrictEqual(options, clusterOptions(before))) this.cluster.configure(options);
     if (!isDeepStrictEqual(config.balancer, before.balancer)) {
-      this.picker = pickerOf(this.cluster, config, this.#runtime);
+      this.picker = pickerOf(this.cluster, config.balancer, this.#runtime);
     }
     if (transport !== undefined) this.#nextTransport = transport;
     // A higher limit has room for endpoints that were left out, and only the source knows them.
@@ -296,29 +289,3 @@ function clusterOptions({
   return { balancer, breaker, maxEndpoints: limits.maxEndpoints, drainGraceMs };
 }
 
-function pickerOf<Req, R extends Reply>(
-  cluster: Cluster<Req, R>,
-  { balancer }: ServiceConfig,
-  runtime: Runtime,
-): Picker<Req, R> {
-  switch (balancer.kind) {
-    case "peak-ewma": {
-      const cost = (endpoint: Endpoint<Req, R>, now: number): number =>
-        endpoint.cost(now, cluster.peerMedian(now));
-      const { decayMs } = balancer;
-      const ofRow: RowCost = (numbers, at, now) =>
-        rowCost(numbers, at, now, cluster.peerMedian(now), decayMs);
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
-    }
-    case "least-request": {
-      const cost = (endpoint: Endpoint<Req, R>): number =>
-        (endpoint.inFlight + 1) / (endpoint.weight || 1);
-      const ofRow: RowCost = (numbers, at) => numbers[at + LOAD]!;
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
-    }
-    case "round-robin":
-      return new InTurn(cluster.lists, runtime, false);
-    case "random":
-      return new InTurn(cluster.lists, runtime, true);
-  }
-}

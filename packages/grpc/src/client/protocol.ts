@@ -4,7 +4,7 @@ import { GrpcConnection } from "./connection.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
-import { statusOf } from "./status.ts";
+import { statusOf } from "../status.ts";
 
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",

@@ -13,7 +13,7 @@ import {
   type experimental,
 } from "@grpc/grpc-js";
 import type { TlsContext } from "@inmesh/core/spi";
-import { takesOwnCredentials } from "./internals.ts";
+import { takesOwnCredentials } from "../internals.ts";
 
 type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 type Connected = Awaited<ReturnType<Connector["connect"]>>;

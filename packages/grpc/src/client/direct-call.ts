@@ -11,10 +11,10 @@ import type {
   WireListener,
   WireStatus,
   WriteContext,
-} from "./call-types.ts";
+} from "../call-types.ts";
 import { onLane } from "./dials.ts";
-import type { Standing, StreamCall, Unpacker } from "./internals.ts";
-import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "./metadata.ts";
+import type { Standing, StreamCall, Unpacker } from "../internals.ts";
+import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "../metadata.ts";
 
 /** One byte says whether the message is packed, four how long it is. */
 const FRAME_BYTES = 5;

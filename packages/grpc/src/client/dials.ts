@@ -14,7 +14,7 @@ import { subscribe } from "node:diagnostics_channel";
 import type { ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import { endStreamsFirst, watchOpen, withoutCaller } from "@inmesh/core/spi";
-import { dialledUnseen } from "./internals.ts";
+import { dialledUnseen } from "../internals.ts";
 
 const KEEPALIVE_DELAY_MS = 10_000;
 /** RFC 9113 §7: REFUSED_STREAM. */
