@@ -61,7 +61,7 @@ export class ServerCore<Reason extends string> {
   readonly #refused = new Map<string, number>();
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
-  #left: Promise<void> | undefined = undefined;
+  #isLeaving = false;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
   constructor(owner: string, protocol: string, options: SharedServerOptions, limits: SharedLimits) {
@@ -113,8 +113,10 @@ export class ServerCore<Reason extends string> {
 
   /** Idempotent; see Drain. */
   leave(graceMs: number, noticed: boolean): Promise<void> {
-    const left = this.#drain!.start(graceMs, noticed); // a later call can shorten the time
-    return (this.#left ??= left.then(() => this.#records?.close()));
+    const left = this.#drain!.start(graceMs, noticed); // always the same promise
+    if (!this.#isLeaving) void left.then(() => this.#records?.close());
+    this.#isLeaving = true;
+    return left;
   }
 
   get state(): ServerState {
