@@ -61,7 +61,7 @@ export class ServerCore<Reason extends string> {
   readonly #refused = new Map<string, number>();
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
-  #left: Promise<void> | undefined = undefined;
+  #isLeaving = false;
   #leaves: () => void = none;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
@@ -120,18 +120,22 @@ export class ServerCore<Reason extends string> {
   reopen(): boolean {
     if (this.state !== "closed") return false;
     this.#leaves();
-    this.#left = undefined;
+    this.#isLeaving = false;
     this.#records?.open();
     return true;
   }
 
   /** Idempotent; see Drain. */
   leave(graceMs: number, noticed: boolean): Promise<void> {
-    const left = this.#drain!.start(graceMs, noticed); // a later call can shorten the time
-    return (this.#left ??= left.then(() => {
-      this.#records?.close();
-      this.admission.close();
-    }));
+    const left = this.#drain!.start(graceMs, noticed); // always the same promise
+    if (!this.#isLeaving) {
+      void left.then(() => {
+        this.#records?.close();
+        this.admission.close();
+      });
+    }
+    this.#isLeaving = true;
+    return left;
   }
 
   get state(): ServerState {
