@@ -36,7 +36,7 @@ export type {
   StartedAttempt,
 } from "./observe/observer.ts";
 export type { ObserversSnapshot } from "./observe/observers.ts";
-export type { ExportedMesh, Exporter } from "./telemetry/exporter.ts";
+export type { ExportedMesh, Exporter } from "./exporter.ts";
 export type {
   Counter,
   Histogram,

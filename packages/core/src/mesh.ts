@@ -42,7 +42,7 @@ import {
   RUNTIME_SUPPORTED,
   CONFIG_UPDATES,
 } from "./telemetry/instruments.ts";
-import { exporterMistakes, Exporters, type Exporter } from "./telemetry/exporter.ts";
+import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
 import { Recorder } from "./telemetry/recorder.ts";

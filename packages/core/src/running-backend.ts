@@ -288,4 +288,3 @@ function clusterOptions({
 }: ServiceConfig): ClusterOptions {
   return { balancer, breaker, maxEndpoints: limits.maxEndpoints, drainGraceMs };
 }
-

@@ -74,7 +74,8 @@ export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
 export { endStreamsFirst, watchOpen } from "./streams-first.ts";
-export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
+export { isClaim } from "./claim-names.ts";
+export { grantedPriority, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
 export { LOG_EVENTS, safeLog } from "./log.ts";
 export { LimitedLog } from "./limited-log.ts";
@@ -114,7 +115,7 @@ export type {
 } from "./observe/observer.ts";
 export { Observers } from "./observe/observers.ts";
 export type { ServedFacts, ServedObservation } from "./observe/served-observation.ts";
-export type { ExportedMesh, Exporter } from "./telemetry/exporter.ts";
+export type { ExportedMesh, Exporter } from "./exporter.ts";
 export { ServedRecord } from "./telemetry/record.ts";
 export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";

@@ -3,7 +3,7 @@
  * keeps the lists that pickers draw from. It owns every timer of its breakers, so that reading a
  * state never changes it.
  */
-import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../call.ts";
+import type { Attempt, AttemptListener, Outcome, Reply } from "../call.ts";
 import { ejectionCap, reconnectMs, type BreakerTrigger } from "../breaker/breaker.ts";
 import { SuccessWindow } from "../breaker/window.ts";
 import type { BalancerConfig, BreakerConfig } from "../config/types.ts";

@@ -3,7 +3,7 @@
  * list a name stands once, in any case, as in Gateway API. That leaves the order of the lists open; ours
  * is Linkerd's, see header-changes.ts.
  */
-import { isClaim } from "../server/claims.ts";
+import { isClaim } from "../claim-names.ts";
 import { LIMITS } from "./limits.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";

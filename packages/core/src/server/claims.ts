@@ -5,15 +5,6 @@
 import type { Priority } from "../context.ts";
 import type { Beliefs } from "./posture.ts";
 
-/** Who somebody is, in the words of meshes and proxies: to be believed from nobody who can connect. */
-const CLAIMS =
-  /^(?:x-mesh-|l5d-|x-envoy-|x-forwarded-client-cert$|x-ssl-|x-client-cert|ssl-client-)/;
-
-/** `name` is lower-case. Some backends read `X_Y` as `X-Y`. */
-export function isClaim(name: string): boolean {
-  return CLAIMS.test(name.includes("_") ? name.replaceAll("_", "-") : name);
-}
-
 /** A whole number of at most `maxDigits` digits; -1 for anything else. */
 export function parseCount(text: string, maxDigits: number): number {
   if (text.length === 0 || text.length > maxDigits) return -1;

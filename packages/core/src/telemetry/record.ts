@@ -17,8 +17,6 @@ import {
 import { MeshError, placed, placedRefusal } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import type { ActiveCalls } from "../active-calls.ts";
-import type { ObservedProtocol } from "../observe/call-observation.ts";
-import type { Observers } from "../observe/observers.ts";
 import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
 import type { RouteFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -171,17 +169,24 @@ export class ServedRecord {
   }
 }
 
+/** What a record needs of the observers of its mesh, which are given the protocol too. */
+export interface CallObservers<P> {
+  /** Undefined: there are none. */
+  readonly attached: unknown;
+  callStarted(call: Call<RouteFacts>, protocol: P): void;
+}
+
 /**
  * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
-export function callRecord<Req extends RouteFacts, R extends Reply>(
+export function callRecord<Req extends RouteFacts, R extends Reply, P>(
   record: RouteRecord,
   active: ActiveCalls,
   runtime: Runtime,
   endsBelow: boolean,
-  observers: Observers,
-  protocol: ObservedProtocol,
+  observers: CallObservers<P>,
+  protocol: P,
 ): Layer<Call<Req>, R> {
   // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>

@@ -2,13 +2,13 @@
  * What takes measurements, series or events out of the process. A mesh owns its exporters: it starts them
  * when it is made and closes them within the time of its own `close`, after the last call has been counted.
  */
-import { makeMistake, type Mistake } from "../config/mistakes.ts";
-import { isRaw } from "../config/plain.ts";
-import type { Log } from "../log.ts";
-import type { Observer } from "../observe/observer.ts";
-import { observerMistakes, type Observers } from "../observe/observers.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import type { Series, Telemetry } from "./telemetry.ts";
+import { makeMistake, type Mistake } from "./config/mistakes.ts";
+import { isRaw } from "./config/plain.ts";
+import type { Log } from "./log.ts";
+import type { Observer } from "./observe/observer.ts";
+import { observerMistakes, type Observers } from "./observe/observers.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 
 /** What an exporter may use of its mesh. */
 export interface ExportedMesh {

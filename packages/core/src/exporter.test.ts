@@ -1,14 +1,14 @@
 /** Measurements in several places, instruments of packages, and exporters that live with their mesh. */
 import { describe, expect, it } from "vitest";
-import { Call } from "../call.ts";
-import type { LogLine } from "../log.ts";
-import { createMesh, type MeshOptions } from "../mesh.ts";
-import { SimRuntime } from "../testing/sim-runtime.ts";
-import { StubRequest, stubProtocol } from "../testing/stub-transport.ts";
+import { Call } from "./call.ts";
+import type { LogLine } from "./log.ts";
+import { createMesh, type MeshOptions } from "./mesh.ts";
+import { SimRuntime } from "./testing/sim-runtime.ts";
+import { StubRequest, stubProtocol } from "./testing/stub-transport.ts";
 import type { Exporter } from "./exporter.ts";
-import { INSTRUMENTS } from "./instruments.ts";
-import { Recorder } from "./recorder.ts";
-import type { Series } from "./telemetry.ts";
+import { INSTRUMENTS } from "./telemetry/instruments.ts";
+import { Recorder } from "./telemetry/recorder.ts";
+import type { Series } from "./telemetry/telemetry.ts";
 
 function setUp(options: MeshOptions = {}, open = false) {
   const runtime = new SimRuntime(5);

@@ -1,0 +1,10 @@
+/** Names of header fields that say who somebody is. A leaf: the configuration refuses them, servers take them out. */
+
+/** Who somebody is, in the words of meshes and proxies: to be believed from nobody who can connect. */
+const CLAIMS =
+  /^(?:x-mesh-|l5d-|x-envoy-|x-forwarded-client-cert$|x-ssl-|x-client-cert|ssl-client-)/;
+
+/** `name` is lower-case. Some backends read `X_Y` as `X-Y`. */
+export function isClaim(name: string): boolean {
+  return CLAIMS.test(name.includes("_") ? name.replaceAll("_", "-") : name);
+}
