@@ -42,9 +42,13 @@ export async function run({ quick, progress, seconds, seed, only }: Options): Pr
     row("hostile.desync", "{input}", [tally.of("desync")], 0),
     row("hostile.wrong_verdicts", "{input}", [tally.of("verdict")], 0),
     row("hostile.corpus", "{input}", [lines]),
+    row("hostile.kept_mb_over_bare", "MB", [Math.max(0, ...tally.keptMb.values())]),
     ...[...tally.counts].map(([what, count]) => row(`hostile.${what}`, "{input}", [count])),
     ...[...tally.memoryMb].map(([surface, mb]) =>
       row(`hostile.memory_mb_over_bare.${surface}`, "MB", [mb]),
+    ),
+    ...[...tally.keptMb].map(([surface, mb]) =>
+      row(`hostile.kept_mb_over_bare.${surface}`, "MB", [mb]),
     ),
   ];
 }

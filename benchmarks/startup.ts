@@ -1,15 +1,22 @@
 /**
- * What importing inmesh costs a process, beyond the import of undici that it needs anyway. Measures
- * the built packages (`npm run build` first), because that is what applications import.
+ * What importing inmesh costs a process, beyond the import of undici that it needs anyway, and what
+ * installing it costs a disk. Builds the packages and measures those, because that is what applications
+ * import.
  */
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { installedMb, MAX_INSTALLED_MB, packInto } from "../scripts/installed-size.ts";
 import { node } from "./child.ts";
 import { row, type Options, type Row } from "./report.ts";
 
-export const describe = "import of the built inmesh in a fresh process, compared with undici alone";
+export const describe =
+  "import of the built inmesh in a fresh process, compared with undici alone; installed size";
 
 const BAR_MS = 25;
+const ROOT = join(import.meta.dirname, "..");
 const ENTRY = new URL("../packages/inmesh/dist/index.js", import.meta.url);
 
 interface Import {
@@ -37,9 +44,8 @@ function measure(specifier: string, exports: readonly string[]): Promise<Import>
 }
 
 export async function run({ quick, progress }: Options): Promise<Row[]> {
-  if (!existsSync(fileURLToPath(ENTRY))) {
-    throw new Error("packages/inmesh/dist/index.js is missing; run npm run build first");
-  }
+  progress("startup: building the packages");
+  await promisify(execFile)("npm", ["run", "--silent", "build"], { cwd: ROOT });
   const rounds = quick ? 3 : 21;
   const inmesh: Import[] = [];
   const undici: Import[] = [];
@@ -74,5 +80,16 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     ),
     row("startup.heap_kb", "KiB", heap(inmesh)),
     row("startup.heap_kb.undici", "KiB", heap(undici)),
+    row("startup.installed_mb", "MB", [await installed(progress)], MAX_INSTALLED_MB),
   ];
+}
+
+async function installed(progress: Options["progress"]): Promise<number> {
+  progress("startup: installing the tarballs");
+  const folder = mkdtempSync(join(tmpdir(), "inmesh-tarballs-"));
+  try {
+    return await installedMb(await packInto(folder));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }

@@ -12,7 +12,7 @@ export interface FaultTest {
 const root: string = join(import.meta.dirname, "..");
 /** The first text after `test(`, `it(`, `test.each(…)(` and their like, or in a `describe`. */
 const TITLE =
-  /\b(?:it|test|describe)(?:(?:\.\w+)+(?:<[^>()]*>)?\([^]{0,2000}?\)|(?:\.\w+)*)\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
+  /\b(?:it|test|describe)(?:\.concurrent)?(?:\.(?!concurrent)\w+(?:<[^>()]*>)?\([^]{0,2000}?\))?\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
 const CELL = /\b([CHGDKTLBR]\d{1,2}) (CO|LC|LS|GC|GS)\b/g;
 const PROMISE = /\b(P\d{1,2}):/g;
 

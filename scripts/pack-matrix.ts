@@ -4,18 +4,18 @@
  * runs, and prints a row for each combination. `npm run pack:matrix`; exit code 1 if a row fails.
  */
 import { execFile } from "node:child_process";
-import { cpSync, globSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { cpSync, globSync, mkdtempSync, rmSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { installedMb, MAX_INSTALLED_MB, packInto } from "./installed-size.ts";
 
 const root: string = join(import.meta.dirname, "..");
 const run = promisify(execFile);
 const home: string = mkdtempSync(join(tmpdir(), "inmesh-matrix-"));
 /** Of a bundle: nothing but its one file. */
 const alone: string = mkdtempSync(join(tmpdir(), "inmesh-alone-"));
-const MAX_INSTALLED_MB = 12;
 const ESM_REQUIRE =
   'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
@@ -241,19 +241,9 @@ const rows: Row[] = [
   {
     what: `installed size without gRPC: at most ${MAX_INSTALLED_MB} MB`,
     run: async () => {
-      const bare = join(home, "bare");
-      await mkdir(bare);
-      await writeFile(join(bare, "package.json"), '{ "private": true }');
-      const tarballs = globSync("*.tgz", { cwd: home }).filter((name) => !name.includes("grpc"));
-      await install(
-        bare,
-        tarballs.map((name) => join(home, name)),
+      const mb = await installedMb(
+        globSync("*.tgz", { cwd: home }).map((name) => join(home, name)),
       );
-      const files = globSync("**", { cwd: join(bare, "node_modules"), withFileTypes: true });
-      const bytes = files.map((file) =>
-        file.isFile() ? statSync(join(file.parentPath, file.name)).size : 0,
-      );
-      const mb = bytes.reduce((sum, one) => sum + one, 0) / 1e6;
       console.log(`  startup.installed_mb ${mb.toFixed(2)}`);
       if (mb > MAX_INSTALLED_MB) throw new Error(`${mb.toFixed(2)} MB`);
     },
@@ -267,18 +257,9 @@ async function install(folder: string, more: readonly string[]): Promise<void> {
 
 async function main(): Promise<void> {
   cpSync(join(root, "scripts/pack-matrix"), home, { recursive: true });
-  for (const name of readdirSync(join(root, "packages"))) {
-    await exec(
-      "npm",
-      ["pack", "--silent", "--pack-destination", home],
-      join(root, "packages", name),
-    );
-  }
+  const tarballs = await packInto(home);
   console.log("installing the tarballs and the tools");
-  await install(
-    home,
-    globSync("*.tgz", { cwd: home }).map((name) => `./${name}`),
-  );
+  await install(home, tarballs);
   let failed = 0;
   for (const { what, run: play } of rows) {
     const before = performance.now();

@@ -2,10 +2,11 @@
  * `npm run peers:suites`: the suites of other projects, run without us and then through each of our
  * doors, so that a change shows what it breaks for their users. Prints a table (baseline · ours ·
  * documented) and every test that passes without us and fails with us. Fetches nothing; see suites.ts for
- * where suites are found. `--suite NAME` and `--door NAME` choose, `--json FILE` keeps the outcome.
+ * where suites are found. `--suite NAME`, `--door NAME` and `--file PART` choose, `--jobs N` files are run at the
+ * same time (1 by default), `--json FILE` keeps the outcome.
  */
 import { spawn } from "node:child_process";
-import { existsSync, globSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
@@ -32,27 +33,34 @@ const { values } = parseArgs({
   options: {
     suite: { type: "string" },
     door: { type: "string" },
+    file: { type: "string", default: "" },
+    jobs: { type: "string", default: "1" },
     json: { type: "string" },
   },
 });
 
 async function play(suite: Suite, door: Door | undefined): Promise<Outcome> {
   const files = globSync([...suite.files], { cwd: suite.folder })
-    .filter((file) => !(file in suite.leftOut))
+    .filter((file) => !(file in suite.leftOut) && file.includes(values.file))
     .sort();
   const outcome: Outcome = new Map();
-  for (const [i, file] of files.entries()) {
-    if (process.stderr.isTTY) {
-      process.stderr.write(
-        `\r\u001b[K${suite.name} ${door ?? "alone"}: ${i + 1} of ${files.length}`,
-      );
+  let next = 0;
+  const playOneByOne = async (): Promise<void> => {
+    while (next < files.length) {
+      const file = files[next++]!;
+      if (process.stderr.isTTY) {
+        process.stderr.write(
+          `\r\u001b[K${suite.name} ${door ?? "alone"}: ${next} of ${files.length}`,
+        );
+      }
+      for (const test of await playFile(suite, file, door)) {
+        const key = `${test.file} > ${test.name}`;
+        const before = outcome.get(key);
+        if (before === undefined || before.ok) outcome.set(key, test);
+      }
     }
-    for (const test of await playFile(suite, file, door)) {
-      const key = `${test.file} > ${test.name}`;
-      const before = outcome.get(key);
-      if (before === undefined || before.ok) outcome.set(key, test);
-    }
-  }
+  };
+  await Promise.all(Array.from({ length: Number(values.jobs) }, playOneByOne));
   if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
   return outcome;
 }
@@ -66,22 +74,27 @@ async function playFile(suite: Suite, file: string, door: Door | undefined): Pro
           "--disable-warning=ExperimentalWarning",
           `--import=${pathToFileURL(join(here, "doors", `${door}.ts`)).href}`,
         ];
-  const args = argumentsOf(suite, file);
-  const { code, out, timedOut } = await run([...preload, ...args], suite.folder);
+  const { code, out, timedOut } = await run(suite, file, preload);
   if (suite.runner === "script") {
     return [{ file, name: "exit code 0", ok: code === 0, why: timedOut ? "timed out" : "" }];
   }
-  const tests = out
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
-    .flatMap((line) => parseLine(line, file));
+  const parse = suite.runner === "ava" ? parseTap : parseLine;
+  const tests = out.split("\n").flatMap((line) => parse(line, file));
   // What is in flight when a file is ended, or throws outside of a test, is no test at all otherwise.
   const why = timedOut ? `timed out after ${FILE_TIMEOUT_MS} ms` : `exit code ${code}`;
   const whole = code === 0 || tests.some(({ ok }) => !ok);
   return [...tests, { file, name: "the file ends by itself", ok: whole && !timedOut, why }];
 }
 
+/** Of ava, which has no other reporter for machines. */
+function parseTap(line: string, file: string): Test[] {
+  const [, not, name] = /^(not )?ok \d+ - (.*)$/.exec(line) ?? [];
+  if (name === undefined || / # [A-Z]{4}/.test(name)) return [];
+  return [{ file, name, ok: not === undefined, why: "" }];
+}
+
 function parseLine(line: string, file: string): Test[] {
+  if (!line.startsWith("{")) return [];
   try {
     const test = JSON.parse(line) as Test;
     return [{ ...test, file }];
@@ -91,13 +104,29 @@ function parseLine(line: string, file: string): Test[] {
 }
 
 function argumentsOf({ runner, folder, args = [] }: Suite, file: string): string[] {
-  if (runner === "script") return [file];
+  if (runner === "script") return [...flagsOf(join(folder, file)), file];
   if (runner === "node-test") {
     const reporter = pathToFileURL(join(here, "reporter.mjs")).href;
-    return ["--test-reporter", reporter, "--test-reporter-destination", "stdout", file];
+    return ["--test-reporter", reporter, "--test-reporter-destination", "stdout", ...args, file];
   }
-  const mocha = join(folder, "node_modules/mocha/bin/mocha.js");
-  return [mocha, "--exit", ...args, "--reporter", join(here, "mocha-reporter.cjs"), file];
+  if (runner === "ava")
+    return [join(folder, "node_modules/ava/entrypoints/cli.mjs"), "--tap", file];
+  // Up to mocha 9 it has no ending.
+  const mocha = join(folder, "node_modules/mocha/bin/mocha");
+  return [
+    existsSync(mocha) ? mocha : `${mocha}.js`,
+    "--exit",
+    ...args,
+    "--reporter",
+    join(here, "mocha-reporter.cjs"),
+    file,
+  ];
+}
+
+/** What a test of Node says in a comment that it needs. */
+function flagsOf(file: string): string[] {
+  const [, flags] = /^\/\/ Flags: (.*)$/m.exec(readFileSync(file, "utf8")) ?? [];
+  return flags?.trim().split(/\s+/) ?? [];
 }
 
 interface Ran {
@@ -106,10 +135,15 @@ interface Ran {
   readonly timedOut: boolean;
 }
 
-function run(args: readonly string[], cwd: string): Promise<Ran> {
+function run(suite: Suite, file: string, preload: readonly string[]): Promise<Ran> {
+  const { runner, folder: cwd, args = [] } = suite;
+  // ava runs tests in processes of its own, which get what is preloaded from the environment.
+  const options = runner === "ava" ? [...args, ...preload].join(" ") : process.env["NODE_OPTIONS"];
+  const inFront = runner === "ava" ? [] : preload;
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, {
+    const child = spawn(process.execPath, [...inFront, ...argumentsOf(suite, file)], {
       cwd,
+      env: { ...process.env, NODE_OPTIONS: options },
       stdio: ["ignore", "pipe", "ignore"],
       detached: true,
     });

@@ -5,9 +5,16 @@ import {
   type StubRequest,
   StubRequest as Request,
 } from "@inmesh/core/testing";
-import { Attempt, Call, DEFAULT_POLICIES, NodeRuntime, Recorder } from "@inmesh/core/spi";
+import {
+  Attempt,
+  Call,
+  DEFAULT_POLICIES,
+  NodeRuntime,
+  Observers,
+  Recorder,
+} from "@inmesh/core/spi";
 import type { Discovery, EndpointInfo, EndpointSink, ServiceConfig } from "@inmesh/core/spi";
-import { RunningBackend } from "../../packages/core/src/cluster/backend.ts";
+import { RunningBackend } from "../../packages/core/src/running-backend.ts";
 
 export interface Busy {
   readonly backend: RunningBackend<StubRequest, StubReply>;
@@ -46,7 +53,18 @@ export function busyCluster(size: number, traffic = true): Busy {
     routes: [],
   } as unknown as ServiceConfig;
   const transport = stubProtocol(() => {}).transport(config, runtime);
-  const backend = new RunningBackend(config, "stub", discovery, transport, new Recorder(), runtime);
+  const telemetry = new Recorder(runtime);
+  const observers = new Observers(runtime, telemetry, () => {});
+  const backend = new RunningBackend(
+    config,
+    "stub",
+    discovery,
+    transport,
+    telemetry,
+    runtime,
+    undefined,
+    observers,
+  );
   backend.wake({});
   if (traffic) work(backend.cluster, runtime);
   return { backend, sink: sink!, infos, runtime };

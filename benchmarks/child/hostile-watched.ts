@@ -13,6 +13,14 @@ export interface Question {
   readonly about: unknown;
 }
 
+/** After a garbage collection. */
+export interface Settled {
+  /** The most memory the process held. */
+  readonly peakMb: number;
+  /** What is alive: heap and buffers. */
+  readonly keptMb: number;
+}
+
 const MB = 1_048_576;
 const MAX_TOLD = 20;
 
@@ -35,7 +43,7 @@ function fault(kind: "crash" | "unhandled", error: unknown): void {
   tell({ fault: kind, text });
 }
 
-/** `answers`: by the name of the question. `memory` is answered here. */
+/** `answers`: by the name of the question. `alive` and `settle` are answered here. */
 export function watched(answers: Record<string, (about: never) => unknown>): void {
   process.on("uncaughtException", (error, origin) =>
     fault(origin === "unhandledRejection" ? "unhandled" : "crash", error),
@@ -44,14 +52,13 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
   process.on("disconnect", () => process.exit());
   const all: Record<string, (about: never) => unknown> = {
     alive: () => true,
-    memory: () => {
-      sample();
-      return peakBytes / MB;
-    },
-    settle: () => {
+    settle: (): Settled => {
+      // Twice: what finalizers let go of in the first is free after the second.
+      void globalThis.gc?.();
       void globalThis.gc?.();
       sample();
-      return peakBytes / MB;
+      const { heapUsed, external } = process.memoryUsage();
+      return { peakMb: peakBytes / MB, keptMb: (heapUsed + external) / MB };
     },
     ...answers,
   };

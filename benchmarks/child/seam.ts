@@ -1,8 +1,8 @@
 /**
  * The whole pipeline over a stub that replies at once, in a fresh process: argv is the kind of call
- * (`mesh`, `bare`, `cockatiel`), the calls per round and the rounds. Prints `SeamRun` as JSON.
+ * (`mesh`, `observed`, `bare`, `cockatiel`), the calls per round and the rounds. Prints `SeamRun` as JSON.
  */
-import { createMesh, type Mesh } from "@inmesh/core";
+import { createMesh, type Mesh, type Observer } from "@inmesh/core";
 import { Call } from "@inmesh/core/spi";
 import { StubRequest, stubProtocol } from "@inmesh/core/testing";
 import {
@@ -36,12 +36,31 @@ const ENDPOINTS = 10;
 /** Before the first measured round: V8 has optimised everything and settled its feedback. */
 const WARM_ROUNDS = 4;
 
-function meshSubject(): Subject {
+/** With an observer attached that takes every hook of a call and does no more than count. */
+function observedSubject(): Subject {
+  const told = { callStarted: 0, attemptStarted: 0, attemptEnded: 0, callEnded: 0 };
+  const subject = meshSubject({
+    callStarted: () => void told.callStarted++,
+    attemptStarted: () => void told.attemptStarted++,
+    attemptEnded: () => void told.attemptEnded++,
+    callEnded: () => void told.callEnded++,
+  });
+  return {
+    calls: (count) => subject.calls(count),
+    async verify(count) {
+      for (const [hook, times] of Object.entries(told)) equal(hook, times, count);
+      await subject.verify(count);
+    },
+  };
+}
+
+function meshSubject(observer?: Observer): Subject {
   let served = 0;
   const mesh = createMesh({
     env: {},
     config: { services: { orders: { discovery: { static: addresses() } } } },
   });
+  if (observer !== undefined) mesh.observe(observer);
   const protocol = stubProtocol((exchange) => {
     served++;
     exchange.reply();
@@ -139,7 +158,8 @@ function equal(what: string, actual: number, expected: number): void {
 }
 
 const SUBJECTS: Record<string, () => Subject> = {
-  mesh: meshSubject,
+  mesh: () => meshSubject(),
+  observed: observedSubject,
   bare: bareSubject,
   cockatiel: cockatielSubject,
 };

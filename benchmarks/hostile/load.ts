@@ -24,3 +24,8 @@ export function stretched(ms: number): number {
   const isRecent = performance.now() - slowestAt < FORGET_MS;
   return ms * Math.min(MAX_STRETCH, Math.max(1, isRecent ? slowestMs / USUAL_MS : 1));
 }
+
+/** A process that answers so fast has the machine to itself, as far as a time limit can tell. */
+export function isCalm(ms: number): boolean {
+  return ms < USUAL_MS / 4;
+}

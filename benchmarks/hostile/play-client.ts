@@ -13,6 +13,7 @@ const CLIENT = new URL("../child/hostile-client.ts", import.meta.url);
 const PLAYED_WITHIN_MS = 3 * CALL_WITHIN_MS + 4_000;
 
 const AGAIN_AFTER_MS = 500;
+const TRIES = 4;
 
 /**
  * Over HTTP/1 what comes behind a pause may come when the next request has been sent: then it is the
@@ -73,8 +74,7 @@ export class ClientPlayer implements Player {
       this.#side("mesh", about, input.text),
       this.#side("bare", about, input.text),
     ]);
-    const isWrong = mesh !== undefined && repliedOf(mesh) !== (input.accepted ?? repliedOf(mesh));
-    const ended = isWrong ? await this.#again(about, input.text, mesh) : mesh;
+    const ended = mesh && (await this.#confirmed(about, input, mesh));
     this.#free.push(slot);
     if (mesh === undefined || ended === undefined) return;
     this.#tally.count(mesh.bad.startsWith("replied") ? "replied" : "refused");
@@ -102,10 +102,20 @@ export class ClientPlayer implements Player {
     }
   }
 
-  /** A busy machine may have been late with the connection or the reply: believed if it is the same later. */
-  async #again(about: Play, text: string, first: Outcome): Promise<Outcome | undefined> {
-    await sleep(AGAIN_AFTER_MS);
-    return (await this.#side("mesh", { ...about, id: `p${this.#played++}` }, text)) ?? first;
+  /** A busy machine may have been late with the connection or the reply: believed if it stays so. */
+  async #confirmed(about: Play, { text, accepted }: Input, first: Outcome): Promise<Outcome> {
+    let last = first;
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (accepted === undefined || repliedOf(last) === accepted) break;
+      await sleep(AGAIN_AFTER_MS);
+      await Promise.all([this.#target("mesh").calm(), this.#target("bare").calm()]);
+      last = (await this.#side("mesh", { ...about, id: `p${this.#played++}` }, text)) ?? last;
+    }
+    return last;
+  }
+
+  #target(side: "mesh" | "bare"): Target {
+    return this.#sides.get(side)!.target;
   }
 
   async #side(side: "mesh" | "bare", about: Play, text: string): Promise<Outcome | undefined> {
@@ -120,8 +130,10 @@ export class ClientPlayer implements Player {
   }
 
   async measure(): Promise<void> {
-    const mb = await Promise.all([...this.#sides.values()].map(({ target }) => target.grownMb()));
-    const [mesh = 0, bare = 0] = mb;
+    const [mesh, bare] = await Promise.all([
+      this.#target("mesh").grown(),
+      this.#target("bare").grown(),
+    ]);
     this.#tally.measured(this.#surface, mesh, bare);
   }
 

@@ -14,6 +14,7 @@ const READER = new URL("../child/hostile-reader.ts", import.meta.url);
 /** In answers that must not be believed. */
 const NEVER = "127.0.0.66";
 const AGAIN_AFTER_MS = 500;
+const TRIES = 4;
 
 export class ReaderPlayer implements Player {
   readonly lanes: number;
@@ -60,9 +61,13 @@ export class ReaderPlayer implements Player {
   /** Only lookups have limits of time, which can come first on a busy machine. */
   async #isRightLater(input: Input): Promise<boolean> {
     if (this.#surface !== "dns") return false;
-    await sleep(AGAIN_AFTER_MS);
-    const again = await this.#mesh!.ask<readonly string[]>("dns", this.#about(input));
-    return again?.length === input.accepted;
+    for (let tries = 0; tries < TRIES; tries++) {
+      await sleep(AGAIN_AFTER_MS);
+      await Promise.all([this.#mesh!.calm(), this.#bare!.calm()]);
+      const again = await this.#mesh!.ask<readonly string[]>("dns", this.#about(input));
+      if (again?.length === input.accepted) return true;
+    }
+    return false;
   }
 
   #about(input: Input): string {
@@ -73,7 +78,7 @@ export class ReaderPlayer implements Player {
   }
 
   async measure(): Promise<void> {
-    const [mesh, bare] = await Promise.all([this.#mesh!.grownMb(), this.#bare!.grownMb()]);
+    const [mesh, bare] = await Promise.all([this.#mesh!.grown(), this.#bare!.grown()]);
     this.#tally.measured(this.#surface, mesh, bare);
   }
 

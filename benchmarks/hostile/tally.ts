@@ -1,5 +1,6 @@
 /** What an attack found, and what it counted. */
 import { lineOf, type Input } from "./corpus.ts";
+import type { Grown } from "./target.ts";
 
 export type Kind = "crash" | "unhandled" | "hung" | "desync" | "verdict";
 
@@ -11,6 +12,10 @@ export interface Finding {
   readonly lines: readonly string[];
 }
 
+function grown({ mostMb, keptMb }: Grown): string {
+  return `grew by ${mostMb.toFixed(0)} MB, kept ${keptMb?.toFixed(1) ?? "?"} MB`;
+}
+
 const MAX_TEXT = 1_500;
 const MAX_LINE = 600;
 
@@ -20,6 +25,8 @@ export class Tally {
   readonly counts = new Map<string, number>();
   /** MB by surface that the process grew by beyond the bare one. */
   readonly memoryMb = new Map<string, number>();
+  /** MB by surface that stayed alive beyond what the bare one kept. */
+  readonly keptMb = new Map<string, number>();
   readonly #underWay = new Set<Input>();
   readonly #progress: (line: string) => void;
 
@@ -49,12 +56,12 @@ export class Tally {
     for (const line of lines) this.#progress(`  ${line}`);
   }
 
-  /** MB that a process and the bare one beside it grew by. */
-  measured(surface: string, mesh: number, bare: number): void {
-    this.memoryMb.set(surface, Math.max(0, mesh - bare));
-    this.#progress(
-      `hostile: ${surface}: grew by ${mesh.toFixed(0)} MB, bare by ${bare.toFixed(0)} MB`,
-    );
+  /** What a process and the bare one beside it grew by. */
+  measured(surface: string, mesh: Grown, bare: Grown): void {
+    this.memoryMb.set(surface, Math.max(0, mesh.mostMb - bare.mostMb));
+    if (mesh.keptMb !== undefined && bare.keptMb !== undefined)
+      this.keptMb.set(surface, Math.max(0, mesh.keptMb - bare.keptMb));
+    this.#progress(`hostile: ${surface}: ${grown(mesh)}; bare ${grown(bare)}`);
   }
 
   of(kind: Kind): number {

@@ -1,13 +1,16 @@
 /** A process under attack: started, asked, watched, and started again after it ended. */
 import { fork, type ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { Question, Told } from "../child/hostile-watched.ts";
-import { noteBare, stretched } from "./load.ts";
+import type { Question, Settled, Told } from "../child/hostile-watched.ts";
+import { isCalm, noteBare, stretched } from "./load.ts";
 
 const FLAGS = [
-  // Young garbage is no growth that anybody caused.
+  // Garbage is no growth that anybody caused. V8 lets it grow by how busy the machine is: by 50 MB from one
+  // run to the next of the same inputs. So the heap may grow by a tenth beyond what is alive, in both processes.
   "--max-semi-space-size=4",
+  "--heap-growing-percent=10",
   "--no-warnings",
   "--expose-gc",
   "--conditions=inmesh-source",
@@ -19,6 +22,16 @@ const STARTS_AT_ONCE = 4;
 const starting = new Set<Promise<void>>();
 /** A process that answers nothing so long does nothing else either. */
 const ANSWER_WITHIN_MS = 15_000;
+const CALM_WITHIN_MS = 10_000;
+const CALM_POLL_MS = 200;
+
+/** MB that processes under attack grew by. */
+export interface Grown {
+  /** The most at any time. */
+  readonly mostMb: number;
+  /** What is alive at the end, after a garbage collection; undefined: it did not answer. */
+  readonly keptMb: number | undefined;
+}
 
 export type FaultKind = "crash" | "unhandled" | "hung";
 
@@ -45,6 +58,8 @@ export class Target {
   /** The process's memory in MB before the attack, and the most that processes before it grew by. */
   #settledMb = 0;
   #grownMb = 0;
+  /** What was alive before the attack. */
+  #startedMb = 0;
 
   /** `script`: a file URL. `fault` hears of everything that must not happen. */
   constructor(
@@ -111,7 +126,9 @@ export class Target {
         this.#fault("crash", `the process ended (${signal ?? code}): ${said}`);
       });
     });
-    this.#settledMb = ((await this.ask<number>("settle", null)) as number | undefined) ?? 0;
+    const settled = await this.ask<Settled>("settle", null);
+    this.#settledMb = settled?.peakMb ?? 0;
+    this.#startedMb = settled?.keptMb ?? 0;
   }
 
   /** Undefined: the process ended, or gave no answer in time, and has been ended for it. */
@@ -153,10 +170,22 @@ export class Target {
     return value as T | undefined;
   }
 
-  /** MB that it, or one before it, grew by under attack. */
-  async grownMb(): Promise<number> {
-    await this.ask("memory", null);
-    return this.#grownMb;
+  /** Of it, or of one before it. */
+  async grown(): Promise<Grown> {
+    const settled = await this.ask<Settled>("settle", null);
+    const keptMb = settled === undefined ? undefined : settled.keptMb - this.#startedMb;
+    return { mostMb: this.#grownMb, keptMb };
+  }
+
+  /** Until it answers at once, or for some seconds: what is measured then is no busy machine's doing. */
+  async calm(): Promise<void> {
+    const startedAt = performance.now();
+    while (performance.now() - startedAt < CALM_WITHIN_MS) {
+      const askedAt = performance.now();
+      await this.ask("alive", null);
+      if (isCalm(performance.now() - askedAt)) return;
+      await sleep(CALM_POLL_MS);
+    }
   }
 
   kill(): void {

@@ -2,6 +2,7 @@
  * Three order servers, and a client that reaches them through the mesh. One of them leaves
  * while calls run, and no call fails: `node --conditions=inmesh-source examples/03-grpc/main.ts`.
  */
+import { once } from "node:events";
 import { callInfo, createMesh, meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { Orders, type Order, type OrdersHandlers } from "./orders.ts";
 
@@ -47,9 +48,10 @@ await left;
 process.stdout.write(`${CALLS} calls, none failed; answered by ${[...answered].join(", ")}\n`);
 
 const watching = client.watch({ id: "7" });
+const ended = once(watching, "status") as Promise<[object]>;
 const states: string[] = [];
 for await (const order of watching) states.push((order as Order).state);
-process.stdout.write(`order 7: ${states.join(", ")} (${callInfo(watching)!.why})\n`);
+process.stdout.write(`order 7: ${states.join(", ")} (${callInfo((await ended)[0])!.why})\n`);
 
 await mesh.close();
 await Promise.all(servers.map(({ orders }) => orders.close()));

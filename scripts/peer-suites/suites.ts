@@ -15,8 +15,8 @@ export interface Suite {
   readonly files: readonly string[];
   /** Files that need what is not there, or never end by themselves; each with its reason. */
   readonly leftOut: Readonly<Record<string, string>>;
-  readonly runner: "node-test" | "mocha" | "script";
-  /** For its runner, before the file. */
+  readonly runner: "node-test" | "mocha" | "ava" | "script";
+  /** For its runner, before the file; of ava, for the node that runs the tests. */
   readonly args?: readonly string[];
   readonly doors: readonly Door[];
 }
@@ -35,6 +35,7 @@ const KNOWN: readonly Known[] = [
     name: "undici",
     files: ["test/*.js", "test/{fetch,node-fetch,interceptors,mock-interceptor*}/*.js"],
     runner: "node-test",
+    args: ["--expose-gc"],
     doors: ["server", "dispatcher", "fetch"],
   },
   { name: "node-fetch", files: ["test/*.js"], runner: "mocha", doors: ["server", "agent"] },
@@ -47,6 +48,13 @@ const KNOWN: readonly Known[] = [
   },
   { name: "koa", files: ["__tests__/**/*.test.js"], runner: "node-test", doors: ["server"] },
   { name: "axios", files: ["test/unit/**/*.js"], runner: "mocha", doors: ["server", "agent"] },
+  {
+    name: "got",
+    files: ["test/*.ts"],
+    runner: "ava",
+    args: ["--import=tsx/esm"],
+    doors: ["server", "agent"],
+  },
   {
     name: "node",
     files: [
@@ -66,7 +74,7 @@ export function findSuites(root: string, peers: string | undefined): Suite[] {
       join(root, "node_modules", known.name),
     ];
     const folder = places.find((place) =>
-      existsSync(join(place, known.files[0]!.split(/[*{]/)[0]!)),
+      existsSync(join(place, known.files[0]!.split(/[^/]*[*{]/)[0]!)),
     );
     return folder === undefined ? [] : [{ leftOut: {}, ...known, folder }];
   });

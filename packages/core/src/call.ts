@@ -3,6 +3,7 @@
  * of it against one endpoint. Both are one mutable object each, because a layer that copies them
  * costs more than it does: the rule is one writer per field, named in its comment.
  */
+import { AttemptHeaders } from "./attempt-headers.ts";
 import type { MeshError, NoRetry, Progress } from "./errors.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
@@ -47,6 +48,23 @@ export type DeadlineSource = "call" | "served request" | "route" | "service";
 /** What counts a call when it is over; bound to a route when the route is compiled. */
 export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
+}
+
+/** Tells the observers of the mesh about a call; observe/call-observation.ts. */
+export interface CallObserved extends CallRecorder {
+  /** An endpoint was picked, and nothing has been sent yet. */
+  attemptStarted(attempt: Attempt): void;
+}
+
+/** The same about an attempt. It exists only while somebody observes the call. */
+export interface AttemptObserved extends AttemptListener {
+  /** The head of the reply is here. */
+  answered(): void;
+  /** Bytes of bodies, or of messages, so far. Writer: transport. */
+  sentBytes: number;
+  receivedBytes: number;
+  /** The protocol's own status, where that is not `attempt.code`. Writer: transport. */
+  status: number | undefined;
 }
 
 /** What becomes of a call whose reply, or error, goes to the application. */
@@ -120,6 +138,8 @@ export class Call<Req = unknown> {
   /** Name of the matched route. Writer: route. */
   route = "";
   recorder: CallRecorder | undefined = undefined;
+  /** Undefined: no observer was attached when it started. Writer: telemetry. */
+  observed: CallObserved | undefined = undefined;
   /** The attempt in progress. Writer: retry. */
   attempt: Attempt<Req> | undefined = undefined;
   /** Endpoints that failed this call, in order; undefined until one did. Writer: retry. */
@@ -192,12 +212,15 @@ export class Call<Req = unknown> {
     this.timer?.cancel();
     this.served?.release(this);
     this.recorder?.ended(this, outcome, error);
+    this.observed?.ended(this, outcome, error);
     this.onEnd?.();
   }
 }
 
 /** What an attempt and the layer above it know of the endpoints that it was sent to one of. */
 export interface AttemptCluster extends AttemptListener {
+  /** Of the service whose endpoints they are. */
+  readonly name: string;
   answered(attempt: Attempt): void;
   /** An endpoint that the call has not tried takes calls, and has not asked to be spared. */
   hasAnother(attempt: Attempt): boolean;
@@ -239,6 +262,9 @@ export class Attempt<Req = unknown> {
   /** Writers: balance (the cluster) and telemetry. */
   cluster: AttemptCluster | undefined = undefined;
   recorder: AttemptListener | undefined = undefined;
+  observed: AttemptObserved | undefined = undefined;
+  /** What this attempt alone sends; undefined: what the call sends. Writer: `setHeader`. */
+  headers: AttemptHeaders | undefined = undefined;
   /** Its reply was given to the application: the call ends with this attempt. Writer: telemetry. */
   delivered = false;
   outcome: Outcome | undefined = undefined;
@@ -258,6 +284,16 @@ export class Attempt<Req = unknown> {
     return Math.max(this.number, this.call.inheritedAttempt);
   }
 
+  /**
+   * A header field (gRPC: metadata) that this attempt sends in the place of the call's, before it is sent;
+   * later it has no effect. Throws a TypeError for what cannot be sent (attempt-headers.ts).
+   */
+  setHeader(name: string, value: string): void {
+    const headers = this.headers ?? new AttemptHeaders();
+    headers.set(name, value);
+    this.headers = headers;
+  }
+
   cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
     if (this.outcome === undefined) this.canceller?.cancelAttempt(error, outcome);
   }
@@ -265,6 +301,7 @@ export class Attempt<Req = unknown> {
   /** The head of the reply is here: the attempt no longer ages. Called by the transport. */
   answered(): void {
     this.cluster?.answered(this);
+    this.observed?.answered();
   }
 
   /**
@@ -278,6 +315,7 @@ export class Attempt<Req = unknown> {
     if (this.error !== undefined) this.error.attempts = this.number;
     this.cluster?.settled(this, outcome);
     this.recorder?.settled(this, outcome);
+    this.observed?.settled(this, outcome);
     if (this.delivered) this.call.end(outcome, this.error);
   }
 }

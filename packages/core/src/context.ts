@@ -9,6 +9,7 @@
 import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Call, Served } from "./call.ts";
 import { MeshError } from "./errors.ts";
+import type { ServedObservation } from "./observe/served-observation.ts";
 import { isTraceparent } from "./traceparent.ts";
 
 /** How much a request matters when not everything can be served. What says nothing is `normal`. */
@@ -36,6 +37,8 @@ export class ServedRequest implements Served {
   priority: Priority = "normal";
   hops: number = 0;
   stranger: boolean = false;
+  /** Undefined: no observer was attached when it came. Writer: a server wrapper. */
+  observed: ServedObservation | undefined = undefined;
   /** As it came, which may be anything: read `traceparent` and `tracestate` instead. */
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;

@@ -15,11 +15,33 @@ export { context, ServedRequest, type Priority, type ServedRequestInit } from ".
 export { refusal, type Refusal, type RefusalCode, type RefusalInit } from "./server/refusals.ts";
 export type { ServerEnd, ServerPeer, ServerRequest } from "./server/served-call.ts";
 export type { ServerAnswer, ServerHandler, ServerLayer } from "./server/server-layer.ts";
-export type { Log, LogLine } from "./log.ts";
+export type { Log, LogEvent, LogLine } from "./log.ts";
 export type {
   ConfigSnapshot,
   EndpointSnapshot,
   MeshSnapshot,
   ServiceSnapshot,
 } from "./snapshot.ts";
-export type { Series, Telemetry } from "./telemetry/telemetry.ts";
+export type {
+  ConfigChange,
+  DiscoveryChange,
+  EndedAttempt,
+  EndedCall,
+  EndedRequest,
+  EndpointChange,
+  ObservedAttempt,
+  ObservedCall,
+  ObservedRequest,
+  Observer,
+  StartedAttempt,
+} from "./observe/observer.ts";
+export type { ObserversSnapshot } from "./observe/observers.ts";
+export type { ExportedMesh, Exporter } from "./telemetry/exporter.ts";
+export type {
+  Counter,
+  Histogram,
+  Instrument,
+  Labels,
+  Series,
+  Telemetry,
+} from "./telemetry/telemetry.ts";

@@ -5,7 +5,7 @@
  * replaces what is about it: what stays equal keeps its counters, budgets and connections.
  */
 import type { Attempt, Call, Reply } from "./call.ts";
-import { RunningBackend } from "./cluster/backend.ts";
+import { RunningBackend } from "./running-backend.ts";
 import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import { LastGoodWriter } from "./config/last-good.ts";
@@ -14,7 +14,7 @@ import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.t
 import { optionMistakes, type OptionKinds } from "./config/options.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
-import type { ConfigStore, Proposal } from "./config/store.ts";
+import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
@@ -24,6 +24,8 @@ import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { type Log, safeLog } from "./log.ts";
 import type { RoutedRequest } from "./route/facts.ts";
+import type { ConfigChange, Observer } from "./observe/observer.ts";
+import { Observers } from "./observe/observers.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
 import {
@@ -40,6 +42,8 @@ import {
   RUNTIME_SUPPORTED,
   CONFIG_UPDATES,
 } from "./telemetry/instruments.ts";
+import { exporterMistakes, Exporters, type Exporter } from "./telemetry/exporter.ts";
+import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
 import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
@@ -64,7 +68,11 @@ export interface MeshOptions {
    * effect without a configuration file.
    */
   readonly snapshotFile?: string;
-  /** Gets a line for a configuration applied or refused, and when a server refuses requests. Default: nobody; inmesh never writes to the console. */
+  /**
+   * Gets a line for what an operator has to know: configurations, breakers, discovery, refusals for load
+   * (docs/reference/log.md has every event). Called while calls are made, so it must be quick; what it
+   * throws is ignored. Default: nobody; inmesh never writes to the console.
+   */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -72,6 +80,11 @@ export interface MeshOptions {
   readonly runtime?: Runtime;
   /** Receives every measurement. Default: an in-memory recorder that `mesh.metrics()` reads. */
   readonly telemetry?: Telemetry;
+  /**
+   * What takes metrics and events out of the process. Each gets what `telemetry`, or the recorder in its
+   * place, gets too; the mesh starts them, and closes them at the end of its own `close`. Default: none.
+   */
+  readonly exporters?: readonly Exporter[];
   /**
    * A source of endpoints of your own; undefined leaves the service to the configured one. Asked
    * again when the service's `discovery` changes. Default: none.
@@ -91,6 +104,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   env: "object",
   runtime: "object",
   telemetry: "object",
+  exporters: "list",
   discovery: "function",
   callLayers: "list",
   attemptLayers: "list",
@@ -109,6 +123,8 @@ const OPTION_HINTS = {
 export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   /** Closed set, used as a label: `http`, `grpc`, `stub`. */
   readonly name: string;
+  /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
+  statusOf?(error: MeshError): number;
   transport(service: ServiceConfig, runtime: Runtime): Transport<Req, R>;
 }
 
@@ -148,6 +164,10 @@ export class Mesh implements AsyncDisposable {
   readonly #lazy: LazySources;
   readonly #file: ConfigFile | undefined;
   readonly #lastGood: LastGoodWriter | undefined;
+  /** For server halves: they say what they serve to those who observe. */
+  readonly observers: Observers;
+  readonly #recorder: Recorder | undefined;
+  readonly #exporters: Exporters;
   readonly #gauges: (() => void)[];
   readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
@@ -156,12 +176,20 @@ export class Mesh implements AsyncDisposable {
   /** Throws ConfigError, with every mistake, if the configuration is not valid. */
   constructor(options: MeshOptions = {}) {
     const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
+    if (Array.isArray(options.exporters)) mistakes.push(...exporterMistakes(options.exporters));
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
-    this.telemetry =
-      options.telemetry === undefined ? new Recorder() : guardedTelemetry(options.telemetry);
+    const { telemetry, exporters = [] } = options;
+    this.#recorder = telemetry === undefined ? new Recorder(this.runtime) : undefined;
+    this.telemetry = fanOut([
+      this.#recorder ?? guardedTelemetry(telemetry!),
+      ...exporters.flatMap((one) =>
+        one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
+      ),
+    ]);
     this.log = safeLog(options.log);
+    this.observers = new Observers(this.runtime, this.telemetry, this.log);
     const { store, file } = startConfig(options);
     this.#config = store;
     this.#lazy = lazySources(this.runtime);
@@ -176,14 +204,25 @@ export class Mesh implements AsyncDisposable {
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
     ];
-    if (file === undefined) return;
-    this.#lastGood = this.#keepLastGood(file);
-    this.#file = this.#follow(file);
-    this.#gauges.push(
-      this.telemetry.gauge(CONFIG_REFUSED, { source: "file" }, () =>
-        this.#file!.mistakes.length > 0 ? 1 : 0,
-      ),
-    );
+    if (file !== undefined) {
+      this.#lastGood = this.#keepLastGood(file);
+      this.#file = this.#follow(file);
+      this.#gauges.push(
+        this.telemetry.gauge(CONFIG_REFUSED, { source: "file" }, () =>
+          this.#file!.mistakes.length > 0 ? 1 : 0,
+        ),
+      );
+    }
+    this.#exporters = new Exporters(exporters, this.observers, this);
+  }
+
+  /**
+   * Tells `observer` what happens from now on (docs/reference/observers.md), until the function that it gives
+   * is called. Both may be done while calls run. Throws ConfigError for hooks that do not exist or are no
+   * functions.
+   */
+  observe(observer: Observer): () => void {
+    return this.observers.attach(observer);
   }
 
   /** The configuration in force; services that clients opened by URL are not in it. */
@@ -193,14 +232,16 @@ export class Mesh implements AsyncDisposable {
 
   /**
    * The service of that name or URL, for clients of one protocol. The same name gives the same
-   * service; `input` counts when it is first given, and asking again with another one is an error.
+   * service; `input` counts when it is first given, and asking again with another one is an error,
+   * which names the line that has called `opener` the first time.
    */
   service<Req extends RoutedRequest, R extends Reply>(
     nameOrUrl: string | URL,
     protocol: Protocol<Req, R>,
     input?: ServiceInput,
+    opener?: Opener,
   ): Service<Req, R> {
-    const { name, proposal } = this.#config.open(nameOrUrl, input);
+    const { name, proposal } = this.#config.open(nameOrUrl, input, opener);
     if (proposal !== undefined) this.#apply(proposal);
     const key = `${protocol.name} ${name}`;
     let service = this.#services.get(key);
@@ -230,13 +271,15 @@ export class Mesh implements AsyncDisposable {
       name,
       this.#view(this.config.current),
       {
-        protocol: protocol.name,
+        protocol,
+        observers: this.observers,
         backendOf: (config) => this.#backend(config, protocol),
         left: (backend) => this.#closeUnused(backend),
         callLayers: this.#options.callLayers ?? [],
         attemptLayers: this.#options.attemptLayers ?? [],
         telemetry: this.telemetry,
         runtime: this.runtime,
+        log: this.#optionalLog,
       } as ServiceParts<RoutedRequest, Reply>,
     );
     if (this.#state !== "open") service.refuse();
@@ -254,9 +297,16 @@ export class Mesh implements AsyncDisposable {
       protocol.transport(config, this.runtime),
       this.telemetry,
       this.runtime,
+      this.#optionalLog,
+      this.observers,
     );
     this.#backends.set(key, { backend, protocol });
     return backend;
+  }
+
+  /** Undefined if nobody reads it: what writes no line keeps no account of lines. */
+  get #optionalLog(): Log | undefined {
+    return this.#options.log === undefined ? undefined : this.log;
   }
 
   #discoveryOf(service: ServiceConfig): Discovery {
@@ -283,7 +333,7 @@ export class Mesh implements AsyncDisposable {
     try {
       this.#take("code", this.#config.propose({ code: config }));
     } catch (error) {
-      this.#count("code", "refused");
+      this.#count("code", "refused", error instanceof ConfigError ? error.mistakes : []);
       throw error;
     }
     // What code said before may have stood against the file.
@@ -362,13 +412,20 @@ export class Mesh implements AsyncDisposable {
   }
 
   #refused(mistakes: readonly Mistake[]): void {
-    this.#count("file", "refused");
+    this.#count("file", "refused", mistakes);
     const message = `${describeMistakes(mistakes)}\nconfiguration ${this.#config.version} stays in force`;
     this.log({ level: "warn", event: "config.refused", message });
   }
 
-  #count(source: "code" | "file", result: "applied" | "unchanged" | "refused"): void {
+  #count(
+    source: "code" | "file",
+    result: ConfigChange["result"],
+    mistakes: readonly Mistake[] = [],
+  ): void {
     this.telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
+    if (this.observers.attached === undefined) return;
+    const { version } = this.#config;
+    this.observers.tellSoon("configChanged", { source, result, version, mistakes });
   }
 
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────
@@ -386,19 +443,20 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
     };
   }
 
   /** Every series of the in-memory recorder; empty if `telemetry` was given. */
   metrics(): Series[] {
-    return this.telemetry instanceof Recorder ? this.telemetry.read() : [];
+    return this.#recorder?.read() ?? [];
   }
 
   /**
    * Refuses new calls, waits up to `graceMs` (default 30 s) for calls in progress, ends the rest
-   * with `cancelled`/`shutdown`, closes every connection and timer. Idempotent: later calls give
-   * the same promise.
+   * with `cancelled`/`shutdown`, closes every connection and timer. Exporters have the last tenth of
+   * that time, at most 1 s, to send what they hold. Idempotent: later calls give the same promise.
    */
   close(graceMs = 30_000): Promise<void> {
     this.#closing ??= this.#close(graceMs);
@@ -415,10 +473,13 @@ export class Mesh implements AsyncDisposable {
     this.#file?.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
-    await Promise.all(services.map((service) => service.drain(graceMs)));
-    const leftMs = Math.max(0, graceMs - (this.runtime.now() - startedAt));
+    const endsAt = startedAt + graceMs;
+    const drainMs = graceMs - this.#exporters.flushMs(graceMs);
+    await Promise.all(services.map((service) => service.drain(drainMs)));
     const backends = [...this.#backends.values()];
-    await Promise.all(backends.map(({ backend }) => backend.close(leftMs)));
+    const closeMs = Math.max(0, drainMs - (this.runtime.now() - startedAt));
+    await Promise.all(backends.map(({ backend }) => backend.close(closeMs)));
+    await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();
     this.#unwatchDegraded();

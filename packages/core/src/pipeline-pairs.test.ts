@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Call } from "./call.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
-import type { EndpointInfo, EndpointSink } from "./discovery/discovery.ts";
+import type { EndpointSink } from "./discovery/discovery.ts";
+import type { EndpointInfo } from "./endpoint-info.ts";
 import { MeshError } from "./errors.ts";
 import { createMesh } from "./mesh.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";

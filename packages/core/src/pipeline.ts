@@ -15,7 +15,8 @@
  *   – connection     the transport
  *
  * Endpoint breakers are not in the list: they listen to outcomes, and change which endpoints the
- * picker of 7 can see. Applications may add layers after 1 (`callLayers`) and after 6
+ * picker of 7 can see. Neither are observers (observe/): 1, 7 and the two ends (`Call.end`,
+ * `Attempt.settle`) tell them, where there are any. Applications may add layers after 1 (`callLayers`) and after 6
  * (`attemptLayers`); where they do, own-layers.ts stands above them.
  */
 import type { ActiveCalls } from "./active-calls.ts";
@@ -25,7 +26,10 @@ import type { RouteConfig, ServiceConfig } from "./config/types.ts";
 import { deadline } from "./deadline/deadline.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { limit } from "./limit/limit.ts";
+import type { ObservedProtocol } from "./observe/call-observation.ts";
+import type { Observers } from "./observe/observers.ts";
 import { neverThrow, outliveLayers } from "./own-layers.ts";
+import type { RefusalLog } from "./refusal-log.ts";
 import type { RetryBudget } from "./retry/budget.ts";
 import { retry } from "./retry/retry.ts";
 import type { RoutedRequest } from "./route/facts.ts";
@@ -39,13 +43,16 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
 
 export interface PipelineParts<Req, R extends Reply> {
   readonly service: ServiceConfig;
-  readonly protocol: string;
+  readonly protocol: ObservedProtocol;
+  readonly observers: Observers;
   /** The running backend of a service, by name: the service's own, or one that a route refers to. */
   readonly backendOf: (name: string) => Backend<Req, R>;
   readonly budget: RetryBudget;
   readonly active: ActiveCalls;
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
+  /** Hears of calls that the limit refuses. Default: nothing does. */
+  readonly refusals?: RefusalLog | undefined;
   readonly callLayers?: readonly Layer<Call<Req>, R>[];
   readonly attemptLayers?: readonly Layer<Attempt<Req>, R>[];
 }
@@ -75,11 +82,11 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
   const table = compileTable(routes, compileRoute(parts, fallback, record, !own));
   return chain<Call<Req>, R>(
     [
-      callRecord(record, active, runtime, !own), // 1
+      callRecord(record, active, runtime, !own, parts.observers, parts.protocol), // 1
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
       ...(own ? [neverThrow<Call<Req>, R>] : []),
-      limit(service.limits.maxInFlight, active), // 2
+      limit(service.limits.maxInFlight, active, parts.refusals), // 2
     ],
     route(table), // 3
   );
@@ -129,7 +136,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
 
 function recordOf<Req, R extends Reply>(parts: PipelineParts<Req, R>, name: string): RouteRecord {
   const { service, protocol, telemetry, active, runtime } = parts;
-  const labels = { service: service.name, route: name, protocol };
+  const labels = { service: service.name, route: name, protocol: protocol.name };
   return new RouteRecord(telemetry, labels, active, runtime);
 }
 

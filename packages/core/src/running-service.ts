@@ -5,11 +5,15 @@
 import { isDeepStrictEqual } from "node:util";
 import { ActiveCalls } from "./active-calls.ts";
 import type { Attempt, Call, Reply } from "./call.ts";
-import type { RunningBackend } from "./cluster/backend.ts";
+import type { RunningBackend } from "./running-backend.ts";
 import type { ServiceConfig } from "./config/types.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
+import type { Log } from "./log.ts";
+import type { ObservedProtocol } from "./observe/call-observation.ts";
+import type { Observers } from "./observe/observers.ts";
 import { compilePipeline } from "./pipeline.ts";
+import { RefusalLog } from "./refusal-log.ts";
 import { RetryBudget } from "./retry/budget.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
@@ -23,7 +27,8 @@ const REACH_PATIENCE_MS = 3_000;
 const SWEEPS_PER_IDLE = 4;
 
 export interface ServiceParts<Req, R extends Reply> {
-  readonly protocol: string;
+  readonly protocol: ObservedProtocol;
+  readonly observers: Observers;
   /** The running backend of a service, made if it is not there. */
   readonly backendOf: (config: ServiceConfig) => RunningBackend<Req, R>;
   /** This service has no more use for the backend. */
@@ -32,6 +37,7 @@ export interface ServiceParts<Req, R extends Reply> {
   readonly attemptLayers: readonly Layer<Attempt<Req>, R>[];
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
+  readonly log: Log | undefined;
 }
 
 /** The services of a configuration, in force or about to be. */
@@ -63,6 +69,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   current: Handler<Call<Req>, R>;
   readonly #parts: ServiceParts<Req, R>;
   readonly #active = new ActiveCalls();
+  readonly #refusals: RefusalLog;
   #compiled: Compiled<Req, R>;
   /** Backends of an earlier configuration, until the calls that began with it may be over. */
   readonly #leaving = new Map<RunningBackend<Req, R>, Timer>();
@@ -79,6 +86,8 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     this.runtime = parts.runtime;
     this.#parts = parts;
     this.#usedAt = parts.runtime.now();
+    const subject = { name, side: "service", noun: "call" } as const;
+    this.#refusals = new RefusalLog(subject, parts.runtime, parts.log);
     this.#compiled = this.#compile(view(name)!, view, undefined);
     this.current = this.#asleep;
     this.#addGauges();
@@ -117,7 +126,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     view: View,
     before: Compiled<Req, R> | undefined,
   ): Compiled<Req, R> {
-    const { protocol, telemetry, runtime, callLayers, attemptLayers } = this.#parts;
+    const { protocol, observers, telemetry, runtime, callLayers, attemptLayers } = this.#parts;
     const backends = new Set<RunningBackend<Req, R>>();
     const backendOf = (name: string): RunningBackend<Req, R> => {
       const backend = this.#parts.backendOf(view(name)!);
@@ -132,11 +141,13 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const pipeline = compilePipeline<Req, R>({
       service: config,
       protocol,
+      observers,
       backendOf,
       budget,
       active: this.#active,
       telemetry,
       runtime,
+      refusals: this.#refusals,
       callLayers,
       attemptLayers,
     });
@@ -272,6 +283,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   refuse(): void {
     this.#state = "closed";
     this.#sweep?.cancel();
+    this.#refusals.close();
     for (const timer of this.#leaving.values()) timer.cancel();
     this.#leaving.clear();
     this.current = closed;
@@ -303,7 +315,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
 
   #addGauges(): void {
     const { telemetry, protocol } = this.#parts;
-    const labels = { service: this.name, protocol };
+    const labels = { service: this.name, protocol: protocol.name };
     this.#gauges = [
       telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
       telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#compiled.budget.balance()),
@@ -323,7 +335,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const { cluster } = own;
     return {
       name: this.name,
-      protocol: this.#parts.protocol,
+      protocol: this.#parts.protocol.name,
       routes: [...config.routes.map(({ name }) => name), "default"],
       callsInFlight: this.#active.calls,
       retryBudget: {

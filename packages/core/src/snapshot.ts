@@ -3,11 +3,13 @@ import type { Backend } from "./balance/balance.ts";
 import type { BreakerState, BreakerTrigger } from "./breaker/breaker.ts";
 import type { Reply } from "./call.ts";
 import type { Mistake } from "./config/mistakes.ts";
+import type { ObserversSnapshot } from "./observe/observers.ts";
 
 export interface MeshSnapshot {
   readonly config: ConfigSnapshot;
   readonly state: "open" | "closing" | "closed";
   readonly services: readonly ServiceSnapshot[];
+  readonly observers: ObserversSnapshot;
   /**
    * What works less well in this process because a private member of Node or of a library is not where
    * it was: one line for each, with what is lost. Empty with the versions that inmesh is tested with.

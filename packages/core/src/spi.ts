@@ -8,6 +8,8 @@ export {
   type AttemptCanceller,
   type AttemptKind,
   type AttemptListener,
+  type AttemptObserved,
+  type CallObserved,
   type CallRecorder,
   type EndpointRef,
   type Outcome,
@@ -71,9 +73,11 @@ export { Redial } from "./redial.ts";
 export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
+export { endStreamsFirst, watchOpen } from "./streams-first.ts";
 export { grantedPriority, isClaim, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
-export { safeLog } from "./log.ts";
+export { LOG_EVENTS, safeLog } from "./log.ts";
+export { LimitedLog } from "./limited-log.ts";
 export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   CALLBACKS_RESTORE,
@@ -84,14 +88,8 @@ export {
   type Priority,
   type ServedRequestInit,
 } from "./context.ts";
-export {
-  addressOf,
-  socketPathOf,
-  type Discovery,
-  type EndpointInfo,
-  type EndpointSink,
-  type EndpointWatch,
-} from "./discovery/discovery.ts";
+export type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+export { addressOf, socketPathOf, type EndpointInfo } from "./endpoint-info.ts";
 export { staticDiscovery } from "./discovery/static.ts";
 export type {
   Counter,
@@ -101,6 +99,22 @@ export type {
   Series,
   Telemetry,
 } from "./telemetry/telemetry.ts";
+export type {
+  ConfigChange,
+  DiscoveryChange,
+  EndedAttempt,
+  EndedCall,
+  EndedRequest,
+  EndpointChange,
+  ObservedAttempt,
+  ObservedCall,
+  ObservedRequest,
+  Observer,
+  StartedAttempt,
+} from "./observe/observer.ts";
+export { Observers } from "./observe/observers.ts";
+export type { ServedFacts, ServedObservation } from "./observe/served-observation.ts";
+export type { ExportedMesh, Exporter } from "./telemetry/exporter.ts";
 export { ServedRecord } from "./telemetry/record.ts";
 export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";
@@ -132,4 +146,4 @@ export {
 export type { TlsContext } from "./tls/context.ts";
 export { TlsFiles } from "./tls/files.ts";
 export { TlsFollower } from "./tls/follow.ts";
-export type { TlsPem } from "./tls/pem.ts";
+export type { TlsPem } from "./config/pem.ts";

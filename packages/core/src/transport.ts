@@ -3,7 +3,7 @@
  * this and nothing else, and pass testing/transport-conformance.ts.
  */
 import type { Attempt, Reply } from "./call.ts";
-import type { EndpointInfo } from "./discovery/discovery.ts";
+import type { EndpointInfo } from "./endpoint-info.ts";
 
 export interface Transport<Req, Res extends Reply> {
   /** Makes the way to one endpoint. Opens no socket before the first send. */

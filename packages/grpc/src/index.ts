@@ -1,6 +1,6 @@
 /** gRPC for inmesh: any client of @grpc/grpc-js, with the powers of the mesh. */
 export { meshChannel, meshGrpc, type GrpcOptions } from "./mesh-channel.ts";
-export { callInfo, type CallInfo } from "./call-info.ts";
+export { callInfo, type CallInfo } from "./client/call-info.ts";
 export { createMesh, type MeshOptions } from "@inmesh/core";
 export {
   meshGrpcServer,

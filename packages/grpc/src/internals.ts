@@ -35,6 +35,11 @@ const STREAM_CALL: PrivateMember = {
   name: "grpc-js SubchannelCall",
   loss: LOSS_OF_DIRECT_CALLS,
 };
+/** Since grpc-js 1.14. */
+const AUTH_CONTEXT: PrivateMember = {
+  name: "grpc-js SubchannelCall.getAuthContext",
+  loss: "a call does not know the certificate of its peer, and with grpc-js 1.13 callInfo() of a call knows nothing: ask for that of its status or its error",
+};
 /** Not private, but what a later version of Node or grpc-js might make useless. */
 const DIALS: PrivateMember = {
   name: "node net.client.socket",
@@ -42,7 +47,7 @@ const DIALS: PrivateMember = {
 };
 const SECURE_CONNECTOR: PrivateMember = {
   name: "grpc-js ChannelCredentials._createSecureConnector",
-  loss: "a peer that speaks TLS and no HTTP/2 is noticed late, a failed handshake has no exact reason, and SNI names endpoint.invalid where a service has an address for its name",
+  loss: "a peer that speaks TLS and no HTTP/2 is noticed late, the reason of a failed handshake is read out of its text, and SNI names endpoint.invalid where a service has an address for its name",
 };
 
 /** A call on a stream of its own. Messages go out and come in with their five bytes of framing. */
@@ -50,7 +55,7 @@ export interface StreamCall extends Pick<
   WireCall,
   "cancelWithStatus" | "getPeer" | "sendMessageWithContext" | "startRead" | "halfClose"
 > {
-  getAuthContext(): AuthContext;
+  getAuthContext?(): AuthContext;
 }
 
 /** What unpacks messages, by the head of their reply. */
@@ -104,6 +109,7 @@ export class Standing {
   #prove(call: StreamCall): void {
     knowsStreamCalls = client.allows(STREAM_CALL, isStreamCall(call));
     if (!knowsStreamCalls) throw new Error("its calls have other methods");
+    client.allows(AUTH_CONTEXT, typeof call.getAuthContext === "function");
     this.#proven = true;
   }
 
@@ -170,8 +176,7 @@ function isStreamCall(call: Partial<StreamCall>): boolean {
     typeof call.getPeer === "function" &&
     typeof call.sendMessageWithContext === "function" &&
     typeof call.startRead === "function" &&
-    typeof call.halfClose === "function" &&
-    typeof call.getAuthContext === "function"
+    typeof call.halfClose === "function"
   );
 }
 
@@ -193,7 +198,7 @@ export function takesOwnCredentials(): boolean {
 
 const INTERCEPTORS: PrivateMember = {
   name: "grpc-js Server.interceptors",
-  loss: "a server that is made already cannot be wrapped",
+  loss: "a server must be given to meshGrpcServer before its address is bound, and each of its calls costs a little more",
 };
 const OPTIONS: PrivateMember = {
   name: "grpc-js Server.options",
@@ -248,7 +253,7 @@ export class ServerInside {
     this.#hasHandlers = this.degraded.allows(HANDLERS, this.#server.handlers instanceof Map);
   }
 
-  /** Read by grpc-js for each call. Undefined: interceptors can only be given to the constructor. */
+  /** Read by grpc-js for each call. Undefined: they go in with credentials (server/given-server.ts). */
   interceptors(): ServerInterceptor[] | undefined {
     const { interceptors } = this.#server;
     return this.degraded.allows(INTERCEPTORS, Array.isArray(interceptors))

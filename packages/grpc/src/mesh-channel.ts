@@ -16,12 +16,12 @@ import {
 import type { Mesh, ServiceInput } from "@inmesh/core";
 import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
-import { Connectivity } from "./connectivity.ts";
-import { MeshCall } from "./mesh-call.ts";
-import { GRPC } from "./protocol.ts";
-import { ReplayBuffer } from "./replay-buffer.ts";
-import type { GrpcReply } from "./reply.ts";
-import { GrpcRequest, wiringOf, type Wiring } from "./request.ts";
+import { Connectivity } from "./client/connectivity.ts";
+import { MeshCall } from "./client/mesh-call.ts";
+import { GRPC } from "./client/protocol.ts";
+import { ReplayBuffer } from "./client/replay-buffer.ts";
+import type { GrpcReply } from "./client/reply.ts";
+import { GrpcRequest, wiringOf, type Wiring } from "./client/request.ts";
 import type { Classify } from "./status.ts";
 
 export interface GrpcOptions extends ServiceInput {
@@ -65,7 +65,7 @@ export function meshGrpc(
   nameOrUrl: string | URL,
   options: GrpcOptions = {},
 ): [address: string, credentials: ChannelCredentials, options: ClientOptions] {
-  const channel = meshChannel(nameOrUrl, options);
+  const channel = openChannel(nameOrUrl, options, meshGrpc);
   return [channel.getTarget(), credentials.createInsecure(), { channelOverride: channel }];
 }
 
@@ -74,6 +74,15 @@ export function meshGrpc(
  * is no instance of grpc-js's class, whose type it has because clients ask for that.
  */
 export function meshChannel(nameOrUrl: string | URL, options: GrpcOptions = {}): Channel {
+  return openChannel(nameOrUrl, options, meshChannel);
+}
+
+/** `opener`: what the application has called. */
+function openChannel(
+  nameOrUrl: string | URL,
+  options: GrpcOptions,
+  opener: typeof meshGrpc | typeof meshChannel,
+): Channel {
   assertClientOptions<GrpcOptions>("meshChannel", options, OWN_OPTIONS);
   const {
     mesh = defaultMesh(),
@@ -84,7 +93,7 @@ export function meshChannel(nameOrUrl: string | URL, options: GrpcOptions = {}):
   } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
   const channel = new MeshChannel(
-    mesh.service(nameOrUrl, GRPC, said),
+    mesh.service(nameOrUrl, GRPC, said, opener),
     maxMetadataBytes,
     classify,
     channelOptions,

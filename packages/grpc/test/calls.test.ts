@@ -6,6 +6,7 @@ import { callInfo, createMesh, meshGrpc } from "@inmesh/grpc";
 import { describe, expect, it } from "vitest";
 import { Orders, OrdersServer, type Order, type OrdersClient } from "./support/orders.ts";
 import { get } from "./support/bench.ts";
+import { HAS_AUTH_CONTEXT } from "./support/served.ts";
 import { bench } from "./support/wire.ts";
 
 const COUNT = 1_000;
@@ -167,10 +168,11 @@ describe("metadata, status, errors", () => {
   it("where a call went, and why", async () => {
     const { client, servers } = await bench();
     let call: ReturnType<OrdersClient["get"]> | undefined;
-    await new Promise<void>((resolve) => {
-      call = client.get({}, () => resolve());
+    const status = await new Promise((resolve) => {
+      call = client.get({}, () => {});
+      call.on("status", resolve);
     });
-    expect(callInfo(call)).toEqual({
+    const info = {
       service: "orders",
       route: "default",
       endpoint: servers[0]!.address,
@@ -178,7 +180,9 @@ describe("metadata, status, errors", () => {
       attempts: 1,
       tried: [],
       why: `route default → ${servers[0]!.address}: the only one to choose from`,
-    });
+    };
+    expect(callInfo(status)).toEqual(info);
+    expect(callInfo(call)).toEqual(HAS_AUTH_CONTEXT ? info : undefined);
     expect(call!.getPeer()).toBe(servers[0]!.address);
     expect(callInfo({})).toBe(undefined);
   });

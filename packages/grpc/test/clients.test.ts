@@ -185,7 +185,9 @@ describe("clients", () => {
       ],
     });
     const info = await new Promise<ReturnType<typeof callInfo>>((resolve) => {
-      const call = client.get({ count: 1 }, () => resolve(callInfo(call)));
+      client
+        .get({ count: 1 }, () => {})
+        .on("status", (status: object) => resolve(callInfo(status)));
     });
     expect(seen).toBe(1);
     expect(info).toMatchObject({ service: "orders", attempts: 1 });

@@ -9,10 +9,10 @@ import {
   type ConformanceAdapter,
 } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
-import { GrpcConnection } from "../src/connection.ts";
-import { ReplayBuffer } from "../src/replay-buffer.ts";
-import type { GrpcReply } from "../src/reply.ts";
-import { GrpcRequest } from "../src/request.ts";
+import { GrpcConnection } from "../src/client/connection.ts";
+import { ReplayBuffer } from "../src/client/replay-buffer.ts";
+import type { GrpcReply } from "../src/client/reply.ts";
+import { GrpcRequest } from "../src/client/request.ts";
 import { answer, framed, HEAD, ScriptedServer } from "./support/scripted-server.ts";
 
 const service: ServiceConfig = {
@@ -45,6 +45,8 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
       service,
       new NodeRuntime(),
     );
+    let asked: GrpcRequest | undefined;
+    const readOn = (): void => asked!.exchange!.read();
     return {
       connection,
       request(behaviour: Behaviour) {
@@ -53,26 +55,26 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
         request.begin(new Metadata(), undefined, false);
         request.write({}, Buffer.from("ask"));
         request.halfClosed = true;
+        asked = request;
         return request;
       },
       read: (reply) =>
         new Promise<void>((resolve, reject) => {
-          const { exchange } = reply;
-          exchange.deliver({
-            onReceiveMetadata: () => exchange.read(),
-            onReceiveMessage: () => exchange.read(),
+          reply.deliver({
+            onReceiveMetadata: readOn,
+            onReceiveMessage: readOn,
             onReceiveStatus: ({ code, details }) =>
               code === 0 ? resolve() : reject(new Error(details)),
           });
         }),
-      headerOf: ({ exchange }, name) =>
+      headerOf: (reply, name) =>
         new Promise((resolve) => {
-          exchange.deliver({
+          reply.deliver({
             onReceiveMetadata: (head) => resolve(String(head.get(name)[0])),
-            onReceiveMessage: () => exchange.read(),
+            onReceiveMessage: readOn,
             onReceiveStatus: () => {},
           });
-          exchange.read();
+          readOn();
         }),
       seen: (behaviour) => server.seen.get(`/${behaviour}`) ?? 0,
       close: () => server.close(),

@@ -10,6 +10,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { standingOf } from "../src/internals.ts";
 import { get } from "./support/bench.ts";
 import { Orders, OrdersServer, type OrdersClient } from "./support/orders.ts";
+import { PUBLIC_ONLY } from "./support/served.ts";
 import { framed, HEAD, ScriptedServer, type Script } from "./support/scripted-server.ts";
 
 const cleanups: (() => unknown)[] = [];
@@ -33,7 +34,7 @@ async function scripted(script: Script, options: GrpcOptions = {}): Promise<Orde
 /** An Order with that count. */
 const order = (count: number): Buffer => Buffer.from([0x10, count]);
 
-describe("the connection below a channel", () => {
+describe.skipIf(PUBLIC_ONLY)("the connection below a channel, by private members", () => {
   it("is found when it stands, and tells when it is gone", async () => {
     const server = await new OrdersServer("a").listen();
     cleanups.push(() => server.stop());

@@ -1,4 +1,5 @@
 /** What people write wrong on their first day with gRPC: each is answered with a sentence that names it. */
+import { createMesh } from "@inmesh/core";
 import { meshChannel, meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { expect, it } from "vitest";
 
@@ -44,3 +45,17 @@ it.each<[string, () => unknown, string]>([
 ])("GC: %s", (_what, does, said) => {
   expect(does).toThrow(said);
 });
+
+it.each([
+  ["meshGrpc", meshGrpc],
+  ["meshChannel", meshChannel],
+] as const)(
+  "P20 GC: %s: the error names the line at which the first was made",
+  async (_name, open) => {
+    await using mesh = createMesh({ env: {} });
+    open("http://orders:50051", { mesh, retry: { attempts: 3 } });
+    expect(() => open("http://orders:50051", { mesh, retry: { attempts: 4 } })).toThrow(
+      /\.retry: was given as \{"attempts":3\} by the client made at \S*first-inputs\.test\.ts:\d+:\d+, and is \{"attempts":4\} here/,
+    );
+  },
+);

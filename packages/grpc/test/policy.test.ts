@@ -80,8 +80,8 @@ describe("retries", () => {
     const { client, servers } = await bench({ get: flaky }, vouched);
     let info: ReturnType<typeof callInfo>;
     await get(client, {}, {}, new Metadata(), (call) => {
-      call.on("status", () => {
-        info = callInfo(call);
+      call.on("status", (status) => {
+        info = callInfo(status);
       });
     });
     expect(seen).toEqual([[], ["1"]]);
@@ -351,7 +351,7 @@ describe("routes", () => {
     const routeOf = (call: ClientReadableStream<Order>): Promise<string> =>
       new Promise((resolve) => {
         call.on("data", () => {});
-        call.on("end", () => resolve(callInfo(call)!.route));
+        call.on("status", (status: object) => resolve(callInfo(status)!.route));
       });
     expect(await routeOf(client.list({ count: 1 }))).toBe("service");
     client.close();

@@ -5,7 +5,7 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { expect, it, onTestFinished } from "vitest";
+import { it } from "vitest";
 import { data, reset, settings } from "../../http/test/support/h2-peer.ts";
 import { callHead, message, RawGrpcClient } from "./support/raw-grpc-client.ts";
 import { sleep } from "./support/wire.ts";
@@ -37,7 +37,8 @@ const CUTS: readonly [string, (client: RawGrpcClient, id: number, send: Send) =>
   ["nobody reads", () => {}, { "x-floods": "1" }],
 ];
 
-it.each(CUTS)("R1 GS: %s", async (_name, cut, more) => {
+// Each sleeps most of its time.
+it.concurrent.for(CUTS)("R1 GS: %s", async ([, cut, more], { expect, onTestFinished }) => {
   const child = fork(CHILD, [JSON.stringify({ writeStallTimeoutMs: 400 })], { execArgv: FLAGS });
   onTestFinished(() => void child.kill("SIGKILL"));
   const exited = once(child, "exit") as Promise<[number | null]>;

@@ -1,12 +1,6 @@
 /** HTTP over the mesh: `meshClient(nameOrUrl).fetch(path)`. */
 
-export {
-  meshClient,
-  MeshClient,
-  type ClientOptions,
-  type FetchInit,
-  type RequestInit,
-} from "./mesh-client.ts";
+export { meshClient, MeshClient, type ClientOptions } from "./mesh-client.ts";
 export { createMesh, defaultMesh, HttpMesh, type Installation } from "./http-mesh.ts";
 export { HTTP } from "./client/protocol.ts";
 export type { MeshDispatcher } from "./doors/any-dispatcher.ts";
@@ -20,7 +14,7 @@ export type {
   HookedReply,
   HookedRetry,
 } from "./client/hooks.ts";
-export type { QueryInput, QueryValue } from "./client/query.ts";
+export type { FetchInit, QueryInput, QueryValue, RequestInit } from "./client/call-options.ts";
 export { HttpHeaders } from "./headers.ts";
 export type { RequestBody } from "./client/body.ts";
 export { meshServer, MeshServer, type ServerOptions, type ServerSnapshot } from "./mesh-server.ts";

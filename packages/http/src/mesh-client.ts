@@ -3,8 +3,7 @@
  * runs it through the pipeline in force, and gives back a lean reply.
  */
 import type { Mesh, ServiceInput } from "@inmesh/core";
-import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
-import type { RequestBody } from "./client/body.ts";
+import { assertClientOptions, defaultMesh } from "@inmesh/core/spi";
 import {
   badBody,
   badPath,
@@ -13,15 +12,16 @@ import {
   isJsonLike,
   methodOf,
 } from "./client/call-input.ts";
+import type { FetchInit, RequestInit } from "./client/call-options.ts";
 import { Extras, throwOnStatus, type ExtraOptions } from "./client/extras.ts";
 import { jsonBody } from "./client/json-body.ts";
 import { HTTP } from "./client/protocol.ts";
 import type { PublicReply } from "./client/public-reply.ts";
-import { withQuery, type QueryInput } from "./client/query.ts";
-import type { HttpReply } from "./client/reply.ts";
+import { withQuery } from "./client/query.ts";
 import { follow } from "./client/redirect.ts";
-import { HttpRequest, type HeadersInput } from "./client/request.ts";
-import { startCall, type CallInit } from "./client/start.ts";
+import type { HttpReply } from "./client/reply.ts";
+import { HttpRequest } from "./client/request.ts";
+import { startCall, type HttpService } from "./client/start.ts";
 import { activeMock } from "./doors/application-dispatcher.ts";
 import { CONTENT_TYPE, USER_AGENT, USER_AGENT_TEXT } from "./headers.ts";
 import { mockedService } from "./doors/mocked-service.ts";
@@ -29,33 +29,6 @@ import { mockedService } from "./doors/mocked-service.ts";
 export interface ClientOptions extends ServiceInput, ExtraOptions {
   /** The mesh to call through. Default: one per process for all protocols, by environment and file. */
   readonly mesh?: Mesh;
-}
-
-export interface FetchInit extends CallInit {
-  /** Default `GET`. As in fetch, get, head, post, put, delete and options may be in lower case. */
-  readonly method?: string;
-  /**
-   * Numbers and booleans are written out, undefined is left out. `x-mesh-*` is ours and dropped; `host`
-   * belongs to the service and is refused. Default: none.
-   */
-  readonly headers?: HeadersInput;
-  /** Streams are sent as they are read, and are not sent a second time. Default: none. */
-  readonly body?: RequestBody;
-  /**
-   * A value that is sent as JSON, in place of `body`; needs a `method`. `content-type` is
-   * `application/json` unless `headers` say another. Can be sent again for a retry.
-   * Default: none.
-   */
-  readonly json?: unknown;
-  /** Appended to the path. Lists repeat the name, undefined is left out. Default: none. */
-  readonly query?: QueryInput;
-  /** A status from 400 up rejects with a StatusError. Default: what the client says, else false. */
-  readonly throwOnError?: boolean;
-}
-
-export interface RequestInit extends FetchInit {
-  /** Path and query. Starts with `/`. */
-  readonly path: string;
 }
 
 const NOTHING: FetchInit = {};
@@ -85,18 +58,18 @@ export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {})
     ...input
   } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
-  const service = mesh.service(nameOrUrl, HTTP, said);
+  const service = mesh.service(nameOrUrl, HTTP, said, meshClient);
   const adds = throwOnError || redirects > 0 || decompress || (headers ?? hooks) !== undefined;
-  const extras = adds ? new Extras(options, mesh) : undefined;
+  const extras = adds ? new Extras(options, mesh, service.name) : undefined;
   return new MeshClient(mesh, service, extras);
 }
 
 export class MeshClient {
   readonly mesh: Mesh;
-  readonly #service: Service<HttpRequest, HttpReply>;
+  readonly #service: HttpService;
   readonly #extras: Extras | undefined;
 
-  constructor(mesh: Mesh, service: Service<HttpRequest, HttpReply>, extras?: Extras) {
+  constructor(mesh: Mesh, service: HttpService, extras?: Extras) {
     this.mesh = mesh;
     this.#service = service;
     this.#extras = extras;

@@ -215,6 +215,10 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       () => this.#stopListening(),
       () => (certificates?.expired === true ? "certificate expired" : undefined),
     );
+    // As a server of Node's may. What listens after its end would otherwise never end again.
+    this.server.on("listening", () => {
+      if (core.reopen()) connections.stay();
+    });
     // A server that was given keeps its listeners; the mesh stands before them.
     guardRequests(this.server, (request, response, next, asksToContinue) =>
       serving.request(request, response, next, asksToContinue),
@@ -252,7 +256,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /**
    * Leaves without losing a request: not ready, `discoveryWaitMs` later no new connections and
    * `Connection: close` or GOAWAY, then the end of what is in progress. Whatever is left `graceMs`
-   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise.
+   * after the call (default 30 000) is destroyed. Idempotent: later calls give the same promise, until
+   * the server listens once more.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     return this.#core.leave(graceMs, false);

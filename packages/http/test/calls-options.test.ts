@@ -1,5 +1,5 @@
 /** Whose options count: of a call against its route's timeouts, and of two clients of one service. */
-import { ConfigError, type ServiceInput } from "@inmesh/core";
+import { ConfigError, type Mesh, type ServiceInput } from "@inmesh/core";
 import { context, ServedRequest } from "@inmesh/core/spi";
 import { meshClient, type MeshClient } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
@@ -116,7 +116,10 @@ describe("LC: options of two clients of one service", () => {
     const open = (): MeshClient => meshClient("orders", { mesh, ...other });
     expect(open).toThrow(ConfigError);
     expect(open).toThrow(
-      `services.orders.retry: was given as ${JSON.stringify(one.retry)} by a client of this service before, and is ${JSON.stringify(other.retry)} here`,
+      `services.orders.retry: was given as ${JSON.stringify(one.retry)} by the client made at `,
+    );
+    expect(open).toThrow(
+      `, and is ${JSON.stringify(other.retry)} here; options belong to the service, and all of its clients share them: give both the same, leave the options out at one of them`,
     );
     const { retry } = mesh.config.current.services["orders"]!;
     expect(retry.attempts).toBe(one.retry.attempts);
@@ -128,5 +131,45 @@ describe("LC: options of two clients of one service", () => {
     const open = (): MeshClient =>
       meshClient("http://orders:80", { mesh, retry: { attempts: 1 }, timeouts: { requestMs: 5 } });
     expect(open).toThrow(/orders.*\.retry: was given as nothing .* and is \{"attempts":1\} here/);
+  });
+
+  class OrdersApi {
+    readonly client: MeshClient;
+    constructor(mesh: Mesh) {
+      this.client = meshClient("orders", { mesh, retry: { attempts: 3 } });
+    }
+  }
+
+  it("P20 LC: the error names the line at which the first was made", () => {
+    const mesh = meshOf({ config });
+    const first = new OrdersApi(mesh);
+    expect(meshClient("orders", { mesh }).name).toBe(first.client.name);
+    const limit = Error.stackTraceLimit;
+    const open = (): MeshClient => meshClient("orders", { mesh, retry: { attempts: 4 } });
+    expect(open).toThrow(
+      /by the client made at new OrdersApi \(\S+calls-options\.test\.ts:\d+:\d+\), and is/,
+    );
+    expect(Error.stackTraceLimit).toBe(limit);
+  });
+
+  it.each([
+    ["another format of stacks", () => ["a", "list"]],
+    [
+      "a formatter that throws",
+      () => {
+        throw new Error("no");
+      },
+    ],
+  ])("P2 LC: with %s of the host it names no line", (_name, format) => {
+    const before = Error.prepareStackTrace;
+    const mesh = meshOf({ config });
+    Error.prepareStackTrace = format;
+    try {
+      meshClient("orders", { mesh, retry: { attempts: 3 } });
+    } finally {
+      Error.prepareStackTrace = before;
+    }
+    const open = (): MeshClient => meshClient("orders", { mesh, retry: { attempts: 4 } });
+    expect(open).toThrow("by a client of this service before");
   });
 });

@@ -232,6 +232,8 @@ describe("LC: hooks of a client", () => {
     );
     expect((await client.fetch("/")).mesh.attempts).toBe(2);
     await expect.poll(() => log.filter(({ event }) => event === "hook.failed")).toHaveLength(3);
+    for (let i = 0; i < 20; i++) await client.fetch("/");
+    await expect.poll(() => log.filter(({ event }) => event === "hook.failed")).toHaveLength(20);
     await client.mesh.close(0);
     expect((await failureOf(client.fetch("/"))).code).toBe("closed");
   });

@@ -19,6 +19,7 @@ import {
 } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { HttpConnection } from "../src/client/connection.ts";
+import type { HttpResult } from "../src/client/lease.ts";
 import type { HttpReply } from "../src/client/reply.ts";
 import { HttpRequest } from "../src/client/request.ts";
 import { TestCa } from "./support/ca.ts";
@@ -28,7 +29,7 @@ type Kind = "cleartext" | "tls" | "tls, HTTP/1.1 only";
 const ca = new TestCa();
 const pair = ca.issue();
 
-function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpReply> {
+function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpResult> {
   return {
     streams: true,
     queues: true,
@@ -76,8 +77,8 @@ function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpReply> {
           const body = streamed ? Readable.from([Buffer.from("once")]) : null;
           return new HttpRequest(`/${behaviour}`, streamed ? "POST" : "GET", undefined, body);
         },
-        read: (reply) => reply.bytes(),
-        headerOf: async (reply, name) => reply.headers.get(name),
+        read: (reply) => (reply as HttpReply).bytes(),
+        headerOf: async (reply, name) => (reply as HttpReply).headers.get(name),
         seen: (behaviour) => seen.get(behaviour) ?? 0,
         close: stop,
       };

@@ -12,13 +12,14 @@ import {
 } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { HttpConnection } from "../src/client/connection.ts";
+import type { HttpResult } from "../src/client/lease.ts";
 import type { HttpReply } from "../src/client/reply.ts";
 import { HttpRequest } from "../src/client/request.ts";
 import { answer } from "./support/bench.ts";
 
 const PART = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\npart";
 
-const adapter: ConformanceAdapter<HttpRequest, HttpReply> = {
+const adapter: ConformanceAdapter<HttpRequest, HttpResult> = {
   streams: true,
   queues: true,
   async open(queueing) {
@@ -57,8 +58,8 @@ const adapter: ConformanceAdapter<HttpRequest, HttpReply> = {
         const body = streamed ? Readable.from([Buffer.from("once")]) : null;
         return new HttpRequest(`/${behaviour}`, streamed ? "POST" : "GET", undefined, body);
       },
-      read: (reply) => reply.bytes(),
-      headerOf: async (reply, name) => reply.headers.get(name),
+      read: (reply) => (reply as HttpReply).bytes(),
+      headerOf: async (reply, name) => (reply as HttpReply).headers.get(name),
       seen: (behaviour) => seen.get(behaviour) ?? 0,
       close: () => peer.close(),
     };

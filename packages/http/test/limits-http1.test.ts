@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { meshServer, type ServerOptions } from "@inmesh/http";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { RawClient } from "./support/raw-client.ts";
 import { rawTo, start } from "./support/server.ts";
 import { until } from "./wire.ts";
@@ -270,25 +270,55 @@ describe("upgrades", () => {
     expect(refused()).toEqual({ bad_upgrade: 1 });
   });
 
-  it("H7 LS: where nobody listens, h2c and others are plain requests, body and all", async () => {
-    const bodies: string[] = [];
-    const server = await start((request, response) => {
-      let body = "";
-      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
-      request.on("end", () => {
-        bodies.push(body);
-        response.end("ok");
-      });
-    });
-    const client = await rawTo(server);
-    const fields =
+  describe.each([
+    ["without a body", "GET", "", ""],
+    ["with a body", "POST", "content-length: 3\r\n", "abc"],
+    ["with chunks", "POST", "transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"],
+    ["with an empty body", "POST", "content-length: 0\r\n", ""],
+  ])("where nobody listens, %s", (_name, method, framing, sent) => {
+    const h2c =
       "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
-    // Node drops what comes with it in the same piece: it is never read as a request, or as a body.
-    client.send(`POST / HTTP/1.1\r\n${H}${fields}content-length: 3\r\n\r\nabc${GET}`);
-    expect((await client.reply()).status).toBe(200);
-    client.send(`POST / HTTP/1.1\r\n${H}content-length: 3\r\n\r\ndef`);
-    expect((await client.reply()).status).toBe(200);
-    expect(bodies).toEqual(["abc", "def"]);
+    const asking = `${method} /1 HTTP/1.1\r\n${H}${h2c}${framing}\r\n${sent}`;
+    const seen: string[] = [];
+    const serve = (keeps = false): ReturnType<typeof start> =>
+      start((request, response) => {
+        let body = "";
+        request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+        request.on("end", () => {
+          seen.push(`${request.url} ${body}`);
+          if (keeps) response.setHeader("connection", "keep-alive");
+          response.end("ok");
+        });
+      });
+    beforeEach(() => void seen.splice(0));
+
+    it("H7 LS: it is a plain request, and the last of its connection", async () => {
+      const server = await serve();
+      const client = await rawTo(server);
+      client.send(asking);
+      const reply = await client.reply();
+      expect(reply).toMatchObject({ status: 200 });
+      expect(reply.head.toLowerCase()).toContain("connection: close");
+      await client.end();
+      expect(seen).toEqual([`/1 ${sent === "" ? "" : "abc"}`]);
+    });
+
+    // Node drops what came in one piece with the end of such a request, and reads on in the middle of
+    // what follows: here in the body of the second request.
+    it.each([false, true])(
+      "R41 LS: the body of a request behind it is never read as a request; keep-alive from the handler: %s",
+      async (keeps) => {
+        const server = await serve(keeps);
+        const inside = `GET /inside HTTP/1.1\r\n${H}\r\n`;
+        const client = await rawTo(server);
+        client.send(`${asking}POST /2 HTTP/1.1\r\n${H}content-length: ${inside.length}\r\n\r\n`);
+        await client.until(() => client.text.includes("200 OK"), "the reply");
+        client.send(inside);
+        await client.end();
+        expect(seen).toEqual([`/1 ${sent === "" ? "" : "abc"}`]);
+        expect(client.text.match(/HTTP\/1\.1 /g)).toHaveLength(1);
+      },
+    );
   });
 
   it("H8 LS: CONNECT is counted", async () => {

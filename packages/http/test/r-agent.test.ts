@@ -246,6 +246,8 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
       progress: "not-sent",
     });
     expect(new AgentError(empty)).toMatchObject({ code: "ENOTFOUND", reason: "no_endpoints" });
+    // Programs search Node's messages for the code.
+    expect(new AgentError(empty).message).toBe("orders: discovery gave an empty list (ENOTFOUND)");
     const socket = doorsOf(["unix:/nowhere/orders.sock"]);
     expect(await errorOf(ask(socket))).toMatchObject({ code: "ENOENT" });
     const silent = await peerOf(async (connection) => void (await connection.readRequest()));

@@ -7,7 +7,6 @@ import connectFramework from "connect";
 import express from "express";
 import fastify from "fastify";
 import inject, { type DispatchFunc } from "light-my-request";
-// @ts-expect-error -- it has no types of its own
 import supertest from "supertest";
 import { context } from "@inmesh/core";
 import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
@@ -216,8 +215,37 @@ describe("R36 LS: requests without a connection", () => {
   it("R36 LS: supertest takes a MeshServer for a server, starts it and ends it", async () => {
     const app = express().get("/", (_request, response) => void response.send("ok"));
     const server = meshServer(app);
-    const reply = (await supertest(server).get("/")) as { status: number; text: string };
+    const reply = await supertest(server as unknown as Server).get("/");
     expect([reply.status, reply.text]).toEqual([200, "ok"]);
     await until(() => server.state === "closed");
   });
+
+  it("R36 LS: supertest starts and ends it for each request", async () => {
+    const server = meshServer((_request, response) => response.end("ok"), { idleWaitMs: 0 });
+    for (let i = 0; i < 3; i++) {
+      const reply = (await supertest(server as unknown as Server).get("/")) as { status: number };
+      expect(reply.status).toBe(200);
+      await until(() => server.state === "closed");
+      expect(server.address()).toBe(null);
+    }
+  });
+
+  it.each(["made", "given"])(
+    "R36 LS: a server that listens after its end is open, and ends again (%s)",
+    async (whose) => {
+      const answer = (_request: unknown, response: ServerResponse): void => void response.end("ok");
+      const options = { discoveryWaitMs: 0, idleWaitMs: 0 };
+      const server = meshServer(whose === "made" ? answer : createServer(answer), options);
+      await server.listen(0, "127.0.0.1");
+      await server.close();
+      const { port } = await server.listen(0, "127.0.0.1");
+      expect(server.state).toBe("open");
+      const url = `http://127.0.0.1:${port}`;
+      expect((await fetch(`${url}/readyz`)).status).toBe(200);
+      const reply = await fetch(url);
+      expect([await reply.text(), reply.headers.get("connection")]).toEqual(["ok", "keep-alive"]);
+      await server.drain(1_000);
+      expect([server.state, server.address()]).toEqual(["closed", null]);
+    },
+  );
 });

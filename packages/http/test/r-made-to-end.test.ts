@@ -4,7 +4,8 @@ import { createServer, type Server } from "node:http";
 import * as http2 from "node:http2";
 import { connect, type Socket } from "node:net";
 import { meshServer, type MeshServer, type ServerLimits } from "@inmesh/http";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
+import { onTestFinished, runBeside } from "./support/beside.ts";
 import {
   block,
   END_HEADERS,
@@ -58,7 +59,8 @@ const h2 = (
   return server.listen(0, "127.0.0.1").then(() => server);
 };
 
-describe.each([false, true])("HTTP/2, given: %s", (given) => {
+describe.concurrent.each([false, true])("HTTP/2, given: %s", (given) => {
+  runBeside();
   it("R5 LS: a head that does not end: by the limit of heads", async () => {
     const server = await h2({ headersTimeoutMs: 200 }, given);
     await stubborn(server, PREFACE, settings(), openHead(1));
@@ -177,7 +179,8 @@ describe.each([false, true])("HTTP/2, given: %s", (given) => {
   });
 });
 
-describe("HTTP/1", () => {
+describe.concurrent("HTTP/1", () => {
+  runBeside();
   const serverOf = async (
     given: boolean,
     limits: Partial<ServerLimits>,

@@ -6,7 +6,8 @@ import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { ServerLimits, ServerSnapshot } from "@inmesh/http";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it } from "vitest";
+import { onTestFinished, runBeside } from "./support/beside.ts";
 import { H2Client } from "./support/h2-client.ts";
 import {
   block,
@@ -184,7 +185,8 @@ async function beginAll(
   }
 }
 
-describe("R1 LS", () => {
+describe.concurrent("R1 LS", () => {
+  runBeside();
   it("R1 LS: a body that stalls is answered with 408; no handler takes it for whole, or crashes", async () => {
     await onAll(SHORT, async (server, http2, paths) => {
       const begun = await beginAll(server, http2, paths);

@@ -6,7 +6,7 @@ import { createMesh, type Mesh, type MeshOptions, type ServiceInput } from "@inm
 import { MeshError, NodeRuntime } from "@inmesh/core/spi";
 import { FaultPeer, type FaultScript } from "@inmesh/core/testing";
 import { meshClient, type MeshClient } from "@inmesh/http";
-import { onTestFinished } from "vitest";
+import { onTestFinished } from "./support/beside.ts";
 
 /** A whole reply, for peers that send bytes. */
 export const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

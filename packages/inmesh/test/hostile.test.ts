@@ -33,7 +33,7 @@ async function attacked(vulnerability: string): Promise<Tally> {
   return tally;
 }
 
-describe("the check fails where it must", () => {
+describe.concurrent("the check fails where it must", () => {
   test("R41 LS: a server without a vulnerability has no finding", async () => {
     const tally = await attacked("none");
     expect(tally.findings).toEqual([]);
@@ -124,7 +124,7 @@ describe("the corpus", () => {
   });
 });
 
-describe("R41 LC, R41 LS, R41 GC, R41 GS, R41 CO: parts of the corpus, played", () => {
+describe.concurrent("R41 LC, R41 LS, R41 GC, R41 GS, R41 CO: parts of the corpus, played", () => {
   test.each([
     ["http1-server", "framing|length|coding|chunk|host"],
     ["http1-client", "surplus|cut|half"],

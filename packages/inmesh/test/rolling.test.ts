@@ -1,7 +1,7 @@
 /** A rolling restart in small; `npm run check:rolling` is the large one. */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { createMesh, meshClient } from "inmesh";
 import { expect, onTestFinished, test } from "vitest";
@@ -10,13 +10,24 @@ const SERVER = fileURLToPath(new URL("fixtures/rolling-server.ts", import.meta.u
 const SERVERS = 3;
 const RESTARTS = 2;
 
-/** Free at this moment; several at once, so that no two are the same. */
+/**
+ * Free at this moment, no two the same, and below those that a system gives to whoever asks for any port: a
+ * port that is free while its server restarts must not become that of another test's server.
+ */
 async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), "close")));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const probe = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(probe, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    ports.add(port);
+    await once(probe.close(), "close");
+  }
+  return [...ports];
 }
 
 async function startServer(ports: readonly number[]): Promise<ChildProcess> {
@@ -24,7 +35,10 @@ async function startServer(ports: readonly number[]): Promise<ChildProcess> {
     execArgv: ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));
-  await once(child, "message");
+  const exited = once(child, "exit").then(([code]) => {
+    throw new Error(`the server on ${ports.join(" and ")} ended with ${code} before it listened`);
+  });
+  await Promise.race([once(child, "message"), exited]);
   return child;
 }
 
@@ -67,17 +81,20 @@ test("L1 LC LS: three servers, two restarts of each under load: no call fails", 
       }
     });
   });
+  const inUse = async ({ pid }: ChildProcess): Promise<void> => {
+    while (!answered.has(`http1 by ${pid}`) || !answered.has(`http2 by ${pid}`)) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
+  await Promise.all(children.map(inUse));
   for (let restart = 0; restart < RESTARTS; restart++) {
     for (const [i, place] of places.entries()) {
       const old = children[i]!;
       const exited = once(old, "exit");
       old.kill("SIGTERM");
       expect(await exited).toEqual([0, null]);
-      const { pid } = (children[i] = await startServer(place));
       // The next goes when this one is in use, as an orchestrator waits until it is ready.
-      while (!answered.has(`http1 by ${pid}`) || !answered.has(`http2 by ${pid}`)) {
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+      await inUse((children[i] = await startServer(place)));
     }
   }
   load.stopped = true;

@@ -13,7 +13,13 @@ for (const [module, scheme] of [
   [https, "https"],
 ] as const) {
   const agent = module.globalAgent as unknown as WithRequests & { defaultPort: number };
+  const before = agent.addRequest;
   agent.addRequest = function (request, options) {
+    // A mesh's agent gives these on to the global one, which this is.
+    if (options.socketPath !== undefined && options.socketPath !== null) {
+      before.call(this, request, options);
+      return;
+    }
     const host = options.host ?? options.hostname ?? "localhost";
     const named = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
     const mesh = meshFor(`${scheme}://${named}:${String(options.port ?? agent.defaultPort)}`);

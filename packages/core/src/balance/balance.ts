@@ -36,6 +36,11 @@ export function balance<Req, R extends Reply>(
     const endpoint = picker.pick(attempt, now);
     if (endpoint === undefined) return noEndpoint(cluster, attempt);
     cluster.begin(attempt, endpoint, now);
+    const { observed } = attempt.call;
+    if (observed !== undefined) {
+      observed.attemptStarted(attempt);
+      if (attempt.call.cancelled !== undefined) return givenUp(attempt, attempt.call.cancelled);
+    }
     const sent = endpoint.connection!.send(attempt);
     return attemptTimeoutMs === Infinity ? sent : timed(attempt, sent);
   }
@@ -84,6 +89,13 @@ export function balance<Req, R extends Reply>(
   }
 
   return send;
+}
+
+/** An observer has closed the mesh: nothing was sent, and nothing was there to be cancelled. */
+function givenUp<R>(attempt: Attempt, error: MeshError): Promise<R> {
+  attempt.error = error;
+  attempt.settle("abandoned");
+  return Promise.reject(error);
 }
 
 function because(why: string | undefined): string {

@@ -35,6 +35,8 @@ export class Breaker {
   /** Instant of the last change of state; outcomes of older attempts are no news. */
   changedAt: number = -Infinity;
   openUntil = 0;
+  /** Instant at which it last left the closed state. */
+  outSince = 0;
   /** Failures since the last success. */
   streak = 0;
   #streakStartedAt = 0;
@@ -101,6 +103,7 @@ export class Breaker {
   }
 
   open(now: number, trigger: BreakerTrigger, pauseMs: number): void {
+    if (this.state === "closed") this.outSince = now;
     this.state = "open";
     this.trigger = trigger;
     this.changedAt = now;

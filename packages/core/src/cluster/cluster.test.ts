@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { TwoChoices } from "../balance/two-choices.ts";
 import { Attempt, Call, type Outcome } from "../call.ts";
 import { DEFAULT_POLICIES } from "../config/defaults.ts";
-import type { EndpointInfo } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { StubReply, type StubRequest } from "../testing/stub-transport.ts";
 import type { Connection } from "../transport.ts";
@@ -34,8 +34,11 @@ function setUp(first: readonly EndpointInfo[], probe = (): boolean => true, seed
       transition() {},
       suppressed() {},
       panic() {},
+      changed: () => {},
       updated: (added, removed) => void updates.push([added, removed]),
       excess() {},
+      answered() {},
+      failed() {},
     },
     runtime,
   );

@@ -3,11 +3,12 @@
  * keeps the lists that pickers draw from. It owns every timer of its breakers, so that reading a
  * state never changes it.
  */
-import type { Attempt, AttemptListener, Outcome, Reply } from "../call.ts";
+import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../call.ts";
 import { ejectionCap, reconnectMs, type BreakerTrigger } from "../breaker/breaker.ts";
 import { SuccessWindow } from "../breaker/window.ts";
 import type { BalancerConfig, BreakerConfig } from "../config/types.ts";
-import type { EndpointInfo, EndpointSink } from "../discovery/discovery.ts";
+import type { EndpointSink } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { Transport } from "../transport.ts";
 import { Endpoint, endpointKey } from "./endpoint.ts";
@@ -39,13 +40,21 @@ export interface ClusterOptions {
   readonly drainGraceMs: number;
 }
 
-/** What the cluster tells telemetry. */
+/** What the cluster tells telemetry, the log and observers. Called when the change has been made. */
 export interface ClusterRecorder {
-  transition(state: "open" | "half-open" | "closed", trigger: BreakerTrigger | undefined): void;
+  /** The breaker of the endpoint has changed its state. */
+  transition(endpoint: Endpoint): void;
+  /** An endpoint of discovery came, went, or got another weight. */
+  changed(endpoint: Endpoint, kind: "added" | "removed" | "weight"): void;
   suppressed(): void;
   panic(on: boolean): void;
   updated(added: number, removed: number): void;
-  excess(count: number): void;
+  /** Endpoints of the last answer of discovery that `maxEndpoints` had no room for; 0: it had. */
+  excess(count: number, maxEndpoints: number): void;
+  /** Discovery has answered. */
+  answered(): void;
+  /** Discovery has said that it cannot tell. */
+  failed(error: Error): void;
 }
 
 interface Timers {
@@ -188,6 +197,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   failed(error: Error): void {
     this.stale = error;
+    this.#recorder.failed(error);
   }
 
   #apply(upserted: readonly EndpointInfo[], removed: readonly string[]): void {
@@ -212,7 +222,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     this.stale = undefined;
     this.#judge();
     if (added > 0 || removed.length > 0) this.#recorder.updated(added, removed.length);
-    if (excess > 0) this.#recorder.excess(excess);
+    this.#recorder.excess(excess, this.#options.maxEndpoints);
+    this.#recorder.answered();
     const waiters = this.#waiters;
     this.#waiters = [];
     for (const wake of waiters) wake();
@@ -235,6 +246,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     }
     this.endpoints.set(key, endpoint);
     this.#place(endpoint);
+    this.#recorder.changed(endpoint, "added");
   }
 
   #reweigh(endpoint: Endpoint<Req, R>, info: EndpointInfo): void {
@@ -242,8 +254,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.info = info;
     if (weight === endpoint.weight) return;
     endpoint.weight = weight;
-    if (this.endpoints.has(endpoint.key)) this.#place(endpoint);
+    const isPresent = this.endpoints.has(endpoint.key);
+    if (isPresent) this.#place(endpoint);
     this.lists.version++;
+    if (isPresent) this.#recorder.changed(endpoint, "weight");
   }
 
   #remove(key: string): void {
@@ -251,6 +265,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     if (endpoint === undefined) return;
     this.endpoints.delete(key);
     this.lists.put(endpoint, LIST_NONE);
+    this.#recorder.changed(endpoint, "removed");
     this.#departed.set(key, endpoint);
     this.#timersOf(endpoint).forget = this.#runtime.after(
       REMEMBER_MS,
@@ -441,10 +456,10 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       this.#window.subtract(breaker.window, now);
       breaker.open(now, trigger, ms);
     }
-    this.#recorder.transition("open", trigger);
     this.#place(endpoint);
     this.#judge();
     this.#after(endpoint, breaker.openUntil - now);
+    this.#recorder.transition(endpoint);
   }
 
   #after(endpoint: Endpoint<Req, R>, delayMs: number): void {
@@ -463,9 +478,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       return;
     }
     endpoint.breaker.halfOpen(this.#runtime.now());
-    this.#recorder.transition("half-open", endpoint.breaker.trigger);
     this.#place(endpoint);
     this.#judge();
+    this.#recorder.transition(endpoint);
   }
 
   async #shakeHands(endpoint: Endpoint<Req, R>): Promise<void> {
@@ -519,9 +534,9 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     endpoint.latency.reset();
     const { slowStartMs } = this.#options.balancer;
     if (slowStartMs > 0) endpoint.rampUntil = now + slowStartMs / 2;
-    this.#recorder.transition("closed", undefined);
     this.#place(endpoint);
     this.#judge();
+    this.#recorder.transition(endpoint);
   }
 
   #place(endpoint: Endpoint<Req, R>): void {

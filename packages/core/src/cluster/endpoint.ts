@@ -4,7 +4,7 @@
  */
 import type { Attempt, EndpointRef, Reply } from "../call.ts";
 import { Breaker, type BreakerOptions } from "../breaker/breaker.ts";
-import { addressOf, type EndpointInfo } from "../discovery/discovery.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import type { Connection } from "../transport.ts";
 import { Latency, type LatencyOptions } from "./latency.ts";
 import { Cell, LOAD, OLDEST } from "./scores.ts";

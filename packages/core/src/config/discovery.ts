@@ -1,6 +1,6 @@
 /** Reads where a service's endpoints come from: `url`, `discovery`, `scheme` and `authority`. */
 import { isIP } from "node:net";
-import { addressOf, type EndpointInfo } from "../discovery/discovery.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
 import {

@@ -2,7 +2,7 @@
  * What users write, as types for code. In code a duration is a number with `Ms` in its name; the
  * unit-less names with a string (`request: "500ms"`) of files are accepted too.
  */
-import type { EndpointInfo } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import type {
   BackendRefConfig,
   BalancerConfig,

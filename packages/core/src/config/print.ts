@@ -4,8 +4,8 @@
  * admin page and for snapshots.
  */
 import { formatDuration } from "./duration.ts";
-import { type EndpointInfo, socketPathOf } from "../discovery/discovery.ts";
-import { isInlinePem } from "../tls/pem.ts";
+import { type EndpointInfo, socketPathOf } from "../endpoint-info.ts";
+import { isInlinePem } from "./pem.ts";
 import { type Field, groupOf, nameOf } from "./field.ts";
 import { POLICY_FIELDS } from "./fields.ts";
 import type { EndpointInput } from "./input.ts";

@@ -2,7 +2,7 @@
  * GRPCRoute's `method: { service, method, type }` as the path that a gRPC call has. It is another
  * spelling and no other match: precedence, explanations and what is printed are those of a path.
  */
-import { compileSafeRegExp } from "../route/regex.ts";
+import { compileSafeRegExp } from "./regex.ts";
 import type { PathPart } from "./mistakes.ts";
 import type { Raw, Report } from "./plain.ts";
 import type { RouteMatchConfig } from "./types.ts";

@@ -48,7 +48,12 @@ export interface Opened {
   readonly input: ServiceInput | undefined;
   /** The text of `input`: asking again with another one is a mistake. */
   readonly said: string;
+  /** Where the application has given it, as a line of a stack; undefined if that cannot be known. */
+  readonly place?: string | undefined;
 }
+
+/** The function that an application opens services with: what has called it is the place. */
+export type Opener = (...args: never[]) => unknown;
 
 export class ConfigStore {
   /** Goes up by one with every change of what the sources say. */
@@ -113,6 +118,7 @@ export class ConfigStore {
   open(
     nameOrUrl: string | URL,
     input: ServiceInput | undefined,
+    opener?: Opener,
   ): { readonly name: string; readonly proposal?: Proposal } {
     assertNameOrUrl(nameOrUrl);
     const text = String(nameOrUrl);
@@ -127,7 +133,7 @@ export class ConfigStore {
     const said = input === undefined ? "" : JSON.stringify(input);
     const differs =
       known?.input === undefined || said === "" ? [] : differences(known.input, input!);
-    if (differs.length > 0) throw contradiction(name, differs);
+    if (differs.length > 0) throw contradiction(name, differs, known?.place);
     const url = target === undefined ? known?.url : text;
     if (said === "" || known?.input !== undefined) {
       if (this.find(name) !== undefined) {
@@ -139,7 +145,8 @@ export class ConfigStore {
       return { name };
     }
     const own = ownCopy(input);
-    const opened = new Map(this.#opened).set(name, { name, url, target, input: own, said });
+    const place = opener && callerOf(opener);
+    const opened = new Map(this.#opened).set(name, { name, url, target, input: own, said, place });
     const proposal = this.#propose(this.#sources, opened);
     if (!Object.hasOwn(proposal.config.services, name)) throw this.#unknown(name);
     return { name, proposal };
@@ -193,13 +200,37 @@ function differences(before: ServiceInput, now: ServiceInput): Difference[] {
 }
 
 /** Options belong to the service, so the second of two clients that disagree is refused, in either order. */
-function contradiction(name: string, differs: readonly Difference[]): ConfigError {
-  const where = "give both clients the same, or say it once in the configuration";
+function contradiction(
+  name: string,
+  differs: readonly Difference[],
+  place: string | undefined,
+): ConfigError {
+  const who =
+    place === undefined ? "by a client of this service before" : `by the client made at ${place}`;
   const mistakes = differs.map(({ option, before, now }) => {
-    const rule = `was given as ${shown(option, before)} by a client of this service before, and is ${shown(option, now)} here; options belong to the service: ${where}`;
+    const remedy = `give both the same, leave the options out at one of them, which then has the other's, or say it once in the configuration, under services.${name}.${option}`;
+    const rule = `was given as ${shown(option, before)} ${who}, and is ${shown(option, now)} here; options belong to the service, and all of its clients share them: ${remedy}`;
     return makeMistake(["services", name, option], rule, undefined, "code");
   });
   return new ConfigError(mistakes);
+}
+
+/** The line of the application that has called `opener`. Only services with options pay it, once each. */
+function callerOf(opener: Opener): string | undefined {
+  const limit = Error.stackTraceLimit;
+  const holder: { stack?: unknown } = {};
+  // Set without a throw where the host has frozen the intrinsics (P6): then the stack is longer.
+  Reflect.set(Error, "stackTraceLimit", 1);
+  try {
+    Error.captureStackTrace?.(holder, opener);
+    // A host may format stacks in its own way (Error.prepareStackTrace).
+    const [, frame] = typeof holder.stack === "string" ? holder.stack.split("\n") : [];
+    return frame === undefined ? undefined : /^\s*at (.+)$/.exec(frame)?.[1];
+  } catch {
+    return undefined;
+  } finally {
+    Reflect.set(Error, "stackTraceLimit", limit);
+  }
 }
 
 /** A URL may hold a password, and what is said of TLS a key. */

@@ -1,6 +1,6 @@
 /** Reads URLs and addresses: what a user gives as a service's target. */
 import { isIP } from "node:net";
-import type { EndpointInfo } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import { deepFreeze } from "./defaults.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
 import type { DiscoveryConfig, ServiceConfig, ServicePolicies } from "./types.ts";

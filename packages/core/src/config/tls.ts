@@ -2,7 +2,7 @@
  * Certificates are a part of the configuration: files that cannot be read, or do not fit together,
  * are told with all other mistakes. They are read again when a service opens, and when they change.
  */
-import { readTls } from "../tls/pem.ts";
+import { readTls } from "./pem.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, type Report } from "./plain.ts";
 import { hostRule } from "./target.ts";

@@ -2,7 +2,7 @@
  * What a valid configuration looks like once it is parsed: plain frozen data, every field present,
  * numbers with their unit in the name. `parse.ts` makes it, `compile.ts` turns it into running parts.
  */
-import type { EndpointInfo } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 
 export interface MeshConfig {
   /** By name. Has no prototype, so that a lookup of `constructor` finds nothing. */

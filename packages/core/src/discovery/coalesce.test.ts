@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { CoalescingSink, GATHER_MS } from "./coalesce.ts";
-import { addressOf, type EndpointInfo, type EndpointSink } from "./discovery.ts";
+import type { EndpointSink } from "./discovery.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 
 const at = (i: number): EndpointInfo => ({ host: `10.0.0.${i}`, port: 80 });
 

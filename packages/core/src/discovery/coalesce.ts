@@ -4,7 +4,8 @@
  * endpoints come and go.
  */
 import type { Runtime, Timer } from "../runtime/runtime.ts";
-import { addressOf, type EndpointInfo, type EndpointSink } from "./discovery.ts";
+import type { EndpointSink } from "./discovery.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 
 export const GATHER_MS = 100;
 

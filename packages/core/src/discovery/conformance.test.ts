@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "vitest";
 import { discoveryConformance, type DiscoveryAdapter } from "../testing/discovery-conformance.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
-import type { EndpointInfo } from "./discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import { dnsDiscovery } from "./dns/dns.ts";
 import { DnsError } from "./dns/dns-error.ts";
 import type { Resolver } from "./dns/resolver.ts";

@@ -8,7 +8,8 @@ import { expectNoLeak } from "../testing/leak-check.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { stubProtocol, StubRequest } from "../testing/stub-transport.ts";
 import { Call } from "../call.ts";
-import { addressOf, type EndpointInfo, type EndpointWatch } from "./discovery.ts";
+import type { EndpointWatch } from "./discovery.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import { fileDiscovery, HOLD_DOWN_MS, parseEndpointFile } from "./file.ts";
 
 let folder: string;

@@ -13,7 +13,8 @@ import { checkEndpoints } from "../config/schema.ts";
 import { parseConfigNews } from "../config/sources/file.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { type FileNews, FileWatch } from "../watch/file-watch.ts";
-import type { Discovery, EndpointInfo, EndpointSink, EndpointWatch } from "./discovery.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "./discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 
 export const HOLD_DOWN_MS = 30_000;
 

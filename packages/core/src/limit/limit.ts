@@ -2,6 +2,7 @@
 import type { Call, Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { Layer } from "../handler.ts";
+import type { RefusalLog } from "../refusal-log.ts";
 
 /** Calls of one service in progress; the call record adds and removes them. */
 export interface InFlight {
@@ -11,9 +12,13 @@ export interface InFlight {
 export function limit<Req, R extends Reply>(
   maxInFlight: number,
   inFlight: InFlight,
+  refusals: RefusalLog | undefined,
 ): Layer<Call<Req>, R> {
   return (inner) => (call) => {
-    if (inFlight.calls > maxInFlight) throw tooMany(call, maxInFlight);
+    if (inFlight.calls > maxInFlight) {
+      refusals?.refused(() => `(concurrency): ${advice(maxInFlight)}`);
+      throw tooMany(call, maxInFlight);
+    }
     return inner(call);
   };
 }
@@ -22,8 +27,12 @@ function tooMany({ service }: Call, maxInFlight: number): MeshError {
   return new MeshError({
     code: "overloaded",
     reason: "concurrency",
-    message: `${service}: ${maxInFlight} calls are in progress already (limits.maxInFlight): send less, or find out why they take so long`,
+    message: `${service}: ${advice(maxInFlight)}`,
     progress: "not-sent",
     stackless: true,
   });
+}
+
+function advice(maxInFlight: number): string {
+  return `${maxInFlight} calls are in progress already (limits.maxInFlight): send less, or find out why they take so long`;
 }

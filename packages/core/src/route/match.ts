@@ -7,7 +7,7 @@
  */
 import type { RouteMatchConfig, ValueMatchConfig } from "../config/types.ts";
 import type { RouteFacts } from "./facts.ts";
-import { compileSafeRegExp } from "./regex.ts";
+import { compileSafeRegExp } from "../config/regex.ts";
 
 export type Match = (facts: RouteFacts) => boolean;
 

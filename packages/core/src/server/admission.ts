@@ -4,7 +4,8 @@
  * refused while the caller can still go elsewhere. Under load the least important go first.
  */
 import type { Priority, ServedRequest } from "../context.ts";
-import { type Log, safeLog } from "../log.ts";
+import type { Log } from "../log.ts";
+import { RefusalLog } from "../refusal-log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { HeapWatch } from "./heap.ts";
 import { LoopDelay } from "./loop-delay.ts";
@@ -31,31 +32,23 @@ const SHARES: Readonly<Record<Priority, number>> = {
   normal: 1,
   sheddable: 0.5,
 };
-/** One line in so much time says that requests are refused, the first at once. */
-const LOG_EVERY_MS = 60_000;
 
 export class Admission {
   /** Requests whose handlers run. Writers: whoever admits, and ends, a request. */
   inFlight = 0;
-  readonly #name: string;
   readonly #options: AdmissionOptions;
-  readonly #runtime: Runtime;
-  readonly #log: Log;
+  readonly #log: RefusalLog;
   readonly #loop: LoopDelay | undefined;
   readonly #heap: HeapWatch | undefined;
   readonly #maxInFlight: number;
   readonly #maxSheddable: number;
   readonly #maxCritical: number;
-  #unlogged = 0;
-  #loggedAt = -Infinity;
 
   /** `name`: of the server, in what `log` is told. */
   constructor(options: AdmissionOptions, runtime: Runtime, name = "server", log?: Log) {
     const { maxInFlight, maxLoopDelayMs, maxHeapRatio = Infinity } = options;
-    this.#name = name;
     this.#options = options;
-    this.#runtime = runtime;
-    this.#log = safeLog(log);
+    this.#log = new RefusalLog({ name, side: "server", noun: "request" }, runtime, log);
     this.#maxInFlight = maxInFlight;
     this.#maxSheddable = Math.max(1, Math.floor(maxInFlight * SHEDDABLE_RATIO));
     this.#maxCritical = Math.ceil(maxInFlight * CRITICAL_RATIO);
@@ -97,16 +90,13 @@ export class Admission {
   }
 
   #refused(reason: OverloadRefusal): OverloadRefusal {
-    this.#unlogged++;
-    const now = this.#runtime.now();
-    if (now - this.#loggedAt >= LOG_EVERY_MS) {
-      const count = this.#unlogged === 1 ? "a request is" : `${this.#unlogged} requests were`;
-      this.#loggedAt = now;
-      this.#unlogged = 0;
-      const message = `${this.#name}: ${count} refused (${reason}): ${this.#advice(reason)}`;
-      this.#log({ level: "warn", event: "server.refusing", message });
-    }
+    this.#log.refused(() => `(${reason}): ${this.#advice(reason)}`);
     return reason;
+  }
+
+  /** The server has closed. */
+  close(): void {
+    this.#log.close();
   }
 
   #advice(reason: OverloadRefusal): string {

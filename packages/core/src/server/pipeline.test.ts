@@ -58,6 +58,7 @@ class Played implements ServerProtocol<Request> {
       protocol: this,
       admission: this.admission,
       records: new ServedRecords(this.recorder, "orders", "stub", () => this.admission.inFlight),
+      observers: undefined,
       layers,
       runtime,
       log: (line) => void this.logged.push(line),

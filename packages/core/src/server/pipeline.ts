@@ -9,6 +9,7 @@
  *                      everything below decides by it
  *   3 health           above admission: a server that is too busy to say so would be restarted for it.
  *                      Questions of an orchestrator are no requests of a caller, and are not counted
+ *   – observers        those of its mesh hear of it with its end; what is refused at 2 they hear of then
  *   4 admission        before anything is allocated for it: no time left, too many, too busy
  *   5 connection       what its connection may not have any more; it needs the head, and costs less than 6
  *   – access policy, rate limit, faults: their seats, empty now. Access comes before rate, so that a caller
@@ -25,6 +26,7 @@
  * is its end; what comes second has no effect.
  */
 import type { Log } from "../log.ts";
+import type { Observers } from "../observe/observers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServedRecords } from "../telemetry/served-records.ts";
 import type { Admission } from "./admission.ts";
@@ -65,6 +67,8 @@ export interface ServerParts<R extends ServedCall> {
   readonly admission: Admission;
   /** Undefined: requests are not counted. */
   readonly records: ServedRecords | undefined;
+  /** Of its mesh; undefined: it has none. */
+  readonly observers: Observers | undefined;
   readonly layers: readonly ServerLayer[];
   readonly runtime: Runtime;
   readonly log: Log;
@@ -80,16 +84,17 @@ export interface ServerPipeline<R extends ServedCall> {
 }
 
 export function compileServer<R extends ServedCall>(parts: ServerParts<R>): ServerPipeline<R> {
-  const { protocol, admission, layers, runtime, records } = parts;
+  const { protocol, admission, layers, runtime, records, observers } = parts;
   const { answersHealth } = protocol;
   const log = new LayerLog(parts);
-  const isWatched = records !== undefined || layers.length > 0;
+  const isWatched = records !== undefined || observers !== undefined || layers.length > 0;
   const end = isWatched ? reportEnd(parts, log) : undefined;
   const decide = chain<R>(
     [
       ...(isWatched ? [clock<R>(runtime)] : []), // 1; what comes up to it: `answer`
       check((request) => protocol.read(request)), // 2
       ...(answersHealth === undefined ? [] : [health(answersHealth)]), // 3
+      ...(observers === undefined ? [] : [observe<R>(observers)]),
       admit<R>(admission, runtime), // 4
       check((request) => protocol.check(request)), // 5
       inProgress(protocol, admission), // 6
@@ -112,6 +117,7 @@ export function compileServer<R extends ServedCall>(parts: ServerParts<R>): Serv
     }
     request.phase = "ended";
     const reason = parts.count(refusal.reason);
+    if (observers?.attached !== undefined) request.observed ??= observers.servedStarted(request);
     protocol.refuse(request, refusal);
     end?.(request, reason, refusal);
   };
@@ -152,6 +158,9 @@ function reportEnd<R extends ServedCall>(
     const durationMs = runtime.now() - request.startedAt;
     const outcome = refusal === undefined ? request.endOutcome : refusal.outcome;
     records?.ended(request.route, outcome, request.endHttpStatus, reason, durationMs);
+    // No status of HTTP: nothing was sent. That of gRPC may be 0, which is OK.
+    const status = request.endHttpStatus === 0 ? undefined : request.endStatus;
+    request.observed?.ended(outcome, status, reason);
     const { endListeners } = request;
     if (endListeners === undefined) return;
     request.endListeners = undefined;
@@ -174,6 +183,14 @@ function check<R extends ServedCall>(refuses: (request: R) => Refusal | undefine
 /** 3 */
 function health<R extends ServedCall>(answers: (request: R) => boolean): Wrap<R> {
   return (inner) => (request) => (answers(request) ? undefined : inner(request));
+}
+
+/** With none attached it costs one comparison. */
+function observe<R extends ServedCall>(observers: Observers): Wrap<R> {
+  return (inner) => (request) => {
+    if (observers.attached !== undefined) request.observed = observers.servedStarted(request);
+    return inner(request);
+  };
 }
 
 /** 4. What the sender said about its time counts from now on. */

@@ -62,6 +62,7 @@ export class ServerCore<Reason extends string> {
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
   #isLeaving = false;
+  #leaves: () => void = none;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
   constructor(owner: string, protocol: string, options: SharedServerOptions, limits: SharedLimits) {
@@ -90,6 +91,7 @@ export class ServerCore<Reason extends string> {
       protocol,
       admission,
       records: this.#records,
+      observers: this.#options.mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,
@@ -106,15 +108,32 @@ export class ServerCore<Reason extends string> {
   ): void {
     const { runtime } = this;
     const { discoveryWaitMs = DISCOVERY_WAIT_MS } = this.#options;
-    const drain = new Drain({ connections, runtime, discoveryWaitMs, idleWaitMs, stopListening });
-    this.#drain = drain;
-    this.#readiness = new Readiness(this.admission, drain, problem);
+    const parts = { connections, runtime, discoveryWaitMs, idleWaitMs, stopListening };
+    this.#leaves = (): void => {
+      this.#drain = new Drain(parts);
+      this.#readiness = new Readiness(this.admission, this.#drain, problem);
+    };
+    this.#leaves();
+  }
+
+  /** It listens once more. False: it had not closed. */
+  reopen(): boolean {
+    if (this.state !== "closed") return false;
+    this.#leaves();
+    this.#isLeaving = false;
+    this.#records?.open();
+    return true;
   }
 
   /** Idempotent; see Drain. */
   leave(graceMs: number, noticed: boolean): Promise<void> {
     const left = this.#drain!.start(graceMs, noticed); // always the same promise
-    if (!this.#isLeaving) void left.then(() => this.#records?.close());
+    if (!this.#isLeaving) {
+      void left.then(() => {
+        this.#records?.close();
+        this.admission.close();
+      });
+    }
     this.#isLeaving = true;
     return left;
   }

@@ -111,6 +111,12 @@ export const RUNTIME_SUPPORTED: Instrument = {
   description: "0 while this version of Node has known weaknesses, or is at its end.",
 };
 
+export const HOOK_ERRORS: Instrument = {
+  name: "inmesh.hook.errors",
+  unit: "{error}",
+  description: "Times a hook of an observer, or an exporter, has thrown, rejected or not ended.",
+};
+
 export const INSTRUMENTS: readonly Instrument[] = [
   CALLS,
   CALL_DURATION,
@@ -132,4 +138,5 @@ export const INSTRUMENTS: readonly Instrument[] = [
   CONFIG_UPDATES,
   CONFIG_REFUSED,
   RUNTIME_SUPPORTED,
+  HOOK_ERRORS,
 ];

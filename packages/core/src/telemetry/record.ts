@@ -17,7 +17,10 @@ import {
 import { MeshError, placed, placedRefusal } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import type { ActiveCalls } from "../active-calls.ts";
+import type { ObservedProtocol } from "../observe/call-observation.ts";
+import type { Observers } from "../observe/observers.ts";
 import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
+import type { RouteFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   ATTEMPTS,
@@ -172,11 +175,13 @@ export class ServedRecord {
  * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
-export function callRecord<Req, R extends Reply>(
+export function callRecord<Req extends RouteFacts, R extends Reply>(
   record: RouteRecord,
   active: ActiveCalls,
   runtime: Runtime,
   endsBelow: boolean,
+  observers: Observers,
+  protocol: ObservedProtocol,
 ): Layer<Call<Req>, R> {
   // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>
@@ -184,6 +189,7 @@ export function callRecord<Req, R extends Reply>(
       call.startedAt = runtime.now();
       call.recorder = record;
       active.add(call);
+      if (observers.attached !== undefined) observers.callStarted(call, protocol);
       let sent: Promise<R>;
       try {
         if (call.cancelled !== undefined) throw call.cancelled; // before it began

@@ -2,10 +2,15 @@
  * inmesh's own Telemetry, kept in memory. A series past the limits is folded into one named
  * `other`, so that hostile names cannot fill the memory (faults.md B10).
  */
+import { NodeRuntime } from "../runtime/node-runtime.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { INSTRUMENTS } from "./instruments.ts";
 import type { Counter, Histogram, Instrument, Labels, Series, Telemetry } from "./telemetry.ts";
 
 const MAX_SERIES_PER_METRIC = 2_000;
 const MAX_LABEL_LENGTH = 128;
+/** They are bound on the path of a call, where nothing may be in their way. */
+const OWN = new Map(INSTRUMENTS.map((one) => [one.name, one]));
 
 class MemoryCounter implements Counter {
   value = 0;
@@ -31,28 +36,52 @@ class MemoryHistogram implements Histogram {
   }
 }
 
+interface One<T> {
+  readonly labels: Labels;
+  readonly value: T;
+  readonly startedAtWallMs: number;
+}
+
 interface Metric<T> {
-  instrument: Instrument;
-  series: Map<string, { labels: Labels; value: T }>;
+  readonly instrument: Instrument;
+  readonly series: Map<string, One<T>>;
 }
 
 export class Recorder implements Telemetry {
+  readonly #wallNow: () => number;
+  /** Of what kind and unit each name is: two packages that use one name must mean the same by it. */
+  readonly #known = new Map<string, string>();
   readonly #counters = new Map<string, Metric<MemoryCounter>>();
   readonly #histograms = new Map<string, Metric<MemoryHistogram>>();
   readonly #gauges = new Map<string, Metric<() => number>>();
 
+  /** `runtime` gives the time at which series begin. */
+  constructor(runtime: Pick<Runtime, "wallNow"> = new NodeRuntime()) {
+    this.#wallNow = () => runtime.wallNow();
+  }
+
+  /**
+   * These three throw a TypeError if the name is taken: by an instrument of another kind or unit, or by
+   * one of the mesh.
+   */
   counter(instrument: Instrument, labels: Labels): Counter {
-    return bind(this.#counters, instrument, labels, () => new MemoryCounter());
+    this.#check(instrument, "counter");
+    return this.#bind(this.#counters, instrument, labels, () => new MemoryCounter());
   }
 
   histogram(instrument: Instrument & { bounds: readonly number[] }, labels: Labels): Histogram {
-    return bind(this.#histograms, instrument, labels, () => new MemoryHistogram(instrument.bounds));
+    this.#check(instrument, "histogram");
+    const make = (): MemoryHistogram => new MemoryHistogram(instrument.bounds);
+    return this.#bind(this.#histograms, instrument, labels, make);
   }
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
+    this.#check(instrument, "gauge");
     const key = keyOf(labels);
     const metric = metricOf(this.#gauges, instrument);
-    if (metric.series.size < MAX_SERIES_PER_METRIC) metric.series.set(key, { labels, value: read });
+    if (metric.series.size < MAX_SERIES_PER_METRIC) {
+      metric.series.set(key, { labels, value: read, startedAtWallMs: this.#wallNow() });
+    }
     return () => {
       if (metric.series.get(key)?.value === read) metric.series.delete(key);
     };
@@ -62,22 +91,22 @@ export class Recorder implements Telemetry {
   read(): Series[] {
     const all: Series[] = [];
     for (const { instrument, series } of this.#counters.values()) {
-      for (const { labels, value } of series.values()) {
-        all.push({ kind: "counter", ...nameOf(instrument), labels, value: value.value });
+      for (const one of series.values()) {
+        all.push({ kind: "counter", ...common(instrument, one), value: one.value.value });
       }
     }
     for (const { instrument, series } of this.#gauges.values()) {
-      for (const { labels, value } of series.values()) {
-        all.push({ kind: "gauge", ...nameOf(instrument), labels, value: value() });
+      for (const one of series.values()) {
+        all.push({ kind: "gauge", ...common(instrument, one), value: one.value() });
       }
     }
     for (const { instrument, series } of this.#histograms.values()) {
-      for (const { labels, value } of series.values()) {
+      for (const one of series.values()) {
+        const { value } = one;
         const counts = [...value.counts];
         all.push({
           kind: "histogram",
-          ...nameOf(instrument),
-          labels,
+          ...common(instrument, one),
           count: counts.reduce((a, b) => a + b, 0),
           sum: value.sum,
           bounds: value.bounds,
@@ -87,10 +116,43 @@ export class Recorder implements Telemetry {
     }
     return all.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   }
+
+  #check(instrument: Instrument, kind: string): void {
+    if (OWN.get(instrument.name) === instrument) return;
+    const { name, unit } = instrument;
+    if (OWN.has(name)) throw new TypeError(`${name} is an instrument of the mesh`);
+    const said = `a ${kind} in ${unit}`;
+    const before = this.#known.get(name);
+    if (before === undefined) this.#known.set(name, said);
+    else if (before !== said) throw new TypeError(`${name} is ${before}, and cannot be ${said}`);
+  }
+
+  #bind<T>(
+    metrics: Map<string, Metric<T>>,
+    instrument: Instrument,
+    labels: Labels,
+    make: () => T,
+  ): T {
+    const metric = metricOf(metrics, instrument);
+    const full = metric.series.size >= MAX_SERIES_PER_METRIC && !metric.series.has(keyOf(labels));
+    const used = full
+      ? Object.fromEntries(Object.keys(labels).map((name) => [name, "other"]))
+      : cap(labels);
+    const key = keyOf(used);
+    let entry = metric.series.get(key);
+    if (entry === undefined) {
+      entry = { labels: used, value: make(), startedAtWallMs: this.#wallNow() };
+      metric.series.set(key, entry);
+    }
+    return entry.value;
+  }
 }
 
-function nameOf({ name, unit }: Instrument): { name: string; unit: string } {
-  return { name, unit };
+function common<T>(
+  { name, unit, description }: Instrument,
+  { labels, startedAtWallMs }: One<T>,
+): Instrument & { labels: Labels; startedAtWallMs: number } {
+  return { name, unit, description, labels, startedAtWallMs };
 }
 
 function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): Metric<T> {
@@ -100,26 +162,6 @@ function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): M
     metrics.set(instrument.name, metric);
   }
   return metric;
-}
-
-function bind<T>(
-  metrics: Map<string, Metric<T>>,
-  instrument: Instrument,
-  labels: Labels,
-  make: () => T,
-): T {
-  const metric = metricOf(metrics, instrument);
-  const full = metric.series.size >= MAX_SERIES_PER_METRIC && !metric.series.has(keyOf(labels));
-  const used = full
-    ? Object.fromEntries(Object.keys(labels).map((name) => [name, "other"]))
-    : cap(labels);
-  const key = keyOf(used);
-  let entry = metric.series.get(key);
-  if (entry === undefined) {
-    entry = { labels: used, value: make() };
-    metric.series.set(key, entry);
-  }
-  return entry.value;
 }
 
 function cap(labels: Labels): Labels {

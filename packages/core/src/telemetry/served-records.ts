@@ -8,7 +8,8 @@ export class ServedRecords {
   readonly #telemetry: Telemetry;
   readonly #service: string;
   readonly #protocol: string;
-  readonly #removeActive: () => void;
+  readonly #inFlight: () => number;
+  #removeActive: (() => void) | undefined = undefined;
   readonly #records = new Map<string, ServedRecord>();
 
   /** `inFlight`: requests in progress. */
@@ -16,8 +17,14 @@ export class ServedRecords {
     this.#telemetry = telemetry;
     this.#service = service;
     this.#protocol = protocol;
-    const labels = { service, protocol, direction: "inbound" };
-    this.#removeActive = telemetry.gauge(CALL_ACTIVE, labels, inFlight);
+    this.#inFlight = inFlight;
+    this.open();
+  }
+
+  /** The server takes requests; again, if it had closed. */
+  open(): void {
+    const labels = { service: this.#service, protocol: this.#protocol, direction: "inbound" };
+    this.#removeActive ??= this.#telemetry.gauge(CALL_ACTIVE, labels, this.#inFlight);
   }
 
   /** `route`: of a closed set. `code` is HTTP-like, see ServedRecord. */
@@ -39,6 +46,7 @@ export class ServedRecords {
 
   /** The server has closed. */
   close(): void {
-    this.#removeActive();
+    this.#removeActive?.();
+    this.#removeActive = undefined;
   }
 }

@@ -32,17 +32,23 @@ export interface Telemetry {
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void;
 }
 
+interface SeriesOfAnyKind extends Instrument {
+  labels: Labels;
+  /**
+   * When the series began, in milliseconds since 1970 by the wall clock: what a counter or a histogram
+   * counts, it has counted since then.
+   */
+  startedAtWallMs: number;
+}
+
 /** One series, as a reader sees it. Plain data. */
 export type Series =
-  | { kind: "counter" | "gauge"; name: string; unit: string; labels: Labels; value: number }
-  | {
+  | (SeriesOfAnyKind & { kind: "counter" | "gauge"; value: number })
+  | (SeriesOfAnyKind & {
       kind: "histogram";
-      name: string;
-      unit: string;
-      labels: Labels;
       count: number;
       sum: number;
       /** Upper bounds; `counts` has one more entry, for what is above the last. */
       bounds: readonly number[];
       counts: readonly number[];
-    };
+    });

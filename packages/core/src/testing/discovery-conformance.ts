@@ -5,13 +5,8 @@
  *   for (const { title, run } of discoveryConformance(adapter)) it(title, run);
  */
 import { strict as assert } from "node:assert";
-import {
-  addressOf,
-  type Discovery,
-  type EndpointInfo,
-  type EndpointSink,
-  type EndpointWatch,
-} from "../discovery/discovery.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "../discovery/discovery.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import type { ConformanceCheck } from "./transport-conformance.ts";
 
 export interface DiscoveryAdapter {

@@ -30,6 +30,7 @@ export interface ScenarioOptions {
   readonly service?: ServiceInput;
   readonly discovery?: MeshOptions["discovery"];
   readonly telemetry?: MeshOptions["telemetry"];
+  readonly log?: MeshOptions["log"];
 }
 
 export interface CallResult {
@@ -134,6 +135,7 @@ export class Scenario {
       config: { services: { orders } },
       ...(options.discovery && { discovery: options.discovery }),
       ...(options.telemetry && { telemetry: options.telemetry }),
+      ...(options.log && { log: options.log }),
     });
     const protocol = stubProtocol(
       (exchange, address) => {

@@ -1,7 +1,7 @@
 /** A transport without sockets: the test plays the server, per endpoint, in real or virtual time. */
 import type { Attempt, Outcome, Reply } from "../call.ts";
-import type { EndpointInfo } from "../discovery/discovery.ts";
-import { addressOf } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
+import { addressOf } from "../endpoint-info.ts";
 import { MeshError } from "../errors.ts";
 import type { Protocol } from "../mesh.ts";
 import type { HeaderChanges } from "../header-changes.ts";

@@ -7,7 +7,7 @@ import { isIP, type Socket } from "node:net";
 import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
 import { MeshError } from "../errors.ts";
-import type { TlsPem } from "./pem.ts";
+import type { TlsPem } from "../config/pem.ts";
 
 type Tls = typeof import("node:tls");
 

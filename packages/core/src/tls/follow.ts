@@ -6,7 +6,7 @@
 import type { TlsConfig } from "../config/types.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { FileWatch } from "../watch/file-watch.ts";
-import { readTls, tlsFiles, type TlsPem } from "./pem.ts";
+import { readTls, tlsFiles, type TlsPem } from "../config/pem.ts";
 
 const MAX_BYTES = 1_048_576;
 /** The wall clock may jump, so the end of a certificate is compared with it ever again (T7). */

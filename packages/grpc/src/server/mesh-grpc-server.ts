@@ -24,6 +24,7 @@ import {
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
+import { interceptByCredentials } from "./given-server.ts";
 import { HEALTH_PATH } from "./health-messages.ts";
 import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
@@ -152,7 +153,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     if (given !== undefined) this.#wrap(intercept);
     const own = channelOptions?.interceptors ?? [];
     this.#alone =
-      given === undefined ? own.length === 0 : this.#inside.interceptors()!.length === 1;
+      given === undefined ? own.length === 0 : this.#inside.interceptors()?.length === 1;
     this.#weaker = given === undefined ? [] : weakerThan(limits, this.#inside.options());
     this.#health =
       health === false
@@ -213,12 +214,8 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   #wrap(intercept: ServerInterceptor): void {
     const interceptors = this.#inside.interceptors();
-    if (interceptors === undefined) {
-      throw new TypeError(
-        "meshGrpcServer: this version of @grpc/grpc-js takes interceptors only when a server is made; leave the server to meshGrpcServer(options)",
-      );
-    }
-    interceptors.unshift(intercept);
+    if (interceptors === undefined) interceptByCredentials(this.server, intercept);
+    else interceptors.unshift(intercept);
   }
 
   /** The server's own way to say that it has a socket. */
@@ -300,7 +297,6 @@ export class MeshGrpcServer implements AsyncDisposable {
     this.#health?.changed();
     return (this.#left ??= left.then(() => {
       this.#health?.close();
-      this.#calls.close();
     }));
   }
 

@@ -249,6 +249,7 @@ await served.close(2_000);
 seen["closedInTime"] = Date.now() - startedAt < 3_000;
 process.stdout.write(
   JSON.stringify({
+    version: (require("@grpc/grpc-js/package.json") as { version: string }).version,
     seen,
     given,
     degraded,

@@ -1,6 +1,7 @@
 /** A server with our half around it, and grpc-js's own client of it: what others see of us. */
 import {
   credentials,
+  InterceptingCall,
   Metadata,
   type CallOptions,
   type ClientOptions,
@@ -24,6 +25,10 @@ export interface Served {
   close(): Promise<void>;
 }
 
+/** Since grpc-js 1.14; without it `callInfo(call)` knows nothing, only that of a status or an error does. */
+export const HAS_AUTH_CONTEXT: boolean =
+  typeof (InterceptingCall.prototype as Partial<InterceptingCall>).getAuthContext === "function";
+
 /** The suite runs without any private member of grpc-js. */
 export const PUBLIC_ONLY: boolean = process.env["INMESH_PUBLIC_ONLY"] === "1";
 
@@ -34,10 +39,8 @@ export async function serve(
 ): Promise<Served> {
   // Tests run on machines that are busy with other things: only who asks for it is shed for delays.
   const limits = { maxLoopDelayMs: Infinity, ...options.limits };
-  // Only a private member makes it possible to wrap a server.
-  const made = PUBLIC_ONLY ? meshGrpcServer({ ...options, limits }) : undefined;
-  const orders = new OrdersServer("a", handlers, made?.server);
-  const server = made ?? meshGrpcServer(orders.server, { ...options, limits });
+  const orders = new OrdersServer("a", handlers);
+  const server = meshGrpcServer(orders.server, { ...options, limits });
   await orders.listen();
   const client = bareClient(orders.address, clientOptions);
   return {

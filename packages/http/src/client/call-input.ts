@@ -4,8 +4,8 @@
  * what costs more is done for a call that is wrong.
  */
 import { MeshError, unknownKeyRule, type ErrorReason } from "@inmesh/core/spi";
-import type { FetchInit, RequestInit } from "../mesh-client.ts";
 import { HOST, HOST_RULE } from "../headers.ts";
+import type { FetchInit, RequestInit } from "./call-options.ts";
 
 /** Every option of a call; the compiler refuses a table that lacks one. */
 const OPTIONS: Readonly<Record<keyof RequestInit, true>> = {

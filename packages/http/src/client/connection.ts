@@ -15,12 +15,11 @@ import {
   type ServiceConfig,
 } from "@inmesh/core/spi";
 import { Connector } from "./connector.ts";
-import { Exchange } from "./exchange.ts";
+import { Exchange, type ExchangeOwner } from "./exchange.ts";
 import { Http2Pool } from "./http2/pool.ts";
-import { lend } from "./lease.ts";
+import { lend, type HttpResult } from "./lease.ts";
 import { LentSockets } from "./lent-sockets.ts";
 import { Http1Pool, type HttpPool } from "./pool.ts";
-import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
@@ -31,13 +30,11 @@ const HTTP1: readonly string[] = ["http/1.1"];
 const STALE_MS = 5_000;
 const HTTP2: readonly string[] = ["h2", "http/1.1"];
 
-export class HttpConnection implements Connection<HttpRequest, HttpReply> {
+export class HttpConnection implements Connection<HttpRequest, HttpResult>, ExchangeOwner {
   readonly service: ServiceConfig;
   /** For new attempts. */
   pool: HttpPool;
-  /** Attempts that wait for a connection. Writer: the exchange. */
   queued = 0;
-  /** Replies that hold a connection, or stream, because their body has not been asked for. Writer: the exchange. */
   unread = 0;
   readonly #endpoint: EndpointInfo;
   readonly #runtime: Runtime;
@@ -61,9 +58,9 @@ export class HttpConnection implements Connection<HttpRequest, HttpReply> {
     this.pool = this.#open();
   }
 
-  send(attempt: Attempt<HttpRequest>): Promise<HttpReply> {
+  send(attempt: Attempt<HttpRequest>): Promise<HttpResult> {
     if (attempt.call.request.lent) {
-      return lend(attempt, this.#lent(), this.#runtime) as Promise<unknown> as Promise<HttpReply>;
+      return lend(attempt, this.#lent(), this.#runtime);
     }
     const { startedAt } = attempt;
     if (startedAt > this.#endsAt) this.#renew();

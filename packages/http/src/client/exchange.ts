@@ -13,32 +13,49 @@ import {
   type AttemptCanceller,
   type Outcome,
   type Runtime,
+  type ServiceConfig,
   type Timer,
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
-import type { HttpConnection } from "./connection.ts";
 import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
 import { takeMarks } from "./marks.ts";
 import type { HttpPool, Line, PoolHandler } from "./pool.ts";
-import { HttpReply } from "./reply.ts";
+import { HttpReply, type BodySource } from "./reply.ts";
 import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "./reply-limits.ts";
-import type { HttpRequest } from "./request.ts";
+import { withHeaders, type HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
 type Controller = Dispatcher.DispatchController;
 
-export class Exchange implements AttemptCanceller, PoolHandler {
+/** What an exchange asks of the way to its endpoint. */
+export interface ExchangeOwner {
+  readonly service: ServiceConfig;
+  /** For new exchanges; one that has begun keeps its own. */
+  readonly pool: ExchangePool;
+  /** Attempts that wait for a connection. Writer: the exchange. */
+  queued: number;
+  /** Replies that hold a connection, or stream, because their body has not been asked for. Writer: the exchange. */
+  unread: number;
+  /** What to add to the message of an attempt that waited for a connection in vain. */
+  readonly unreadHint: string;
+  /** Why the request may not even wait for a connection. */
+  refusal(request: HttpRequest): MeshError | undefined;
+}
+
+type ExchangePool = Pick<HttpPool, "dispatch" | "explain">;
+
+export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
   line: Line | undefined = undefined;
   readonly #attempt: Attempt<HttpRequest>;
-  readonly #connection: HttpConnection;
+  readonly #connection: ExchangeOwner;
   readonly #runtime: Runtime;
   #resolve!: (reply: HttpReply) => void;
   #reject!: (error: unknown) => void;
   #controller: Controller | undefined = undefined;
-  #pool!: HttpPool;
+  #pool!: ExchangePool;
   /** Given up while the body waits for its reader: an exchange must not be what keeps it (`#release`). */
   #reply: HttpReply | undefined = undefined;
   #unread: WeakRef<HttpReply> | undefined = undefined;
@@ -57,7 +74,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
   #idle: Timer | undefined = undefined;
   #lastByteAt = 0;
 
-  constructor(attempt: Attempt<HttpRequest>, connection: HttpConnection, runtime: Runtime) {
+  constructor(attempt: Attempt<HttpRequest>, connection: ExchangeOwner, runtime: Runtime) {
     this.#attempt = attempt;
     this.#connection = connection;
     this.#runtime = runtime;
@@ -83,7 +100,9 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     }
     try {
       this.#sending = true;
-      const free = pool.dispatch(call.request, this);
+      const { headers } = attempt;
+      const request = headers === undefined ? call.request : withHeaders(call.request, headers);
+      const free = pool.dispatch(request, this);
       if (!free && this.#controller === undefined && this.#done === undefined) this.#wait();
     } catch (error) {
       this.onResponseError(undefined, error as Error);
@@ -113,7 +132,10 @@ export class Exchange implements AttemptCanceller, PoolHandler {
   }
 
   onBodySent(chunk: Buffer): void {
-    if (this.#done === undefined) this.#attempt.call.request.watcher?.bodySent(chunk);
+    if (this.#done !== undefined) return;
+    const { call, observed } = this.#attempt;
+    if (observed !== undefined) observed.sentBytes += chunk.length;
+    call.request.watcher?.bodySent(chunk);
   }
 
   onRequestSent(): void {
@@ -231,6 +253,7 @@ export class Exchange implements AttemptCanceller, PoolHandler {
     if (this.#done !== undefined) return;
     const attempt = this.#attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    if (attempt.observed !== undefined) attempt.observed.receivedBytes += chunk.length;
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
     const reply = this.#reply ?? this.#unread?.deref();
     if (reply === undefined) {

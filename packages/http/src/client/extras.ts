@@ -2,13 +2,14 @@
  * What a client adds to its calls: default headers, hooks, errors for bad statuses. Decided when the client is
  * made: one that adds nothing has none of these, and its calls ask for nothing of it.
  */
-import type { LogLine, Mesh } from "@inmesh/core";
-import { placed, type NoRetry } from "@inmesh/core/spi";
+import type { Mesh } from "@inmesh/core";
+import { LimitedLog, placed, type NoRetry } from "@inmesh/core/spi";
 import { ACCEPT_ENCODING } from "../headers.ts";
+import type { HeadersInput } from "./call-options.ts";
 import { ACCEPTED_CODINGS } from "./decode.ts";
 import { tell, type ClientHooks, type HookedCall } from "./hooks.ts";
 import type { HttpReply } from "./reply.ts";
-import { flatten, type HeadersInput, type HttpRequest } from "./request.ts";
+import { flatten, type HttpRequest } from "./request.ts";
 import type { RetryWatcher } from "./start.ts";
 import { statusError } from "./status-error.ts";
 
@@ -44,9 +45,10 @@ export class Extras {
   readonly #decompress: boolean;
   readonly #headers: readonly string[] | (() => HeadersInput) | undefined;
   readonly hooks: ClientHooks | undefined;
-  readonly #log: (line: LogLine) => void;
+  /** Of hooks that fail: the same hook may do so for each call. */
+  readonly #log: LimitedLog;
 
-  constructor(options: ExtraOptions, mesh: Mesh) {
+  constructor(options: ExtraOptions, mesh: Mesh, service: string) {
     const { headers, hooks } = options;
     this.throwOnError = options.throwOnError ?? false;
     this.redirects = options.redirects ?? 0;
@@ -54,7 +56,7 @@ export class Extras {
     this.#headers =
       typeof headers === "function" || headers === undefined ? headers : flatten(headers);
     this.hooks = hooks;
-    this.#log = mesh.log;
+    this.#log = new LimitedLog(mesh.log, mesh.runtime, service);
   }
 
   /** The application's own headers win, name by name. */

@@ -2,7 +2,8 @@
  * Hooks of a client: the application hears what happens to its calls. They watch and change nothing. What
  * they throw, or reject with, is logged and hurts no call.
  */
-import type { LogLine, MeshError, NoRetry } from "@inmesh/core";
+import type { MeshError, NoRetry } from "@inmesh/core";
+import type { LimitedLog } from "@inmesh/core/spi";
 import type { HttpHeaders } from "../headers.ts";
 import type { ReplyInfo } from "./reply.ts";
 
@@ -50,19 +51,11 @@ export interface ClientHooks {
   readonly onError?: (error: HookedError) => unknown;
 }
 
-/** Calls a hook. `log` cannot throw. */
-export function tell<T>(
-  hook: ((info: T) => unknown) | undefined,
-  info: T,
-  log: (line: LogLine) => void,
-): void {
+/** Calls a hook. */
+export function tell<T>(hook: ((info: T) => unknown) | undefined, info: T, log: LimitedLog): void {
   if (hook === undefined) return;
   const failed = (error: unknown): void => {
-    log({
-      level: "warn",
-      event: "hook.failed",
-      message: `a hook of a client failed: ${text(error)}`,
-    });
+    log.write("hook.failed", () => `a hook of a client failed: ${text(error)}`);
   };
   try {
     const result = hook(info);

@@ -1,7 +1,7 @@
 /** The option `json` of a call: one text, so that it can be sent again for a further attempt. */
 import { MeshError } from "@inmesh/core/spi";
-import type { FetchInit } from "../mesh-client.ts";
 import { badInput, shown } from "./call-input.ts";
+import type { FetchInit } from "./call-options.ts";
 
 /** Throws a MeshError (`bad_request`) for what JSON cannot hold, and for options that contradict it. */
 export function jsonBody(service: string, init: FetchInit): string {

@@ -10,12 +10,10 @@ import {
   MeshError,
   type Attempt,
   type AttemptCanceller,
-  type Call,
   type HeaderChanges,
   type Outcome,
   type Reply,
   type Runtime,
-  type Service,
 } from "@inmesh/core/spi";
 import { KEEP_ALIVE, retryAfterMs, single, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
@@ -28,15 +26,13 @@ export abstract class LentRequest extends HttpRequest {
   override get lent(): boolean {
     return true;
   }
+
+  /** What this attempt sends beside or instead of the call's; what the one before it had is put back. */
+  abstract changeForAttempt(changes: HeaderChanges | undefined): void;
 }
 
-/** Of a `LentRequest`. Rejects as a call does: no endpoint, too many calls, a deadline that has passed, … */
-export function borrow(
-  service: Service<HttpRequest, HttpReply>,
-  call: Call<HttpRequest>,
-): Promise<Lease> {
-  return service.current(call) as unknown as Promise<Lease>;
-}
+/** What `HttpConnection.send` gives: to a `LentRequest` a lease, to every other request a reply. */
+export type HttpResult = HttpReply | Lease;
 
 /** One attempt of a lent request, for `HttpConnection.send`. */
 export function lend(
@@ -46,6 +42,7 @@ export function lend(
 ): Promise<Lease> {
   const { call } = attempt;
   call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
+  if (call.request instanceof LentRequest) call.request.changeForAttempt(attempt.headers);
   return new Promise((resolve, reject) =>
     new Lease(attempt, runtime).take(sockets, resolve, reject),
   );

@@ -1,12 +1,6 @@
 /** The option `query` of a call: what it says is appended to the path, behind what stands there already. */
 import { badInput, shown } from "./call-input.ts";
-
-export type QueryValue = string | number | boolean | undefined;
-
-/** Lists repeat the name; undefined is left out. Written as forms are: a space is `+`. */
-export type QueryInput =
-  | URLSearchParams
-  | Readonly<Record<string, QueryValue | readonly QueryValue[]>>;
+import type { QueryInput } from "./call-options.ts";
 
 /** Throws a MeshError (`bad_request`) that names a value which cannot be written. */
 export function withQuery(service: string, path: string, query: QueryInput): string {

@@ -3,17 +3,18 @@
  * what is left of the caller's time. One that leads to another origin is refused, as by `mesh.fetch`: a server
  * must not choose where this process connects to.
  */
-import { MeshError, type Service } from "@inmesh/core/spi";
+import { MeshError } from "@inmesh/core/spi";
 import { CONTENT_LENGTH, CONTENT_TYPE } from "../headers.ts";
-import type { FetchInit } from "../mesh-client.ts";
 import { isStreamed } from "./body.ts";
+import type { FetchInit } from "./call-options.ts";
 import type { HttpReply } from "./reply.ts";
-import { flatten, type HttpRequest } from "./request.ts";
+import { flatten } from "./request.ts";
+import type { StartingService } from "./start.ts";
 
 type Send = (path: string, init: FetchInit) => Promise<HttpReply>;
 
 export async function follow(
-  service: Service<HttpRequest, HttpReply>,
+  service: StartingService,
   maxHops: number,
   path: string,
   init: FetchInit,
@@ -50,11 +51,7 @@ function redirectOf({ status, headers }: HttpReply): string | undefined {
 }
 
 /** The path that `location` means at this service. Throws a MeshError (`denied`) if it leads elsewhere. */
-function within(
-  { name, config }: Service<HttpRequest, HttpReply>,
-  path: string,
-  location: string,
-): string {
+function within({ name, config }: StartingService, path: string, location: string): string {
   const { scheme, authority } = config;
   const origin = `${scheme}://${authority}`;
   const base = URL.canParse(origin) ? origin : `${scheme}://service.invalid`;

@@ -17,6 +17,7 @@ import {
   type Outcome,
   type Reply,
 } from "@inmesh/core/spi";
+import type { Dispatcher } from "undici";
 import {
   allowedTrailers,
   CONTENT_ENCODING,
@@ -25,7 +26,6 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import { decodedBytes, decodedStream } from "./decode.ts";
-import type { Exchange } from "./exchange.ts";
 import { changedBytes, changedList, changeFields } from "./header-changes.ts";
 import { takeMarks, unmarkedList, type Marks } from "./marks.ts";
 import type { HttpRequest } from "./request.ts";
@@ -82,6 +82,21 @@ export interface BodySink {
   fail(error: Error): void;
 }
 
+/** Fields as they were received, names and values in turn: bytes over HTTP/1.1, texts over HTTP/2. */
+type RawFields = Dispatcher.DispatchController["rawHeaders"];
+
+/** The attempt that the reply belongs to, and that its body comes from. */
+export interface BodySource {
+  /** Of the head. */
+  readonly rawHeaders: RawFields;
+  /** Null before there are any. */
+  readonly rawTrailers: RawFields;
+  /** The reader wants more. */
+  resume(reply: HttpReply): void;
+  /** The rest of the body is not wanted. */
+  abandon(): void;
+}
+
 export class HttpReply implements Reply {
   /** The status of HTTP. Every status resolves the call. */
   readonly status: number;
@@ -90,7 +105,7 @@ export class HttpReply implements Reply {
   readonly outcome: Outcome;
   readonly #raw: RawHeaders;
   readonly #attempt: Attempt<HttpRequest>;
-  readonly #exchange: Exchange;
+  readonly #source: BodySource;
   readonly #trustNacks: boolean;
   readonly #headAt: number;
   #headers: HttpHeaders | undefined = undefined;
@@ -116,7 +131,7 @@ export class HttpReply implements Reply {
     statusText: string,
     raw: RawHeaders,
     outcome: Outcome,
-    exchange: Exchange,
+    source: BodySource,
     attempt: Attempt<HttpRequest>,
     trustNacks: boolean,
     headAt: number,
@@ -125,7 +140,7 @@ export class HttpReply implements Reply {
     this.statusText = statusText;
     this.#raw = raw;
     this.outcome = outcome;
-    this.#exchange = exchange;
+    this.#source = source;
     this.#attempt = attempt;
     this.#trustNacks = trustNacks;
     this.#headAt = headAt;
@@ -153,8 +168,8 @@ export class HttpReply implements Reply {
   }
 
   /** The same before parsing: names and values in turn. */
-  get rawHead(): Exchange["rawHeaders"] {
-    const received = this.#exchange.rawHeaders;
+  get rawHead(): RawFields {
+    const received = this.#source.rawHeaders;
     const marked = this.#said() !== null && Array.isArray(received);
     const raw = marked ? unmarkedList(received) : received;
     if (this.#changes === undefined || !Array.isArray(raw)) return raw;
@@ -165,8 +180,8 @@ export class HttpReply implements Reply {
   }
 
   /** The trailers before parsing. */
-  get rawTrailers(): Exchange["rawTrailers"] {
-    return this.#exchange.rawTrailers;
+  get rawTrailers(): RawFields {
+    return this.#source.rawTrailers;
   }
 
   changeHeaders(changes: HeaderChanges): void {
@@ -300,8 +315,8 @@ export class HttpReply implements Reply {
     this.#chunks = NONE;
     if (this.#ended) return;
     this.#mode = "discarding";
-    if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
-    else this.#exchange.resume(this);
+    if (this.#bytes > DISCARD_BYTES) this.#source.abandon();
+    else this.#source.resume(this);
   }
 
   /** Delivers the body to `sink`, what is here already before this returns. */
@@ -322,7 +337,7 @@ export class HttpReply implements Reply {
     this.#chunks = taken < this.#chunks.length ? this.#chunks.slice(taken) : NONE;
     this.#flowing = false;
     if (sink.paused) return;
-    if (!this.#ended) this.#exchange.resume(this);
+    if (!this.#ended) this.#source.resume(this);
     else if (this.#error !== undefined) sink.fail(asError(this.#error));
     else sink.end(this.#allowedTrailers());
   }
@@ -357,7 +372,7 @@ export class HttpReply implements Reply {
     this.#mode = "collecting";
     return new Promise((resolve, reject) => {
       this.#collector = { resolve, reject };
-      this.#exchange.resume(this);
+      this.#source.resume(this);
     });
   }
 
@@ -404,7 +419,7 @@ export class HttpReply implements Reply {
         return !sink.paused;
       }
       case "discarding":
-        if (this.#bytes > DISCARD_BYTES) this.#exchange.abandon();
+        if (this.#bytes > DISCARD_BYTES) this.#source.abandon();
         return true;
     }
   }
@@ -437,11 +452,11 @@ export class HttpReply implements Reply {
 
   /** For the stream: its reader wants more, or has left. */
   resume(): void {
-    this.#exchange.resume(this);
+    this.#source.resume(this);
   }
 
   leave(): void {
-    if (!this.#ended) this.#exchange.abandon();
+    if (!this.#ended) this.#source.abandon();
   }
 }
 

@@ -20,16 +20,9 @@ import {
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
 import { badHeaders, badHost, headerText } from "./call-input.ts";
+import type { HeadersInput } from "./call-options.ts";
 import { changedList } from "./header-changes.ts";
 import { supplied } from "./supplied-body.ts";
-
-/** What is written out as a header's value. */
-export type HeaderValue = string | number | boolean;
-
-export type HeadersInput =
-  | Iterable<readonly [string, HeaderValue]>
-  | Readonly<Record<string, HeaderValue | readonly HeaderValue[] | undefined>>
-  | null;
 
 /** Learns what happens to the request on the wire, attempt by attempt. Its methods must not throw. */
 export interface WireWatcher {
@@ -187,6 +180,16 @@ export class HttpRequest implements RoutedRequest {
     }
     return slot;
   }
+}
+
+/**
+ * The request of an attempt that has header fields of its own: everything is the call's but the headers,
+ * which are written out at once, because other attempts go on writing into the call's. Only for pools,
+ * which read plain members.
+ */
+export function withHeaders(request: HttpRequest, changes: HeaderChanges): HttpRequest {
+  const headers = { value: changedList(request.headers, changes) };
+  return Object.create(request, { headers }) as HttpRequest;
 }
 
 function hasName(list: readonly string[], lower: string): boolean {

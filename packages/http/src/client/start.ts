@@ -3,29 +3,17 @@
  * has in common. It is the one place where a call takes on what the request being served says.
  */
 import { Call, context, inheritFrom, MeshError, type Service } from "@inmesh/core/spi";
+import type { CallInit } from "./call-options.ts";
 import { isIdempotent } from "./classify.ts";
+import type { HttpResult } from "./lease.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
 import { surfaced } from "./surface.ts";
 
-/** What a call needs of its service to begin. */
-export type StartingService = Pick<
-  Service<HttpRequest, HttpReply>,
-  "name" | "config" | "runtime" | "current"
->;
+export type HttpService = Service<HttpRequest, HttpResult>;
 
-export interface CallInit {
-  /** Ends the call in the same turn; the promise rejects with the signal's reason. Default: none. */
-  readonly signal?: AbortSignal | null;
-  /**
-   * Milliseconds for the whole call, body included. Shortens the route's timeout; extends it where
-   * `timeouts.maxRequest` allows that, and never beyond the deadline of the request being served.
-   * Default: the route's `timeouts.request`.
-   */
-  readonly timeoutMs?: number;
-  /** The call may be sent twice. Default: by method, or true with an `idempotency-key` header. */
-  readonly idempotent?: boolean;
-}
+/** What a call needs of its service to begin. */
+export type StartingService = Pick<HttpService, "name" | "config" | "runtime" | "current">;
 
 /** Hears that an attempt failed and another follows. Must not throw. */
 export type RetryWatcher = NonNullable<Call<HttpRequest>["onRetry"]>;
@@ -50,7 +38,7 @@ export function startCall(
     }
   }
   return signal === undefined || signal === null
-    ? service.current(call)
+    ? replyTo(service, call)
     : abortable(service, call, signal);
 }
 
@@ -74,6 +62,17 @@ export function callOf(
   return call;
 }
 
+/**
+ * Sends a call whose request is not lent, so that what comes is a reply (`HttpConnection.send`). To look
+ * at it would cost every call a promise.
+ */
+export function replyTo(
+  service: Pick<HttpService, "current">,
+  call: Call<HttpRequest>,
+): Promise<HttpReply> {
+  return service.current(call) as Promise<HttpReply>;
+}
+
 async function abortable(
   service: StartingService,
   call: Call<HttpRequest>,
@@ -95,7 +94,7 @@ async function abortable(
   signal.addEventListener("abort", abort, { once: true });
   call.onEnd = () => signal.removeEventListener("abort", abort);
   try {
-    return await service.current(call);
+    return await replyTo(service, call);
   } catch (error) {
     throw surfaced(error);
   }

@@ -1,7 +1,8 @@
 /**
  * Errors as callers of node:http know them: `code` is Node's where Node has one for the same thing,
- * because clients decide by it what they repeat (got's and axios-retry's default lists). The MeshError
- * is the `cause`, and its fields are repeated here.
+ * because clients decide by it what they repeat (got's and axios-retry's default lists). The message ends
+ * with it, because Node's messages have it and programs search them. The MeshError is the `cause`, and its
+ * fields are repeated here.
  */
 import { MeshError, type ErrorReason, type Progress } from "@inmesh/core/spi";
 
@@ -37,8 +38,10 @@ export class AgentError extends Error {
   readonly attempts: number;
 
   constructor(cause: MeshError) {
-    super(cause.message, { cause });
-    this.code = nodeCodeOf(cause);
+    const code = nodeCodeOf(cause);
+    const isSaid = code === cause.code || cause.message.includes(code);
+    super(isSaid ? cause.message : `${cause.message} (${code})`, { cause });
+    this.code = code;
     this.reason = cause.reason;
     this.progress = cause.progress;
     this.endpoint = cause.endpoint;

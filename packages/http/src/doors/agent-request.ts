@@ -1,7 +1,7 @@
 /** A request of node:http as routes see it, and what its events say about the endpoint. */
 import { AsyncResource } from "node:async_hooks";
 import { errorMonitor, type EventEmitter } from "node:events";
-import type { ClientRequest, IncomingMessage } from "node:http";
+import type { ClientRequest, IncomingMessage, OutgoingHttpHeader } from "node:http";
 import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LentRequest, type Lease } from "../client/lease.ts";
@@ -12,6 +12,8 @@ import { AgentError } from "./agent-error.ts";
 
 export class AgentRequest extends LentRequest {
   readonly #request: ClientRequest;
+  /** What the attempt in progress has changed, and what stood there before. */
+  #replaced: Map<string, OutgoingHttpHeader | undefined> | undefined = undefined;
 
   /**
    * Headers can still be set as long as node has not written them: given as an array, it has, and they
@@ -42,6 +44,21 @@ export class AgentRequest extends LentRequest {
     if (request.headersSent) return;
     for (const name of taken) request.removeHeader(name);
     for (let i = 0; i < given.length; i += 2) request.appendHeader(given[i]!, given[i + 1]!);
+  }
+
+  override changeForAttempt(changes: HeaderChanges | undefined): void {
+    if (changes === undefined && this.#replaced === undefined) return;
+    const request = this.#request;
+    if (request.headersSent) return;
+    for (const [name, value] of this.#replaced ?? []) {
+      if (value === undefined) request.removeHeader(name);
+      else request.setHeader(name, value);
+    }
+    this.#replaced = changes === undefined ? undefined : new Map();
+    if (changes === undefined) return;
+    for (const name of changes.taken) this.#replaced!.set(name, request.getHeader(name));
+    const { given } = changes;
+    for (let i = 0; i < given.length; i += 2) request.setHeader(given[i]!, given[i + 1]!);
   }
 
   /** What the mesh adds goes out with the request, if it is not too late. */

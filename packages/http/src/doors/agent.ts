@@ -10,11 +10,9 @@
  */
 import type { Agent, ClientRequest } from "node:http";
 import type { Mesh } from "@inmesh/core";
-import { MeshError, type Service } from "@inmesh/core/spi";
-import { borrow, type Lease } from "../client/lease.ts";
-import type { HttpReply } from "../client/reply.ts";
-import type { HttpRequest } from "../client/request.ts";
-import { callOf } from "../client/start.ts";
+import { MeshError } from "@inmesh/core/spi";
+import { Lease } from "../client/lease.ts";
+import { callOf, type HttpService } from "../client/start.ts";
 import { expectAgents, proxyEnvOf, type AgentsRequest } from "../node-internals.ts";
 import { asAgentError } from "./agent-error.ts";
 import { AgentRequest, watch } from "./agent-request.ts";
@@ -36,8 +34,6 @@ interface RequestTarget {
   readonly socketPath?: string | null;
   readonly timeout?: number | null;
 }
-
-type HttpService = Service<HttpRequest, HttpReply>;
 
 export class MeshAgent extends NodeAgent implements Asked {
   readonly protocol: string;
@@ -120,10 +116,14 @@ function lead(
   const waiting = new WaitingRequest(request, timeoutMs, service.runtime, () =>
     call.cancel(leftError(service.name), "abandoned"),
   );
-  borrow(service, call).then(
-    (lease) => {
-      if (waiting.end()) serve(waiting, lease, service);
-      else lease.discard();
+  service.current(call).then(
+    (given) => {
+      if (!waiting.end()) given.discard();
+      else if (given instanceof Lease) serve(waiting, given, service);
+      else {
+        given.discard();
+        waiting.request.onSocket(null, asAgentError(answered(service.name)));
+      }
     },
     (error: unknown) => {
       if (waiting.end()) waiting.request.onSocket(null, asAgentError(error));
@@ -161,6 +161,15 @@ function leftError(service: string): MeshError {
     message: `${service}: the request was destroyed before it had a connection`,
     progress: "not-sent",
     stackless: true,
+  });
+}
+
+function answered(service: string): MeshError {
+  return new MeshError({
+    code: "denied",
+    reason: "policy",
+    message: `${service}: a layer of the application (callLayers, attemptLayers) answered in place of the service, and a request of node:http takes a connection alone: let its requests through, or send them with mesh.fetch`,
+    progress: "not-sent",
   });
 }
 

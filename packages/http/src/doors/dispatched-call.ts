@@ -6,11 +6,12 @@
  * several attempts may reach one, and a request that still waits can be aborted that way.
  */
 import type { Duplex } from "node:stream";
-import { MeshError, type Call, type Service } from "@inmesh/core/spi";
+import { MeshError, type Call } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { endStream } from "../client/end-body.ts";
 import type { BodySink, HttpReply } from "../client/reply.ts";
 import type { HttpRequest, WireWatcher } from "../client/request.ts";
+import { replyTo, type HttpService } from "../client/start.ts";
 import { surfaced } from "../client/surface.ts";
 import { errors, util } from "../client/undici.ts";
 import type { RawHeaders } from "../headers.ts";
@@ -44,7 +45,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     call.request.watcher = this;
   }
 
-  start(service: Service<HttpRequest, HttpReply>): void {
+  start(service: HttpService): void {
     this.#live.add(this);
     const call = this.#call!;
     try {
@@ -54,7 +55,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     }
     if (this.#handler === undefined) return;
     try {
-      service.current(call).then(
+      replyTo(service, call).then(
         (reply) => this.#replied(reply),
         (error: unknown) => this.fail(error),
       );

@@ -3,24 +3,13 @@
  * and metrics have no part in it, the deadline has. The origin that the mock is asked for is the
  * service's name, `http://orders`, or its authority where the name is no host.
  */
-import {
-  Attempt,
-  MeshError,
-  placed,
-  type Call,
-  type Service,
-  type ServiceConfig,
-} from "@inmesh/core/spi";
+import { Attempt, MeshError, placed, type Call, type ServiceConfig } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
-import type { HttpConnection } from "../client/connection.ts";
-import { Exchange } from "../client/exchange.ts";
-import type { PoolHandler } from "../client/pool.ts";
+import { Exchange, type ExchangeOwner } from "../client/exchange.ts";
 import type { HttpReply } from "../client/reply.ts";
 import type { HttpRequest } from "../client/request.ts";
-import type { StartingService } from "../client/start.ts";
+import type { HttpService, StartingService } from "../client/start.ts";
 import type { ApplicationDispatcher } from "./application-dispatcher.ts";
-
-type HttpService = Service<HttpRequest, HttpReply>;
 
 export function mockedService(service: HttpService, mock: ApplicationDispatcher): StartingService {
   const { name, config, runtime } = service;
@@ -43,19 +32,18 @@ function sendToMock(
   if (call.deadlineAt !== Infinity) {
     call.timer = runtime.after(call.deadlineAt - startedAt, expire, call);
   }
-  const connection = {
+  const connection: ExchangeOwner = {
     service: config,
     queued: 0,
+    unread: 0,
+    unreadHint: "",
     refusal: () => undefined,
     pool: {
-      explain: (error: Error) => error,
-      dispatch: (request: HttpRequest, handler: PoolHandler) =>
-        mock.dispatch(optionsOf(request, config), handler),
+      explain: (error) => error,
+      dispatch: (request, handler) => mock.dispatch(optionsOf(request, config), handler),
     },
   };
-  // An exchange asks no more of its connection than this.
-  const exchange = new Exchange(attempt, connection as unknown as HttpConnection, runtime);
-  return exchange.send().catch((error: unknown) => {
+  return new Exchange(attempt, connection, runtime).send().catch((error: unknown) => {
     throw placed(error);
   });
 }

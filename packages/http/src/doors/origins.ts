@@ -13,18 +13,9 @@
  * could go out in clear text, or past the mesh.
  */
 import type { Mesh } from "@inmesh/core";
-import {
-  MeshError,
-  schemeConflict,
-  type MeshConfig,
-  type Service,
-  type Watch,
-} from "@inmesh/core/spi";
-import type { HttpReply } from "../client/reply.ts";
-import type { HttpRequest } from "../client/request.ts";
+import { MeshError, schemeConflict, type MeshConfig, type Watch } from "@inmesh/core/spi";
 import { HTTP } from "../client/protocol.ts";
-
-type HttpService = Service<HttpRequest, HttpReply>;
+import type { HttpService } from "../client/start.ts";
 
 /** A text says why the origin is refused. */
 type Found = HttpService | string | undefined;

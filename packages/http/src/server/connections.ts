@@ -277,6 +277,11 @@ export class Connections implements LeavingConnections {
     for (const session of this.#sessions) this.#goAway(session);
   }
 
+  /** The server listens once more after its end: new connections are as at first. */
+  stay(): void {
+    this.#leaving = false;
+  }
+
   get leaving(): boolean {
     return this.#leaving;
   }

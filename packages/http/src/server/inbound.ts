@@ -96,6 +96,8 @@ export class Inbound extends ServedCall {
   /** Values that head fields had; the empty string for one that came twice. */
   host: string | undefined = undefined;
   expect: string | undefined = undefined;
+  /** It has an `Upgrade` field, and is served all the same. */
+  asksUpgrade = false;
   /** What of its head was dropped because it cannot be right. */
   odd: CutReason | undefined = undefined;
   /** Its reply says that the connection ends with it. */
@@ -293,6 +295,9 @@ export class HeadReader {
             const before = inbound.rawTracestate;
             inbound.rawTracestate = before === undefined ? value : `${before},${value}`;
           }
+          break;
+        case 117: // u
+          if (name.length === 7 && isNamed(name, "upgrade")) inbound.asksUpgrade = true;
           break;
         case 108: // l
         case 115: // s

@@ -118,6 +118,9 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   read(inbound: Inbound): Refusal | undefined {
     const { reader, validator } = this.#parts;
     const refusal = reader.read(inbound) ?? validator.check(inbound);
+    // Node drops what came in one piece with the end of such a request, and reads on behind it: in the
+    // middle of the next one, whose body could be another request.
+    if (inbound.asksUpgrade && !inbound.http2) endAfter(inbound);
     if (inbound.odd !== undefined) this.odd(inbound, inbound.odd);
     return refusal;
   }
@@ -200,6 +203,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
     if (inbound.last) {
+      if (inbound.asksUpgrade && !http2) dropSurplus(request.socket, this.#parts.linger);
       // Or the application said keep-alive: then what follows is served, unless it was dropped.
       if (connection.surplus) request.socket.destroySoon();
       else connection.ended = false;

@@ -1,4 +1,4 @@
-/** A server with one slow path, `bare` or ours, that says how much memory it had at most. */
+/** A server with one slow path, `bare` or ours, that says with every message how much memory it had at most. */
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { meshServer } from "@inmesh/http";
@@ -20,7 +20,7 @@ setInterval(() => (rss = Math.max(rss, process.memoryUsage.rss())), 20);
 process.on("message", (message) => {
   if (message === "close") void server?.close(20_000);
   if (message === "answer") for (const answer of waiting.splice(0)) answer();
-  if (message === "report") process.send!({ rss, refused: server?.snapshot().refused });
+  process.send!({ rss, waiting: waiting.length });
 });
 if (server === undefined) {
   bare.listen(0, "127.0.0.1", () => process.send!({ port: (bare.address() as AddressInfo).port }));

@@ -1,5 +1,5 @@
 /** A byte-exact HTTP/2 client: sends any frame, legal or not, and keeps what comes back. */
-import { onTestFinished } from "vitest";
+import { onTestFinished } from "./beside.ts";
 import { DATA, END_STREAM, settings, type Frame } from "./h2-peer.ts";
 import { RawClient } from "./raw-client.ts";
 

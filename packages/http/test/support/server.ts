@@ -1,7 +1,7 @@
 /** A meshServer and byte-exact clients of it; all end with the test that made them. */
 import { meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
 import type { RequestListener } from "node:http";
-import { onTestFinished } from "vitest";
+import { onTestFinished } from "./beside.ts";
 import { H2Client } from "./h2-client.ts";
 import { RawClient } from "./raw-client.ts";
 

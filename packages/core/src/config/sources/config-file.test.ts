@@ -249,6 +249,20 @@ describe("a configuration file that changes", () => {
 });
 
 describe("JSON", () => {
+  it("K3 CO: maps as keys of maps are a mistake, and cost neither gigabytes nor seconds", () => {
+    const rules = (text: string) => {
+      const read = parseConfigText(text, "mesh.yaml");
+      return read.ok ? [] : read.mistakes.map(({ rule }) => rule);
+    };
+    // Without a mistake in its syntax, 1.4 kB: as text, its key would be longer than a string can be.
+    const deep = `services: ${"{ ? ".repeat(200)}a${" }".repeat(200)}`;
+    const startedAt = performance.now();
+    expect(new Set(rules(deep))).toEqual(new Set([expect.stringMatching(/keys must be text/)]));
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    expect(rules("? [a, b]\n: x")).toEqual([expect.stringMatching(/keys must be text/)]);
+    expect(rules("? &k { a: 1 }\n: x")).toEqual([expect.stringMatching(/keys must be text/)]);
+  });
+
   it("K3 CO: nested beyond every stack is a mistake, and keys written twice are found", () => {
     const rules = (text: string): string[] => {
       const read = parseConfigText(text, "mesh.json");

@@ -172,27 +172,34 @@ function readWithLines(text: string, origin: string, isJson: boolean): FileResul
 /** The pairs of each map by the text of their key: what is looked up for each mistake. */
 type KeysOfMaps = Map<Yaml.YAMLMap, Map<string, Yaml.Pair>>;
 
-/** Fills `keys`; gives back the keys that are written twice. */
+/**
+ * Fills `keys`; gives back the keys that are written twice, and those that are maps or lists. The latter
+ * are never turned into text: with maps as keys of maps it grows with each level, to gigabytes for a
+ * file of a few hundred bytes.
+ */
 function readKeys(
   yaml: typeof Yaml,
   document: Yaml.Document,
   keys: KeysOfMaps,
 ): { readonly message: string; readonly offset: number }[] {
-  const twice: { message: string; offset: number }[] = [];
+  const found: { message: string; offset: number }[] = [];
   yaml.visit(document, {
     Map(_, map) {
       const own = new Map<string, Yaml.Pair>();
       for (const pair of map.items) {
+        const offset = yaml.isNode(pair.key) ? (pair.key.range?.[0] ?? 0) : 0;
+        if (yaml.isCollection(pair.key)) {
+          found.push({ message: "Map keys must be text", offset });
+          continue;
+        }
         const key = String(pair.key);
-        if (own.has(key)) {
-          const offset = yaml.isNode(pair.key) ? (pair.key.range?.[0] ?? 0) : 0;
-          twice.push({ message: "Map keys must be unique", offset });
-        } else own.set(key, pair);
+        if (own.has(key)) found.push({ message: "Map keys must be unique", offset });
+        else own.set(key, pair);
       }
       keys.set(map, own);
     },
   });
-  return twice;
+  return found;
 }
 
 /** The line of the key itself; of what is around it where the key is missing. */

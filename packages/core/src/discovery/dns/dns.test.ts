@@ -1,7 +1,8 @@
 /** The policy: when to ask again and what to believe. Virtual time, a resolver made of answers. */
 import { describe, expect, it } from "vitest";
 import { SimRuntime } from "../../testing/sim-runtime.ts";
-import { addressOf, type EndpointInfo, type EndpointSink } from "../discovery.ts";
+import type { EndpointSink } from "../discovery.ts";
+import { addressOf, type EndpointInfo } from "../../endpoint-info.ts";
 import { type DnsDiscoveryOptions, type DnsTarget, dnsDiscovery } from "./dns.ts";
 import { DnsError } from "./dns-error.ts";
 import type {

@@ -8,13 +8,8 @@
  */
 import { isIP } from "node:net";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
-import {
-  addressOf,
-  type Discovery,
-  type EndpointInfo,
-  type EndpointSink,
-  type EndpointWatch,
-} from "../discovery.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "../discovery.ts";
+import { addressOf, type EndpointInfo } from "../../endpoint-info.ts";
 import { normalAddress } from "./address.ts";
 import { DnsError } from "./dns-error.ts";
 import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolver.ts";

@@ -5,7 +5,14 @@
  */
 import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
-import { StreamEnds, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
+import {
+  endStreamsFirst,
+  StreamEnds,
+  watchOpen,
+  type Runtime,
+  type ServiceConfig,
+  type Timer,
+} from "@inmesh/core/spi";
 
 /** Streams wait and nothing came for this long: is the peer still there? */
 const PING_INTERVAL_MS = 10_000;
@@ -94,6 +101,10 @@ export class Http2Session {
         maxReservedRemoteStreams: 0,
       });
     this.#http2 = session;
+    endStreamsFirst(session, (error) => {
+      this.leaving = true;
+      this.error ??= error;
+    });
     session.on("error", (error: Error) => (this.error ??= error));
     // An error of TLS, such as the peer's alert, ends neither socket nor session by itself.
     socket.once("error", (error) => this.destroy(error));
@@ -137,6 +148,7 @@ export class Http2Session {
   /** Throws what Node finds wrong with the headers. */
   request(headers: Http2.OutgoingHttpHeaders, endStream: boolean): Http2.ClientHttp2Stream {
     const stream = this.#http2.request(headers, { endStream });
+    watchOpen(stream);
     if (this.streams++ === 0) {
       this.#idle?.cancel();
       this.#http2.ref();

@@ -2,16 +2,19 @@
  * Why a lane has no connection. grpc-js keeps the error of a handshake from us and says the rest in
  * words alone, so the first is read where we shake hands, and codes of the system out of the words.
  */
+import type { ChannelCredentials } from "@grpc/grpc-js";
 import { connectError, protocolMismatch, type MeshError, type Where } from "@inmesh/core/spi";
-import type { Exchange } from "./exchange.ts";
-import type { Lane } from "./lane.ts";
-import { foreignCredentials, isOtherProtocol, TlsCredentials } from "./tls-credentials.ts";
+import { foreignNames, isOtherProtocol, TlsCredentials } from "./tls-credentials.ts";
+import { tlsCodeOf } from "./tls-texts.ts";
 
 /** The call was never given a connection: also where the name of the endpoint was not found. */
 const NO_CONNECTION = /^(?:No connection established|Name resolution failed)/;
-const LAST_ERROR = /Last error: ([^]*?)\. Resolution note/;
+/** Version 1.13 has no note behind it. */
+const LAST_ERROR = /Last error: ([^]*?)(?:\. Resolution note|$)/;
 /** As in `connect ECONNREFUSED 10.0.0.1:80`. */
 const SYSTEM_CODE = /\bE[A-Z]{3,}\b/;
+/** Of an error before the connection of TCP was there. */
+const DIALLING = /(?:^|: )(?:connect|getaddrinfo) E/;
 /** nghttp2's words for first bytes that are no HTTP/2. */
 const NOT_HTTP2 = "Protocol error";
 /** grpc-js's words for a connection that ended before the peer's settings, without an error. */
@@ -21,9 +24,12 @@ export function isConnectFailure(details: string): boolean {
   return NO_CONNECTION.test(details);
 }
 
-export function connectFailure(details: string, lane: Lane, exchange: Exchange): MeshError {
-  const where = whereOf(lane, exchange);
-  const { credentials } = lane;
+/** `credentials`: those of the lane. */
+export function connectFailure(
+  details: string,
+  credentials: ChannelCredentials,
+  where: Where,
+): MeshError {
   const failure = credentials instanceof TlsCredentials ? credentials.failure : undefined;
   // One that came after the handshake may be of an earlier connection.
   if (failure !== undefined && details.includes(failure.message)) {
@@ -34,17 +40,28 @@ export function connectFailure(details: string, lane: Lane, exchange: Exchange):
   if (said.startsWith(NOT_HTTP2)) return protocolMismatch(where, "its first bytes are another's");
   const cause = new Error(said.startsWith(CLOSED) ? "closed at once" : said);
   const code = SYSTEM_CODE.exec(said)?.[0];
-  // What has no code of the system's is OpenSSL's.
-  const shaking = code === undefined && foreignCredentials.has(credentials);
-  return connectError(where, Object.assign(cause, { code }), shaking);
+  if (!foreignNames.has(credentials) || DIALLING.test(said)) {
+    return connectError(where, Object.assign(cause, { code }), false);
+  }
+  const handshake = Object.assign(cause, { code: code ?? tlsCodeOf(said) });
+  if (isOtherProtocol(handshake)) return protocolMismatch(where, said, handshake);
+  return connectError(where, handshake, true);
 }
 
-export function whereOf({ credentials }: Lane, { attempt, peer }: Exchange): Where {
-  const serverName = credentials instanceof TlsCredentials ? credentials.serverName : undefined;
-  return { service: attempt.call.service, address: peer, serverName };
+export function whereOf(
+  credentials: ChannelCredentials | undefined,
+  service: string,
+  address: string,
+): Where {
+  const serverName =
+    credentials instanceof TlsCredentials
+      ? credentials.serverName
+      : credentials && foreignNames.get(credentials);
+  return { service, address, serverName };
 }
 
-/** The time to connect was spent on a handshake. */
-export function wasShaking({ credentials }: Lane): boolean {
-  return credentials instanceof TlsCredentials && credentials.shaking;
+/** The time to connect was spent on a handshake. `hasSocket`: TCP has connected. */
+export function wasShaking(credentials: ChannelCredentials, hasSocket: boolean): boolean {
+  if (credentials instanceof TlsCredentials) return credentials.shaking;
+  return foreignNames.has(credentials) && hasSocket;
 }

@@ -4,20 +4,18 @@
  * When its configuration changes, only what the change is about is replaced.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Picker } from "../balance/picker.ts";
-import { InTurn } from "../balance/round-robin.ts";
-import { TwoChoices } from "../balance/two-choices.ts";
-import type { Reply } from "../call.ts";
-import type { ServiceConfig } from "../config/types.ts";
-import { CoalescingSink } from "../discovery/coalesce.ts";
-import type {
-  Discovery,
-  EndpointInfo,
-  EndpointSink,
-  EndpointWatch,
-} from "../discovery/discovery.ts";
-import { watchGuarded } from "../discovery/guarded.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Picker } from "./balance/picker.ts";
+import { pickerOf } from "./balance/pickers.ts";
+import type { Reply } from "./call.ts";
+import type { ServiceConfig } from "./config/types.ts";
+import { CoalescingSink } from "./discovery/coalesce.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+import type { EndpointInfo } from "./endpoint-info.ts";
+import { watchGuarded } from "./discovery/guarded.ts";
+import type { Log } from "./log.ts";
+import type { DiscoveryChange, EndpointChange } from "./observe/observer.ts";
+import type { Observers } from "./observe/observers.ts";
+import type { Runtime } from "./runtime/runtime.ts";
 import {
   BALANCER_PANIC,
   BALANCER_UPDATES,
@@ -28,13 +26,12 @@ import {
   DISCOVERY_STALE,
   ENDPOINTS_EXCESS,
   TRANSPORT_PROBLEM,
-} from "../telemetry/instruments.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
-import type { Transport } from "../transport.ts";
-import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster.ts";
-import type { Endpoint } from "./endpoint.ts";
-import { rowCost } from "./latency.ts";
-import { LOAD, type RowCost } from "./scores.ts";
+} from "./telemetry/instruments.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
+import type { Transport } from "./transport.ts";
+import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster/cluster.ts";
+import { ClusterLog } from "./cluster/cluster-log.ts";
+import type { Endpoint } from "./cluster/endpoint.ts";
 
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
@@ -45,6 +42,8 @@ export class RunningBackend<Req, R extends Reply> {
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
+  /** Undefined: nobody reads what it would write. */
+  readonly #log: ClusterLog<Req, R> | undefined;
   #errors: { add(value: number): void };
   #removeSourceGauges: () => void;
   readonly #gauges: readonly (() => void)[];
@@ -55,6 +54,11 @@ export class RunningBackend<Req, R extends Reply> {
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
+  readonly #protocol: string;
+  readonly #observers: Observers;
+  /** Since observers were last told what discovery says: endpoints have come, gone or got other weights. */
+  #changed = false;
+  #toldState: DiscoveryChange["state"] | undefined = undefined;
 
   constructor(
     service: ServiceConfig,
@@ -63,8 +67,12 @@ export class RunningBackend<Req, R extends Reply> {
     transport: Transport<Req, R>,
     telemetry: Telemetry,
     runtime: Runtime,
+    log: Log | undefined,
+    observers: Observers,
   ) {
     const labels = { service: service.name, protocol };
+    this.#protocol = protocol;
+    this.#observers = observers;
     this.name = service.name;
     this.discovery = discovery;
     this.config = service;
@@ -74,10 +82,11 @@ export class RunningBackend<Req, R extends Reply> {
       service.name,
       clusterOptions(service),
       transport,
-      recorderOf(telemetry, labels),
+      this.#recorder(labels),
       runtime,
     );
-    this.picker = pickerOf(this.cluster, service, runtime);
+    this.#log = log && new ClusterLog(log, this.cluster, runtime);
+    this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
     const { cluster } = this;
@@ -103,13 +112,46 @@ export class RunningBackend<Req, R extends Reply> {
     const options = clusterOptions(config);
     if (!isDeepStrictEqual(options, clusterOptions(before))) this.cluster.configure(options);
     if (!isDeepStrictEqual(config.balancer, before.balancer)) {
-      this.picker = pickerOf(this.cluster, config, this.#runtime);
+      this.picker = pickerOf(this.cluster, config.balancer, this.#runtime);
     }
     if (transport !== undefined) this.#nextTransport = transport;
     // A higher limit has room for endpoints that were left out, and only the source knows them.
     const more = config.limits.maxEndpoints > before.limits.maxEndpoints;
     if (discovery !== undefined || more) this.#rewatch(discovery ?? this.discovery);
     if (this.#watch === undefined || this.#answered) this.#reconnect();
+  }
+
+  #endpointChanged(endpoint: Endpoint, kind: EndpointChange["kind"]): void {
+    if (kind !== "breaker") this.#changed = true;
+    if (this.#observers.attached === undefined) return;
+    const { address, zone, weight, breaker } = endpoint;
+    this.#observers.tellSoon("endpointChanged", {
+      service: this.name,
+      protocol: this.#protocol,
+      kind,
+      endpoint: address,
+      zone,
+      weight,
+      breaker: breaker.state,
+      trigger: breaker.state === "closed" ? undefined : breaker.trigger,
+    });
+  }
+
+  /** `state`: what became of it by an answer of discovery, or by falling asleep. */
+  #discovered(state: DiscoveryChange["state"]): void {
+    const { cluster } = this;
+    const isNews = this.#changed || state !== this.#toldState;
+    this.#changed = false;
+    this.#toldState = state;
+    if (!isNews || this.#observers.attached === undefined) return;
+    this.#observers.tellSoon("discoveryChanged", {
+      service: this.name,
+      protocol: this.#protocol,
+      source: this.discovery.source,
+      state,
+      endpoints: state === "idle" ? 0 : cluster.endpoints.size,
+      error: state === "stale" ? cluster.stale : undefined,
+    });
   }
 
   #reconnect(): void {
@@ -163,15 +205,18 @@ export class RunningBackend<Req, R extends Reply> {
         this.#answered = true;
         this.#reconnect();
         cluster.replace(infos, why);
+        this.#discovered("current");
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
         cluster.change(upserted, removed);
+        this.#discovered("current");
       },
       failed: (error: Error) => {
         this.#errors.add(1);
         cluster.failed(error);
+        this.#discovered("stale");
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
@@ -192,6 +237,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch?.stop();
     this.#watch = undefined;
     this.#reconnect();
+    this.#discovered("idle");
     await this.cluster.rest(this.config.drainGraceMs);
   }
 
@@ -200,7 +246,37 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch = undefined;
     this.#removeSourceGauges();
     for (const remove of this.#gauges) remove();
+    this.#log?.close();
     await this.cluster.close(graceMs);
+  }
+
+  #recorder(labels: Record<string, string>): ClusterRecorder {
+    const telemetry = this.#telemetry;
+    const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
+    const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
+    const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
+    const excess = telemetry.counter(ENDPOINTS_EXCESS, labels);
+    return {
+      transition: (endpoint) => {
+        const { state, trigger = "none" } = endpoint.breaker;
+        telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
+        this.#log?.breaker(endpoint);
+        this.#endpointChanged(endpoint, "breaker");
+      },
+      changed: (endpoint, kind) => this.#endpointChanged(endpoint, kind),
+      suppressed: () => suppressed.add(1),
+      panic: (on) => this.#log?.panic(on),
+      updated(plus, minus) {
+        if (plus > 0) added.add(plus);
+        if (minus > 0) removed.add(minus);
+      },
+      excess: (count, maxEndpoints) => {
+        if (count > 0) excess.add(count);
+        this.#log?.excess(count, maxEndpoints);
+      },
+      answered: () => this.#log?.answered(this.discovery.source),
+      failed: (error) => this.#log?.failed(error, this.discovery.source),
+    };
   }
 }
 
@@ -213,50 +289,3 @@ function clusterOptions({
   return { balancer, breaker, maxEndpoints: limits.maxEndpoints, drainGraceMs };
 }
 
-function pickerOf<Req, R extends Reply>(
-  cluster: Cluster<Req, R>,
-  { balancer }: ServiceConfig,
-  runtime: Runtime,
-): Picker<Req, R> {
-  switch (balancer.kind) {
-    case "peak-ewma": {
-      const cost = (endpoint: Endpoint<Req, R>, now: number): number =>
-        endpoint.cost(now, cluster.peerMedian(now));
-      const { decayMs } = balancer;
-      const ofRow: RowCost = (numbers, at, now) =>
-        rowCost(numbers, at, now, cluster.peerMedian(now), decayMs);
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
-    }
-    case "least-request": {
-      const cost = (endpoint: Endpoint<Req, R>): number =>
-        (endpoint.inFlight + 1) / (endpoint.weight || 1);
-      const ofRow: RowCost = (numbers, at) => numbers[at + LOAD]!;
-      return new TwoChoices(cluster.lists, cost, balancer.slowStartMs, runtime, ofRow);
-    }
-    case "round-robin":
-      return new InTurn(cluster.lists, runtime, false);
-    case "random":
-      return new InTurn(cluster.lists, runtime, true);
-  }
-}
-
-function recorderOf(telemetry: Telemetry, labels: Record<string, string>): ClusterRecorder {
-  const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
-  const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
-  const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
-  const excess = telemetry.counter(ENDPOINTS_EXCESS, labels);
-  return {
-    transition(state, trigger) {
-      telemetry
-        .counter(BREAKER_TRANSITIONS, { ...labels, state, trigger: trigger ?? "none" })
-        .add(1);
-    },
-    suppressed: () => suppressed.add(1),
-    panic() {},
-    updated(plus, minus) {
-      if (plus > 0) added.add(plus);
-      if (minus > 0) removed.add(minus);
-    },
-    excess: (count) => excess.add(count),
-  };
-}

@@ -5,8 +5,7 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import type { Attempt, Call, HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
-import type { CallCredentials, WriteContext } from "./call-types.ts";
-import type { Exchange } from "./exchange.ts";
+import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
   formatTimeout,
@@ -17,15 +16,27 @@ import {
   TIMEOUT,
   TRACEPARENT,
   TRACESTATE,
-} from "./metadata.ts";
+} from "../metadata.ts";
 import type { ReplayBuffer } from "./replay-buffer.ts";
-import type { Classify } from "./status.ts";
+import type { Classify } from "../status.ts";
 
 export interface Message {
   readonly bytes: Buffer;
   readonly flags: number | undefined;
   /** The writer waits for it. Called once. */
   written: WriteContext["callback"];
+}
+
+/** The attempt in progress, as far as the request and its writer ask of it. */
+export interface RequestSender {
+  /** Messages that the connection has taken. */
+  readonly written: number;
+  /** grpc-js's own call, for what it alone knows. */
+  readonly inner: WireCall | undefined;
+  /** Sends what has been written since. */
+  pump(): void;
+  /** The reader waits for a message. */
+  read(): void;
 }
 
 /** Options of grpc-js that a client wants of its connections. Equal ones have equal keys. */
@@ -56,7 +67,7 @@ export class GrpcRequest implements RoutedRequest {
   /** What it is the request of. Writer: MeshCall. */
   call: Call<GrpcRequest> | undefined = undefined;
   /** The attempt in progress: it gets what is written from here on. */
-  exchange: Exchange | undefined = undefined;
+  exchange: RequestSender | undefined = undefined;
   /** The reader waits for a message. */
   reading = false;
   /** No further message follows. */
@@ -112,7 +123,11 @@ export class GrpcRequest implements RoutedRequest {
     if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatTimeout(deadlineAt - now));
     const { toldNumber } = attempt;
     if (toldNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(toldNumber - 1));
-    return metadata;
+    const { headers } = attempt;
+    if (headers === undefined) return metadata;
+    const own = metadata.clone();
+    changeMetadata(own, headers);
+    return own;
   }
 
   /** Messages written so far. */

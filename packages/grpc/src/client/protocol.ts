@@ -4,9 +4,11 @@ import { GrpcConnection } from "./connection.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
+import { statusOf } from "../status.ts";
 
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
+  statusOf: (error) => statusOf(error).code,
   transport: (service, runtime) => {
     const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
     const freezes = new FreezeWatch(runtime);

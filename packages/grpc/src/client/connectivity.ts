@@ -6,7 +6,7 @@
 import { AsyncResource } from "node:async_hooks";
 import { connectivityState } from "@grpc/grpc-js";
 import type { Service, Timer } from "@inmesh/core/spi";
-import type { Deadline } from "./call-types.ts";
+import type { Deadline } from "../call-types.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
 

@@ -13,7 +13,7 @@ import {
   type experimental,
 } from "@grpc/grpc-js";
 import type { TlsContext } from "@inmesh/core/spi";
-import { takesOwnCredentials } from "./internals.ts";
+import { takesOwnCredentials } from "../internals.ts";
 
 type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
 type Connected = Awaited<ReturnType<Connector["connect"]>>;
@@ -31,8 +31,8 @@ export function isOtherProtocol({ code, message }: Error & { readonly code?: unk
 /** SNI of grpc-js's own credentials where a service has an address for its name. It must have some. */
 const NO_NAME = "endpoint.invalid";
 
-/** Made by grpc-js, which says about a failed handshake what it says about a failed connection. */
-export const foreignCredentials: WeakSet<ChannelCredentials> = new WeakSet();
+/** Of credentials that grpc-js has made, which says of a failed handshake no more than a text: their server name. */
+export const foreignNames: WeakMap<ChannelCredentials, string> = new WeakMap();
 
 /** For one channel, with the options that it needs for them. */
 export function tlsCredentials(context: TlsContext): [ChannelCredentials, ChannelOptions] {
@@ -42,7 +42,7 @@ export function tlsCredentials(context: TlsContext): [ChannelCredentials, Channe
     checkServerIdentity,
     rejectUnauthorized: true,
   });
-  foreignCredentials.add(foreign);
+  foreignNames.set(foreign, serverName);
   return [
     foreign,
     { "grpc.ssl_target_name_override": isIP(serverName) === 0 ? serverName : NO_NAME },

@@ -23,11 +23,11 @@ import type {
   WireListener,
   WireStatus,
   WriteContext,
-} from "./call-types.ts";
-import { PREVIOUS_ATTEMPTS, sendable } from "./metadata.ts";
+} from "../call-types.ts";
+import { PREVIOUS_ATTEMPTS, sendable } from "../metadata.ts";
 import type { GrpcReply } from "./reply.ts";
 import { GrpcRequest } from "./request.ts";
-import { statusOf } from "./status.ts";
+import { statusOf } from "../status.ts";
 
 let number = 0;
 
@@ -128,7 +128,9 @@ export class MeshCall implements WireCall, WireListener {
 
   getAuthContext(): AuthContext {
     const { exchange } = this.#request;
-    return carry({ ...exchange?.inner?.getAuthContext() }, this.#call);
+    // Calls of grpc-js 1.13 have none.
+    const inner: Partial<WireCall> | undefined = exchange?.inner;
+    return carry({ ...inner?.getAuthContext?.() }, this.#call);
   }
 
   // ── through the pipeline ─────────────────────────────────────────────────────────────────────
@@ -164,7 +166,7 @@ export class MeshCall implements WireCall, WireListener {
 
   #deliver(reply: GrpcReply): void {
     try {
-      reply.exchange.deliver(this);
+      reply.deliver(this);
     } catch (error) {
       // Out of the promise: what the application throws is an exception of its own, as without a mesh.
       process.nextTick(rethrow, error);

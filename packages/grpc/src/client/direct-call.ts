@@ -11,9 +11,10 @@ import type {
   WireListener,
   WireStatus,
   WriteContext,
-} from "./call-types.ts";
-import type { Standing, StreamCall, Unpacker } from "./internals.ts";
-import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "./metadata.ts";
+} from "../call-types.ts";
+import { onLane } from "./dials.ts";
+import type { Standing, StreamCall, Unpacker } from "../internals.ts";
+import { ACCEPT_ENCODING, ENCODING, MESSAGE_ACCEPT_ENCODING } from "../metadata.ts";
 
 /** One byte says whether the message is packed, four how long it is. */
 const FRAME_BYTES = 5;
@@ -44,7 +45,7 @@ export class DirectCall implements WireCall, WireListener {
     metadata.set(MESSAGE_ACCEPT_ENCODING, "identity,deflate,gzip");
     metadata.set(ACCEPT_ENCODING, "identity");
     try {
-      this.#stream = this.#standing.open(metadata, this.#host, this.#path, this);
+      this.#stream = onLane(() => this.#standing.open(metadata, this.#host, this.#path, this));
     } catch (error) {
       // In grpc-js's words, by which failureOf knows that nothing was sent.
       const details = `Failed to start HTTP/2 stream with error ${(error as Error).message}`;
@@ -128,7 +129,7 @@ export class DirectCall implements WireCall, WireListener {
   }
 
   getAuthContext(): AuthContext | null {
-    return this.#stream?.getAuthContext() ?? null;
+    return this.#stream?.getAuthContext?.() ?? null;
   }
 
   /** Whoever has any goes through the channel. */

@@ -12,22 +12,36 @@ import {
 import {
   endOfAge,
   StreamEnds,
+  type AttemptCanceller,
+  type MeshError,
   type Redial,
   type Runtime,
   type ServiceConfig,
   type Timer,
+  type Where,
 } from "@inmesh/core/spi";
-import type { WireCall } from "./call-types.ts";
+import type { WireCall } from "../call-types.ts";
 import { Dials } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
-import type { Exchange } from "./exchange.ts";
-import { standingOf, type Standing } from "./internals.ts";
+import { standingOf, type Standing } from "../internals.ts";
 
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
 
 /** A server that is slow with everything is not dialled more often than this. */
 const TRUSTED_MS = 500;
+
+/** An attempt, as far as its lane, and who owns the lane, ask of it. */
+export interface LaneUser extends AttemptCanceller {
+  readonly attempt: { readonly answeredAt: number };
+  /** It has been given the lane's connection. */
+  readonly started: boolean;
+  readonly where: Where;
+  /** The lane has its connection. */
+  connected(): void;
+  /** No connection came about. */
+  refuse(error: MeshError): void;
+}
 
 export class Lane {
   readonly channel: Channel;
@@ -37,7 +51,7 @@ export class Lane {
   /** Then another takes its place. */
   readonly endsAt: number;
   /** Attempts on it. */
-  readonly exchanges: Set<Exchange> = new Set();
+  readonly exchanges: Set<LaneUser> = new Set();
   /** It gets no further attempts. */
   retired = false;
   readonly #runtime: Runtime;
@@ -98,8 +112,13 @@ export class Lane {
     return this.channel.getConnectivityState(false) === connectivityState.READY;
   }
 
+  /** It is being dialled, and TCP has connected. */
+  get hasSocket(): boolean {
+    return this.#dials.connected;
+  }
+
   /** A call on this lane, not started. `plain`: its head goes out as it is. */
-  open(exchange: Exchange, path: string, host: string | undefined, plain: boolean): WireCall {
+  open(exchange: LaneUser, path: string, host: string | undefined, plain: boolean): WireCall {
     this.exchanges.add(exchange);
     if (this.#ready) exchange.connected();
     else this.dial();
@@ -110,7 +129,7 @@ export class Lane {
     return this.channel.createCall(path, Infinity, host, null, 0);
   }
 
-  left(exchange: Exchange): void {
+  left(exchange: LaneUser): void {
     if (!this.exchanges.delete(exchange)) return;
     this.#answeredAt = Math.max(this.#answeredAt, exchange.attempt.answeredAt);
     if (this.exchanges.size > 0) return;

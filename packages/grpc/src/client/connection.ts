@@ -18,8 +18,8 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { wasShaking, whereOf } from "./connect-failure.ts";
-import { Exchange } from "./exchange.ts";
+import { wasShaking } from "./connect-failure.ts";
+import { Exchange, type ExchangeOwner } from "./exchange.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import { Lane } from "./lane.ts";
 import type { GrpcReply } from "./reply.ts";
@@ -33,7 +33,7 @@ const MAX_LANES = 4;
 /** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
 const EXHAUSTED_PAUSE_MS = 100;
 
-export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
+export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, ExchangeOwner {
   readonly service: ServiceConfig;
   readonly #target: string;
   readonly #tls: TlsFiles | undefined;
@@ -140,9 +140,9 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
 
   #timedOut(lane: Lane): void {
     const { connectMs } = this.service.timeouts;
-    const shaking = wasShaking(lane);
+    const shaking = wasShaking(lane.credentials, lane.hasSocket);
     for (const exchange of lane.exchanges) {
-      exchange.refuse(timeoutError(whereOf(lane, exchange), connectMs, shaking));
+      exchange.refuse(timeoutError(exchange.where, connectMs, shaking));
     }
   }
 
@@ -194,7 +194,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
   }
 
   #waited(
-    { peer }: Exchange,
+    { where }: Exchange,
     reason: "attempt_timeout" | "queue_wait",
     what: string,
     cause: MeshError | undefined,
@@ -202,7 +202,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply> {
     return new MeshError({
       code: "deadline_exceeded",
       reason,
-      message: `${this.service.name} → ${peer}: ${what}`,
+      message: `${this.service.name} → ${where.address}: ${what}`,
       progress: "not-sent",
       cause,
       stackless: true,

@@ -1,6 +1,16 @@
-/** What the layers of the mesh may know of a gRPC reply. The reader's half is the Exchange itself. */
+/** What the layers of the mesh may know of a gRPC reply; head, messages and status go to a listener. */
 import type { HeaderChanges, Outcome, Reply } from "@inmesh/core/spi";
-import type { Exchange } from "./exchange.ts";
+import type { WireListener } from "../call-types.ts";
+
+/** The attempt that the reply belongs to, and that its messages come from. */
+export interface ReplySource {
+  /** From here on everything goes to the listener, what is held first. */
+  deliver(listener: WireListener): void;
+  /** Before it is delivered. */
+  changeHead(changes: HeaderChanges): void;
+  /** The rest of the reply is not wanted. */
+  discard(): void;
+}
 
 export class GrpcReply implements Reply {
   readonly outcome: Outcome;
@@ -11,17 +21,17 @@ export class GrpcReply implements Reply {
   readonly retryAfterMs: number | undefined;
   /** A server's pushback is about the call, wherever it is sent next (gRFC A6). */
   readonly waitsForAll = true;
-  readonly exchange: Exchange;
+  readonly #source: ReplySource;
 
   constructor(
-    exchange: Exchange,
+    source: ReplySource,
     outcome: Outcome,
     code: number,
     nacked: boolean,
     final: boolean,
     retryAfterMs: number | undefined,
   ) {
-    this.exchange = exchange;
+    this.#source = source;
     this.outcome = outcome;
     this.code = code;
     this.nacked = nacked;
@@ -29,11 +39,15 @@ export class GrpcReply implements Reply {
     this.retryAfterMs = retryAfterMs;
   }
 
+  deliver(listener: WireListener): void {
+    this.#source.deliver(listener);
+  }
+
   changeHeaders(changes: HeaderChanges): void {
-    this.exchange.changeHead(changes);
+    this.#source.changeHead(changes);
   }
 
   discard(): void {
-    this.exchange.discard();
+    this.#source.discard();
   }
 }

@@ -14,21 +14,41 @@ import type {
   MeshError,
   Outcome,
   Runtime,
+  ServiceConfig,
   Timer,
+  Where,
 } from "@inmesh/core/spi";
-import type { WireCall, WireListener, WireStatus } from "./call-types.ts";
-import type { GrpcConnection } from "./connection.ts";
-import { failureOf, isGrpc, isRefusal } from "./failure.ts";
-import type { Lane } from "./lane.ts";
-import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "./metadata.ts";
-import { GrpcReply } from "./reply.ts";
-import type { GrpcRequest } from "./request.ts";
-import { httpCodeOf, normal, outcomeOf, statusOf } from "./status.ts";
+import type { WireCall, WireListener, WireStatus } from "../call-types.ts";
+import { whereOf } from "./connect-failure.ts";
+import { failureOf, isGrpc, isRefusal, type FailureFacts } from "./failure.ts";
+import type { Lane, LaneUser } from "./lane.ts";
+import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "../metadata.ts";
+import { GrpcReply, type ReplySource } from "./reply.ts";
+import type { GrpcRequest, RequestSender } from "./request.ts";
+import { httpCodeOf, normal, outcomeOf, statusOf } from "../status.ts";
 
 /** The server hears of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;
 
-export class Exchange extends AsyncResource implements AttemptCanceller, WireListener {
+/** What an exchange asks of the way to its endpoint. */
+export interface ExchangeOwner {
+  readonly service: ServiceConfig;
+  /** What a cancelled attempt says of itself, and of the endpoint. */
+  cancelled(
+    exchange: Exchange,
+    error: MeshError,
+    outcome: "timeout" | "abandoned",
+  ): { readonly error: MeshError; readonly outcome: Outcome };
+  /** The error of an attempt that waited in vain for a connection. */
+  outwaited(exchange: Exchange): MeshError;
+  /** A dial failed for want of sockets; `code` says which. */
+  exhaustedBy(code: unknown): void;
+}
+
+export class Exchange
+  extends AsyncResource
+  implements AttemptCanceller, FailureFacts, LaneUser, ReplySource, RequestSender, WireListener
+{
   readonly attempt: Attempt<GrpcRequest>;
   /** Messages handed to the connection, and those of them that it has taken. */
   sent = 0;
@@ -36,7 +56,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   /** It has a connection: bytes may have left. */
   started = false;
   readonly #request: GrpcRequest;
-  readonly #connection: GrpcConnection;
+  readonly #connection: ExchangeOwner;
   readonly #runtime: Runtime;
   #lane: Lane | undefined = undefined;
   #holding: Timer | undefined = undefined;
@@ -54,7 +74,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
   #status: WireStatus | undefined = undefined;
   #listener: WireListener | undefined = undefined;
 
-  constructor(attempt: Attempt<GrpcRequest>, connection: GrpcConnection, runtime: Runtime) {
+  constructor(attempt: Attempt<GrpcRequest>, connection: ExchangeOwner, runtime: Runtime) {
     super("inmesh.grpc");
     this.attempt = attempt;
     this.#request = attempt.call.request;
@@ -129,6 +149,8 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
       if (message !== undefined) {
         const number = this.sent++;
         const callback = (): void => this.#wrote(number);
+        const { observed } = this.attempt;
+        if (observed !== undefined) observed.sentBytes += message.bytes.length;
         const { flags } = message;
         inner.sendMessageWithContext(
           flags === undefined ? { callback } : { callback, flags },
@@ -156,8 +178,15 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     if (!this.#done) this.#inner?.startRead();
   }
 
-  get peer(): string {
-    return this.attempt.endpoint?.address ?? "";
+  /** Once it has been sent. */
+  get lane(): Lane {
+    return this.#lane!;
+  }
+
+  /** For messages of errors. */
+  get where(): Where {
+    const { call, endpoint } = this.attempt;
+    return whereOf(this.#lane?.credentials, call.service, endpoint?.address ?? "");
   }
 
   /** grpc-js's own call, for what it alone knows. */
@@ -222,6 +251,9 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     if (this.#done) return;
     const attempt = this.attempt;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    const { observed } = attempt;
+    if (observed !== undefined && Buffer.isBuffer(message))
+      observed.receivedBytes += message.length;
     const listener = this.#listener;
     if (this.#request.unary) this.#only(message);
     else if (listener === undefined) this.#message = message;
@@ -250,7 +282,8 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
       return;
     }
     const lane = this.#lane!;
-    const { connectFailed, error, outcome: charged } = failureOf(status, lane, this);
+    const { connectFailed, error, outcome: charged, sessionGone } = failureOf(status, this);
+    if (sessionGone) lane.retire();
     if (isRefusal(status, this)) lane.streamRefused();
     else if (error === undefined) lane.streamAnswered();
     if (error !== undefined) {
@@ -268,6 +301,7 @@ export class Exchange extends AsyncResource implements AttemptCanceller, WireLis
     const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
     const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
     attempt.code = httpCodeOf(code);
+    if (attempt.observed !== undefined) attempt.observed.status = code;
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();

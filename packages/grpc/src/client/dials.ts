@@ -5,15 +5,16 @@
  * that it is dialled for. Both are public.
  *
  * The same two find the streams that a server pushes on such a socket. grpc-js leaves push allowed and
- * listens to no pushed stream, so the next error of the connection would be an uncaught exception.
+ * listens to no pushed stream, so the next error of the connection would be an uncaught exception. And
+ * they find its session, which has to be ended in the order of core's `streams-first.ts`.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
 // oxlint-disable-next-line no-restricted-imports -- types only
 import type { ClientHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
-import { withoutCaller } from "@inmesh/core/spi";
-import { dialledUnseen } from "./internals.ts";
+import { endStreamsFirst, watchOpen, withoutCaller } from "@inmesh/core/spi";
+import { dialledUnseen } from "../internals.ts";
 
 const KEEPALIVE_DELAY_MS = 10_000;
 /** RFC 9113 §7: REFUSED_STREAM. */
@@ -31,10 +32,23 @@ function subscribeOnce(): void {
   });
   // Node publishes it in the context in which the connection was made.
   subscribe("http2.client.stream.created", (message) => {
-    if (dialling.getStore() === undefined) return;
     const { stream } = message as { readonly stream: ClientHttp2Stream };
-    if (isPushed(stream)) refuse(stream);
+    const isOurs = dialling.getStore() !== undefined || opening;
+    if (isOurs && stream.session !== undefined) endStreamsFirst(stream.session);
+    watchOpen(stream);
+    if (isOurs && isPushed(stream)) refuse(stream);
   });
+}
+
+/** What `open` begins on a connection of a lane's, in the context of a caller, is known as the lane's. */
+let opening = false;
+export function onLane<T>(open: () => T): T {
+  opening = true;
+  try {
+    return open();
+  } finally {
+    opening = false;
+  }
 }
 
 export class Dials {
@@ -58,6 +72,13 @@ export class Dials {
     // Not at once: a socket that is destroyed before it connects comes back to life when it does.
     if (this.#over) process.nextTick(destroy, socket);
     else this.#sockets.add(socket);
+  }
+
+  /** TCP has connected, and what comes after that is under way. */
+  get connected(): boolean {
+    for (const { connecting, destroyed } of this.#sockets)
+      if (!connecting && !destroyed) return true;
+    return false;
   }
 
   /** There is a connection: of two address families one was faster. */

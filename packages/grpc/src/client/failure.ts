@@ -3,22 +3,49 @@
  * have no metadata at all, while a server's trailers say at least their content type. That matters:
  * a server that passes on the text of its upstream's failure has processed the request.
  */
-import { status as Status, type Metadata } from "@grpc/grpc-js";
-import { isConnectStrike, MeshError, type ErrorReason, type Outcome } from "@inmesh/core/spi";
-import type { WireStatus } from "./call-types.ts";
+import { status as Status, type ChannelCredentials, type Metadata } from "@grpc/grpc-js";
+import {
+  isConnectStrike,
+  MeshError,
+  type ErrorReason,
+  type Outcome,
+  type Where,
+} from "@inmesh/core/spi";
+import type { WireStatus } from "../call-types.ts";
 import { connectFailure, isConnectFailure } from "./connect-failure.ts";
-import type { Exchange } from "./exchange.ts";
-import type { Lane } from "./lane.ts";
-import { CONTENT_TYPE, textOf } from "./metadata.ts";
+import { CONTENT_TYPE, textOf } from "../metadata.ts";
 
 export interface Failure {
   /** Undefined: it is the server's answer, whatever it says. */
   readonly error: MeshError | undefined;
   readonly outcome: Outcome;
   readonly connectFailed: boolean;
+  /** The HTTP/2 session is gone. grpc-js notices some turns later: until then no attempt may go that way. */
+  readonly sessionGone: boolean;
 }
 
-const ANSWER: Failure = { error: undefined, outcome: "success", connectFailed: false };
+/** What is known of the attempt whose status it is. */
+export interface FailureFacts {
+  /** The head of a reply is here: the server has the request. */
+  readonly headed: boolean;
+  /** The reply has been given to the mesh. */
+  readonly replied: boolean;
+  readonly where: Where;
+  readonly lane: LaneFacts;
+}
+
+interface LaneFacts {
+  /** It has a connection at this very moment. */
+  readonly connected: boolean;
+  readonly credentials: ChannelCredentials;
+}
+
+const ANSWER: Failure = {
+  error: undefined,
+  outcome: "success",
+  connectFailed: false,
+  sessionGone: false,
+};
 
 /** grpc-js found no session to send on. Of a session that ends with streams on it, it says another thing. */
 const NEVER_STARTED =
@@ -29,30 +56,38 @@ export function isGrpc(metadata: Metadata): boolean {
   return textOf(metadata, CONTENT_TYPE)?.startsWith("application/grpc") !== false;
 }
 
-export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): Failure {
+export function failureOf(status: WireStatus, facts: FailureFacts): Failure {
   const { code, details, metadata } = status;
   if (code === Status.OK) return ANSWER;
   if (code !== Status.UNAVAILABLE && code !== Status.INTERNAL) return ANSWER;
   if (Object.keys(metadata.getMap()).length > 0) return ANSWER;
-  if (!exchange.headed && isConnectFailure(details)) {
-    const failed = connectFailure(details, lane, exchange);
+  if (!facts.headed && isConnectFailure(details)) {
+    const failed = connectFailure(details, facts.lane.credentials, facts.where);
     const connectFailed = isConnectStrike(failed);
-    return { error: failed, outcome: connectFailed ? "failure" : "abandoned", connectFailed };
+    const outcome = connectFailed ? "failure" : "abandoned";
+    return { error: failed, outcome, connectFailed, sessionGone: false };
   }
-  const lost = (reason: ErrorReason, sent: boolean, outcome: Outcome): Failure => ({
+  const { service, address } = facts.where;
+  const lost = (
+    reason: ErrorReason,
+    sent: boolean,
+    outcome: Outcome,
+    sessionGone = false,
+  ): Failure => ({
     error: new MeshError({
       code: "connection_lost",
       reason,
-      message: `${exchange.attempt.call.service} → ${exchange.peer}: ${details}`,
+      message: `${service} → ${address}: ${details}`,
       progress: sent ? "maybe-processed" : "not-sent",
       stackless: true,
     }),
     outcome,
     connectFailed: false,
+    sessionGone,
   });
-  if (!exchange.headed && isRefused(details)) {
+  if (!facts.headed && isRefused(details)) {
     // A GOAWAY refuses the streams above its last id, and the connection is given up with it.
-    return lane.connected
+    return facts.lane.connected
       ? lost("refused_stream", false, "overloaded")
       : lost("goaway", false, "abandoned");
   }
@@ -62,14 +97,12 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
     details.startsWith("Write failed") ||
     /^read |ECONNRESET|ETIMEDOUT|triggered by internal client error: Session closed/.test(details);
   if (broken) {
-    return lost(exchange.replied ? "reset_mid_response" : "reset_before_response", true, "failure");
+    return lost(facts.replied ? "reset_mid_response" : "reset_before_response", true, "failure");
   }
   // The server has it: from here on its trailers may be as bare as grpc-js's own status.
-  if (exchange.headed) return ANSWER;
+  if (facts.headed) return ANSWER;
   if (NEVER_STARTED.test(details)) {
-    // grpc-js itself notices some turns later; a re-send would meet the same session until then.
-    lane.retire();
-    return lost("reset_before_response", false, "abandoned");
+    return lost("reset_before_response", false, "abandoned", true);
   }
   return ANSWER;
 }
@@ -78,8 +111,8 @@ export function failureOf(status: WireStatus, lane: Lane, exchange: Exchange): F
 const CALM = "Bandwidth exhausted or memory limit exceeded";
 
 /** The server did not want this one stream, whether or not it says that it never looked at it. */
-export function isRefusal({ details, metadata }: WireStatus, exchange: Exchange): boolean {
-  if (exchange.headed || Object.keys(metadata.getMap()).length > 0) return false;
+export function isRefusal({ details, metadata }: WireStatus, facts: FailureFacts): boolean {
+  if (facts.headed || Object.keys(metadata.getMap()).length > 0) return false;
   if (isRefused(details) || details === CALM) return true;
   return details.startsWith("Write error") && details.endsWith("NGHTTP2_ENHANCE_YOUR_CALM");
 }

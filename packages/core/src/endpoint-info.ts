@@ -1,0 +1,40 @@
+/** An endpoint as discovery and configuration describe it, and the text that its address is known by. */
+import { normalAddress } from "./discovery/dns/address.ts";
+
+/** What a source knows of one endpoint. Plain data; equality is by value. */
+export interface EndpointInfo {
+  /** A DNS name, an IP literal without brackets, or `unix:` and the absolute path of a socket. */
+  readonly host: string;
+  /** 0 for a socket with a path. */
+  readonly port: number;
+  /** Relative share of picks, 0 or more; default 1. 0 beside others: only if nothing else is available. */
+  readonly weight?: number;
+  readonly zone?: string;
+  /** Part of the identity besides the address (a pod's uid): a recycled address starts afresh. */
+  readonly uid?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+const UNIX = "unix:";
+
+/** The path of a Unix socket that `host` stands for; undefined: it is on the network. */
+export function socketPathOf(host: string): string | undefined {
+  return host.startsWith(UNIX) ? host.slice(UNIX.length) : undefined;
+}
+
+/**
+ * `host:port`, with brackets around an IPv6 literal, or `unix:path`. The same text for all ways to
+ * write one address.
+ */
+export function addressOf({
+  host,
+  port,
+}: {
+  readonly host: string;
+  readonly port: number;
+}): string {
+  if (!host.includes(":")) return `${host}:${port}`;
+  if (host.startsWith(UNIX)) return host;
+  const normal = normalAddress(host) ?? host;
+  return normal.includes(":") ? `[${normal}]:${port}` : `${normal}:${port}`;
+}

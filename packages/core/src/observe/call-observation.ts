@@ -1,0 +1,255 @@
+/**
+ * A call and its attempts as observers see them: one object for each, which the pipeline tells what
+ * happens and which reads the rest off the call when it is asked. They exist only for calls that began
+ * while somebody observed, and tell those observers alone.
+ */
+import { PICKED_BECAUSE } from "../balance/why.ts";
+import type {
+  Attempt,
+  AttemptKind,
+  AttemptObserved,
+  Call,
+  CallObserved,
+  Outcome,
+  PickRule,
+} from "../call.ts";
+import { ServedRequest } from "../context.ts";
+import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
+import type { RouteFacts } from "../route/facts.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Attached } from "./attached.ts";
+import type { EndedAttempt, EndedCall, ObservedRequest, StartedAttempt } from "./observer.ts";
+
+/** What an observation has to know of the protocol of its call. */
+export interface ObservedProtocol {
+  readonly name: string;
+  /** The status that a caller sees for a failure of the mesh's own; undefined: it sees the error itself. */
+  readonly statusOf?: ((error: MeshError) => number) | undefined;
+}
+
+/** What all observations of one list of observers have in common: they are made on the path of a call. */
+export class Audience {
+  readonly by: readonly Attached[];
+  readonly protocol: ObservedProtocol;
+  readonly runtime: Runtime;
+
+  constructor(by: readonly Attached[], protocol: ObservedProtocol, runtime: Runtime) {
+    this.by = by;
+    this.protocol = protocol;
+    this.runtime = runtime;
+  }
+}
+
+export class CallObservation implements CallObserved, EndedCall {
+  readonly id: number;
+  outcome: Outcome = "abandoned";
+  error: MeshError | undefined = undefined;
+  sentBytes = 0;
+  receivedBytes = 0;
+  lastAttempt: AttemptObservation | undefined = undefined;
+  readonly #call: Call<RouteFacts>;
+  readonly #audience: Audience;
+  #endedAt = 0;
+
+  constructor(id: number, call: Call<RouteFacts>, audience: Audience) {
+    this.id = id;
+    this.#call = call;
+    this.#audience = audience;
+  }
+
+  get protocol(): string {
+    return this.#audience.protocol.name;
+  }
+
+  get service(): string {
+    return this.#call.service;
+  }
+
+  get route(): string {
+    return this.#call.route;
+  }
+
+  get method(): string {
+    return this.#call.request.method;
+  }
+
+  get path(): string {
+    return this.#call.request.pathname;
+  }
+
+  header(name: string): string | undefined {
+    return this.#call.request.header(name);
+  }
+
+  get startedAt(): number {
+    return this.#call.startedAt;
+  }
+
+  get deadlineAt(): number {
+    return this.#call.deadlineAt;
+  }
+
+  get attempts(): number {
+    return this.lastAttempt?.number ?? 0;
+  }
+
+  get servedFor(): ObservedRequest | undefined {
+    const { served } = this.#call;
+    return served instanceof ServedRequest ? served.observed : undefined;
+  }
+
+  get status(): number | undefined {
+    const { error, lastAttempt } = this;
+    const { statusOf } = this.#audience.protocol;
+    if (error !== undefined && statusOf !== undefined) return statusOf(error);
+    // An error that is not its attempt's came afterwards, and instead of a reply.
+    return error === undefined || error === lastAttempt?.error ? lastAttempt?.status : undefined;
+  }
+
+  get notRetried(): NoRetry | undefined {
+    return this.#call.noRetry;
+  }
+
+  get durationMs(): number {
+    return this.#endedAt - this.startedAt;
+  }
+
+  // ── told by the pipeline ─────────────────────────────────────────────────────────────────────
+
+  started(): void {
+    const { by } = this.#audience;
+    for (let i = 0; i < by.length; i++) by[i]!.callStarted(this);
+  }
+
+  attemptStarted(attempt: Attempt): void {
+    const observed = new AttemptObservation(this, this.lastAttempt, attempt, this.#audience);
+    this.lastAttempt = attempt.observed = observed;
+    const { by } = this.#audience;
+    for (let i = 0; i < by.length; i++) by[i]!.attemptStarted(observed);
+  }
+
+  ended(call: Call, outcome: Outcome, error: MeshError | undefined): void {
+    const { by, runtime } = this.#audience;
+    this.outcome = outcome;
+    this.error = error;
+    // A call whose reply was delivered ended with its attempt: the clock was read for that.
+    this.#endedAt = (error === undefined && call.attempt?.endedAt) || runtime.now();
+    for (let i = 0; i < by.length; i++) by[i]!.callEnded(this);
+  }
+}
+
+class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
+  readonly call: CallObservation;
+  readonly previous: AttemptObservation | undefined;
+  sentBytes = 0;
+  receivedBytes = 0;
+  readonly #attempt: Attempt;
+  readonly #audience: Audience;
+  #headAt = 0;
+  #status: number | undefined = undefined;
+
+  constructor(
+    call: CallObservation,
+    previous: AttemptObservation | undefined,
+    attempt: Attempt,
+    audience: Audience,
+  ) {
+    this.call = call;
+    this.previous = previous;
+    this.#attempt = attempt;
+    this.#audience = audience;
+  }
+
+  get number(): number {
+    return this.#attempt.number;
+  }
+
+  get kind(): AttemptKind {
+    return this.#attempt.kind;
+  }
+
+  get retryReason(): ErrorReason | "status" | undefined {
+    const { previous } = this;
+    return previous === undefined ? undefined : (previous.error?.reason ?? "status");
+  }
+
+  get backend(): string {
+    return this.#attempt.cluster!.name;
+  }
+
+  get endpoint(): string {
+    return this.#attempt.endpoint!.address;
+  }
+
+  get zone(): string | undefined {
+    return this.#attempt.endpoint!.zone;
+  }
+
+  get pickedBy(): PickRule {
+    return this.#attempt.rule;
+  }
+
+  get why(): string {
+    return PICKED_BECAUSE[this.#attempt.rule];
+  }
+
+  get startedAt(): number {
+    return this.#attempt.startedAt;
+  }
+
+  setHeader(name: string, value: string): void {
+    this.#attempt.setHeader(name, value);
+  }
+
+  /** In `attemptEnded` it is there. */
+  get outcome(): Outcome {
+    return this.#attempt.outcome ?? "abandoned";
+  }
+
+  get error(): MeshError | undefined {
+    return this.#attempt.error;
+  }
+
+  get status(): number | undefined {
+    const { statusOf } = this.#audience.protocol;
+    if (statusOf === undefined) return this.#attempt.code || undefined;
+    const { error } = this.#attempt;
+    return this.#status ?? (error === undefined ? undefined : statusOf(error));
+  }
+
+  set status(status: number | undefined) {
+    this.#status = status;
+  }
+
+  get progress(): Progress | "replied" {
+    if (this.#headAt > 0) return "replied";
+    const { error, sentAt } = this.#attempt;
+    return error?.progress ?? (sentAt > 0 ? "maybe-processed" : "not-sent");
+  }
+
+  get queuedMs(): number | undefined {
+    const { sentAt, startedAt } = this.#attempt;
+    return sentAt > 0 ? Math.max(0, sentAt - startedAt) : undefined;
+  }
+
+  get headMs(): number | undefined {
+    return this.#headAt > 0 ? this.#headAt - this.startedAt : undefined;
+  }
+
+  get durationMs(): number {
+    return this.#attempt.endedAt - this.startedAt;
+  }
+
+  // ── told by the pipeline ─────────────────────────────────────────────────────────────────────
+
+  answered(): void {
+    if (this.#headAt === 0) this.#headAt = this.#audience.runtime.now();
+  }
+
+  settled(): void {
+    this.call.sentBytes += this.sentBytes;
+    this.call.receivedBytes += this.receivedBytes;
+    const { by } = this.#audience;
+    for (let i = 0; i < by.length; i++) by[i]!.attemptEnded(this);
+  }
+}

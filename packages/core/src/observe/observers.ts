@@ -1,0 +1,147 @@
+/**
+ * The observers of a mesh. The list is replaced as a whole and never changed, so that a call can keep the
+ * one it began with; with none attached it is undefined, and that is the one comparison that each place
+ * pays. Whoever tells something asks `attached` first and makes nothing before.
+ */
+import type { Call } from "../call.ts";
+import { ConfigError, makeMistake, type Mistake, type PathPart } from "../config/mistakes.ts";
+import { unknownKeyRule } from "../config/did-you-mean.ts";
+import type { Log } from "../log.ts";
+import type { RouteFacts } from "../route/facts.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { HOOK_ERRORS } from "../telemetry/instruments.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
+import { Attached, HOOK_NAMES, type HookName } from "./attached.ts";
+import { Audience, CallObservation, type ObservedProtocol } from "./call-observation.ts";
+import type { Observer } from "./observer.ts";
+import { ServedObservation, type ServedFacts } from "./served-observation.ts";
+
+/** Of an error that is kept and logged. */
+const MAX_TEXT = 2_000;
+
+export interface ObserversSnapshot {
+  /** Attached now. */
+  readonly attached: number;
+  /** How often a hook of an observer, or an exporter, has thrown or rejected. */
+  readonly errors: number;
+  /** The last of those errors. */
+  readonly lastError: string | undefined;
+}
+
+export class Observers {
+  /** Undefined: none. */
+  attached: readonly Attached[] | undefined = undefined;
+  readonly #runtime: Runtime;
+  readonly #telemetry: Telemetry;
+  readonly #log: Log;
+  #audience: Audience | undefined = undefined;
+  #calls = 0;
+  #served = 0;
+  #errors = 0;
+  #lastError: string | undefined = undefined;
+
+  constructor(runtime: Runtime, telemetry: Telemetry, log: Log) {
+    this.#runtime = runtime;
+    this.#telemetry = telemetry;
+    this.#log = log;
+  }
+
+  /** Gives its end, which is idempotent. Throws ConfigError with every mistake. */
+  attach(observer: Observer): () => void {
+    const mistakes = observerMistakes(observer, []);
+    if (mistakes.length > 0) throw new ConfigError(mistakes);
+    const one = new Attached(observer, (hook, error, by) => this.#hookFailed(hook, error, by));
+    this.attached = [...(this.attached ?? []), one];
+    return () => {
+      one.detach();
+      const others = this.attached?.filter((other) => other !== one);
+      this.attached = others === undefined || others.length === 0 ? undefined : others;
+    };
+  }
+
+  callStarted(call: Call<RouteFacts>, protocol: ObservedProtocol): void {
+    const observed = new CallObservation(++this.#calls, call, this.#audienceOf(protocol));
+    call.observed = observed;
+    observed.started();
+  }
+
+  /** The last one serves until the list, or the protocol, is another. */
+  #audienceOf(protocol: ObservedProtocol): Audience {
+    const last = this.#audience;
+    if (last !== undefined && last.by === this.attached && last.protocol === protocol) return last;
+    return (this.#audience = new Audience(this.attached!, protocol, this.#runtime));
+  }
+
+  /** For servers: undefined if nobody observes. What it gives is told the end of the request. */
+  servedStarted(facts: ServedFacts): ServedObservation | undefined {
+    const by = this.attached;
+    if (by === undefined) return undefined;
+    const observed = new ServedObservation(++this.#served, facts, by, this.#runtime);
+    for (const one of by) one.tell("servedStarted", observed);
+    return observed;
+  }
+
+  tell<H extends HookName>(hook: H, about: Parameters<NonNullable<Observer[H]>>[0]): void {
+    for (const one of this.attached ?? []) one.tell(hook, about);
+  }
+
+  /** For those who are in the middle of a change: a hook may call the mesh, which is then done with it. */
+  tellSoon<H extends HookName>(hook: H, about: Parameters<NonNullable<Observer[H]>>[0]): void {
+    queueMicrotask(() => this.tell(hook, about));
+  }
+
+  #hookFailed(hook: HookName, error: unknown, by: Attached): void {
+    const line = this.failed(hook, error);
+    if (by.logged) return;
+    by.logged = true;
+    const message = `an observer failed in ${hook}, and will not be named again: ${line}`;
+    this.#log({ level: "warn", event: "observer.failed", message });
+  }
+
+  /** Counts what somebody else's code has thrown, and gives it as text. */
+  failed(where: string, error: unknown): string {
+    const line = textOf(error);
+    this.#errors++;
+    this.#lastError = line;
+    this.#telemetry.counter(HOOK_ERRORS, { hook: where }).add(1);
+    return line;
+  }
+
+  snapshot(): ObserversSnapshot {
+    return {
+      attached: this.attached?.length ?? 0,
+      errors: this.#errors,
+      lastError: this.#lastError,
+    };
+  }
+}
+
+/** An object of a class may have members of its own; in a literal they are names that were mistyped. */
+export function observerMistakes(observer: unknown, at: readonly PathPart[]): Mistake[] {
+  const origin = "mesh.observe";
+  if (typeof observer !== "object" || observer === null) {
+    return [makeMistake([...at, "observer"], "must be an object with hooks", observer, origin)];
+  }
+  const values = observer as Readonly<Record<string, unknown>>;
+  const mistakes = HOOK_NAMES.flatMap((name) => {
+    const value = values[name];
+    if (value === undefined || typeof value === "function") return [];
+    return [makeMistake([...at, name], "must be a function", value, origin)];
+  });
+  if (Object.getPrototypeOf(observer) !== Object.prototype) return mistakes;
+  const known: readonly string[] = HOOK_NAMES;
+  for (const name of Object.keys(observer)) {
+    if (known.includes(name)) continue;
+    mistakes.push(makeMistake([...at, name], unknownKeyRule(name, known), values[name], origin));
+  }
+  return mistakes;
+}
+
+function textOf(error: unknown): string {
+  try {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    return text.slice(0, MAX_TEXT);
+  } catch {
+    return "it threw what cannot be shown";
+  }
+}

@@ -1,0 +1,94 @@
+/** A request being served as observers see it. The pipeline of a server makes one by `servedStarted`. */
+import type { Outcome } from "../call.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Attached } from "./attached.ts";
+import type { EndedRequest } from "./observer.ts";
+
+/** What is read off the request when an observer asks; ServedCall of the server's pipeline fits. */
+export interface ServedFacts {
+  /** `http` or `grpc`. */
+  readonly protocol: string;
+  /** The server's name. */
+  readonly service: string;
+  readonly method: string;
+  /** Without query. */
+  readonly path: string;
+  header(name: string): string | undefined;
+  readonly deadlineAt: number;
+  readonly attempt: number;
+  readonly priority: "critical" | "normal" | "sheddable";
+  readonly traceparent: string | undefined;
+  readonly tracestate: string | undefined;
+}
+
+export class ServedObservation implements EndedRequest {
+  readonly id: number;
+  readonly startedAt: number;
+  outcome: Outcome = "abandoned";
+  status: number | undefined = undefined;
+  reason: string | undefined = undefined;
+  durationMs = 0;
+  readonly #facts: ServedFacts;
+  readonly #by: readonly Attached[];
+  readonly #runtime: Runtime;
+  #ended = false;
+
+  constructor(id: number, facts: ServedFacts, by: readonly Attached[], runtime: Runtime) {
+    this.id = id;
+    this.startedAt = runtime.now();
+    this.#facts = facts;
+    this.#by = by;
+    this.#runtime = runtime;
+  }
+
+  get protocol(): string {
+    return this.#facts.protocol;
+  }
+
+  get server(): string {
+    return this.#facts.service;
+  }
+
+  get method(): string {
+    return this.#facts.method;
+  }
+
+  get path(): string {
+    return this.#facts.path;
+  }
+
+  header(name: string): string | undefined {
+    return this.#facts.header(name);
+  }
+
+  get deadlineAt(): number {
+    return this.#facts.deadlineAt;
+  }
+
+  get attempt(): number {
+    return this.#facts.attempt;
+  }
+
+  get priority(): "critical" | "normal" | "sheddable" {
+    return this.#facts.priority;
+  }
+
+  get traceparent(): string | undefined {
+    return this.#facts.traceparent;
+  }
+
+  get tracestate(): string | undefined {
+    return this.#facts.tracestate;
+  }
+
+  /** How it ended, once; later calls have no effect. */
+  ended(outcome: Outcome, status: number | undefined, reason: string | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.outcome = outcome;
+    this.status = status;
+    this.reason = reason;
+    this.durationMs = this.#runtime.now() - this.startedAt;
+    for (const one of this.#by) one.tell("servedEnded", this);
+  }
+}
