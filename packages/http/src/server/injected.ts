@@ -21,7 +21,7 @@ import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { refuse } from "./refuse.ts";
-import type { ServingParts } from "./serving.ts";
+import type { ServingParts } from "./serving-parts.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
 export function isInjected(holder: WithConnection | null | undefined): boolean {

@@ -7,51 +7,31 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type {
   Refusal,
   ServerAnswer,
-  ServerCore,
   ServerPipeline,
   ServerProtocol,
   Stage,
 } from "@inmesh/core/spi";
 import { LEAVING } from "../headers.ts";
 import { hintIdle, replaceDump, type ServerMembers } from "../node-internals.ts";
-import type { ChosenRules } from "./chosen-rules.ts";
 import type { ConnectionState, WithConnection } from "./connection-state.ts";
 import type { Connections } from "./connections.ts";
 import { watchBody, watchHead } from "./cut-bodies.ts";
 import { answerAndCut, cutShort } from "./cut-short.ts";
 import type { CutReason } from "./cuts.ts";
-import type { Health } from "./health.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./in-context.ts";
-import { Inbound, responseClosed, type HeadReader, type InboundOwner } from "./inbound.ts";
+import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
-import type { ServerLimits } from "./limits.ts";
 import { NODE_HTTP } from "./listeners.ts";
 import { writeOwnHead } from "./own-marks.ts";
 import { linger, refuse, sayClose } from "./refuse.ts";
 import { REFUSALS } from "./refusals.ts";
 import { isReplaced, ReplacedLog } from "./replaced.ts";
 import { isShort, watchLength } from "./reply-length.ts";
+import type { ServingParts } from "./serving-parts.ts";
 import { SlowPeers } from "./slow-peers.ts";
-import { dropSurplus, type LingerOptions } from "./surplus.ts";
+import { dropSurplus } from "./surplus.ts";
 import { filterTrailers } from "./trailers.ts";
 import { endUnheard } from "./unheard-end.ts";
-import type { Validator } from "./validate.ts";
-
-export interface ServingParts {
-  readonly core: ServerCore<CutReason>;
-  readonly limits: ServerLimits;
-  readonly members: ServerMembers;
-  readonly connections: Connections;
-  readonly reader: HeadReader;
-  readonly validator: Validator;
-  readonly chosen: ChosenRules | undefined;
-  readonly health: Health | undefined;
-  /** Lower-case names of claims that stay. */
-  readonly keep: ReadonlySet<string>;
-  readonly linger: LingerOptions;
-  /** The server was given: the messages of its requests over HTTP/2 are Node's own. */
-  readonly given: boolean;
-}
 
 export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
