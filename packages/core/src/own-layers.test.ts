@@ -86,6 +86,19 @@ it("P2: a layer may take its time: the route's deadline counts, not the service'
   expect(end).toMatchObject({ at: 2_300, code: 200 });
 });
 
+it("P2: a call layer may answer in the place of every endpoint: the call is a success, and is over", async () => {
+  const answer = { outcome: "success", code: 204, discard() {} } as unknown as Reply;
+  const { runtime, mesh, call, inFlight } = meshWith({
+    callLayers: [() => () => Promise.resolve(answer)],
+  });
+  const end = call();
+  await runtime.advance(1);
+  expect(end).toEqual({ at: 0, code: 204, error: undefined });
+  expect(inFlight()).toBe(0);
+  const counted = mesh.metrics().find(({ name }) => name === "inmesh.calls");
+  expect(counted).toMatchObject({ labels: { outcome: "success" }, value: 1 });
+});
+
 it("P2: what the attempt says of its end comes before the guard's word", async () => {
   const passing: Layer<Attempt, Reply> = (inner) => async (attempt) => inner(attempt);
   const { runtime, call } = meshWith({ attemptLayers: [passing] }, () => {});

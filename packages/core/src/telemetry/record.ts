@@ -210,8 +210,10 @@ export function callRecord<Req extends RouteFacts, R extends Reply, P>(
 export const callEnds: CallEnds = {
   /** The call is over when its reply's last byte is, which a short reply has already seen. */
   delivered(call: Call): void {
-    const attempt = call.attempt!;
-    if (attempt.outcome === undefined) attempt.delivered = true;
+    const { attempt } = call;
+    // A layer of the application has answered in the place of an endpoint.
+    if (attempt === undefined) call.end("success", undefined);
+    else if (attempt.outcome === undefined) attempt.delivered = true;
     else call.end(attempt.outcome, attempt.error);
   },
 
