@@ -104,8 +104,8 @@ export function placed<T>(error: T): T {
   return error;
 }
 
-/** Four to six of ours, then the caller's. */
-const REFUSED_FRAMES = 8;
+/** Up to seven of ours, nine where redirects are followed, then the caller's. */
+const REFUSED_FRAMES = 10;
 
 /** The same in the turn of the call, for refusals: they must stay cheap when there are many. */
 export function placedRefusal<T>(error: T): T {

@@ -67,6 +67,7 @@ it("exports the documented names and no others", () => {
     "isMeshError",
     "meshClient",
     "meshServer",
+    "refusal",
   ]);
 });
 

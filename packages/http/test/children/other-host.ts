@@ -27,7 +27,7 @@ export function farFirst(nearPort: number) {
         { host: "127.0.0.1", port: nearPort, weight: 0 },
       ],
     },
-    timeouts: { requestMs: 5_000, backendRequestMs: 400, connectMs: 300 },
+    timeouts: { requestMs: 5_000, backendRequestMs: 1_000, connectMs: 300 },
   };
 }
 
