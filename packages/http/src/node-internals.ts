@@ -140,8 +140,17 @@ export function setFields(request: IncomingMessage, raw: string[], count: number
   // Both are built from the raw fields when asked for, as many as Node remembers. Node itself has
   // asked for Host: what it built is dropped, or the fields would be added to it once more.
   const fields = request as unknown as Fields;
-  fields.headers = fields.headersDistinct = undefined;
-  fields._addHeaderLines(raw, count);
+  if (count > 0 && !request.complete) {
+    fields.headers = fields.headersDistinct = undefined;
+    fields._addHeaderLines(raw, count);
+    return;
+  }
+  // Given none, Node goes by the count that it had, and reads beyond their end; given those of a whole
+  // request, it takes them for trailers. What another message makes of them is right in both cases.
+  const other = new NODE_HTTP.IncomingMessage(undefined as never);
+  if (count > 0) (other as unknown as Fields)._addHeaderLines(raw, count);
+  fields.headers = other.headers;
+  fields.headersDistinct = other.headersDistinct;
 }
 
 export function hintIdle(response: ServerResponse, ms: number): void {

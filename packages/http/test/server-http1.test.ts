@@ -351,6 +351,22 @@ describe("served", () => {
     expect(seen.map(({ host }) => host)).toEqual([undefined, "svc", "svc"]);
   });
 
+  it.each(["x-mesh-hops: 1", "x-mesh-client-id: root\r\nx-mesh-timeout-ms: 5000"])(
+    "H11 LS, R41 LS: HTTP/1.0 with nothing but claims leaves no field, and is served: %j",
+    async (claims) => {
+      const seen: unknown[] = [];
+      const server = await start((request, response) => {
+        const { headers, headersDistinct, rawHeaders } = request;
+        seen.push({ ...headers }, { ...headersDistinct }, rawHeaders);
+        response.end("ok");
+      });
+      const client = await rawTo(server);
+      client.send(`GET / HTTP/1.0\r\n${claims}\r\n\r\n`);
+      expect((await client.reply()).status).toBe(200);
+      expect(seen).toEqual([{}, {}, []]);
+    },
+  );
+
   it("H10 LS: pipelined requests in order; above maxPipelined they are refused", async () => {
     const held: (() => void)[] = [];
     const server = await start(
