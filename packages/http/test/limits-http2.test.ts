@@ -1,6 +1,8 @@
 /** What one HTTP/2 client may cost a server, at each limit, one above it, and far above it. */
-import type { Http2ServerResponse } from "node:http2";
-import type { MeshServer, ServerLimits } from "@inmesh/http";
+import { once } from "node:events";
+import type { RequestListener } from "node:http";
+import { connect, type Http2ServerResponse } from "node:http2";
+import { createMesh, type MeshServer, type ServerLimits } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
 import { runBeside } from "./support/beside.ts";
 import type { H2Client } from "./support/h2-client.ts";
@@ -342,6 +344,30 @@ describe.concurrent("resets", () => {
     }
     await evicted(client);
     expect(server.snapshot().refused).toEqual({ stream_resets: 1 });
+  });
+
+  it("R9 LS: requests with a body whose reply is whole are no resets, however many", async () => {
+    const ends: string[] = [];
+    const mesh = createMesh({ env: {} });
+    mesh.observe({ servedEnded: ({ outcome }) => void ends.push(outcome) });
+    const handler: RequestListener = (request, response) => {
+      request.resume();
+      request.on("end", () => response.end("ok"));
+    };
+    const server = await start(handler, { http2, limits: { maxStreamResets: 5 }, mesh });
+    const session = connect(`http://127.0.0.1:${server.address()!.port}`);
+    for (let i = 0; i < 100; i++) {
+      const stream = session.request({ ":method": "POST", ":path": "/" });
+      stream.resume();
+      stream.end("x");
+      await once(stream, "close");
+      expect(stream.rstCode).toBe(0);
+    }
+    await until(() => ends.length === 100);
+    session.destroy();
+    await mesh.close(0);
+    expect(new Set(ends)).toEqual(new Set(["success"]));
+    expect(server.snapshot().refused).toEqual({});
   });
 
   it("a code that means no error is a reset all the same", async () => {

@@ -8,6 +8,7 @@ import type { Http2ServerResponse } from "./listeners.ts";
 
 type Stream = Http2ServerResponse["stream"];
 
+const NO_ERROR = 0;
 const OWN: unique symbol = Symbol("inmesh.own-reset");
 interface Watched {
   [OWN]?: true;
@@ -25,8 +26,10 @@ export function isResetByPeer(response: Http2ServerResponse): boolean {
   const { stream } = response as { readonly stream?: Stream };
   if (stream === undefined) return false; // its handler has made it another message
   if ((stream as Watched)[OWN] !== undefined) return false;
-  // Closing ends what the handler had not ended: `aborted` says so, and `writableFinished` then lies.
-  return !stream.headersSent || stream.aborted || !stream.writableFinished;
+  // Closing ends what the handler had not ended: `aborted` says so, and `writableFinished` then lies. It
+  // lies the other way where a request had a body: then Node closes a whole reply before it says `finish`.
+  if (!stream.headersSent || stream.aborted) return true;
+  return !stream.writableFinished && stream.rstCode !== NO_ERROR;
 }
 
 function close(this: Stream & Watched, ...args: Parameters<Stream["close"]>): void {
