@@ -53,6 +53,8 @@ export default defineConfig({
   test: {
     coverage: { include: ["packages/*/src/**/*.ts"], exclude: ["**/*.test.ts"] },
     passWithNoTests: false,
+    // Processes and sockets of a busy machine answer late; what never comes fails all the same.
+    expect: { poll: { timeout: 10_000 } },
     // Most tests wait for sockets and processes: two files at a time leave half of two cores idle.
     maxWorkers: 3,
     sequence: { sequencer: SlowFirst },
