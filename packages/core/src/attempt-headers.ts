@@ -2,30 +2,17 @@
  * Header fields (gRPC: metadata) of one attempt. They replace what the call would send under the same
  * names, and no other attempt of the call sends them: a child `traceparent`, for one, names its attempt.
  */
+import { CONNECTION_FIELDS, TOKEN } from "./field-names.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 
 /** Enough for trace context and a few of one's own, and no way to make a head of any size. */
 const MAX_NAMES = 16;
 const MAX_BYTES = 8_192;
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** What metadata of gRPC takes as well. */
 const VALUE = /^[\x20-\x7e]*$/;
 const OURS = /^(?:x-mesh-|grpc-)/;
-/** They belong to the connection, to the body or to the request line. */
-const RESERVED = new Set([
-  "connection",
-  "content-length",
-  "content-type",
-  "expect",
-  "host",
-  "http2-settings",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
+/** They belong to the body, as others do to the connection. */
+const OF_BODY = new Set(["content-type", "expect"]);
 
 export class AttemptHeaders implements HeaderChanges {
   readonly taken: Set<string> = new Set();
@@ -68,7 +55,7 @@ function checkedName(name: unknown): string {
   if (OURS.test(lower)) {
     throw new TypeError(`${lower} belongs to the mesh or to gRPC`);
   }
-  if (RESERVED.has(lower)) {
+  if (CONNECTION_FIELDS.has(lower) || OF_BODY.has(lower)) {
     throw new TypeError(`${lower} belongs to the connection, the body or the service`);
   }
   if (lower.endsWith("-bin")) {

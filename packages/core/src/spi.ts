@@ -29,44 +29,26 @@ export { Cell, type Watch } from "./watch/watch.ts";
 export { endOfAge } from "./runtime/age.ts";
 export { NodeRuntime } from "./runtime/node-runtime.ts";
 export { assertSupported } from "./runtime/supported.ts";
-export {
-  Drain,
-  type DrainParts,
-  type LeavingConnections,
-  type ServerState,
-} from "./server/drain.ts";
+export { type LeavingConnections, type ServerState } from "./server/drain.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.ts";
 export type { DiscoveryConfig } from "./config/types.ts";
 export { assertClientOptions, assertOptions, type OptionKinds } from "./config/options.ts";
 export { unknownKeyRule } from "./config/did-you-mean.ts";
 export { ServerCore, type SharedServerOptions } from "./server/server-core.ts";
-export {
-  compileServer,
-  type ServerParts,
-  type ServerPipeline,
-  type ServerProtocol,
-} from "./server/pipeline.ts";
+export type { ServerPipeline, ServerProtocol } from "./server/pipeline.ts";
 export {
   Refusal,
-  refusal,
   REFUSAL_CODES,
   SHARED_REFUSALS,
   type RefusalCode,
-  type RefusalInit,
   type SharedRefusalReason,
 } from "./server/refusals.ts";
-export {
-  ServedCall,
-  type ServedPhase,
-  type ServerEnd,
-  type ServerPeer,
-  type ServerRequest,
-} from "./server/served-call.ts";
-export type { ServerAnswer, ServerHandler, ServerLayer, Stage } from "./server/server-layer.ts";
+export { ServedCall, type ServerPeer } from "./server/served-call.ts";
+export type { ServerAnswer, Stage } from "./server/server-layer.ts";
 export { limitsOver, SHARED_LIMITS, type SharedLimits } from "./server/limits.ts";
 export { isMet } from "./server/readiness.ts";
 export { withinDescriptors } from "./server/descriptors.ts";
-export { BELIEFS, type Beliefs, type Posture } from "./server/posture.ts";
+export type { Beliefs, Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";
 export { Tally } from "./server/tally.ts";
 export { Redial } from "./redial.ts";
@@ -74,12 +56,12 @@ export { StreamEnds } from "./stream-ends.ts";
 export { removeStaleSocket } from "./server/stale-socket.ts";
 export { destroyStream, endSocketFirst, watchSending } from "./server/socket-first.ts";
 export { endStreamsFirst, watchOpen } from "./streams-first.ts";
+export { CONNECTION_FIELDS, TOKEN } from "./field-names.ts";
 export { isClaim } from "./claim-names.ts";
 export { grantedPriority, parseCount } from "./server/claims.ts";
 export { hasTraceparentShape } from "./traceparent.ts";
 export { LOG_EVENTS, safeLog } from "./log.ts";
 export { LimitedLog } from "./limited-log.ts";
-export { Admission, type AdmissionOptions, type AdmissionRefusal } from "./server/admission.ts";
 export {
   CALLBACKS_RESTORE,
   context,
@@ -100,23 +82,7 @@ export type {
   Series,
   Telemetry,
 } from "./telemetry/telemetry.ts";
-export type {
-  ConfigChange,
-  DiscoveryChange,
-  EndedAttempt,
-  EndedCall,
-  EndedRequest,
-  EndpointChange,
-  ObservedAttempt,
-  ObservedCall,
-  ObservedRequest,
-  Observer,
-  StartedAttempt,
-} from "./observe/observer.ts";
 export { Observers } from "./observe/observers.ts";
-export type { ServedFacts, ServedObservation } from "./observe/served-observation.ts";
-export type { ExportedMesh, Exporter } from "./exporter.ts";
-export { ServedRecord } from "./telemetry/record.ts";
 export { Recorder } from "./telemetry/recorder.ts";
 export { INSTRUMENTS } from "./telemetry/instruments.ts";
 export type { MeshConfig, ServiceConfig, ServicePolicies } from "./config/types.ts";

@@ -3,7 +3,7 @@
  * send. Keys of the protocol are gRPC's own words where it has one: `grpc-timeout`, not a second.
  */
 import { Metadata } from "@grpc/grpc-js";
-import { type HeaderChanges, MeshError } from "@inmesh/core/spi";
+import { CONNECTION_FIELDS, type HeaderChanges, MeshError } from "@inmesh/core/spi";
 
 /** Time the caller is still willing to wait. */
 export const TIMEOUT = "grpc-timeout";
@@ -31,19 +31,6 @@ const MESH = "x-mesh-";
 const GRPC = "grpc-";
 /** Keys of gRPC's namespace that are the application's to send. */
 const PASSED = new Set(["grpc-trace-bin", "grpc-tags-bin", "grpc-internal-encoding-request"]);
-/** They belong to the connection or to the request line: whoever sets them means another request. */
-const REFUSED = new Set([
-  "connection",
-  "content-length",
-  "host",
-  "http2-settings",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
 
 /**
  * The application's metadata as it may go out: a copy without what is ours. Throws MeshError for
@@ -60,7 +47,7 @@ export function sendable(service: string, metadata: Metadata, maxBytes: number):
       own.remove(key);
       continue;
     }
-    if (key.startsWith(":") || REFUSED.has(key)) throw refused(service, key);
+    if (key.startsWith(":") || CONNECTION_FIELDS.has(key)) throw refused(service, key);
     for (const value of own.get(key)) bytes += key.length + value.length + 32;
   }
   if (bytes > maxBytes) throw tooLarge(service, bytes, maxBytes);

@@ -1,10 +1,10 @@
 /** The shape of a route: matches, filters, destinations, and the policies that it may set itself. */
 import type * as Zod from "zod";
+import { TOKEN } from "../field-names.ts";
 import { POLICY_FIELDS } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import { type SchemaParts, typed } from "./schema-parts.ts";
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** A name that is one of HTTP and of gRPC's metadata, and of nothing that every object has. */
 const CHANGED_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 const CHANGED_VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;

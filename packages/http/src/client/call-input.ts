@@ -3,7 +3,7 @@
  * that names it. A call that is right pays one pass over the names of its two or three options, some 20 ns;
  * what costs more is done for a call that is wrong.
  */
-import { MeshError, unknownKeyRule, type ErrorReason } from "@inmesh/core/spi";
+import { MeshError, TOKEN, unknownKeyRule, type ErrorReason } from "@inmesh/core/spi";
 import { HOST, HOST_RULE } from "../headers.ts";
 import type { FetchInit, RequestInit } from "./call-options.ts";
 
@@ -35,7 +35,6 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   agent: "the mesh sends the call itself; node:http takes mesh.agent()",
 };
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** What HTTP does not allow in a target, and in a value. */
 const NOT_IN_TARGET = /[^\x21-\xff]/;
 const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
@@ -65,12 +64,12 @@ export function checkInit(service: string, init: FetchInit): void {
       case "query":
         break;
       case "throwOnError":
-        if (init.throwOnError === undefined || typeof init.throwOnError === "boolean") break;
-        throw badInput(
-          service,
-          "bad_option",
-          `throwOnError must be true or false, got ${shown(init.throwOnError)}`,
-        );
+      case "idempotent": {
+        const flag: unknown = init[name];
+        if (flag === undefined || typeof flag === "boolean") break;
+        const what = `${name} must be true or false, got ${shown(flag)}`;
+        throw badInput(service, "bad_option", what);
+      }
       case "body":
         if (typeof init.body === "object" || init.body === undefined) break;
         if (typeof init.body !== "string") throw badBody(service, init.body);
@@ -84,13 +83,6 @@ export function checkInit(service: string, init: FetchInit): void {
       case "signal":
         checkSignal(service, init.signal);
         break;
-      case "idempotent":
-        if (init.idempotent === undefined || typeof init.idempotent === "boolean") break;
-        throw badInput(
-          service,
-          "bad_option",
-          `idempotent must be true or false, got ${shown(init.idempotent)}`,
-        );
       // fetch asks for it where the body is a stream; here it means nothing.
       case "duplex":
         break;

@@ -1,12 +1,11 @@
 /** Header fields between our form (names and values in turn, as for HTTP/1.1) and HTTP/2's. */
-import { MeshError } from "@inmesh/core/spi";
+import { MeshError, TOKEN } from "@inmesh/core/spi";
 import type { OutgoingHttpHeaders } from "node:http2";
 import { faultOfHead } from "../call-input.ts";
 import type { RawHeaders } from "../../headers.ts";
 import type { HttpRequest } from "../request.ts";
 
 const TARGET = /^[\x21-\xff]+$/;
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Throws a `bad_request` for what HTTP/1.1 refuses too, so that a service may change versions. */

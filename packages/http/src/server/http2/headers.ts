@@ -1,12 +1,10 @@
 /** Which header fields a handler may set on a reply over HTTP/2, and how its three ways to say them are read. */
+import { TOKEN } from "@inmesh/core/spi";
 import { nodeError } from "./errors.ts";
 
 export type HeaderValue = string | number | readonly string[];
 export type Headers = Record<string, HeaderValue | undefined>;
 export type Field = readonly [name: string, value: unknown];
-
-/** RFC 9110 §5.6.2. */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 export function keyOf(name: string): string {
   if (typeof name !== "string") {
