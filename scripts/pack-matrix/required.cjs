@@ -17,7 +17,7 @@ async function main() {
       error instanceof MeshError,
       MeshError === imported.MeshError,
       defaultMesh() === imported.defaultMesh(),
-      spi.Drain === importedSpi.Drain && typeof spi.Drain === "function",
+      spi.ServerCore === importedSpi.ServerCore && typeof spi.ServerCore === "function",
       grpc.meshGrpc === importedGrpc.meshGrpc && typeof grpc.meshGrpc === "function",
     ]),
   );
