@@ -44,3 +44,7 @@ it("observer.ts writes a line for each call and attempt, and each attempt has it
     ),
   );
 });
+
+it("discovery.ts names endpoints from a registry, and a draining one gets no new calls", async () => {
+  expect(await run("discovery.ts")).toBe("answered by a and b\nwhile a is draining, by b\n");
+});

@@ -12,6 +12,11 @@ export interface EndpointInfo {
   readonly zone?: string;
   /** Part of the identity besides the address (a pod's uid): a recycled address starts afresh. */
   readonly uid?: string;
+  /**
+   * It is about to go: no new attempts, also if no other endpoint is left; those in flight go on. Unlike one
+   * that is no longer named it stays in the snapshot. Default false.
+   */
+  readonly draining?: boolean;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 

@@ -14,6 +14,7 @@ export type LogEvent =
   | "discovery.empty"
   | "discovery.excess"
   | "discovery.failed"
+  | "discovery.late"
   | "discovery.recovered"
   | "exporter.failed"
   | "hook.failed"
@@ -42,6 +43,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "discovery.empty": "warn",
   "discovery.excess": "warn",
   "discovery.failed": "warn",
+  "discovery.late": "warn",
   "discovery.recovered": "info",
   "exporter.failed": "warn",
   "hook.failed": "warn",

@@ -15,11 +15,12 @@ import { optionMistakes, type OptionKinds } from "./config/options.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
-import type { DiscoveryConfig, MeshConfig, ServiceConfig } from "./config/types.ts";
+import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
-import { lazyDiscovery } from "./discovery/lazy.ts";
-import { staticDiscovery } from "./discovery/static.ts";
+import type { DiscoveryKind } from "./discovery/kind.ts";
+import { Discoveries } from "./discovery/open.ts";
+import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { type Log, safeLog } from "./log.ts";
@@ -90,6 +91,12 @@ export interface MeshOptions {
    * again when the service's `discovery` changes. Default: none.
    */
   readonly discovery?: (service: ServiceConfig) => Discovery | undefined;
+  /**
+   * Kinds of discovery beside the built-in ones: each adds its name to what may be written under
+   * `discovery` in a file, the environment and code, with its own options and mistakes. A name that
+   * another kind has is a mistake. Default: none.
+   */
+  readonly discoveries?: readonly DiscoveryKind[];
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
   /** Layers around every attempt. Default: none. */
@@ -106,6 +113,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   telemetry: "object",
   exporters: "list",
   discovery: "function",
+  discoveries: "list",
   callLayers: "list",
   attemptLayers: "list",
 };
@@ -161,7 +169,7 @@ export class Mesh implements AsyncDisposable {
   readonly #config: ConfigStore;
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
-  readonly #lazy: LazySources;
+  readonly #discoveries: Discoveries;
   readonly #file: ConfigFile | undefined;
   readonly #lastGood: LastGoodWriter | undefined;
   /** For server halves: they say what they serve to those who observe. */
@@ -177,6 +185,8 @@ export class Mesh implements AsyncDisposable {
   constructor(options: MeshOptions = {}) {
     const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
     if (Array.isArray(options.exporters)) mistakes.push(...exporterMistakes(options.exporters));
+    const given = Array.isArray(options.discoveries) ? options.discoveries : [];
+    const kinds = kindsWith<DiscoveryKind>(given, mistakes, true);
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
@@ -190,9 +200,9 @@ export class Mesh implements AsyncDisposable {
     ]);
     this.log = safeLog(options.log);
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
-    const { store, file } = startConfig(options);
+    const { store, file } = startConfig(options, kinds);
     this.#config = store;
-    this.#lazy = lazySources(this.runtime);
+    this.#discoveries = new Discoveries(kinds, this.runtime, this.log);
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
@@ -310,14 +320,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   #discoveryOf(service: ServiceConfig): Discovery {
-    const own = this.#options.discovery?.(service);
-    if (own !== undefined) return own;
-    const { discovery } = service;
-    if (discovery.kind === "static") return staticDiscovery(discovery.endpoints);
-    if (discovery.kind === "file") {
-      return lazyDiscovery("file", () => this.#lazy.file(discovery.path));
-    }
-    return lazyDiscovery("dns", () => this.#lazy.dns(discovery));
+    return this.#options.discovery?.(service) ?? this.#discoveries.open(service.discovery);
   }
 
   // ── configuration ────────────────────────────────────────────────────────────────────────────
@@ -494,26 +497,4 @@ function closedError(): MeshError {
     message: "the mesh is closed",
     progress: "not-sent",
   });
-}
-
-interface LazySources {
-  dns(config: Extract<DiscoveryConfig, { kind: "dns" | "srv" }>): Promise<Discovery>;
-  file(path: string): Promise<Discovery>;
-}
-
-/** Sources whose code is loaded when first needed; all services share one resolver and its cache. */
-function lazySources(runtime: Runtime): LazySources {
-  let resolver: Promise<LazySources["dns"]> | undefined;
-  const load = async (): Promise<LazySources["dns"]> => {
-    const [{ dnsDiscovery }, { StubResolver }] = await Promise.all([
-      import("./discovery/dns/dns.ts"),
-      import("./discovery/dns/resolver.ts"),
-    ]);
-    const shared = new StubResolver(runtime);
-    return (config) => Promise.resolve(dnsDiscovery(config, { runtime, resolver: shared }));
-  };
-  return {
-    dns: async (config) => (await (resolver ??= load()))(config),
-    file: async (path) => (await import("./discovery/file.ts")).fileDiscovery(path, runtime),
-  };
 }

@@ -23,6 +23,7 @@ import {
   BREAKER_TRANSITIONS,
   DISCOVERY_ENDPOINTS,
   DISCOVERY_ERRORS,
+  DISCOVERY_LATE,
   DISCOVERY_STALE,
   ENDPOINTS_EXCESS,
   TRANSPORT_PROBLEM,
@@ -124,7 +125,7 @@ export class RunningBackend<Req, R extends Reply> {
   #endpointChanged(endpoint: Endpoint, kind: EndpointChange["kind"]): void {
     if (kind !== "breaker") this.#changed = true;
     if (this.#observers.attached === undefined) return;
-    const { address, zone, weight, breaker } = endpoint;
+    const { address, zone, weight, draining, breaker } = endpoint;
     this.#observers.tellSoon("endpointChanged", {
       service: this.name,
       protocol: this.#protocol,
@@ -132,6 +133,7 @@ export class RunningBackend<Req, R extends Reply> {
       endpoint: address,
       zone,
       weight,
+      draining,
       breaker: breaker.state,
       trigger: breaker.state === "closed" ? undefined : breaker.trigger,
     });
@@ -220,13 +222,25 @@ export class RunningBackend<Req, R extends Reply> {
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
-    const inner = watchGuarded(this.discovery, sink);
+    const inner = watchGuarded(this.discovery, sink, this.#runtime, this.#lateReports());
     return {
       refresh: () => inner.refresh(),
       stop() {
         sink.stop();
         inner.stop();
       },
+    };
+  }
+
+  /** Counts what a source reports after its watch was stopped, and writes a line for the first of it. */
+  #lateReports(): () => void {
+    const { source } = this.discovery;
+    const labels = { service: this.name, source };
+    let reported = false;
+    return () => {
+      this.#telemetry.counter(DISCOVERY_LATE, labels).add(1);
+      if (!reported) this.#log?.late(source);
+      reported = true;
     };
   }
 

@@ -57,6 +57,8 @@ export interface EndpointSnapshot {
   readonly address: string;
   readonly zone: string | undefined;
   readonly weight: number;
+  /** Discovery says that it is about to go: it gets no new attempts. */
+  readonly draining: boolean;
   readonly inFlight: number;
   readonly picks: number;
   /** What the picker compares; milliseconds times attempts in flight. */
@@ -83,6 +85,7 @@ export function snapshotEndpoints<Req, R extends Reply>(
     address: endpoint.address,
     zone: endpoint.info.zone,
     weight: endpoint.weight,
+    draining: endpoint.draining,
     inFlight: endpoint.inFlight,
     picks: endpoint.picks,
     cost: endpoint.cost(now, g),

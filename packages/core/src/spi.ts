@@ -32,6 +32,11 @@ export { assertSupported } from "./runtime/supported.ts";
 export { type LeavingConnections, type ServerState } from "./server/drain.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.ts";
 export type { DiscoveryConfig } from "./config/types.ts";
+export type { Field, FieldType } from "./config/field.ts";
+export type { DiscoveryContext, WrittenDiscovery, WrittenKind } from "./config/kind.ts";
+export type { DiscoveryKind, DiscoveryMesh } from "./discovery/kind.ts";
+export { SharedDiscovery, type SharedSink } from "./discovery/shared.ts";
+export { describeDiscovery } from "./discovery-kinds.ts";
 export { assertClientOptions, assertOptions, type OptionKinds } from "./config/options.ts";
 export { unknownKeyRule } from "./config/did-you-mean.ts";
 export { ServerCore, type SharedServerOptions } from "./server/server-core.ts";
@@ -73,7 +78,7 @@ export {
 } from "./context.ts";
 export type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
 export { addressOf, socketPathOf, type EndpointInfo } from "./endpoint-info.ts";
-export { staticDiscovery } from "./discovery/static.ts";
+export { staticDiscovery } from "./discovery/static/static.ts";
 export type {
   Counter,
   Histogram,

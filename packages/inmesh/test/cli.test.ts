@@ -64,6 +64,21 @@ describe("inmesh check", () => {
     expect(code).toBe(0);
   });
 
+  it("knows of a kind of the program when it is named, and says that it is not checked", () => {
+    const own = file("own.yaml", "services:\n  orders: { discovery: { table: { nmae: a } } }\n");
+    const unnamed = inmesh(["check", own]);
+    expect(unnamed.code).toBe(1);
+    expect(unnamed.out).toContain("services.orders.discovery.table");
+    expect(unnamed.out.replaceAll(/\s+/g, " ")).toContain("createMesh({ discoveries })");
+    const { code, out, err } = inmesh(["check", own, "--discovery", "table"]);
+    expect(err).toBe("");
+    expect(out).toBe("valid  own.yaml: 1 service\n       orders  table, not checked, 0 routes\n");
+    expect(code).toBe(0);
+    const taken = inmesh(["check", own, "--discovery", "dns"]);
+    expect(taken.code).toBe(1);
+    expect(taken.out).toContain("discoveries[0].name");
+  });
+
   it("lists every mistake with its line, in the order of the file, within 80 columns", () => {
     const { code, out, err } = inmesh(["check", BAD]);
     expect(err).toBe("");

@@ -105,15 +105,23 @@ function because(why: string | undefined): string {
 function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
   const { service } = attempt.call;
   const size = cluster.endpoints.size;
-  const why =
-    size > 0
+  const draining = size > 0 && cluster.lists.draining.length === size;
+  const why = draining
+    ? `all ${size} endpoints of ${cluster.name} are draining: discovery says that they are about to go, and names no other`
+    : size > 0
       ? `none of the ${size} endpoints of ${cluster.name} accepts connections; mesh.snapshot() has the reason of each, and each is tried again by itself`
       : cluster.known
         ? `discovery found no endpoint for ${cluster.name}${because(cluster.emptyBecause)}`
         : `discovery has no answer for ${cluster.name} yet`;
   return new MeshError({
     code: "no_endpoint",
-    reason: size > 0 ? "all_open" : cluster.known ? "no_endpoints" : "discovery_pending",
+    reason: draining
+      ? "no_endpoints"
+      : size > 0
+        ? "all_open"
+        : cluster.known
+          ? "no_endpoints"
+          : "discovery_pending",
     message: `${service}: ${why}${cluster.stale === undefined ? "" : ` (${cluster.stale.message})`}`,
     progress: "not-sent",
     cause: cluster.stale,

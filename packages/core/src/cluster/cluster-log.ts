@@ -121,6 +121,12 @@ export class ClusterLog<Req, R extends Reply> {
     this.#discovery.write("discovery.excess", () => message);
   }
 
+  /** A source breaks its contract; nothing depends on it. */
+  late(source: string): void {
+    const message = `discovery (${source}) reports after it was stopped, which is ignored: its stop() has to end what it has begun`;
+    this.#discovery.write("discovery.late", () => message);
+  }
+
   #begins(problem: "failed" | "empty", text: string | undefined): void {
     if (this.#problem === undefined) this.#problemAt = this.#runtime.now();
     this.#problem = problem;

@@ -17,6 +17,7 @@ import {
   EndpointLists,
   LIST_AVAILABLE,
   LIST_DOWN,
+  LIST_DRAINING,
   LIST_EJECTED,
   LIST_NONE,
   LIST_SPARE,
@@ -45,7 +46,7 @@ export interface ClusterRecorder {
   /** The breaker of the endpoint has changed its state. */
   transition(endpoint: Endpoint): void;
   /** An endpoint of discovery came, went, or got another weight. */
-  changed(endpoint: Endpoint, kind: "added" | "removed" | "weight"): void;
+  changed(endpoint: Endpoint, kind: "added" | "removed" | "weight" | "draining"): void;
   suppressed(): void;
   panic(on: boolean): void;
   updated(added: number, removed: number): void;
@@ -251,13 +252,17 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   #reweigh(endpoint: Endpoint<Req, R>, info: EndpointInfo): void {
     const weight = info.weight ?? 1;
+    const wasDraining = endpoint.draining;
     endpoint.info = info;
-    if (weight === endpoint.weight) return;
+    const drains = endpoint.draining !== wasDraining;
+    if (weight === endpoint.weight && !drains) return;
+    const weighs = weight !== endpoint.weight;
     endpoint.weight = weight;
     const isPresent = this.endpoints.has(endpoint.key);
     if (isPresent) this.#place(endpoint);
     this.lists.version++;
-    if (isPresent) this.#recorder.changed(endpoint, "weight");
+    if (isPresent && weighs) this.#recorder.changed(endpoint, "weight");
+    if (isPresent && drains) this.#recorder.changed(endpoint, "draining");
   }
 
   #remove(key: string): void {
@@ -543,14 +548,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     if (!this.endpoints.has(endpoint.key)) return this.lists.put(endpoint, LIST_NONE);
     const { breaker } = endpoint;
     endpoint.publish();
-    if (breaker.state === "open") {
+    if (endpoint.draining) this.lists.put(endpoint, LIST_DRAINING);
+    else if (breaker.state === "open") {
       this.lists.put(endpoint, breaker.hard ? LIST_DOWN : LIST_EJECTED);
     } else this.lists.put(endpoint, endpoint.weight === 0 ? LIST_SPARE : LIST_AVAILABLE);
   }
 
   /** Are the verdicts on failures so many that the verdicts are to be doubted? */
   #judge(): void {
-    const judged = this.endpoints.size - this.lists.down.length;
+    const { down, draining } = this.lists;
+    const judged = this.endpoints.size - down.length - draining.length;
     const cap = ejectionCap(judged, this.#options.breaker.maxEjectedRatio);
     let out = this.lists.ejected.length;
     if (out <= cap && out + this.#timers.size > cap) {

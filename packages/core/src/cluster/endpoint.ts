@@ -117,6 +117,10 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     this.publish();
   }
 
+  get draining(): boolean {
+    return this.info.draining === true;
+  }
+
   get zone(): string | undefined {
     return this.info.zone;
   }

@@ -16,6 +16,9 @@ export const LIST_DOWN = 3;
 /** Weight 0: only when nothing else is there. */
 export const LIST_SPARE = 4;
 
+/** Said to be draining: no new attempts, whatever else is left. */
+export const LIST_DRAINING = 5;
+
 export class EndpointLists<Req, R extends Reply> {
   readonly available: Endpoint<Req, R>[] = [];
   /** What a pick compares of `available`, row by row. */
@@ -23,6 +26,7 @@ export class EndpointLists<Req, R extends Reply> {
   readonly ejected: Endpoint<Req, R>[] = [];
   readonly down: Endpoint<Req, R>[] = [];
   readonly spare: Endpoint<Req, R>[] = [];
+  readonly draining: Endpoint<Req, R>[] = [];
   /** Goes up with every change of `available`: what a picker derived from it is stale. */
   version = 0;
   /** Verdicts exceed the cap: they are not enforced. Writer: cluster. */
@@ -57,6 +61,8 @@ export class EndpointLists<Req, R extends Reply> {
         return this.down;
       case LIST_SPARE:
         return this.spare;
+      case LIST_DRAINING:
+        return this.draining;
       default:
         return undefined;
     }

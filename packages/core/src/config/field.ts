@@ -11,7 +11,11 @@ export type FieldType =
   /** The path of a PEM file, or the PEM itself. */
   | "pem"
   | "list"
-  | "object";
+  /** A list of endpoints as under `static`. Of kinds of discovery. */
+  | "endpoints"
+  | "object"
+  /** Not checked by its field. Of kinds of discovery. */
+  | "any";
 
 export interface Field {
   /** As written. Policies stand under `defaults` and under each service; `*` is a name, `[]` an item. */
@@ -27,6 +31,10 @@ export interface Field {
   /** `none` may be written, and means Infinity. */
   readonly none?: true;
   readonly choices?: readonly string[];
+  /** For editors; the rule itself is checked by what reads the field. Of kinds of discovery. */
+  readonly pattern?: string;
+  /** Must be written if the object around it is. Of kinds of discovery. */
+  readonly required?: true;
   /** Text for the page where the default is no value of DEFAULT_POLICIES. */
   readonly defaultText?: string;
   readonly rangeText?: string;

@@ -53,7 +53,17 @@ export type DiscoveryInput =
   | { readonly static: readonly (string | EndpointInput)[] }
   | { readonly dns: string; readonly port: number }
   | { readonly srv: string }
-  | { readonly file: string };
+  | { readonly file: string }
+  | OwnDiscoveryInput;
+
+/** A kind of `createMesh({ discoveries })`, by its name. What may stand in it, the kind says. */
+export interface OwnDiscoveryInput {
+  readonly [kind: string]: unknown;
+  readonly dns?: never;
+  readonly srv?: never;
+  readonly file?: never;
+  readonly static?: never;
+}
 
 export interface ServiceInput extends PoliciesInput {
   /** Scheme, authority and, without `discovery`, where to look: `http://orders.shop.svc:8080`. */

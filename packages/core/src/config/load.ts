@@ -1,4 +1,6 @@
 /** All sources together: what a client said over code over file over environment over defaults. */
+import { kindsWith } from "../discovery-kinds.ts";
+import type { WrittenKind } from "./kind.ts";
 import { type Layer, type MergedConfig, mergeConfig } from "./merge.ts";
 import { ConfigError, type Mistake } from "./mistakes.ts";
 import { parseLocated } from "./parse.ts";
@@ -13,6 +15,8 @@ export interface LoadOptions {
   readonly file?: string | false | undefined;
   /** `false`: the environment is not read. */
   readonly env?: Readonly<Record<string, string | undefined>> | false | undefined;
+  /** Kinds of discovery beside the built-in ones, as `createMesh({ discoveries })`. */
+  readonly discoveries?: readonly WrittenKind[] | undefined;
 }
 
 export interface LoadedConfig {
@@ -25,6 +29,7 @@ export interface LoadedConfig {
 export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const mistakes: Mistake[] = [];
   const layers: Layer[] = [];
+  const kinds = kindsWith(options.discoveries, mistakes, false);
   const env = options.env === false ? undefined : readEnvConfig(options.env);
   if (env !== undefined) {
     mistakes.push(...env.mistakes);
@@ -36,15 +41,15 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
   // Without its file, what code refers to may be missing: say only what is certain.
-  const loaded = tryLayers(mergeConfig(layers), mistakes, file?.ok === false);
+  const loaded = tryLayers(mergeConfig(layers), mistakes, file?.ok === false, kinds);
   if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
 
 /** The same for layers that have been read already, lowest first. */
-export function loadLayers(merged: MergedConfig): LoadedConfig {
+export function loadLayers(merged: MergedConfig, kinds: readonly WrittenKind[]): LoadedConfig {
   const mistakes: Mistake[] = [];
-  const loaded = tryLayers(merged, mistakes, false);
+  const loaded = tryLayers(merged, mistakes, false, kinds);
   if (loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
@@ -53,8 +58,9 @@ function tryLayers(
   merged: MergedConfig,
   mistakes: Mistake[],
   incomplete: boolean,
+  kinds: readonly WrittenKind[],
 ): LoadedConfig | undefined {
-  const parsed = parseLocated(merged.input, (where) => merged.locate(where));
+  const parsed = parseLocated(merged.input, (where) => merged.locate(where), kinds);
   if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
   if (!incomplete) mistakes.push(...parsed.mistakes);
   return undefined;

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { millisecondNames } from "./field.ts";
+import { discoveryFields } from "../discovery-kinds.ts";
 import { FIELDS, POLICY_FIELDS, defaultOf } from "./fields.ts";
 import { ConfigError } from "./mistakes.ts";
 import { parseConfig } from "./parse.ts";
@@ -834,7 +835,7 @@ describe("FIELDS", () => {
           inSchema.delete(at + group);
       }
     }
-    const inTable = FIELDS.flatMap((field) => {
+    const inTable = [...FIELDS, ...discoveryFields()].flatMap((field) => {
       if (field.parsed === undefined) return [field.path];
       const at = ["defaults.", "services.*."];
       if (field.route === true) at.push("services.*.routes[].");

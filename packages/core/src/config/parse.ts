@@ -2,8 +2,10 @@
  * From what a user wrote to a full, frozen configuration, or to every mistake in it at once.
  * Never throws on data, whatever it is; a getter that throws is a mistake as well.
  */
+import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { DEFAULT_POLICIES, deepFreeze } from "./defaults.ts";
 import { readTarget } from "./discovery.ts";
+import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, rawOf, type Report } from "./plain.ts";
@@ -29,7 +31,11 @@ export function parseConfig(input: unknown, origin: string): ParseResult {
 }
 
 /** The same for merged layers, where each path has its own origin. */
-export function parseLocated(input: unknown, locate: Locate): ParseResult {
+export function parseLocated(
+  input: unknown,
+  locate: Locate,
+  kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
+): ParseResult {
   const mistakes = new Map<string, Mistake>();
   const report: Report = (path, rule, value) => {
     const { origin, line } = locate(path);
@@ -39,13 +45,13 @@ export function parseLocated(input: unknown, locate: Locate): ParseResult {
   };
   const plain = copyPlain(input, report);
   // What could not be copied at all has been reported; everything else goes on to the schema.
-  if (plain !== undefined || mistakes.size === 0) checkShape(plain ?? input, report);
-  const config = build(plain, report);
+  if (plain !== undefined || mistakes.size === 0) checkShape(plain ?? input, report, kinds);
+  const config = build(plain, report, kinds);
   if (mistakes.size > 0) return { ok: false, mistakes: Object.freeze([...mistakes.values()]) };
   return { ok: true, config: deepFreeze(config) };
 }
 
-function build(plain: unknown, report: Report): MeshConfig {
+function build(plain: unknown, report: Report, kinds: readonly WrittenKind[]): MeshConfig {
   const raw = rawOf(plain);
   const defaults = servicePolicies(rawOf(raw["defaults"]), DEFAULT_POLICIES, ["defaults"], report);
   checkTls(rawOf(raw["defaults"]), defaults.tls, ["defaults"], report);
@@ -73,7 +79,7 @@ function build(plain: unknown, report: Report): MeshConfig {
     if (!isRaw(value)) continue;
     const policies = servicePolicies(value, defaults, path, report);
     const routes = readRoutes(value["routes"], policies, known, path, report);
-    const target = readTarget(name, value, path, report);
+    const target = readTarget(name, value, path, report, kinds);
     checkTls(value, policies.tls, path, report);
     if (target !== undefined) services[name] = { ...policies, ...target, routes };
   }

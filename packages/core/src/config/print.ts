@@ -3,12 +3,12 @@
  * and parsing it gives the same configuration again, private keys and credentials aside. For the
  * admin page and for snapshots.
  */
+import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { formatDuration } from "./duration.ts";
-import { type EndpointInfo, socketPathOf } from "../endpoint-info.ts";
 import { isInlinePem } from "./pem.ts";
 import { type Field, groupOf, nameOf } from "./field.ts";
 import { POLICY_FIELDS } from "./fields.ts";
-import type { EndpointInput } from "./input.ts";
+import { kindAndOptions, type WrittenKind } from "./kind.ts";
 import { isSecretKey } from "./mistakes.ts";
 import type {
   DiscoveryConfig,
@@ -21,13 +21,16 @@ import type {
 
 type Printed = Record<string, unknown>;
 
-export function printConfig(config: MeshConfig): Printed {
+export function printConfig(
+  config: MeshConfig,
+  kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
+): Printed {
   const services: [string, Printed][] = Object.entries(config.services).map(([name, service]) => [
     name,
     {
       scheme: service.scheme,
       authority: service.authority,
-      discovery: printDiscovery(service.discovery),
+      discovery: printDiscovery(service.discovery, kinds),
       ...printPolicies(service, POLICY_FIELDS),
       routes: service.routes.map(printRoute),
     },
@@ -71,15 +74,9 @@ function printHeader({ name, value }: HeaderConfig): HeaderConfig {
   return { name, value: isSecretKey(name) ? "(a value, not shown)" : value };
 }
 
-function printDiscovery(discovery: DiscoveryConfig): Printed {
-  if (discovery.kind === "dns") return { dns: discovery.host, port: discovery.port };
-  if (discovery.kind === "file") return { file: discovery.path };
-  if (discovery.kind === "srv") return { srv: discovery.name };
-  return { static: discovery.endpoints.map(printEndpoint) };
-}
-
-function printEndpoint({ port, ...rest }: EndpointInfo): EndpointInput {
-  return socketPathOf(rest.host) === undefined ? { ...rest, port } : rest;
+function printDiscovery(discovery: DiscoveryConfig, kinds: readonly WrittenKind[]): Printed {
+  const { kind, options } = kindAndOptions(discovery, kinds);
+  return { ...(kind?.write?.(options) ?? { [kind?.name ?? discovery.kind]: options }) };
 }
 
 function printPolicies(from: object, fields: readonly Field[]): Printed {

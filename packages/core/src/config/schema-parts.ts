@@ -45,8 +45,8 @@ export class SchemaParts {
       const group = groupOf(field);
       const target = group === undefined ? shape : (groups.get(group) ?? {});
       if (group !== undefined) groups.set(group, target);
-      target[nameOf(field)] = this.#leaf(field);
-      for (const name of millisecondNames(field)) target[name] = this.#milliseconds(field);
+      target[nameOf(field)] = this.leaf(field);
+      for (const name of millisecondNames(field)) target[name] = this.milliseconds(field);
     }
     for (const [group, inner] of groups) shape[group] = this.object(inner);
     return shape;
@@ -55,10 +55,11 @@ export class SchemaParts {
   structure(path: string): Zod.ZodType {
     const field = STRUCTURE_FIELDS.find((candidate) => candidate.path === path);
     if (field === undefined) throw new TypeError(`no field ${path}`);
-    return this.#leaf(field);
+    return this.leaf(field);
   }
 
-  #leaf(field: Field): Zod.ZodType {
+  /** Of one field. */
+  leaf(field: Field): Zod.ZodType {
     return this.#typed(field).meta({ description: field.meaning });
   }
 
@@ -113,7 +114,7 @@ export class SchemaParts {
   }
 
   /** The form of code: a number, or Infinity. Also `none`, which JSON can say. */
-  #milliseconds(field: Field): Zod.ZodType {
+  milliseconds(field: Field): Zod.ZodType {
     const z = this.z;
     // z.number() refuses Infinity, which is what "no timeout" is in code.
     const schema = z.custom<number | "none">(

@@ -4,6 +4,7 @@
  */
 import type { FileNews } from "../watch/file-watch.ts";
 import type { MeshInput } from "./input.ts";
+import type { WrittenKind } from "./kind.ts";
 import { readLastGood } from "./last-good.ts";
 import { loadConfig } from "./load.ts";
 import type { Layer } from "./merge.ts";
@@ -17,6 +18,7 @@ export interface StartOptions {
   readonly configFile?: string | undefined;
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly snapshotFile?: string | undefined;
+  readonly discoveries?: readonly WrittenKind[] | undefined;
 }
 
 export interface Start {
@@ -34,13 +36,13 @@ export interface StartFile {
 }
 
 /** Throws ConfigError with the mistakes of all sources. */
-export function startConfig(options: StartOptions): Start {
+export function startConfig(options: StartOptions, kinds: readonly WrittenKind[]): Start {
   const { config: code } = options;
   const env = readEnvConfig(options.env);
   const path = options.configFile ?? env.file;
   if (path === undefined && env.mistakes.length === 0) {
     const sources = { env: env.layers, file: undefined, code };
-    return { store: new ConfigStore(sources), file: undefined };
+    return { store: new ConfigStore(sources, kinds), file: undefined };
   }
   const seen = path === undefined ? undefined : readNow(path);
   const read = seen && parseConfigNews(seen, path!);
@@ -48,14 +50,14 @@ export function startConfig(options: StartOptions): Start {
     if (path === undefined || read?.ok !== true || env.mistakes.length > 0) {
       throw allMistakes(options);
     }
-    const store = new ConfigStore({ env: env.layers, file: read.layer, code });
+    const store = new ConfigStore({ env: env.layers, file: read.layer, code }, kinds);
     return { store, file: { path, seen: seen!, layer: read.layer, mistakes: [] } };
   } catch (error) {
     const { snapshotFile } = options;
     const hopeless = path === undefined || snapshotFile === undefined || env.mistakes.length > 0;
     if (hopeless || !(error instanceof ConfigError)) throw error;
     const layer = lastGood(snapshotFile, path, error);
-    const store = new ConfigStore({ env: env.layers, file: layer, code });
+    const store = new ConfigStore({ env: env.layers, file: layer, code }, kinds);
     return { store, file: { path, seen: seen!, layer, mistakes: error.mistakes } };
   }
 }
@@ -66,9 +68,9 @@ function lastGood(snapshotFile: string, path: string, refused: ConfigError): Lay
   throw new ConfigError([...refused.mistakes, ...last.mistakes]);
 }
 
-function allMistakes({ config: code, configFile: file, env }: StartOptions): Error {
+function allMistakes({ config: code, configFile: file, env, discoveries }: StartOptions): Error {
   try {
-    loadConfig({ code, file, env });
+    loadConfig({ code, file, env, discoveries });
   } catch (error) {
     if (error instanceof Error) return error;
   }

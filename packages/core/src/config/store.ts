@@ -10,6 +10,7 @@ import { Cell, type Watch } from "../watch/watch.ts";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { unknownKeyRule } from "./did-you-mean.ts";
 import type { MeshInput, ServiceInput } from "./input.ts";
+import type { WrittenKind } from "./kind.ts";
 import { loadLayers } from "./load.ts";
 import { type Layer, mergeConfig } from "./merge.ts";
 import { ConfigError, makeMistake } from "./mistakes.ts";
@@ -66,14 +67,19 @@ export class ConfigStore {
   /** Services that nobody but a URL describes, made for the defaults in force. */
   readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
+  readonly #kinds: readonly WrittenKind[];
+
   /** Throws ConfigError if the sources are not valid. */
-  constructor(told: Sources) {
+  constructor(told: Sources, kinds: readonly WrittenKind[]) {
+    this.#kinds = kinds;
     const sources = { ...told, code: ownCopy(told.code) };
     this.#sources = sources;
     const nothing =
       sources.env.length === 0 && sources.file === undefined && sources.code === undefined;
     this.#current = new Cell<MeshConfig>(
-      nothing ? { services: {}, defaults: DEFAULT_POLICIES } : load(sources, this.#opened).config,
+      nothing
+        ? { services: {}, defaults: DEFAULT_POLICIES }
+        : load(sources, this.#opened, kinds).config,
     );
   }
 
@@ -91,7 +97,7 @@ export class ConfigStore {
 
   #propose(sources: Sources, opened: ReadonlyMap<string, Opened>): Proposal {
     const before = this.#current.current;
-    const { config: loaded, described } = load(sources, opened);
+    const { config: loaded, described } = load(sources, opened, this.#kinds);
     for (const target of [...opened.values(), ...this.#askedUrls.values()].map((o) => o.target)) {
       const rule = target && schemeConflict(target, described);
       if (target !== undefined && rule !== undefined) throw schemeError(target, rule);
@@ -253,14 +259,18 @@ interface Loaded {
   readonly described: readonly ServiceConfig[];
 }
 
-function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>): Loaded {
+function load(
+  { env, file, code }: Sources,
+  opened: ReadonlyMap<string, Opened>,
+  kinds: readonly WrittenKind[],
+): Loaded {
   const layers: Layer[] = [...env];
   if (file !== undefined) layers.push(file);
   if (code !== undefined) layers.push({ origin: "code", input: code });
   const said = [...opened.values()].filter(({ input }) => input !== undefined);
   const merged = mergeConfig(layers);
   if (said.length === 0) {
-    const { config } = loadLayers(merged);
+    const { config } = loadLayers(merged, kinds);
     return { config, described: Object.values(config.services) };
   }
   const named = rawOf(rawOf(merged.input)["services"]);
@@ -274,10 +284,10 @@ function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>)
     services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }
   layers.push({ origin: "code", input: { services } });
-  const { config } = loadLayers(mergeConfig(layers));
+  const { config } = loadLayers(mergeConfig(layers), kinds);
   // A URL of a client takes the place of what a source says about that name, scheme included.
   const overwritten = said.some(({ name, url }) => url !== undefined && hasTarget(named[name]));
-  const before = overwritten ? loadLayers(merged).config : config;
+  const before = overwritten ? loadLayers(merged, kinds).config : config;
   const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
   return { config, described };
 }

@@ -3,9 +3,16 @@ import { isIP } from "node:net";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import { deepFreeze } from "./defaults.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
-import type { DiscoveryConfig, ServiceConfig, ServicePolicies } from "./types.ts";
+import type { ServiceConfig, ServicePolicies } from "./types.ts";
 
 export type ServiceTarget = Pick<ServiceConfig, "name" | "scheme" | "authority" | "discovery">;
+
+/** What a URL alone says: DNS for a name, a list of one for an address. */
+export interface UrlTarget extends ServiceTarget {
+  readonly discovery:
+    | { readonly kind: "dns"; readonly host: string; readonly port: number }
+    | { readonly kind: "static"; readonly endpoints: readonly [EndpointInfo] };
+}
 
 export type TargetResult =
   | { readonly ok: true; readonly target: ServiceTarget }
@@ -40,7 +47,7 @@ export function defaultServiceConfig(
   return deepFreeze({ ...defaults, ...target, peer, routes: [] });
 }
 
-export function readUrl(text: string): ServiceTarget | { readonly rules: readonly string[] } {
+export function readUrl(text: string): UrlTarget | { readonly rules: readonly string[] } {
   const example = "such as http://orders.shop.svc:8080";
   if (/[\s\\\p{Cc}]/u.test(text)) return { rules: [`must be a URL without blanks, ${example}`] };
   const parts = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)(.*)$/.exec(text);
@@ -60,7 +67,7 @@ export function readUrl(text: string): ServiceTarget | { readonly rules: readonl
   const { host, port } = address;
   const shown = host.includes(":") ? `[${host}]` : host;
   const authority = port === DEFAULT_PORTS[scheme] ? shown : `${shown}:${port}`;
-  const discovery: DiscoveryConfig =
+  const discovery: UrlTarget["discovery"] =
     isIP(host) === 0
       ? { kind: "dns", host, port }
       : { kind: "static", endpoints: [{ host, port }] };

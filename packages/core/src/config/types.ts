@@ -11,14 +11,20 @@ export interface MeshConfig {
   readonly defaults: ServicePolicies;
 }
 
+/** Where endpoints come from: the name of a built-in kind with its options, or `own`. */
 export type DiscoveryConfig =
   | { readonly kind: "static"; readonly endpoints: readonly EndpointInfo[] }
-  /** A and AAAA records of `host`. */
   | { readonly kind: "dns"; readonly host: string; readonly port: number }
-  /** SRV records, for example `_http._tcp.orders.shop.svc.cluster.local`. */
   | { readonly kind: "srv"; readonly name: string }
-  /** A list in a YAML or JSON file, which is followed. */
-  | { readonly kind: "file"; readonly path: string };
+  | { readonly kind: "file"; readonly path: string }
+  | OwnDiscoveryConfig;
+
+/** Of a kind that the application has added: its name, and what it has read. */
+export interface OwnDiscoveryConfig {
+  readonly kind: "own";
+  readonly name: string;
+  readonly options: object;
+}
 
 /** All policies of a service; what a route leaves out it takes from here. */
 export interface ServicePolicies {

@@ -101,6 +101,7 @@ export class CoalescingSink implements EndpointSink {
   }
 }
 
-function keyOf(info: EndpointInfo): string {
+/** What tells endpoints of one source apart: address and uid. */
+export function keyOf(info: EndpointInfo): string {
   return `${addressOf(info)}#${info.uid ?? ""}`;
 }

@@ -9,9 +9,10 @@ import type { EndpointInfo } from "../endpoint-info.ts";
 import { dnsDiscovery } from "./dns/dns.ts";
 import { DnsError } from "./dns/dns-error.ts";
 import type { Resolver } from "./dns/resolver.ts";
-import { fileDiscovery } from "./file.ts";
+import { fileDiscovery } from "./file/file.ts";
 import { lazyDiscovery } from "./lazy.ts";
-import { staticDiscovery } from "./static.ts";
+import { SharedDiscovery, type SharedSink } from "./shared.ts";
+import { staticDiscovery } from "./static/static.ts";
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -47,6 +48,7 @@ const fixed: DiscoveryAdapter = {
 
 const file: DiscoveryAdapter = {
   changes: true,
+  drains: true,
   open(known) {
     const folder = mkdtempSync(join(tmpdir(), "inmesh-conformance-"));
     const path = join(folder, "endpoints.json");
@@ -92,10 +94,47 @@ const dns: DiscoveryAdapter = {
   },
 };
 
+/** One watch for all: what is said of one target is said beside another that has nothing to do with it. */
+const shared: DiscoveryAdapter = {
+  changes: true,
+  drains: true,
+  open(first) {
+    let known: readonly EndpointInfo[] | undefined = first;
+    const runtime = new SimRuntime(1);
+    const sinks = new Set<SharedSink>();
+    const speak = (sink: SharedSink): void => {
+      sink.replace("billing", [{ host: "10.9.9.9", port: 80 }]);
+      if (known === undefined) sink.failed(new Error("the registry is gone"));
+      else sink.replace("orders", known);
+    };
+    const registry = new SharedDiscovery("registry", (sink) => {
+      sinks.add(sink);
+      const timer = runtime.after(10, () => speak(sink), undefined);
+      return {
+        refresh: () => void runtime.after(1, () => sinks.has(sink) && speak(sink), undefined),
+        stop() {
+          timer.cancel();
+          sinks.delete(sink);
+        },
+      };
+    });
+    return Promise.resolve({
+      discovery: registry.of("orders"),
+      say(next) {
+        known = next;
+        for (const sink of sinks) speak(sink);
+      },
+      ...clock(runtime, 10),
+      close: () => Promise.resolve(),
+    });
+  },
+};
+
 describe.each([
   ["static", fixed],
   ["file", file],
   ["DNS", dns],
+  ["shared", shared],
 ])("discovery conformance: %s", (_name, adapter) => {
   for (const { title, run } of discoveryConformance(adapter)) it(title, run);
 });

@@ -123,6 +123,7 @@ it("a breaker's states, with what opened it", async () => {
     endpoint: "10.0.0.1:80",
     zone: undefined,
     weight: 1,
+    draining: false,
     breaker: "open",
     trigger: "streak",
   });

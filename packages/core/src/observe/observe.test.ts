@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
 import { ConfigError } from "../config/mistakes.ts";
-import { staticDiscovery } from "../discovery/static.ts";
+import { staticDiscovery } from "../discovery/static/static.ts";
 import { MeshError } from "../errors.ts";
 import type { LogLine } from "../log.ts";
 import { createMesh, type MeshOptions } from "../mesh.ts";

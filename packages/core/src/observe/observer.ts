@@ -191,11 +191,14 @@ export interface EndedRequest extends ObservedRequest {
 export interface EndpointChange {
   readonly service: string;
   readonly protocol: string;
-  readonly kind: "added" | "removed" | "weight" | "breaker";
+  /** `draining`: it began to drain, or is back; the field of that name says which. */
+  readonly kind: "added" | "removed" | "weight" | "draining" | "breaker";
   /** `host:port`, or `unix:path`. */
   readonly endpoint: string;
   readonly zone: string | undefined;
   readonly weight: number;
+  /** Discovery says that it is about to go: it gets no new attempts. */
+  readonly draining: boolean;
   /** The state of its breaker now. */
   readonly breaker: "closed" | "open" | "half-open";
   /** What opened it; undefined while it is closed. */

@@ -82,6 +82,11 @@ export const DISCOVERY_ERRORS: Instrument = {
   unit: "{error}",
   description: "Answers of discovery that were errors.",
 };
+export const DISCOVERY_LATE: Instrument = {
+  name: "inmesh.discovery.late",
+  unit: "{report}",
+  description: "Reports of a discovery after its watch was stopped, which were ignored.",
+};
 export const ENDPOINTS_EXCESS: Instrument = {
   name: "inmesh.discovery.excess",
   unit: "{endpoint}",
@@ -133,6 +138,7 @@ export const INSTRUMENTS: readonly Instrument[] = [
   DISCOVERY_ENDPOINTS,
   DISCOVERY_STALE,
   DISCOVERY_ERRORS,
+  DISCOVERY_LATE,
   ENDPOINTS_EXCESS,
   CONFIG_GENERATION,
   CONFIG_UPDATES,

@@ -12,6 +12,8 @@ import type { ConformanceCheck } from "./transport-conformance.ts";
 export interface DiscoveryAdapter {
   /** What the source knows may change, and it may be unable to tell. */
   readonly changes: boolean;
+  /** It can know that an endpoint is draining. Default false. */
+  readonly drains?: boolean;
   /** A source that knows these. */
   open(known: readonly EndpointInfo[]): Promise<DiscoveryBench>;
 }
@@ -130,6 +132,19 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     await bench.settle();
     assert.equal(listener.news.length, before);
   });
+
+  if (adapter.changes && adapter.drains === true) {
+    check("an endpoint that drains stays in the set and says so", async (bench, watch) => {
+      const listener = new Listener();
+      const watched = watch(listener);
+      await bench.until(() => listener.has(A, B));
+      bench.say([A, { ...B, draining: true }]);
+      watched.refresh();
+      await bench.until(() => listener.set.get(addressOf(B))?.draining === true);
+      assert.ok(listener.has(A, B));
+      assert.notEqual(listener.set.get(addressOf(A))?.draining, true);
+    });
+  }
 
   if (!adapter.changes) return checks;
 

@@ -5,17 +5,25 @@
  */
 import { parseArgs } from "node:util";
 import { ConfigError, type Mistake } from "@inmesh/core";
-import { loadConfig, type DiscoveryConfig, type ServiceConfig } from "@inmesh/core/spi";
+import {
+  describeDiscovery,
+  loadConfig,
+  type ServiceConfig,
+  type WrittenKind,
+} from "@inmesh/core/spi";
 import type { Output } from "./output.ts";
 
 export const CHECK_SUMMARY = "is a configuration file valid? Lists every mistake";
 
-const HELP = `Usage: inmesh check <file>... [--env] [--json]
+const HELP = `Usage: inmesh check <file>... [--env] [--discovery <kind>]... [--json]
 
 Reads each file as createMesh would and lists every mistake, with its line.
 
   --env    also read INMESH_SERVICE_* from the environment, as a process does.
            Without a file, the one that INMESH_CONFIG names is read.
+  --discovery <kind>
+           a kind of discovery that the program adds by createMesh({ discoveries }).
+           It may be written then; what stands under it only the program can check.
   --json   print one JSON document instead of text
   --help   print this text
 
@@ -40,7 +48,12 @@ interface Checked {
 }
 
 export function check(args: readonly string[], output: Output): number {
-  let values: { readonly env?: boolean; readonly json?: boolean; readonly help?: boolean };
+  let values: {
+    readonly env?: boolean;
+    readonly discovery?: string[];
+    readonly json?: boolean;
+    readonly help?: boolean;
+  };
   let files: (string | undefined)[];
   try {
     const parsed = parseArgs({
@@ -48,6 +61,7 @@ export function check(args: readonly string[], output: Output): number {
       allowPositionals: true,
       options: {
         env: { type: "boolean" },
+        discovery: { type: "string", multiple: true },
         json: { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
@@ -68,16 +82,32 @@ export function check(args: readonly string[], output: Output): number {
     return USAGE;
   }
   if (files.length === 0) files = [undefined];
-  const checked = files.map((file) => checkOne(file, withEnv));
+  const kinds = (values.discovery ?? []).map(uncheckedKind);
+  const checked = files.map((file) => checkOne(file, withEnv, kinds));
   if (values.json === true) output.line(JSON.stringify({ files: checked }, null, 2));
   else for (const one of checked) print(one, output);
   return checked.every(({ valid }) => valid) ? VALID : INVALID;
 }
 
-function checkOne(file: string | undefined, withEnv: boolean): Checked {
+/** Stands for a kind that only the program has. */
+function uncheckedKind(name: string): WrittenKind {
+  return {
+    name,
+    fields: [{ path: name, type: "any", meaning: "Of a kind that the program adds." }],
+    read: () => ({}),
+    describe: () => `${name}, not checked`,
+  };
+}
+
+function checkOne(
+  file: string | undefined,
+  withEnv: boolean,
+  kinds: readonly WrittenKind[],
+): Checked {
   try {
-    const { config } = loadConfig({ file, env: withEnv ? process.env : false });
-    const services = Object.values(config.services).map(describeService);
+    const env = withEnv ? process.env : false;
+    const { config } = loadConfig({ file, env, discoveries: kinds });
+    const services = Object.values(config.services).map((one) => describeService(one, kinds));
     return { file, valid: true, services, mistakes: [] };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -86,21 +116,11 @@ function checkOne(file: string | undefined, withEnv: boolean): Checked {
   }
 }
 
-function describeService({ name, discovery, routes }: ServiceConfig): Checked["services"][number] {
-  return { name, discovery: describeDiscovery(discovery), routes: routes.length };
-}
-
-function describeDiscovery(discovery: DiscoveryConfig): string {
-  switch (discovery.kind) {
-    case "static":
-      return `static, ${count(discovery.endpoints.length, "endpoint")}`;
-    case "dns":
-      return `dns ${discovery.host}:${discovery.port}`;
-    case "srv":
-      return `srv ${discovery.name}`;
-    case "file":
-      return `file ${discovery.path}`;
-  }
+function describeService(
+  { name, discovery, routes }: ServiceConfig,
+  kinds: readonly WrittenKind[],
+): Checked["services"][number] {
+  return { name, discovery: describeDiscovery(discovery, kinds), routes: routes.length };
 }
 
 function count(many: number, what: string): string {

@@ -5,7 +5,7 @@
  */
 import type { Layer } from "../merge.ts";
 import { makeMistake, type Mistake } from "../mistakes.ts";
-import { authorityRule, readUrl, type ServiceTarget } from "../target.ts";
+import { authorityRule, readUrl, type UrlTarget } from "../target.ts";
 
 export interface EnvConfig {
   /** Path from INMESH_CONFIG. */
@@ -53,7 +53,7 @@ function tooLong(report: (rule: string) => void): undefined {
 function readService(text: string, report: (rule: string) => void): object | undefined {
   const srv = /^srv\+(https?):\/\/([^/?#]+)\/?$/i.exec(text);
   if (srv !== null) return readSrv(srv[1] ?? "", srv[2] ?? "", report);
-  const targets: ServiceTarget[] = [];
+  const targets: UrlTarget[] = [];
   let failed = false;
   for (const part of text.split(",").map((piece) => piece.trim())) {
     const read = readUrl(part);
@@ -72,9 +72,7 @@ function readService(text: string, report: (rule: string) => void): object | und
   const endpoints = targets.map(({ discovery }) =>
     discovery.kind === "static"
       ? discovery.endpoints[0]
-      : discovery.kind === "dns"
-        ? { host: discovery.host, port: discovery.port }
-        : undefined,
+      : { host: discovery.host, port: discovery.port },
   );
   return { scheme: first.scheme, discovery: { static: endpoints } };
 }

@@ -1,6 +1,6 @@
 /** A fixed list of endpoints, from code, file or environment. */
-import type { Discovery, EndpointSink, EndpointWatch } from "./discovery.ts";
-import type { EndpointInfo } from "../endpoint-info.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "../discovery.ts";
+import type { EndpointInfo } from "../../endpoint-info.ts";
 
 export function staticDiscovery(endpoints: readonly EndpointInfo[]): Discovery {
   return {

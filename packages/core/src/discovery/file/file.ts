@@ -5,16 +5,15 @@
  * - A file that is missing, empty, cut or wrong is an error, and keeps the last good list (D1).
  * - An empty list says "there are none", which is believed after it has held for 30 s (D2).
  */
-import { readEndpoints } from "../config/discovery.ts";
-import { LIMITS } from "../config/limits.ts";
-import { describeMistakes, makeMistake, type Mistake } from "../config/mistakes.ts";
-import { copyPlain, type Report } from "../config/plain.ts";
-import { checkEndpoints } from "../config/schema.ts";
-import { parseConfigNews } from "../config/sources/file.ts";
-import type { Runtime, Timer } from "../runtime/runtime.ts";
-import { type FileNews, FileWatch } from "../watch/file-watch.ts";
-import type { Discovery, EndpointSink, EndpointWatch } from "./discovery.ts";
-import type { EndpointInfo } from "../endpoint-info.ts";
+import { checkEndpoints, readEndpoints } from "../../config/endpoints.ts";
+import { LIMITS } from "../../config/limits.ts";
+import { describeMistakes, makeMistake, type Mistake } from "../../config/mistakes.ts";
+import { copyPlain, type Report } from "../../config/plain.ts";
+import { parseConfigNews } from "../../config/sources/file.ts";
+import type { Runtime, Timer } from "../../runtime/runtime.ts";
+import { type FileNews, FileWatch } from "../../watch/file-watch.ts";
+import type { Discovery, EndpointSink, EndpointWatch } from "../discovery.ts";
+import type { EndpointInfo } from "../../endpoint-info.ts";
 
 export const HOLD_DOWN_MS = 30_000;
 

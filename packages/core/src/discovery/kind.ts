@@ -1,0 +1,29 @@
+/**
+ * A kind of discovery: what may be written under its key in a configuration, and the source that watches
+ * what was written. `static`, `dns`, `srv` and `file` are kinds like those of an application
+ * (`createMesh({ discoveries })`); `discovery-kinds.ts` lists them.
+ */
+import type { WrittenKind } from "../config/kind.ts";
+import type { Log } from "../log.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Discovery } from "./discovery.ts";
+
+/** What a kind may use of its mesh. */
+export interface DiscoveryMesh {
+  /** Time, chance and timers. */
+  readonly runtime: Runtime;
+  readonly log: Log;
+  /**
+   * What `make` gives, made once for this mesh and this function: a resolver, or one watch that serves many
+   * services (`SharedDiscovery`).
+   */
+  readonly shared: <T>(make: (mesh: DiscoveryMesh) => T) => T;
+}
+
+export interface DiscoveryKind<Options extends object = object> extends WrittenKind<Options> {
+  /**
+   * The source of one service, made when the service is first called and when its options have changed. What
+   * it throws is bad news of discovery: counted, logged, and tried again with the next call of `refresh`.
+   */
+  open(options: Options, mesh: DiscoveryMesh): Discovery;
+}

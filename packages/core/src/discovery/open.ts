@@ -1,0 +1,49 @@
+/** Opens the sources that a configuration names, by the kinds that its mesh knows. */
+import { kindAndOptions } from "../config/kind.ts";
+import type { DiscoveryConfig } from "../config/types.ts";
+import type { Log } from "../log.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { Discovery } from "./discovery.ts";
+import type { DiscoveryKind, DiscoveryMesh } from "./kind.ts";
+
+/** What may be a label of metrics. */
+const LABEL = /^[a-z][a-z0-9-]{0,30}$/;
+
+export class Discoveries {
+  readonly #kinds: readonly DiscoveryKind[];
+  readonly #mesh: DiscoveryMesh;
+
+  constructor(kinds: readonly DiscoveryKind[], runtime: Runtime, log: Log) {
+    this.#kinds = kinds;
+    const made = new Map<(mesh: DiscoveryMesh) => unknown, unknown>();
+    const mesh: DiscoveryMesh = {
+      runtime,
+      log,
+      shared<T>(make: (mesh: DiscoveryMesh) => T): T {
+        if (!made.has(make)) made.set(make, make(mesh));
+        return made.get(make) as T;
+      },
+    };
+    this.#mesh = mesh;
+  }
+
+  /** Never throws: what a kind throws here, it throws again when it is watched, where it is counted. */
+  open(config: DiscoveryConfig): Discovery {
+    const { kind, options } = kindAndOptions(config, this.#kinds);
+    const { name } = kind!;
+    const opened = (): Discovery => openWith(kind!, options, this.#mesh);
+    try {
+      const discovery = opened();
+      if (LABEL.test(discovery.source)) return discovery;
+      return { source: name, watch: (sink) => discovery.watch(sink) };
+    } catch {
+      return { source: name, watch: (sink) => opened().watch(sink) };
+    }
+  }
+}
+
+function openWith(kind: DiscoveryKind, options: object, mesh: DiscoveryMesh): Discovery {
+  const discovery: Partial<Discovery> | undefined = kind.open(options, mesh);
+  if (typeof discovery?.watch === "function") return discovery as Discovery;
+  throw new TypeError(`open of the kind ${kind.name} has not given a discovery`);
+}
