@@ -104,6 +104,8 @@ export class Inbound extends ServedCall {
   last = false;
   /** Of the reply's body, while its length is said in its head. HTTP/1. */
   sentBytes = 0;
+  /** By how much its client reads that body, where Node's own count is not read; null: it is not said. */
+  declaredBytes: number | null = null;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
   timed = false;

@@ -190,7 +190,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     }
     this.#leaves(inbound);
     const { writableEnded } = response;
-    if (writableEnded && !http2 && isShort(response, inbound.sentBytes, this.members)) {
+    if (writableEnded && !http2 && isShort(response, inbound, this.members)) {
       this.misframed(inbound);
       this.#pipeline.ended(inbound);
       return;
