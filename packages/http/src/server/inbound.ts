@@ -383,5 +383,5 @@ function shorten({ request, ownHeaders, owner }: Inbound, kept: number): void {
   while (raw.length > kept) raw.pop(); // to set the length is a call out of compiled code
   if (ownHeaders) return; // over HTTP/2 there is no `headersDistinct`
   if (owner.members.setsFields) setFields(request, raw, kept);
-  else defineDistinct(request, "headersDistinct", raw);
+  else defineDistinct(request, "headersDistinct");
 }
