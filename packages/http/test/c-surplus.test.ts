@@ -64,7 +64,7 @@ describe.each(Object.entries(DOORS))("%s", (_door, ask) => {
     expect(sockets).toHaveLength(2);
   });
 
-  it("C3 LC: the end of an idle connection that waits in the kernel costs no request", async () => {
+  it("C5 LC: the end of an idle connection that waits in the kernel costs no request", async () => {
     const { address, sockets } = await echoing();
     const mesh = doorsOf([address]);
     expect(await ask(mesh, "/first")).toBe("/first");

@@ -110,7 +110,7 @@ export class LentSockets {
 
   /**
    * What came for an idle connection while the loop was busy is still in the kernel: surplus bytes would
-   * be taken for the reply (faults.md C13), and an end would fail the request (C3). So both are read
+   * be taken for the reply (faults.md C13), and an end would fail the request (C5). So both are read
    * first, which takes two turns, because a callback of I/O is followed by no reading in its own.
    */
   #lend(socket: Socket, borrower: Borrower): void {
