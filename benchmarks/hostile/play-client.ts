@@ -12,6 +12,9 @@ const CLIENT = new URL("../child/hostile-client.ts", import.meta.url);
 /** Three calls one behind the other, and some for a machine that is busy. */
 const PLAYED_WITHIN_MS = 3 * CALL_WITHIN_MS + 4_000;
 
+/** What an upstream plays when the calls are over: longer than any input of the corpus takes. */
+const STEPS_WITHIN_MS = 3_000;
+
 const AGAIN_AFTER_MS = 500;
 const TRIES = 4;
 
@@ -122,7 +125,9 @@ export class ClientPlayer implements Player {
     const { target, upstreams } = this.#sides.get(side)!;
     upstreams[about.slot]!.text = text;
     await target.start().catch(() => {});
-    return target.ask<Outcome>("play", about, 2 * PLAYED_WITHIN_MS);
+    const outcome = await target.ask<Outcome>("play", about, 2 * PLAYED_WITHIN_MS);
+    await upstreams[about.slot]!.over(STEPS_WITHIN_MS);
+    return outcome;
   }
 
   async end(): Promise<void> {
