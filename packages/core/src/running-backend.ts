@@ -29,8 +29,9 @@ import {
 } from "./telemetry/instruments.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 import type { Transport } from "./transport.ts";
-import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster/cluster.ts";
+import { Cluster } from "./cluster/cluster.ts";
 import { ClusterLog } from "./cluster/cluster-log.ts";
+import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
 
 export class RunningBackend<Req, R extends Reply> {

@@ -247,7 +247,7 @@ const client = new Degraded();
 
 const AGENT_OPTIONS: PrivateMember = {
   name: "node:http Agent.options",
-  loss: "requests of mesh.agent() to other origins do not go through the proxy of the environment",
+  loss: "requests of mesh.agent() to other origins are written for the proxy of the environment, whatever the application has made of the global agent",
 };
 
 /** What node:http asks of an agent, and an agent of a request: not documented, but the way of every agent on npm. */
@@ -272,9 +272,26 @@ export function expectAgents(): void {
   );
 }
 
-/** `NODE_USE_ENV_PROXY` sets it, on versions of Node that know it. Where it cannot be read, there is none. */
+/** The proxy of an agent, which its requests are written for. Only versions of Node that know it read it. */
 export function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
   const { options } = agent as Agent & { readonly options?: AgentOptions };
   const isThere = typeof options === "object" && options !== null;
-  return client.allows(AGENT_OPTIONS, isThere) ? options!.proxyEnv : undefined;
+  if (client.allows(AGENT_OPTIONS, isThere)) return options!.proxyEnv;
+  return (envProxy ??= [readEnvProxy()])[0];
+}
+
+/** In a list, because it may be undefined. Node reads the environment once, too. */
+let envProxy: [AgentOptions["proxyEnv"]] | undefined;
+const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+/** What Node gives its global agents as it starts. */
+function readEnvProxy(): AgentOptions["proxyEnv"] {
+  const { env, execArgv } = process;
+  const flags = [...execArgv, ...(env["NODE_OPTIONS"] ?? "").split(/\s+/)];
+  if (env["NODE_USE_ENV_PROXY"] !== "1" && !flags.includes("--use-env-proxy")) return undefined;
+  const read: Record<string, string> = {};
+  for (const name of PROXY_VARIABLES.flatMap((one) => [one, one.toLowerCase()])) {
+    if (env[name] !== undefined) read[name] = env[name];
+  }
+  return read;
 }

@@ -24,7 +24,7 @@ import {
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
-import { interceptByCredentials } from "./given-server.ts";
+import { interceptByCredentials, redirectEarlier } from "./given-server.ts";
 import { HEALTH_PATH } from "./health-messages.ts";
 import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
@@ -130,6 +130,8 @@ export class MeshGrpcServer implements AsyncDisposable {
   readonly #health: Health | undefined;
   /** No interceptor of the host's sees a call before its handler. */
   readonly #alone: boolean;
+  /** Ends the watch for addresses that were being bound when the server was given. */
+  #endRedirects: () => void = () => {};
   #left: Promise<void> | undefined = undefined;
 
   /** Use `meshGrpcServer`. */
@@ -214,8 +216,12 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   #wrap(intercept: ServerInterceptor): void {
     const interceptors = this.#inside.interceptors();
-    if (interceptors === undefined) interceptByCredentials(this.server, intercept);
-    else interceptors.unshift(intercept);
+    if (interceptors !== undefined) {
+      interceptors.unshift(intercept);
+      return;
+    }
+    interceptByCredentials(this.server, intercept);
+    this.#endRedirects = redirectEarlier(this.server);
   }
 
   /** The server's own way to say that it has a socket. */
@@ -294,6 +300,7 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   #leave(graceMs: number, noticed: boolean): Promise<void> {
     const left = this.#core.leave(graceMs, noticed);
+    this.#endRedirects();
     this.#health?.changed();
     return (this.#left ??= left.then(() => {
       this.#health?.close();

@@ -1,0 +1,17 @@
+/**
+ * `@inmesh/core/spi/discovery`: for a package that says where the endpoints of services are, or what their
+ * settings are. Not covered by semver before 1.0.
+ */
+
+// A discovery is asked to watch a service, and tells a sink which endpoints there are.
+export type { Discovery, EndpointSink, EndpointWatch } from "../discovery/discovery.ts";
+export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
+export { staticDiscovery } from "../discovery/static.ts";
+export type { DiscoveryConfig } from "../config/types.ts";
+
+// Values that change, and the time and timers they may use.
+export { Cell, type Watch } from "../watch/watch.ts";
+export type { Runtime, Timer } from "../runtime/runtime.ts";
+
+// The configuration as `createMesh` reads it, for tools.
+export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";
