@@ -20,6 +20,7 @@ export {
   type ResourceCount,
 } from "./leak-check.ts";
 export {
+  PLAY,
   transportConformance,
   type Behaviour,
   type ConformanceAdapter,
