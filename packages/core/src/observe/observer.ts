@@ -97,11 +97,11 @@ export interface ObservedAttempt {
   readonly call: ObservedCall;
   /** From 1. */
   readonly number: number;
-  /** `first`, `retry` (may have been processed before), `resend` (certainly was not). */
+  /** `first`, `retry` (may have been processed before), `resend` (certainly was not), `hedge` (beside one that runs). */
   readonly kind: AttemptKind;
-  /** The one that it repeats; undefined for the first. */
+  /** The one that it repeats, or that was begun before it; undefined for the first. */
   readonly previous: ObservedAttempt | undefined;
-  /** Why the previous one was not enough: the reason of its error, or `status` for a reply. */
+  /** Why the previous one was not enough: the reason of its error, or `status` for a reply. None for a hedge. */
   readonly retryReason: ErrorReason | "status" | undefined;
   /** The service whose endpoint it is: another one than the call's where a route has backendRefs. */
   readonly backend: string;

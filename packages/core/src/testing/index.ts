@@ -10,6 +10,7 @@ export {
   type FaultScript,
   type RawRequest,
 } from "./fault-peer.ts";
+export { sideBySide, type SideBySideOptions } from "./side-by-side.ts";
 export { AheadRuntime } from "./ahead-runtime.ts";
 export {
   countResources,
@@ -19,6 +20,7 @@ export {
   type ResourceCount,
 } from "./leak-check.ts";
 export {
+  PLAY,
   transportConformance,
   type Behaviour,
   type ConformanceAdapter,
