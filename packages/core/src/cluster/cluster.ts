@@ -6,13 +6,13 @@
 import type { Attempt, AttemptListener, Outcome, Reply } from "../call.ts";
 import { ejectionCap, reconnectMs, type BreakerTrigger } from "../breaker/breaker.ts";
 import { SuccessWindow } from "../breaker/window.ts";
-import type { BalancerConfig, BreakerConfig } from "../config/types.ts";
+import type { BreakerConfig } from "../breaker/options.ts";
 import type { EndpointSink } from "../discovery/discovery.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { Transport } from "../transport.ts";
 import { Endpoint, endpointKey } from "./endpoint.ts";
-import { peerMedian } from "./latency.ts";
+import { peerMedian, type LatencyOptions } from "./latency.ts";
 import {
   EndpointLists,
   LIST_AVAILABLE,
@@ -34,7 +34,7 @@ const REMEMBER_MS = 60_000;
 const MAX_BUSY_MS = 60_000;
 
 export interface ClusterOptions {
-  readonly balancer: BalancerConfig;
+  readonly balancer: LatencyOptions & { readonly slowStartMs: number };
   readonly breaker: BreakerConfig;
   readonly maxEndpoints: number;
   readonly drainGraceMs: number;
