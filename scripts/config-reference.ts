@@ -1,7 +1,8 @@
-/** The text of docs/reference/config.md, from the table of fields. */
+/** The text of docs/reference/config.md, from the options of the capabilities and their doc comments. */
 import { type Field, millisecondNames, rangeOf } from "../packages/core/src/config/field.ts";
 import { defaultOf, POLICY_FIELDS, STRUCTURE_FIELDS } from "../packages/core/src/config/fields.ts";
 import { LIMITS } from "../packages/core/src/config/limits.ts";
+import { docOf } from "./option-docs.ts";
 import { formatDuration } from "../packages/core/src/config/duration.ts";
 
 const INTRODUCTION = `# Configuration
@@ -112,17 +113,18 @@ export function configReference(): string {
 
 function section(field: Field): string[] {
   const [inCode] = millisecondNames(field);
+  const { meaning, range = rangeOf(field), reason, noEffectWhen, nameElsewhere } = docOf(field);
   const lines = [
     `### \`${field.path}\``,
     "",
-    field.meaning,
+    meaning,
     "",
-    `- Default: ${showDefault(field)}. ${field.reason ?? ""}`.trimEnd(),
-    `- Type: ${field.type}${field.unit === undefined ? "" : `, in ${field.unit}`}; ${rangeOf(field)}`,
+    `- Default: ${showDefault(field)}. ${reason ?? ""}`.trimEnd(),
+    `- Type: ${field.type}${field.unit === undefined ? "" : `, in ${field.unit}`}; ${range}`,
   ];
   if (inCode !== undefined) lines.push(`- As a number of milliseconds: \`${inCode}\``);
-  if (field.noEffectWhen !== undefined) lines.push(`- No effect when ${field.noEffectWhen}`);
-  if (field.nameElsewhere !== undefined) lines.push(`- Elsewhere: ${field.nameElsewhere}`);
+  if (noEffectWhen !== undefined) lines.push(`- No effect when ${noEffectWhen}`);
+  if (nameElsewhere !== undefined) lines.push(`- Elsewhere: ${nameElsewhere}`);
   return [...lines, ""];
 }
 

@@ -4,14 +4,15 @@
  * is open, `panic.ts` whether that is enforced.
  */
 import type { Reply } from "../call.ts";
-import type { BalancerConfig, BreakerConfig } from "../config/types.ts";
+import type { BreakerConfig } from "../breaker/options.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Connection, Transport } from "../transport.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { LatencyOptions } from "./latency.ts";
 import { EndpointLists } from "./lists.ts";
 
 export interface ClusterOptions {
-  readonly balancer: BalancerConfig;
+  readonly balancer: LatencyOptions & { readonly slowStartMs: number };
   readonly breaker: BreakerConfig;
   readonly maxEndpoints: number;
   readonly drainGraceMs: number;

@@ -1,6 +1,6 @@
 /** The requests of this process to all endpoints together: each endpoint is compared with them. */
 import { SuccessWindow } from "../breaker/window.ts";
-import type { BreakerConfig } from "../config/types.ts";
+import type { BreakerConfig } from "../breaker/options.ts";
 
 export class Traffic {
   window: SuccessWindow;

@@ -1,44 +1,65 @@
-/** One field that a user may write, as the tables of fields describe it, and what follows from that. */
-import { formatDuration } from "./duration.ts";
-
-export type FieldType =
-  | "duration"
-  | "integer"
-  | "number"
-  | "boolean"
-  | "choice"
-  | "text"
-  /** The path of a PEM file, or the PEM itself. */
-  | "pem"
-  | "list"
-  | "object";
+/** One field that a user may write, with its place, and what follows from that. */
+import type { Option, Options } from "../option.ts";
+import { formatDuration, parseDuration } from "./duration.ts";
 
 export interface Field {
   /** As written. Policies stand under `defaults` and under each service; `*` is a name, `[]` an item. */
   readonly path: string;
-  readonly type: FieldType;
-  /** Path in ServicePolicies, which also names the default. Only for policies. */
+  readonly type: Option["type"] | "object";
+  /** Path in ServicePolicies. Only for policies. */
   readonly parsed?: string;
-  /** A route may write it too. */
+  readonly default?: unknown;
   readonly route?: true;
   readonly unit?: string;
+  /** Of durations in milliseconds, as the default is. */
   readonly min?: number;
   readonly max?: number;
-  /** `none` may be written, and means Infinity. */
   readonly none?: true;
   readonly choices?: readonly string[];
-  /** Text for the page where the default is no value of DEFAULT_POLICIES. */
+  readonly atLeast?: string;
+  readonly atMost?: readonly string[];
   readonly defaultText?: string;
   readonly rangeText?: string;
-  readonly meaning: string;
-  readonly reason?: string;
+  readonly meaning?: string;
   readonly noEffectWhen?: string;
   readonly nameElsewhere?: string;
+  /** Where its doc comment is found. */
+  readonly option?: Option;
+}
+
+/** The fields of a capability's options, which are written in the object `group`, or beside it. */
+export function fieldsOf(options: Options, group?: string): Field[] {
+  const prefix = group === undefined ? "" : `${group}.`;
+  return Object.entries(options).map(([name, option]) => {
+    const { as, ...rest } = option;
+    const isDuration = option.type === "duration";
+    const times = isDuration && {
+      default: readDuration(option.default),
+      min: readDuration(option.min),
+      max: readDuration(option.max),
+    };
+    const parsed = `${prefix}${as ?? (isDuration ? `${name}Ms` : name)}`;
+    return { ...rest, ...times, path: `${prefix}${name}`, parsed, option } as Field;
+  });
+}
+
+/** Milliseconds; undefined if the text is no duration. */
+export function readDuration(text: string): number | undefined {
+  return text === "none" ? Infinity : parseDuration(text);
 }
 
 /** Its last name: `request` of `timeouts.request`. */
 export function nameOf(field: Field): string {
-  return field.path.slice(field.path.lastIndexOf(".") + 1);
+  return lastOf(field.path);
+}
+
+/** The name in the parsed configuration: `requestMs`. */
+export function parsedNameOf(field: Field): string {
+  return lastOf(field.parsed ?? field.path);
+}
+
+function lastOf(path: string): string {
+  return path.slice(path.lastIndexOf(".") + 1);
 }
 
 /** The object it stands in: `timeouts`, or nothing for `idle`. */
@@ -50,8 +71,7 @@ export function groupOf(field: Field): string | undefined {
 /** Names with milliseconds under them: `requestMs`, and `backoffBaseMs` as in the parsed shape. */
 export function millisecondNames(field: Field): readonly string[] {
   if (field.type !== "duration" || field.parsed === undefined) return [];
-  const inParsed = field.parsed.slice(field.parsed.lastIndexOf(".") + 1);
-  return [...new Set([`${nameOf(field)}Ms`, inParsed])];
+  return [...new Set([`${nameOf(field)}Ms`, parsedNameOf(field)])];
 }
 
 /** `from 1ms to 24h, or none`. */

@@ -3,6 +3,8 @@
  * kind are mistakes, and all of them are named at once. Called when something is made, never by a call.
  */
 import { unknownKeyRule } from "./did-you-mean.ts";
+import { groupOf, millisecondNames, nameOf } from "./field.ts";
+import { FIELDS } from "./fields.ts";
 import type { ServiceInput } from "./input.ts";
 import { ConfigError, makeMistake, type Mistake } from "./mistakes.ts";
 import { isRaw } from "./plain.ts";
@@ -86,27 +88,17 @@ export function assertOptions<T>(
 }
 
 /** What every client's options may say of its service. */
-const SERVICE_OPTIONS: OptionKinds<ServiceInput> = {
-  url: "any",
-  scheme: "any",
-  authority: "any",
-  discovery: "any",
-  routes: "any",
-  timeouts: "any",
-  retry: "any",
-  retryBudget: "any",
-  balancer: "any",
-  breaker: "any",
-  limits: "any",
-  idle: "any",
-  idleMs: "any",
-  drainGrace: "any",
-  drainGraceMs: "any",
-  trustNacks: "any",
-  peer: "any",
-  tls: "any",
-  http2: "any",
-};
+const SERVICE_OPTIONS: OptionKinds<ServiceInput> = Object.fromEntries(
+  FIELDS.flatMap((field) => {
+    const isPolicy = field.parsed !== undefined;
+    if (isPolicy)
+      return [
+        groupOf(field) ?? nameOf(field),
+        ...(groupOf(field) === undefined ? millisecondNames(field) : []),
+      ];
+    return /^services\.\*\.(\w+)$/.exec(field.path)?.[1] ?? [];
+  }).map((name) => [name, "any"]),
+) as OptionKinds<ServiceInput>;
 
 /**
  * Of a client of a service: its own options, and those of the service, whose values are looked at with

@@ -2,14 +2,24 @@
  * Fills in the policies of a service or route from what it inherits. Lenient: a value of the wrong
  * type counts as not written, because the schema has reported it and the rest is still checked.
  */
-import { formatDuration, parseDuration } from "./duration.ts";
-import { type Field, groupOf, millisecondNames, nameOf } from "./field.ts";
+import { formatDuration } from "./duration.ts";
+import {
+  type Field,
+  groupOf,
+  millisecondNames,
+  nameOf,
+  parsedNameOf,
+  readDuration,
+} from "./field.ts";
 import { POLICY_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, rawOf, type Report } from "./plain.ts";
-import type { RetryConfig, RouteConfig, ServicePolicies } from "./types.ts";
+import type { RouteConfig, ServicePolicies } from "./types.ts";
 
 type RoutePolicies = Pick<RouteConfig, "timeouts" | "retry">;
+type Values = Record<string, unknown>;
+
+const ROUTE_FIELDS: readonly Field[] = POLICY_FIELDS.filter((field) => field.route === true);
 
 export function servicePolicies(
   raw: Raw,
@@ -17,15 +27,7 @@ export function servicePolicies(
   path: readonly PathPart[],
   report: Report,
 ): ServicePolicies {
-  const result: { -readonly [Key in keyof ServicePolicies]: ServicePolicies[Key] } = { ...base };
-  for (const field of POLICY_FIELDS) assign(result, field, raw, path, report);
-  checkPairs(raw, result, path, report);
-  const { minOpenMs, maxOpenMs } = result.breaker;
-  if (minOpenMs > maxOpenMs && isRaw(raw["breaker"])) {
-    const rule = `must be at least minOpen, which is ${formatDuration(minOpenMs)} here`;
-    report([...path, "breaker", "maxOpen"], rule, formatDuration(maxOpenMs));
-  }
-  return result;
+  return readPolicies(POLICY_FIELDS, raw, base, path, report);
 }
 
 export function routePolicies(
@@ -38,67 +40,75 @@ export function routePolicies(
   // A stream is meant to outlast the deadline that fits the service's other calls.
   const inherited = raw["streaming"] === true ? Infinity : requestMs;
   const timeouts = { requestMs: inherited, maxRequestMs, backendRequestMs };
-  const result = { timeouts, retry: service.retry };
-  for (const field of POLICY_FIELDS) {
-    if (field.route === true) assign(result, field, raw, path, report);
-  }
-  checkPairs(raw, result, path, report);
-  return result;
+  return readPolicies(ROUTE_FIELDS, raw, { timeouts, retry: service.retry }, path, report);
 }
 
-function checkPairs<T extends RoutePolicies["timeouts"]>(
+/** `base` with what `raw` says. Inner objects are copied, never changed. */
+function readPolicies<T extends object>(
+  fields: readonly Field[],
   raw: Raw,
-  result: { timeouts: T; readonly retry: RetryConfig },
+  base: T,
   path: readonly PathPart[],
   report: Report,
-): void {
-  const { backoffBaseMs, backoffMaxMs } = result.retry;
-  if (backoffBaseMs > backoffMaxMs && isRaw(raw["retry"])) {
-    const rule = `must be at least backoff, which is ${formatDuration(backoffBaseMs)} here`;
-    report([...path, "retry", "maxBackoff"], rule, formatDuration(backoffMaxMs));
+): T {
+  const result = { ...base } as Values;
+  const inOwn = (field: Field): { section: unknown; values: Values; at: readonly PathPart[] } => {
+    const group = groupOf(field);
+    if (group === undefined) return { section: raw, values: result, at: path };
+    return { section: raw[group], values: result[group] as Values, at: [...path, group] };
+  };
+  for (const field of fields) {
+    const { section, values, at } = inOwn(field);
+    const value = isRaw(section) ? readOne(field, section, at, report) : undefined;
+    if (value === undefined) continue;
+    const key = parsedNameOf(field);
+    const group = groupOf(field);
+    if (group === undefined) result[key] = value;
+    else result[group] = { ...values, [key]: value };
   }
-  const { requestMs, maxRequestMs, backendRequestMs } = result.timeouts;
-  const longestMs = Math.max(requestMs, maxRequestMs);
-  if (backendRequestMs === Infinity || backendRequestMs <= longestMs) return;
-  const timeouts = rawOf(raw["timeouts"]);
-  if ("backendRequest" in timeouts || "backendRequestMs" in timeouts) {
-    const rule = `must be at most request, which is ${formatDuration(longestMs)} here`;
-    report([...path, "timeouts", "backendRequest"], rule, formatDuration(backendRequestMs));
-  } else {
-    // An inherited limit of attempts above a shorter deadline is harmless, and says nothing.
-    result.timeouts = { ...result.timeouts, backendRequestMs: longestMs };
+  for (const field of fields) {
+    if (field.atLeast === undefined && field.atMost === undefined) continue;
+    const { section, values, at } = inOwn(field);
+    const key = parsedNameOf(field);
+    const value = values[key] as number;
+    const limitOf = (name: string): number => {
+      const other = fields.find((one) => one.path === `${at.at(-1)}.${name}`)!;
+      return values[parsedNameOf(other)] as number;
+    };
+    const { atLeast, atMost } = field;
+    if (atLeast !== undefined && value < limitOf(atLeast) && isRaw(section)) {
+      const rule = `must be at least ${atLeast}, which is ${formatDuration(limitOf(atLeast))} here`;
+      report([...at, nameOf(field)], rule, formatDuration(value));
+    }
+    const most = Math.max(...(atMost?.map(limitOf) ?? [Infinity]));
+    if (value === Infinity || value <= most) continue;
+    if (namesOf(field).some((name) => name in rawOf(section))) {
+      const rule = `must be at most ${atMost![0]}, which is ${formatDuration(most)} here`;
+      report([...at, nameOf(field)], rule, formatDuration(value));
+    } else {
+      // A limit that is inherited says nothing against a shorter one beside it.
+      result[groupOf(field)!] = { ...values, [key]: most };
+    }
   }
+  return result as T;
 }
 
-/** Puts what `raw` says about `field` into `target`, whose inner objects are copied, never changed. */
-function assign(
-  target: object,
-  field: Field,
-  raw: Raw,
-  path: readonly PathPart[],
-  report: Report,
-): void {
-  const group = groupOf(field);
-  const section = group === undefined ? raw : raw[group];
-  if (!isRaw(section)) return;
-  const at = group === undefined ? path : [...path, group];
-  const names = [nameOf(field), ...millisecondNames(field)].filter((name) => name in section);
-  const [name, second] = names;
-  if (name === undefined) return;
+function namesOf(field: Field): readonly string[] {
+  return [nameOf(field), ...millisecondNames(field)];
+}
+
+function readOne(field: Field, section: Raw, at: readonly PathPart[], report: Report): unknown {
+  const [name, second] = namesOf(field).filter((one) => one in section);
+  if (name === undefined) return undefined;
   if (second !== undefined)
     report([...at, second], `must not be written together with ${name}`, section[second]);
-  const value = readValue(field, section[name]);
-  if (value === undefined || field.parsed === undefined) return;
-  const key = field.parsed.slice(field.parsed.lastIndexOf(".") + 1);
-  if (group === undefined) Reflect.set(target, key, value);
-  else Reflect.set(target, group, { ...(Reflect.get(target, group) as object), [key]: value });
+  return readValue(field, section[name]);
 }
 
 function readValue(field: Field, value: unknown): unknown {
   switch (field.type) {
     case "duration":
-      if (value === "none") return Infinity;
-      return typeof value === "string" ? parseDuration(value) : numberOrNothing(value);
+      return typeof value === "string" ? readDuration(value) : numberOrNothing(value);
     case "integer":
     case "number":
       return numberOrNothing(value);

@@ -23,16 +23,13 @@ import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Budget } from "./budget.ts";
+import type { RetryConfig } from "./options.ts";
 
 export const MAX_RESENDS = 3;
 /** A server may ask us to wait, but not for ever: what asks for more is as good as beyond any deadline. */
 const MAX_HINT_MS = 60_000;
 
-export interface RetryPolicy {
-  readonly attempts: number;
-  readonly codes: readonly number[];
-  readonly backoffBaseMs: number;
-  readonly backoffMaxMs: number;
+export interface RetryPolicy extends RetryConfig {
   readonly overloadedMeansUnprocessed: boolean;
 }
 
