@@ -5,7 +5,7 @@
 import { createMesh, meshClient, meshServer, type MeshOptions } from "inmesh";
 
 /** Below retry: it is called once for each attempt, and sees the attempt's end as well. */
-function stampAttempts(write: (line: string) => void): MeshOptions["attemptLayers"] {
+function stampAttempts(write: (line: string) => void): NonNullable<MeshOptions["attemptLayers"]> {
   return [
     (inner) => async (attempt) => {
       const { number, kind, call } = attempt;
