@@ -43,7 +43,7 @@ export {
   type RefusalCode,
   type SharedRefusalReason,
 } from "./server/refusals.ts";
-export { ServedCall, type ServerPeer } from "./server/served-call.ts";
+export { ServedCall } from "./server/served-call.ts";
 export type { ServerAnswer, Stage } from "./server/server-layer.ts";
 export { limitsOver, SHARED_LIMITS, type SharedLimits } from "./server/limits.ts";
 export { isMet } from "./server/readiness.ts";
@@ -111,6 +111,9 @@ export {
   type Where,
 } from "./connect-error.ts";
 export type { TlsContext } from "./tls/context.ts";
-export { TlsFiles } from "./tls/files.ts";
-export { TlsFollower } from "./tls/follow.ts";
 export type { TlsPem } from "./config/pem.ts";
+export { ServiceTls } from "./tls/service-tls.ts";
+export type { Identities } from "./tls/identities.ts";
+export { PeerRefused } from "./tls/identity.ts";
+export { ConnectionPeer, type ServerPeer } from "./tls/peer.ts";
+export { ServerIdentity, type ServerTls } from "./tls/server-identity.ts";

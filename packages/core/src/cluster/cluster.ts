@@ -107,6 +107,11 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   }
 
   /** Why the transport does not use what is configured. */
+  /** What has to come before anything can be sent; undefined: nothing. */
+  get ready(): Promise<void> | undefined {
+    return this.#transport.ready;
+  }
+
   get problem(): string | undefined {
     return this.#transport.problem;
   }

@@ -59,6 +59,7 @@ export const DEFAULT_POLICIES: ServicePolicies = deepFreeze({
   trustNacks: false,
   peer: true, // a mesh is made of them; what is called by an https URL alone is none (target.ts)
   tls: {
+    identity: "files", // the built-in source: ca, cert and key
     ca: undefined, // the public roots, as every client
     cert: undefined,
     key: undefined,

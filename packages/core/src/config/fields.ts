@@ -482,6 +482,17 @@ export const POLICY_FIELDS: readonly Field[] = [
     noEffectWhen: "no request is being served and the call has no deadline",
   },
   {
+    path: "tls.identity",
+    parsed: "tls.identity",
+    type: "text",
+    rangeText: "`files`, or the name of a source of `createMesh({ identities })`",
+    meaning:
+      "Where certificates, key and bundle come from: `files` are the three below; another source stands in their place, and they must not be written beside it.",
+    reason: "Files are what every platform can give.",
+    noEffectWhen: "`scheme` is `http`",
+    nameElsewhere: "Envoy `tls_certificate_sds_secret_configs`",
+  },
+  {
     path: "tls.ca",
     parsed: "tls.ca",
     type: "pem",

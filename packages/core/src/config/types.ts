@@ -73,6 +73,8 @@ export interface TimeoutConfig {
 
 /** How `https` services are reached. Each of the first three: the path of a PEM file, or a PEM text. */
 export interface TlsConfig {
+  /** `files`: the three below. Else the name of a source of `createMesh({ identities })`, in their place. */
+  readonly identity: string;
   /** The certificates that peers are believed by; undefined: the public roots. */
   readonly ca: string | undefined;
   /** Our own certificate, with the chain behind it; undefined: we show none. */
