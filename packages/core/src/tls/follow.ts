@@ -3,7 +3,7 @@
  * and only then given out; until then the last good one stays, and `problem` says why. Whatever a source
  * does, it throws nothing here: it may be the application's own.
  */
-import { isInlinePem, proveTexts, type TlsPem } from "../config/pem.ts";
+import { proveTexts, type TlsPem } from "../config/pem.ts";
 import { isRaw } from "../config/plain.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { IdentityMaterial, IdentitySink, IdentitySource, IdentityWatch } from "./identity.ts";
@@ -224,8 +224,8 @@ function prove(material: IdentityMaterial): ReturnType<typeof proveTexts> {
   for (const field of ["cert", "key", "ca"]) {
     const text = given[field];
     if (text === undefined) continue;
-    // A path must not be read because a source says so.
-    if (typeof text !== "string" || !isInlinePem(text)) return wrong(field, "must be a PEM text");
+    // Nothing is read here: a path is no PEM text, and is refused as such.
+    if (typeof text !== "string") return wrong(field, "must be a PEM text");
     if (text.length > MAX_TEXT) return wrong(field, "must have at most 1 MiB");
   }
   const { cert, key, ca, expiresAt = Infinity } = material;
