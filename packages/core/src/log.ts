@@ -17,6 +17,7 @@ export type LogEvent =
   | "discovery.recovered"
   | "exporter.failed"
   | "hook.failed"
+  | "identity.refused"
   | "log.omitted"
   | "observer.failed"
   | "runtime.degraded"
@@ -24,6 +25,7 @@ export type LogEvent =
   | "server.accepting"
   | "server.http1_application"
   | "server.layer_failed"
+  | "server.peer_refused"
   | "server.refusing"
   | "service.accepting"
   | "service.refusing";
@@ -45,6 +47,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "discovery.recovered": "info",
   "exporter.failed": "warn",
   "hook.failed": "warn",
+  "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
   "runtime.degraded": "warn",
@@ -52,6 +55,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "server.accepting": "info",
   "server.http1_application": "warn",
   "server.layer_failed": "warn",
+  "server.peer_refused": "warn",
   "server.refusing": "warn",
   "service.accepting": "info",
   "service.refusing": "warn",

@@ -47,6 +47,8 @@ import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
 import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
+import { Identities, identityMistakes } from "./tls/identities.ts";
+import type { IdentitySource } from "./tls/identity.ts";
 import type { Transport } from "./transport.ts";
 import type { Watch } from "./watch/watch.ts";
 
@@ -90,6 +92,11 @@ export interface MeshOptions {
    * again when the service's `discovery` changes. Default: none.
    */
   readonly discovery?: (service: ServiceConfig) => Discovery | undefined;
+  /**
+   * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
+   * at the end of its `close`. Default: none.
+   */
+  readonly identities?: readonly IdentitySource[];
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
   /** Layers around every attempt. Default: none. */
@@ -106,6 +113,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   telemetry: "object",
   exporters: "list",
   discovery: "function",
+  identities: "list",
   callLayers: "list",
   attemptLayers: "list",
 };
@@ -125,7 +133,8 @@ export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   readonly name: string;
   /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
   statusOf?(error: MeshError): number;
-  transport(service: ServiceConfig, runtime: Runtime): Transport<Req, R>;
+  /** `identities`: of the mesh, for services with TLS. Default: there are files alone. */
+  transport(service: ServiceConfig, runtime: Runtime, identities?: Identities): Transport<Req, R>;
 }
 
 /** One service as one protocol's clients use it. */
@@ -166,6 +175,8 @@ export class Mesh implements AsyncDisposable {
   readonly #lastGood: LastGoodWriter | undefined;
   /** For server halves: they say what they serve to those who observe. */
   readonly observers: Observers;
+  /** Who this process is to peers: for server halves. */
+  readonly identities: Identities;
   readonly #recorder: Recorder | undefined;
   readonly #exporters: Exporters;
   readonly #gauges: (() => void)[];
@@ -177,6 +188,7 @@ export class Mesh implements AsyncDisposable {
   constructor(options: MeshOptions = {}) {
     const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
     if (Array.isArray(options.exporters)) mistakes.push(...exporterMistakes(options.exporters));
+    if (Array.isArray(options.identities)) mistakes.push(...identityMistakes(options.identities));
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
@@ -213,6 +225,12 @@ export class Mesh implements AsyncDisposable {
         ),
       );
     }
+    this.identities = new Identities(
+      options.identities ?? [],
+      this.runtime,
+      this.telemetry,
+      this.log,
+    );
     this.#exporters = new Exporters(exporters, this.observers, this);
   }
 
@@ -294,7 +312,7 @@ export class Mesh implements AsyncDisposable {
       config,
       protocol.name,
       this.#discoveryOf(config),
-      protocol.transport(config, this.runtime),
+      protocol.transport(config, this.runtime, this.identities),
       this.telemetry,
       this.runtime,
       this.#optionalLog,
@@ -374,7 +392,7 @@ export class Mesh implements AsyncDisposable {
     const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
     const transport = sameConnections(config, before)
       ? undefined
-      : protocol.transport(config, this.runtime);
+      : protocol.transport(config, this.runtime, this.identities);
     return () => backend.configure(config, discovery, transport);
   }
 
@@ -443,6 +461,7 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      identities: this.identities.snapshot(),
       observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
     };
@@ -479,6 +498,7 @@ export class Mesh implements AsyncDisposable {
     const backends = [...this.#backends.values()];
     const closeMs = Math.max(0, drainMs - (this.runtime.now() - startedAt));
     await Promise.all(backends.map(({ backend }) => backend.close(closeMs)));
+    this.identities.close();
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();

@@ -63,13 +63,20 @@ interface TextOption extends Base {
   readonly defaultText: string;
 }
 
+/** A text that is always there. */
+interface NameOption extends Base {
+  readonly type: "text";
+  readonly default: string;
+}
+
 export type Option =
   | DurationOption
   | NumberOption
   | BooleanOption
   | ChoiceOption
   | ListOption
-  | TextOption;
+  | TextOption
+  | NameOption;
 
 /** The options of a capability by the names that users write. */
 export type Options = Readonly<Record<string, Option>>;
@@ -82,7 +89,9 @@ type ValueOf<O> = O extends { readonly type: "duration" | "integer" | "number" }
       ? Choice
       : O extends { readonly type: "list" }
         ? readonly number[]
-        : string | undefined;
+        : O extends { readonly type: "text"; readonly default: string }
+          ? string
+          : string | undefined;
 
 type ParsedName<Name, O> = O extends { readonly as: infer As extends string }
   ? As

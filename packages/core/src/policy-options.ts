@@ -5,10 +5,10 @@
  */
 import { BALANCER } from "./balance/options.ts";
 import { BREAKER } from "./breaker/options.ts";
-import { TLS } from "./config/service-options.ts";
 import { TIMEOUTS } from "./deadline/options.ts";
 import { CLIENT_LIMITS } from "./limit/options.ts";
 import { RETRY, RETRY_BUDGET } from "./retry/options.ts";
+import { TLS } from "./tls/options.ts";
 
 /** The capabilities by the object in which their options are written. */
 export interface PolicyGroups {

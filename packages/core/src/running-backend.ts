@@ -156,8 +156,16 @@ export class RunningBackend<Req, R extends Reply> {
   }
 
   #reconnect(): void {
-    if (this.#nextTransport === undefined) return;
-    this.cluster.reconnect(this.#nextTransport);
+    const next = this.#nextTransport;
+    if (next === undefined) return;
+    // What stands goes on until its successor can make connections.
+    if (next.ready !== undefined && this.#watch !== undefined) {
+      void next.ready.then(() => {
+        if (this.#nextTransport === next) this.#reconnect();
+      });
+      return;
+    }
+    this.cluster.reconnect(next);
     this.#nextTransport = undefined;
   }
 
@@ -221,12 +229,20 @@ export class RunningBackend<Req, R extends Reply> {
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
-    const inner = watchGuarded(this.discovery, sink);
+    const { discovery } = this;
+    const { ready } = cluster;
+    let isStopped = false;
+    let inner = ready === undefined ? watchGuarded(discovery, sink) : undefined;
+    // Without endpoints calls wait, and they are told why there are none.
+    void ready?.then(() => {
+      if (!isStopped) inner = watchGuarded(discovery, sink);
+    });
     return {
-      refresh: () => inner.refresh(),
+      refresh: () => inner?.refresh(),
       stop() {
+        isStopped = true;
         sink.stop();
-        inner.stop();
+        inner?.stop();
       },
     };
   }

@@ -16,14 +16,15 @@ import {
   limitsOver,
   removeStaleSocket,
   ServerCore,
+  ServerIdentity,
   withinDescriptors,
   type OptionKinds,
   type Posture,
   type ServerState,
+  type ServerTls,
   type SharedServerOptions,
 } from "@inmesh/core/spi";
 import { ServerMembers } from "./node-internals.ts";
-import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
@@ -41,8 +42,8 @@ export interface ServerOptions extends SharedServerOptions {
   /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
   readonly http2?: boolean;
   /**
-   * Certificate and key: paths of files that are followed, or PEM. Default: none, plain text. Without
-   * effect on a server that is given.
+   * Certificate and key: paths of files that are followed, or PEM, or an identity source of `mesh`. Default:
+   * none, plain text. Without effect on a server that is given.
    */
   readonly tls?: ServerTls;
   /** Names of identity headers that stay, because something in front vouches for them. Default: none. */
@@ -69,6 +70,7 @@ const OPTIONS: OptionKinds<ServerOptions> = {
   http2: "boolean",
   tls: "object",
   posture: "text",
+  postureOf: "function",
   keepHeaders: "list",
   authorities: "list",
   refuseUnderscores: "boolean",
@@ -163,14 +165,14 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly #weaker: readonly GivenLimit[];
   readonly #members = new ServerMembers();
   readonly #connections: Connections;
-  readonly #certificates: ServerCertificates | undefined;
+  readonly #identity: ServerIdentity | undefined;
   readonly #serving: Serving;
 
   /** Use `meshServer`. */
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
     if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
     assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
-    const { http2 = false, tls, health } = options;
+    const { http2 = false, health } = options;
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
@@ -181,16 +183,15 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.#core = core;
     this.#limits = limits;
     const given = typeof target !== "function";
-    const certificates =
-      given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
-    this.#certificates = certificates;
-    this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
+    const count = (reason: CutReason): void => void core.count(reason);
+    const identity = given ? undefined : identityOf(core, options, count);
+    this.#identity = identity;
+    this.server = (given ? target : makeServer({ http2, tls: identity?.options, limits })) as S;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    const count = (reason: CutReason): void => void core.count(reason);
     const connections = new Connections(this.server, secure, !given, limits, runtime, count);
     this.#connections = connections;
-    certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
+    identity?.follow(this.server as unknown as TlsServer, (withinMs) =>
       connections.renew(withinMs),
     );
     const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
@@ -201,7 +202,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       limits,
       members: this.#members,
       connections,
-      reader: new HeadReader(limits, core.beliefs, keep),
+      reader: new HeadReader(limits, keep),
       validator: new Validator(limits, secure),
       chosen,
       health: health === false ? undefined : new Health(health),
@@ -213,7 +214,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       connections,
       options.idleWaitMs ?? IDLE_WAIT_MS,
       () => this.#stopListening(),
-      () => (certificates?.expired === true ? "certificate expired" : undefined),
+      () => (identity?.expired === true ? "certificate expired" : undefined),
     );
     // As a server of Node's may. What listens after its end would otherwise never end again.
     this.server.on("listening", () => {
@@ -232,10 +233,12 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /**
    * Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. Of `{ path }`, a Unix
-   * socket, what a killed process left behind is taken away, unless somebody answers on it.
+   * socket, what a killed process left behind is taken away, unless somebody answers on it. With an identity
+   * source it waits for the first certificate, at most 10 s.
    */
   async listen(port: number | ListenOptions = 0, host?: string): Promise<AddressInfo> {
     if (typeof port !== "number" && port.path !== undefined) await removeStaleSocket(port.path);
+    await this.#identity?.answered();
     const listening = once(this.server, "listening");
     this.server.listen(typeof port === "number" ? { port, ...(host && { host }) } : port);
     await listening;
@@ -308,11 +311,28 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       loopDelayMs: admission.loopDelayMs,
       refused,
       limits: this.#limits,
-      problem: this.#certificates?.problem,
+      problem: this.#identity?.problem,
       weaker: this.#weaker,
       degraded: this.#members.degraded.list,
     };
   }
+}
+
+function identityOf(
+  core: ServerCore<CutReason>,
+  { tls, mesh }: ServerOptions,
+  count: (reason: CutReason) => void,
+): ServerIdentity | undefined {
+  if (tls === undefined) return undefined;
+  const { name, runtime, log } = core;
+  return new ServerIdentity(tls, {
+    owner: "meshServer",
+    name,
+    runtime,
+    identities: mesh?.identities,
+    log,
+    refused: () => count("handshake_failed"),
+  });
 }
 
 function badTarget(target: unknown): TypeError {

@@ -10,7 +10,7 @@ import {
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
-import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig, TlsFiles } from "@inmesh/core/spi";
+import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig, ServiceTls } from "@inmesh/core/spi";
 import {
   countResources,
   expectBaseline,
@@ -71,7 +71,7 @@ function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpResult> {
         limits: { ...DEFAULT_POLICIES.limits, maxConnectionsPerEndpoint: queueing ? 1 : 8 },
       };
       const runtime = new NodeRuntime();
-      const tls = kind === "cleartext" ? undefined : new TlsFiles(service, runtime);
+      const tls = kind === "cleartext" ? undefined : new ServiceTls(service, runtime);
       const connection = new HttpConnection({ host: "127.0.0.1", port }, service, runtime, tls);
       return {
         connection,

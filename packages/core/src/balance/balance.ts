@@ -110,6 +110,15 @@ function because(why: string | undefined): string {
 
 function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
   const { service } = attempt.call;
+  if (cluster.ready !== undefined) {
+    return new MeshError({
+      code: "identity_unavailable",
+      reason: "no_certificate",
+      message: `${service}: the identity of ${cluster.name} (tls.identity) has nothing that can be used yet${cluster.problem === undefined ? "" : `: ${cluster.problem}`}`,
+      progress: "not-sent",
+      stackless: true,
+    });
+  }
   const size = cluster.endpoints.size;
   const why =
     size > 0

@@ -46,6 +46,11 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     this.#outcomes = new Outcomes(this.#state, this.#guard, this.#traffic);
   }
 
+  /** What has to come before anything can be sent; undefined: nothing. */
+  get ready(): Promise<void> | undefined {
+    return this.#state.transport.ready;
+  }
+
   /** Why the transport does not use what is configured. */
   get problem(): string | undefined {
     return this.#state.transport.problem;

@@ -13,6 +13,8 @@ export interface LoadOptions {
   readonly file?: string | false | undefined;
   /** `false`: the environment is not read. */
   readonly env?: Readonly<Record<string, string | undefined>> | false | undefined;
+  /** Names of the identity sources there are, beside `files`. Default: any name is taken. */
+  readonly identities?: readonly string[] | undefined;
 }
 
 export interface LoadedConfig {
@@ -36,15 +38,18 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
   // Without its file, what code refers to may be missing: say only what is certain.
-  const loaded = tryLayers(mergeConfig(layers), mistakes, file?.ok === false);
+  const loaded = tryLayers(mergeConfig(layers), mistakes, file?.ok === false, options.identities);
   if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
 
 /** The same for layers that have been read already, lowest first. */
-export function loadLayers(merged: MergedConfig): LoadedConfig {
+export function loadLayers(
+  merged: MergedConfig,
+  identities: readonly string[] | undefined,
+): LoadedConfig {
   const mistakes: Mistake[] = [];
-  const loaded = tryLayers(merged, mistakes, false);
+  const loaded = tryLayers(merged, mistakes, false, identities);
   if (loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
@@ -53,8 +58,9 @@ function tryLayers(
   merged: MergedConfig,
   mistakes: Mistake[],
   incomplete: boolean,
+  identities: readonly string[] | undefined,
 ): LoadedConfig | undefined {
-  const parsed = parseLocated(merged.input, (where) => merged.locate(where));
+  const parsed = parseLocated(merged.input, (where) => merged.locate(where), identities);
   if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
   if (!incomplete) mistakes.push(...parsed.mistakes);
   return undefined;

@@ -28,8 +28,12 @@ export function parseConfig(input: unknown, origin: string): ParseResult {
   return parseLocated(input, () => ({ origin }));
 }
 
-/** The same for merged layers, where each path has its own origin. */
-export function parseLocated(input: unknown, locate: Locate): ParseResult {
+/** The same for merged layers, where each path has its own origin. `identities`: the sources there are, if that is known. */
+export function parseLocated(
+  input: unknown,
+  locate: Locate,
+  identities?: readonly string[],
+): ParseResult {
   const mistakes = new Map<string, Mistake>();
   const report: Report = (path, rule, value) => {
     const { origin, line } = locate(path);
@@ -40,15 +44,19 @@ export function parseLocated(input: unknown, locate: Locate): ParseResult {
   const plain = copyPlain(input, report);
   // What could not be copied at all has been reported; everything else goes on to the schema.
   if (plain !== undefined || mistakes.size === 0) checkShape(plain ?? input, report);
-  const config = build(plain, report);
+  const config = build(plain, report, identities);
   if (mistakes.size > 0) return { ok: false, mistakes: Object.freeze([...mistakes.values()]) };
   return { ok: true, config: deepFreeze(config) };
 }
 
-function build(plain: unknown, report: Report): MeshConfig {
+function build(
+  plain: unknown,
+  report: Report,
+  identities: readonly string[] | undefined,
+): MeshConfig {
   const raw = rawOf(plain);
   const defaults = servicePolicies(rawOf(raw["defaults"]), DEFAULT_POLICIES, ["defaults"], report);
-  checkTls(rawOf(raw["defaults"]), defaults.tls, ["defaults"], report);
+  checkTls(rawOf(raw["defaults"]), defaults.tls, ["defaults"], report, identities);
   const written = rawOf(raw["services"]);
   const names = Object.keys(written);
   if (names.length > LIMITS.services) {
@@ -74,7 +82,7 @@ function build(plain: unknown, report: Report): MeshConfig {
     const policies = servicePolicies(value, defaults, path, report);
     const routes = readRoutes(value["routes"], policies, known, path, report);
     const target = readTarget(name, value, path, report);
-    checkTls(value, policies.tls, path, report);
+    checkTls(value, policies.tls, path, report, identities);
     if (target !== undefined) services[name] = { ...policies, ...target, routes };
   }
   return { services, defaults };

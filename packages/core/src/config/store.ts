@@ -29,6 +29,8 @@ export interface Sources {
   readonly env: readonly Layer[];
   readonly file: Layer | undefined;
   code: MeshInput | undefined;
+  /** Names of the identity sources of the mesh, beside `files`. Default: any name is taken. */
+  readonly identities?: readonly string[] | undefined;
 }
 
 /** A whole configuration that is valid and not yet in force. */
@@ -253,14 +255,17 @@ interface Loaded {
   readonly described: readonly ServiceConfig[];
 }
 
-function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>): Loaded {
+function load(
+  { env, file, code, identities }: Sources,
+  opened: ReadonlyMap<string, Opened>,
+): Loaded {
   const layers: Layer[] = [...env];
   if (file !== undefined) layers.push(file);
   if (code !== undefined) layers.push({ origin: "code", input: code });
   const said = [...opened.values()].filter(({ input }) => input !== undefined);
   const merged = mergeConfig(layers);
   if (said.length === 0) {
-    const { config } = loadLayers(merged);
+    const { config } = loadLayers(merged, identities);
     return { config, described: Object.values(config.services) };
   }
   const named = rawOf(rawOf(merged.input)["services"]);
@@ -274,10 +279,10 @@ function load({ env, file, code }: Sources, opened: ReadonlyMap<string, Opened>)
     services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }
   layers.push({ origin: "code", input: { services } });
-  const { config } = loadLayers(mergeConfig(layers));
+  const { config } = loadLayers(mergeConfig(layers), identities);
   // A URL of a client takes the place of what a source says about that name, scheme included.
   const overwritten = said.some(({ name, url }) => url !== undefined && hasTarget(named[name]));
-  const before = overwritten ? loadLayers(merged).config : config;
+  const before = overwritten ? loadLayers(merged, identities).config : config;
   const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
   return { config, described };
 }

@@ -5,7 +5,8 @@
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { ParsedOptions, RouteOptions } from "../option.ts";
 import type { PolicyGroups } from "../policy-options.ts";
-import type { SERVICE, TLS } from "./service-options.ts";
+import type { TLS } from "../tls/options.ts";
+import type { SERVICE } from "./service-options.ts";
 
 export interface MeshConfig {
   /** By name. Has no prototype, so that a lookup of `constructor` finds nothing. */

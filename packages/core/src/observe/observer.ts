@@ -7,6 +7,7 @@
 import type { BreakerTrigger } from "../breaker/breaker.ts";
 import type { AttemptKind, Outcome, PickRule } from "../call.ts";
 import type { Mistake } from "../config/mistakes.ts";
+import type { ServerPeer } from "../tls/peer.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 
 /**
@@ -171,6 +172,8 @@ export interface ObservedRequest {
   /** W3C trace context as it came, if it is valid. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  /** Who is at the other end of its connection; looked up when it is asked for. */
+  readonly peer: ServerPeer;
 }
 
 /** A request that is over. */

@@ -13,6 +13,7 @@ import type { SharedLimits } from "./limits.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
 import { BELIEFS, type Beliefs, type Posture } from "./posture.ts";
 import { Readiness } from "./readiness.ts";
+import type { ServerPeer } from "../tls/peer.ts";
 import type { ServedCall } from "./served-call.ts";
 import type { ServerLayer } from "./server-layer.ts";
 
@@ -24,6 +25,12 @@ export interface SharedServerOptions {
   readonly mesh?: Mesh;
   /** Who is trusted, and with what; the same words for every protocol, see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
+  /**
+   * The posture of one connection, by the peer that its handshake has proven: called once for each connection
+   * whose client has shown a certificate that is accepted. Undefined: `posture`. Where it throws, or gives what
+   * is no posture, it is `edge`. Default: every connection has `posture`.
+   */
+  readonly postureOf?: (peer: ServerPeer) => Posture | undefined;
   /** Gets a line when requests are refused for load or a server layer fails, once a minute at most. Default: the log of `mesh`. */
   readonly log?: Log;
   /** Milliseconds from "not ready" until callers have noticed, when draining. Default 5 000. */
@@ -81,6 +88,21 @@ export class ServerCore<Reason extends string> {
     this.#options = options;
     this.#records =
       mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+  }
+
+  /** What a connection is believed. Asked once for each. */
+  beliefsOf(peer: () => ServerPeer): Beliefs {
+    const { postureOf } = this.#options;
+    if (postureOf === undefined) return this.beliefs;
+    const known = peer();
+    if (known.certificate === undefined) return this.beliefs;
+    try {
+      const posture = postureOf(known) ?? this.posture;
+      if (Object.hasOwn(BELIEFS, posture)) return BELIEFS[posture];
+    } catch {
+      // A function that cannot decide must not make anybody trusted.
+    }
+    return BELIEFS.edge;
   }
 
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */

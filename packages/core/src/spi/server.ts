@@ -7,7 +7,7 @@
 export { ServerCore, type SharedServerOptions } from "../server/server-core.ts";
 export type { ServerPipeline, ServerProtocol } from "../server/pipeline.ts";
 export type { ServerAnswer, Stage } from "../server/server-layer.ts";
-export { ServedCall, type ServerPeer } from "../server/served-call.ts";
+export { ServedCall } from "../server/served-call.ts";
 export {
   Refusal,
   REFUSAL_CODES,
@@ -24,6 +24,8 @@ export {
   type Priority,
   type ServedRequestInit,
 } from "../context.ts";
+export { ConnectionPeer, type ServerPeer } from "../tls/peer.ts";
+export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
 export type { Beliefs, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";

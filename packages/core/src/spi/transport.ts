@@ -79,8 +79,9 @@ export { isClaim } from "../claim-names.ts";
 
 // Certificates, read and followed.
 export type { TlsContext } from "../tls/context.ts";
-export { TlsFiles } from "../tls/files.ts";
-export { TlsFollower } from "../tls/follow.ts";
+export { ServiceTls } from "../tls/service-tls.ts";
+export type { Identities } from "../tls/identities.ts";
+export { PeerRefused } from "../tls/identity.ts";
 export type { TlsPem } from "../config/pem.ts";
 
 // Private members of Node and of libraries.

@@ -3,6 +3,7 @@
  * refuses what cannot or must not be served, runs handlers where their own calls inherit the rest,
  * answers health, and knows how to leave. Its model is `meshServer` of @inmesh/http.
  */
+import { Server as TlsServer } from "node:tls";
 import {
   Server,
   ServerCredentials,
@@ -15,11 +16,13 @@ import {
   limitsOver,
   removeStaleSocket,
   ServerCore,
+  ServerIdentity,
   socketPathOf,
   withinDescriptors,
   type OptionKinds,
   type Posture,
   type ServerState,
+  type ServerTls,
   type SharedServerOptions,
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
@@ -38,12 +41,19 @@ import {
   type GrpcServerLimits,
 } from "./limits.ts";
 import type { GrpcCutReason } from "./refusals.ts";
+import { serverCredentials } from "./server-credentials.ts";
 import { GrpcServing } from "./serving.ts";
 import { Sessions } from "./sessions.ts";
 
 export interface GrpcServerOptions extends SharedServerOptions {
   /** Keys of identity metadata that stay, because something in front vouches for them. Default: none. */
   readonly keepMetadata?: readonly string[];
+  /**
+   * Certificate and key for `listen`: paths of files that are followed, or PEM, or an identity source of
+   * `mesh`. Default: none; `listen` takes grpc-js's credentials. No effect on addresses that are bound by the
+   * server's own `bindAsync` in plain text.
+   */
+  readonly tls?: ServerTls;
   /** Those that differ from the defaults of docs/reference/grpc-server.md. Default: none. */
   readonly limits?: Partial<GrpcServerLimits>;
   /** grpc.health.v1; false: not answered here. Default: answered. */
@@ -59,6 +69,8 @@ const OPTIONS: OptionKinds<GrpcServerOptions> = {
   name: "text",
   mesh: "object",
   posture: "text",
+  postureOf: "function",
+  tls: "object",
   keepMetadata: "list",
   limits: "object",
   health: "any",
@@ -70,7 +82,6 @@ const OPTIONS: OptionKinds<GrpcServerOptions> = {
 const OPTION_HINTS = {
   port: "it belongs to the server's bindAsync",
   host: "it belongs to the server's bindAsync",
-  tls: "credentials belong to the server's bindAsync",
   keepHeaders: 'did you mean "keepMetadata"?',
 };
 
@@ -86,6 +97,8 @@ export interface GrpcServerSnapshot {
   readonly limits: GrpcServerLimits;
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenGrpcLimit[];
+  /** Why what the certificate files or the identity source say is not used; the last good ones are. Undefined: they are. */
+  readonly problem: string | undefined;
   /**
    * What works less well because a private member of grpc-js is not where it was: one line for each, with
    * what is lost. Empty with the versions that inmesh is tested with.
@@ -128,6 +141,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   readonly #sessions: Sessions;
   readonly #serving: GrpcServing;
   readonly #health: Health | undefined;
+  readonly #identity: ServerIdentity | undefined;
   /** No interceptor of the host's sees a call before its handler. */
   readonly #alone: boolean;
   /** Ends the watch for addresses that were being bound when the server was given. */
@@ -172,17 +186,41 @@ export class MeshGrpcServer implements AsyncDisposable {
       this.#health?.close();
       this.#calls.endReflection();
     });
+    const { tls, mesh } = options;
+    this.#identity =
+      tls &&
+      new ServerIdentity(tls, {
+        owner: "meshGrpcServer",
+        name: core.name,
+        runtime,
+        identities: mesh?.identities,
+        log: core.log,
+        refused: () => {},
+      });
+    const identity = this.#identity;
+    if (identity !== undefined) {
+      this.#sessions.onFound = (http2) => {
+        if (http2 instanceof TlsServer) {
+          identity.follow(http2, (withinMs) => this.#sessions.renew(withinMs));
+        }
+      };
+    }
     const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
     this.#serving = new GrpcServing({
       core,
       limits,
-      reader: new HeadReader(limits, core.beliefs, keep),
+      reader: new HeadReader(limits, keep),
       calls: this.#calls,
       sessions: this.#sessions,
       layered: (options.serverLayers?.length ?? 0) > 0,
     });
     this.#watchBinding();
-    core.leavesBy(this.#sessions, IDLE_WAIT_MS, () => {}); // leaving does stop it
+    core.leavesBy(
+      this.#sessions,
+      IDLE_WAIT_MS,
+      () => {}, // leaving does stop it
+      () => (identity?.expired === true ? "certificate expired" : undefined),
+    );
   }
 
   // ── calls ────────────────────────────────────────────────────────────────────────────────────
@@ -262,22 +300,36 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   /**
    * Binds: a port on every address of this host, or `host:port`, or `unix:path`. Resolves to the
-   * port; 0, the default, chooses one. `credentials` default to none: cleartext. Rejects if it cannot.
+   * port; 0, the default, chooses one. `credentials` default to those of `tls`, for whose first certificate it
+   * waits at most 10 s; without `tls` to none: cleartext. Rejects if it cannot.
    * A socket that a killed process left behind is taken away, unless somebody answers on it.
    */
-  async listen(
-    address: number | string = 0,
-    credentials: ServerCredentials = ServerCredentials.createInsecure(),
-  ): Promise<number> {
+  async listen(address: number | string = 0, credentials?: ServerCredentials): Promise<number> {
+    await this.#identity?.answered();
+    const given = credentials ?? this.#ownCredentials();
     const target = typeof address === "number" ? `0.0.0.0:${address}` : address;
     const path = socketPathOf(target);
     if (path !== undefined) await removeStaleSocket(path);
     return new Promise((resolve, reject) => {
-      this.server.bindAsync(target, credentials, (error, port) => {
-        if (error === null) resolve(port);
-        else reject(error);
+      this.server.bindAsync(target, given, (error, port) => {
+        if (error !== null) return reject(error);
+        if (this.#identity === undefined || this.#sessions.known) return resolve(port);
+        // It would go on with certificates that nobody renews, and let in clients that nobody has looked at.
+        this.server.forceShutdown();
+        reject(
+          new Error(
+            "meshGrpcServer: tls cannot be used with this version of @grpc/grpc-js and Node",
+          ),
+        );
       });
     });
+  }
+
+  #ownCredentials(): ServerCredentials {
+    const pem = this.#identity?.pem;
+    if (pem === undefined) return ServerCredentials.createInsecure();
+    const { requestCert = false, rejectUnauthorized = true } = this.#identity!.options;
+    return serverCredentials(pem, requestCert, rejectUnauthorized);
   }
 
   get state(): ServerState {
@@ -324,6 +376,7 @@ export class MeshGrpcServer implements AsyncDisposable {
       refused,
       limits: this.#limits,
       weaker: this.#weaker,
+      problem: this.#identity?.problem,
       degraded: this.#inside.degraded.list,
     };
   }

@@ -168,7 +168,7 @@ export class Inbound extends ServedCall {
   }
 
   get peer(): ServerPeer {
-    return peerOf(this.request);
+    return peerOf(this.connection, this.request);
   }
 
   header(name: string): string | undefined {
@@ -226,17 +226,18 @@ function isNamed(name: string, lower: string): boolean {
 /** What is read of a head, and what is left of it for the handler. */
 export class HeadReader {
   readonly #limits: ServerLimits;
-  readonly #beliefs: Beliefs;
+  /** Of the connection whose request is being read. */
+  #beliefs!: Beliefs;
   readonly #keep: ReadonlySet<string>;
 
   /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
-  constructor(limits: ServerLimits, beliefs: Beliefs, keep: ReadonlySet<string>) {
+  constructor(limits: ServerLimits, keep: ReadonlySet<string>) {
     this.#limits = limits;
-    this.#beliefs = beliefs;
     this.#keep = keep;
   }
 
   read(inbound: Inbound): Refusal | undefined {
+    this.#beliefs = inbound.connection.beliefs!;
     // Node builds its `headers` once; without its own way to set them they are built before anything
     // is taken out of the raw ones, and what is taken out there is taken out here.
     const drops = inbound.ownHeaders || !inbound.owner.members.setsFields;
