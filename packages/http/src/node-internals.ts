@@ -12,19 +12,12 @@ import type {
   ServerResponse,
 } from "node:http";
 import type { Socket } from "node:net";
-import { CALLBACKS_RESTORE, Degraded, type PrivateMember } from "@inmesh/core/spi";
+import { Degraded, type PrivateMember } from "@inmesh/core/spi";
 
 /** Not an `import`, see server/listeners.ts. */
 const NODE_HTTP: typeof import("node:http") = process.getBuiltinModule("node:http");
 
-type MemberKey =
-  | "fields"
-  | "idleHint"
-  | "length"
-  | "dump"
-  | "parserId"
-  | "streamTimeout"
-  | "agentOptions";
+type MemberKey = "fields" | "idleHint" | "length" | "dump" | "streamTimeout" | "agentOptions";
 
 /** All of them: what each is for, and what takes its place where it is missing. Their probes are below. */
 export const MEMBERS: Readonly<Record<MemberKey, PrivateMember>> = {
@@ -32,7 +25,7 @@ export const MEMBERS: Readonly<Record<MemberKey, PrivateMember>> = {
     name: "node:http IncomingMessage._addHeaderLines",
     makes: "faster",
     instead: "the fields are defined on the request, each time they are asked for",
-    loss: "a request with fields that are kept from its handler costs half a microsecond more",
+    loss: "a request with fields that are kept from its handler costs a tenth more",
   },
   idleHint: {
     name: "node:http ServerResponse._keepAliveTimeout",
@@ -50,13 +43,7 @@ export const MEMBERS: Readonly<Record<MemberKey, PrivateMember>> = {
     name: "node:http IncomingMessage._dump or _readableState",
     makes: "faster",
     instead: "Node's own end of such a request",
-    loss: "a request without a body costs a twentieth more",
-  },
-  parserId: {
-    name: "node:http Socket.parser.getAsyncId",
-    makes: "faster",
-    instead: "`AsyncLocalStorage.run` around every request",
-    loss: "a request over HTTP/1 pays twice as much for the context of its handler",
+    loss: "a request without a body costs a tenth more",
   },
   streamTimeout: {
     name: "node:http2 Http2Stream.timeout",
@@ -135,21 +122,6 @@ export class ServerMembers {
     );
     this.seesSends = degraded.allows(MEMBERS.length, isSending(reply ?? {}));
     this.setsFields = degraded.allows(MEMBERS.fields, hasFields(request ?? {}));
-  }
-
-  /**
-   * Async id of the callbacks in which a socket's requests come, where Node restores the context by
-   * itself; −1 if they cannot be known. Ask once for each connection.
-   */
-  parserIdOf(socket: Socket): number {
-    if (!CALLBACKS_RESTORE) return -1;
-    const { parser } = socket as { readonly parser?: { getAsyncId?: unknown } | null };
-    // Null: an application emits requests of a socket that Node's parser does not read.
-    if (parser === null) return -1;
-    const isThere = typeof parser?.getAsyncId === "function";
-    return this.degraded.allows(MEMBERS.parserId, isThere)
-      ? (parser as { getAsyncId(): number }).getAsyncId()
-      : -1;
   }
 
   /** The timeout in force on a stream of HTTP/2; 0: none, or unknown. */
