@@ -30,13 +30,13 @@ const rows: Row[] = [...page.matchAll(/^\| `(inmesh\.[^`]+)` \|([^\n]+)\|$/gm)].
 );
 
 test("every instrument is documented, in its unit and its own words, and nothing else is", () => {
-  const byName = (a: Row, b: Row): number => (a.name < b.name ? -1 : 1);
+  const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
   const written = INSTRUMENTS.map(({ name, unit, description }) => ({
     name,
     unit,
     meaning: description,
   }));
-  expect(rows.map(({ labels: _, ...row }) => row).toSorted(byName)).toEqual(
+  expect(rows.map(({ name, unit, meaning }) => ({ name, unit, meaning })).toSorted(byName)).toEqual(
     written.toSorted(byName),
   );
 });

@@ -67,7 +67,9 @@ export function redirectEarlier(server: Server): () => void {
     },
   };
   channel.subscribe(subscribers as never);
-  return () => void channel.unsubscribe(subscribers as never);
+  return () => {
+    channel.unsubscribe(subscribers as never);
+  };
 }
 
 /** NaN, which equals no other: a Unix socket. */

@@ -39,7 +39,7 @@ export interface ConnectionState extends ConnectionUse<Http2Session> {
   readonly holder: WithConnection;
   /** A socket that Node's HTTP/1 parser reads: no session's, and not handed over to another protocol. */
   parsed: boolean;
-  /** Async id of the callback in which its last request came, see in-context.ts; undefined before the first. */
+  /** HTTP/2: async id of the callback in which its last stream came, see in-context.ts. */
   callbackId: number | undefined;
 }
 
