@@ -85,9 +85,11 @@ async function setUp(silent: readonly number[], input: ServiceInput = {}) {
     attemptEnded: (attempt) => void attempts.push(attempt),
     callEnded: (call) => void calls.push(call),
   });
-  const expectEnds = async (ends: readonly string[]): Promise<void> => {
-    await expect.poll(() => attempts.length).toBe(ends.length);
-    expect(attempts.map(({ number, outcome }) => `${number} ${outcome}`).toSorted()).toEqual(ends);
+  const expectEnds = async (expected: readonly string[]): Promise<void> => {
+    await expect.poll(() => attempts.length).toBe(expected.length);
+    expect(attempts.map(({ number, outcome }) => `${number} ${outcome}`).toSorted()).toEqual(
+      expected,
+    );
     const service = mesh.snapshot().services[0]!;
     expect(service.endpoints.filter(({ inFlight }) => inFlight > 0)).toEqual([]);
     expect(service.endpoints.map(({ breaker }) => breaker.state)).toEqual(["closed", "closed"]);
@@ -175,6 +177,7 @@ it("a client that streams more than is kept goes on with the attempt that is far
     setTimeout(() => call.end({ id: "z" }), 300);
   });
   expect(sum.id).toBe(["a", half, half, half, "z"].join(" "));
+  await expect.poll(() => calls.length).toBe(1);
   expect(
     ends(attempts)
       .map((one) => one.split(" ")[1])
