@@ -19,14 +19,14 @@ export {
   leakSince,
   type ResourceCount,
 } from "./leak-check.ts";
+export { transportConformance } from "./transport-conformance.ts";
 export {
   PLAY,
-  transportConformance,
   type Behaviour,
   type ConformanceAdapter,
   type ConformanceBench,
   type ConformanceCheck,
-} from "./transport-conformance.ts";
+} from "./conformance-parts.ts";
 export {
   discoveryConformance,
   type DiscoveryAdapter,

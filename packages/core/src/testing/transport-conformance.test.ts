@@ -5,7 +5,8 @@ import { DEFAULT_POLICIES } from "../config/defaults.ts";
 import { MeshError } from "../errors.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import { StubRequest, stubProtocol, type StubReply, type StubServer } from "./stub-transport.ts";
-import { PLAY, transportConformance, type ConformanceAdapter } from "./transport-conformance.ts";
+import { PLAY, type ConformanceAdapter } from "./conformance-parts.ts";
+import { transportConformance } from "./transport-conformance.ts";
 
 function broken(code: "connect_failed" | "connection_lost"): MeshError {
   return code === "connect_failed"
