@@ -35,7 +35,7 @@ export interface SessionOwner {
   roomChanged(session: Http2Session): void;
   /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
   leaving(session: Http2Session): void;
-  /** The peer refuses its streams. True: it is to be left for another. */
+  /** The peer takes no requests on it. True: it is to be left for another. */
   replaces(session: Http2Session): boolean;
   /** All streams have been told. */
   closed(session: Http2Session): void;
@@ -55,7 +55,7 @@ export class Http2Session {
   maxFieldBytes: number = Infinity;
   /** Streams that had a reply. */
   served = 0;
-  /** It was left because the peer refuses its streams. */
+  /** It was left because the peer takes no requests on it. */
   refusing = false;
   /** GOAWAY: streams above were not processed, and will not be. */
   lastStreamId: number = Infinity;
@@ -201,7 +201,12 @@ export class Http2Session {
 
   /** The peer has refused a stream. */
   streamRefused(): void {
-    if (this.leaving || !this.#ends.refused() || !this.#owner.replaces(this)) return;
+    if (!this.leaving && this.#ends.refused()) this.replace();
+  }
+
+  /** Leaves it because the peer takes no request on it, if another may be dialled. */
+  replace(): void {
+    if (this.leaving || !this.#owner.replaces(this)) return;
     this.refusing = true;
     this.leave();
   }
