@@ -35,6 +35,11 @@ function isAnothers(got: string, speaks: Speaks): boolean {
   return speaks === "http1" || /^p\d+-\d+$/.test(got);
 }
 
+/** A reply that crossed a request moves those behind it by one, but never into the calls of another input. */
+function isOfAnotherInput(got: string, { id }: Play): boolean {
+  return /^p\d+-\d+$/.test(got) && !got.startsWith(`${id}-`);
+}
+
 export class ClientPlayer implements Player {
   readonly lanes: number = SLOTS;
   readonly #surface: Surface;
@@ -91,7 +96,7 @@ export class ClientPlayer implements Player {
         this.#tally.count(id.endsWith("-1") ? "neighbours_failed" : "followers_failed");
       } else if (
         got !== id &&
-        (isAnothers(got, "grpc") || !crosses(input.text, this.#speaks)) &&
+        (isOfAnotherInput(got, about) || !crosses(input.text, this.#speaks)) &&
         (input.accepted !== undefined || !input.name.endsWith("~") || isAnothers(got, this.#speaks))
       ) {
         const what = `call ${id} got the reply ${JSON.stringify(got.slice(0, 80))}`;
