@@ -103,8 +103,8 @@ function frameOf(text: string, own: number, repetition: number): Buffer {
     return (start + Number(step) * times) % 2 ** 32 || 0;
   };
   if (name === "X") {
-    const [type, flags, id, text = ""] = words_;
-    const hex = text.replaceAll("$", words(stream(id)).toString("hex"));
+    const [type, flags, id, given = ""] = words_;
+    const hex = given.replaceAll("$", words(stream(id)).toString("hex"));
     return frame(Number(type) & 255 || 0, Number(flags) & 255 || 0, stream(id), Buffer.from(hex, "hex"));
   }
   const known = FLAGS[name];

@@ -13,6 +13,8 @@ export type Speaks = "http1" | "http2" | "grpc";
 
 const PREFACE_BYTES = 24;
 const DRAINED_WITHIN_MS = 2_000;
+/** Until a client knows that its connection has ended. */
+const NOTICED_WITHIN_MS = 20;
 
 export class Upstream {
   /** How calls named `…-bad` are answered. */
@@ -62,6 +64,14 @@ export class Upstream {
     if (closed === undefined) return;
     const playing = play(socket, steps, closed).finally(() => this.#playing.delete(playing));
     this.#playing.set(playing, socket);
+  }
+
+  /** Ends all connections: the next input finds none that an input has left in another state. */
+  async hangUp(): Promise<void> {
+    const closed = [...this.#sockets.values()];
+    for (const socket of this.#sockets.keys()) socket.destroy();
+    await Promise.all(closed);
+    await sleep(NOTICED_WITHIN_MS);
   }
 
   close(): void {

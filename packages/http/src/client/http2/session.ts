@@ -35,7 +35,7 @@ export interface SessionOwner {
   roomChanged(session: Http2Session): void;
   /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
   leaving(session: Http2Session): void;
-  /** The peer refuses its streams. True: it is to be left for another. */
+  /** The peer takes no requests on it. True: it is to be left for another. */
   replaces(session: Http2Session): boolean;
   /** All streams know of it. `refusing`: it was left because the peer refuses its streams. */
   closed(session: Http2Session, refusing: boolean): void;
@@ -46,7 +46,7 @@ export interface SessionOwner {
  * open      takes streams, as many as there is room for
  * proving   asked whether it is alive, and not used meanwhile
  * leaving   no new streams; it ends with those it has. Settings may still come first
- * refusing  the same, because the peer refuses its streams
+ * refusing  the same, because the peer takes no requests on it
  * closed    it has ended
  */
 type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
@@ -213,7 +213,12 @@ export class Http2Session {
 
   /** The peer has refused a stream. */
   streamRefused(): void {
-    if (this.#isLeaving || !this.#ends.refused() || !this.#owner.replaces(this)) return;
+    if (!this.#isLeaving && this.#ends.refused()) this.replace();
+  }
+
+  /** Leaves it because the peer takes no request on it, if another may be dialled. */
+  replace(): void {
+    if (this.#isLeaving || !this.#owner.replaces(this)) return;
     this.#leave("refusing");
   }
 
