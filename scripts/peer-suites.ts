@@ -183,6 +183,8 @@ interface Row {
   readonly ours: number;
   readonly documented: readonly string[];
   readonly differs: readonly string[];
+  /** Documented, and pass all the same. */
+  readonly passes: readonly string[];
 }
 
 async function compare(suite: Suite, door: Door, alone: Outcome): Promise<Row> {
@@ -191,12 +193,15 @@ async function compare(suite: Suite, door: Door, alone: Outcome): Promise<Row> {
   const through = await play(suite, door, files, JOBS);
   const failed = (): (readonly [string, Test])[] =>
     passed.filter(([key]) => through.get(key)?.ok !== true);
-  const known = DOCUMENTED.filter((one) => one.suite === suite.name && one.door === door);
-  const isKnown = (key: string): boolean => known.some(({ test }) => test.test(key));
+  const known = new Set(
+    DOCUMENTED.filter((one) => one.suite === suite.name && one.door === door).flatMap(
+      ({ tests }) => tests,
+    ),
+  );
 
   const again = new Set(
     failed()
-      .filter(([key]) => !isKnown(key))
+      .filter(([key]) => !known.has(key))
       .map(([, { file }]) => file),
   );
   for (const [key, test] of await play(suite, door, [...again], 1)) {
@@ -209,10 +214,11 @@ async function compare(suite: Suite, door: Door, alone: Outcome): Promise<Row> {
     door,
     baseline: passed.length,
     ours: passed.length - left.length,
-    documented: left.filter(isKnown),
+    documented: left.filter((key) => known.has(key)),
     differs: left
-      .filter((key) => !isKnown(key))
+      .filter((key) => !known.has(key))
       .map((key) => `${key}: ${through.get(key)?.why ?? "did not run"}`),
+    passes: [...known].filter((key) => through.get(key)?.ok === true),
   };
 }
 
@@ -230,6 +236,10 @@ function print(rows: readonly Row[]): void {
     if (differs.length > 0) console.log(`\n${suite} through ${door} differs:`);
     for (const text of differs.slice(0, MAX_SHOWN)) console.log(`  ${text}`);
     if (differs.length > MAX_SHOWN) console.log(`  … and ${differs.length - MAX_SHOWN} more`);
+  }
+  for (const { suite, door, passes } of rows) {
+    if (passes.length > 0) console.log(`\n${suite} through ${door}, documented but passes:`);
+    for (const text of passes) console.log(`  ${text}`);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * Tests of others that fail through a door on purpose, each with the reason and where it is documented.
+ * Tests of others that fail through a door on purpose, by name, each with the reason and where it is documented.
  * The table of `npm run peers:suites` counts them apart; what fails and does not stand here is a defect.
  */
 import type { Door } from "./suites.ts";
@@ -7,88 +7,175 @@ import type { Door } from "./suites.ts";
 export interface Documented {
   readonly suite: string;
   readonly door: Door;
-  /** Matches `file > name of the test`. */
-  readonly test: RegExp;
   readonly why: string;
+  /** `file > name of the test`, whole. */
+  readonly tests: readonly string[];
 }
 
+const under = (prefix: string, names: readonly string[]): string[] =>
+  names.map((name) => `${prefix} > ${name}`);
+
+const NO_HOST =
+  "a request without a host is refused with 400: docs/reference/headers.md (Refusals)";
+const TRACE = "TRACE is refused with 405: docs/reference/headers.md (Refusals)";
+const FORWARD_PROXY =
+  "its proxy reads an absolute target, which reaches a handler as a path: docs/reference/headers.md (Removed before the handler)";
+const RETRIED =
+  "it counts requests, and a GET that fails is made again: docs/reference/config.md (retry)";
 const OTHER_HOST =
   "another `Host` than the service's is refused: docs/guides/undici-and-fetch.md (node:http, axios and got)";
+const PROXY = `${OTHER_HOST}; a proxy is no service: docs/guides/migrating.md (\`proxy: false\`)`;
 const OWN_LOOKUP =
-  "endpoints come from discovery, a request's own `lookup` has no effect: docs/reference/limits.md (at mesh.agent())";
+  "endpoints come from discovery, a request's own `lookup` has no effect: docs/reference/limits.md (At mesh.agent())";
+const OWN_CERTIFICATES =
+  "certificates and TLS versions are the service's, not the request's: docs/reference/limits.md (At mesh.agent())";
+const DEADLINE =
+  "`timeouts.request` ends the call, 15 s by default, body included: docs/reference/config.md (timeouts)";
+const OWN_ERRORS =
+  "the error is the mesh's, with undici's as its cause: docs/guides/undici-and-fetch.md (undici, and SDKs that take a dispatcher)";
+
+const AXIOS_HTTP = "test/unit/adapters/http.js > supports http with nodejs";
+const AXIOS_PROXIES = under(AXIOS_HTTP, [
+  "should support HTTP proxies",
+  "should support HTTPS proxies",
+  "should support proxy set via env var",
+  "should support HTTPS proxy set via env var",
+  "should re-evaluate proxy on redirect when proxy set via env var",
+  "should use proxy for domains not in no_proxy",
+  "should support HTTP proxy auth",
+  "should support proxy auth from env",
+  "should support proxy auth with header",
+]);
 
 export const DOCUMENTED: readonly Documented[] = [
   {
-    suite: "fastify",
+    suite: "express",
     door: "server",
-    test: /Host header is empty/,
-    why: "a request without a host is refused with 400: docs/reference/headers.md",
-  },
-  {
-    suite: "fastify",
-    door: "server",
-    test: /route-shorthand/,
-    why: "it tries TRACE, which is refused with 405: docs/reference/headers.md",
+    why: TRACE,
+    tests: [
+      "test/app.router.js > app.router > methods > should include TRACE",
+      'test/res.send.js > res > "etag" setting > when enabled > should send ETag in response to TRACE request',
+    ],
   },
   {
     suite: "express",
     door: "server",
-    test: /TRACE/,
-    why: "TRACE is refused with 405: docs/reference/headers.md",
-  },
-  {
-    suite: "express",
-    door: "server",
-    test: /res\.redirect\.js .*(escape the url|evil javascript|encode the url)/,
-    why: "its requests have a URL as their Host, which is refused with 400: docs/reference/headers.md",
+    why: "it sends a URL as Host, which is refused with 400: docs/reference/headers.md (Refusals)",
+    tests: under("test/res.redirect.js > res", [
+      "when accepting html > should escape the url",
+      "when accepting html > should not render evil javascript links in anchor href (prevent XSS)",
+      "when accepting text > should encode the url",
+    ]),
   },
   {
     suite: "fastify",
     door: "server",
-    test: /Host header is missing and http.requireHostHeader = false/,
-    why: "a request without a host is refused with 400: docs/reference/headers.md",
+    why: NO_HOST,
+    tests: under("test/request-header-host.test.js", [
+      "Return 200 when Host header is empty",
+      "Return 200 when Host header is empty with trust proxy",
+      "Return 200 when Host header is missing and http.requireHostHeader = false",
+      "Return 200 when Host header is missing and http.requireHostHeader = false with trust proxy",
+    ]),
+  },
+  {
+    suite: "fastify",
+    door: "server",
+    why: TRACE,
+    tests: under("test/route-shorthand.test.js > route-shorthand", [
+      "route-shorthand - trace",
+      "route-shorthand - all",
+    ]),
   },
   {
     suite: "fastify",
     door: "fetch",
-    test: /hooks-async|request-error|route-hooks|url-rewriting/,
-    why: "its tests count requests, and a reply of 500 to a GET is tried again: docs/reference/config.md (retry)",
+    why: RETRIED,
+    tests: [
+      "test/hooks-async.test.js > async hooks",
+      "test/request-error.test.js > customErrorHandler should throw for json err and stream response",
+      "test/route-hooks.test.js > onTimeout on route",
+      "test/url-rewriting.test.js > Should throw an error",
+    ],
   },
   {
     suite: "node-fetch",
     door: "agent",
-    test: /should accept custom (host|HoSt) header/,
     why: OTHER_HOST,
+    tests: under("test/main.js > node-fetch", [
+      "should accept custom host header",
+      "should accept custom HoSt header",
+    ]),
+  },
+  { suite: "axios", door: "server", why: FORWARD_PROXY, tests: AXIOS_PROXIES },
+  {
+    suite: "axios",
+    door: "agent",
+    why: PROXY,
+    tests: [
+      ...AXIOS_PROXIES,
+      `${AXIOS_HTTP} > should support beforeRedirect and proxy with redirect`,
+      "test/unit/regression/SNYK-JS-AXIOS-1038255.js > Server-Side Request Forgery (SSRF) > obeys proxy settings when following redirects",
+    ],
   },
   {
     suite: "axios",
     door: "agent",
-    test: /prox(y|ies)/i,
-    why: `${OTHER_HOST}; a proxy is no service: docs/guides/migrating.md (\`proxy: false\`)`,
-  },
-  {
-    suite: "axios",
-    door: "server",
-    test: /prox(y|ies)|no_proxy/i,
-    why: "its proxies read an absolute target, which reaches a handler as a path: docs/reference/headers.md",
-  },
-  { suite: "axios", door: "agent", test: /custom DNS lookup function/, why: OWN_LOOKUP },
-  {
-    suite: "got",
-    door: "agent",
-    test: /redirect|copyPipedHeaders does not forward host/,
-    why: `${OTHER_HOST}; certificates are those of the service`,
-  },
-  {
-    suite: "got",
-    door: "agent",
-    test: /lookup timeout|ClientRequest can throw before|DNS IPv6/,
     why: OWN_LOOKUP,
+    tests: under(`${AXIOS_HTTP} > DNS`, [
+      "should support a custom DNS lookup function",
+      "should support a custom DNS lookup function with address entry passing",
+      "should support a custom DNS lookup function (async)",
+      "should support a custom DNS lookup function with address entry (async)",
+      "should support a custom DNS lookup function that returns only IP address (async)",
+    ]),
   },
   {
     suite: "got",
     door: "agent",
-    test: /https\.ts/,
-    why: "certificates and TLS versions are those of the service, not of the request: docs/reference/limits.md (at mesh.agent())",
+    why: OTHER_HOST,
+    tests: [
+      "test/redirects.ts > clears the host header when redirecting to a different hostname",
+      "test/stream.ts > copyPipedHeaders does not forward host",
+    ],
+  },
+  {
+    suite: "got",
+    door: "agent",
+    why: OWN_LOOKUP,
+    tests: [
+      "test/http.ts > DNS IPv6",
+      "test/http.ts > ClientRequest can throw before promise resolves",
+      "test/redirects.ts > follows redirect to ordinary http://unix host",
+      "test/timeout.ts > lookup timeout",
+    ],
+  },
+  {
+    suite: "got",
+    door: "agent",
+    why: OWN_CERTIFICATES,
+    tests: [
+      "test/https.ts > non-deprecated `rejectUnauthorized` option",
+      "test/redirects.ts > clears credentials and sensitive headers when redirecting to a different protocol on the same hostname",
+      "test/redirects.ts > does not forward body when redirecting to a different protocol on the same hostname",
+      "test/redirects.ts > redirects from http to https work",
+      "test/redirects.ts > redirects from https to http work",
+      "test/timeout.ts > no memory leak when using http2 with socket timeout and connection reuse",
+    ],
+  },
+  {
+    suite: "got",
+    door: "agent",
+    why: DEADLINE,
+    tests: ["test/error.ts > no uncaught parse errors on fallback to utf8"],
+  },
+  {
+    suite: "undici",
+    door: "dispatcher",
+    why: OWN_ERRORS,
+    tests: [
+      "test/parser-issues.js > fetch rejects truncated chunked responses terminated by EOF",
+      "test/request-crlf.js > should validate blob body content-type CRLF Injection",
+    ],
   },
 ];
