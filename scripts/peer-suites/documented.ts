@@ -34,6 +34,13 @@ const DEADLINE =
 const OWN_ERRORS =
   "the error is the mesh's, with undici's as its cause: docs/guides/undici-and-fetch.md (undici, and SDKs that take a dispatcher)";
 
+const OUT_OF_THE_MESH =
+  "a redirect never leads from a service to an origin that the mesh does not know: docs/guides/undici-and-fetch.md (fetch)";
+const FOREIGN_CLASSES =
+  "a Headers or Request of another copy of undici is read by its public members, which give names in small letters and no dispatcher, and the reply is a Response of the process: docs/guides/undici-and-fetch.md (fetch)";
+/** Servers of a test that failed before it closes them. */
+const STAYS_OPEN = "the file ends by itself";
+
 const AXIOS_HTTP = "test/unit/adapters/http.js > supports http with nodejs";
 const AXIOS_PROXIES = under(AXIOS_HTTP, [
   "should support HTTP proxies",
@@ -155,7 +162,27 @@ export const DOCUMENTED: readonly Documented[] = [
     door: "agent",
     why: OWN_CERTIFICATES,
     tests: [
-      "test/https.ts > non-deprecated `rejectUnauthorized` option",
+      ...under("test/https.ts", [
+        "client certificate",
+        "http2",
+        "http2 connection reuse with custom agent",
+        "http2 connection reuse with default agent",
+        "https request with `checkServerIdentity` NOT OK",
+        "https request with `checkServerIdentity` OK",
+        "https request with `ciphers` option",
+        "https request with `honorCipherOrder` option",
+        "https request with `minVersion` option",
+        "https request with `serverName` option",
+        "https request with ca",
+        "https request with ca and afterResponse hook",
+        "https request with wrong host",
+        "https request without ca",
+        "invalid client certificate (other CA)",
+        "invalid client certificate (self-signed)",
+        "invalid key passphrase",
+        "key passphrase",
+        "non-deprecated `rejectUnauthorized` option",
+      ]),
       "test/redirects.ts > clears credentials and sensitive headers when redirecting to a different protocol on the same hostname",
       "test/redirects.ts > does not forward body when redirecting to a different protocol on the same hostname",
       "test/redirects.ts > redirects from http to https work",
@@ -177,5 +204,86 @@ export const DOCUMENTED: readonly Documented[] = [
       "test/parser-issues.js > fetch rejects truncated chunked responses terminated by EOF",
       "test/request-crlf.js > should validate blob body content-type CRLF Injection",
     ],
+  },
+  {
+    suite: "undici",
+    door: "server",
+    why: NO_HOST,
+    tests: ["test/client-request.js > headers > host > empty host header"],
+  },
+  {
+    suite: "undici",
+    door: "server",
+    why: FORWARD_PROXY,
+    tests: [
+      "test/env-http-proxy-agent.js > defaults to non-tunneled HTTP proxying for HTTP endpoints - #5093",
+      ...under("test/client.js", ["an absolute url as path", STAYS_OPEN]),
+      ...under("test/proxy.js", [
+        "connect through proxy",
+        "connect through proxy with auth",
+        "connect through proxy (with pool)",
+        STAYS_OPEN,
+      ]),
+      ...under("test/proxy-agent.js", [
+        "use proxy agent to connect through proxy using Pool",
+        "use proxy-agent to connect through proxy using path with params",
+        "use proxy-agent to connect through proxy with basic auth in URL",
+        "use proxy-agent to connect through proxy with username-only auth in URL",
+        "use proxy-agent to connect through proxy with username-only auth in URL without colon",
+        "use proxy-agent with auth",
+        "use proxy-agent with token",
+        "use proxy-agent with custom headers",
+        "use proxy-agent with setGlobalDispatcher",
+        "ProxyAgent correctly sends headers when using fetch - #1355, #1623",
+        "Proxy via HTTPS to HTTP endpoint forwards without tunneling by default",
+        "Proxy via HTTP to HTTP endpoint with tunneling disabled",
+        "ProxyAgent handles multiple concurrent HTTP requests via HTTP proxy",
+        STAYS_OPEN,
+      ]),
+    ],
+  },
+  {
+    suite: "undici",
+    door: "fetch",
+    why: OUT_OF_THE_MESH,
+    tests: [
+      "test/fetch/issue-4647.js > fetch with mode: no-cors does not hang",
+      "test/fetch/redirect-cross-origin-header.js > Cross-origin redirects clear forbidden headers",
+    ],
+  },
+  {
+    suite: "undici",
+    door: "fetch",
+    why: FOREIGN_CLASSES,
+    tests: [
+      "test/fetch/headers-case.js > Headers retain keys case-sensitive",
+      "test/fetch/issue-2828.js > issue #2828, dispatcher is allowed in RequestInit options",
+      "test/node-fetch/main.js > node-fetch > should resolve into response",
+    ],
+  },
+  {
+    suite: "undici",
+    door: "fetch",
+    why: "two codings over each other are decoded at most: docs/guides/undici-and-fetch.md (fetch)",
+    tests: [
+      "test/node-fetch/main.js > node-fetch > should skip decompression if unsupported codings",
+    ],
+  },
+  {
+    suite: "undici",
+    door: "fetch",
+    why: "it reads the files of undici in the stack, which begins at the caller here: docs/decisions/0025-the-place-of-an-error.md",
+    tests: [
+      "test/fetch/client-error-stack-trace.js > FETCH: request errors and prints trimmed stack trace",
+    ],
+  },
+  {
+    suite: "undici",
+    door: "fetch",
+    why: "a reply that nobody reads holds its connection until it is collected, and a service has 128 of them: docs/guides/reading-replies.md",
+    tests: under("test/fetch/fire-and-forget.js", [
+      "does not need the body to be consumed to continue",
+      STAYS_OPEN,
+    ]),
   },
 ];
