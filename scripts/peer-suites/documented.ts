@@ -29,8 +29,6 @@ const OWN_LOOKUP =
   "endpoints come from discovery, a request's own `lookup` has no effect: docs/reference/limits.md (At mesh.agent())";
 const OWN_CERTIFICATES =
   "certificates and TLS versions are the service's, not the request's: docs/reference/limits.md (At mesh.agent())";
-const DEADLINE =
-  "`timeouts.request` ends the call, 15 s by default, body included: docs/reference/config.md (timeouts)";
 const OWN_ERRORS =
   "the error is the mesh's, with undici's as its cause: docs/guides/undici-and-fetch.md (undici, and SDKs that take a dispatcher)";
 
@@ -151,7 +149,6 @@ export const DOCUMENTED: readonly Documented[] = [
     door: "agent",
     why: OWN_LOOKUP,
     tests: [
-      "test/http.ts > DNS IPv6",
       "test/http.ts > ClientRequest can throw before promise resolves",
       "test/redirects.ts > follows redirect to ordinary http://unix host",
       "test/timeout.ts > lookup timeout",
@@ -189,12 +186,6 @@ export const DOCUMENTED: readonly Documented[] = [
       "test/redirects.ts > redirects from https to http work",
       "test/timeout.ts > no memory leak when using http2 with socket timeout and connection reuse",
     ],
-  },
-  {
-    suite: "got",
-    door: "agent",
-    why: DEADLINE,
-    tests: ["test/error.ts > no uncaught parse errors on fallback to utf8"],
   },
   {
     suite: "undici",
