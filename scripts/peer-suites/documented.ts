@@ -271,7 +271,7 @@ export const DOCUMENTED: readonly Documented[] = [
   {
     suite: "undici",
     door: "fetch",
-    why: "a reply that nobody reads holds its connection until it is collected, and a service has 128 of them: docs/guides/reading-replies.md",
+    why: "a reply that is not read holds its connection until it is collected, and a service has 128 of them: docs/guides/reading-replies.md",
     tests: under("test/fetch/fire-and-forget.js", [
       "does not need the body to be consumed to continue",
       STAYS_OPEN,
