@@ -6,4 +6,17 @@ import * as testing from "@inmesh/core/testing";
 import * as http from "@inmesh/http";
 import * as grpc from "@inmesh/grpc";
 
+/** The classes of the process, at every place that takes them. Checked, and never called. */
+export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh): Promise<void> {
+  const headers = new Headers({ a: "b" });
+  const body = new FormData();
+  const query = new URLSearchParams({ page: "1" });
+  const reply = await fetch("/", { method: "POST", headers, body, query });
+  const response: Response = reply.toResponse();
+  await mesh.fetch(new Request("http://orders/", { method: "POST", headers, body }));
+  inmesh.meshClient("orders", { mesh, headers });
+  await new Response(reply.webBody).text();
+  console.log(response.status);
+}
+
 console.log([inmesh, core, spi, testing, http, grpc].map((entry) => Object.keys(entry).length > 0));

@@ -32,7 +32,13 @@ export { assertSupported } from "./runtime/supported.ts";
 export { type LeavingConnections, type ServerState } from "./server/drain.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "./config/load.ts";
 export type { DiscoveryConfig } from "./config/types.ts";
-export { assertClientOptions, assertOptions, type OptionKinds } from "./config/options.ts";
+export {
+  assertClientOptions,
+  assertOptions,
+  graceMistake,
+  optionMistakes,
+  type OptionKinds,
+} from "./config/options.ts";
 export { unknownKeyRule } from "./config/did-you-mean.ts";
 export { ServerCore, type SharedServerOptions } from "./server/server-core.ts";
 export type { ServerPipeline, ServerProtocol } from "./server/pipeline.ts";

@@ -12,6 +12,7 @@ import {
 } from "@grpc/grpc-js";
 import {
   assertOptions,
+  graceMistake,
   limitsOver,
   removeStaleSocket,
   ServerCore,
@@ -293,6 +294,8 @@ export class MeshGrpcServer implements AsyncDisposable {
   }
 
   #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const wrong = graceMistake("meshGrpcServer", graceMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
     const left = this.#core.leave(graceMs, noticed);
     this.#health?.changed();
     return (this.#left ??= left.then(() => {
