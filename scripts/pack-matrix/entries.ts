@@ -11,5 +11,18 @@ import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
 import * as grpc from "@inmesh/grpc";
 
+/** The classes of the process, at every place that takes them. Checked, and never called. */
+export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh): Promise<void> {
+  const headers = new Headers({ a: "b" });
+  const body = new FormData();
+  const query = new URLSearchParams({ page: "1" });
+  const reply = await fetch("/", { method: "POST", headers, body, query });
+  const response: Response = reply.toResponse();
+  await mesh.fetch(new Request("http://orders/", { method: "POST", headers, body }));
+  inmesh.meshClient("orders", { mesh, headers });
+  await new Response(reply.webBody).text();
+  console.log(response.status);
+}
+
 const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
 console.log([...entries, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0));

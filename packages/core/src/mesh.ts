@@ -10,8 +10,9 @@ import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import { LastGoodWriter } from "./config/last-good.ts";
 import type { Layer as ConfigLayer } from "./config/merge.ts";
-import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.ts";
-import { optionMistakes, type OptionKinds } from "./config/options.ts";
+import { ConfigError, describeMistakes, makeMistake, type Mistake } from "./config/mistakes.ts";
+import { graceMistake, optionMistakes, type OptionKinds } from "./config/options.ts";
+import { isRaw } from "./config/plain.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
@@ -187,8 +188,7 @@ export class Mesh implements AsyncDisposable {
   /** Throws ConfigError, with every mistake, if the configuration is not valid. */
   constructor(options: MeshOptions = {}) {
     const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
-    if (Array.isArray(options.exporters)) mistakes.push(...exporterMistakes(options.exporters));
-    if (Array.isArray(options.identities)) mistakes.push(...identityMistakes(options.identities));
+    if (isRaw(options)) mistakes.push(...listMistakes(options));
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
@@ -348,6 +348,10 @@ export class Mesh implements AsyncDisposable {
    */
   update(config: MeshInput): number {
     if (this.#state !== "open") throw closedError();
+    if (!isRaw(config)) {
+      const rule = "must be an object; {} takes back what code said before";
+      throw new ConfigError([makeMistake(["config"], rule, config, "mesh.update")]);
+    }
     try {
       this.#take("code", this.#config.propose({ code: config }));
     } catch (error) {
@@ -478,6 +482,8 @@ export class Mesh implements AsyncDisposable {
    * that time, at most 1 s, to send what they hold. Idempotent: later calls give the same promise.
    */
   close(graceMs = 30_000): Promise<void> {
+    const wrong = graceMistake("mesh.close", graceMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
     this.#closing ??= this.#close(graceMs);
     return this.#closing;
   }
@@ -505,6 +511,21 @@ export class Mesh implements AsyncDisposable {
     this.#unwatchDegraded();
     this.#state = "closed";
   }
+}
+
+/** What the lists among the options hold. A layer that is no function would fail the first call. */
+function listMistakes(options: MeshOptions): Mistake[] {
+  const { exporters, identities, callLayers, attemptLayers } = options;
+  const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
+  if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
+  for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
+    if (!Array.isArray(layers)) continue;
+    for (const [i, layer] of layers.entries()) {
+      if (typeof layer === "function") continue;
+      mistakes.push(makeMistake([name, i], "must be a function", layer, "createMesh"));
+    }
+  }
+  return mistakes;
 }
 
 function closedError(): MeshError {

@@ -441,7 +441,7 @@ describe("whose server it is", () => {
   });
 
   it("options that cannot work are errors", () => {
-    expect(() => meshGrpcServer({ posture: "trusted" as never })).toThrow(/no posture trusted/);
+    expect(() => meshGrpcServer({ posture: "trusted" as never })).toThrow(/no posture "trusted"/);
     expect(() => meshGrpcServer({ limits: { maxInflight: 1 } as never })).toThrow(/is not known/);
     expect(() => meshGrpcServer({ limits: { maxInFlight: -1 } })).toThrow(/from 0 up/);
   });

@@ -13,6 +13,7 @@ import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import {
   assertOptions,
+  graceMistake,
   limitsOver,
   removeStaleSocket,
   ServerCore,
@@ -24,6 +25,7 @@ import {
   type ServerTls,
   type SharedServerOptions,
 } from "@inmesh/core/spi";
+import { shown } from "./client/call-input.ts";
 import { ServerMembers } from "./node-internals.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections } from "./server/connections.ts";
@@ -263,7 +265,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    * the server listens once more.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
-    return this.#core.leave(graceMs, false);
+    return this.#leave(graceMs, false);
   }
 
   /**
@@ -272,7 +274,12 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    */
   close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
     if (typeof graceMs === "function") return this.close().then(graceMs);
-    return this.#core.leave(graceMs, true);
+    return this.#leave(graceMs, true);
+  }
+
+  #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const wrong = graceMistake("meshServer", graceMs);
+    return wrong === undefined ? this.#core.leave(graceMs, noticed) : Promise.reject(wrong);
   }
 
   /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
@@ -336,8 +343,7 @@ function identityOf(
 }
 
 function badTarget(target: unknown): TypeError {
-  const got = target === null || typeof target !== "object" ? String(target) : "an object";
   return new TypeError(
-    `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${got}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
+    `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${shown(target)}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
   );
 }

@@ -3,6 +3,7 @@
  * an application gives. A protocol adds its own.
  */
 import { unknownKeyRule } from "../config/did-you-mean.ts";
+import { renderValue } from "../config/mistakes.ts";
 
 export interface SharedLimits {
   /** Requests in progress; the rest is refused: 503, UNAVAILABLE. Bounds memory and the wait behind them. */
@@ -78,7 +79,7 @@ export function limitsOver<L extends SharedLimits>(
     if (!Object.hasOwn(defaults, name)) {
       mistakes.push(`limits.${name} ${unknownKeyRule(name, Object.keys(defaults))}`);
     } else if (typeof value !== "number" || !(value >= 0)) {
-      mistakes.push(`limits.${name} must be a number from 0 up, is ${String(value)}`);
+      mistakes.push(`limits.${name} must be a number from 0 up, is ${renderValue(value)}`);
     }
   }
   if (mistakes.length > 0) {

@@ -2,6 +2,7 @@
  * What every server is made of, whatever its protocol: its name, its posture, admission, what it has
  * refused, its records, its drain and its pipeline. `MeshServer` and `MeshGrpcServer` hold one each.
  */
+import { renderValue } from "../config/mistakes.ts";
 import { safeLog, type Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
@@ -77,7 +78,7 @@ export class ServerCore<Reason extends string> {
     const beliefs = BELIEFS[posture];
     if (beliefs === undefined) {
       const known = Object.keys(BELIEFS).join(", ");
-      throw new TypeError(`${owner}: no posture ${posture}; known: ${known}`);
+      throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
     this.posture = posture;

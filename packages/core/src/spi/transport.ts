@@ -71,7 +71,13 @@ export { endStreamsFirst, watchOpen } from "../streams-first.ts";
 export type { MeshConfig, ServiceConfig, ServicePolicies } from "../config/types.ts";
 export { DEFAULT_POLICIES } from "../config/defaults.ts";
 export { schemeConflict } from "../config/target.ts";
-export { assertClientOptions, assertOptions, type OptionKinds } from "../config/options.ts";
+export {
+  assertClientOptions,
+  assertOptions,
+  graceMistake,
+  optionMistakes,
+  type OptionKinds,
+} from "../config/options.ts";
 export { unknownKeyRule } from "../config/did-you-mean.ts";
 export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
 export { CONNECTION_FIELDS, TOKEN } from "../field-names.ts";

@@ -13,6 +13,7 @@ import {
 } from "@grpc/grpc-js";
 import {
   assertOptions,
+  graceMistake,
   limitsOver,
   removeStaleSocket,
   ServerCore,
@@ -351,6 +352,8 @@ export class MeshGrpcServer implements AsyncDisposable {
   }
 
   #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const wrong = graceMistake("meshGrpcServer", graceMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
     const left = this.#core.leave(graceMs, noticed);
     this.#endRedirects();
     this.#health?.changed();

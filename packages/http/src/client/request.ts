@@ -225,7 +225,7 @@ export function flatten(headers: HeadersInput): string[] {
     }
     return flat;
   }
-  const record: Readonly<Record<string, unknown>> = headers;
+  const record = headers as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(record)) {
     const value = record[name];
     if (Array.isArray(value)) for (const one of value) add(flat, name, one);
