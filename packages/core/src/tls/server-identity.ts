@@ -167,6 +167,11 @@ export class ServerIdentity implements IdentityUser {
     });
   }
 
+  /** Puts what is in force on its servers once more, where something else may have set a context of its own. */
+  show(): void {
+    for (const server of this.#servers.keys()) server.setSecureContext(this.#context);
+  }
+
   take(pem: TlsPem): void {
     const { requestCert = false, minVersion = "TLSv1.2" } = this.#tls;
     this.#own = undefined;
@@ -180,9 +185,9 @@ export class ServerIdentity implements IdentityUser {
       // A session that is resumed keeps the verdict on a certificate of another day (faults T13).
       ...(requestCert ? { secureOptions: noTicket() } : undefined),
     };
-    // Throws before anything is in force.
-    for (const server of this.#servers.keys()) server.setSecureContext(context);
+    process.getBuiltinModule("node:tls").createSecureContext(context); // throws before anything is in force
     this.#context = context;
+    this.show();
     this.#pem = pem;
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();
