@@ -19,9 +19,9 @@ import { chainOf } from "./peer.ts";
 export interface ServerTls {
   /** Name of an identity source of the server's `mesh`, in the place of `cert`, `key` and `ca`. Default `files`: those three. */
   readonly identity?: string;
-  /** Our certificate, with the chain behind it. */
+  /** Our certificate, with the chain behind it. Default: none; needed unless `identity` brings it. */
   readonly cert?: string;
-  /** Its private key. */
+  /** Its private key. Default: none; needed where `cert` is. */
   readonly key?: string;
   /** Whose signature makes a client's certificate good. Needed by `requestCert`, and for nothing else. Default: none. */
   readonly ca?: string;
