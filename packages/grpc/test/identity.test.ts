@@ -1,6 +1,12 @@
 /** Identity sources from outside, at clients and servers of gRPC: rotation, and whom they accept. */
 import { status as Status } from "@grpc/grpc-js";
-import { context, type IdentitySource, type LogLine, type ServerPeer } from "@inmesh/core";
+import {
+  context,
+  ServedRequest,
+  type IdentitySource,
+  type LogLine,
+  type ServerPeer,
+} from "@inmesh/core";
 import {
   createMesh,
   meshGrpcServer,
@@ -146,7 +152,9 @@ it("a handler and a layer see who the peer is, and its connection has its own po
       },
     },
   );
-  for (const _ of [1, 2, 3]) await get(one.client, {}, { "x-mesh-priority": "critical" });
+  const critical = new ServedRequest({ priority: "critical" });
+  for (const _ of [1, 2, 3]) await context.run(critical, () => get(one.client, {}));
+  expect(priorities).toEqual(["critical", "critical", "critical"]);
   expect(seen["handler"]).toBe(seen["layer"]);
   expect(seen["handler"]).toMatchObject({ address: "127.0.0.1", tls: true, uris: [CART] });
   expect(asked).toEqual([CART]); // once for the connection

@@ -71,6 +71,7 @@ async function pair(
           scheme: "https",
           discovery: { static: [`127.0.0.1:${port}`] },
           tls: { identity: client.name },
+          breaker: { consecutiveFailures: 0, failureSpanMs: 0, successRatio: 0 },
           http2: h2,
         },
       },
@@ -113,6 +114,7 @@ for (const h2 of [false, true]) {
       theirs.give(idOf(ORDERS));
       ours.give(idOf(CART));
       await until(() => shown.size > before, 10_000);
+      await sleep(120); // what follows an answer within 100 ms is taken as one
     }
     load.stopped = true;
     await Promise.all(workers);
@@ -170,9 +172,10 @@ for (const h2 of [false, true]) {
     const line = lines.find(({ event }) => event === "server.peer_refused");
     expect(line?.message).toMatch(/it is \S+thief, not \S+cart/);
     ours.give(idOf(CART));
-    await until(() => one.mesh.snapshot().identities[0]?.problem === undefined);
     await sleep(150); // what follows an answer within 100 ms is taken as one
-    expect(await one.fetch()).toBe("ok");
+    // Its breaker may have opened, and tries again by itself.
+    let text = "";
+    while (text !== "ok") text = await one.fetch().catch(() => sleep(50).then(() => ""));
   });
 
   it(`a handler, a layer and an observer see who the peer is, and its connection its own posture, over ${version}`, async () => {
@@ -263,8 +266,8 @@ describe("sources that do something wrong", () => {
       [{ cert: idOf(CART).cert }, /^key must be written too/],
       [{ ...idOf(CART), cert: "/etc/passwd" }, /^cert must hold at least one certificate/],
       [{ ...idOf(CART), ca: "" }, /^ca must hold at least one certificate/],
-      [idOf(CART, Date.now() - DAY_MS), /has expired at/],
-      [{ ...idOf(CART), expiresAt: Date.now() - 1 }, /has expired at/],
+      [idOf(CART, Date.now() - DAY_MS), /has expired$/],
+      [{ ...idOf(CART), expiresAt: Date.now() - 1 }, /has expired$/],
       [{ ...idOf(CART), expiresAt: "soon" }, /^expiresAt must be an instant/],
       [undefined, /must be an object/],
       ["text", /must be an object/],

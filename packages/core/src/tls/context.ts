@@ -4,7 +4,7 @@
  * old and new. Sessions are never resumed: a resumed one would not look at the certificate again.
  */
 import { isIP, type Socket } from "node:net";
-import type { DetailedPeerCertificate, PeerCertificate, SecureContext } from "node:tls";
+import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
 import { MeshError } from "../errors.ts";
 import { FILES, type TlsPem } from "../config/pem.ts";
@@ -79,7 +79,7 @@ export class TlsContext {
       name: this.#service,
       serverName,
       ...alternativeNames(certificate.raw),
-      chain: chainOf(certificate as PeerCertificate & Partial<DetailedPeerCertificate>),
+      chain: chainOf(certificate),
     }));
   };
 

@@ -16,6 +16,7 @@ const GAP_MS = 100;
 const ANSWER_MS = 10_000;
 /** A source whose `watch` threw is asked again, after this time and then after twice as long each. */
 const RETRY_MS = 1_000;
+const EXPIRED = "its certificate has expired";
 
 /** Makes connections with it. */
 export interface IdentityUser {
@@ -161,7 +162,7 @@ export class IdentityFollower {
     }
     const isOver = pem.expiresAt <= runtime.wallNow();
     // Without a better one it is in force all the same: what is dialled then says that it has expired.
-    if (isOver && this.pem !== undefined) return this.#refuse("refused", expiredText(pem));
+    if (isOver && this.pem !== undefined) return this.#refuse("refused", EXPIRED);
     try {
       process.getBuiltinModule("node:tls").createSecureContext(contextOf(pem));
     } catch (error) {
@@ -169,7 +170,7 @@ export class IdentityFollower {
     }
     this.pem = pem;
     this.problem = undefined;
-    if (isOver) this.#refuse("refused", expiredText(pem));
+    if (isOver) this.#refuse("refused", EXPIRED);
     else this.#parts.told?.("applied", undefined);
     for (const user of this.#users) this.#give(user, pem);
     this.#isReady?.();
@@ -254,10 +255,6 @@ export function contextOf({ ca, cert, key }: TlsPem): {
 function equal(a: TlsPem, b: TlsPem): boolean {
   const same = a.cert === b.cert && a.key === b.key && a.expiresAt === b.expiresAt;
   return same && a.ca?.join() === b.ca?.join();
-}
-
-function expiredText({ expiresAt }: TlsPem): string {
-  return `its certificate has expired at ${new Date(expiresAt).toISOString()}`;
 }
 
 function messageOf(error: unknown): string {

@@ -19,9 +19,9 @@ import { chainOf } from "./peer.ts";
 export interface ServerTls {
   /** Name of an identity source of the server's `mesh`, in the place of `cert`, `key` and `ca`. Default `files`: those three. */
   readonly identity?: string;
-  /** Our certificate, with the chain behind it. */
+  /** Our certificate, with the chain behind it. Default: none; needed unless `identity` brings it. */
   readonly cert?: string;
-  /** Its private key. */
+  /** Its private key. Default: none; needed where `cert` is. */
   readonly key?: string;
   /** Whose signature makes a client's certificate good. Needed by `requestCert`, and for nothing else. Default: none. */
   readonly ca?: string;
@@ -167,6 +167,11 @@ export class ServerIdentity implements IdentityUser {
     });
   }
 
+  /** Puts what is in force on its servers once more, where something else may have set a context of its own. */
+  show(): void {
+    for (const server of this.#servers.keys()) server.setSecureContext(this.#context);
+  }
+
   take(pem: TlsPem): void {
     const { requestCert = false, minVersion = "TLSv1.2" } = this.#tls;
     this.#own = undefined;
@@ -180,9 +185,9 @@ export class ServerIdentity implements IdentityUser {
       // A session that is resumed keeps the verdict on a certificate of another day (faults T13).
       ...(requestCert ? { secureOptions: noTicket() } : undefined),
     };
-    // Throws before anything is in force.
-    for (const server of this.#servers.keys()) server.setSecureContext(context);
+    process.getBuiltinModule("node:tls").createSecureContext(context); // throws before anything is in force
     this.#context = context;
+    this.show();
     this.#pem = pem;
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();

@@ -314,6 +314,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       this.server.bindAsync(target, given, (error, port) => {
         if (error !== null) return reject(error);
+        this.#identity?.show(); // after grpc-js's own, which sets less
         if (this.#identity === undefined || this.#sessions.known) return resolve(port);
         // It would go on with certificates that nobody renews, and let in clients that nobody has looked at.
         this.server.forceShutdown();

@@ -15,9 +15,10 @@ export function serverCredentials(
   const identity = { certificate: Buffer.from(cert), privateKey: Buffer.from(key) };
   const bundle = { caCertificate: Buffer.from(ca.join("")) };
   const provider: experimental.CertificateProvider = {
-    addIdentityCertificateListener: (listener) => listener(identity),
+    // Its listener forgets what it is told before it has been added.
+    addIdentityCertificateListener: (listener) => queueMicrotask(() => listener(identity)),
     removeIdentityCertificateListener() {},
-    addCaCertificateListener: (listener) => listener(bundle),
+    addCaCertificateListener: (listener) => queueMicrotask(() => listener(bundle)),
     removeCaCertificateListener() {},
   };
   // One for both: which of the two is the first argument differs between its types and what it does.
