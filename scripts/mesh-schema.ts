@@ -9,7 +9,7 @@ import {
   nameOf,
   type Field,
 } from "../packages/core/src/config/field.ts";
-import { POLICY_FIELDS } from "../packages/core/src/config/fields.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "../packages/core/src/config/fields.ts";
 import { configJsonSchema } from "../packages/core/src/config/schema.ts";
 import { docOf } from "./option-docs.ts";
 
@@ -22,13 +22,14 @@ interface Node {
 
 export function meshSchema(): string {
   const { $schema, ...rest } = configJsonSchema();
-  const { defaults, services } = (rest as Node).properties!;
+  const { defaults, services, servers } = (rest as Node).properties!;
   const service = services!.additionalProperties!;
   for (const field of POLICY_FIELDS) {
     describe(defaults!, field);
     describe(service, field);
     if (field.route === true) describe(service.properties!["routes"]!.items!, field);
   }
+  for (const field of SERVER_FIELDS) describe(servers!.additionalProperties!, field);
   const schema = {
     $schema,
     title: "inmesh configuration",

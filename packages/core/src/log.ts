@@ -24,6 +24,7 @@ export type LogEvent =
   | "server.accepting"
   | "server.http1_application"
   | "server.layer_failed"
+  | "server.pending"
   | "server.refusing"
   | "service.accepting"
   | "service.refusing";
@@ -52,6 +53,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "server.accepting": "info",
   "server.http1_application": "warn",
   "server.layer_failed": "warn",
+  "server.pending": "warn",
   "server.refusing": "warn",
   "service.accepting": "info",
   "service.refusing": "warn",

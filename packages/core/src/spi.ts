@@ -45,9 +45,16 @@ export {
 } from "./server/refusals.ts";
 export { ServedCall, type ServerPeer } from "./server/served-call.ts";
 export type { ServerAnswer, Stage } from "./server/server-layer.ts";
-export { limitsOver, SHARED_LIMITS, type SharedLimits } from "./server/limits.ts";
+export {
+  DEFAULT_GRPC_LIMITS,
+  DEFAULT_HTTP_LIMITS,
+  limitsOver,
+  type GrpcServerLimits,
+  type HttpServerLimits,
+  type SharedLimits,
+} from "./server/limits.ts";
+export { ServerSettings } from "./server/settings.ts";
 export { isMet } from "./server/readiness.ts";
-export { withinDescriptors } from "./server/descriptors.ts";
 export type { Beliefs, Posture } from "./server/posture.ts";
 export { Misuse, type ConnectionUse } from "./server/misuse.ts";
 export { Tally } from "./server/tally.ts";

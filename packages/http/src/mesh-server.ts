@@ -13,10 +13,9 @@ import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import {
   assertOptions,
-  limitsOver,
   removeStaleSocket,
   ServerCore,
-  withinDescriptors,
+  ServerSettings,
   type OptionKinds,
   type Posture,
   type ServerState,
@@ -104,6 +103,11 @@ export interface ServerSnapshot {
   /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
   readonly limits: ServerLimits;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxHeaderBytes`.
+   */
+  readonly pending: readonly string[];
   /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
   readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
@@ -159,7 +163,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly server: S;
   readonly name: string;
   readonly #core: ServerCore<CutReason>;
-  readonly #limits: ServerLimits;
+  readonly #settings: ServerSettings<ServerOptions, ServerLimits>;
   readonly #weaker: readonly GivenLimit[];
   readonly #members = new ServerMembers();
   readonly #connections: Connections;
@@ -170,16 +174,17 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
     if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
     assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
-    const { http2 = false, tls, health } = options;
+    const settings = new ServerSettings("meshServer", options, DEFAULT_LIMITS);
+    const { limits, options: all } = settings;
+    const { http2 = false, tls, health } = all;
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
-    const limits = withinDescriptors(limitsOver("meshServer", DEFAULT_LIMITS, options.limits));
-    const core = new ServerCore<CutReason>("meshServer", "http", options, limits);
+    const core = new ServerCore<CutReason>("meshServer", "http", settings);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
-    this.#limits = limits;
+    this.#settings = settings;
     const given = typeof target !== "function";
     const certificates =
       given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
@@ -193,8 +198,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
       connections.renew(withinMs),
     );
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
-    const chosen = ChosenRules.of(options);
+    const keep = new Set(all.keepHeaders?.map((name) => name.toLowerCase()));
+    const chosen = ChosenRules.of(all);
     const linger = { limits, runtime };
     const serving = (this.#serving = new Serving({
       core,
@@ -211,7 +216,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     }));
     core.leavesBy(
       connections,
-      options.idleWaitMs ?? IDLE_WAIT_MS,
+      all.idleWaitMs ?? IDLE_WAIT_MS,
       () => this.#stopListening(),
       () => (certificates?.expired === true ? "certificate expired" : undefined),
     );
@@ -307,7 +312,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       sessions: this.#connections.sessions,
       loopDelayMs: admission.loopDelayMs,
       refused,
-      limits: this.#limits,
+      limits: { ...this.#settings.limits },
+      pending: this.#settings.pending,
       problem: this.#certificates?.problem,
       weaker: this.#weaker,
       degraded: this.#members.degraded.list,

@@ -1,8 +1,8 @@
 /**
- * Every field that a user may write: the options of the capabilities (policy-options.ts) with their places, and
+ * Every field that a user may write: the options of the capabilities (capability-options.ts) with their places, and
  * what stands around them.
  */
-import { POLICY_GROUPS } from "../policy-options.ts";
+import { POLICY_GROUPS, SERVER, SERVER_LIMIT_OPTIONS } from "../capability-options.ts";
 import { type Field, fieldsOf } from "./field.ts";
 import { LIMITS } from "./limits.ts";
 import { ROUTE_FIELDS } from "./route-fields.ts";
@@ -12,6 +12,12 @@ import { SERVICE } from "./service-options.ts";
 export const POLICY_FIELDS: readonly Field[] = [
   ...Object.entries(POLICY_GROUPS).flatMap(([group, options]) => fieldsOf(options, group)),
   ...fieldsOf(SERVICE),
+];
+
+/** What stands under the name of a server. */
+export const SERVER_FIELDS: readonly Field[] = [
+  ...fieldsOf(SERVER),
+  ...fieldsOf(SERVER_LIMIT_OPTIONS, "limits"),
 ];
 
 /** What stands around the policies. */
@@ -149,9 +155,31 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     meaning: "Free labels; they never leave the process.",
   },
   ...ROUTE_FIELDS,
+  {
+    path: "servers",
+    type: "object",
+    defaultText: "none",
+    rangeText: `at most ${LIMITS.services}`,
+    meaning:
+      "What servers of this process are told, by the `name` they are given in code. Code wins over it. A server without a `mesh` does not read it.",
+    nameElsewhere: "Envoy `listeners`",
+  },
+  {
+    path: "servers.*.limits",
+    type: "object",
+    defaultText: "all defaults",
+    meaning: "What its peers may cost it.",
+  },
 ];
 
-export const FIELDS: readonly Field[] = [...POLICY_FIELDS, ...STRUCTURE_FIELDS];
+export const FIELDS: readonly Field[] = [
+  ...POLICY_FIELDS,
+  ...STRUCTURE_FIELDS,
+  ...SERVER_FIELDS.map(({ parsed: _parsed, path, ...rest }) => ({
+    ...rest,
+    path: `servers.*.${path}`,
+  })),
+];
 
 /** What a policy is when nobody writes it. */
 export function defaultOf(field: Field): unknown {

@@ -12,11 +12,10 @@ import {
 } from "@grpc/grpc-js";
 import {
   assertOptions,
-  limitsOver,
   removeStaleSocket,
   ServerCore,
+  ServerSettings,
   socketPathOf,
-  withinDescriptors,
   type OptionKinds,
   type Posture,
   type ServerState,
@@ -84,6 +83,11 @@ export interface GrpcServerSnapshot {
   readonly loopDelayMs: number;
   readonly refused: Readonly<Partial<Record<GrpcCutReason, number>>>;
   readonly limits: GrpcServerLimits;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxMessageBytes`.
+   */
+  readonly pending: readonly string[];
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenGrpcLimit[];
   /**
@@ -121,7 +125,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   readonly server: Server;
   readonly name: string;
   readonly #core: ServerCore<GrpcCutReason>;
-  readonly #limits: GrpcServerLimits;
+  readonly #settings: ServerSettings<GrpcServerOptions, GrpcServerLimits>;
   readonly #weaker: readonly GivenGrpcLimit[];
   readonly #calls: InboundCalls;
   readonly #inside: ServerInside;
@@ -135,14 +139,14 @@ export class MeshGrpcServer implements AsyncDisposable {
   /** Use `meshGrpcServer`. */
   constructor(given: Server | undefined, options: GrpcServerOptions) {
     assertOptions("meshGrpcServer", options, OPTIONS, OPTION_HINTS);
-    const { health = {}, channelOptions } = options;
-    const all = limitsOver("meshGrpcServer", DEFAULT_GRPC_LIMITS, options.limits);
-    const limits = withinDescriptors(all);
-    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", options, limits);
+    const settings = new ServerSettings("meshGrpcServer", options, DEFAULT_GRPC_LIMITS);
+    const { limits, options: all } = settings;
+    const { health = {}, channelOptions } = all;
+    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
-    this.#limits = limits;
+    this.#settings = settings;
     const count = (reason: GrpcCutReason): void => void core.count(reason);
     this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, (inbound) => {
       inbound.cut = core.count("write_stall");
@@ -170,14 +174,14 @@ export class MeshGrpcServer implements AsyncDisposable {
       this.#health?.close();
       this.#calls.endReflection();
     });
-    const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
+    const keep = new Set(all.keepMetadata?.map((key) => key.toLowerCase()));
     this.#serving = new GrpcServing({
       core,
       limits,
       reader: new HeadReader(limits, core.beliefs, keep),
       calls: this.#calls,
       sessions: this.#sessions,
-      layered: (options.serverLayers?.length ?? 0) > 0,
+      layered: (all.serverLayers?.length ?? 0) > 0,
     });
     this.#watchBinding();
     core.leavesBy(this.#sessions, IDLE_WAIT_MS, () => {}); // leaving does stop it
@@ -206,7 +210,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   #make(intercept: ServerInterceptor, channelOptions: ServerOptions = {}): Server {
     const { interceptors = [] } = channelOptions;
     return new Server({
-      ...grpcServerOptions(this.#limits),
+      ...grpcServerOptions(this.#settings.limits),
       ...channelOptions,
       interceptors: [intercept, ...interceptors],
     });
@@ -315,7 +319,8 @@ export class MeshGrpcServer implements AsyncDisposable {
       sessions: this.#sessions.count,
       loopDelayMs: admission.loopDelayMs,
       refused,
-      limits: this.#limits,
+      limits: { ...this.#settings.limits },
+      pending: this.#settings.pending,
       weaker: this.#weaker,
       degraded: this.#inside.degraded.list,
     };
