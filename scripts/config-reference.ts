@@ -154,17 +154,20 @@ function section(field: Field): string[] {
 }
 
 function row(field: Field): string {
-  const meaning =
-    field.noEffectWhen === undefined
-      ? field.meaning
-      : `${field.meaning} No effect when ${field.noEffectWhen}.`;
+  const {
+    meaning,
+    defaultText,
+    range = rangeOf(field),
+    noEffectWhen,
+    nameElsewhere,
+  } = docOf(field);
   const cells = [
     `\`${field.path}\``,
     field.type,
-    field.defaultText ?? "",
-    rangeOf(field),
-    meaning,
-    field.nameElsewhere ?? "",
+    defaultText ?? "",
+    range,
+    noEffectWhen === undefined ? meaning : `${meaning} No effect when ${noEffectWhen}.`,
+    nameElsewhere ?? "",
   ];
   return `| ${cells.join(" | ")} |`;
 }

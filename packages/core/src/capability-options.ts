@@ -10,6 +10,7 @@ import { TIMEOUTS } from "./deadline/options.ts";
 import { CLIENT_LIMITS } from "./limit/options.ts";
 import type { ParsedOptions, WrittenOptions } from "./option.ts";
 import { RETRY, RETRY_BUDGET } from "./retry/options.ts";
+import { ROUTES } from "./route/options.ts";
 import { GRPC_SERVER_LIMITS, HTTP_SERVER_LIMITS, SERVER, SERVER_LIMITS } from "./server/options.ts";
 
 /** The capabilities by the object in which their options are written. */
@@ -54,4 +55,4 @@ export type ServerInput = WrittenOptions<typeof SERVER> & {
   readonly limits?: WrittenOptions<ServerLimitOptions>;
 };
 
-export { SERVER };
+export { ROUTES, SERVER };

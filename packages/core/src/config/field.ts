@@ -25,7 +25,7 @@ export interface Field {
   readonly noEffectWhen?: string;
   readonly nameElsewhere?: string;
   /** Where its doc comment is found. */
-  readonly option?: Option;
+  readonly option?: object;
 }
 
 /** The fields of a capability's options, which are written in the object `group`, or beside it. */

@@ -2,10 +2,9 @@
  * Every field that a user may write: the options of the capabilities (capability-options.ts) with their places, and
  * what stands around them.
  */
-import { POLICY_GROUPS, SERVER, SERVER_LIMIT_OPTIONS } from "../capability-options.ts";
+import { POLICY_GROUPS, ROUTES, SERVER, SERVER_LIMIT_OPTIONS } from "../capability-options.ts";
 import { type Field, fieldsOf } from "./field.ts";
 import { LIMITS } from "./limits.ts";
-import { ROUTE_FIELDS } from "./route-fields.ts";
 import { SERVICE } from "./service-options.ts";
 
 /** The policies of a service, which `defaults` may set for all. */
@@ -154,7 +153,11 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     rangeText: "texts by name",
     meaning: "Free labels; they never leave the process.",
   },
-  ...ROUTE_FIELDS,
+  ...Object.entries(ROUTES).map(([place, option]) => ({
+    ...option,
+    path: `services.*.routes${place}`,
+    option,
+  })),
   {
     path: "servers",
     type: "object",
