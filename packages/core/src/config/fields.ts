@@ -164,7 +164,7 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     defaultText: "none",
     rangeText: `at most ${LIMITS.services}`,
     meaning:
-      "What servers of this process are told, by the `name` they are given in code. Code wins over it. A server without a `mesh` does not read it.",
+      "Options of the servers of this process, by the `name` that they have in code. Code wins over it. A server without a `mesh` does not read it.",
     nameElsewhere: "Envoy `listeners`",
   },
   {

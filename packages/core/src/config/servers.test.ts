@@ -1,4 +1,4 @@
-/** What servers are told by a configuration: how it is written, merged and refused. */
+/** Options of servers in a configuration: how they are written, merged and refused. */
 import { describe, expect, it } from "vitest";
 import { loadConfig } from "./load.ts";
 import { ConfigError } from "./mistakes.ts";
@@ -40,7 +40,7 @@ describe("servers.<name>", () => {
     expect(() => serversOf(ofServer({ limits: { linger: "none" } }))).toThrow(/0s to 1h/);
   });
 
-  it("R41 CO: tells every mistake at once, with path, rule, value and line", () => {
+  it("R41 CO: reports every mistake at once, with path, rule, value and line", () => {
     const text = `servers:
   orders:
     posture: internet

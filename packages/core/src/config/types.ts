@@ -10,7 +10,7 @@ import type { SERVICE, TLS } from "./service-options.ts";
 export interface MeshConfig {
   /** By name. Has no prototype, so that a lookup of `constructor` finds nothing. */
   readonly services: Readonly<Record<string, ServiceConfig>>;
-  /** What servers of that name are told; no prototype either. Left out where no source says anything. */
+  /** Options of servers of that name; no prototype either. Left out where no source says anything. */
   readonly servers?: Readonly<Record<string, ServerConfig>>;
   /** Applied when a service is asked for that no source names, see `defaultServiceConfig`. */
   readonly defaults: ServicePolicies;

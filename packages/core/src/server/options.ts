@@ -1,5 +1,5 @@
 /**
- * What servers may be told, by `servers.<name>` of a configuration and in code; see option.ts. `live`: a change
+ * Options of servers, by `servers.<name>` of a configuration and in code; see option.ts. `live`: a change
  * counts from the next request or connection on. The others count when a server is made.
  *
  * Limits of HTTP and of gRPC stand here because a configuration is read where neither is loaded.
@@ -143,7 +143,7 @@ export const SERVER_LIMITS = {
     live: true,
   },
   /**
-   * A connection, ± 10 %; then it is told to go.
+   * A connection, ± 10 %; then it is asked to go.
    * - Reason: Clients spread again, over servers that are new.
    * - Elsewhere: Envoy `max_connection_duration`, gRPC `grpc.max_connection_age_ms`
    */

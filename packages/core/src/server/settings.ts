@@ -1,6 +1,6 @@
 /**
- * What one server is told: by its options in code, else by `servers.<name>` of its mesh's configuration, else the
- * defaults. Limits that are looked at for each request or connection follow a change of the configuration; what a
+ * The options of one server: those that code gives, else those of `servers.<name>` in its mesh's configuration, else
+ * the defaults. Limits that are looked at for each request or connection follow a change of the configuration; what a
  * server takes when it is made stays, and is named in `pending` until there is a new one.
  */
 import { parsedNameOf } from "../config/field.ts";
@@ -104,10 +104,10 @@ export class ServerSettings<O extends GivenOptions<L>, L extends SharedLimits> {
     const isNews = pending.join() !== this.pending.join();
     this.pending = pending;
     if (changes) this.#changed();
-    if (pending.length > 0 && isNews) this.#tell(pending);
+    if (pending.length > 0 && isNews) this.#report(pending);
   }
 
-  #tell(pending: readonly string[]): void {
+  #report(pending: readonly string[]): void {
     const message = `${this.name}: the configuration says something else of ${pending.join(", ")}, which a server takes when it is made: it counts from the next start`;
     this.log({ level: "warn", event: "server.pending", message });
   }

@@ -1,7 +1,7 @@
 /**
  * Services and servers from environment variables, for containers that have no file:
  * `INMESH_SERVICE_ORDERS_V2=http://orders-v2:8080` is the service `orders-v2`.
- * `INMESH_SERVER_ORDERS={"limits":{"maxInFlight":500}}` is what the server `orders` is told.
+ * `INMESH_SERVER_ORDERS={"limits":{"maxInFlight":500}}` are options of the server `orders`.
  * `INMESH_CONFIG` names the configuration file.
  */
 import type { Layer } from "../merge.ts";
