@@ -9,7 +9,11 @@ import {
   nameOf,
   type Field,
 } from "../packages/core/src/config/field.ts";
-import { POLICY_FIELDS } from "../packages/core/src/config/fields.ts";
+import {
+  POLICY_FIELDS,
+  SERVER_FIELDS,
+  STRUCTURE_FIELDS,
+} from "../packages/core/src/config/fields.ts";
 import { configJsonSchema } from "../packages/core/src/config/schema.ts";
 import { docOf } from "./option-docs.ts";
 
@@ -18,17 +22,23 @@ interface Node {
   readonly properties?: Readonly<Record<string, Node>>;
   readonly additionalProperties?: Node;
   readonly items?: Node;
+  readonly anyOf?: readonly Node[];
 }
 
 export function meshSchema(): string {
   const { $schema, ...rest } = configJsonSchema();
-  const { defaults, services } = (rest as Node).properties!;
+  const { defaults, services, servers } = (rest as Node).properties!;
   const service = services!.additionalProperties!;
   for (const field of POLICY_FIELDS) {
     describe(defaults!, field);
     describe(service, field);
     if (field.route === true) describe(service.properties!["routes"]!.items!, field);
   }
+  for (const field of STRUCTURE_FIELDS) {
+    const node = nodeAt(rest as Node, field.path);
+    if (node !== undefined) node.description ??= docOf(field).meaning;
+  }
+  for (const field of SERVER_FIELDS) describe(servers!.additionalProperties!, field);
   const schema = {
     $schema,
     title: "inmesh configuration",
@@ -47,4 +57,16 @@ function describe(within: Node, field: Field): void {
   for (const name of millisecondNames(field)) {
     properties![name]!.description = `${meaning} In milliseconds.`;
   }
+}
+
+/** What stands at `services.*.routes[].name`. */
+function nodeAt(root: Node, path: string): Node | undefined {
+  let node: Node | undefined = root;
+  for (const part of path.replaceAll("[]", ".[]").split(".")) {
+    // Of a text or an object, the object has further names.
+    const inner: Node | undefined = node?.anyOf?.find((one) => one.properties) ?? node;
+    if (part === "*") node = inner?.additionalProperties;
+    else node = part === "[]" ? inner?.items : inner?.properties?.[part];
+  }
+  return node;
 }

@@ -7,11 +7,13 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseSync } from "oxc-parser";
 import type { Field } from "../packages/core/src/config/field.ts";
+import { LIMITS } from "../packages/core/src/config/limits.ts";
 
 const root: string = join(import.meta.dirname, "..");
 
 export interface OptionDoc {
   readonly meaning: string;
+  readonly defaultText: string | undefined;
   readonly range: string | undefined;
   readonly reason: string | undefined;
   readonly noEffectWhen: string | undefined;
@@ -22,9 +24,16 @@ const DOCS: ReadonlyMap<object, OptionDoc> = await readDocs();
 
 /** Throws an Error for an option without a doc comment. */
 export function docOf(field: Field): OptionDoc {
-  const { option, meaning, rangeText: range, noEffectWhen, nameElsewhere } = field;
+  const { option, meaning, defaultText, rangeText: range, noEffectWhen, nameElsewhere } = field;
   if (option === undefined) {
-    return { meaning: meaning!, range, reason: undefined, noEffectWhen, nameElsewhere };
+    return {
+      meaning: meaning!,
+      defaultText,
+      range,
+      reason: undefined,
+      noEffectWhen,
+      nameElsewhere,
+    };
   }
   const doc = DOCS.get(option);
   if (doc === undefined) throw new Error(`${field.path}: no doc comment in its options.ts`);
@@ -47,10 +56,13 @@ async function readDocs(): Promise<Map<object, OptionDoc>> {
         if (id.type !== "Identifier" || literal?.type !== "ObjectExpression") continue;
         const options = exported[id.name] as Readonly<Record<string, object>>;
         for (const property of literal.properties) {
-          if (property.type !== "Property" || property.key.type !== "Identifier") continue;
+          if (property.type !== "Property") continue;
+          const { key } = property;
+          const name =
+            key.type === "Identifier" ? key.name : key.type === "Literal" ? key.value : "";
           const end = text.slice(0, property.start).trimEnd().length;
           const comment = comments.find((one) => one.end === end);
-          if (comment !== undefined) docs.set(options[property.key.name]!, readDoc(comment.value));
+          if (comment !== undefined) docs.set(options[String(name)]!, readDoc(comment.value));
         }
       }
     }
@@ -70,7 +82,11 @@ function readDoc(comment: string): OptionDoc {
     items.find((one) => one.startsWith(start))?.slice(start.length);
   return {
     meaning,
-    range: item("Range: "),
+    defaultText: item("Default: "),
+    range: item("Range: ")?.replaceAll(
+      /\{(\w+)\}/g,
+      (_, name: keyof typeof LIMITS) => `${LIMITS[name]}`,
+    ),
     reason: item("Reason: "),
     noEffectWhen: item("No effect when "),
     nameElsewhere: item("Elsewhere: "),

@@ -26,6 +26,7 @@ export type LogEvent =
   | "server.http1_application"
   | "server.layer_failed"
   | "server.peer_refused"
+  | "server.pending"
   | "server.refusing"
   | "service.accepting"
   | "service.refusing";
@@ -56,6 +57,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "server.http1_application": "warn",
   "server.layer_failed": "warn",
   "server.peer_refused": "warn",
+  "server.pending": "warn",
   "server.refusing": "warn",
   "service.accepting": "info",
   "service.refusing": "warn",

@@ -11,6 +11,8 @@
 interface Base {
   /** A route may write it too. */
   readonly route?: true;
+  /** Of servers: a change counts while they run. The others count when a server is made. */
+  readonly live?: true;
   /** The name in parsed configurations, if it is another. */
   readonly as?: string;
   /** Another of its group, which it must not be below. */
@@ -69,12 +71,19 @@ interface NameOption extends Base {
   readonly default: string;
 }
 
+/** At most 100. Undefined where they are not written. */
+interface NamesOption extends Base {
+  readonly type: "names";
+  readonly defaultText: string;
+}
+
 export type Option =
   | DurationOption
   | NumberOption
   | BooleanOption
   | ChoiceOption
   | ListOption
+  | NamesOption
   | TextOption
   | NameOption;
 
@@ -89,9 +98,11 @@ type ValueOf<O> = O extends { readonly type: "duration" | "integer" | "number" }
       ? Choice
       : O extends { readonly type: "list" }
         ? readonly number[]
-        : O extends { readonly type: "text"; readonly default: string }
-          ? string
-          : string | undefined;
+        : O extends { readonly type: "names" }
+          ? readonly string[] | undefined
+          : O extends { readonly type: "text"; readonly default: string }
+            ? string
+            : string | undefined;
 
 type ParsedName<Name, O> = O extends { readonly as: infer As extends string }
   ? As

@@ -14,11 +14,10 @@ import { Server as TlsServer } from "node:tls";
 import {
   assertOptions,
   graceMistake,
-  limitsOver,
   removeStaleSocket,
   ServerCore,
   ServerIdentity,
-  withinDescriptors,
+  ServerSettings,
   type OptionKinds,
   type Posture,
   type ServerState,
@@ -108,6 +107,11 @@ export interface ServerSnapshot {
   /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
   readonly limits: ServerLimits;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxHeaderBytes`.
+   */
+  readonly pending: readonly string[];
   /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
   readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
@@ -163,7 +167,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly server: S;
   readonly name: string;
   readonly #core: ServerCore<CutReason>;
-  readonly #limits: ServerLimits;
+  readonly #settings: ServerSettings<ServerOptions, ServerLimits>;
   readonly #weaker: readonly GivenLimit[];
   readonly #members = new ServerMembers();
   readonly #connections: Connections;
@@ -174,16 +178,17 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
     if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
     assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
-    const { http2 = false, health } = options;
+    const settings = new ServerSettings("meshServer", options, DEFAULT_LIMITS);
+    const { limits, options: all } = settings;
+    const { http2 = false, health } = all;
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
-    const limits = withinDescriptors(limitsOver("meshServer", DEFAULT_LIMITS, options.limits));
-    const core = new ServerCore<CutReason>("meshServer", "http", options, limits);
+    const core = new ServerCore<CutReason>("meshServer", "http", settings);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
-    this.#limits = limits;
+    this.#settings = settings;
     const given = typeof target !== "function";
     const count = (reason: CutReason): void => void core.count(reason);
     const identity = given ? undefined : identityOf(core, options, count);
@@ -196,8 +201,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     identity?.follow(this.server as unknown as TlsServer, (withinMs) =>
       connections.renew(withinMs),
     );
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
-    const chosen = ChosenRules.of(options);
+    const keep = new Set(all.keepHeaders?.map((name) => name.toLowerCase()));
+    const chosen = ChosenRules.of(all);
     const linger = { limits, runtime };
     const serving = (this.#serving = new Serving({
       core,
@@ -214,7 +219,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     }));
     core.leavesBy(
       connections,
-      options.idleWaitMs ?? IDLE_WAIT_MS,
+      all.idleWaitMs ?? IDLE_WAIT_MS,
       () => this.#stopListening(),
       () => (identity?.expired === true ? "certificate expired" : undefined),
     );
@@ -317,7 +322,8 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       sessions: this.#connections.sessions,
       loopDelayMs: admission.loopDelayMs,
       refused,
-      limits: this.#limits,
+      limits: { ...this.#settings.limits },
+      pending: this.#settings.pending,
       problem: this.#identity?.problem,
       weaker: this.#weaker,
       degraded: this.#members.degraded.list,

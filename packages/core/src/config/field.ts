@@ -1,5 +1,5 @@
 /** One field that a user may write, with its place, and what follows from that. */
-import type { Option, Options } from "../option.ts";
+import type { Option, Options, ParsedOptions } from "../option.ts";
 import { formatDuration, parseDuration } from "./duration.ts";
 
 export interface Field {
@@ -10,6 +10,7 @@ export interface Field {
   readonly parsed?: string;
   readonly default?: unknown;
   readonly route?: true;
+  readonly live?: true;
   readonly unit?: string;
   /** Of durations in milliseconds, as the default is. */
   readonly min?: number;
@@ -24,7 +25,7 @@ export interface Field {
   readonly noEffectWhen?: string;
   readonly nameElsewhere?: string;
   /** Where its doc comment is found. */
-  readonly option?: Option;
+  readonly option?: object;
 }
 
 /** The fields of a capability's options, which are written in the object `group`, or beside it. */
@@ -41,6 +42,12 @@ export function fieldsOf(options: Options, group?: string): Field[] {
     const parsed = `${prefix}${as ?? (isDuration ? `${name}Ms` : name)}`;
     return { ...rest, ...times, path: `${prefix}${name}`, parsed, option } as Field;
   });
+}
+
+/** What the options are where nobody writes them. */
+export function defaultsOf<T extends Options>(options: T): ParsedOptions<T> {
+  const values = fieldsOf(options).map((field) => [parsedNameOf(field), field.default]);
+  return Object.fromEntries(values) as ParsedOptions<T>;
 }
 
 /** Milliseconds; undefined if the text is no duration. */

@@ -1,17 +1,22 @@
 /**
- * Every field that a user may write: the options of the capabilities (policy-options.ts) with their places, and
+ * Every field that a user may write: the options of the capabilities (capability-options.ts) with their places, and
  * what stands around them.
  */
-import { POLICY_GROUPS } from "../policy-options.ts";
+import { POLICY_GROUPS, ROUTES, SERVER, SERVER_LIMIT_OPTIONS } from "../capability-options.ts";
 import { type Field, fieldsOf } from "./field.ts";
 import { LIMITS } from "./limits.ts";
-import { ROUTE_FIELDS } from "./route-fields.ts";
 import { SERVICE } from "./service-options.ts";
 
 /** The policies of a service, which `defaults` may set for all. */
 export const POLICY_FIELDS: readonly Field[] = [
   ...Object.entries(POLICY_GROUPS).flatMap(([group, options]) => fieldsOf(options, group)),
   ...fieldsOf(SERVICE),
+];
+
+/** What stands under the name of a server. */
+export const SERVER_FIELDS: readonly Field[] = [
+  ...fieldsOf(SERVER),
+  ...fieldsOf(SERVER_LIMIT_OPTIONS, "limits"),
 ];
 
 /** What stands around the policies. */
@@ -148,10 +153,36 @@ export const STRUCTURE_FIELDS: readonly Field[] = [
     rangeText: "texts by name",
     meaning: "Free labels; they never leave the process.",
   },
-  ...ROUTE_FIELDS,
+  ...Object.entries(ROUTES).map(([place, option]) => ({
+    ...option,
+    path: `services.*.routes${place}`,
+    option,
+  })),
+  {
+    path: "servers",
+    type: "object",
+    defaultText: "none",
+    rangeText: `at most ${LIMITS.services}`,
+    meaning:
+      "Options of the servers of this process, by the `name` that they have in code. Code wins over it. A server without a `mesh` does not read it.",
+    nameElsewhere: "Envoy `listeners`",
+  },
+  {
+    path: "servers.*.limits",
+    type: "object",
+    defaultText: "all defaults",
+    meaning: "What its peers may cost it.",
+  },
 ];
 
-export const FIELDS: readonly Field[] = [...POLICY_FIELDS, ...STRUCTURE_FIELDS];
+export const FIELDS: readonly Field[] = [
+  ...POLICY_FIELDS,
+  ...STRUCTURE_FIELDS,
+  ...SERVER_FIELDS.map(({ parsed: _parsed, path, ...rest }) => ({
+    ...rest,
+    path: `servers.*.${path}`,
+  })),
+];
 
 /** What a policy is when nobody writes it. */
 export function defaultOf(field: Field): unknown {

@@ -4,7 +4,7 @@
  */
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { WrittenOptions, WrittenRouteOptions } from "../option.ts";
-import type { PolicyGroups } from "../policy-options.ts";
+import type { PolicyGroups, ServerInput } from "../capability-options.ts";
 import type { SERVICE } from "./service-options.ts";
 import type { BackendRefConfig, HeaderConfig } from "./types.ts";
 
@@ -84,4 +84,6 @@ export type RouteFilterInput =
 export interface MeshInput {
   readonly defaults?: PoliciesInput;
   readonly services?: Readonly<Record<string, ServiceInput>>;
+  /** By the `name` that `meshServer` or `meshGrpcServer` is given. */
+  readonly servers?: Readonly<Record<string, ServerInput>>;
 }

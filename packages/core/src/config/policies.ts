@@ -2,6 +2,7 @@
  * Fills in the policies of a service or route from what it inherits. Lenient: a value of the wrong
  * type counts as not written, because the schema has reported it and the rest is still checked.
  */
+import type { ServerConfig } from "../capability-options.ts";
 import { formatDuration } from "./duration.ts";
 import {
   type Field,
@@ -11,7 +12,7 @@ import {
   parsedNameOf,
   readDuration,
 } from "./field.ts";
-import { POLICY_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, rawOf, type Report } from "./plain.ts";
 import type { RouteConfig, ServicePolicies } from "./types.ts";
@@ -19,7 +20,34 @@ import type { RouteConfig, ServicePolicies } from "./types.ts";
 type RoutePolicies = Pick<RouteConfig, "timeouts" | "retry">;
 type Values = Record<string, unknown>;
 
-const ROUTE_FIELDS: readonly Field[] = POLICY_FIELDS.filter((field) => field.route === true);
+/** Fields that are written in one object, `name`, or beside it. */
+interface Group {
+  readonly name: string | undefined;
+  readonly slots: readonly Slot[];
+}
+
+interface Slot {
+  readonly field: Field;
+  /** In the parsed configuration. */
+  readonly key: string;
+  /** Those that may be written, the one without unit first. */
+  readonly names: readonly string[];
+}
+
+const POLICIES = groupsOf(POLICY_FIELDS);
+const ROUTE_POLICIES = groupsOf(POLICY_FIELDS.filter((field) => field.route === true));
+const SERVER_OPTIONS = groupsOf(SERVER_FIELDS);
+
+function groupsOf(fields: readonly Field[]): readonly Group[] {
+  return [...Map.groupBy(fields, groupOf)].map(([name, members]) => ({
+    name,
+    slots: members.map((field) => ({
+      field,
+      key: parsedNameOf(field),
+      names: [nameOf(field), ...millisecondNames(field)],
+    })),
+  }));
+}
 
 export function servicePolicies(
   raw: Raw,
@@ -27,7 +55,7 @@ export function servicePolicies(
   path: readonly PathPart[],
   report: Report,
 ): ServicePolicies {
-  return readPolicies(POLICY_FIELDS, raw, base, path, report);
+  return readPolicies(POLICIES, raw, base, path, report);
 }
 
 export function routePolicies(
@@ -40,65 +68,74 @@ export function routePolicies(
   // A stream is meant to outlast the deadline that fits the service's other calls.
   const inherited = raw["streaming"] === true ? Infinity : requestMs;
   const timeouts = { requestMs: inherited, maxRequestMs, backendRequestMs };
-  return readPolicies(ROUTE_FIELDS, raw, { timeouts, retry: service.retry }, path, report);
+  return readPolicies(ROUTE_POLICIES, raw, { timeouts, retry: service.retry }, path, report);
+}
+
+/** What is written about a server, and nothing else: code and the defaults say the rest. */
+export function serverOptions(raw: Raw, path: readonly PathPart[], report: Report): ServerConfig {
+  return readPolicies<ServerConfig>(SERVER_OPTIONS, raw, { limits: {} }, path, report);
 }
 
 /** `base` with what `raw` says. Inner objects are copied, never changed. */
 function readPolicies<T extends object>(
-  fields: readonly Field[],
+  groups: readonly Group[],
   raw: Raw,
   base: T,
   path: readonly PathPart[],
   report: Report,
 ): T {
   const result = { ...base } as Values;
-  const inOwn = (field: Field): { section: unknown; values: Values; at: readonly PathPart[] } => {
-    const group = groupOf(field);
-    if (group === undefined) return { section: raw, values: result, at: path };
-    return { section: raw[group], values: result[group] as Values, at: [...path, group] };
-  };
-  for (const field of fields) {
-    const { section, values, at } = inOwn(field);
-    const value = isRaw(section) ? readOne(field, section, at, report) : undefined;
-    if (value === undefined) continue;
-    const key = parsedNameOf(field);
-    const group = groupOf(field);
-    if (group === undefined) result[key] = value;
-    else result[group] = { ...values, [key]: value };
-  }
-  for (const field of fields) {
-    if (field.atLeast === undefined && field.atMost === undefined) continue;
-    const { section, values, at } = inOwn(field);
-    const key = parsedNameOf(field);
-    const value = values[key] as number;
-    const limitOf = (name: string): number => {
-      const other = fields.find((one) => one.path === `${at.at(-1)}.${name}`)!;
-      return values[parsedNameOf(other)] as number;
-    };
-    const { atLeast, atMost } = field;
-    if (atLeast !== undefined && value < limitOf(atLeast) && isRaw(section)) {
-      const rule = `must be at least ${atLeast}, which is ${formatDuration(limitOf(atLeast))} here`;
-      report([...at, nameOf(field)], rule, formatDuration(value));
+  for (const { name, slots } of groups) {
+    const section = name === undefined ? raw : raw[name];
+    const at = name === undefined ? path : [...path, name];
+    const values = name === undefined ? result : { ...(result[name] as Values) };
+    if (name !== undefined) result[name] = values;
+    for (const slot of slots) {
+      const value = isRaw(section) ? readOne(slot, section, at, report) : undefined;
+      if (value !== undefined) values[slot.key] = value;
     }
-    const most = Math.max(...(atMost?.map(limitOf) ?? [Infinity]));
-    if (value === Infinity || value <= most) continue;
-    if (namesOf(field).some((name) => name in rawOf(section))) {
-      const rule = `must be at most ${atMost![0]}, which is ${formatDuration(most)} here`;
-      report([...at, nameOf(field)], rule, formatDuration(value));
-    } else {
-      // A limit that is inherited says nothing against a shorter one beside it.
-      result[groupOf(field)!] = { ...values, [key]: most };
-    }
+    for (const slot of slots) checkBeside(slot, slots, section, values, at, report);
   }
   return result as T;
 }
 
-function namesOf(field: Field): readonly string[] {
-  return [nameOf(field), ...millisecondNames(field)];
+/** A value against others of its group, as they are now. */
+function checkBeside(
+  { field, key, names }: Slot,
+  slots: readonly Slot[],
+  section: unknown,
+  values: Values,
+  at: readonly PathPart[],
+  report: Report,
+): void {
+  const { atLeast, atMost } = field;
+  if (atLeast === undefined && atMost === undefined) return;
+  const valueOf = (name: string): number =>
+    values[slots.find((one) => one.names[0] === name)!.key] as number;
+  const value = values[key] as number;
+  const least = atLeast === undefined ? -Infinity : valueOf(atLeast);
+  if (value < least && isRaw(section)) {
+    const rule = `must be at least ${atLeast}, which is ${formatDuration(least)} here`;
+    report([...at, names[0]!], rule, formatDuration(value));
+  }
+  const most = Math.max(...(atMost?.map(valueOf) ?? [Infinity]));
+  if (value === Infinity || value <= most) return;
+  if (names.some((name) => name in rawOf(section))) {
+    const rule = `must be at most ${atMost![0]}, which is ${formatDuration(most)} here`;
+    report([...at, names[0]!], rule, formatDuration(value));
+  } else {
+    // A limit that is inherited says nothing against a shorter one beside it.
+    values[key] = most;
+  }
 }
 
-function readOne(field: Field, section: Raw, at: readonly PathPart[], report: Report): unknown {
-  const [name, second] = namesOf(field).filter((one) => one in section);
+function readOne(
+  { field, names }: Slot,
+  section: Raw,
+  at: readonly PathPart[],
+  report: Report,
+): unknown {
+  const [name, second] = names.filter((one) => one in section);
   if (name === undefined) return undefined;
   if (second !== undefined)
     report([...at, second], `must not be written together with ${name}`, section[second]);
@@ -115,6 +152,7 @@ function readValue(field: Field, value: unknown): unknown {
     case "boolean":
       return typeof value === "boolean" ? value : undefined;
     case "list":
+    case "names":
       return Array.isArray(value) ? [...new Set(value)] : undefined;
     default:
       return typeof value === "string" ? value : undefined;

@@ -81,6 +81,8 @@ export class SchemaParts {
         return this.#ranged(z.number(typed("a number")), field);
       case "pem":
         return this.#pem();
+      case "names":
+        return this.list(this.text().min(1, "must not be empty"), 100);
       case "list": {
         const status = this.#ranged(
           z.number(typed("a status")).int("must be a whole number"),

@@ -3,7 +3,7 @@
  * than one place (known backends, sums of weights, inherited values) are in `parse.ts`.
  */
 import type * as Zod from "zod";
-import { POLICY_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Report } from "./plain.ts";
@@ -37,8 +37,13 @@ function wholeSchema(parts: SchemaParts): Zod.ZodType {
     propertyNames: { pattern: SERVICE_NAME.source },
     maxProperties: LIMITS.services,
   });
+  const servers = z
+    .record(z.string(), parts.object(parts.policies(SERVER_FIELDS)), {
+      error: () => "must be an object with servers by name",
+    })
+    .meta({ propertyNames: { pattern: SERVICE_NAME.source }, maxProperties: LIMITS.services });
   return parts.object(
-    { defaults: parts.object(parts.policies(POLICY_FIELDS)), services: named },
+    { defaults: parts.object(parts.policies(POLICY_FIELDS)), services: named, servers },
     "",
   );
 }

@@ -324,5 +324,12 @@ function keepEqual(next: MeshConfig, before: MeshConfig): MeshConfig {
     services[name] = keeps ? old : next.services[name]!;
     same &&= keeps;
   }
-  return same ? before : Object.freeze({ services: Object.freeze(services), defaults });
+  const sameServers = isDeepStrictEqual(next.servers, before.servers);
+  const servers = sameServers ? before.servers : next.servers;
+  if (same && sameServers) return before;
+  return Object.freeze({
+    services: Object.freeze(services),
+    ...(servers !== undefined && { servers }),
+    defaults,
+  });
 }

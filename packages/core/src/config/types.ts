@@ -4,13 +4,15 @@
  */
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { ParsedOptions, RouteOptions } from "../option.ts";
-import type { PolicyGroups } from "../policy-options.ts";
+import type { PolicyGroups, ServerConfig } from "../capability-options.ts";
 import type { TLS } from "../tls/options.ts";
 import type { SERVICE } from "./service-options.ts";
 
 export interface MeshConfig {
   /** By name. Has no prototype, so that a lookup of `constructor` finds nothing. */
   readonly services: Readonly<Record<string, ServiceConfig>>;
+  /** Options of servers of that name; no prototype either. Left out where no source says anything. */
+  readonly servers?: Readonly<Record<string, ServerConfig>>;
   /** Applied when a service is asked for that no source names, see `defaultServiceConfig`. */
   readonly defaults: ServicePolicies;
 }

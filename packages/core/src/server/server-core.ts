@@ -17,12 +17,19 @@ import { Readiness } from "./readiness.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { ServedCall } from "./served-call.ts";
 import type { ServerLayer } from "./server-layer.ts";
+import type { ServerSettings } from "./settings.ts";
 
 /** Options that servers of every protocol have. */
 export interface SharedServerOptions {
-  /** For people and metrics. Default `server`. */
+  /**
+   * For people and metrics, and whose section of the configuration it takes (`servers.<name>` of `mesh`).
+   * Default `server`.
+   */
   readonly name?: string;
-  /** Counts its requests there, and shares its clock. Default: they are not counted; the process's own clock. */
+  /**
+   * Counts its requests there, shares its clock, and takes what its configuration says under `servers`. Default:
+   * they are not counted; the process's own clock; no configuration.
+   */
   readonly mesh?: Mesh;
   /** Who is trusted, and with what; the same words for every protocol, see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
@@ -65,6 +72,7 @@ export class ServerCore<Reason extends string> {
   readonly log: Log;
   readonly admission: Admission;
   readonly #options: SharedServerOptions;
+  readonly #settings: ServerSettings<SharedServerOptions, SharedLimits>;
   readonly #records: ServedRecords | undefined;
   readonly #refused = new Map<string, number>();
   #drain: Drain | undefined = undefined;
@@ -73,8 +81,13 @@ export class ServerCore<Reason extends string> {
   #leaves: () => void = none;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
-  constructor(owner: string, protocol: string, options: SharedServerOptions, limits: SharedLimits) {
-    const { posture = "edge", mesh, name = "server" } = options;
+  constructor(
+    owner: string,
+    protocol: string,
+    settings: ServerSettings<SharedServerOptions, SharedLimits>,
+  ) {
+    const { name, options, limits, log } = settings;
+    const { posture = "edge", mesh } = options;
     const beliefs = BELIEFS[posture];
     if (beliefs === undefined) {
       const known = Object.keys(BELIEFS).join(", ");
@@ -84,9 +97,11 @@ export class ServerCore<Reason extends string> {
     this.posture = posture;
     this.beliefs = beliefs;
     this.runtime = mesh?.runtime ?? processRuntime();
-    this.log = safeLog(options.log ?? mesh?.log);
-    this.admission = new Admission(limits, this.runtime, name, this.log);
+    this.log = log;
+    this.admission = new Admission(limits, this.runtime, name, log);
     this.#options = options;
+    this.#settings = settings;
+    settings.follow(() => this.admission.configure());
     this.#records =
       mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
   }
@@ -145,6 +160,7 @@ export class ServerCore<Reason extends string> {
     this.#leaves();
     this.#isLeaving = false;
     this.#records?.open();
+    this.#settings.follow();
     return true;
   }
 
@@ -155,6 +171,7 @@ export class ServerCore<Reason extends string> {
       void left.then(() => {
         this.#records?.close();
         this.admission.close();
+        this.#settings.close();
       });
     }
     this.#isLeaving = true;

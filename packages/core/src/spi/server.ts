@@ -32,8 +32,15 @@ export { isClaim } from "../claim-names.ts";
 export { hasTraceparentShape } from "../traceparent.ts";
 
 // Limits, what a connection has misused, and the end of a server.
-export { limitsOver, SHARED_LIMITS, type SharedLimits } from "../server/limits.ts";
-export { withinDescriptors } from "../server/descriptors.ts";
+export {
+  DEFAULT_GRPC_LIMITS,
+  DEFAULT_HTTP_LIMITS,
+  limitsOver,
+  type GrpcServerLimits,
+  type HttpServerLimits,
+  type SharedLimits,
+} from "../server/limits.ts";
+export { ServerSettings } from "../server/settings.ts";
 export { Misuse, type ConnectionUse } from "../server/misuse.ts";
 export { Tally } from "../server/tally.ts";
 export { isMet } from "../server/readiness.ts";

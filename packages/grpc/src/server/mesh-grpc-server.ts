@@ -14,12 +14,11 @@ import {
 import {
   assertOptions,
   graceMistake,
-  limitsOver,
   removeStaleSocket,
   ServerCore,
   ServerIdentity,
+  ServerSettings,
   socketPathOf,
-  withinDescriptors,
   type OptionKinds,
   type Posture,
   type ServerState,
@@ -96,6 +95,11 @@ export interface GrpcServerSnapshot {
   readonly loopDelayMs: number;
   readonly refused: Readonly<Partial<Record<GrpcCutReason, number>>>;
   readonly limits: GrpcServerLimits;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxMessageBytes`.
+   */
+  readonly pending: readonly string[];
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenGrpcLimit[];
   /** Why what the certificate files or the identity source say is not used; the last good ones are. Undefined: they are. */
@@ -135,7 +139,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   readonly server: Server;
   readonly name: string;
   readonly #core: ServerCore<GrpcCutReason>;
-  readonly #limits: GrpcServerLimits;
+  readonly #settings: ServerSettings<GrpcServerOptions, GrpcServerLimits>;
   readonly #weaker: readonly GivenGrpcLimit[];
   readonly #calls: InboundCalls;
   readonly #inside: ServerInside;
@@ -152,14 +156,14 @@ export class MeshGrpcServer implements AsyncDisposable {
   /** Use `meshGrpcServer`. */
   constructor(given: Server | undefined, options: GrpcServerOptions) {
     assertOptions("meshGrpcServer", options, OPTIONS, OPTION_HINTS);
-    const { health = {}, channelOptions } = options;
-    const all = limitsOver("meshGrpcServer", DEFAULT_GRPC_LIMITS, options.limits);
-    const limits = withinDescriptors(all);
-    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", options, limits);
+    const settings = new ServerSettings("meshGrpcServer", options, DEFAULT_GRPC_LIMITS);
+    const { limits, options: all } = settings;
+    const { health = {}, channelOptions } = all;
+    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
-    this.#limits = limits;
+    this.#settings = settings;
     const count = (reason: GrpcCutReason): void => void core.count(reason);
     this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, (inbound) => {
       inbound.cut = core.count("write_stall");
@@ -206,14 +210,14 @@ export class MeshGrpcServer implements AsyncDisposable {
         }
       };
     }
-    const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
+    const keep = new Set(all.keepMetadata?.map((key) => key.toLowerCase()));
     this.#serving = new GrpcServing({
       core,
       limits,
       reader: new HeadReader(limits, keep),
       calls: this.#calls,
       sessions: this.#sessions,
-      layered: (options.serverLayers?.length ?? 0) > 0,
+      layered: (all.serverLayers?.length ?? 0) > 0,
     });
     this.#watchBinding();
     core.leavesBy(
@@ -247,7 +251,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   #make(intercept: ServerInterceptor, channelOptions: ServerOptions = {}): Server {
     const { interceptors = [] } = channelOptions;
     return new Server({
-      ...grpcServerOptions(this.#limits),
+      ...grpcServerOptions(this.#settings.limits),
       ...channelOptions,
       interceptors: [intercept, ...interceptors],
     });
@@ -378,7 +382,8 @@ export class MeshGrpcServer implements AsyncDisposable {
       sessions: this.#sessions.count,
       loopDelayMs: admission.loopDelayMs,
       refused,
-      limits: this.#limits,
+      limits: { ...this.#settings.limits },
+      pending: this.#settings.pending,
       weaker: this.#weaker,
       problem: this.#identity?.problem,
       degraded: this.#inside.degraded.list,
