@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { INSTRUMENTS, type Instrument, type Labels, type Telemetry } from "@inmesh/core/spi";
+import type { IdentitySink, IdentityWatch } from "@inmesh/core";
 import { createMesh, meshClient } from "@inmesh/http";
 import { expect, onTestFinished, test } from "vitest";
 
@@ -59,7 +60,16 @@ test("every instrument has the labels that the page says, as a mesh writes them"
     configFile,
     "services: { orders: { discovery: { static: ['127.0.0.1:1', '127.0.0.1:2'] } } }",
   );
-  const mesh = createMesh({ env: {}, configFile, telemetry });
+  const identities = [
+    {
+      name: "silent",
+      watch(sink: IdentitySink): IdentityWatch {
+        sink.failed(new Error("has no certificate yet"));
+        return { stop() {} };
+      },
+    },
+  ];
+  const mesh = createMesh({ env: {}, configFile, telemetry, identities });
   onTestFinished(() => mesh.close(0));
   mesh.observe({
     callStarted() {

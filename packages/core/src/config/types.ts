@@ -5,7 +5,6 @@
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { ParsedOptions, RouteOptions } from "../option.ts";
 import type { PolicyGroups, ServerConfig } from "../capability-options.ts";
-import type { TLS } from "../tls/options.ts";
 import type { SERVICE } from "./service-options.ts";
 
 export interface MeshConfig {
@@ -31,7 +30,7 @@ export type ServicePolicies = ParsedOptions<typeof SERVICE> & {
   readonly [Group in keyof PolicyGroups]: ParsedOptions<PolicyGroups[Group]>;
 };
 
-export type TlsConfig = ParsedOptions<typeof TLS>;
+export type TlsConfig = ParsedOptions<PolicyGroups["tls"]>;
 
 export interface ServiceConfig extends ServicePolicies {
   readonly name: string;

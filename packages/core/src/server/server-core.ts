@@ -3,7 +3,7 @@
  * refused, its records, its drain and its pipeline. `MeshServer` and `MeshGrpcServer` hold one each.
  */
 import { renderValue } from "../config/mistakes.ts";
-import { safeLog, type Log } from "../log.ts";
+import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
