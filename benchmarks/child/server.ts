@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createServer2 } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { meshServer, type ServerLayer } from "@inmesh/http";
+import { meshServer, refusal, type ServerLayer } from "@inmesh/http";
 import { tellServed } from "./served.ts";
 
 const BODY = '{"order":1,"state":"paid"}';
@@ -23,8 +23,9 @@ function handler(_request: IncomingMessage, response: ServerResponse): void {
 const [kind, version] = process.argv.slice(2);
 const http2 = version === "2";
 /** Reads the request, as an access rule does, and lets it pass. */
+const denied = refusal({ code: "permission_denied", reason: "trace" });
 const layer: ServerLayer = (inner) => (request) =>
-  request.method === "TRACE" ? undefined : inner(request);
+  request.method === "TRACE" ? denied : inner(request);
 const serverLayers = kind === "layers3" ? [layer, layer, layer] : [];
 const server =
   kind !== "bare"
