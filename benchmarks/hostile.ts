@@ -30,7 +30,7 @@ export async function run({ quick, progress, seconds, seed, only }: Options): Pr
   const [part = "", name = ""] = only?.split(":") ?? [];
   const surfaces = SURFACES.filter((surface) => surface.startsWith(part));
   await lanes(SURFACES_AT_ONCE, [...surfaces], async (surface) => {
-    const player: Player = playerOf(surface, tally);
+    const player: Player = playerOf(surface, tally, chosen);
     await attack(player, tally, attackOf(surface, mutateMs, chosen, name));
   });
   const lines = surfaces.reduce((sum, surface) => sum + attackOf(surface, 0, 0).corpus.length, 0);

@@ -1,7 +1,8 @@
 /**
  * What `meshServer` costs a server, beside the same handler on bare node:http and node:http2: CPU per
  * request of the whole process, from source with its types stripped, in turns (turns.ts). The client
- * sends what a call over the mesh carries: a deadline, and a trace.
+ * sends what a call over the mesh carries: a deadline, and a trace. Over HTTP/1 it is measured as well
+ * without any private member of Node, and with three layers of the application that answer at once.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -16,15 +17,19 @@ import { inTurns, ratios, setMedians, type Amounts, type Player } from "./turns.
 
 export const describe = "CPU per request of meshServer, beside bare node:http and node:http2";
 
-const BAR = 1.08;
+const BARS = { http1: 1.1, http2: 1.08, publicOnly: 1.25, layers3: 1.05 } as const;
 const CONCURRENCY = 50;
 const HEADERS = {
   "x-mesh-timeout-ms": "1000",
   traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
   accept: "application/json",
 };
-const KINDS = ["bare", "mesh"] as const;
-type Kind = (typeof KINDS)[number];
+/** What child/server.ts can be. */
+type Kind = "bare" | "mesh" | "layers3" | "public_only";
+const KINDS: Record<Version, readonly Kind[]> = {
+  1: ["bare", "mesh", "layers3", "public_only"],
+  2: ["bare", "mesh"],
+};
 type Version = "1" | "2";
 
 /** Of one turn. */
@@ -76,7 +81,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
   const context: Row[] = [];
   for (const version of ["1", "2"] as const) {
     const samples = await inTurns(
-      KINDS,
+      KINDS[version],
       amounts,
       (kind) => start(kind, version),
       (set, soFar) => {
@@ -85,8 +90,14 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       },
     );
     const cpuUs = (kind: Kind): number[] => samples[kind].map((one) => one.cpuUs);
-    const each = setMedians(ratios(samples, "mesh", "bare", "cpuUs"), amounts);
-    rows.push(row(`server.cpu_ratio.http${version}`, "×", each, BAR));
+    const ratio = (kind: Kind, base: Kind): number[] =>
+      setMedians(ratios(samples, kind, base, "cpuUs"), amounts);
+    const name = `server.cpu_ratio.http${version}`;
+    rows.push(row(name, "×", ratio("mesh", "bare"), BARS[`http${version}`]));
+    if (version === "1") {
+      rows.push(row(`${name}.public_only`, "×", ratio("public_only", "bare"), BARS.publicOnly));
+      rows.push(row(`${name}.layers3`, "×", ratio("layers3", "mesh"), BARS.layers3));
+    }
     context.push(row(`server.cpu_us.http${version}`, "µs", cpuUs("mesh")));
     context.push(row(`server.cpu_us.http${version}.bare`, "µs", cpuUs("bare")));
   }
@@ -97,6 +108,7 @@ async function start(kind: Kind, version: Version): Promise<Player<"cpuUs">> {
   const path = fileURLToPath(new URL("./child/server.ts", import.meta.url));
   const child = fork(path, [kind, version], {
     execArgv: ["--no-warnings", "--conditions=inmesh-source"],
+    env: kind === "public_only" ? { ...process.env, INMESH_PUBLIC_ONLY: "1" } : process.env,
   });
   const [{ port }] = (await once(child, "message")) as [{ port: number }];
   const caller = CALLERS[version](port);

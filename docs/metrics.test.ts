@@ -1,11 +1,16 @@
 /** The page about metrics and the instruments of the code say the same. */
-import { readFileSync } from "node:fs";
-import { INSTRUMENTS } from "@inmesh/core/spi";
-import { expect, test } from "vitest";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { INSTRUMENTS, type Instrument, type Labels, type Telemetry } from "@inmesh/core/spi";
+import type { IdentitySink, IdentityWatch } from "@inmesh/core";
+import { createMesh, meshClient } from "@inmesh/http";
+import { expect, onTestFinished, test } from "vitest";
 
 interface Row {
   readonly name: string;
   readonly unit: string;
+  readonly labels: readonly string[];
   readonly meaning: string;
 }
 
@@ -13,16 +18,66 @@ const page: string = readFileSync(new URL("reference/metrics.md", import.meta.ur
 const rows: Row[] = [...page.matchAll(/^\| `(inmesh\.[^`]+)` \|([^\n]+)\|$/gm)].map(
   ([, name = "", rest = ""]) => {
     const cells = rest.split("|").map((cell) => cell.trim());
-    return { name, unit: (cells[1] ?? "").replaceAll("`", ""), meaning: cells.at(-1) ?? "" };
+    return {
+      name,
+      unit: (cells[1] ?? "").replaceAll("`", ""),
+      labels: (cells[2] ?? "")
+        .split(",")
+        .map((label) => label.trim())
+        .filter(Boolean),
+      meaning: cells.at(-1) ?? "",
+    };
   },
 );
 
 test("every instrument is documented, in its unit and its own words, and nothing else is", () => {
-  const byName = (a: Row, b: Row): number => (a.name < b.name ? -1 : 1);
+  const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
   const written = INSTRUMENTS.map(({ name, unit, description }) => ({
     name,
     unit,
     meaning: description,
   }));
-  expect(rows.toSorted(byName)).toEqual(written.toSorted(byName));
+  expect(rows.map(({ name, unit, meaning }) => ({ name, unit, meaning })).toSorted(byName)).toEqual(
+    written.toSorted(byName),
+  );
+});
+
+test("every instrument has the labels that the page says, as a mesh writes them", async () => {
+  const seen = new Map<string, string[]>();
+  const note = ({ name }: Instrument, labels: Labels): void => {
+    seen.set(name, Object.keys(labels).toSorted());
+  };
+  const telemetry: Telemetry = {
+    counter: (instrument, labels) => (note(instrument, labels), { add() {} }),
+    histogram: (instrument, labels) => (note(instrument, labels), { record() {} }),
+    gauge: (instrument, labels) => (note(instrument, labels), () => {}),
+  };
+  const folder = mkdtempSync(join(tmpdir(), "inmesh-metrics-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const configFile = join(folder, "mesh.yaml");
+  // Nothing listens there: attempts fail, a breaker opens, and a retry is decided on.
+  writeFileSync(
+    configFile,
+    "services: { orders: { discovery: { static: ['127.0.0.1:1', '127.0.0.1:2'] } } }",
+  );
+  const identities = [
+    {
+      name: "silent",
+      watch(sink: IdentitySink): IdentityWatch {
+        sink.failed(new Error("has no certificate yet"));
+        return { stop() {} };
+      },
+    },
+  ];
+  const mesh = createMesh({ env: {}, configFile, telemetry, identities });
+  onTestFinished(() => mesh.close(0));
+  mesh.observe({
+    callStarted() {
+      throw new Error("a hook that throws");
+    },
+  });
+  await expect(meshClient("orders", { mesh }).fetch("/")).rejects.toThrow("orders");
+  mesh.update({});
+  const said = rows.map(({ name, labels }) => [name, labels.toSorted()] as const);
+  expect(Object.fromEntries(seen)).toEqual(Object.fromEntries(said));
 });

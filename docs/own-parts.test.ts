@@ -48,3 +48,21 @@ it("observer.ts writes a line for each call and attempt, and each attempt has it
 it("discovery.ts names endpoints from a registry, and a draining one gets no new calls", async () => {
   expect(await run("discovery.ts")).toBe("answered by a and b\nwhile a is draining, by b\n");
 });
+
+it("server-layer.ts answers 429 with Retry-After to what comes too fast", async () => {
+  expect(await run("server-layer.ts")).toBe(
+    '200 served\n200 served\n429 too_fast, retry-after: 1\nrefused: {"too_fast":1}\n',
+  );
+});
+
+it("client-layer.ts gives each attempt a header field of its own", async () => {
+  expect(await run("client-layer.ts")).toMatch(
+    /^attempt 1 went to (.*)\nattempt 2 went to \1\nthe server got 2; kind=retry; call=orders\n$/,
+  );
+});
+
+it("identity.ts shows a certificate without files, and accepts peers by their URI", async () => {
+  expect(await run("identity.ts")).toBe(
+    "served spiffe://shop/cart\nspiffe://elsewhere/thief: identity_mismatch\n",
+  );
+});

@@ -46,6 +46,21 @@ for (const file of files.sort()) {
   }
 }
 
+/** Each decision has these parts, in this order; others may stand between them. */
+const DECISION_PARTS = ["**Problem.**", "**Decision", "**Would be overturned by**"];
+
+for (const file of globSync("docs/decisions/*.md", { cwd: root }).sort()) {
+  const text = readFileSync(join(root, file), "utf8");
+  const number = Number(/(\d{4})-[^/]*$/.exec(file)?.[1]);
+  // One that has no number yet gets it when it is merged.
+  const title = Number.isNaN(number) ? /^# / : new RegExp(`^# ${number}\\. `);
+  if (!title.test(text)) breaches.push(`${file}:1: must begin with "# ${number}. " and its title`);
+  const places = DECISION_PARTS.map((part) => text.indexOf(`\n${part}`));
+  if (places.some((place, i) => place < 0 || place < (places[i - 1] ?? 0))) {
+    breaches.push(`${file}: must have, in this order: ${DECISION_PARTS.join(", ")}`);
+  }
+}
+
 const imports = new Map([...importsOf(sources)].map(([file, of]) => [file, new Set(of)]));
 for (const [from, to] of CLOSING) {
   if (imports.get(from)?.delete(to) === true) continue;

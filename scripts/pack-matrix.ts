@@ -144,6 +144,7 @@ const rows: Row[] = [
       for (const version of VERSIONS) {
         await compile(version, "entries.ts", COMMONJS);
         await compile(version, "entries.ts", ESM, ["--lib", "es2022,dom,dom.iterable"]);
+        await compile(version, "entries.ts", ESM, ["--lib", "es2022,dom"]);
       }
     },
   },

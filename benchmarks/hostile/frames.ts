@@ -12,7 +12,8 @@
  *   D DE      DATA; DE ends the stream. Then text, or m:text (a gRPC message), m1:text (flag 1),
  *             m@9:text (says 9 bytes)
  *   R 1 8 (RST_STREAM, code)   S 3=100 …   SA   P PA   G 0 0 text (GOAWAY)   W 0 1 (WINDOW_UPDATE)
- *   Y 1 0 (PRIORITY, depends on)   PP $ 2 fields (PUSH_PROMISE)   X type flags stream hex
+ *   Y 1 0 (PRIORITY, depends on a stream)   PP $ 2 fields (PUSH_PROMISE)   X type flags stream hex
+ *             (in which `$` is the stream of the frame, in four bytes)
  *   RAW text  these bytes   L+5 … , L-5 …   a frame that says so many bytes more or less
  *   wait 50   pause   end   reset   nopreface (first: no preface, no settings)
  *
@@ -102,7 +103,8 @@ function frameOf(text: string, own: number, repetition: number): Buffer {
     return (start + Number(step) * times) % 2 ** 32 || 0;
   };
   if (name === "X") {
-    const [type, flags, id, hex = ""] = words_;
+    const [type, flags, id, given = ""] = words_;
+    const hex = given.replaceAll("$", words(stream(id)).toString("hex"));
     return frame(Number(type) & 255 || 0, Number(flags) & 255 || 0, stream(id), Buffer.from(hex, "hex"));
   }
   const known = FLAGS[name];
@@ -124,7 +126,7 @@ function frameOf(text: string, own: number, repetition: number): Buffer {
     case "R":
       return frame(type, flags, stream(words_[0]), words(numbers[1] ?? 0));
     case "Y":
-      return frame(type, flags, stream(words_[0]), Buffer.concat([words(numbers[1] ?? 0), Buffer.from([15])]));
+      return frame(type, flags, stream(words_[0]), Buffer.concat([words(stream(words_[1])), Buffer.from([15])]));
     case "PP":
       return frame(type, flags, stream(words_[0]), Buffer.concat([words(numbers[1] ?? 0), blockOf(words_.slice(2))]));
     case "D":

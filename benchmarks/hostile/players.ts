@@ -6,7 +6,8 @@ import { ReaderPlayer } from "./play-reader.ts";
 import { ServerPlayer } from "./play-server.ts";
 import type { Tally } from "./tally.ts";
 
-export function playerOf(surface: Surface, tally: Tally): Player {
+/** `turn`: where the inputs may come through several doors, the first of them. */
+export function playerOf(surface: Surface, tally: Tally, turn = 0): Player {
   switch (surface) {
     case "http1-server":
     case "http2-server":
@@ -15,7 +16,7 @@ export function playerOf(surface: Surface, tally: Tally): Player {
     case "http1-client":
     case "http2-client":
     case "grpc-client":
-      return new ClientPlayer(surface, tally);
+      return new ClientPlayer(surface, tally, turn);
     case "dns":
     case "config":
     case "pem":

@@ -12,18 +12,29 @@ import { stepsOf, type Step } from "./notation.ts";
 export type Speaks = "http1" | "http2" | "grpc";
 
 const PREFACE_BYTES = 24;
+const DRAINED_WITHIN_MS = 2_000;
+/** Until a client knows that its connection has ended. */
+const NOTICED_WITHIN_MS = 20;
 
 export class Upstream {
   /** How calls named `…-bad` are answered. */
   text = "";
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
+  /** With what resolves when they are closed. */
+  readonly #sockets = new Map<Socket, Promise<void>>();
+  /** Inputs that are being played, with the sockets they are played on. */
+  readonly #playing = new Map<Promise<void>, Socket>();
 
   constructor(speaks: Speaks) {
     this.#server = createServer((socket) => {
-      this.#sockets.add(socket);
+      const closed = new Promise<void>((resolve) => {
+        socket.on("close", () => {
+          this.#sockets.delete(socket);
+          resolve();
+        });
+      });
+      this.#sockets.set(socket, closed);
       socket.on("error", () => {});
-      socket.on("close", () => this.#sockets.delete(socket));
       if (speaks === "http1") this.#http1(socket);
       else this.#http2(socket, speaks === "grpc");
     });
@@ -35,8 +46,36 @@ export class Upstream {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /**
+   * Until the last step of every input has been played. What takes longer is cut off with its connection:
+   * its late bytes would be taken for part of the next input, which says nothing of them.
+   */
+  async over(ms: number): Promise<void> {
+    await within(
+      ms,
+      Promise.all(this.#playing.keys()).then(() => {}),
+    );
+    for (const socket of this.#playing.values()) socket.destroy();
+    await Promise.all(this.#playing.keys());
+  }
+
+  #play(socket: Socket, steps: readonly Step[]): void {
+    const closed = this.#sockets.get(socket);
+    if (closed === undefined) return;
+    const playing = play(socket, steps, closed).finally(() => this.#playing.delete(playing));
+    this.#playing.set(playing, socket);
+  }
+
+  /** Ends all connections: the next input finds none that an input has left in another state. */
+  async hangUp(): Promise<void> {
+    const closed = [...this.#sockets.values()];
+    for (const socket of this.#sockets.keys()) socket.destroy();
+    await Promise.all(closed);
+    await sleep(NOTICED_WITHIN_MS);
+  }
+
   close(): void {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of this.#sockets.keys()) socket.destroy();
     this.#server.close();
   }
 
@@ -52,7 +91,7 @@ export class Upstream {
         if (whole === undefined) return;
         text = text.slice(whole);
         const name = /^\w+ \/([^ ]*)/.exec(head)?.[1] ?? "";
-        if (name.endsWith("-bad")) void play(socket, stepsOf(this.text));
+        if (name.endsWith("-bad")) this.#play(socket, stepsOf(this.text));
         else
           write(
             socket,
@@ -88,9 +127,9 @@ export class Upstream {
         const body = bodies.get(id) ?? Buffer.alloc(0);
         bodies.delete(id);
         const name = body.subarray(grpc ? 5 : 0).toString();
-        if (name.endsWith("-bad")) void play(socket, frameSteps(this.text, id));
+        if (name.endsWith("-bad")) this.#play(socket, frameSteps(this.text, id));
         else
-          void play(
+          this.#play(
             socket,
             frameSteps(
               grpc
@@ -118,18 +157,23 @@ function write(socket: Socket, bytes: Buffer): boolean {
   return !socket.writable || socket.write(bytes);
 }
 
-async function play(socket: Socket, steps: readonly Step[]): Promise<void> {
+async function play(socket: Socket, steps: readonly Step[], closed: Promise<void>): Promise<void> {
   for (const step of steps) {
     if (socket.destroyed) return;
-    if (step.kind === "wait") await sleep(step.ms);
+    if (step.kind === "wait") await within(step.ms, closed);
     else if (step.kind === "end") socket.end();
     else if (step.kind === "reset") resetSocket(socket);
     else if (step.kind === "bytes" && !write(socket, step.bytes)) {
-      await Promise.race([
-        once(socket, "drain"),
-        once(socket, "close"),
-        sleep(2_000, undefined, { ref: false }),
-      ]).catch(() => {});
+      const drained = new Promise<void>((resolve) => socket.once("drain", resolve));
+      await within(DRAINED_WITHIN_MS, drained, closed);
     }
   }
+}
+
+/** Until one of them resolves, or so long. */
+async function within(ms: number, ...promises: readonly Promise<void>[]): Promise<void> {
+  const over = new AbortController();
+  const late = sleep(ms, undefined, { signal: over.signal }).catch(() => {});
+  await Promise.race([...promises, late]);
+  over.abort();
 }

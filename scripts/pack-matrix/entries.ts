@@ -2,8 +2,27 @@
 import * as inmesh from "inmesh";
 import * as core from "@inmesh/core";
 import * as spi from "@inmesh/core/spi";
+import * as discovery from "@inmesh/core/spi/discovery";
+import * as server from "@inmesh/core/spi/server";
+import * as telemetry from "@inmesh/core/spi/telemetry";
+import * as transport from "@inmesh/core/spi/transport";
 import * as testing from "@inmesh/core/testing";
 import * as http from "@inmesh/http";
+import * as httpSpi from "@inmesh/http/spi";
 import * as grpc from "@inmesh/grpc";
 
-console.log([inmesh, core, spi, testing, http, grpc].map((entry) => Object.keys(entry).length > 0));
+/** The classes of the process, at every place that takes them. Checked, and never called. */
+export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh): Promise<void> {
+  const headers = new Headers({ a: "b" });
+  const body = new FormData();
+  const query = new URLSearchParams({ page: "1" });
+  const reply = await fetch("/", { method: "POST", headers, body, query });
+  const response: Response = reply.toResponse();
+  await mesh.fetch(new Request("http://orders/", { method: "POST", headers, body }));
+  inmesh.meshClient("orders", { mesh, headers });
+  await new Response(reply.webBody).text();
+  console.log(response.status);
+}
+
+const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
+console.log([...entries, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0));

@@ -9,8 +9,10 @@ export default async function* lines(source) {
     if (data.skip !== undefined || data.todo !== undefined) continue;
     const name = [...path.slice(0, data.nesting), data.name].join(" > ");
     const file = data.file === undefined ? "" : relative(process.cwd(), data.file);
+    // One that failed for the tests in it alone is no difference of its own.
+    const ofOthers = data.details?.error?.failureType === "subtestsFailed";
     const error = type === "test:fail" ? data.details?.error : undefined;
     const why = String(error?.cause?.message ?? error?.message ?? "").split("\n")[0];
-    yield `${JSON.stringify({ file, name, ok: type === "test:pass", why })}\n`;
+    yield `${JSON.stringify({ file, name, ok: type === "test:pass" || ofOthers, why })}\n`;
   }
 }

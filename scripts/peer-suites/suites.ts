@@ -13,6 +13,8 @@ export interface Suite {
   readonly folder: string;
   /** Globs below the folder. */
   readonly files: readonly string[];
+  /** Where a door has to do with some of them only. */
+  readonly filesOf?: Readonly<Partial<Record<Door, readonly string[]>>>;
   /** Files that need what is not there, or never end by themselves; each with its reason. */
   readonly leftOut: Readonly<Record<string, string>>;
   readonly runner: "node-test" | "mocha" | "ava" | "script";
@@ -35,6 +37,7 @@ const KNOWN: readonly Known[] = [
     name: "undici",
     files: ["test/*.js", "test/{fetch,node-fetch,interceptors,mock-interceptor*}/*.js"],
     runner: "node-test",
+    filesOf: { fetch: ["test/{fetch,node-fetch}/*.js"] },
     args: ["--expose-gc"],
     doors: ["server", "dispatcher", "fetch"],
   },

@@ -4,7 +4,7 @@
  * costs more than it does: the rule is one writer per field, named in its comment.
  */
 import { AttemptHeaders } from "./attempt-headers.ts";
-import type { MeshError, NoRetry, Progress } from "./errors.ts";
+import { MeshError, type NoRetry, type Progress } from "./errors.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
 
@@ -19,8 +19,11 @@ export type Outcome =
   | "overloaded" // refused before work began: 429, 503 + Retry-After, REFUSED_STREAM
   | "abandoned"; // we stopped listening, or it never left: says nothing about the endpoint
 
-/** Why this attempt was made: the first, a policy retry, or the re-send of one never sent (R0). */
-export type AttemptKind = "first" | "retry" | "resend";
+/**
+ * Why this attempt was made: the first, a policy retry, the re-send of one never sent (R0), or one beside an
+ * attempt that was still running.
+ */
+export type AttemptKind = "first" | "retry" | "resend" | "hedge";
 
 /** What every layer may know of a reply, whatever the transport. */
 export interface Reply {
@@ -117,6 +120,11 @@ export class Call<Req = unknown> {
   idempotent: boolean;
   /** The body can still be sent from its start. A transport clears it when it begins to consume a stream. */
   replayable: boolean;
+  /**
+   * No two attempts may send it at the same time: its body is a stream that is read as it leaves, or what it asks
+   * for is a connection. Writer: protocol.
+   */
+  exclusive = false;
   /** Milliseconds on the runtime's monotonic clock; Infinity when nobody set one. Writer: deadline. */
   deadlineAt: number;
   /** Of a deadline that is set: for people, in its error. Writers: protocol, context, deadline. */
@@ -140,9 +148,11 @@ export class Call<Req = unknown> {
   recorder: CallRecorder | undefined = undefined;
   /** Undefined: no observer was attached when it started. Writer: telemetry. */
   observed: CallObserved | undefined = undefined;
-  /** The attempt in progress. Writer: retry. */
+  /** The attempt in progress; of several side by side the first, until one is chosen. Writers: retry, `choose`. */
   attempt: Attempt<Req> | undefined = undefined;
-  /** Endpoints that failed this call, in order; undefined until one did. Writer: retry. */
+  /** All that ever ran side by side, in order; undefined: no two did. Writer: `Attempt.beside`. */
+  beside: Attempt<Req>[] | undefined = undefined;
+  /** Endpoints that failed this call, or were tried beside another, in order; undefined: none. Writers: retry, `avoid`. */
   tried: EndpointRef[] | undefined = undefined;
   /** Why the last attempt, which the policy would repeat, was not followed by another. Writer: retry. */
   noRetry: NoRetry | undefined = undefined;
@@ -157,7 +167,7 @@ export class Call<Req = unknown> {
         error: MeshError | undefined,
       ) => void)
     | undefined = undefined;
-  /** Ends a wait of the call that is not an attempt: a retry's pause, a wait for discovery. */
+  /** Ends a wait of the call that is not an attempt's: the pause before a retry. Writer: retry. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
   /** Told after everything else that the call is cancelled. Writer: the guard of the application's layers. */
   onCancelled: ((error: MeshError) => void) | undefined = undefined;
@@ -193,16 +203,59 @@ export class Call<Req = unknown> {
     return unsent ? "not-sent" : "maybe-processed";
   }
 
+  /** Attempts made so far, which is the number of the last of them. */
+  get attempts(): number {
+    return Math.max(this.attempt?.number ?? 0, this.beside?.at(-1)?.number ?? 0);
+  }
+
+  /** Why there can be no attempt beside the one in progress; undefined: there can. */
+  get noHedge(): NoRetry | undefined {
+    if (this.cancelled !== undefined || this.#ended) return "deadline";
+    if (!this.replayable || this.exclusive) return "not_replayable";
+    // One layer repeats: what is a retry above stays one request all the way down.
+    if (this.inheritedAttempt > 1) return "layer";
+    return this.idempotent ? undefined : "not_idempotent";
+  }
+
+  /** How many of them were made beside one that was still running. */
+  get hedges(): number {
+    return this.beside?.filter(({ kind }) => kind === "hedge").length ?? 0;
+  }
+
   /**
-   * Ends everything done for this call. `outcome` is what the attempt in progress says about its
-   * endpoint: `timeout` when a deadline passed, `abandoned` when the caller left.
+   * Ends everything done for this call. `outcome` is what the attempts in progress say about their
+   * endpoints: `timeout` when a deadline passed, `abandoned` when the caller left.
    */
   cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
     if (this.cancelled !== undefined || this.#ended) return;
     this.cancelled = error;
     this.onCancel?.(error);
     this.attempt?.cancel(error, outcome);
+    if (this.beside !== undefined) for (const one of this.beside) one.cancel(error, outcome);
     this.onCancelled?.(error);
+  }
+
+  /**
+   * Says which of several attempts side by side the call goes on with; its reply, or its error, is what the layer
+   * that started them gives next. The others end in the same turn with `hedge_lost`, which charges no endpoint.
+   */
+  choose(attempt: Attempt<Req>): void {
+    this.attempt = attempt;
+    if (this.beside !== undefined) this.#endOthers(this.beside);
+  }
+
+  #endOthers(beside: readonly Attempt<Req>[]): void {
+    for (const other of beside) {
+      if (other === this.attempt) continue;
+      this.avoid(other.endpoint);
+      if (other.outcome === undefined) other.cancel(lost(other), "abandoned");
+    }
+  }
+
+  /** The next attempt goes to another endpoint, if there is one. */
+  avoid(endpoint: EndpointRef | undefined): void {
+    if (endpoint === undefined || this.tried?.includes(endpoint) === true) return;
+    (this.tried ??= []).push(endpoint);
   }
 
   /** The last byte was read, dropped or failed, or the call was refused. Disarms all that waits. */
@@ -210,6 +263,8 @@ export class Call<Req = unknown> {
     if (this.#ended) return;
     this.#ended = true;
     this.timer?.cancel();
+    // No attempt outlives its call, whatever the layer that started it has done.
+    if (this.beside !== undefined) this.#endOthers(this.beside);
     this.served?.release(this);
     this.recorder?.ended(this, outcome, error);
     this.observed?.ended(this, outcome, error);
@@ -256,8 +311,9 @@ export class Attempt<Req = unknown> {
   busyForMs = 0;
   /** The reply's code, or why there is none. For records. Writer: transport. */
   code = 0;
+  /** Writers: transport; `cancel`, where nothing was sent yet. */
   error: MeshError | undefined = undefined;
-  /** Whoever sends it. Writer: transport. */
+  /** What ends it. Writers: transport; balance, while it waits for discovery. */
   canceller: AttemptCanceller | undefined = undefined;
   /** Writers: balance (the cluster) and telemetry. */
   cluster: AttemptCluster | undefined = undefined;
@@ -294,8 +350,29 @@ export class Attempt<Req = unknown> {
     this.headers = headers;
   }
 
+  /** Without effect on one that has settled. One that has not come as far as to the balancer is not sent. */
   cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
-    if (this.outcome === undefined) this.canceller?.cancelAttempt(error, outcome);
+    if (this.outcome !== undefined) return;
+    if (this.canceller === undefined) this.error = error;
+    else this.canceller.cancelAttempt(error, outcome);
+  }
+
+  /**
+   * Another attempt of the call while this one runs, or why there can be none. The layer that asks sends it as it
+   * sent this one, and calls `call.choose` for one of them before it gives that one's reply or error; what it gets
+   * for the others it drops. Counts as an attempt of `retry.attempts`; no budget is asked.
+   */
+  beside(): Attempt<Req> | NoRetry {
+    const { call } = this;
+    const refused = call.noHedge;
+    if (refused !== undefined) return refused;
+    const all = (call.beside ??= []);
+    if (!all.includes(this)) all.push(this);
+    const next = new Attempt(call, call.attempts + 1, "hedge");
+    next.recorder = this.recorder;
+    for (const one of all) call.avoid(one.endpoint);
+    all.push(next);
+    return next;
   }
 
   /** The head of the reply is here: the attempt no longer ages. Called by the transport. */
@@ -312,7 +389,7 @@ export class Attempt<Req = unknown> {
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
     // Where a reply has begun, retry does not see the error.
-    if (this.error !== undefined) this.error.attempts = this.number;
+    if (this.error !== undefined) this.error.attempts = Math.max(this.number, this.call.attempts);
     this.cluster?.settled(this, outcome);
     this.recorder?.settled(this, outcome);
     this.observed?.settled(this, outcome);
@@ -331,4 +408,15 @@ export function endWith<R>(call: Call, sent: Promise<R>, ends: CallEnds): Promis
       throw ends.failed(call, error);
     },
   );
+}
+
+function lost({ call, endpoint }: Attempt): MeshError {
+  const where = endpoint === undefined ? "" : ` → ${endpoint.address}`;
+  return new MeshError({
+    code: "cancelled",
+    reason: "hedge_lost",
+    message: `${call.service}${where}: another attempt of the same call was chosen`,
+    progress: "maybe-processed",
+    stackless: true,
+  });
 }

@@ -60,6 +60,7 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
       `the certificate is not for ${name}: set tls.serverName to a name it has`,
     );
   }
+  if (code === "INMESH_PEER_REFUSED") return fail("identity_mismatch", cause.message);
   if (UNTRUSTED.has(code)) {
     return fail(
       "peer_untrusted",

@@ -10,6 +10,7 @@ import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Call, Served } from "./call.ts";
 import { MeshError } from "./errors.ts";
 import type { ServedObservation } from "./observe/served-observation.ts";
+import type { ServerPeer } from "./tls/peer.ts";
 import { isTraceparent } from "./traceparent.ts";
 
 /** How much a request matters when not everything can be served. What says nothing is `normal`. */
@@ -59,6 +60,11 @@ export class ServedRequest implements Served {
     this.rawTracestate = init.tracestate;
     this.hops = init.hops ?? 0;
     this.stranger = init.stranger ?? false;
+  }
+
+  /** Who is at the other end of its connection, looked up when it is asked for; undefined for one that no server of ours serves. */
+  get peer(): ServerPeer | undefined {
+    return undefined;
   }
 
   /** Of the trace it belongs to, if what came is valid; looked at when the first call made for it asks. */

@@ -7,6 +7,8 @@ import { Degraded } from "./degraded.ts";
 import type { LogLine } from "./log.ts";
 import { createMesh, type Mesh } from "./mesh.ts";
 
+/** Then this process finds none of them, which the last test plays in processes of its own. */
+const PUBLIC_ONLY: boolean = process.env["INMESH_PUBLIC_ONLY"] === "1";
 const THERE = { name: "node Test.there", loss: "nothing is lost" };
 const GONE = { name: "node Test.gone", loss: "tests are slower" };
 const LATER = { name: "node Test.later", loss: "tests are later" };
@@ -30,7 +32,7 @@ describe("a private member that is missing is visible", () => {
   test("in the snapshot of its owner and of each mesh, and once in each log", () => {
     const before = meshWithLog();
     const owner = new Degraded();
-    expect(owner.allows(THERE, true)).toBe(true);
+    if (!PUBLIC_ONLY) expect(owner.allows(THERE, true)).toBe(true);
     expect(owner.list).toEqual([]);
     expect(owner.allows(GONE, false)).toBe(false);
     expect(owner.allows(GONE, false)).toBe(false);

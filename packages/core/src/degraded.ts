@@ -9,6 +9,10 @@
 export interface PrivateMember {
   /** Where it is, such as `grpc-js Server.http2Servers`. */
   readonly name: string;
+  /** What it is used for: nothing may need it. */
+  readonly makes: "faster" | "stricter" | "more is known";
+  /** The public way that is taken without it. */
+  readonly instead: string;
   /** What is lost without it, as the end of a sentence that begins with "without it". */
   readonly loss: string;
 }
@@ -38,7 +42,7 @@ export class Degraded {
    * A missing one is reported once. Cheap enough to be asked again for each connection, but not for
    * each call.
    */
-  allows({ name, loss }: PrivateMember, isThere: boolean): boolean {
+  allows({ name, loss }: Pick<PrivateMember, "name" | "loss">, isThere: boolean): boolean {
     if (isThere && !isPublicOnly()) return true;
     if (this.#lines.has(name)) return false;
     const line = `${name} is missing: without it ${loss}`;

@@ -33,6 +33,7 @@ const TYPES: Readonly<Record<FieldType, boolean>> = {
   text: true,
   pem: true,
   list: true,
+  names: true,
   endpoints: true,
   object: true,
   any: true,

@@ -13,7 +13,16 @@ export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
 export { refusal, type Refusal, type RefusalCode, type RefusalInit } from "./server/refusals.ts";
-export type { ServerEnd, ServerPeer, ServerRequest } from "./server/served-call.ts";
+export type { ServerEnd, ServerRequest } from "./server/served-call.ts";
+export type {
+  IdentityMaterial,
+  IdentitySink,
+  IdentitySource,
+  IdentityWatch,
+  PeerFacts,
+} from "./tls/identity.ts";
+export type { IdentitySnapshot } from "./tls/identities.ts";
+export type { ServerPeer } from "./tls/peer.ts";
 export type { ServerAnswer, ServerHandler, ServerLayer } from "./server/server-layer.ts";
 export type { Log, LogEvent, LogLine } from "./log.ts";
 export type {

@@ -18,6 +18,7 @@ export type LogEvent =
   | "discovery.recovered"
   | "exporter.failed"
   | "hook.failed"
+  | "identity.refused"
   | "log.omitted"
   | "observer.failed"
   | "runtime.degraded"
@@ -25,6 +26,8 @@ export type LogEvent =
   | "server.accepting"
   | "server.http1_application"
   | "server.layer_failed"
+  | "server.peer_refused"
+  | "server.pending"
   | "server.refusing"
   | "service.accepting"
   | "service.refusing";
@@ -47,6 +50,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "discovery.recovered": "info",
   "exporter.failed": "warn",
   "hook.failed": "warn",
+  "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
   "runtime.degraded": "warn",
@@ -54,6 +58,8 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "server.accepting": "info",
   "server.http1_application": "warn",
   "server.layer_failed": "warn",
+  "server.peer_refused": "warn",
+  "server.pending": "warn",
   "server.refusing": "warn",
   "service.accepting": "info",
   "service.refusing": "warn",

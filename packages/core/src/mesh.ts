@@ -10,8 +10,9 @@ import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import { LastGoodWriter } from "./config/last-good.ts";
 import type { Layer as ConfigLayer } from "./config/merge.ts";
-import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.ts";
-import { optionMistakes, type OptionKinds } from "./config/options.ts";
+import { ConfigError, describeMistakes, makeMistake, type Mistake } from "./config/mistakes.ts";
+import { graceMistake, optionMistakes, type OptionKinds } from "./config/options.ts";
+import { isRaw } from "./config/plain.ts";
 import { ConfigFile } from "./config/sources/config-file.ts";
 import { startConfig, type StartFile } from "./config/start.ts";
 import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
@@ -48,6 +49,8 @@ import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
 import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
+import { Identities, identityMistakes } from "./tls/identities.ts";
+import type { IdentitySource } from "./tls/identity.ts";
 import type { Transport } from "./transport.ts";
 import type { Watch } from "./watch/watch.ts";
 
@@ -97,6 +100,11 @@ export interface MeshOptions {
    * another kind has is a mistake. Default: none.
    */
   readonly discoveries?: readonly DiscoveryKind[];
+  /**
+   * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
+   * at the end of its `close`. Default: none.
+   */
+  readonly identities?: readonly IdentitySource[];
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
   /** Layers around every attempt. Default: none. */
@@ -114,6 +122,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   exporters: "list",
   discovery: "function",
   discoveries: "list",
+  identities: "list",
   callLayers: "list",
   attemptLayers: "list",
 };
@@ -133,7 +142,8 @@ export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   readonly name: string;
   /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
   statusOf?(error: MeshError): number;
-  transport(service: ServiceConfig, runtime: Runtime): Transport<Req, R>;
+  /** `identities`: of the mesh, for services with TLS. Default: there are files alone. */
+  transport(service: ServiceConfig, runtime: Runtime, identities?: Identities): Transport<Req, R>;
 }
 
 /** One service as one protocol's clients use it. */
@@ -174,6 +184,8 @@ export class Mesh implements AsyncDisposable {
   readonly #lastGood: LastGoodWriter | undefined;
   /** For server halves: they say what they serve to those who observe. */
   readonly observers: Observers;
+  /** Who this process is to peers: for server halves. */
+  readonly identities: Identities;
   readonly #recorder: Recorder | undefined;
   readonly #exporters: Exporters;
   readonly #gauges: (() => void)[];
@@ -184,9 +196,8 @@ export class Mesh implements AsyncDisposable {
   /** Throws ConfigError, with every mistake, if the configuration is not valid. */
   constructor(options: MeshOptions = {}) {
     const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
-    if (Array.isArray(options.exporters)) mistakes.push(...exporterMistakes(options.exporters));
-    const given = Array.isArray(options.discoveries) ? options.discoveries : [];
-    const kinds = kindsWith<DiscoveryKind>(given, mistakes, true);
+    if (isRaw(options)) mistakes.push(...listMistakes(options));
+    const kinds = kindsOf(isRaw(options) ? options : {}, mistakes);
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
@@ -223,6 +234,12 @@ export class Mesh implements AsyncDisposable {
         ),
       );
     }
+    this.identities = new Identities(
+      options.identities ?? [],
+      this.runtime,
+      this.telemetry,
+      this.log,
+    );
     this.#exporters = new Exporters(exporters, this.observers, this);
   }
 
@@ -304,7 +321,7 @@ export class Mesh implements AsyncDisposable {
       config,
       protocol.name,
       this.#discoveryOf(config),
-      protocol.transport(config, this.runtime),
+      protocol.transport(config, this.runtime, this.identities),
       this.telemetry,
       this.runtime,
       this.#optionalLog,
@@ -333,6 +350,10 @@ export class Mesh implements AsyncDisposable {
    */
   update(config: MeshInput): number {
     if (this.#state !== "open") throw closedError();
+    if (!isRaw(config)) {
+      const rule = "must be an object; {} takes back what code said before";
+      throw new ConfigError([makeMistake(["config"], rule, config, "mesh.update")]);
+    }
     try {
       this.#take("code", this.#config.propose({ code: config }));
     } catch (error) {
@@ -377,7 +398,7 @@ export class Mesh implements AsyncDisposable {
     const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
     const transport = sameConnections(config, before)
       ? undefined
-      : protocol.transport(config, this.runtime);
+      : protocol.transport(config, this.runtime, this.identities);
     return () => backend.configure(config, discovery, transport);
   }
 
@@ -446,6 +467,7 @@ export class Mesh implements AsyncDisposable {
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
+      identities: this.identities.snapshot(),
       observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
     };
@@ -462,6 +484,8 @@ export class Mesh implements AsyncDisposable {
    * that time, at most 1 s, to send what they hold. Idempotent: later calls give the same promise.
    */
   close(graceMs = 30_000): Promise<void> {
+    const wrong = graceMistake("mesh.close", graceMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
     this.#closing ??= this.#close(graceMs);
     return this.#closing;
   }
@@ -482,12 +506,33 @@ export class Mesh implements AsyncDisposable {
     const backends = [...this.#backends.values()];
     const closeMs = Math.max(0, drainMs - (this.runtime.now() - startedAt));
     await Promise.all(backends.map(({ backend }) => backend.close(closeMs)));
+    this.identities.close();
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await this.#lastGood?.close();
     for (const remove of this.#gauges) remove();
     this.#unwatchDegraded();
     this.#state = "closed";
   }
+}
+
+/** What the lists among the options hold. A layer that is no function would fail the first call. */
+function listMistakes(options: MeshOptions): Mistake[] {
+  const { exporters, identities, callLayers, attemptLayers } = options;
+  const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
+  if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
+  for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
+    if (!Array.isArray(layers)) continue;
+    for (const [i, layer] of layers.entries()) {
+      if (typeof layer === "function") continue;
+      mistakes.push(makeMistake([name, i], "must be a function", layer, "createMesh"));
+    }
+  }
+  return mistakes;
+}
+
+/** What is wrong with those of the application is added to `mistakes`. */
+function kindsOf({ discoveries }: MeshOptions, mistakes: Mistake[]): readonly DiscoveryKind[] {
+  return kindsWith<DiscoveryKind>(Array.isArray(discoveries) ? discoveries : [], mistakes, true);
 }
 
 function closedError(): MeshError {

@@ -30,8 +30,9 @@ import {
 } from "./telemetry/instruments.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 import type { Transport } from "./transport.ts";
-import { Cluster, type ClusterOptions, type ClusterRecorder } from "./cluster/cluster.ts";
+import { Cluster } from "./cluster/cluster.ts";
 import { ClusterLog } from "./cluster/cluster-log.ts";
+import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
 
 export class RunningBackend<Req, R extends Reply> {
@@ -157,8 +158,16 @@ export class RunningBackend<Req, R extends Reply> {
   }
 
   #reconnect(): void {
-    if (this.#nextTransport === undefined) return;
-    this.cluster.reconnect(this.#nextTransport);
+    const next = this.#nextTransport;
+    if (next === undefined) return;
+    // What stands goes on until its successor can make connections.
+    if (next.ready !== undefined && this.#watch !== undefined) {
+      void next.ready.then(() => {
+        if (this.#nextTransport === next) this.#reconnect();
+      });
+      return;
+    }
+    this.cluster.reconnect(next);
     this.#nextTransport = undefined;
   }
 
@@ -222,12 +231,21 @@ export class RunningBackend<Req, R extends Reply> {
       },
     };
     const sink = new CoalescingSink(applied, this.#runtime);
-    const inner = watchGuarded(this.discovery, sink, this.#runtime, this.#lateReports());
+    const { ready } = cluster;
+    let isStopped = false;
+    const watch = (): EndpointWatch =>
+      watchGuarded(this.discovery, sink, this.#runtime, this.#lateReports());
+    let inner = ready === undefined ? watch() : undefined;
+    // Without endpoints calls wait, and they are told why there are none.
+    void ready?.then(() => {
+      if (!isStopped) inner = watch();
+    });
     return {
-      refresh: () => inner.refresh(),
+      refresh: () => inner?.refresh(),
       stop() {
+        isStopped = true;
         sink.stop();
-        inner.stop();
+        inner?.stop();
       },
     };
   }

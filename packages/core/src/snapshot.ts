@@ -3,12 +3,15 @@ import type { Backend } from "./balance/balance.ts";
 import type { BreakerState, BreakerTrigger } from "./breaker/breaker.ts";
 import type { Reply } from "./call.ts";
 import type { Mistake } from "./config/mistakes.ts";
+import type { IdentitySnapshot } from "./tls/identities.ts";
 import type { ObserversSnapshot } from "./observe/observers.ts";
 
 export interface MeshSnapshot {
   readonly config: ConfigSnapshot;
   readonly state: "open" | "closing" | "closed";
   readonly services: readonly ServiceSnapshot[];
+  /** The identity sources from outside. */
+  readonly identities: readonly IdentitySnapshot[];
   readonly observers: ObserversSnapshot;
   /**
    * What works less well in this process because a private member of Node or of a library is not where

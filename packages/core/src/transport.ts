@@ -10,6 +10,11 @@ export interface Transport<Req, Res extends Reply> {
   connect(endpoint: EndpointInfo): Connection<Req, Res>;
   /** What keeps it from using what is configured now: certificates that do not fit, say. */
   readonly problem?: string | undefined;
+  /**
+   * Resolves when it can make connections: an identity source from outside has answered. Undefined: it can
+   * already. Calls wait for it as they do for the first answer of discovery.
+   */
+  readonly ready?: Promise<void> | undefined;
 }
 
 export interface Connection<Req, Res extends Reply> {

@@ -17,37 +17,90 @@ import {
 import { Degraded, type PrivateMember } from "@inmesh/core/spi";
 import type { AuthContext, WireCall, WireListener, WireStatus } from "./call-types.ts";
 
+/** Not private, but what a later version of Node or grpc-js might make useless. */
+type PublicMeans = Pick<PrivateMember, "name" | "loss">;
+
 /** Of the client half, in the whole process. */
 const client = new Degraded();
 
+const LOSS_OF_DIRECT_CALLS = "calls take grpc-js's own channel, at a quarter more CPU for each";
+
+type MemberKey =
+  | "internalChannel"
+  | "subchannel"
+  | "streamCall"
+  | "authContext"
+  | "secureConnector"
+  | "interceptors"
+  | "options"
+  | "http2Servers"
+  | "handlers";
+
+/** All of them: what each is for, and what takes its place where it is missing. Their probes are below. */
+export const MEMBERS: Readonly<Record<MemberKey, PrivateMember>> = {
+  internalChannel: {
+    name: "grpc-js Channel.internalChannel",
+    makes: "faster",
+    instead: "`Channel.createCall`",
+    loss: LOSS_OF_DIRECT_CALLS,
+  },
+  subchannel: {
+    name: "grpc-js Subchannel.createCall",
+    makes: "faster",
+    instead: "`Channel.createCall`",
+    loss: LOSS_OF_DIRECT_CALLS,
+  },
+  streamCall: {
+    name: "grpc-js SubchannelCall",
+    makes: "faster",
+    instead: "`Channel.createCall`",
+    loss: LOSS_OF_DIRECT_CALLS,
+  },
+  /** Since grpc-js 1.14. */
+  authContext: {
+    name: "grpc-js SubchannelCall.getAuthContext",
+    makes: "more is known",
+    instead: "`callInfo` of a status or an error",
+    loss: "a call does not know the certificate of its peer, and with grpc-js 1.13 callInfo() of a call knows nothing: ask for that of its status or its error",
+  },
+  secureConnector: {
+    name: "grpc-js ChannelCredentials._createSecureConnector",
+    makes: "stricter",
+    instead: "grpc-js's own credentials, which verify the peer as well",
+    loss: "a peer that speaks TLS and no HTTP/2 is noticed late, the reason of a failed handshake is read out of its text, and SNI names endpoint.invalid where a service has an address for its name",
+  },
+  interceptors: {
+    name: "grpc-js Server.interceptors",
+    makes: "faster",
+    instead: "credentials with an interceptor, of each address that is bound",
+    loss: "a server must be given to meshGrpcServer before its address is bound, and each of its calls costs a little more",
+  },
+  options: {
+    name: "grpc-js Server.options",
+    makes: "more is known",
+    instead: "nothing is said of weaker limits",
+    loss: "the limits that a given server does not keep are not reported",
+  },
+  http2Servers: {
+    name: "grpc-js Server.http2Servers",
+    makes: "stricter",
+    instead: "the diagnostics channel `net.server.listen`, for what is bound later",
+    loss: "connections of a server that was bound before it was wrapped, and injected ones, keep no limits of connections, and its clients that do not read are not found",
+  },
+  handlers: {
+    name: "grpc-js Server.handlers",
+    makes: "more is known",
+    instead: "every service is answered for as the whole server",
+    loss: "the health service answers for services that are not there as for the whole server",
+  },
+};
+
 // ── clients: the HTTP/2 connection below a channel ─────────────────────────────────────────────
 
-const LOSS_OF_DIRECT_CALLS = "calls take grpc-js's own channel, at a quarter more CPU for each";
-const INTERNAL_CHANNEL: PrivateMember = {
-  name: "grpc-js Channel.internalChannel",
-  loss: LOSS_OF_DIRECT_CALLS,
-};
-const SUBCHANNEL: PrivateMember = {
-  name: "grpc-js Subchannel.createCall",
-  loss: LOSS_OF_DIRECT_CALLS,
-};
-const STREAM_CALL: PrivateMember = {
-  name: "grpc-js SubchannelCall",
-  loss: LOSS_OF_DIRECT_CALLS,
-};
-/** Since grpc-js 1.14. */
-const AUTH_CONTEXT: PrivateMember = {
-  name: "grpc-js SubchannelCall.getAuthContext",
-  loss: "a call does not know the certificate of its peer, and with grpc-js 1.13 callInfo() of a call knows nothing: ask for that of its status or its error",
-};
 /** Not private, but what a later version of Node or grpc-js might make useless. */
-const DIALS: PrivateMember = {
+const DIALS: PublicMeans = {
   name: "node net.client.socket",
   loss: "a connection that is given up while it is dialled keeps the process alive until the system gives it up too, which takes two minutes",
-};
-const SECURE_CONNECTOR: PrivateMember = {
-  name: "grpc-js ChannelCredentials._createSecureConnector",
-  loss: "a peer that speaks TLS and no HTTP/2 is noticed late, the reason of a failed handshake is read out of its text, and SNI names endpoint.invalid where a service has an address for its name",
 };
 
 /** A call on a stream of its own. Messages go out and come in with their five bytes of framing. */
@@ -107,9 +160,9 @@ export class Standing {
 
   /** Nothing but the head of that call has been sent, so its attempt is made again through the channel. */
   #prove(call: StreamCall): void {
-    knowsStreamCalls = client.allows(STREAM_CALL, isStreamCall(call));
+    knowsStreamCalls = client.allows(MEMBERS.streamCall, isStreamCall(call));
     if (!knowsStreamCalls) throw new Error("its calls have other methods");
-    client.allows(AUTH_CONTEXT, typeof call.getAuthContext === "function");
+    client.allows(MEMBERS.authContext, typeof call.getAuthContext === "function");
     this.#proven = true;
   }
 
@@ -127,7 +180,8 @@ export function standingOf(channel: Channel): Standing | undefined {
   const { internalChannel } = channel as unknown as { internalChannel?: Partial<Inside> };
   const inside = isInside(internalChannel) ? internalChannel : undefined;
   const picked = inside === undefined ? undefined : pick(inside);
-  if (!client.allows(INTERNAL_CHANNEL, picked !== undefined) || !knowsStreamCalls) return undefined;
+  if (!client.allows(MEMBERS.internalChannel, picked !== undefined) || !knowsStreamCalls)
+    return undefined;
   const { pickResultType, subchannel, onCallStarted, onCallEnded } = picked!;
   if (pickResultType !== experimental.PickResultType.COMPLETE) return undefined;
   // Calls of such a pick are counted, which a call past the channel would escape.
@@ -136,7 +190,9 @@ export function standingOf(channel: Channel): Standing | undefined {
     subchannel as Partial<NonNullable<typeof subchannel>> | null
   )?.getRealSubchannel?.();
   const isThere = isSubchannel(real);
-  return client.allows(SUBCHANNEL, isThere) && isThere ? new Standing(inside!, real) : undefined;
+  return client.allows(MEMBERS.subchannel, isThere) && isThere
+    ? new Standing(inside!, real)
+    : undefined;
 }
 
 /** Undefined: it takes other arguments, or gives something else. */
@@ -191,34 +247,17 @@ export function takesOwnCredentials(): boolean {
   const isThere = ["_isSecure", "_equals", "_createSecureConnector"].every(
     (name) => typeof known[name] === "function",
   );
-  return client.allows(SECURE_CONNECTOR, isThere);
+  return client.allows(MEMBERS.secureConnector, isThere);
 }
 
 // ── servers ────────────────────────────────────────────────────────────────────────────────────
 
-const INTERCEPTORS: PrivateMember = {
-  name: "grpc-js Server.interceptors",
-  loss: "a server must be given to meshGrpcServer before its address is bound, and each of its calls costs a little more",
-};
-const OPTIONS: PrivateMember = {
-  name: "grpc-js Server.options",
-  loss: "the limits that a given server does not keep are not reported",
-};
-const HTTP2_SERVERS: PrivateMember = {
-  name: "grpc-js Server.http2Servers",
-  loss: "connections of a server that was bound before it was wrapped, and injected ones, keep no limits of connections, and its clients that do not read are not found",
-};
-const HANDLERS: PrivateMember = {
-  name: "grpc-js Server.handlers",
-  loss: "the health service answers for services that are not there as for the whole server",
-};
-
 /** Not private, but the only way to find what a later version of Node or grpc-js might hide. */
-const LISTENING: PrivateMember = {
+const LISTENING: PublicMeans = {
   name: "node tracing:net.server.listen",
   loss: "connections have no limits of the mesh's, and clients that do not read are not found",
 };
-const ARRIVING: PrivateMember = {
+const ARRIVING: PublicMeans = {
   name: "grpc-js interceptors called within the event of a stream",
   loss: "connections are not ended for what their calls do, and clients that do not read are not found",
 };
@@ -247,16 +286,19 @@ export class ServerInside {
   constructor(server: Server) {
     this.#server = server as unknown as ServerMembers;
     this.#hasServers = this.degraded.allows(
-      HTTP2_SERVERS,
+      MEMBERS.http2Servers,
       this.#server.http2Servers instanceof Map,
     );
-    this.#hasHandlers = this.degraded.allows(HANDLERS, this.#server.handlers instanceof Map);
+    this.#hasHandlers = this.degraded.allows(
+      MEMBERS.handlers,
+      this.#server.handlers instanceof Map,
+    );
   }
 
   /** Read by grpc-js for each call. Undefined: they go in with credentials (server/given-server.ts). */
   interceptors(): ServerInterceptor[] | undefined {
     const { interceptors } = this.#server;
-    return this.degraded.allows(INTERCEPTORS, Array.isArray(interceptors))
+    return this.degraded.allows(MEMBERS.interceptors, Array.isArray(interceptors))
       ? (interceptors as ServerInterceptor[])
       : undefined;
   }
@@ -264,7 +306,7 @@ export class ServerInside {
   /** What it was made with. Undefined if unknown. */
   options(): Readonly<Record<string, unknown>> | undefined {
     const { options } = this.#server;
-    return this.degraded.allows(OPTIONS, typeof options === "object" && options !== null)
+    return this.degraded.allows(MEMBERS.options, typeof options === "object" && options !== null)
       ? (options as Record<string, unknown>)
       : undefined;
   }

@@ -23,7 +23,7 @@ import {
 import { peerOf } from "../../http/test/wire.ts";
 import { counted, get } from "./support/bench.ts";
 import { runChild } from "./support/children.ts";
-import { PUBLIC_ONLY } from "./support/served.ts";
+import { PUBLIC_ONLY } from "../../http/test/support/public-only.ts";
 import { Orders, OrdersServer } from "./support/orders.ts";
 import { answer, framed } from "./support/scripted-server.ts";
 import {

@@ -4,6 +4,7 @@ import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig } from "@inmesh/core/
 import {
   countResources,
   expectBaseline,
+  PLAY,
   transportConformance,
   type Behaviour,
   type ConformanceAdapter,
@@ -24,16 +25,35 @@ const service: ServiceConfig = {
   routes: [],
 };
 
+/** The request of the check that runs: a reply is read by asking its request. */
+let asked: GrpcRequest | undefined;
+const readOn = (): void => asked!.read();
+
 const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
   // Messages are kept as bytes: every request can be sent again until its buffer is full.
   streams: false,
   // grpc-js sends as many streams as it has, see lane.ts.
   queues: false,
+  bodies: true,
   async open() {
-    const server = await ScriptedServer.start((stream, path) => {
+    const heads: string[] = [];
+    const bodies: string[] = [];
+    const seen = new Map<string, number>();
+    let open = 0;
+    const server = await ScriptedServer.start((stream, target, _, headers) => {
+      const path = headers[PLAY] === undefined ? target : `/${String(headers[PLAY])}`;
+      seen.set(path, (seen.get(path) ?? 0) + 1);
+      const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
+      heads.push(lines.join("\n"));
+      const chunks: Buffer[] = [];
+      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+      // A message has five bytes before its text.
+      stream.on("end", () => bodies.push(Buffer.concat(chunks).subarray(5).toString()));
+      open++;
+      stream.once("close", () => open--);
       if (path === "/answer") answer(stream, Buffer.from("whole"));
       else if (path === "/break") stream.session!.socket.resetAndDestroy();
-      else if (path !== "/silence") {
+      else if (path !== "/silence" && path !== "/stall-in-head") {
         stream.respond(HEAD);
         stream.write(framed(Buffer.from("part")));
         const { socket } = stream.session!;
@@ -45,19 +65,22 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
       service,
       new NodeRuntime(),
     );
-    let asked: GrpcRequest | undefined;
-    const readOn = (): void => asked!.exchange!.read();
+    const requestOf = (behaviour: string, text: string): GrpcRequest => {
+      const request = new GrpcRequest(`/${behaviour}`, undefined, undefined, new ReplayBuffer());
+      request.begin(new Metadata(), undefined, false);
+      request.write({}, Buffer.from(text));
+      request.halfClosed = true;
+      asked = request;
+      return request;
+    };
     return {
       connection,
       request(behaviour: Behaviour) {
         if (behaviour === "refuse") void server.close();
-        const request = new GrpcRequest(`/${behaviour}`, undefined, undefined, new ReplayBuffer());
-        request.begin(new Metadata(), undefined, false);
-        request.write({}, Buffer.from("ask"));
-        request.halfClosed = true;
-        asked = request;
-        return request;
+        return requestOf(behaviour, "ask");
       },
+      requestWith: (text) => requestOf("", text),
+      begun: (call) => void (call.request.call = call),
       read: (reply) =>
         new Promise<void>((resolve, reject) => {
           reply.deliver({
@@ -76,7 +99,10 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
           });
           readOn();
         }),
-      seen: (behaviour) => server.seen.get(`/${behaviour}`) ?? 0,
+      seen: (behaviour) => seen.get(`/${behaviour}`) ?? 0,
+      heads,
+      bodies,
+      open: () => open + connection.inFlight,
       close: () => server.close(),
     };
   },

@@ -6,11 +6,11 @@ import type { IncomingHttpHeaders } from "node:http2";
 import { gzipSync } from "node:zlib";
 import { Channel, connectivityState, credentials, Metadata, status as Status } from "@grpc/grpc-js";
 import { createMesh, meshGrpc, type GrpcOptions } from "@inmesh/grpc";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { standingOf } from "../src/internals.ts";
 import { get } from "./support/bench.ts";
 import { Orders, OrdersServer, type OrdersClient } from "./support/orders.ts";
-import { PUBLIC_ONLY } from "./support/served.ts";
+import { skipPublicOnly } from "../../http/test/support/public-only.ts";
 import { framed, HEAD, ScriptedServer, type Script } from "./support/scripted-server.ts";
 
 const cleanups: (() => unknown)[] = [];
@@ -34,7 +34,9 @@ async function scripted(script: Script, options: GrpcOptions = {}): Promise<Orde
 /** An Order with that count. */
 const order = (count: number): Buffer => Buffer.from([0x10, count]);
 
-describe.skipIf(PUBLIC_ONLY)("the connection below a channel, by private members", () => {
+describe("the connection below a channel, by private members", () => {
+  beforeEach((context) => skipPublicOnly(context, "Channel.internalChannel is its subject"));
+
   it("is found when it stands, and tells when it is gone", async () => {
     const server = await new OrdersServer("a").listen();
     cleanups.push(() => server.stop());

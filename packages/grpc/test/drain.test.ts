@@ -13,7 +13,8 @@ import { HEALTH, type HealthRequest, type HealthResponse } from "../src/server/h
 import { get } from "./support/bench.ts";
 import { Http2Caller } from "./support/http2-caller.ts";
 import { message, RawGrpcClient } from "./support/raw-grpc-client.ts";
-import { ask, bareClient, serve, PUBLIC_ONLY, served } from "./support/served.ts";
+import { ask, bareClient, serve, served } from "./support/served.ts";
+import { PUBLIC_ONLY, skipPublicOnly } from "../../http/test/support/public-only.ts";
 import { Orders, OrdersServer, type Order } from "./support/orders.ts";
 import { clientOf, until } from "./support/wire.ts";
 
@@ -266,8 +267,8 @@ describe("health", () => {
     await drained;
   });
 
-  // By `Server.handlers`, without which each service is as the whole server from the start.
-  it.skipIf(PUBLIC_ONLY)("an unknown service may come to be known to who watches it", async () => {
+  it("an unknown service may come to be known to who watches it", async (context) => {
+    skipPublicOnly(context, "without Server.handlers each service is as the whole server");
     const { orders } = await served();
     const watch = health(orders.port).watch({ service: "late.Service" });
     const statuses: number[] = [];

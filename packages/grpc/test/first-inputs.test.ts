@@ -30,7 +30,7 @@ it.each<[string, () => unknown, string]>([
   [
     "a server's posture",
     () => serve({ posture: "Mesh" }),
-    "no posture Mesh; known: edge, local, mesh",
+    'no posture "Mesh"; known: edge, local, mesh',
   ],
   [
     "a server's limit",
@@ -59,3 +59,14 @@ it.each([
     );
   },
 );
+
+it.each(["drain", "close"] as const)("GS: %s of a server takes milliseconds", async (how) => {
+  const server = meshGrpcServer();
+  for (const wrong of ["25s", Number.NaN, null]) {
+    await expect(server[how](wrong as number)).rejects.toThrow(
+      "meshGrpcServer: graceMs must be a number of milliseconds",
+    );
+  }
+  // A mistake leaves it as it was: the right call still closes it.
+  await expect(server[how](-1)).resolves.toBeUndefined();
+});

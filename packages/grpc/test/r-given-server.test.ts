@@ -3,6 +3,7 @@
  * with the credentials of an address, and where that would leave calls out, the start fails.
  */
 import {
+  credentials,
   experimental,
   Server,
   ServerCredentials,
@@ -10,8 +11,9 @@ import {
   type ServerInterceptor,
 } from "@grpc/grpc-js";
 import { expect, it, onTestFinished } from "vitest";
-import { interceptByCredentials } from "../src/server/given-server.ts";
-import { OrdersServer } from "./support/orders.ts";
+import { TestCa } from "../../http/test/support/ca.ts";
+import { interceptByCredentials, redirectEarlier } from "../src/server/given-server.ts";
+import { Orders, OrdersServer } from "./support/orders.ts";
 import { ask, bareClient } from "./support/served.ts";
 
 const noted =
@@ -64,3 +66,42 @@ it("R4 GS: a server that is bound is refused, and so are credentials with interc
   );
   expect(() => server.createConnectionInjector(own)).toThrow(TypeError);
 });
+
+it.for(["cleartext", "TLS"])(
+  "R4 GS: an address that is being bound, in %s, has our interceptor too, and its server starts",
+  async (security) => {
+    const notes: string[] = [];
+    const ca = new TestCa();
+    const own = ca.issue();
+    const pem = { cert_chain: Buffer.from(own.cert), private_key: Buffer.from(own.key) };
+    const isSecure = security === "TLS";
+    const orders = new OrdersServer("a");
+    const bound = orders.listen(
+      0,
+      isSecure ? ServerCredentials.createSsl(null, [pem]) : ServerCredentials.createInsecure(),
+    );
+    interceptByCredentials(orders.server, noted(notes, "ours"));
+    onTestFinished(redirectEarlier(orders.server));
+    onTestFinished(() => orders.stop());
+    // Another server of this process is not taken for it.
+    const other = await new OrdersServer("b").listen();
+    onTestFinished(() => other.stop());
+    await bound;
+    orders.server.start();
+    expect(() => orders.server.start()).toThrow("already started");
+
+    const client = isSecure
+      ? new Orders(orders.address, credentials.createSsl(Buffer.from(ca.cert)), {
+          "grpc.ssl_target_name_override": "svc",
+        })
+      : bareClient(orders.address);
+    onTestFinished(() => client.close());
+    const elsewhere = bareClient(other.address);
+    onTestFinished(() => elsewhere.close());
+    expect((await ask(client)).error).toBeNull();
+    expect((await ask(elsewhere)).error).toBeNull();
+    expect(notes).toEqual(["ours"]);
+    client.close();
+    await new Promise<void>((resolve) => orders.server.tryShutdown(() => resolve()));
+  },
+);

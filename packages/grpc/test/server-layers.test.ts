@@ -15,7 +15,7 @@ import {
 import { describe, expect, it, onTestFinished } from "vitest";
 import { counted } from "./support/bench.ts";
 import { OrdersServer, type Order, type OrdersHandlers } from "./support/orders.ts";
-import { ask, bareClient, PUBLIC_ONLY, served, type Served } from "./support/served.ts";
+import { ask, bareClient, served, type Served } from "./support/served.ts";
 import { until } from "./support/wire.ts";
 
 const TOO_FAST = refusal({
@@ -44,12 +44,10 @@ const made: Play = async (handlers, options) => {
   return { orders, server, client, close };
 };
 
-const PLAYS: readonly (readonly [string, Play])[] = PUBLIC_ONLY
-  ? [["made", made]]
-  : [
-      ["made", made],
-      ["given", served],
-    ];
+const PLAYS: readonly (readonly [string, Play])[] = [
+  ["made", made],
+  ["given", served],
+];
 
 describe.each(PLAYS)("a server that is %s", (_name, play) => {
   it("a layer sees the call, and its handler serves it", async () => {

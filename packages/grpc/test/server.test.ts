@@ -7,7 +7,8 @@ import { counted } from "./support/bench.ts";
 import { Http2Caller } from "./support/http2-caller.ts";
 import { Orders, type Order, type OrdersHandlers } from "./support/orders.ts";
 import { message } from "./support/raw-grpc-client.ts";
-import { ask, bareClient, metadataOf, PUBLIC_ONLY, served } from "./support/served.ts";
+import { ask, bareClient, metadataOf, served } from "./support/served.ts";
+import { PUBLIC_ONLY } from "../../http/test/support/public-only.ts";
 import { until } from "./support/wire.ts";
 
 const TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -440,7 +441,7 @@ describe("whose server it is", () => {
   });
 
   it("options that cannot work are errors", () => {
-    expect(() => meshGrpcServer({ posture: "trusted" as never })).toThrow(/no posture trusted/);
+    expect(() => meshGrpcServer({ posture: "trusted" as never })).toThrow(/no posture "trusted"/);
     expect(() => meshGrpcServer({ limits: { maxInflight: 1 } as never })).toThrow(/is not known/);
     expect(() => meshGrpcServer({ limits: { maxInFlight: -1 } })).toThrow(/from 0 up/);
   });

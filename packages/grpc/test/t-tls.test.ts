@@ -21,7 +21,7 @@ import {
 import { peerOf } from "../../http/test/wire.ts";
 import { counted, get } from "./support/bench.ts";
 import { answer } from "./support/scripted-server.ts";
-import { PUBLIC_ONLY } from "./support/served.ts";
+import { PUBLIC_ONLY } from "../../http/test/support/public-only.ts";
 import {
   clientOf,
   endpointOf,

@@ -11,6 +11,7 @@ import {
   Mesh,
   type MeshOptions,
 } from "@inmesh/core/spi";
+import { shown } from "./client/call-input.ts";
 import { MeshAgent } from "./doors/agent.ts";
 import type { MeshDispatcher as PublicDispatcher } from "./doors/any-dispatcher.ts";
 import { MeshDispatcher } from "./doors/dispatcher.ts";
@@ -61,6 +62,9 @@ export class HttpMesh extends Mesh {
   agent(scheme?: "http"): Agent;
   agent(scheme: "https"): HttpsAgent;
   agent(scheme: "http" | "https" = "http"): Agent | HttpsAgent {
+    if (scheme !== "http" && scheme !== "https") {
+      throw new TypeError(`mesh.agent: takes "http" or "https", got ${shown(scheme)}`);
+    }
     return (this.#agents[scheme] ??= new MeshAgent(this, scheme));
   }
 

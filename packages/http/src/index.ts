@@ -20,7 +20,7 @@ export type { RequestBody } from "./client/body.ts";
 export { meshServer, MeshServer, type ServerOptions, type ServerSnapshot } from "./mesh-server.ts";
 export type { HealthOptions } from "./server/health.ts";
 export { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
-export type { ServerTls } from "./server/certificates.ts";
+export type { ServerTls } from "@inmesh/core/spi";
 export type { GivenLimit, NodeServer } from "./server/listeners.ts";
 export type { Posture } from "@inmesh/core/spi";
 export { REFUSALS, type RefusalReason } from "./server/refusals.ts";

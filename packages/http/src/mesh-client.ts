@@ -9,12 +9,14 @@ import {
   badPath,
   badRequest,
   checkInit,
+  checkPath,
   isJsonLike,
   methodOf,
 } from "./client/call-input.ts";
 import type { FetchInit, RequestInit } from "./client/call-options.ts";
 import { Extras, throwOnStatus, type ExtraOptions } from "./client/extras.ts";
 import { jsonBody } from "./client/json-body.ts";
+import { assertHooks } from "./client/hooks.ts";
 import { HTTP } from "./client/protocol.ts";
 import type { PublicReply } from "./client/public-reply.ts";
 import { withQuery } from "./client/query.ts";
@@ -57,6 +59,7 @@ export function meshClient(nameOrUrl: string | URL, options: ClientOptions = {})
     decompress = false,
     ...input
   } = options;
+  assertHooks(hooks);
   const said = Object.keys(input).length === 0 ? undefined : input;
   const service = mesh.service(nameOrUrl, HTTP, said, meshClient);
   const adds = throwOnError || redirects > 0 || decompress || (headers ?? hooks) !== undefined;
@@ -95,6 +98,7 @@ export class MeshClient {
     let request: HttpRequest;
     try {
       if (typeof path !== "string" || path.charCodeAt(0) !== 47) throw badPath(name, path);
+      checkPath(name, path);
       checkInit(name, init);
       const { json, method = "GET" } = init;
       let { body = null } = init;

@@ -13,17 +13,19 @@ import { Server as NetServer } from "node:net";
 import { Server as TlsServer } from "node:tls";
 import {
   assertOptions,
-  limitsOver,
+  graceMistake,
   removeStaleSocket,
   ServerCore,
-  withinDescriptors,
+  ServerIdentity,
+  ServerSettings,
   type OptionKinds,
   type Posture,
   type ServerState,
+  type ServerTls,
   type SharedServerOptions,
 } from "@inmesh/core/spi";
+import { shown } from "./client/call-input.ts";
 import { ServerMembers } from "./node-internals.ts";
-import { ServerCertificates, type ServerTls } from "./server/certificates.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections } from "./server/connections.ts";
 import type { CutReason } from "./server/cuts.ts";
@@ -41,8 +43,8 @@ export interface ServerOptions extends SharedServerOptions {
   /** HTTP/2: cleartext with prior knowledge, or with `tls` by ALPN beside HTTP/1.1. Default false. */
   readonly http2?: boolean;
   /**
-   * Certificate and key: paths of files that are followed, or PEM. Default: none, plain text. Without
-   * effect on a server that is given.
+   * Certificate and key: paths of files that are followed, or PEM, or an identity source of `mesh`. Default:
+   * none, plain text. Without effect on a server that is given.
    */
   readonly tls?: ServerTls;
   /** Names of identity headers that stay, because something in front vouches for them. Default: none. */
@@ -69,6 +71,7 @@ const OPTIONS: OptionKinds<ServerOptions> = {
   http2: "boolean",
   tls: "object",
   posture: "text",
+  postureOf: "function",
   keepHeaders: "list",
   authorities: "list",
   refuseUnderscores: "boolean",
@@ -104,6 +107,11 @@ export interface ServerSnapshot {
   /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
   readonly refused: Readonly<Partial<Record<CutReason, number>>>;
   readonly limits: ServerLimits;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxHeaderBytes`.
+   */
+  readonly pending: readonly string[];
   /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
   readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
@@ -159,49 +167,49 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   readonly server: S;
   readonly name: string;
   readonly #core: ServerCore<CutReason>;
-  readonly #limits: ServerLimits;
+  readonly #settings: ServerSettings<ServerOptions, ServerLimits>;
   readonly #weaker: readonly GivenLimit[];
   readonly #members = new ServerMembers();
   readonly #connections: Connections;
-  readonly #certificates: ServerCertificates | undefined;
+  readonly #identity: ServerIdentity | undefined;
   readonly #serving: Serving;
 
   /** Use `meshServer`. */
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
     if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
     assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
-    const { http2 = false, tls, health } = options;
+    const settings = new ServerSettings("meshServer", options, DEFAULT_LIMITS);
+    const { limits, options: all } = settings;
+    const { http2 = false, health } = all;
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
-    const limits = withinDescriptors(limitsOver("meshServer", DEFAULT_LIMITS, options.limits));
-    const core = new ServerCore<CutReason>("meshServer", "http", options, limits);
+    const core = new ServerCore<CutReason>("meshServer", "http", settings);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
-    this.#limits = limits;
+    this.#settings = settings;
     const given = typeof target !== "function";
-    const certificates =
-      given || tls === undefined ? undefined : new ServerCertificates(tls, runtime);
-    this.#certificates = certificates;
-    this.server = (given ? target : makeServer({ http2, tls: certificates?.options, limits })) as S;
+    const count = (reason: CutReason): void => void core.count(reason);
+    const identity = given ? undefined : identityOf(core, options, count);
+    this.#identity = identity;
+    this.server = (given ? target : makeServer({ http2, tls: identity?.options, limits })) as S;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    const count = (reason: CutReason): void => void core.count(reason);
     const connections = new Connections(this.server, secure, !given, limits, runtime, count);
     this.#connections = connections;
-    certificates?.follow(this.server as unknown as TlsServer, (withinMs) =>
+    identity?.follow(this.server as unknown as TlsServer, (withinMs) =>
       connections.renew(withinMs),
     );
-    const keep = new Set(options.keepHeaders?.map((name) => name.toLowerCase()));
-    const chosen = ChosenRules.of(options);
+    const keep = new Set(all.keepHeaders?.map((name) => name.toLowerCase()));
+    const chosen = ChosenRules.of(all);
     const linger = { limits, runtime };
     const serving = (this.#serving = new Serving({
       core,
       limits,
       members: this.#members,
       connections,
-      reader: new HeadReader(limits, core.beliefs, keep),
+      reader: new HeadReader(limits, keep),
       validator: new Validator(limits, secure),
       chosen,
       health: health === false ? undefined : new Health(health),
@@ -211,9 +219,9 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     }));
     core.leavesBy(
       connections,
-      options.idleWaitMs ?? IDLE_WAIT_MS,
+      all.idleWaitMs ?? IDLE_WAIT_MS,
       () => this.#stopListening(),
-      () => (certificates?.expired === true ? "certificate expired" : undefined),
+      () => (identity?.expired === true ? "certificate expired" : undefined),
     );
     // As a server of Node's may. What listens after its end would otherwise never end again.
     this.server.on("listening", () => {
@@ -232,10 +240,12 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /**
    * Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. Of `{ path }`, a Unix
-   * socket, what a killed process left behind is taken away, unless somebody answers on it.
+   * socket, what a killed process left behind is taken away, unless somebody answers on it. With an identity
+   * source it waits for the first certificate, at most 10 s.
    */
   async listen(port: number | ListenOptions = 0, host?: string): Promise<AddressInfo> {
     if (typeof port !== "number" && port.path !== undefined) await removeStaleSocket(port.path);
+    await this.#identity?.answered();
     const listening = once(this.server, "listening");
     this.server.listen(typeof port === "number" ? { port, ...(host && { host }) } : port);
     await listening;
@@ -260,7 +270,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    * the server listens once more.
    */
   drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
-    return this.#core.leave(graceMs, false);
+    return this.#leave(graceMs, false);
   }
 
   /**
@@ -269,7 +279,12 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
    */
   close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {
     if (typeof graceMs === "function") return this.close().then(graceMs);
-    return this.#core.leave(graceMs, true);
+    return this.#leave(graceMs, true);
+  }
+
+  #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const wrong = graceMistake("meshServer", graceMs);
+    return wrong === undefined ? this.#core.leave(graceMs, noticed) : Promise.reject(wrong);
   }
 
   /** Node's, of `server`: with them, `listen`, `address` and `close`, test libraries take it for a server. */
@@ -307,17 +322,34 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       sessions: this.#connections.sessions,
       loopDelayMs: admission.loopDelayMs,
       refused,
-      limits: this.#limits,
-      problem: this.#certificates?.problem,
+      limits: { ...this.#settings.limits },
+      pending: this.#settings.pending,
+      problem: this.#identity?.problem,
       weaker: this.#weaker,
       degraded: this.#members.degraded.list,
     };
   }
 }
 
+function identityOf(
+  core: ServerCore<CutReason>,
+  { tls, mesh }: ServerOptions,
+  count: (reason: CutReason) => void,
+): ServerIdentity | undefined {
+  if (tls === undefined) return undefined;
+  const { name, runtime, log } = core;
+  return new ServerIdentity(tls, {
+    owner: "meshServer",
+    name,
+    runtime,
+    identities: mesh?.identities,
+    log,
+    refused: () => count("handshake_failed"),
+  });
+}
+
 function badTarget(target: unknown): TypeError {
-  const got = target === null || typeof target !== "object" ? String(target) : "an object";
   return new TypeError(
-    `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${got}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
+    `meshServer: takes a listener (request, response) or a server of node:http, https or http2, got ${shown(target)}; frameworks have one, as Express's app, Koa's app.callback() and Fastify's serverFactory`,
   );
 }

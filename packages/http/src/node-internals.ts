@@ -12,37 +12,54 @@ import type {
   ServerResponse,
 } from "node:http";
 import type { Socket } from "node:net";
-import { CALLBACKS_RESTORE, Degraded, type PrivateMember } from "@inmesh/core/spi";
+import { Degraded, type PrivateMember } from "@inmesh/core/spi";
 
 /** Not an `import`, see server/listeners.ts. */
 const NODE_HTTP: typeof import("node:http") = process.getBuiltinModule("node:http");
 
-// ── servers ────────────────────────────────────────────────────────────────────────────────────
+type MemberKey = "fields" | "idleHint" | "length" | "dump" | "streamTimeout" | "agentOptions";
 
-const FIELDS: PrivateMember = {
-  name: "node:http IncomingMessage._addHeaderLines",
-  loss: "a request with fields that are kept from its handler costs half a microsecond more",
+/** All of them: what each is for, and what takes its place where it is missing. Their probes are below. */
+export const MEMBERS: Readonly<Record<MemberKey, PrivateMember>> = {
+  fields: {
+    name: "node:http IncomingMessage._addHeaderLines",
+    makes: "faster",
+    instead: "the fields are defined on the request, each time they are asked for",
+    loss: "a request with fields that are kept from its handler costs a tenth more",
+  },
+  idleHint: {
+    name: "node:http ServerResponse._keepAliveTimeout",
+    makes: "faster",
+    instead: "`writeHead` sets the header",
+    loss: "each reply sets its Keep-Alive header itself, and refusals do not say how long an idle connection is kept",
+  },
+  length: {
+    name: "node:http OutgoingMessage._send, _contentLength, _hasBody or chunkedEncoding",
+    makes: "stricter",
+    instead: "`strictContentLength`, in a `write` and `end` of the reply's own",
+    loss: "the lengths of replies are watched in their `write` and `end`, which hides those of a prototype that an application sets later",
+  },
+  dump: {
+    name: "node:http IncomingMessage._dump or _readableState",
+    makes: "faster",
+    instead: "Node's own end of such a request",
+    loss: "a request without a body costs a tenth more",
+  },
+  streamTimeout: {
+    name: "node:http2 Http2Stream.timeout",
+    makes: "stricter",
+    instead: "the server's own limit",
+    loss: "a timeout that a handler sets on its request over HTTP/2 is replaced by the server's own limit once the request has taken some seconds",
+  },
+  agentOptions: {
+    name: "node:http Agent.options",
+    makes: "more is known",
+    instead: "the environment, as Node reads it when it starts",
+    loss: "requests of mesh.agent() to other origins are written for the proxy of the environment, whatever the application has made of the global agent",
+  },
 };
-const IDLE_HINT: PrivateMember = {
-  name: "node:http ServerResponse._keepAliveTimeout",
-  loss: "each reply sets its Keep-Alive header itself, and refusals do not say how long an idle connection is kept",
-};
-const LENGTH: PrivateMember = {
-  name: "node:http OutgoingMessage._send, _contentLength, _hasBody or chunkedEncoding",
-  loss: "the lengths of replies are watched in their `write` and `end`, which hides those of a prototype that an application sets later",
-};
-const DUMP: PrivateMember = {
-  name: "node:http IncomingMessage._dump or _readableState",
-  loss: "a request without a body costs a twentieth more",
-};
-const PARSER_ID: PrivateMember = {
-  name: "node:http Socket.parser.getAsyncId",
-  loss: "a request over HTTP/1 pays twice as much for the context of its handler",
-};
-const STREAM_TIMEOUT: PrivateMember = {
-  name: "node:http2 Http2Stream.timeout",
-  loss: "a timeout that a handler sets on its request over HTTP/2 is replaced by the server's own limit once the request has taken some seconds",
-};
+
+// ── servers ────────────────────────────────────────────────────────────────────────────────────
 
 /** Node's own way to set the raw fields, and how many there are. */
 interface Fields {
@@ -98,25 +115,13 @@ export class ServerMembers {
     const request = attempt(() => new NODE_HTTP.IncomingMessage(undefined as never));
     const reply = attempt(() => new NODE_HTTP.ServerResponse(request as IncomingMessage));
     const { degraded } = this;
-    this.seesDump = degraded.allows(DUMP, isDumped((request ?? {}) as Partial<Dumped>));
-    this.hintsIdle = degraded.allows(IDLE_HINT, isHinting((reply ?? {}) as Partial<Hinting>));
-    this.seesSends = degraded.allows(LENGTH, isSending(reply ?? {}));
-    this.setsFields = degraded.allows(FIELDS, hasFields(request ?? {}));
-  }
-
-  /**
-   * Async id of the callbacks in which a socket's requests come, where Node restores the context by
-   * itself; −1 if they cannot be known. Ask once for each connection.
-   */
-  parserIdOf(socket: Socket): number {
-    if (!CALLBACKS_RESTORE) return -1;
-    const { parser } = socket as { readonly parser?: { getAsyncId?: unknown } | null };
-    // Null: an application emits requests of a socket that Node's parser does not read.
-    if (parser === null) return -1;
-    const isThere = typeof parser?.getAsyncId === "function";
-    return this.degraded.allows(PARSER_ID, isThere)
-      ? (parser as { getAsyncId(): number }).getAsyncId()
-      : -1;
+    this.seesDump = degraded.allows(MEMBERS.dump, isDumped((request ?? {}) as Partial<Dumped>));
+    this.hintsIdle = degraded.allows(
+      MEMBERS.idleHint,
+      isHinting((reply ?? {}) as Partial<Hinting>),
+    );
+    this.seesSends = degraded.allows(MEMBERS.length, isSending(reply ?? {}));
+    this.setsFields = degraded.allows(MEMBERS.fields, hasFields(request ?? {}));
   }
 
   /** The timeout in force on a stream of HTTP/2; 0: none, or unknown. */
@@ -127,7 +132,7 @@ export class ServerMembers {
   /** A timeout has been set on this stream, so that it can be looked up. */
   timed(stream: object): void {
     const isThere = typeof (stream as Timed).timeout === "number";
-    this.#seesTimeouts = this.degraded.allows(STREAM_TIMEOUT, isThere);
+    this.#seesTimeouts = this.degraded.allows(MEMBERS.streamTimeout, isThere);
   }
 }
 
@@ -245,11 +250,6 @@ function isDumped(request: Partial<Dumped>): boolean {
 /** Of the client half, in the whole process. */
 const client = new Degraded();
 
-const AGENT_OPTIONS: PrivateMember = {
-  name: "node:http Agent.options",
-  loss: "requests of mesh.agent() to other origins do not go through the proxy of the environment",
-};
-
 /** What node:http asks of an agent, and an agent of a request: not documented, but the way of every agent on npm. */
 export type AgentsRequest = ClientRequest & {
   onSocket(socket: Socket | null, error?: Error): void;
@@ -272,9 +272,26 @@ export function expectAgents(): void {
   );
 }
 
-/** `NODE_USE_ENV_PROXY` sets it, on versions of Node that know it. Where it cannot be read, there is none. */
+/** The proxy of an agent, which its requests are written for. Only versions of Node that know it read it. */
 export function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
   const { options } = agent as Agent & { readonly options?: AgentOptions };
   const isThere = typeof options === "object" && options !== null;
-  return client.allows(AGENT_OPTIONS, isThere) ? options!.proxyEnv : undefined;
+  if (client.allows(MEMBERS.agentOptions, isThere)) return options!.proxyEnv;
+  return (envProxy ??= [readEnvProxy()])[0];
+}
+
+/** In a list, because it may be undefined. Node reads the environment once, too. */
+let envProxy: [AgentOptions["proxyEnv"]] | undefined;
+const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+/** What Node gives its global agents as it starts. */
+function readEnvProxy(): AgentOptions["proxyEnv"] {
+  const { env, execArgv } = process;
+  const flags = [...execArgv, ...(env["NODE_OPTIONS"] ?? "").split(/\s+/)];
+  if (env["NODE_USE_ENV_PROXY"] !== "1" && !flags.includes("--use-env-proxy")) return undefined;
+  const read: Record<string, string> = {};
+  for (const name of PROXY_VARIABLES.flatMap((one) => [one, one.toLowerCase()])) {
+    if (env[name] !== undefined) read[name] = env[name];
+  }
+  return read;
 }

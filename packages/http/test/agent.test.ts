@@ -141,6 +141,21 @@ describe("mesh.agent() under node:http", () => {
     expect(peer.requests).toHaveLength(2);
   });
 
+  it.each(["101 Switching Protocols", "000 Nothing"])(
+    "H7 LC: %s that nobody asked for is no reply",
+    async (status) => {
+      const peer = await answering(`HTTP/1.1 ${status}\r\n\r\n`);
+      const mesh = doorsOf([peer.address]);
+      const error = await errorOf(ask(mesh));
+      expect(error).toMatchObject({
+        cause: { code: "bad_response", reason: "malformed_response" },
+      });
+      await until(() => outcomes(mesh, "failure") === 1);
+      await errorOf(ask(mesh));
+      expect(peer.connections).toBe(2);
+    },
+  );
+
   it("C4 LC: a reset before the reply, C11 LC: and one in it, count against the endpoint", async () => {
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();

@@ -74,6 +74,11 @@ describe("LC: redirects", () => {
       const error = await failureOf(client.fetch("/302", { query: { to } }));
       expect(error).toMatchObject({ code: "denied", reason: "policy" });
       expect(error.message).toMatch(/^orders: a redirect leads away from the service, to /);
+      // There was a reply, so there was an attempt, and it had an endpoint.
+      expect(error).toMatchObject({
+        attempts: 1,
+        endpoint: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      });
       await expect.poll(() => client.mesh.snapshot().services[0]!.callsInFlight).toBe(0);
     },
   );

@@ -1,18 +1,20 @@
 /** HTTP/2 keeps the Transport contract: without TLS, over TLS, and where TLS agrees on HTTP/1.1. */
-import { once } from "node:events";
+import { once, type EventEmitter } from "node:events";
 import { createServer as createH1, type Server } from "node:https";
 import {
   createSecureServer,
   createServer,
   type Http2Server,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
 } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
-import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig, TlsFiles } from "@inmesh/core/spi";
+import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig, ServiceTls } from "@inmesh/core/spi";
 import {
   countResources,
   expectBaseline,
+  PLAY,
   transportConformance,
   type Behaviour,
   type ConformanceAdapter,
@@ -33,8 +35,9 @@ function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpResult> {
   return {
     streams: true,
     queues: true,
+    bodies: true,
     async open(queueing) {
-      const seen = new Map<string, number>();
+      const seen: Seen = { counts: new Map(), heads: [], bodies: [], open: 0 };
       const sockets = new Set<Socket>();
       const sessions = new Set<ServerHttp2Session>();
       const server = serverOf(kind, queueing, seen, sessions);
@@ -68,7 +71,7 @@ function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpResult> {
         limits: { ...DEFAULT_POLICIES.limits, maxConnectionsPerEndpoint: queueing ? 1 : 8 },
       };
       const runtime = new NodeRuntime();
-      const tls = kind === "cleartext" ? undefined : new TlsFiles(service, runtime);
+      const tls = kind === "cleartext" ? undefined : new ServiceTls(service, runtime);
       const connection = new HttpConnection({ host: "127.0.0.1", port }, service, runtime, tls);
       return {
         connection,
@@ -77,33 +80,57 @@ function adapter(kind: Kind): ConformanceAdapter<HttpRequest, HttpResult> {
           const body = streamed ? Readable.from([Buffer.from("once")]) : null;
           return new HttpRequest(`/${behaviour}`, streamed ? "POST" : "GET", undefined, body);
         },
+        requestWith: (text) => new HttpRequest("/", "PUT", undefined, text),
         read: (reply) => (reply as HttpReply).bytes(),
         headerOf: async (reply, name) => (reply as HttpReply).headers.get(name),
-        seen: (behaviour) => seen.get(behaviour) ?? 0,
+        seen: (behaviour) => seen.counts.get(behaviour) ?? 0,
+        heads: seen.heads,
+        bodies: seen.bodies,
+        open: () => seen.open + connection.queued + connection.unread,
         close: stop,
       };
     },
   };
 }
 
+interface Seen {
+  readonly counts: Map<string, number>;
+  readonly heads: string[];
+  readonly bodies: string[];
+  open: number;
+}
+
 function serverOf(
   kind: Kind,
   queueing: boolean,
-  seen: Map<string, number>,
+  seen: Seen,
   sessions: Set<ServerHttp2Session>,
 ): Http2Server | Server {
-  const count = (path: string): string => {
-    const behaviour = path.slice(1);
-    seen.set(behaviour, (seen.get(behaviour) ?? 0) + 1);
+  /** `stream`: what closes when the exchange has ended. */
+  const count = (
+    path: string,
+    headers: IncomingHttpHeaders,
+    request: Readable,
+    stream: EventEmitter,
+  ): string => {
+    const behaviour = String(headers[PLAY] ?? path.slice(1));
+    seen.counts.set(behaviour, (seen.counts.get(behaviour) ?? 0) + 1);
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
+    seen.heads.push(lines.join("\n"));
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => chunks.length > 0 && seen.bodies.push(String(Buffer.concat(chunks))));
+    seen.open++;
+    stream.once("close", () => seen.open--);
     return behaviour;
   };
   const settings = queueing ? { maxConcurrentStreams: 1 } : {};
   if (kind === "tls, HTTP/1.1 only") {
     return createH1(pair, (request, response) => {
-      const behaviour = count(request.url!);
-      request.resume();
+      const behaviour = count(request.url!, request.headers, request, response);
       if (behaviour === "answer") response.end("whole");
       else if (behaviour === "break") request.socket.destroy();
+      else if (behaviour === "stall-in-head") request.socket.write("HTTP/1.1 200 OK\r\ncontent-le");
       else if (behaviour !== "silence") {
         response.writeHead(200, { "content-length": 1000 });
         response.write("part");
@@ -120,12 +147,12 @@ function serverOf(
   });
   server.on("stream", (stream, headers) => {
     stream.on("error", () => {});
-    stream.resume();
-    const behaviour = count(headers[":path"]!);
+    const behaviour = count(headers[":path"]!, headers, stream, stream);
     if (behaviour === "answer") {
       stream.respond({ ":status": 200 });
       stream.end("whole");
     } else if (behaviour === "break") stream.session?.destroy();
+    else if (behaviour === "stall-in-head") stream.additionalHeaders({ ":status": 103 });
     else if (behaviour !== "silence") {
       stream.respond({ ":status": 200 });
       stream.write("part");

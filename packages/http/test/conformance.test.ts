@@ -6,6 +6,7 @@ import {
   countResources,
   expectBaseline,
   FaultPeer,
+  PLAY,
   transportConformance,
   type Behaviour,
   type ConformanceAdapter,
@@ -22,21 +23,32 @@ const PART = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\npart";
 const adapter: ConformanceAdapter<HttpRequest, HttpResult> = {
   streams: true,
   queues: true,
+  bodies: true,
   async open(queueing) {
     const seen = new Map<string, number>();
+    const heads: string[] = [];
+    const bodies: string[] = [];
+    let open = 0;
     const peer = await FaultPeer.start(async (connection) => {
       for (;;) {
-        const { head } = await connection.readRequest();
-        const behaviour = head.split(" ")[1]!.slice(1);
+        const { head, body } = await connection.readRequest();
+        const play = new RegExp(`^${PLAY}: (.*)\r$`, "im").exec(head)?.[1];
+        const behaviour = play ?? head.split(" ")[1]!.slice(1);
+        heads.push(head.toLowerCase());
+        if (body.length > 0) bodies.push(body.toString());
         seen.set(behaviour, (seen.get(behaviour) ?? 0) + 1);
-        if (behaviour === "answer") await connection.write(answer("whole"));
-        else if (behaviour === "break") return connection.rst();
-        else {
-          if (behaviour !== "silence") await connection.write(PART);
-          if (behaviour !== "break-in-body") return connection.hold();
-          await connection.pause(20);
-          return connection.rst();
+        if (behaviour === "answer") {
+          await connection.write(answer("whole"));
+          continue;
         }
+        if (behaviour === "break") return connection.rst();
+        open++;
+        connection.socket.once("close", () => open--);
+        if (behaviour === "stall-in-head") await connection.write(PART.slice(0, 25));
+        else if (behaviour !== "silence") await connection.write(PART);
+        if (behaviour !== "break-in-body") return connection.hold();
+        await connection.pause(20);
+        return connection.rst();
       }
     });
     const service: ServiceConfig = {
@@ -58,9 +70,13 @@ const adapter: ConformanceAdapter<HttpRequest, HttpResult> = {
         const body = streamed ? Readable.from([Buffer.from("once")]) : null;
         return new HttpRequest(`/${behaviour}`, streamed ? "POST" : "GET", undefined, body);
       },
+      requestWith: (text) => new HttpRequest("/", "PUT", undefined, text),
       read: (reply) => (reply as HttpReply).bytes(),
       headerOf: async (reply, name) => (reply as HttpReply).headers.get(name),
       seen: (behaviour) => seen.get(behaviour) ?? 0,
+      heads,
+      bodies,
+      open: () => open + connection.queued + connection.unread,
       close: () => peer.close(),
     };
   },

@@ -471,6 +471,22 @@ describe("wrong arguments", () => {
     },
   );
 
+  it.each<[string, Record<string, unknown>]>([
+    ["reset", { reset: 0 }],
+    ["expectContinue", { expectContinue: 0 }],
+    ["headersTimeout", { headersTimeout: -1 }],
+    ["bodyTimeout", { bodyTimeout: "1s" }],
+  ])("R8 LC: %s is said to be wrong, whatever the service speaks or has", async (name, options) => {
+    const peer = await answering(OK);
+    for (const input of [{}, { http2: true }, { discovery: { static: [await refusing()] } }]) {
+      const told = new Told(doorsOf([peer.address], input).dispatcher, options);
+      await told.over;
+      expect(told.error).toBeInstanceOf(errors.InvalidArgumentError);
+      expect(String(told.error)).toContain(name);
+    }
+    expect(peer.requests).toHaveLength(0);
+  });
+
   it("opts.dispatcher is refused", () => {
     const { dispatcher } = doorsOf(["127.0.0.1:1"]);
     expect(String(new Told(dispatcher, { dispatcher } as never).error)).toContain(

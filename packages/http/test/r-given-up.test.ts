@@ -17,7 +17,15 @@ import type { ServiceInput } from "@inmesh/core";
 import type { MeshServer } from "@inmesh/http";
 import { expect, it, onTestFinished } from "vitest";
 import { bench, failure, sleep, type Bench } from "./support/bench.ts";
-import { answerAll, h2Peer, ok, reset, RST_STREAM, type H2Connection } from "./support/h2-peer.ts";
+import {
+  answerAll,
+  h2Peer,
+  ok,
+  reset,
+  RST_STREAM,
+  settings,
+  type H2Connection,
+} from "./support/h2-peer.ts";
 import { start } from "./support/server.ts";
 import { until } from "./wire.ts";
 
@@ -287,6 +295,65 @@ it("R10 LC: a peer that refuses everything on every connection is dialled with p
   // At once, again at once, then at most ten a second.
   const seconds = Math.ceil((performance.now() - startedAt) / 1_000);
   expect(peer.connections).toBeLessThanOrEqual(2 + 10 * seconds);
+});
+
+const MAX_HEADER_LIST_SIZE = 6;
+
+it("R10 LC: a peer whose settings no request fits into is at fault, and not the caller", async () => {
+  const peer = await h2Peer(async (connection) => {
+    await connection.open(settings(MAX_HEADER_LIST_SIZE, 1));
+    await connection.next();
+  });
+  const good = await h2Peer(async (connection) => {
+    await connection.open();
+    await answerAll(connection);
+  });
+  await using one = h2(peer.address);
+  const error = await failure(one.client.fetch("/", POST));
+  expect(error).toMatchObject({
+    code: "connect_failed",
+    reason: "protocol_mismatch",
+    progress: "not-sent",
+  });
+  await using two = bench([peer.address, good.address], { ...PLAIN, breaker: {} });
+  for (let i = 0; i < 20; i++) expect((await two.client.fetch("/", POST)).status).toBe(200);
+});
+
+it("R10 LC: a connection with such settings is replaced", async () => {
+  const peer = await h2Peer(async (connection) => {
+    const isFirst = connection.number === 1;
+    await connection.open(isFirst ? settings(MAX_HEADER_LIST_SIZE, 1) : settings());
+    if (isFirst) await connection.next();
+    else await answerAll(connection);
+  });
+  await using one = h2(peer.address);
+  await failure(one.client.fetch("/", POST));
+  // It counts as an endpoint that takes no connections, which is dialled again by itself.
+  const status = (): Promise<number> =>
+    one.client.fetch("/", POST).then(
+      (reply) => reply.status,
+      () => 0,
+    );
+  const endsAt = performance.now() + 5_000;
+  while ((await status()) !== 200 && performance.now() < endsAt) await sleep(20);
+  expect(await status()).toBe(200);
+  expect(peer.connections).toBe(2);
+});
+
+it("R10 LC: a request larger than a peer takes is the caller's fault, and is not sent", async () => {
+  const peer = await h2Peer(async (connection) => {
+    await connection.open(settings(MAX_HEADER_LIST_SIZE, 8_192));
+    await answerAll(connection);
+  });
+  await using one = h2(peer.address);
+  const error = await failure(one.client.fetch("/", { headers: { big: "b".repeat(9_000) } }));
+  expect(error).toMatchObject({
+    code: "bad_request",
+    reason: "header_too_large",
+    progress: "not-sent",
+  });
+  expect((await one.client.fetch("/", POST)).status).toBe(200);
+  expect(peer.connections).toBe(1);
 });
 
 // ── R11 ──────────────────────────────────────────────────────────────────────────────────────────

@@ -162,31 +162,27 @@ describe("R29 LC: global dispatcher of the application", () => {
     expect(await text(direct)).toBe("ok");
   });
 
-  // Without private members of Node the proxy cannot be known.
-  it.skipIf(process.env["INMESH_PUBLIC_ONLY"] === "1")(
-    "R29 LC: the proxy of the environment has other origins of mesh.agent(), and no service",
-    async () => {
-      const told = (name: string) =>
-        serve((incoming, outgoing) => {
-          const { host, "proxy-connection": proxied } = incoming.headers;
-          outgoing.end(`${name} ${incoming.url} ${host} ${proxied !== undefined}`);
-        });
-      const [proxy, orders] = [await told("proxy"), await told("orders")];
-      const child = promisify(execFile)(
-        process.execPath,
-        [
-          "--conditions=inmesh-source",
-          `${import.meta.dirname}/children/env-proxy.ts`,
-          orders.address,
-        ],
-        { env: { ...process.env, NODE_USE_ENV_PROXY: "1", HTTP_PROXY: `http://${proxy.address}` } },
-      );
-      expect(JSON.parse((await child).stdout)).toEqual([
-        "orders /a?b=1 orders false",
-        "proxy http://outside.example/c?d=2 outside.example true",
-      ]);
-    },
-  );
+  it("R29 LC: the proxy of the environment has other origins of mesh.agent(), and no service", async () => {
+    const told = (name: string) =>
+      serve((incoming, outgoing) => {
+        const { host, "proxy-connection": proxied } = incoming.headers;
+        outgoing.end(`${name} ${incoming.url} ${host} ${proxied !== undefined}`);
+      });
+    const [proxy, orders] = [await told("proxy"), await told("orders")];
+    const child = promisify(execFile)(
+      process.execPath,
+      [
+        "--conditions=inmesh-source",
+        `${import.meta.dirname}/children/env-proxy.ts`,
+        orders.address,
+      ],
+      { env: { ...process.env, NODE_USE_ENV_PROXY: "1", HTTP_PROXY: `http://${proxy.address}` } },
+    );
+    expect(JSON.parse((await child).stdout)).toEqual([
+      "orders /a?b=1 orders false",
+      "proxy http://outside.example/c?d=2 outside.example true",
+    ]);
+  });
 
   it("R29 LC: a mesh that is itself the global dispatcher, also behind interceptors, ends there", async () => {
     const { address } = await answering(OK);

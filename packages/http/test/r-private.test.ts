@@ -73,9 +73,6 @@ const SERVER: readonly (readonly [member: string, name: string])[] = [
   ["chunkedEncoding", `node:http ${LENGTH}`],
 ];
 
-/** Node 22 does not restore the context after a callback, so its parser is not asked. */
-const RESTORES = Number(process.versions.node.split(".")[0]) >= 24;
-
 /** What nothing reads any more. */
 const UNREAD = [
   "none",
@@ -85,6 +82,8 @@ const UNREAD = [
   "headRequest",
   "res",
   "upgrade",
+  "parser",
+  "getAsyncId",
 ];
 
 function lineOf(name: string): string {
@@ -111,17 +110,6 @@ describe.concurrent("R4: a private member of Node that is missing", () => {
     expect(log).toEqual([`runtime.degraded ${ofMesh[0]}`]);
   });
 
-  it.for(["parser", "getAsyncId"])(
-    "R4 LS: %s: requests over HTTP/1 have their context, and idle connections end",
-    async (member) => {
-      const { seen, degraded, ofMesh } = await hidden(member);
-      expect(seen).toEqual(EXPECTED);
-      const line = RESTORES ? [lineOf("node:http Socket.parser.getAsyncId")] : [];
-      expect(degraded).toEqual([line, line, [], []]);
-      expect(ofMesh).toEqual(line);
-    },
-  );
-
   it("R4 LS: timeout: of a stream of HTTP/2, is missed once it was to be looked up", async () => {
     const { seen, degraded } = await hidden("timeout");
     expect(seen).toEqual(EXPECTED);
@@ -139,6 +127,6 @@ describe.concurrent("R4: a private member of Node that is missing", () => {
   it("R4 LC, R4 LS: INMESH_PUBLIC_ONLY=1 hides all of them", async () => {
     const { seen, degraded } = await hidden("none", { INMESH_PUBLIC_ONLY: "1" });
     expect(seen).toEqual(EXPECTED);
-    expect(degraded.map((lines) => lines.length)).toEqual(RESTORES ? [5, 5, 5, 5] : [4, 4, 5, 5]);
+    expect(degraded.map((lines) => lines.length)).toEqual([4, 4, 5, 5]);
   });
 });

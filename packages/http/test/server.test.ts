@@ -824,7 +824,7 @@ describe("a server that is given", () => {
       /maxHeader is not known/,
     );
     expect(() => meshServer(OK, { limits: { maxHops: -1 } })).toThrow(RangeError);
-    expect(() => meshServer(OK, { posture: "trusted" as never })).toThrow(/no posture trusted/);
+    expect(() => meshServer(OK, { posture: "trusted" as never })).toThrow(/no posture "trusted"/);
   });
 
   it("shares the clock of a mesh", async () => {

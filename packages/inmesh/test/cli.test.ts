@@ -134,6 +134,14 @@ describe("inmesh check", () => {
     });
   });
 
+  it("names the line at which a file is no JSON, and quotes nothing of it", () => {
+    const broken = file("broken.json", '{\n  "secret": "hunter2",\n}');
+    const { code, out } = inmesh(["check", broken]);
+    expect(code).toBe(1);
+    expect(out).toMatch(/line 3 .*\n +is not JSON\n/);
+    expect(out).not.toContain("hunter2");
+  });
+
   it("reads the environment only when it is asked to", () => {
     const env = { INMESH_SERVICE_USERS: "not a url" };
     expect(inmesh(["check", GOOD], env).code).toBe(0);

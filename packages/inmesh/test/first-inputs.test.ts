@@ -38,6 +38,11 @@ const make = createMesh as Loose;
 const open = meshClient as Loose;
 const serve = meshServer as Loose;
 const listener = (): void => {};
+/** Asks a server to leave, as a handler of a signal does. */
+function leave(how: "drain" | "close", given: unknown): unknown {
+  const unused = meshServer(listener);
+  return (unused[how].bind(unused) as Loose)(given);
+}
 
 /** As people write it, and the function that does it. */
 const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
@@ -49,9 +54,13 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ['fetch(new URL("http://orders/v1"))', () => call(new URL("http://orders/v1"))],
   ['fetch({ path: "/v1" })', () => call({ path: "/v1" })],
   ['fetch("/a b")', () => call("/a b")],
+  ['fetch("/ä")', () => call("/ä")],
+  ['fetch("/items#top")', () => call("/items#top")],
   ['fetch("/", "POST")', () => call("/", "POST")],
   ['request("/v1")', () => request("/v1")],
   ["fetch headers: { a: null }", () => call("/", { headers: { a: null } })],
+  ["fetch headers: { a: NaN }", () => call("/", { headers: { a: Number.NaN } })],
+  ["fetch query: { page: NaN }", () => call("/", { query: { page: Number.NaN } })],
   ["fetch headers: { a: {} }", () => call("/", { headers: { a: {} } })],
   ["fetch headers: { a: new Date() }", () => call("/", { headers: { a: new Date(0) } })],
   ['fetch headers: { a: "x\\ny" }', () => call("/", { headers: { a: "x\ny" } })],
@@ -65,6 +74,8 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ["fetch timeoutMs: -1", () => call("/", { timeoutMs: -1 })],
   ["fetch timeoutMs: null", () => call("/", { timeoutMs: null })],
   ["fetch timeout: 500", () => call("/", { timeout: 500 })],
+  ['fetch redirect: "follow"', () => call("/", { redirect: "follow" })],
+  ["fetch data: { a: 1 }", () => call("/", { method: "POST", data: { a: 1 } })],
   ["fetch idempotant: true", () => call("/", { idempotant: true })],
   ['fetch idempotent: "yes"', () => call("/", { idempotent: "yes" })],
   ["fetch signal: new AbortController()", () => call("/", { signal: new AbortController() })],
@@ -73,6 +84,10 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ["fetch body: 42", () => call("/", { method: "POST", body: 42 })],
   ["fetch body: new Date()", () => call("/", { method: "POST", body: new Date(0) })],
   ["fetch body: Promise", () => call("/", { method: "POST", body: Promise.resolve("") })],
+  [
+    'mesh.fetch(url, { method: "POST", body: { a: 1 } })',
+    () => (mesh.fetch as Loose)("http://orders/", { method: "POST", body: { a: 1 } }),
+  ],
   ["meshClient(undefined)", () => open(undefined, { mesh })],
   ['meshClient("")', () => open("", { mesh })],
   ['meshClient({ name: "orders" })', () => open({ name: "orders" }, { mesh })],
@@ -83,6 +98,13 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ['meshClient("http://a", { timeout: 5 })', () => open("http://a", { mesh, timeout: 5 })],
   ['meshClient("http://a", { retries: 2 })', () => open("http://a", { mesh, retries: 2 })],
   ['meshClient("http://a", { mesh: {} })', () => open("http://a", { mesh: {} })],
+  [
+    "meshClient hooks: { onResponse }",
+    () => open("orders", { mesh, hooks: { onResponse: listener } }),
+  ],
+  ["meshClient hooks: { onReply: true }", () => open("orders", { mesh, hooks: { onReply: true } })],
+  ["createMesh(null)", () => make(null)],
+  ["createMesh({ callLayers: [{}] })", () => make({ callLayers: [{}] })],
   ["createMesh({ services: {} })", () => make({ services: {} })],
   ["createMesh({ log: true })", () => make({ log: true })],
   ['createMesh({ config: "mesh.yaml" })', () => make({ config: "mesh.yaml" })],
@@ -94,7 +116,17 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ['meshServer(listener, { posture: "Mesh" })', () => serve(listener, { posture: "Mesh" })],
   ['meshServer(listener, { http2: "yes" })', () => serve(listener, { http2: "yes" })],
   ["meshServer limits: { maxInflight: 3 }", () => serve(listener, { limits: { maxInflight: 3 } })],
+  [
+    'meshServer limits: { maxInFlight: "5" }',
+    () => serve(listener, { limits: { maxInFlight: "5" } }),
+  ],
   ['meshServer health: { redy: "/up" }', () => serve(listener, { health: { redy: "/up" } })],
+  ["mesh.update(undefined)", () => (mesh.update.bind(mesh) as Loose)(undefined)],
+  ['mesh.agent("http2")', () => (mesh.agent.bind(mesh) as Loose)("http2")],
+  ['mesh.close("5s")', () => (mesh.close.bind(mesh) as Loose)("5s")],
+  ['server.drain("25s")', () => leave("drain", "25s")],
+  ["server.drain(NaN)", () => leave("drain", Number.NaN)],
+  ['server.close("SIGTERM")', () => leave("close", "SIGTERM")],
 ];
 
 async function answeredWith(does: () => unknown): Promise<string> {

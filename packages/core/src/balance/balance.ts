@@ -31,6 +31,8 @@ export function balance<Req, R extends Reply>(
   const only = single ? choose(0) : undefined;
 
   function send(attempt: Attempt<Req>): Promise<R> {
+    // A layer has held it, and meanwhile it was cancelled, or another attempt was chosen.
+    if (attempt.error !== undefined) return Promise.reject(attempt.error);
     const { cluster, picker } = only ?? choose(runtime.random());
     const now = runtime.now();
     const endpoint = picker.pick(attempt, now);
@@ -48,18 +50,22 @@ export function balance<Req, R extends Reply>(
   async function noEndpoint(cluster: Cluster<Req, R>, attempt: Attempt<Req>): Promise<R> {
     if (!cluster.known) {
       await waitForDiscovery(cluster, attempt);
-      if (attempt.call.cancelled !== undefined) throw attempt.call.cancelled;
+      if (attempt.error !== undefined) throw attempt.error;
       if (cluster.known) return send(attempt);
     }
     throw refusal(cluster, attempt);
   }
 
   function waitForDiscovery(cluster: Cluster<Req, R>, attempt: Attempt<Req>): Promise<void> {
-    const { call } = attempt;
     return new Promise((resolve) => {
-      call.onCancel = () => resolve();
+      attempt.canceller = {
+        cancelAttempt(error) {
+          attempt.error = error;
+          resolve();
+        },
+      };
       void cluster.whenKnown(DISCOVERY_PATIENCE_MS).then(() => {
-        call.onCancel = undefined;
+        attempt.canceller = undefined;
         resolve();
       });
     });
@@ -104,6 +110,15 @@ function because(why: string | undefined): string {
 
 function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
   const { service } = attempt.call;
+  if (cluster.ready !== undefined) {
+    return new MeshError({
+      code: "identity_unavailable",
+      reason: "no_certificate",
+      message: `${service}: the identity of ${cluster.name} (tls.identity) has nothing that can be used yet${cluster.problem === undefined ? "" : `: ${cluster.problem}`}`,
+      progress: "not-sent",
+      stackless: true,
+    });
+  }
   const size = cluster.endpoints.size;
   const draining = size > 0 && cluster.lists.draining.length === size;
   const why = draining

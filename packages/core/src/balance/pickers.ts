@@ -4,7 +4,7 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
 import { rowCost } from "../cluster/latency.ts";
 import { LOAD, type RowCost } from "../cluster/scores.ts";
-import type { BalancerConfig } from "../config/types.ts";
+import type { BalancerConfig } from "./options.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Picker } from "./picker.ts";
 import { InTurn } from "./round-robin.ts";

@@ -6,22 +6,15 @@
  *   open       no attempts, until `openUntil` (failures) or a completed handshake (refused)
  *   half-open  exactly one attempt, whose own outcome decides
  */
+import type { BreakerConfig } from "./options.ts";
 import { SuccessWindow } from "./window.ts";
 
 export type BreakerState = "closed" | "open" | "half-open";
 /** What opened the breaker: a streak, the window's ratio, no connection, a failed probe. */
 export type BreakerTrigger = "streak" | "ratio" | "connect" | "probe";
 
-export interface BreakerOptions {
-  readonly consecutiveFailures: number;
-  readonly failureSpanMs: number;
-  readonly successRatio: number;
-  readonly peerMargin: number;
-  readonly windowMs: number;
-  readonly minRequests: number;
-  readonly minOpenMs: number;
-  readonly maxOpenMs: number;
-}
+/** Those of one endpoint. */
+export type BreakerOptions = Omit<BreakerConfig, "maxEjectedRatio">;
 
 /** The first pause spans about this many requests that the endpoint would have had. */
 const REQUESTS_PER_PAUSE = 10;

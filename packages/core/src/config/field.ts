@@ -1,19 +1,12 @@
-/** One field that a user may write, as the tables of fields describe it, and what follows from that. */
-import { formatDuration } from "./duration.ts";
+/** One field that a user may write, with its place, and what follows from that. */
+import type { Option, Options, ParsedOptions } from "../option.ts";
+import { formatDuration, parseDuration } from "./duration.ts";
 
 export type FieldType =
-  | "duration"
-  | "integer"
-  | "number"
-  | "boolean"
-  | "choice"
-  | "text"
-  /** The path of a PEM file, or the PEM itself. */
-  | "pem"
-  | "list"
+  | Option["type"]
+  | "object"
   /** A list of endpoints as under `static`. Of kinds of discovery. */
   | "endpoints"
-  | "object"
   /** Not checked by its field. Of kinds of discovery. */
   | "any";
 
@@ -21,32 +14,71 @@ export interface Field {
   /** As written. Policies stand under `defaults` and under each service; `*` is a name, `[]` an item. */
   readonly path: string;
   readonly type: FieldType;
-  /** Path in ServicePolicies, which also names the default. Only for policies. */
+  /** Path in ServicePolicies. Only for policies. */
   readonly parsed?: string;
-  /** A route may write it too. */
+  readonly default?: unknown;
   readonly route?: true;
+  readonly live?: true;
   readonly unit?: string;
+  /** Of durations in milliseconds, as the default is. */
   readonly min?: number;
   readonly max?: number;
-  /** `none` may be written, and means Infinity. */
   readonly none?: true;
   readonly choices?: readonly string[];
+  readonly atLeast?: string;
+  readonly atMost?: readonly string[];
   /** For editors; the rule itself is checked by what reads the field. Of kinds of discovery. */
   readonly pattern?: string;
   /** Must be written if the object around it is. Of kinds of discovery. */
   readonly required?: true;
-  /** Text for the page where the default is no value of DEFAULT_POLICIES. */
   readonly defaultText?: string;
   readonly rangeText?: string;
-  readonly meaning: string;
-  readonly reason?: string;
+  readonly meaning?: string;
   readonly noEffectWhen?: string;
   readonly nameElsewhere?: string;
+  /** Where its doc comment is found. */
+  readonly option?: object;
+}
+
+/** The fields of a capability's options, which are written in the object `group`, or beside it. */
+export function fieldsOf(options: Options, group?: string): Field[] {
+  const prefix = group === undefined ? "" : `${group}.`;
+  return Object.entries(options).map(([name, option]) => {
+    const { as, ...rest } = option;
+    const isDuration = option.type === "duration";
+    const times = isDuration && {
+      default: readDuration(option.default),
+      min: readDuration(option.min),
+      max: readDuration(option.max),
+    };
+    const parsed = `${prefix}${as ?? (isDuration ? `${name}Ms` : name)}`;
+    return { ...rest, ...times, path: `${prefix}${name}`, parsed, option } as Field;
+  });
+}
+
+/** What the options are where nobody writes them. */
+export function defaultsOf<T extends Options>(options: T): ParsedOptions<T> {
+  const values = fieldsOf(options).map((field) => [parsedNameOf(field), field.default]);
+  return Object.fromEntries(values) as ParsedOptions<T>;
+}
+
+/** Milliseconds; undefined if the text is no duration. */
+export function readDuration(text: string): number | undefined {
+  return text === "none" ? Infinity : parseDuration(text);
 }
 
 /** Its last name: `request` of `timeouts.request`. */
 export function nameOf(field: Field): string {
-  return field.path.slice(field.path.lastIndexOf(".") + 1);
+  return lastOf(field.path);
+}
+
+/** The name in the parsed configuration: `requestMs`. */
+export function parsedNameOf(field: Field): string {
+  return lastOf(field.parsed ?? field.path);
+}
+
+function lastOf(path: string): string {
+  return path.slice(path.lastIndexOf(".") + 1);
 }
 
 /** The object it stands in: `timeouts`, or nothing for `idle`. */
@@ -58,8 +90,7 @@ export function groupOf(field: Field): string | undefined {
 /** Names with milliseconds under them: `requestMs`, and `backoffBaseMs` as in the parsed shape. */
 export function millisecondNames(field: Field): readonly string[] {
   if (field.type !== "duration" || field.parsed === undefined) return [];
-  const inParsed = field.parsed.slice(field.parsed.lastIndexOf(".") + 1);
-  return [...new Set([`${nameOf(field)}Ms`, inParsed])];
+  return [...new Set([`${nameOf(field)}Ms`, parsedNameOf(field)])];
 }
 
 /** `from 1ms to 24h, or none`. */

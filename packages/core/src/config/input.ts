@@ -3,48 +3,14 @@
  * unit-less names with a string (`request: "500ms"`) of files are accepted too.
  */
 import type { EndpointInfo } from "../endpoint-info.ts";
-import type {
-  BackendRefConfig,
-  BalancerConfig,
-  BreakerConfig,
-  HeaderConfig,
-  LimitConfig,
-  RetryBudgetConfig,
-  TimeoutConfig,
-  TlsConfig,
-} from "./types.ts";
+import type { WrittenOptions, WrittenRouteOptions } from "../option.ts";
+import type { PolicyGroups, ServerInput } from "../capability-options.ts";
+import type { SERVICE } from "./service-options.ts";
+import type { BackendRefConfig, HeaderConfig } from "./types.ts";
 
-type Unit<Name extends string> = Name extends `${infer Base}Ms` ? Base : never;
-/** Every `…Ms` field also under its name without unit, as text. */
-type Written<T> = Partial<T> & { readonly [Name in keyof T & string as Unit<Name>]?: string };
-
-export interface PoliciesInput {
-  readonly timeouts?: Written<TimeoutConfig>;
-  readonly retry?: RetryInput;
-  readonly retryBudget?: Written<RetryBudgetConfig>;
-  readonly balancer?: Written<BalancerConfig>;
-  readonly breaker?: Written<BreakerConfig>;
-  readonly limits?: Written<LimitConfig>;
-  readonly idle?: string;
-  readonly idleMs?: number;
-  readonly drainGrace?: string;
-  readonly drainGraceMs?: number;
-  readonly trustNacks?: boolean;
-  readonly peer?: boolean;
-  readonly tls?: Partial<TlsConfig>;
-  readonly http2?: boolean;
-}
-
-export interface RetryInput {
-  readonly attempts?: number;
-  readonly codes?: readonly number[];
-  readonly backoff?: string;
-  readonly backoffMs?: number;
-  readonly backoffBaseMs?: number;
-  readonly maxBackoff?: string;
-  readonly maxBackoffMs?: number;
-  readonly backoffMaxMs?: number;
-}
+export type PoliciesInput = WrittenOptions<typeof SERVICE> & {
+  readonly [Group in keyof PolicyGroups]?: WrittenOptions<PolicyGroups[Group]>;
+};
 
 /** An endpoint of a list. `port` is left out where `host` is the path of a socket. */
 export type EndpointInput = Omit<EndpointInfo, "port"> & { readonly port?: number };
@@ -92,10 +58,8 @@ export interface RouteInput {
     readonly headers?: readonly ValueMatchInput[];
     readonly queryParams?: readonly ValueMatchInput[];
   }[];
-  readonly timeouts?: Written<
-    Pick<TimeoutConfig, "requestMs" | "maxRequestMs" | "backendRequestMs">
-  >;
-  readonly retry?: RetryInput;
+  readonly timeouts?: WrittenRouteOptions<PolicyGroups["timeouts"]>;
+  readonly retry?: WrittenRouteOptions<PolicyGroups["retry"]>;
   readonly idempotent?: boolean;
   readonly overloadedMeansUnprocessed?: boolean;
   readonly streaming?: boolean;
@@ -130,4 +94,6 @@ export type RouteFilterInput =
 export interface MeshInput {
   readonly defaults?: PoliciesInput;
   readonly services?: Readonly<Record<string, ServiceInput>>;
+  /** By the `name` that `meshServer` or `meshGrpcServer` is given. */
+  readonly servers?: Readonly<Record<string, ServerInput>>;
 }

@@ -17,6 +17,8 @@ export interface LoadOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | false | undefined;
   /** Kinds of discovery beside the built-in ones, as `createMesh({ discoveries })`. */
   readonly discoveries?: readonly WrittenKind[] | undefined;
+  /** Names of the identity sources there are, beside `files`. Default: any name is taken. */
+  readonly identities?: readonly string[] | undefined;
 }
 
 export interface LoadedConfig {
@@ -41,15 +43,25 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
   // Without its file, what code refers to may be missing: say only what is certain.
-  const loaded = tryLayers(mergeConfig(layers), mistakes, file?.ok === false, kinds);
+  const loaded = tryLayers(
+    mergeConfig(layers),
+    mistakes,
+    file?.ok === false,
+    kinds,
+    options.identities,
+  );
   if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
 
 /** The same for layers that have been read already, lowest first. */
-export function loadLayers(merged: MergedConfig, kinds: readonly WrittenKind[]): LoadedConfig {
+export function loadLayers(
+  merged: MergedConfig,
+  kinds: readonly WrittenKind[],
+  identities: readonly string[] | undefined,
+): LoadedConfig {
   const mistakes: Mistake[] = [];
-  const loaded = tryLayers(merged, mistakes, false, kinds);
+  const loaded = tryLayers(merged, mistakes, false, kinds, identities);
   if (loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
@@ -59,8 +71,9 @@ function tryLayers(
   mistakes: Mistake[],
   incomplete: boolean,
   kinds: readonly WrittenKind[],
+  identities: readonly string[] | undefined,
 ): LoadedConfig | undefined {
-  const parsed = parseLocated(merged.input, (where) => merged.locate(where), kinds);
+  const parsed = parseLocated(merged.input, (where) => merged.locate(where), kinds, identities);
   if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
   if (!incomplete) mistakes.push(...parsed.mistakes);
   return undefined;

@@ -3,7 +3,7 @@
  * layer wrote what: mistakes and the admin page can then say where a value comes from.
  */
 import { millisecondNames, nameOf } from "./field.ts";
-import { POLICY_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw } from "./plain.ts";
 
@@ -28,7 +28,7 @@ export interface MergedConfig {
 
 /** `requestMs` and `backoffBaseMs` to the names without unit: one field, one winner. */
 const FIELD_OF: ReadonlyMap<string, string> = new Map(
-  POLICY_FIELDS.flatMap((field) =>
+  [...POLICY_FIELDS, ...SERVER_FIELDS].flatMap((field) =>
     millisecondNames(field).map((name) => [name, nameOf(field)] as const),
   ),
 );

@@ -3,6 +3,8 @@
  * kind are mistakes, and all of them are named at once. Called when something is made, never by a call.
  */
 import { unknownKeyRule } from "./did-you-mean.ts";
+import { groupOf, millisecondNames, nameOf } from "./field.ts";
+import { FIELDS } from "./fields.ts";
 import type { ServiceInput } from "./input.ts";
 import { ConfigError, makeMistake, type Mistake } from "./mistakes.ts";
 import { isRaw } from "./plain.ts";
@@ -86,27 +88,17 @@ export function assertOptions<T>(
 }
 
 /** What every client's options may say of its service. */
-const SERVICE_OPTIONS: OptionKinds<ServiceInput> = {
-  url: "any",
-  scheme: "any",
-  authority: "any",
-  discovery: "any",
-  routes: "any",
-  timeouts: "any",
-  retry: "any",
-  retryBudget: "any",
-  balancer: "any",
-  breaker: "any",
-  limits: "any",
-  idle: "any",
-  idleMs: "any",
-  drainGrace: "any",
-  drainGraceMs: "any",
-  trustNacks: "any",
-  peer: "any",
-  tls: "any",
-  http2: "any",
-};
+const SERVICE_OPTIONS: OptionKinds<ServiceInput> = Object.fromEntries(
+  FIELDS.flatMap((field) => {
+    const isPolicy = field.parsed !== undefined;
+    if (isPolicy)
+      return [
+        groupOf(field) ?? nameOf(field),
+        ...(groupOf(field) === undefined ? millisecondNames(field) : []),
+      ];
+    return /^services\.\*\.(\w+)$/.exec(field.path)?.[1] ?? [];
+  }).map((name) => [name, "any"]),
+) as OptionKinds<ServiceInput>;
 
 /**
  * Of a client of a service: its own options, and those of the service, whose values are looked at with
@@ -135,6 +127,16 @@ export function assertClientOptions<T extends ServiceInput>(
     mistakes.push(makeMistake(["mesh"], "must be what createMesh returned", mesh, owner));
   }
   if (mistakes.length > 0) throw new ConfigError(mistakes);
+}
+
+/**
+ * Of the time that a close or drain may take. A text such as "25s" would be compared as NaN, which is no time
+ * at all: every request in progress would be cut off. Below 0 is none left, as after a subtraction.
+ */
+export function graceMistake(owner: string, graceMs: unknown): TypeError | undefined {
+  if (typeof graceMs === "number" && !Number.isNaN(graceMs)) return undefined;
+  const got = typeof graceMs === "string" ? JSON.stringify(graceMs.slice(0, 64)) : String(graceMs);
+  return new TypeError(`${owner}: graceMs must be a number of milliseconds, got ${got}`);
 }
 
 /** A service is asked for by its name or by a URL. Throws ConfigError that says what was given instead. */

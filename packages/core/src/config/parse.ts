@@ -2,16 +2,18 @@
  * From what a user wrote to a full, frozen configuration, or to every mistake in it at once.
  * Never throws on data, whatever it is; a getter that throws is a mistake as well.
  */
+import type { ServerConfig } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { DEFAULT_POLICIES, deepFreeze } from "./defaults.ts";
 import { readTarget } from "./discovery.ts";
 import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
-import { copyPlain, emptyRaw, isRaw, rawOf, type Report } from "./plain.ts";
-import { servicePolicies } from "./policies.ts";
+import { copyPlain, emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plain.ts";
+import { serverOptions, servicePolicies } from "./policies.ts";
 import { readRoutes } from "./routes.ts";
 import { checkShape, SERVICE_NAME } from "./schema.ts";
+import { authorityRule } from "./target.ts";
 import { checkTls } from "./tls.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
@@ -30,11 +32,12 @@ export function parseConfig(input: unknown, origin: string): ParseResult {
   return parseLocated(input, () => ({ origin }));
 }
 
-/** The same for merged layers, where each path has its own origin. */
+/** The same for merged layers, where each path has its own origin. `identities`: the sources there are, if that is known. */
 export function parseLocated(
   input: unknown,
   locate: Locate,
   kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
+  identities?: readonly string[],
 ): ParseResult {
   const mistakes = new Map<string, Mistake>();
   const report: Report = (path, rule, value) => {
@@ -46,42 +49,63 @@ export function parseLocated(
   const plain = copyPlain(input, report);
   // What could not be copied at all has been reported; everything else goes on to the schema.
   if (plain !== undefined || mistakes.size === 0) checkShape(plain ?? input, report, kinds);
-  const config = build(plain, report, kinds);
+  const config = build(plain, report, kinds, identities);
   if (mistakes.size > 0) return { ok: false, mistakes: Object.freeze([...mistakes.values()]) };
   return { ok: true, config: deepFreeze(config) };
 }
 
-function build(plain: unknown, report: Report, kinds: readonly WrittenKind[]): MeshConfig {
+function build(
+  plain: unknown,
+  report: Report,
+  kinds: readonly WrittenKind[],
+  identities: readonly string[] | undefined,
+): MeshConfig {
   const raw = rawOf(plain);
   const defaults = servicePolicies(rawOf(raw["defaults"]), DEFAULT_POLICIES, ["defaults"], report);
-  checkTls(rawOf(raw["defaults"]), defaults.tls, ["defaults"], report);
+  checkTls(rawOf(raw["defaults"]), defaults.tls, ["defaults"], report, identities);
   const written = rawOf(raw["services"]);
-  const names = Object.keys(written);
-  if (names.length > LIMITS.services) {
-    report(
-      ["services"],
-      `must hold at most ${LIMITS.services} services, not ${names.length}`,
-      undefined,
-    );
-  }
+  const names = namesIn("services", written, report);
   const known: ReadonlySet<string> = new Set(names);
   const services = emptyRaw() as Record<string, ServiceConfig>;
   for (const name of names) {
     const path = ["services", name];
-    if (!SERVICE_NAME.test(name)) {
-      report(
-        path,
-        "must have a name of letters, digits, -, _ and . that begins and ends with a letter or digit",
-        undefined,
-      );
-    }
     const value = written[name];
     if (!isRaw(value)) continue;
     const policies = servicePolicies(value, defaults, path, report);
     const routes = readRoutes(value["routes"], policies, known, path, report);
     const target = readTarget(name, value, path, report, kinds);
-    checkTls(value, policies.tls, path, report);
+    checkTls(value, policies.tls, path, report, identities);
     if (target !== undefined) services[name] = { ...policies, ...target, routes };
   }
-  return { services, defaults };
+  const servers = isRaw(raw["servers"]) ? buildServers(raw["servers"], report) : undefined;
+  return { services, ...(servers !== undefined && { servers }), defaults };
+}
+
+function buildServers(written: Raw, report: Report): Record<string, ServerConfig> {
+  const servers = emptyRaw() as Record<string, ServerConfig>;
+  for (const name of namesIn("servers", written, report)) {
+    const path = ["servers", name];
+    const server = serverOptions(rawOf(written[name]), path, report);
+    for (const [index, host] of (server.authorities ?? []).entries()) {
+      const rule = authorityRule(host);
+      if (rule !== undefined) report([...path, "authorities", index], rule, host);
+    }
+    servers[name] = server;
+  }
+  return servers;
+}
+
+function namesIn(section: "services" | "servers", written: Raw, report: Report): string[] {
+  const names = Object.keys(written);
+  if (names.length > LIMITS.services) {
+    const rule = `must hold at most ${LIMITS.services} ${section}, not ${names.length}`;
+    report([section], rule, undefined);
+  }
+  for (const name of names) {
+    if (SERVICE_NAME.test(name)) continue;
+    const rule =
+      "must have a name of letters, digits, -, _ and . that begins and ends with a letter or digit";
+    report([section, name], rule, undefined);
+  }
+  return names;
 }

@@ -14,7 +14,7 @@ export interface TlsPem {
   readonly ca: readonly string[] | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
-  /** Wall-clock milliseconds at which the first certificate of `cert` ends; Infinity without one. */
+  /** Wall-clock milliseconds at which the first certificate of `cert` ends, or must not be used any more; Infinity without one. */
   readonly expiresAt: number;
 }
 
@@ -23,6 +23,8 @@ export interface TlsMistake {
   readonly rule: string;
 }
 
+/** The identity source that is built in, as `tls.identity` names it. */
+export const FILES = "files";
 const MAX_BYTES = 1_048_576;
 const MAX_BUNDLE = 100;
 const MAX_CHAIN = 5;
@@ -35,14 +37,19 @@ export function isInlinePem(text: string): boolean {
 }
 
 /** Paths among the three, for whoever watches them. */
-export function tlsFiles({ ca, cert, key }: TlsConfig): string[] {
+export function tlsFiles({ ca, cert, key }: TlsTexts): string[] {
   return [ca, cert, key].filter((one) => one !== undefined && !isInlinePem(one)) as string[];
 }
 
-/** Synchronous, at the start of a service and at a rotation. Never throws. */
-export function readTls(
-  config: TlsConfig,
-): { readonly pem: TlsPem } | { readonly mistakes: readonly TlsMistake[] } {
+/** The three as they are to be used: PEM texts. */
+export type TlsTexts = Pick<TlsConfig, TlsMistake["field"]>;
+export type Proven = { readonly pem: TlsPem } | { readonly mistakes: readonly TlsMistake[] };
+
+/** Reads what is written as a path. Synchronous, at the start of a service and at a rotation. Never throws. */
+export function readTexts(config: TlsTexts): {
+  readonly texts: TlsTexts;
+  readonly mistakes: TlsMistake[];
+} {
   const mistakes: TlsMistake[] = [];
   const read = (field: TlsMistake["field"]): string | undefined => {
     const written = config[field];
@@ -52,13 +59,28 @@ export function readTls(
     mistakes.push({ field, rule: text.rule });
     return undefined;
   };
-  const [ca, cert, key] = [read("ca"), read("cert"), read("key")];
+  return { texts: { ca: read("ca"), cert: read("cert"), key: read("key") }, mistakes };
+}
+
+/** Reads and proves. Never throws. */
+export function readTls(config: TlsTexts): Proven {
+  const { texts, mistakes } = readTexts(config);
+  return proveTexts(texts, mistakes, config);
+}
+
+/** `mistakes` that are known already, and what was written where a text is missing for them. Never throws. */
+export function proveTexts(
+  { ca, cert, key }: TlsTexts,
+  known: readonly TlsMistake[] = [],
+  written: TlsTexts = { ca, cert, key },
+): Proven {
+  const mistakes = [...known];
   const bundle = ca === undefined ? undefined : certificates("ca", ca, MAX_BUNDLE, mistakes);
   const chain = cert === undefined ? undefined : certificates("cert", cert, MAX_CHAIN, mistakes);
-  if (config.cert !== undefined && config.key === undefined) {
+  if (written.cert !== undefined && written.key === undefined) {
     mistakes.push({ field: "key", rule: "must be written too, where cert is" });
   }
-  if (config.key !== undefined && config.cert === undefined) {
+  if (written.key !== undefined && written.cert === undefined) {
     mistakes.push({ field: "cert", rule: "must be written too, where key is" });
   }
   const leaf = chain?.[0];

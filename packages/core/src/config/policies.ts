@@ -2,14 +2,52 @@
  * Fills in the policies of a service or route from what it inherits. Lenient: a value of the wrong
  * type counts as not written, because the schema has reported it and the rest is still checked.
  */
-import { formatDuration, parseDuration } from "./duration.ts";
-import { type Field, groupOf, millisecondNames, nameOf } from "./field.ts";
-import { POLICY_FIELDS } from "./fields.ts";
+import type { ServerConfig } from "../capability-options.ts";
+import { formatDuration } from "./duration.ts";
+import {
+  type Field,
+  groupOf,
+  millisecondNames,
+  nameOf,
+  parsedNameOf,
+  readDuration,
+} from "./field.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, rawOf, type Report } from "./plain.ts";
-import type { RetryConfig, RouteConfig, ServicePolicies } from "./types.ts";
+import type { RouteConfig, ServicePolicies } from "./types.ts";
 
 type RoutePolicies = Pick<RouteConfig, "timeouts" | "retry">;
+type Values = Record<string, unknown>;
+
+/** Fields that are written in one object, `name`, or beside it. */
+interface Group {
+  readonly name: string | undefined;
+  readonly slots: readonly Slot[];
+}
+
+interface Slot {
+  readonly field: Field;
+  /** In the parsed configuration. */
+  readonly key: string;
+  /** Those that may be written, the one without unit first. */
+  readonly names: readonly string[];
+}
+
+const POLICIES = groupsOf(POLICY_FIELDS);
+const ROUTE_POLICIES = groupsOf(POLICY_FIELDS.filter((field) => field.route === true));
+const SERVER_OPTIONS = groupsOf(SERVER_FIELDS);
+
+function groupsOf(fields: readonly Field[]): readonly Group[] {
+  return [...Map.groupBy(fields, groupOf)].map(([name, members]) => ({
+    name,
+    slots: members.map((field) => ({
+      field,
+      key: parsedNameOf(field),
+      names: [nameOf(field), ...millisecondNames(field)],
+    })),
+  }));
+}
 
 export function servicePolicies(
   raw: Raw,
@@ -17,15 +55,7 @@ export function servicePolicies(
   path: readonly PathPart[],
   report: Report,
 ): ServicePolicies {
-  const result: { -readonly [Key in keyof ServicePolicies]: ServicePolicies[Key] } = { ...base };
-  for (const field of POLICY_FIELDS) assign(result, field, raw, path, report);
-  checkPairs(raw, result, path, report);
-  const { minOpenMs, maxOpenMs } = result.breaker;
-  if (minOpenMs > maxOpenMs && isRaw(raw["breaker"])) {
-    const rule = `must be at least minOpen, which is ${formatDuration(minOpenMs)} here`;
-    report([...path, "breaker", "maxOpen"], rule, formatDuration(maxOpenMs));
-  }
-  return result;
+  return readPolicies(POLICIES, raw, base, path, report);
 }
 
 export function routePolicies(
@@ -38,73 +68,91 @@ export function routePolicies(
   // A stream is meant to outlast the deadline that fits the service's other calls.
   const inherited = raw["streaming"] === true ? Infinity : requestMs;
   const timeouts = { requestMs: inherited, maxRequestMs, backendRequestMs };
-  const result = { timeouts, retry: service.retry };
-  for (const field of POLICY_FIELDS) {
-    if (field.route === true) assign(result, field, raw, path, report);
-  }
-  checkPairs(raw, result, path, report);
-  return result;
+  return readPolicies(ROUTE_POLICIES, raw, { timeouts, retry: service.retry }, path, report);
 }
 
-function checkPairs<T extends RoutePolicies["timeouts"]>(
+/** What is written about a server, and nothing else: code and the defaults say the rest. */
+export function serverOptions(raw: Raw, path: readonly PathPart[], report: Report): ServerConfig {
+  return readPolicies<ServerConfig>(SERVER_OPTIONS, raw, { limits: {} }, path, report);
+}
+
+/** `base` with what `raw` says. Inner objects are copied, never changed. */
+function readPolicies<T extends object>(
+  groups: readonly Group[],
   raw: Raw,
-  result: { timeouts: T; readonly retry: RetryConfig },
+  base: T,
   path: readonly PathPart[],
   report: Report,
-): void {
-  const { backoffBaseMs, backoffMaxMs } = result.retry;
-  if (backoffBaseMs > backoffMaxMs && isRaw(raw["retry"])) {
-    const rule = `must be at least backoff, which is ${formatDuration(backoffBaseMs)} here`;
-    report([...path, "retry", "maxBackoff"], rule, formatDuration(backoffMaxMs));
+): T {
+  const result = { ...base } as Values;
+  for (const { name, slots } of groups) {
+    const section = name === undefined ? raw : raw[name];
+    const at = name === undefined ? path : [...path, name];
+    const values = name === undefined ? result : { ...(result[name] as Values) };
+    if (name !== undefined) result[name] = values;
+    for (const slot of slots) {
+      const value = isRaw(section) ? readOne(slot, section, at, report) : undefined;
+      if (value !== undefined) values[slot.key] = value;
+    }
+    for (const slot of slots) checkBeside(slot, slots, section, values, at, report);
   }
-  const { requestMs, maxRequestMs, backendRequestMs } = result.timeouts;
-  const longestMs = Math.max(requestMs, maxRequestMs);
-  if (backendRequestMs === Infinity || backendRequestMs <= longestMs) return;
-  const timeouts = rawOf(raw["timeouts"]);
-  if ("backendRequest" in timeouts || "backendRequestMs" in timeouts) {
-    const rule = `must be at most request, which is ${formatDuration(longestMs)} here`;
-    report([...path, "timeouts", "backendRequest"], rule, formatDuration(backendRequestMs));
+  return result as T;
+}
+
+/** A value against others of its group, as they are now. */
+function checkBeside(
+  { field, key, names }: Slot,
+  slots: readonly Slot[],
+  section: unknown,
+  values: Values,
+  at: readonly PathPart[],
+  report: Report,
+): void {
+  const { atLeast, atMost } = field;
+  if (atLeast === undefined && atMost === undefined) return;
+  const valueOf = (name: string): number =>
+    values[slots.find((one) => one.names[0] === name)!.key] as number;
+  const value = values[key] as number;
+  const least = atLeast === undefined ? -Infinity : valueOf(atLeast);
+  if (value < least && isRaw(section)) {
+    const rule = `must be at least ${atLeast}, which is ${formatDuration(least)} here`;
+    report([...at, names[0]!], rule, formatDuration(value));
+  }
+  const most = Math.max(...(atMost?.map(valueOf) ?? [Infinity]));
+  if (value === Infinity || value <= most) return;
+  if (names.some((name) => name in rawOf(section))) {
+    const rule = `must be at most ${atMost![0]}, which is ${formatDuration(most)} here`;
+    report([...at, names[0]!], rule, formatDuration(value));
   } else {
-    // An inherited limit of attempts above a shorter deadline is harmless, and says nothing.
-    result.timeouts = { ...result.timeouts, backendRequestMs: longestMs };
+    // A limit that is inherited says nothing against a shorter one beside it.
+    values[key] = most;
   }
 }
 
-/** Puts what `raw` says about `field` into `target`, whose inner objects are copied, never changed. */
-function assign(
-  target: object,
-  field: Field,
-  raw: Raw,
-  path: readonly PathPart[],
+function readOne(
+  { field, names }: Slot,
+  section: Raw,
+  at: readonly PathPart[],
   report: Report,
-): void {
-  const group = groupOf(field);
-  const section = group === undefined ? raw : raw[group];
-  if (!isRaw(section)) return;
-  const at = group === undefined ? path : [...path, group];
-  const names = [nameOf(field), ...millisecondNames(field)].filter((name) => name in section);
-  const [name, second] = names;
-  if (name === undefined) return;
+): unknown {
+  const [name, second] = names.filter((one) => one in section);
+  if (name === undefined) return undefined;
   if (second !== undefined)
     report([...at, second], `must not be written together with ${name}`, section[second]);
-  const value = readValue(field, section[name]);
-  if (value === undefined || field.parsed === undefined) return;
-  const key = field.parsed.slice(field.parsed.lastIndexOf(".") + 1);
-  if (group === undefined) Reflect.set(target, key, value);
-  else Reflect.set(target, group, { ...(Reflect.get(target, group) as object), [key]: value });
+  return readValue(field, section[name]);
 }
 
 function readValue(field: Field, value: unknown): unknown {
   switch (field.type) {
     case "duration":
-      if (value === "none") return Infinity;
-      return typeof value === "string" ? parseDuration(value) : numberOrNothing(value);
+      return typeof value === "string" ? readDuration(value) : numberOrNothing(value);
     case "integer":
     case "number":
       return numberOrNothing(value);
     case "boolean":
       return typeof value === "boolean" ? value : undefined;
     case "list":
+    case "names":
       return Array.isArray(value) ? [...new Set(value)] : undefined;
     default:
       return typeof value === "string" ? value : undefined;

@@ -7,7 +7,7 @@ import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { formatDuration } from "./duration.ts";
 import { isInlinePem } from "./pem.ts";
 import { type Field, groupOf, nameOf } from "./field.ts";
-import { POLICY_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import { kindAndOptions, type WrittenKind } from "./kind.ts";
 import { isSecretKey } from "./mistakes.ts";
 import type {
@@ -38,7 +38,14 @@ export function printConfig(
   return {
     defaults: printPolicies(config.defaults, POLICY_FIELDS),
     services: Object.fromEntries(services),
+    ...(config.servers !== undefined && { servers: printServers(config.servers) }),
   };
+}
+
+function printServers(servers: NonNullable<MeshConfig["servers"]>): Printed {
+  return Object.fromEntries(
+    Object.entries(servers).map(([name, server]) => [name, printPolicies(server, SERVER_FIELDS)]),
+  );
 }
 
 function printRoute(route: RouteConfig): Printed {
@@ -84,6 +91,7 @@ function printPolicies(from: object, fields: readonly Field[]): Printed {
   for (const field of fields) {
     let value: unknown = from;
     for (const part of field.parsed?.split(".") ?? []) value = Reflect.get(value as object, part);
+    if (value === undefined) continue;
     if (field.type === "duration") value = formatDuration(value as number);
     // A key in the configuration itself is a secret; the path of its file is none.
     if (field.path === "tls.key" && isInlinePem(String(value))) value = "(a key, not shown)";

@@ -5,8 +5,8 @@
 import type * as Zod from "zod";
 import { loadZod as requireZod } from "../lazy.cjs";
 import { unknownKeyRule } from "./did-you-mean.ts";
-import { DURATION_PATTERN, formatDuration, parseDuration } from "./duration.ts";
-import { type Field, groupOf, millisecondNames, nameOf, rangeOf } from "./field.ts";
+import { DURATION_PATTERN, formatDuration } from "./duration.ts";
+import { type Field, groupOf, millisecondNames, nameOf, rangeOf, readDuration } from "./field.ts";
 import { STRUCTURE_FIELDS } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 
@@ -60,7 +60,8 @@ export class SchemaParts {
 
   /** Of one field. */
   leaf(field: Field): Zod.ZodType {
-    return this.#typed(field).meta({ description: field.meaning });
+    const schema = this.#typed(field);
+    return field.meaning === undefined ? schema : schema.meta({ description: field.meaning });
   }
 
   #typed(field: Field): Zod.ZodType {
@@ -81,6 +82,8 @@ export class SchemaParts {
         return this.#ranged(z.number(typed("a number")), field);
       case "pem":
         return this.#pem();
+      case "names":
+        return this.list(this.text().min(1, "must not be empty"), 100);
       case "list": {
         const status = this.#ranged(
           z.number(typed("a status")).int("must be a whole number"),
@@ -103,7 +106,7 @@ export class SchemaParts {
     const wrong = `must be a duration with its unit, such as "500ms" or "1m30s" (a plain number goes under ${inCode})`;
     const schema = this.z.string({ error: () => wrong }).check((context) => {
       const text = context.value;
-      const ms = text === "none" ? Infinity : parseDuration(text);
+      const ms = readDuration(text);
       const message = ms === undefined ? wrong : durationRule(field, ms);
       if (message !== undefined) context.issues.push({ code: "custom", message, input: text });
     });
@@ -133,7 +136,6 @@ export class SchemaParts {
     const { min = 0, max } = field;
     const number = { type: "integer", minimum: min, ...(max !== undefined && { maximum: max }) };
     return checked.meta({
-      description: `${field.meaning} In milliseconds.`,
       anyOf: field.none === true ? [number, { const: "none" }] : [number],
     });
   }

@@ -6,7 +6,7 @@ import type * as Zod from "zod";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { checkWith } from "./check.ts";
 import { discoverySchema } from "./discovery-schema.ts";
-import { POLICY_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import type { Report } from "./plain.ts";
@@ -44,8 +44,13 @@ function wholeSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.Zod
     propertyNames: { pattern: SERVICE_NAME.source },
     maxProperties: LIMITS.services,
   });
+  const servers = z
+    .record(z.string(), parts.object(parts.policies(SERVER_FIELDS)), {
+      error: () => "must be an object with servers by name",
+    })
+    .meta({ propertyNames: { pattern: SERVICE_NAME.source }, maxProperties: LIMITS.services });
   return parts.object(
-    { defaults: parts.object(parts.policies(POLICY_FIELDS)), services: named },
+    { defaults: parts.object(parts.policies(POLICY_FIELDS)), services: named, servers },
     "",
   );
 }

@@ -19,6 +19,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly snapshotFile?: string | undefined;
   readonly discoveries?: readonly WrittenKind[] | undefined;
+  /** Sources of identity, by whose names configuration refers to them. Default: none. */
+  readonly identities?: readonly { readonly name: string }[] | undefined;
 }
 
 export interface Start {
@@ -38,10 +40,11 @@ export interface StartFile {
 /** Throws ConfigError with the mistakes of all sources. */
 export function startConfig(options: StartOptions, kinds: readonly WrittenKind[]): Start {
   const { config: code } = options;
+  const identities = namesOf(options);
   const env = readEnvConfig(options.env);
   const path = options.configFile ?? env.file;
   if (path === undefined && env.mistakes.length === 0) {
-    const sources = { env: env.layers, file: undefined, code };
+    const sources = { env: env.layers, file: undefined, code, identities };
     return { store: new ConfigStore(sources, kinds), file: undefined };
   }
   const seen = path === undefined ? undefined : readNow(path);
@@ -50,14 +53,15 @@ export function startConfig(options: StartOptions, kinds: readonly WrittenKind[]
     if (path === undefined || read?.ok !== true || env.mistakes.length > 0) {
       throw allMistakes(options);
     }
-    const store = new ConfigStore({ env: env.layers, file: read.layer, code }, kinds);
+    const sources = { env: env.layers, file: read.layer, code, identities };
+    const store = new ConfigStore(sources, kinds);
     return { store, file: { path, seen: seen!, layer: read.layer, mistakes: [] } };
   } catch (error) {
     const { snapshotFile } = options;
     const hopeless = path === undefined || snapshotFile === undefined || env.mistakes.length > 0;
     if (hopeless || !(error instanceof ConfigError)) throw error;
     const layer = lastGood(snapshotFile, path, error);
-    const store = new ConfigStore({ env: env.layers, file: layer, code }, kinds);
+    const store = new ConfigStore({ env: env.layers, file: layer, code, identities }, kinds);
     return { store, file: { path, seen: seen!, layer, mistakes: error.mistakes } };
   }
 }
@@ -68,9 +72,14 @@ function lastGood(snapshotFile: string, path: string, refused: ConfigError): Lay
   throw new ConfigError([...refused.mistakes, ...last.mistakes]);
 }
 
-function allMistakes({ config: code, configFile: file, env, discoveries }: StartOptions): Error {
+function namesOf({ identities = [] }: StartOptions): string[] {
+  return identities.map(({ name }) => name);
+}
+
+function allMistakes(options: StartOptions): Error {
+  const { config: code, configFile: file, env, discoveries } = options;
   try {
-    loadConfig({ code, file, env, discoveries });
+    loadConfig({ code, file, env, discoveries, identities: namesOf(options) });
   } catch (error) {
     if (error instanceof Error) return error;
   }

@@ -30,6 +30,8 @@ export interface Sources {
   readonly env: readonly Layer[];
   readonly file: Layer | undefined;
   code: MeshInput | undefined;
+  /** Names of the identity sources of the mesh, beside `files`. Default: any name is taken. */
+  readonly identities?: readonly string[] | undefined;
 }
 
 /** A whole configuration that is valid and not yet in force. */
@@ -260,7 +262,7 @@ interface Loaded {
 }
 
 function load(
-  { env, file, code }: Sources,
+  { env, file, code, identities }: Sources,
   opened: ReadonlyMap<string, Opened>,
   kinds: readonly WrittenKind[],
 ): Loaded {
@@ -270,7 +272,7 @@ function load(
   const said = [...opened.values()].filter(({ input }) => input !== undefined);
   const merged = mergeConfig(layers);
   if (said.length === 0) {
-    const { config } = loadLayers(merged, kinds);
+    const { config } = loadLayers(merged, kinds, identities);
     return { config, described: Object.values(config.services) };
   }
   const named = rawOf(rawOf(merged.input)["services"]);
@@ -284,10 +286,10 @@ function load(
     services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }
   layers.push({ origin: "code", input: { services } });
-  const { config } = loadLayers(mergeConfig(layers), kinds);
+  const { config } = loadLayers(mergeConfig(layers), kinds, identities);
   // A URL of a client takes the place of what a source says about that name, scheme included.
   const overwritten = said.some(({ name, url }) => url !== undefined && hasTarget(named[name]));
-  const before = overwritten ? loadLayers(merged, kinds).config : config;
+  const before = overwritten ? loadLayers(merged, kinds, identities).config : config;
   const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
   return { config, described };
 }
@@ -329,5 +331,12 @@ function keepEqual(next: MeshConfig, before: MeshConfig): MeshConfig {
     services[name] = keeps ? old : next.services[name]!;
     same &&= keeps;
   }
-  return same ? before : Object.freeze({ services: Object.freeze(services), defaults });
+  const sameServers = isDeepStrictEqual(next.servers, before.servers);
+  const servers = sameServers ? before.servers : next.servers;
+  if (same && sameServers) return before;
+  return Object.freeze({
+    services: Object.freeze(services),
+    ...(servers !== undefined && { servers }),
+    defaults,
+  });
 }

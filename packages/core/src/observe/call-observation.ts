@@ -99,11 +99,21 @@ export class CallObservation implements CallObserved, EndedCall {
   }
 
   get status(): number | undefined {
-    const { error, lastAttempt } = this;
+    const { error } = this;
+    const answering = this.#answering;
     const { statusOf } = this.#audience.protocol;
     if (error !== undefined && statusOf !== undefined) return statusOf(error);
     // An error that is not its attempt's came afterwards, and instead of a reply.
-    return error === undefined || error === lastAttempt?.error ? lastAttempt?.status : undefined;
+    return error === undefined || error === answering?.error ? answering?.status : undefined;
+  }
+
+  /** Of attempts side by side the one that was chosen, which need not be the last. */
+  get #answering(): AttemptObservation | undefined {
+    const chosen = this.#call.attempt?.observed;
+    for (let one = this.lastAttempt; one !== undefined; one = one.previous) {
+      if (one === chosen) return one;
+    }
+    return this.lastAttempt;
   }
 
   get notRetried(): NoRetry | undefined {
@@ -169,8 +179,10 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   }
 
   get retryReason(): ErrorReason | "status" | undefined {
-    const { previous } = this;
-    return previous === undefined ? undefined : (previous.error?.reason ?? "status");
+    const { previous, kind } = this;
+    return previous === undefined || kind === "hedge"
+      ? undefined
+      : (previous.error?.reason ?? "status");
   }
 
   get backend(): string {

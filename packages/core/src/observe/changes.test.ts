@@ -1,4 +1,5 @@
 /** What observers are told beside calls: endpoints, discovery, configuration, and requests being served. */
+import { ConnectionPeer } from "../tls/peer.ts";
 import { expect, it } from "vitest";
 import { Call } from "../call.ts";
 import { ServedRequest } from "../context.ts";
@@ -181,6 +182,7 @@ it("a request being served is told from its head to its end, once, and calls mad
     priority: "normal",
     traceparent: undefined,
     tracestate: undefined,
+    peer: ConnectionPeer.unknown,
   });
   const call = new Call("orders", new StubRequest(), true, true);
   served.adopt(call);

@@ -7,6 +7,7 @@
 import type { BreakerTrigger } from "../breaker/breaker.ts";
 import type { AttemptKind, Outcome, PickRule } from "../call.ts";
 import type { Mistake } from "../config/mistakes.ts";
+import type { ServerPeer } from "../tls/peer.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 
 /**
@@ -97,11 +98,11 @@ export interface ObservedAttempt {
   readonly call: ObservedCall;
   /** From 1. */
   readonly number: number;
-  /** `first`, `retry` (may have been processed before), `resend` (certainly was not). */
+  /** `first`, `retry` (may have been processed before), `resend` (certainly was not), `hedge` (beside one that runs). */
   readonly kind: AttemptKind;
-  /** The one that it repeats; undefined for the first. */
+  /** The one that it repeats, or that was begun before it; undefined for the first. */
   readonly previous: ObservedAttempt | undefined;
-  /** Why the previous one was not enough: the reason of its error, or `status` for a reply. */
+  /** Why the previous one was not enough: the reason of its error, or `status` for a reply. None for a hedge. */
   readonly retryReason: ErrorReason | "status" | undefined;
   /** The service whose endpoint it is: another one than the call's where a route has backendRefs. */
   readonly backend: string;
@@ -171,6 +172,8 @@ export interface ObservedRequest {
   /** W3C trace context as it came, if it is valid. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  /** Who is at the other end of its connection; looked up when it is asked for. */
+  readonly peer: ServerPeer;
 }
 
 /** A request that is over. */

@@ -1,6 +1,7 @@
 /** A request being served as observers see it. The pipeline of a server makes one by `servedStarted`. */
 import type { Outcome } from "../call.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { ServerPeer } from "../tls/peer.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedRequest } from "./observer.ts";
 
@@ -19,6 +20,7 @@ export interface ServedFacts {
   readonly priority: "critical" | "normal" | "sheddable";
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  readonly peer: ServerPeer;
 }
 
 export class ServedObservation implements EndedRequest {
@@ -79,6 +81,10 @@ export class ServedObservation implements EndedRequest {
 
   get tracestate(): string | undefined {
     return this.#facts.tracestate;
+  }
+
+  get peer(): ServerPeer {
+    return this.#facts.peer;
   }
 
   /** How it ended, once; later calls have no effect. */

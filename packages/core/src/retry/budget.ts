@@ -12,20 +12,12 @@
  * leaves to the others what theirs have paid, and the other half (docs/decisions/0019).
  */
 import type { Runtime } from "../runtime/runtime.ts";
+import type { RetryBudgetConfig } from "./options.ts";
 
 const SLOTS = 10;
 const DEPOSIT = 1000;
 /** Of the reserve, for one route. */
 const SHARE_RATIO = 0.5;
-
-export interface BudgetOptions {
-  /** Retries per call, 0–1000. 0: only the reserve pays. */
-  readonly ratio: number;
-  /** Retries per second without traffic, ≥ 0. */
-  readonly minPerSecond: number;
-  /** Milliseconds. */
-  readonly windowMs: number;
-}
 
 /** What the retry layer needs of a budget. */
 export interface Budget {
@@ -95,7 +87,7 @@ export class RetryBudget implements Budget {
   refused = 0;
   withdrawn = 0;
 
-  constructor(options: BudgetOptions, runtime: Runtime) {
+  constructor(options: RetryBudgetConfig, runtime: Runtime) {
     this.#deposit = options.ratio === 0 ? 0 : DEPOSIT;
     this.#cost = options.ratio === 0 ? 1 : Math.floor(DEPOSIT / options.ratio);
     this.#reserve = (options.minPerSecond * options.windowMs * this.#cost) / 1000;

@@ -23,16 +23,13 @@ import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Budget } from "./budget.ts";
+import type { RetryConfig } from "./options.ts";
 
 export const MAX_RESENDS = 3;
 /** A server may ask us to wait, but not for ever: what asks for more is as good as beyond any deadline. */
 const MAX_HINT_MS = 60_000;
 
-export interface RetryPolicy {
-  readonly attempts: number;
-  readonly codes: readonly number[];
-  readonly backoffBaseMs: number;
-  readonly backoffMaxMs: number;
+export interface RetryPolicy extends RetryConfig {
   readonly overloadedMeansUnprocessed: boolean;
 }
 
@@ -63,34 +60,35 @@ export function retry<Req, R extends Reply>(
       try {
         sent = send(attempt);
       } catch (error) {
-        return rest(attempt, undefined, placed(error));
+        return rest(call, undefined, placed(error));
       }
       return sent.then(
         (reply) => {
-          if (!isDone(reply)) return rest(attempt, reply, undefined);
+          if (!isDone(reply)) return rest(attempt.call, reply, undefined);
           ends?.delivered(attempt.call);
           return reply;
         },
         // Here, and not where the call ends: the caller awaits the promise that this handler settles.
-        (error: unknown) => rest(attempt, undefined, placed(error)),
+        (error: unknown) => rest(attempt.call, undefined, placed(error)),
       );
     };
 
     /** What follows a first attempt with this reply, or this error. */
-    function rest(first: Attempt<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
-      const sent = again(first, itsReply, error);
-      return ends === undefined ? sent : endWith(first.call, sent, ends);
+    function rest(call: Call<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
+      const sent = again(call, itsReply, error);
+      return ends === undefined ? sent : endWith(call, sent, ends);
     }
 
-    async function again(first: Attempt<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
-      const { call } = first;
-      let attempt = first;
+    async function again(call: Call<Req>, itsReply: R | undefined, error: unknown): Promise<R> {
       let reply = itsReply;
       let thrown = error;
-      let attempts = 1;
+      let rounds = 1;
       let resends = 0;
       let earlier: MeshError | undefined;
       for (;;) {
+        // Of attempts side by side the one that was chosen.
+        const attempt = call.attempt!;
+        const attempts = rounds + call.hedges;
         let hintMs: number | undefined;
         let failure: MeshError | undefined;
         let unprocessed: boolean;
@@ -102,7 +100,7 @@ export function retry<Req, R extends Reply>(
         } else {
           if (!(thrown instanceof MeshError)) throw thrown;
           failure = thrown;
-          failure.attempts = attempt.number;
+          failure.attempts = call.attempts;
           if (!isRetryable(failure)) {
             // Nobody was left for a further attempt: why the last one failed says more.
             throw failure.code === "no_endpoint" ? (earlier ?? failure) : failure;
@@ -118,7 +116,7 @@ export function retry<Req, R extends Reply>(
         let pauseMs = 0;
         if (next === "retry" || resends > 0) {
           if (hintMs === undefined || isFree(attempt, reply!, hintMs)) {
-            if (next === "retry") pauseMs = pauseAfter(attempts);
+            if (next === "retry") pauseMs = pauseAfter(rounds);
           } else pauseMs = hintMs <= MAX_HINT_MS ? hintMs : Infinity;
         }
         const paid = !(unseen && next === "resend");
@@ -135,16 +133,15 @@ export function retry<Req, R extends Reply>(
         call.onRetry?.(attempt, pauseMs, reply, failure);
         reply?.discard();
         if (next === "resend") resends++;
-        else attempts++;
+        else rounds++;
         if (attempt.endpoint !== undefined) (call.tried ??= []).push(attempt.endpoint);
         if (pauseMs > 0) await pause(call, pauseMs, runtime);
         if (call.cancelled !== undefined) throw placed(call.cancelled);
 
-        attempt = new Attempt(call, attempt.number + 1, next);
-        call.attempt = attempt;
+        call.attempt = new Attempt(call, call.attempts + 1, next);
         reply = thrown = undefined;
         try {
-          reply = await send(attempt);
+          reply = await send(call.attempt);
         } catch (caught) {
           thrown = placed(caught);
         }
@@ -153,9 +150,9 @@ export function retry<Req, R extends Reply>(
     }
   };
 
-  function pauseAfter(attempts: number): number {
+  function pauseAfter(rounds: number): number {
     const { backoffBaseMs, backoffMaxMs } = policy;
-    return backoffMs(attempts - 1, backoffBaseMs, backoffMaxMs, runtime.random());
+    return backoffMs(rounds - 1, backoffBaseMs, backoffMaxMs, runtime.random());
   }
 
   /**

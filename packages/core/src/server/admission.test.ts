@@ -56,6 +56,34 @@ describe("LoopDelay", () => {
     expect(delay.leastMs).toBe(0);
   });
 
+  it("its options may change while requests run: the loop is watched from then on", async () => {
+    const runtime = new SimRuntime(1);
+    const options = { maxInFlight: 100, maxLoopDelayMs: Infinity };
+    const admission = new Admission(options, runtime);
+    const lateTurns = async (): Promise<void> => {
+      for (let i = 0; i < 4; i++) {
+        expect(admission.refuses(request(), Infinity)).toBeUndefined();
+        await turn(runtime, 320);
+      }
+      expect(admission.refuses(request(), Infinity)).toBeUndefined();
+      runtime.stall(300);
+    };
+    await lateTurns();
+    expect(admission.refuses(request(), Infinity)).toBeUndefined();
+    options.maxLoopDelayMs = 200;
+    admission.configure();
+    await lateTurns();
+    expect(admission.refuses(request(), Infinity)).toBe("loop_delay");
+    options.maxLoopDelayMs = Infinity;
+    admission.configure();
+    expect(admission.refuses(request(), Infinity)).toBeUndefined();
+    admission.inFlight = 100;
+    options.maxInFlight = 101;
+    expect(admission.refuses(request(), Infinity)).toBe("concurrency");
+    admission.configure();
+    expect(admission.refuses(request(), Infinity)).toBeUndefined();
+  });
+
   it("refuses what is left of a turn, never its first, and the important never", async () => {
     const runtime = new SimRuntime(1);
     const admission = new Admission({ maxInFlight: 100, maxLoopDelayMs: 200 }, runtime);

@@ -36,24 +36,37 @@ const SHARES: Readonly<Record<Priority, number>> = {
 export class Admission {
   /** Requests whose handlers run. Writers: whoever admits, and ends, a request. */
   inFlight = 0;
+  /** Those of a server change while it runs, see `configure`. */
   readonly #options: AdmissionOptions;
+  readonly #runtime: Runtime;
   readonly #log: RefusalLog;
-  readonly #loop: LoopDelay | undefined;
-  readonly #heap: HeapWatch | undefined;
-  readonly #maxInFlight: number;
-  readonly #maxSheddable: number;
-  readonly #maxCritical: number;
+  #loop: LoopDelay | undefined;
+  #heap: HeapWatch | undefined;
+  #maxHeapRatio = Infinity;
+  #maxInFlight = 0;
+  #maxSheddable = 0;
+  #maxCritical = 0;
 
   /** `name`: of the server, in what `log` is told. */
   constructor(options: AdmissionOptions, runtime: Runtime, name = "server", log?: Log) {
-    const { maxInFlight, maxLoopDelayMs, maxHeapRatio = Infinity } = options;
     this.#options = options;
+    this.#runtime = runtime;
     this.#log = new RefusalLog({ name, side: "server", noun: "request" }, runtime, log);
+    this.configure();
+  }
+
+  /** The options have changed. What has been measured so far stays, unless it is not looked at any more. */
+  configure(): void {
+    const { maxInFlight, maxLoopDelayMs, maxHeapRatio = Infinity } = this.#options;
     this.#maxInFlight = maxInFlight;
     this.#maxSheddable = Math.max(1, Math.floor(maxInFlight * SHEDDABLE_RATIO));
     this.#maxCritical = Math.ceil(maxInFlight * CRITICAL_RATIO);
-    if (maxLoopDelayMs !== Infinity) this.#loop = new LoopDelay(runtime, () => this.inFlight);
-    if (maxHeapRatio !== Infinity) this.#heap = new HeapWatch(maxHeapRatio, runtime);
+    if (maxLoopDelayMs === Infinity) this.#loop = undefined;
+    else this.#loop ??= new LoopDelay(this.#runtime, () => this.inFlight);
+    if (maxHeapRatio === this.#maxHeapRatio) return;
+    this.#maxHeapRatio = maxHeapRatio;
+    const watched = maxHeapRatio !== Infinity;
+    this.#heap = watched ? new HeapWatch(maxHeapRatio, this.#runtime) : undefined;
   }
 
   /** Requests are refused: not ready. */

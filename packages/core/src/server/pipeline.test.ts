@@ -8,7 +8,8 @@ import { SimRuntime } from "../testing/sim-runtime.ts";
 import { Admission } from "./admission.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
 import { refusal, SHARED_REFUSALS, type Refusal } from "./refusals.ts";
-import { ServedCall, type ServerEnd, type ServerPeer } from "./served-call.ts";
+import { ConnectionPeer, type ServerPeer } from "../tls/peer.ts";
+import { ServedCall, type ServerEnd } from "./served-call.ts";
 import type { ServerAnswer, ServerLayer, Stage } from "./server-layer.ts";
 
 class Request extends ServedCall {
@@ -17,7 +18,7 @@ class Request extends ServedCall {
   readonly route = "default";
   readonly method = "GET";
   readonly query = "";
-  readonly peer: ServerPeer = { address: undefined, port: undefined, certificate: undefined };
+  readonly peer: ServerPeer = ConnectionPeer.unknown;
   readonly path: string;
   endStatus = 200;
   endOutcome: Outcome = "success";

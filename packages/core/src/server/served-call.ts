@@ -2,19 +2,9 @@
  * A request on its way through a server, and what layers of the application may see of it. The object of
  * a protocol extends it, so nothing is made for the layers: the view they get is the request itself.
  */
-import type { PeerCertificate } from "node:tls";
 import type { Outcome } from "../call.ts";
 import { ServedRequest, type Priority } from "../context.ts";
-
-/** Who is at the other end of the connection. */
-export interface ServerPeer {
-  /** As the connection has it; a proxy's, if there is one in front. Undefined on a Unix socket, or if it has gone. */
-  readonly address: string | undefined;
-  /** Undefined where there is no address. */
-  readonly port: number | undefined;
-  /** The client's, proven by its handshake; undefined without TLS, or if it gave none that is good. */
-  readonly certificate: PeerCertificate | undefined;
-}
+import type { ServerPeer } from "../tls/peer.ts";
 
 /** How a request ended. */
 export interface ServerEnd {
@@ -96,7 +86,7 @@ export abstract class ServedCall extends ServedRequest implements ServerRequest 
   abstract readonly method: string;
   abstract readonly path: string;
   abstract readonly query: string;
-  abstract readonly peer: ServerPeer;
+  abstract override get peer(): ServerPeer;
   abstract header(name: string): string | undefined;
 
   /** What was sent: the protocol's own status, the one of HTTP that stands for it, and what they say. */

@@ -2,7 +2,8 @@
  * What every server is made of, whatever its protocol: its name, its posture, admission, what it has
  * refused, its records, its drain and its pipeline. `MeshServer` and `MeshGrpcServer` hold one each.
  */
-import { safeLog, type Log } from "../log.ts";
+import { renderValue } from "../config/mistakes.ts";
+import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -13,17 +14,31 @@ import type { SharedLimits } from "./limits.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
 import { BELIEFS, type Beliefs, type Posture } from "./posture.ts";
 import { Readiness } from "./readiness.ts";
+import type { ServerPeer } from "../tls/peer.ts";
 import type { ServedCall } from "./served-call.ts";
 import type { ServerLayer } from "./server-layer.ts";
+import type { ServerSettings } from "./settings.ts";
 
 /** Options that servers of every protocol have. */
 export interface SharedServerOptions {
-  /** For people and metrics. Default `server`. */
+  /**
+   * For people and metrics, and whose section of the configuration it takes (`servers.<name>` of `mesh`).
+   * Default `server`.
+   */
   readonly name?: string;
-  /** Counts its requests there, and shares its clock. Default: they are not counted; the process's own clock. */
+  /**
+   * Counts its requests there, shares its clock, and takes what its configuration says under `servers`. Default:
+   * they are not counted; the process's own clock; no configuration.
+   */
   readonly mesh?: Mesh;
   /** Who is trusted, and with what; the same words for every protocol, see docs/reference/headers.md. Default `edge`. */
   readonly posture?: Posture;
+  /**
+   * The posture of one connection, by the peer that its handshake has proven: called once for each connection
+   * whose client has shown a certificate that is accepted. Undefined: `posture`. Where it throws, or gives what
+   * is no posture, it is `edge`. Default: every connection has `posture`.
+   */
+  readonly postureOf?: (peer: ServerPeer) => Posture | undefined;
   /** Gets a line when requests are refused for load or a server layer fails, once a minute at most. Default: the log of `mesh`. */
   readonly log?: Log;
   /** Milliseconds from "not ready" until callers have noticed, when draining. Default 5 000. */
@@ -57,6 +72,7 @@ export class ServerCore<Reason extends string> {
   readonly log: Log;
   readonly admission: Admission;
   readonly #options: SharedServerOptions;
+  readonly #settings: ServerSettings<SharedServerOptions, SharedLimits>;
   readonly #records: ServedRecords | undefined;
   readonly #refused = new Map<string, number>();
   #drain: Drain | undefined = undefined;
@@ -65,22 +81,44 @@ export class ServerCore<Reason extends string> {
   #leaves: () => void = none;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
-  constructor(owner: string, protocol: string, options: SharedServerOptions, limits: SharedLimits) {
-    const { posture = "edge", mesh, name = "server" } = options;
+  constructor(
+    owner: string,
+    protocol: string,
+    settings: ServerSettings<SharedServerOptions, SharedLimits>,
+  ) {
+    const { name, options, limits, log } = settings;
+    const { posture = "edge", mesh } = options;
     const beliefs = BELIEFS[posture];
     if (beliefs === undefined) {
       const known = Object.keys(BELIEFS).join(", ");
-      throw new TypeError(`${owner}: no posture ${posture}; known: ${known}`);
+      throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
     this.posture = posture;
     this.beliefs = beliefs;
     this.runtime = mesh?.runtime ?? processRuntime();
-    this.log = safeLog(options.log ?? mesh?.log);
-    this.admission = new Admission(limits, this.runtime, name, this.log);
+    this.log = log;
+    this.admission = new Admission(limits, this.runtime, name, log);
     this.#options = options;
+    this.#settings = settings;
+    settings.follow(() => this.admission.configure());
     this.#records =
       mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+  }
+
+  /** What a connection is believed. Asked once for each. */
+  beliefsOf(peer: () => ServerPeer): Beliefs {
+    const { postureOf } = this.#options;
+    if (postureOf === undefined) return this.beliefs;
+    const known = peer();
+    if (known.certificate === undefined) return this.beliefs;
+    try {
+      const posture = postureOf(known) ?? this.posture;
+      if (Object.hasOwn(BELIEFS, posture)) return BELIEFS[posture];
+    } catch {
+      // A function that cannot decide must not make anybody trusted.
+    }
+    return BELIEFS.edge;
   }
 
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */
@@ -122,6 +160,7 @@ export class ServerCore<Reason extends string> {
     this.#leaves();
     this.#isLeaving = false;
     this.#records?.open();
+    this.#settings.follow();
     return true;
   }
 
@@ -132,6 +171,7 @@ export class ServerCore<Reason extends string> {
       void left.then(() => {
         this.#records?.close();
         this.admission.close();
+        this.#settings.close();
       });
     }
     this.#isLeaving = true;

@@ -62,6 +62,16 @@ export const TRANSPORT_PROBLEM: Instrument = {
   unit: "{state}",
   description: "1 while new certificates are not used because they are missing or do not fit.",
 };
+export const IDENTITY_UPDATES: Instrument = {
+  name: "inmesh.identity.updates",
+  unit: "{update}",
+  description: "What identity sources said: applied, nothing new, refused, or that they failed.",
+};
+export const IDENTITY_PROBLEM: Instrument = {
+  name: "inmesh.identity.problem",
+  unit: "{state}",
+  description: "1 while what an identity source said last is not used.",
+};
 export const BALANCER_UPDATES: Instrument = {
   name: "inmesh.balancer.updates",
   unit: "{change}",
@@ -134,6 +144,8 @@ export const INSTRUMENTS: readonly Instrument[] = [
   BREAKER_SUPPRESSED,
   BALANCER_PANIC,
   TRANSPORT_PROBLEM,
+  IDENTITY_UPDATES,
+  IDENTITY_PROBLEM,
   BALANCER_UPDATES,
   DISCOVERY_ENDPOINTS,
   DISCOVERY_STALE,

@@ -126,6 +126,7 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
       first: attempts("first"),
       retry: attempts("retry"),
       resend: attempts("resend"),
+      hedge: attempts("hedge"),
     };
   }
 

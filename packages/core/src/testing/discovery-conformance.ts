@@ -7,7 +7,7 @@
 import { strict as assert } from "node:assert";
 import type { Discovery, EndpointSink, EndpointWatch } from "../discovery/discovery.ts";
 import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
-import type { ConformanceCheck } from "./transport-conformance.ts";
+import type { ConformanceCheck } from "./conformance-parts.ts";
 
 export interface DiscoveryAdapter {
   /** What the source knows may change, and it may be unable to tell. */

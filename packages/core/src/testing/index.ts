@@ -10,6 +10,7 @@ export {
   type FaultScript,
   type RawRequest,
 } from "./fault-peer.ts";
+export { sideBySide, type SideBySideOptions } from "./side-by-side.ts";
 export { AheadRuntime } from "./ahead-runtime.ts";
 export {
   countResources,
@@ -18,13 +19,14 @@ export {
   leakSince,
   type ResourceCount,
 } from "./leak-check.ts";
+export { transportConformance } from "./transport-conformance.ts";
 export {
-  transportConformance,
+  PLAY,
   type Behaviour,
   type ConformanceAdapter,
   type ConformanceBench,
   type ConformanceCheck,
-} from "./transport-conformance.ts";
+} from "./conformance-parts.ts";
 export {
   discoveryConformance,
   type DiscoveryAdapter,

@@ -5,61 +5,24 @@
  *   for (const { title, run } of transportConformance(adapter)) it(title, run);
  */
 import { strict as assert } from "node:assert";
-import { Attempt, Call, type Outcome, type Reply } from "../call.ts";
+import type { Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { RoutedRequest } from "../route/facts.ts";
-import type { Connection } from "../transport.ts";
+import {
+  cancelled,
+  microtasks,
+  observed,
+  settled,
+  SOON_MS,
+  until,
+  wait,
+  watched,
+  type ConformanceAdapter,
+  type ConformanceBench,
+  type ConformanceCheck,
+} from "./conformance-parts.ts";
+import { sideBySideChecks } from "./side-by-side-conformance.ts";
 
-/** What the server is to do with a request. */
-export type Behaviour =
-  /** A whole reply at once. */
-  | "answer"
-  /** The head and the start of a body that never goes on. */
-  | "stall-in-body"
-  /** Nothing at all. */
-  | "silence"
-  /** The request is taken, then the connection breaks before any reply. */
-  | "break"
-  /** The head and the start of a body, then the connection breaks. */
-  | "break-in-body"
-  /** No connection comes about. */
-  | "refuse";
-
-/** How a check gets at one protocol. */
-export interface ConformanceAdapter<Req extends RoutedRequest, Res extends Reply> {
-  /** Opens the way to a fresh server; `queueing`: only one request at a time has a connection. */
-  open(queueing: boolean): Promise<ConformanceBench<Req, Res>>;
-  /** The body's kinds, where the protocol has bodies that cannot be sent twice. */
-  readonly streams: boolean;
-  /** Requests beyond the connections wait inside the transport. */
-  readonly queues: boolean;
-}
-
-export interface ConformanceBench<Req extends RoutedRequest, Res extends Reply> {
-  readonly connection: Connection<Req, Res>;
-  /** A request that makes the server behave so. `streamed`: with a body that can be read once. */
-  request(behaviour: Behaviour, streamed?: boolean): Req;
-  /** Reads the body to its end; rejects if it is cut. */
-  read(reply: Res): Promise<unknown>;
-  /** What the application finds under a name in the reply's head. The body need not be read. */
-  headerOf(reply: Res, name: string): Promise<string | undefined>;
-  /** Requests whose head the server has seen, of that behaviour. */
-  seen(behaviour: Behaviour): number;
-  close(): Promise<void>;
-}
-
-export interface ConformanceCheck {
-  readonly title: string;
-  readonly run: () => Promise<void>;
-}
-
-/** An attempt that counts how it settled. */
-interface Watched<Req> {
-  readonly attempt: Attempt<Req>;
-  readonly outcomes: Outcome[];
-}
-
-const SOON_MS = 1_000;
 const GRACE_MS = 100;
 
 export function transportConformance<Req extends RoutedRequest, Res extends Reply>(
@@ -294,57 +257,5 @@ export function transportConformance<Req extends RoutedRequest, Res extends Repl
     });
   }
 
-  return checks;
-}
-
-function watched<Req>(request: Req): Watched<Req> {
-  const attempt = new Attempt<Req>(new Call("svc", request, true, true), 1, "first");
-  const outcomes: Outcome[] = [];
-  const endpoint = { address: "endpoint", zone: undefined };
-  attempt.endpoint = endpoint;
-  attempt.startedAt = performance.now();
-  // Attempt.settle ignores a second verdict; here a second one is a mistake of the transport.
-  const settle = attempt.settle.bind(attempt);
-  attempt.settle = (outcome) => {
-    outcomes.push(outcome);
-    settle(outcome);
-  };
-  return { attempt, outcomes };
-}
-
-function observed(promise: Promise<unknown>): { error: unknown } {
-  const seen: { error: unknown } = { error: undefined };
-  promise.catch((error: unknown) => {
-    seen.error = error;
-  });
-  return seen;
-}
-
-function cancelled(outcome: "abandoned" | "timeout" = "abandoned"): MeshError {
-  return new MeshError({
-    code: outcome === "timeout" ? "deadline_exceeded" : "cancelled",
-    reason: outcome === "timeout" ? "call_deadline" : "hedge_lost",
-    message: "the check cancelled it",
-    progress: "maybe-processed",
-  });
-}
-
-async function microtasks(): Promise<void> {
-  for (let i = 0; i < 10; i++) await Promise.resolve();
-}
-
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const last = performance.now() + SOON_MS;
-  while (!condition()) {
-    assert.ok(performance.now() < last, `within ${SOON_MS} ms: ${condition.toString()}`);
-    await wait(2);
-  }
-}
-
-function settled(outcomes: readonly Outcome[]): Promise<void> {
-  return until(() => outcomes.length > 0);
+  return [...checks, ...sideBySideChecks(adapter)];
 }

@@ -7,7 +7,11 @@ import { isIP, type Socket } from "node:net";
 import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
 import { MeshError } from "../errors.ts";
-import type { TlsPem } from "../config/pem.ts";
+import { FILES, type TlsPem } from "../config/pem.ts";
+import { alternativeNames } from "./alternative-names.ts";
+import { contextOf } from "./follow.ts";
+import { refusalOf, type IdentitySource } from "./identity.ts";
+import { chainOf } from "./peer.ts";
 
 type Tls = typeof import("node:tls");
 
@@ -25,25 +29,31 @@ export class TlsContext {
   /** For libraries that shake hands themselves; together with `checkServerIdentity`. */
   readonly secureContext: SecureContext;
   readonly #options: object;
+  readonly #service: string;
+  /** Undefined: files. */
+  readonly #source: IdentitySource | undefined;
+  #isMissing = false;
   #why: string | undefined = undefined;
 
   /** Certificates were asked for and are not there: nothing is dialled, least of all without them. */
-  static missing(service: ServiceConfig, why: string): TlsContext {
+  static missing(service: ServiceConfig, why: string | undefined): TlsContext {
     const none = { ca: undefined, cert: undefined, key: undefined, expiresAt: -Infinity };
     const context = new TlsContext(service, none);
+    context.#isMissing = true;
     context.#why = why;
     return context;
   }
 
   /** Throws what Node says about certificates that do not fit together. */
-  constructor({ tls: config, authority }: ServiceConfig, pem: TlsPem) {
+  constructor(service: ServiceConfig, pem: TlsPem, source?: IdentitySource) {
+    const { tls: config, authority } = service;
+    this.#service = service.name;
+    this.#source = source;
     const name = config.serverName ?? hostOf(authority);
     this.serverName = name;
     this.expiresAt = pem.expiresAt;
     this.secureContext = tls().createSecureContext({
-      // An empty `ca` would be the public roots again, so a bundle is never empty (readTls).
-      ...(pem.ca === undefined ? undefined : { ca: [...pem.ca] }),
-      ...(pem.cert === undefined ? undefined : { cert: pem.cert, key: pem.key }),
+      ...contextOf(pem),
       minVersion: config.minVersion,
     });
     this.#options = {
@@ -56,9 +66,27 @@ export class TlsContext {
     };
   }
 
-  /** Whatever the library believes to talk to: why the certificate is not for our name; undefined: it is. */
-  readonly checkServerIdentity = (_: string, certificate: PeerCertificate): Error | undefined =>
-    tls().checkServerIdentity(this.serverName, certificate);
+  /**
+   * Whatever name the library dials: why the peer is not accepted; undefined: it is. Called once for each
+   * connection, after the bundle has proven the certificate.
+   */
+  readonly checkServerIdentity = (_: string, certificate: PeerCertificate): Error | undefined => {
+    const { serverName } = this;
+    const source = this.#source;
+    if (source?.verifyPeer === undefined) return tls().checkServerIdentity(serverName, certificate);
+    return refusalOf(source, () => ({
+      role: "server",
+      name: this.#service,
+      serverName,
+      ...alternativeNames(certificate.raw),
+      chain: chainOf(certificate),
+    }));
+  };
+
+  get #ofWhom(): string {
+    const { name = FILES } = this.#source ?? {};
+    return name === FILES ? "tls.cert" : `of the identity ${name}`;
+  }
 
   connect(to: object, ALPNProtocols: readonly string[]): Socket {
     return tls().connect({ ...to, ...this.#options, ALPNProtocols } as never);
@@ -67,13 +95,13 @@ export class TlsContext {
   /** Why nothing may be dialled with it any more: our own certificate has ended. Never in plain text instead. */
   refusal(service: string, wallNow: number): MeshError | undefined {
     if (wallNow < this.expiresAt) return undefined;
-    const missing = this.#why !== undefined;
+    const missing = this.#isMissing;
     return new MeshError({
       code: "identity_unavailable",
       reason: missing ? "no_certificate" : "certificate_expired",
       message: missing
-        ? `${service}: no usable certificates: ${this.#why}`
-        : `${service}: our own certificate (tls.cert) has expired and no newer one was found: renew the file, it is taken up at once`,
+        ? `${service}: no usable certificates: ${this.#why ?? "the identity source has not answered yet"}`
+        : `${service}: our own certificate (${this.#ofWhom}) has expired and no newer one was found: renew it there, it is taken up at once`,
       progress: "not-sent",
       stackless: true,
     });

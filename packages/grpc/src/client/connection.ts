@@ -10,7 +10,7 @@ import {
   Redial,
   socketPathOf,
   timeoutError,
-  TlsFiles,
+  ServiceTls,
   type Attempt,
   type Connection,
   type EndpointInfo,
@@ -36,7 +36,7 @@ const EXHAUSTED_PAUSE_MS = 100;
 export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, ExchangeOwner {
   readonly service: ServiceConfig;
   readonly #target: string;
-  readonly #tls: TlsFiles | undefined;
+  readonly #tls: ServiceTls | undefined;
   readonly #unwatch: (() => void) | undefined;
   readonly #freezes: FreezeWatch;
   readonly #unwatchFreezes: () => void;
@@ -56,7 +56,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     endpoint: EndpointInfo,
     service: ServiceConfig,
     runtime: Runtime,
-    tls?: TlsFiles,
+    tls?: ServiceTls,
     freezes: FreezeWatch = new FreezeWatch(runtime),
   ) {
     this.service = service;
@@ -65,7 +65,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     this.#freezes = freezes;
     this.#unwatchFreezes = freezes.use(() => this.#renew());
     // Whoever forgets it must not send in plain text.
-    this.#tls = tls ?? (service.scheme === "https" ? new TlsFiles(service, runtime) : undefined);
+    this.#tls = tls ?? (service.scheme === "https" ? new ServiceTls(service, runtime) : undefined);
     this.#unwatch = this.#tls?.use(() => this.#renew());
     this.#target = targetOf(endpoint);
     this.#options = channelOptions(service);

@@ -109,7 +109,7 @@ export class Exchange
 
   #promise(lane: Lane): Promise<GrpcReply> {
     this.attempt.canceller = this;
-    this.#request.exchange = this;
+    this.#request.sentBy(this, this.attempt.kind === "hedge");
     this.#lane = lane;
     return new Promise<GrpcReply>((resolve, reject) => {
       this.#resolve = resolve;
@@ -220,6 +220,7 @@ export class Exchange
 
   /** From here on everything goes to the listener, what is held first. */
   deliver(listener: WireListener): void {
+    this.#request.answeredBy(this);
     this.#listener = listener;
     if (this.#head !== undefined) listener.onReceiveMetadata(this.#head);
     if (this.#message !== undefined) {

@@ -43,6 +43,26 @@ export interface LaneUser extends AttemptCanceller {
   refuse(error: MeshError): void;
 }
 
+/**
+ * none      there is no connection. grpc-js may make one by itself
+ * dialling  the time that an attempt waits for it is running
+ * ready     there is one. `standing`: undefined if it takes no calls past the channel
+ */
+type LaneConnection =
+  | { readonly state: "none" }
+  | { readonly state: "dialling"; readonly timer: Timer; readonly stallMark: number }
+  | { readonly state: "ready"; readonly since: number; readonly standing: Standing | undefined };
+
+/**
+ * open      attempts may be added
+ * retired   it gets no further attempts, and closes behind the last of those it has
+ * refusing  the same, because the server refuses its streams
+ * shut      its channel is closed
+ */
+type LaneLife = "open" | "retired" | "refusing" | "shut";
+
+const NONE: LaneConnection = { state: "none" };
+
 export class Lane {
   readonly channel: Channel;
   readonly credentials: ChannelCredentials;
@@ -52,8 +72,6 @@ export class Lane {
   readonly endsAt: number;
   /** Attempts on it. */
   readonly exchanges: Set<LaneUser> = new Set();
-  /** It gets no further attempts. */
-  retired = false;
   readonly #runtime: Runtime;
   readonly #connectMs: number;
   /** No connection within the time given. */
@@ -66,20 +84,13 @@ export class Lane {
   readonly #redial: Redial;
   /** Of the connection it has. */
   #ends = new StreamEnds();
-  /** It was left because the server refuses its streams. */
-  #refusing = false;
-  #ready = false;
-  /** When the connection came about. */
-  #readyAt = 0;
-  /** Undefined: there is no connection, or none that takes calls past the channel. */
-  #standing: Standing | undefined = undefined;
+  #life: LaneLife = "open";
+  #connection: LaneConnection = NONE;
   readonly #trustedUntil: number;
   /** The last reply, as far as its attempt has ended. */
   #answeredAt = 0;
-  #stallMark = 0;
+  /** grpc-js is asked to say when its state changes. */
   #watching = false;
-  #shut = false;
-  #dialling: Timer | undefined = undefined;
   #whenDialled: ((reached: boolean) => void)[] = [];
 
   constructor(
@@ -107,6 +118,11 @@ export class Lane {
     this.#onEmpty = onEmpty;
   }
 
+  /** It gets no further attempts. */
+  get retired(): boolean {
+    return this.#life !== "open";
+  }
+
   /** It has a connection at this very moment. */
   get connected(): boolean {
     return this.channel.getConnectivityState(false) === connectivityState.READY;
@@ -120,9 +136,11 @@ export class Lane {
   /** A call on this lane, not started. `plain`: its head goes out as it is. */
   open(exchange: LaneUser, path: string, host: string | undefined, plain: boolean): WireCall {
     this.exchanges.add(exchange);
-    if (this.#ready) exchange.connected();
+    if (this.#connection.state === "ready") exchange.connected();
     else this.dial();
-    const standing = this.#standing;
+    // Dialling may have found that there is one.
+    const now = this.#connection;
+    const standing = now.state === "ready" ? now.standing : undefined;
     if (plain && standing?.ready === true) {
       return new DirectCall(standing, path, host ?? this.#authority);
     }
@@ -160,21 +178,25 @@ export class Lane {
   streamRefused(): void {
     if (this.retired || !this.#ends.refused()) return;
     if (!this.#redial.replaces(this.#ends.served)) return;
-    this.#refusing = true;
-    this.retire();
+    this.#retire("refusing");
   }
 
   /** Connects, if it is not connected. */
   dial(): void {
-    if (this.#dialling !== undefined || this.#ready || this.#shut) return;
-    this.#stallMark = this.#runtime.loop.enter(this.#runtime.now());
-    this.#dialling = this.#runtime.after(this.#connectMs, expired, this);
+    if (this.#connection.state !== "none" || this.#life === "shut") return;
+    this.#arm(this.#connectMs);
     this.#look(true);
+  }
+
+  #arm(ms: number): void {
+    const stallMark = this.#runtime.loop.enter(this.#runtime.now());
+    const timer = this.#runtime.after(ms, expired, this);
+    this.#connection = { state: "dialling", timer, stallMark };
   }
 
   /** Resolves when it is known whether there is a connection. */
   reach(): Promise<boolean> {
-    if (this.#ready) return Promise.resolve(true);
+    if (this.#connection.state === "ready") return Promise.resolve(true);
     if (this.retired) return Promise.resolve(false);
     return new Promise((resolve) => {
       this.#whenDialled.push(resolve);
@@ -189,30 +211,29 @@ export class Lane {
       : channel.getConnectivityState(false);
     if (state === connectivityState.READY) this.#reached();
     else {
-      if (this.#ready) this.#lost();
+      if (this.#connection.state === "ready") this.#lost(this.#connection.since);
       if (state === connectivityState.TRANSIENT_FAILURE) return this.#dialled(false);
     }
-    if (this.#watching || this.#shut) return;
+    if (this.#watching || this.#life === "shut") return;
     this.#watching = true;
     this.channel.watchConnectivityState(state, Infinity, () => {
       this.#watching = false;
-      if (!this.#shut) this.#look(false);
+      if (this.#life !== "shut") this.#look(false);
     });
   }
 
-  #lost(): void {
-    this.#ready = false;
-    this.#standing = undefined;
+  #lost(since: number): void {
+    this.#connection = NONE;
     let last = this.#answeredAt;
     for (const { attempt } of this.exchanges) last = Math.max(last, attempt.answeredAt);
-    if (!this.#refusing) this.#redial.ended(last >= this.#readyAt);
+    if (this.#life !== "refusing") this.#redial.ended(last >= since);
   }
 
   #reached(): void {
-    this.#ready = true;
+    this.#disarm();
     this.#ends = new StreamEnds();
-    this.#readyAt = this.#runtime.now();
-    this.#standing = this.#plain ? standingOf(this.channel) : undefined;
+    const standing = this.#plain ? standingOf(this.channel) : undefined;
+    this.#connection = { state: "ready", since: this.#runtime.now(), standing };
     for (const exchange of this.exchanges) if (!exchange.started) exchange.connected();
     this.#dialled(true);
   }
@@ -224,26 +245,23 @@ export class Lane {
     for (const resolve of waiting) resolve(reached);
     if (reached) return this.#dials.won();
     this.#dials.giveUp();
-    this.retired = true;
-    this.#closeIfEmpty();
+    this.retire();
   }
 
+  /** For how long this process was held up while it waited. */
   #disarm(): number {
-    if (this.#dialling === undefined) return 0;
-    this.#dialling.cancel();
-    this.#dialling = undefined;
-    return this.#runtime.loop.leave(this.#runtime.now()) - this.#stallMark;
+    const dialling = this.#connection;
+    if (dialling.state !== "dialling") return 0;
+    dialling.timer.cancel();
+    this.#connection = NONE;
+    return this.#runtime.loop.leave(this.#runtime.now()) - dialling.stallMark;
   }
 
   /** The time is up, except for what this process itself was held up for. */
   expire(): void {
     const stalledMs = this.#disarm();
-    if (stalledMs > 0) {
-      this.#stallMark = this.#runtime.loop.enter(this.#runtime.now());
-      this.#dialling = this.#runtime.after(stalledMs, expired, this);
-      return;
-    }
-    this.retired = true;
+    if (stalledMs > 0) return this.#arm(stalledMs);
+    this.#takeNoMore("retired");
     this.#onTimeout(this);
     this.#dialled(false);
   }
@@ -253,15 +271,24 @@ export class Lane {
    * the last of them.
    */
   retire(): void {
-    this.retired = true;
+    this.#retire("retired");
+  }
+
+  #retire(life: "retired" | "refusing"): void {
+    this.#takeNoMore(life);
     this.#closeIfEmpty();
+  }
+
+  /** Why it takes no more attempts is what was said first. */
+  #takeNoMore(life: "retired" | "refusing"): void {
+    if (this.#life === "open") this.#life = life;
   }
 
   #closeIfEmpty(): void {
     // A closed channel would leave calls that it has not begun yet waiting for ever.
-    if (!this.retired || this.#shut || this.exchanges.size > 0) return;
-    this.#shut = true;
-    this.#dialled(this.#ready);
+    if (this.#life === "open" || this.#life === "shut" || this.exchanges.size > 0) return;
+    this.#life = "shut";
+    this.#dialled(this.#connection.state === "ready");
     this.#dials.giveUp();
     this.channel.close();
   }

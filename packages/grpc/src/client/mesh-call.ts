@@ -84,14 +84,14 @@ export class MeshCall implements WireCall, WireListener {
   halfClose(): void {
     if (this.#ended) return;
     this.#request.halfClosed = true;
-    if (this.#begun) this.#request.exchange?.pump();
+    if (this.#begun) this.#request.pump();
     else this.begin(this.#readFirst && this.#request.count === 1);
   }
 
   startRead(): void {
     if (this.#ended) return;
     this.#request.reading = true;
-    if (this.#begun) this.#request.exchange?.read();
+    if (this.#begun) this.#request.read();
     else this.#readFirst = this.#request.count === 0;
   }
 

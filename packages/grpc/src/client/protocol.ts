@@ -1,5 +1,5 @@
 /** gRPC as a protocol of the mesh: what every way in hands to `mesh.service`. */
-import { TlsFiles, type Protocol } from "@inmesh/core/spi";
+import { ServiceTls, type Protocol } from "@inmesh/core/spi";
 import { GrpcConnection } from "./connection.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
@@ -9,13 +9,17 @@ import { statusOf } from "../status.ts";
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
   statusOf: (error) => statusOf(error).code,
-  transport: (service, runtime) => {
-    const tls = service.scheme === "https" ? new TlsFiles(service, runtime) : undefined;
+  transport: (service, runtime, identities) => {
+    const tls =
+      service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     const freezes = new FreezeWatch(runtime);
     return {
       connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes),
       get problem() {
         return tls?.problem;
+      },
+      get ready() {
+        return tls?.ready;
       },
     };
   },

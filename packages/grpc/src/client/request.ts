@@ -29,6 +29,7 @@ export interface Message {
 
 /** The attempt in progress, as far as the request and its writer ask of it. */
 export interface RequestSender {
+  readonly attempt: Attempt<GrpcRequest>;
   /** Messages that the connection has taken. */
   readonly written: number;
   /** grpc-js's own call, for what it alone knows. */
@@ -68,6 +69,8 @@ export class GrpcRequest implements RoutedRequest {
   call: Call<GrpcRequest> | undefined = undefined;
   /** The attempt in progress: it gets what is written from here on. */
   exchange: RequestSender | undefined = undefined;
+  /** Those that run beside it, which get the same; undefined: none does. */
+  #beside: RequestSender[] | undefined = undefined;
   /** The reader waits for a message. */
   reading = false;
   /** No further message follows. */
@@ -118,16 +121,42 @@ export class GrpcRequest implements RoutedRequest {
 
   /** Writes what the next hop has to know of this attempt. grpc-js copies it when the attempt starts. */
   stamp(attempt: Attempt<GrpcRequest>, now: number): Metadata {
-    const { metadata } = this;
+    const { headers, kind } = attempt;
+    // What runs beside another attempt writes nothing into a head that the other may not have sent yet.
+    const shared = headers === undefined && kind !== "hedge";
+    const metadata = shared ? this.metadata : this.metadata.clone();
     const { deadlineAt } = attempt.call;
     if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatTimeout(deadlineAt - now));
     const { toldNumber } = attempt;
     if (toldNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(toldNumber - 1));
-    const { headers } = attempt;
-    if (headers === undefined) return metadata;
-    const own = metadata.clone();
-    changeMetadata(own, headers);
-    return own;
+    if (headers !== undefined) changeMetadata(metadata, headers);
+    return metadata;
+  }
+
+  /** An attempt begins: alone, or beside those that run. */
+  sentBy(exchange: RequestSender, beside: boolean): void {
+    if (beside) (this.#beside ??= []).push(exchange);
+    else {
+      this.exchange = exchange;
+      this.#beside = undefined;
+    }
+  }
+
+  /** Its reply is delivered: what is written and read from here on is its alone. */
+  answeredBy(exchange: RequestSender): void {
+    this.exchange = exchange;
+    this.#beside = undefined;
+  }
+
+  pump(): void {
+    this.exchange?.pump();
+    if (this.#beside !== undefined) for (const one of this.#beside) one.pump();
+  }
+
+  /** The reader waits for a message. */
+  read(): void {
+    this.exchange?.read();
+    if (this.#beside !== undefined) for (const one of this.#beside) one.read();
   }
 
   /** Messages written so far. */
@@ -144,10 +173,26 @@ export class GrpcRequest implements RoutedRequest {
     this.#messages.push({ bytes, flags: context.flags, written: context.callback });
     if (this.call?.replayable === true) {
       const kept = this.#buffer.take(this.#kept, bytes.length);
-      if (kept === 0) this.letGo();
-      else this.#kept += kept;
+      if (kept > 0) this.#kept += kept;
+      else {
+        this.#goOnWithOne();
+        this.letGo();
+      }
     }
-    this.exchange?.pump();
+    this.pump();
+  }
+
+  /** What was sent is not kept any more, so only one attempt can send the rest: the one that is farthest. */
+  #goOnWithOne(): void {
+    if (this.#beside === undefined) return;
+    let farthest = this.exchange;
+    for (const one of this.#beside) {
+      if (!isRunning(farthest) || (isRunning(one) && one.written > farthest!.written))
+        farthest = one;
+    }
+    this.exchange = farthest;
+    this.#beside = undefined;
+    this.call?.choose(farthest!.attempt);
   }
 
   /** A message has been handed to the connection: its writer may go on. */
@@ -156,7 +201,7 @@ export class GrpcRequest implements RoutedRequest {
     if (message === undefined) return;
     const { written } = message;
     message.written = undefined;
-    if (this.call?.replayable !== true) this.#drop(number + 1);
+    if (this.call?.replayable !== true) this.#drop(this.#sentByAll(number + 1));
     written?.();
   }
 
@@ -165,7 +210,15 @@ export class GrpcRequest implements RoutedRequest {
     if (this.call !== undefined) this.call.replayable = false;
     this.#buffer.give(this.#kept);
     this.#kept = 0;
-    this.#drop(this.exchange?.written ?? 0);
+    this.#drop(this.#sentByAll(this.exchange?.written ?? 0));
+  }
+
+  /** Messages that every running attempt has sent. `sent`: by the one that asks, which may run alone. */
+  #sentByAll(sent: number): number {
+    if (this.#beside === undefined) return sent;
+    let least = isRunning(this.exchange) ? this.exchange!.written : Infinity;
+    for (const one of this.#beside) if (isRunning(one)) least = Math.min(least, one.written);
+    return Math.min(least, this.count);
   }
 
   #drop(end: number): void {
@@ -178,8 +231,12 @@ export class GrpcRequest implements RoutedRequest {
 
   /** The call is over. Writers that still wait are not called, as in grpc-js: they would only go on. */
   end(): void {
-    this.exchange = undefined;
+    this.exchange = this.#beside = undefined;
     this.letGo();
     this.#messages.length = 0;
   }
+}
+
+function isRunning(sender: RequestSender | undefined): boolean {
+  return sender !== undefined && sender.attempt.outcome === undefined;
 }

@@ -2,9 +2,11 @@
  * The code of a failed handshake, by its text. grpc-js's own credentials pass on the text of an error
  * and no more, and they are what there is without its private members (tls-credentials.ts).
  */
+import { PeerRefused } from "@inmesh/core/spi";
 
 /** What OpenSSL says about a chain (X509_verify_cert_error_string), and Node about a name. Longer ones first. */
 const TEXTS: readonly (readonly [text: string, code: string])[] = [
+  [PeerRefused.TEXT, PeerRefused.CODE],
   ["certificate has expired", "CERT_HAS_EXPIRED"],
   ["certificate is not yet valid", "CERT_NOT_YET_VALID"],
   ["does not match certificate's altnames", "ERR_TLS_CERT_ALTNAME_INVALID"],

@@ -44,6 +44,11 @@ export function watchBinding(found: Found, bind: (bound: () => void) => void): v
   }
 }
 
+/** This code runs within `watchBinding` of a server of ours. */
+export function isBoundByMesh(): boolean {
+  return binding.getStore() !== undefined;
+}
+
 /** Outside of any binding: for what the application does when its address is bound. */
 export function afterBinding(run: () => void): void {
   binding.run(undefined, run);

@@ -31,18 +31,19 @@ const ENTRY_BYTES = 32;
 
 export class HeadReader {
   readonly #limits: GrpcServerLimits;
-  readonly #beliefs: Beliefs;
+  /** Of the connection whose call is being read. */
+  #beliefs!: Beliefs;
   readonly #keep: ReadonlySet<string>;
 
   /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
-  constructor(limits: GrpcServerLimits, beliefs: Beliefs, keep: ReadonlySet<string>) {
+  constructor(limits: GrpcServerLimits, keep: ReadonlySet<string>) {
     this.#limits = limits;
-    this.#beliefs = beliefs;
     this.#keep = keep;
   }
 
   /** Node joins what came twice by a comma, so a key that contradicts itself is not understood. */
-  read(served: Head, metadata: Metadata): SharedRefusalReason | undefined {
+  read(served: Head, metadata: Metadata, beliefs: Beliefs): SharedRefusalReason | undefined {
+    this.#beliefs = beliefs;
     const first = metadata.getMap();
     const { maxMetadataBytes, maxMetadataCount, maxHops } = this.#limits;
     let count = 0;

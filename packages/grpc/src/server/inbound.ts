@@ -10,6 +10,7 @@ import { AsyncResource } from "node:async_hooks";
 import type { Metadata, ServerInterceptingCallInterface } from "@grpc/grpc-js";
 import {
   CALLBACKS_RESTORE,
+  ConnectionPeer,
   context,
   ServedCall,
   type Outcome,
@@ -26,6 +27,8 @@ export interface InboundOwner {
   readonly name: string;
   /** Its metadata is here: it is begun, or refused. */
   serve(inbound: Inbound): void;
+  /** Its connection; undefined if that is not known. */
+  useOf(inbound: Inbound): SessionUse | undefined;
   /** It is over, and was in progress. */
   ended(inbound: Inbound): void;
 }
@@ -240,10 +243,18 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
   }
 
   get peer(): ServerPeer {
+    const use = this.#owner.useOf(this);
+    if (use?.peer !== undefined) return use.peer;
+    if (use?.socket !== undefined) return (use.peer = ConnectionPeer.of(use.socket));
     const { remoteAddress, remotePort } = this.call.getConnectionInfo();
-    // grpc-js asks for certificates only where it refuses those that are not good.
-    const { sslPeerCertificate } = this.call.getAuthContext();
-    return { address: remoteAddress, port: remotePort, certificate: sslPeerCertificate };
+    const { transportSecurityType } = this.call.getAuthContext();
+    // Without its socket nobody knows whether the certificate that it has shown was proven.
+    return new ConnectionPeer(
+      remoteAddress,
+      remotePort,
+      transportSecurityType === "ssl",
+      undefined,
+    );
   }
 
   header(name: string): string | undefined {

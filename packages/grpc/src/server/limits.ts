@@ -1,39 +1,14 @@
 /**
- * What a gRPC server lets one peer cost it: every count, size and time, with its unit in the name and
- * the reason for its default. Servers we make get all of them; of a server we are given, those that
+ * What a gRPC server lets one peer cost it: every count, size and time, with its unit in the name; core's
+ * server/options.ts has them with the reason for each default. Servers we make get all of them; of a server we are given, those that
  * its constructor had to be told are reported in `snapshot().weaker`.
  */
 import type { ServerOptions } from "@grpc/grpc-js";
-import { limitsOver, SHARED_LIMITS, type SharedLimits } from "@inmesh/core/spi";
+import { DEFAULT_GRPC_LIMITS, limitsOver, type GrpcServerLimits } from "@inmesh/core/spi";
 
-/** Of `SharedLimits`, resets count before the reply has begun; Node's own limit, which counts every reset, is below: 1 000 and 33. */
-export interface GrpcServerLimits extends SharedLimits {
-  /** Names, values and 32 bytes per entry of a call's metadata: RESOURCE_EXHAUSTED. */
-  readonly maxMetadataBytes: number;
-  /** Keys of a call's metadata: RESOURCE_EXHAUSTED. Node resets a stream with more than 128. */
-  readonly maxMetadataCount: number;
-  /** A message received, unpacked: RESOURCE_EXHAUSTED, before it is in memory. gRPC's own default. */
-  readonly maxMessageBytes: number;
-  /** What calls on such a connection have left before it is destroyed. */
-  readonly maxConnectionAgeGraceMs: number;
-  /** A silent connection is pinged this often, so that a vanished client is noticed. Infinity: never. */
-  readonly pingIntervalMs: number;
-  /** Without an answer so long the connection is destroyed. */
-  readonly pingTimeoutMs: number;
-  /** Watchers of the health service. */
-  readonly maxWatchers: number;
-}
-
-export const DEFAULT_GRPC_LIMITS: GrpcServerLimits = {
-  ...SHARED_LIMITS,
-  maxMetadataBytes: 16_384,
-  maxMetadataCount: 100,
-  maxMessageBytes: 4_194_304,
-  maxConnectionAgeGraceMs: 30_000,
-  pingIntervalMs: 60_000,
-  pingTimeoutMs: 20_000,
-  maxWatchers: 100,
-};
+/** Resets count before the reply has begun; Node's own limit, which counts every reset, is below: 1 000 and 33. */
+export type { GrpcServerLimits };
+export { DEFAULT_GRPC_LIMITS };
 
 /** grpc-js's options by the limits they keep. It takes 2^31-1 for "never". */
 const OPTIONS = [

@@ -3,6 +3,7 @@
  * refuses what cannot or must not be served, runs handlers where their own calls inherit the rest,
  * answers health, and knows how to leave. Its model is `meshServer` of @inmesh/http.
  */
+import { Server as TlsServer } from "node:tls";
 import {
   Server,
   ServerCredentials,
@@ -12,19 +13,21 @@ import {
 } from "@grpc/grpc-js";
 import {
   assertOptions,
-  limitsOver,
+  graceMistake,
   removeStaleSocket,
   ServerCore,
+  ServerIdentity,
+  ServerSettings,
   socketPathOf,
-  withinDescriptors,
   type OptionKinds,
   type Posture,
   type ServerState,
+  type ServerTls,
   type SharedServerOptions,
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
-import { interceptByCredentials } from "./given-server.ts";
+import { interceptByCredentials, redirectEarlier } from "./given-server.ts";
 import { HEALTH_PATH } from "./health-messages.ts";
 import { Health, type GrpcHealthOptions } from "./health.ts";
 import { HeadReader } from "./head-reader.ts";
@@ -38,12 +41,19 @@ import {
   type GrpcServerLimits,
 } from "./limits.ts";
 import type { GrpcCutReason } from "./refusals.ts";
+import { serverCredentials } from "./server-credentials.ts";
 import { GrpcServing } from "./serving.ts";
 import { Sessions } from "./sessions.ts";
 
 export interface GrpcServerOptions extends SharedServerOptions {
   /** Keys of identity metadata that stay, because something in front vouches for them. Default: none. */
   readonly keepMetadata?: readonly string[];
+  /**
+   * Certificate and key for `listen`: paths of files that are followed, or PEM, or an identity source of
+   * `mesh`. Default: none; `listen` takes grpc-js's credentials. No effect on addresses that are bound by the
+   * server's own `bindAsync` in plain text.
+   */
+  readonly tls?: ServerTls;
   /** Those that differ from the defaults of docs/reference/grpc-server.md. Default: none. */
   readonly limits?: Partial<GrpcServerLimits>;
   /** grpc.health.v1; false: not answered here. Default: answered. */
@@ -59,6 +69,8 @@ const OPTIONS: OptionKinds<GrpcServerOptions> = {
   name: "text",
   mesh: "object",
   posture: "text",
+  postureOf: "function",
+  tls: "object",
   keepMetadata: "list",
   limits: "object",
   health: "any",
@@ -70,7 +82,6 @@ const OPTIONS: OptionKinds<GrpcServerOptions> = {
 const OPTION_HINTS = {
   port: "it belongs to the server's bindAsync",
   host: "it belongs to the server's bindAsync",
-  tls: "credentials belong to the server's bindAsync",
   keepHeaders: 'did you mean "keepMetadata"?',
 };
 
@@ -84,8 +95,15 @@ export interface GrpcServerSnapshot {
   readonly loopDelayMs: number;
   readonly refused: Readonly<Partial<Record<GrpcCutReason, number>>>;
   readonly limits: GrpcServerLimits;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxMessageBytes`.
+   */
+  readonly pending: readonly string[];
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenGrpcLimit[];
+  /** Why what the certificate files or the identity source say is not used; the last good ones are. Undefined: they are. */
+  readonly problem: string | undefined;
   /**
    * What works less well because a private member of grpc-js is not where it was: one line for each, with
    * what is lost. Empty with the versions that inmesh is tested with.
@@ -121,28 +139,31 @@ export class MeshGrpcServer implements AsyncDisposable {
   readonly server: Server;
   readonly name: string;
   readonly #core: ServerCore<GrpcCutReason>;
-  readonly #limits: GrpcServerLimits;
+  readonly #settings: ServerSettings<GrpcServerOptions, GrpcServerLimits>;
   readonly #weaker: readonly GivenGrpcLimit[];
   readonly #calls: InboundCalls;
   readonly #inside: ServerInside;
   readonly #sessions: Sessions;
   readonly #serving: GrpcServing;
   readonly #health: Health | undefined;
+  readonly #identity: ServerIdentity | undefined;
   /** No interceptor of the host's sees a call before its handler. */
   readonly #alone: boolean;
+  /** Ends the watch for addresses that were being bound when the server was given. */
+  #endRedirects: () => void = () => {};
   #left: Promise<void> | undefined = undefined;
 
   /** Use `meshGrpcServer`. */
   constructor(given: Server | undefined, options: GrpcServerOptions) {
     assertOptions("meshGrpcServer", options, OPTIONS, OPTION_HINTS);
-    const { health = {}, channelOptions } = options;
-    const all = limitsOver("meshGrpcServer", DEFAULT_GRPC_LIMITS, options.limits);
-    const limits = withinDescriptors(all);
-    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", options, limits);
+    const settings = new ServerSettings("meshGrpcServer", options, DEFAULT_GRPC_LIMITS);
+    const { limits, options: all } = settings;
+    const { health = {}, channelOptions } = all;
+    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
-    this.#limits = limits;
+    this.#settings = settings;
     const count = (reason: GrpcCutReason): void => void core.count(reason);
     this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, (inbound) => {
       inbound.cut = core.count("write_stall");
@@ -170,17 +191,41 @@ export class MeshGrpcServer implements AsyncDisposable {
       this.#health?.close();
       this.#calls.endReflection();
     });
-    const keep = new Set(options.keepMetadata?.map((key) => key.toLowerCase()));
+    const { tls, mesh } = options;
+    this.#identity =
+      tls &&
+      new ServerIdentity(tls, {
+        owner: "meshGrpcServer",
+        name: core.name,
+        runtime,
+        identities: mesh?.identities,
+        log: core.log,
+        refused: () => {},
+      });
+    const identity = this.#identity;
+    if (identity !== undefined) {
+      this.#sessions.onFound = (http2) => {
+        if (http2 instanceof TlsServer) {
+          identity.follow(http2, (withinMs) => this.#sessions.renew(withinMs));
+        }
+      };
+    }
+    const keep = new Set(all.keepMetadata?.map((key) => key.toLowerCase()));
     this.#serving = new GrpcServing({
       core,
       limits,
-      reader: new HeadReader(limits, core.beliefs, keep),
+      reader: new HeadReader(limits, keep),
       calls: this.#calls,
       sessions: this.#sessions,
-      layered: (options.serverLayers?.length ?? 0) > 0,
+      layered: (all.serverLayers?.length ?? 0) > 0,
     });
     this.#watchBinding();
-    core.leavesBy(this.#sessions, IDLE_WAIT_MS, () => {}); // leaving does stop it
+    core.leavesBy(
+      this.#sessions,
+      IDLE_WAIT_MS,
+      () => {}, // leaving does stop it
+      () => (identity?.expired === true ? "certificate expired" : undefined),
+    );
   }
 
   // ── calls ────────────────────────────────────────────────────────────────────────────────────
@@ -206,7 +251,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   #make(intercept: ServerInterceptor, channelOptions: ServerOptions = {}): Server {
     const { interceptors = [] } = channelOptions;
     return new Server({
-      ...grpcServerOptions(this.#limits),
+      ...grpcServerOptions(this.#settings.limits),
       ...channelOptions,
       interceptors: [intercept, ...interceptors],
     });
@@ -214,8 +259,12 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   #wrap(intercept: ServerInterceptor): void {
     const interceptors = this.#inside.interceptors();
-    if (interceptors === undefined) interceptByCredentials(this.server, intercept);
-    else interceptors.unshift(intercept);
+    if (interceptors !== undefined) {
+      interceptors.unshift(intercept);
+      return;
+    }
+    interceptByCredentials(this.server, intercept);
+    this.#endRedirects = redirectEarlier(this.server);
   }
 
   /** The server's own way to say that it has a socket. */
@@ -256,22 +305,37 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   /**
    * Binds: a port on every address of this host, or `host:port`, or `unix:path`. Resolves to the
-   * port; 0, the default, chooses one. `credentials` default to none: cleartext. Rejects if it cannot.
+   * port; 0, the default, chooses one. `credentials` default to those of `tls`, for whose first certificate it
+   * waits at most 10 s; without `tls` to none: cleartext. Rejects if it cannot.
    * A socket that a killed process left behind is taken away, unless somebody answers on it.
    */
-  async listen(
-    address: number | string = 0,
-    credentials: ServerCredentials = ServerCredentials.createInsecure(),
-  ): Promise<number> {
+  async listen(address: number | string = 0, credentials?: ServerCredentials): Promise<number> {
+    await this.#identity?.answered();
+    const given = credentials ?? this.#ownCredentials();
     const target = typeof address === "number" ? `0.0.0.0:${address}` : address;
     const path = socketPathOf(target);
     if (path !== undefined) await removeStaleSocket(path);
     return new Promise((resolve, reject) => {
-      this.server.bindAsync(target, credentials, (error, port) => {
-        if (error === null) resolve(port);
-        else reject(error);
+      this.server.bindAsync(target, given, (error, port) => {
+        if (error !== null) return reject(error);
+        this.#identity?.show(); // after grpc-js's own, which sets less
+        if (this.#identity === undefined || this.#sessions.known) return resolve(port);
+        // It would go on with certificates that nobody renews, and let in clients that nobody has looked at.
+        this.server.forceShutdown();
+        reject(
+          new Error(
+            "meshGrpcServer: tls cannot be used with this version of @grpc/grpc-js and Node",
+          ),
+        );
       });
     });
+  }
+
+  #ownCredentials(): ServerCredentials {
+    const pem = this.#identity?.pem;
+    if (pem === undefined) return ServerCredentials.createInsecure();
+    const { requestCert = false, rejectUnauthorized = true } = this.#identity!.options;
+    return serverCredentials(pem, requestCert, rejectUnauthorized);
   }
 
   get state(): ServerState {
@@ -293,7 +357,10 @@ export class MeshGrpcServer implements AsyncDisposable {
   }
 
   #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const wrong = graceMistake("meshGrpcServer", graceMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
     const left = this.#core.leave(graceMs, noticed);
+    this.#endRedirects();
     this.#health?.changed();
     return (this.#left ??= left.then(() => {
       this.#health?.close();
@@ -315,8 +382,10 @@ export class MeshGrpcServer implements AsyncDisposable {
       sessions: this.#sessions.count,
       loopDelayMs: admission.loopDelayMs,
       refused,
-      limits: this.#limits,
+      limits: { ...this.#settings.limits },
+      pending: this.#settings.pending,
       weaker: this.#weaker,
+      problem: this.#identity?.problem,
       degraded: this.#inside.degraded.list,
     };
   }

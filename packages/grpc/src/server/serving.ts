@@ -4,6 +4,7 @@
  * of the stages is in core (`server/pipeline.ts`). Health is not among them: its calls never come here.
  */
 import type {
+  Beliefs,
   Refusal,
   ServerAnswer,
   ServerCore,
@@ -17,7 +18,7 @@ import type { InboundCalls } from "./inbound-calls.ts";
 import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 import { refusalStatuses, type GrpcCutReason, type StatusOfRefusal } from "./refusals.ts";
-import type { Sessions } from "./sessions.ts";
+import type { SessionUse, Sessions } from "./sessions.ts";
 
 export interface GrpcServingParts {
   readonly core: ServerCore<GrpcCutReason>;
@@ -33,14 +34,15 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
   readonly #parts: GrpcServingParts;
-  readonly #statusOf: StatusOfRefusal;
+  /** Of those who are told why they are refused, and of others. */
+  readonly #telling: StatusOfRefusal = refusalStatuses(true);
+  readonly #silent: StatusOfRefusal = refusalStatuses(false);
   readonly #pipeline: ServerPipeline<Inbound>;
 
   constructor(parts: GrpcServingParts) {
     const { core } = parts;
     this.name = core.name;
     this.#parts = parts;
-    this.#statusOf = refusalStatuses(core.beliefs.tellsReasons);
     this.#pipeline = core.pipeline<Inbound>(this);
   }
 
@@ -50,9 +52,10 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
 
   read(inbound: Inbound): Refusal | undefined {
     const { core, limits, reader } = this.#parts;
-    const { runtime, beliefs } = core;
+    const { runtime } = core;
+    const beliefs = this.#beliefsOf(inbound);
     inbound.startedAt ||= runtime.now(); // sessions ask how long it was in progress
-    const unread = reader.read(inbound, inbound.metadata!);
+    const unread = reader.read(inbound, inbound.metadata!, beliefs);
     if (unread !== undefined) return SHARED_REFUSALS[unread];
     const deadline = inbound.getDeadline();
     if (deadline !== Infinity) {
@@ -86,7 +89,22 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   refuse(inbound: Inbound, refusal: Refusal): void {
-    inbound.refuse(this.#statusOf(refusal));
+    const { tellsReasons } = this.#beliefsOf(inbound);
+    inbound.refuse(tellsReasons ? this.#telling(refusal) : this.#silent(refusal));
+  }
+
+  /** Decided once for each connection; for each call where the connection is not known. */
+  #beliefsOf(inbound: Inbound): Beliefs {
+    const { core } = this.#parts;
+    const use = this.useOf(inbound);
+    if (use?.beliefs !== undefined) return use.beliefs;
+    const beliefs = core.beliefsOf(() => inbound.peer);
+    if (use !== undefined) use.beliefs = beliefs;
+    return beliefs;
+  }
+
+  useOf(inbound: Inbound): SessionUse | undefined {
+    return this.#parts.sessions.useOf(inbound);
   }
 
   ended(inbound: Inbound): void {

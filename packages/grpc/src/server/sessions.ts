@@ -12,9 +12,11 @@ import {
   Misuse,
   Tally,
   watchSending,
+  type Beliefs,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
+  type ServerPeer,
   type Timer,
 } from "@inmesh/core/spi";
 import type { Http2Server, Http2Session, Http2Stream, ServerInside } from "../internals.ts";
@@ -25,6 +27,10 @@ import type { GrpcServerLimits } from "./limits.ts";
 export interface SessionUse extends ConnectionUse<Http2Session> {
   /** Calls in progress. */
   active: number;
+  /** What it is believed; decided with its first call. Writer: GrpcServing. */
+  beliefs: Beliefs | undefined;
+  /** Looked up when it is first asked for. Writer: Inbound. */
+  peer: ServerPeer | undefined;
   /** Undefined if it came past the server's own events. */
   readonly socket: Socket | undefined;
   /** It was asked to end, and had no call in progress at the last look. */
@@ -55,6 +61,8 @@ export class Sessions implements LeavingConnections {
   readonly #runtime: Runtime;
   readonly #inside: ServerInside;
   readonly #known = new WeakSet<Http2Server>();
+  /** Stands before what else hears of its connections. Writer: MeshGrpcServer. */
+  onFound: ((http2: Http2Server) => void) | undefined = undefined;
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
   #idle = new Set<Http2Session>();
@@ -93,6 +101,7 @@ export class Sessions implements LeavingConnections {
     if (this.#known.has(http2)) return;
     this.#known.add(http2);
     this.known = true;
+    this.onFound?.(http2);
     this.#tighten(http2);
     http2.on("drop", () => this.#count("connections"));
     http2.prependListener("connection", mark);
@@ -136,6 +145,8 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
+      beliefs: undefined,
+      peer: undefined,
       socket,
       lingers: false,
     });
@@ -184,11 +195,16 @@ export class Sessions implements LeavingConnections {
     });
   }
 
+  /** Its connection; undefined if that is not known. */
+  useOf({ connection, stream }: Inbound): SessionUse | undefined {
+    return connection ?? this.#sessions.get(stream?.session as Http2Session);
+  }
+
   /** It has come on its connection. False: its metadata is too much beside that of the others there. */
   holds(inbound: Inbound): boolean {
     const { stream } = inbound;
     if (stream === undefined) this.#inside.arrivedUnseen();
-    const use = this.#sessions.get(stream?.session as Http2Session);
+    const use = this.useOf(inbound);
     if (use === undefined) return true;
     use.streams++;
     if (!this.#misuse.holds(use, inbound.headBytes)) return false;
@@ -213,6 +229,13 @@ export class Sessions implements LeavingConnections {
     this.left(inbound);
     // A handler cannot reset: what ends without a reply was ended by the client.
     if (use !== undefined && !stream!.headersSent) this.#misuse.reset(use, startedAt, deadlineAt);
+  }
+
+  /** Those that are open now leave within `withinMs`, one by one: GOAWAY, and what is in progress goes on. */
+  renew(withinMs: number): void {
+    for (const session of this.#sessions.keys()) {
+      this.#runtime.after(this.#runtime.random() * withinMs, (old) => leave(old), session);
+    }
   }
 
   /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */
@@ -251,6 +274,11 @@ function endIfDone(session: Http2Session, use: SessionUse): void {
     use.socket?.destroy();
   }
   use.lingers = isDone;
+}
+
+/** Names the last call that is served; later ones their client sends again on another connection. */
+function leave(session: Http2Session): void {
+  if (!session.closed && !session.destroyed) session.close();
 }
 
 /** From here on its nghttp2 ignores new streams. */

@@ -11,6 +11,7 @@ export async function runChild<T>(
   args: readonly string[] = [],
   nodeArgs: readonly string[] = [],
   command: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
 ): Promise<T> {
   const [program = "", ...rest] = [
     ...command,
@@ -23,7 +24,7 @@ export async function runChild<T>(
   ];
   const child = spawn(program, rest, {
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, UV_THREADPOOL_SIZE: "4" },
+    env: { ...process.env, UV_THREADPOOL_SIZE: "4", ...env },
   });
   let out = "";
   child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));

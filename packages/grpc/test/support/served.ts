@@ -29,9 +29,6 @@ export interface Served {
 export const HAS_AUTH_CONTEXT: boolean =
   typeof (InterceptingCall.prototype as Partial<InterceptingCall>).getAuthContext === "function";
 
-/** The suite runs without any private member of grpc-js. */
-export const PUBLIC_ONLY: boolean = process.env["INMESH_PUBLIC_ONLY"] === "1";
-
 export async function serve(
   handlers: Partial<OrdersHandlers> = {},
   options: GrpcServerOptions = {},

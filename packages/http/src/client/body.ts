@@ -19,6 +19,8 @@ export type RequestBody =
   | Blob
   | URLSearchParams
   | FormLike
+  // Named as well, because lib dom without dom.iterable does not say that it is iterable.
+  | FormData
   | Readable
   | ReadableStream
   | Iterable<Uint8Array>

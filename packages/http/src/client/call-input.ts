@@ -24,10 +24,12 @@ const OPTIONS: Readonly<Record<keyof RequestInit, true>> = {
 /** What others call it, or where it is said. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
   timeout: 'did you mean "timeoutMs"?',
-  data: 'did you mean "body"?',
+  data: 'did you mean "json", or "body"?',
   params: 'did you mean "query"?',
   qs: 'did you mean "query"?',
   searchParams: 'did you mean "query"?',
+  redirect: "a client follows redirects where it says so: meshClient(name, { redirects: 3 })",
+  hooks: "hooks belong to the client: meshClient(name, { hooks })",
   baseURL: "the client has been given it: meshClient(nameOrUrl)",
   retries: "retries are a policy of the service: meshClient(name, { retry: { attempts } })",
   retry: "retries are a policy of the service: meshClient(name, { retry: { attempts } })",
@@ -35,8 +37,9 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   agent: "the mesh sends the call itself; node:http takes mesh.agent()",
 };
 
-/** What HTTP does not allow in a target, and in a value. */
+/** What HTTP does not allow in a target (RFC 9112 §3.2, RFC 3986 §3), and in a value. */
 const NOT_IN_TARGET = /[^\x21-\xff]/;
+const NOT_IN_PATH = /[^\x21-\x7e]|#/;
 const NOT_IN_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
 /** One mistake of a caller. */
@@ -168,6 +171,20 @@ export function badPath(service: string, path: unknown): MeshError {
   return badInput(service, "bad_target", `${rule}, got ${shown(path)}${hint}`);
 }
 
+/**
+ * What servers refuse with a bare 400, or understand each in its own way, is refused here, where its
+ * name can be said. `path` begins with "/".
+ */
+export function checkPath(service: string, path: string): void {
+  const found = NOT_IN_PATH.exec(path);
+  if (found === null) return;
+  const what =
+    found[0] === "#"
+      ? `the path holds a "#" at position ${found.index}: a fragment is not sent; leave it out, or write a value with encodeURIComponent`
+      : `the path holds ${character(found)}, which must be written by encodeURIComponent`;
+  throw badInput(service, "bad_target", what);
+}
+
 /** `request()` takes one object. */
 export function badRequest(service: string, init: unknown): MeshError {
   const what = `request() takes an object with the path in it, got ${shown(init)}; fetch() takes a path`;
@@ -179,10 +196,13 @@ export function headerText(name: string, value: unknown): string | undefined {
   switch (typeof value) {
     case "string":
       return value;
-    case "number":
     case "boolean":
     case "bigint":
       return String(value);
+    case "number":
+      // NaN and Infinity come from a calculation that went wrong.
+      if (Number.isFinite(value)) return String(value);
+      break;
     case "undefined":
       return undefined;
   }

@@ -9,6 +9,8 @@ export type HeaderValue = string | number | boolean;
 
 export type HeadersInput =
   | Iterable<readonly [string, HeaderValue]>
+  // Named as well, because lib dom without dom.iterable does not say that it is iterable.
+  | Headers
   | Readonly<Record<string, HeaderValue | readonly HeaderValue[] | undefined>>
   | null;
 

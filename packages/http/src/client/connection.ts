@@ -7,7 +7,7 @@ import {
   addressOf,
   MeshError,
   endOfAge,
-  TlsFiles,
+  ServiceTls,
   type Attempt,
   type Connection,
   type EndpointInfo,
@@ -38,7 +38,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   unread = 0;
   readonly #endpoint: EndpointInfo;
   readonly #runtime: Runtime;
-  readonly #tls: TlsFiles | undefined;
+  readonly #tls: ServiceTls | undefined;
   readonly #unwatch: (() => void) | undefined;
   readonly #retired = new Set<HttpPool>();
   #usedAt = Infinity;
@@ -48,12 +48,12 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   #closing: Promise<void> | undefined = undefined;
 
   /** `tls`: of an https service, shared by its connections. */
-  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime, tls?: TlsFiles) {
+  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime, tls?: ServiceTls) {
     this.service = service;
     this.#endpoint = endpoint;
     this.#runtime = runtime;
     // Whoever forgets it must not send in plain text.
-    this.#tls = tls ?? (service.scheme === "https" ? new TlsFiles(service, runtime) : undefined);
+    this.#tls = tls ?? (service.scheme === "https" ? new ServiceTls(service, runtime) : undefined);
     this.#unwatch = this.#tls?.use(() => this.#renew());
     this.pool = this.#open();
   }

@@ -88,7 +88,10 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     const attempt = this.#attempt;
     const { call } = attempt;
     attempt.canceller = this;
-    call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
+    let { request } = call;
+    const remainingMs = call.deadlineAt - attempt.startedAt;
+    if (attempt.kind === "hedge") request = request.stampedBeside(attempt.toldNumber, remainingMs);
+    else request.stamp(attempt.toldNumber, remainingMs);
     const connection = this.#connection;
     const pool = connection.pool;
     // The pool of this attempt, whatever takes its place at a rotation of certificates.
@@ -101,7 +104,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     try {
       this.#sending = true;
       const { headers } = attempt;
-      const request = headers === undefined ? call.request : withHeaders(call.request, headers);
+      if (headers !== undefined) request = withHeaders(request, headers);
       const free = pool.dispatch(request, this);
       if (!free && this.#controller === undefined && this.#done === undefined) this.#wait();
     } catch (error) {
@@ -234,6 +237,8 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
       return;
     }
     this.#done = true;
+    // The caller has this connection in a moment, and must not be given another one.
+    attempt.call.choose(attempt);
     const now = this.#runtime.now();
     const outcome = classify(status, false);
     attempt.code = status;

@@ -2,8 +2,8 @@
  * Hooks of a client: the application hears what happens to its calls. They watch and change nothing. What
  * they throw, or reject with, is logged and hurts no call.
  */
-import type { MeshError, NoRetry } from "@inmesh/core";
-import type { LimitedLog } from "@inmesh/core/spi";
+import { ConfigError, type MeshError, type NoRetry } from "@inmesh/core";
+import { optionMistakes, type LimitedLog, type OptionKinds } from "@inmesh/core/spi";
 import type { HttpHeaders } from "../headers.ts";
 import type { ReplyInfo } from "./reply.ts";
 
@@ -49,6 +49,26 @@ export interface ClientHooks {
   readonly onRetry?: (retry: HookedRetry) => unknown;
   /** The call failed: the caller gets this error. */
   readonly onError?: (error: HookedError) => unknown;
+}
+
+const HOOKS: OptionKinds<ClientHooks> = {
+  onRequest: "function",
+  onReply: "function",
+  onRetry: "function",
+  onError: "function",
+};
+const OTHER_NAMES = {
+  onResponse: 'did you mean "onReply"?',
+  beforeRequest: 'did you mean "onRequest"?',
+  afterResponse: 'did you mean "onReply"?',
+  beforeRetry: 'did you mean "onRetry"?',
+};
+
+/** Throws ConfigError, with every mistake: a hook with another name would never be called. */
+export function assertHooks(hooks: ClientHooks | undefined): void {
+  if (hooks === undefined) return;
+  const mistakes = optionMistakes("meshClient", hooks, HOOKS, OTHER_NAMES);
+  if (mistakes.length > 0) throw new ConfigError(mistakes);
 }
 
 /** Calls a hook. */

@@ -17,7 +17,7 @@ import type { Dialled } from "./connector.ts";
 const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 
-/** Gets a socket or an error, once; not in the turn of `take` if one has to be opened. */
+/** Gets a socket or an error, once; a socket never in the turn of `take`. */
 export type Borrower = (error: MeshError | null, socket: Socket | null) => void;
 
 interface Idle {
@@ -47,11 +47,8 @@ export class LentSockets {
     // The one used last is the one least likely to have been closed by the server.
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       idle.timer.cancel();
-      if (idle.socket.destroyed || !idle.socket.writable) continue;
-      idle.socket.off("error", ignore);
-      idle.socket.off("data", surplus);
-      idle.socket.ref();
-      borrower(null, idle.socket);
+      if (!isUsable(idle.socket)) continue;
+      this.#lend(idle.socket, borrower);
       return;
     }
     const { maxConnectionsPerEndpoint, maxQueuedPerEndpoint } = this.#service.limits;
@@ -111,23 +108,42 @@ export class LentSockets {
     if (next !== undefined) this.#connect(next);
   }
 
+  /**
+   * What came for an idle connection while the loop was busy is still in the kernel: surplus bytes would
+   * be taken for the reply (faults.md C13), and an end would fail the request (C5). So both are read
+   * first, which takes two turns, because a callback of I/O is followed by no reading in its own.
+   */
+  #lend(socket: Socket, borrower: Borrower): void {
+    socket.ref();
+    const lend = (): void => {
+      if (!isUsable(socket)) {
+        this.take(borrower);
+        return;
+      }
+      socket.off("error", ignore);
+      socket.off("data", surplus);
+      borrower(null, socket);
+    };
+    this.#runtime.afterIo(() => this.#runtime.afterIo(lend));
+  }
+
   #free(socket: Socket, endsAt: number): void {
     const idleMs = Math.min(idleMsOf(this.#hints.get(socket)), endsAt - this.#runtime.now());
-    if (this.#closed || socket.destroyed || !socket.writable || idleMs <= 0) {
+    if (this.#closed || !isUsable(socket) || idleMs <= 0) {
       socket.destroy();
       return;
     }
     socket.setTimeout(0);
+    // A reset of an idle connection would be an uncaught exception of the host, and bytes that nobody
+    // asked for would be taken for the next reply.
+    socket.on("error", ignore);
+    socket.on("data", surplus);
     const next = this.#waiting.shift();
     if (next !== undefined) {
-      next(null, socket);
+      this.#lend(socket, next);
       return;
     }
     socket.unref();
-    // A reset of an idle connection would be an uncaught exception of the host; and bytes that nobody
-    // asked for would be taken for the next reply (faults.md C13).
-    socket.on("error", ignore);
-    socket.on("data", surplus);
     const timer = this.#runtime.after(idleMs, (one) => one.destroy(), socket);
     this.#idle.push({ socket, timer });
   }
@@ -141,6 +157,10 @@ export class LentSockets {
       stackless: true,
     });
   }
+}
+
+function isUsable({ destroyed, writable }: Socket): boolean {
+  return !destroyed && writable;
 }
 
 function ignore(): void {}

@@ -6,12 +6,9 @@ import type { QueryInput } from "./call-options.ts";
 export function withQuery(service: string, path: string, query: QueryInput): string {
   const text = textOf(service, query);
   if (text === "") return path;
-  // A fragment never leaves the process, and would swallow what stands behind it.
-  const end = path.indexOf("#");
-  const target = end < 0 ? path : path.slice(0, end);
-  const start = target.indexOf("?");
-  if (start < 0) return `${target}?${text}`;
-  return start === target.length - 1 || target.endsWith("&") ? target + text : `${target}&${text}`;
+  const start = path.indexOf("?");
+  if (start < 0) return `${path}?${text}`;
+  return start === path.length - 1 || path.endsWith("&") ? path + text : `${path}&${text}`;
 }
 
 function textOf(service: string, query: QueryInput): string {
@@ -31,8 +28,12 @@ function textOf(service: string, query: QueryInput): string {
 
 function append(service: string, params: URLSearchParams, name: string, value: unknown): void {
   switch (typeof value) {
-    case "string":
     case "number":
+      // NaN and Infinity come from a calculation that went wrong.
+      if (!Number.isFinite(value)) break;
+      params.append(name, String(value));
+      return;
+    case "string":
     case "boolean":
     case "bigint":
       params.append(name, String(value));

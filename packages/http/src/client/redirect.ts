@@ -3,7 +3,7 @@
  * what is left of the caller's time. One that leads to another origin is refused, as by `mesh.fetch`: a server
  * must not choose where this process connects to.
  */
-import { MeshError } from "@inmesh/core/spi";
+import { MeshError, type ErrorCode, type ErrorReason } from "@inmesh/core/spi";
 import { CONTENT_LENGTH, CONTENT_TYPE } from "../headers.ts";
 import { isStreamed } from "./body.ts";
 import type { FetchInit } from "./call-options.ts";
@@ -28,9 +28,9 @@ export async function follow(
     const location = redirectOf(reply);
     if (location === undefined) return reply;
     reply.discard();
-    if (hops === maxHops) throw tooMany(service.name, maxHops);
-    target = within(service, target, location);
-    hop = nextInit(service.name, reply.status, hop);
+    if (hops === maxHops) throw tooMany(service.name, maxHops, reply);
+    target = within(service, target, location, reply);
+    hop = nextInit(service.name, reply, hop);
     if (init.timeoutMs !== undefined) {
       const leftMs = init.timeoutMs - (service.runtime.now() - startedAt);
       hop = { ...hop, timeoutMs: Math.max(0, leftMs) };
@@ -51,7 +51,12 @@ function redirectOf({ status, headers }: HttpReply): string | undefined {
 }
 
 /** The path that `location` means at this service. Throws a MeshError (`denied`) if it leads elsewhere. */
-function within({ name, config }: StartingService, path: string, location: string): string {
+function within(
+  { name, config }: StartingService,
+  path: string,
+  location: string,
+  reply: HttpReply,
+): string {
   const { scheme, authority } = config;
   const origin = `${scheme}://${authority}`;
   const base = URL.canParse(origin) ? origin : `${scheme}://service.invalid`;
@@ -60,28 +65,21 @@ function within({ name, config }: StartingService, path: string, location: strin
     return parsed.pathname + parsed.search;
   }
   const to = parsed === undefined ? "what is no URL" : parsed.origin.slice(0, 200);
-  throw new MeshError({
-    code: "denied",
-    reason: "policy",
-    message: `${name}: a redirect leads away from the service, to ${to}: follow it yourself if you trust it, or correct the location that the server sends`,
-    progress: "maybe-processed",
-  });
+  const what = `a redirect leads away from the service, to ${to}: follow it yourself if you trust it, or correct the location that the server sends`;
+  throw refusal(reply, "denied", "policy", `${name}: ${what}`);
 }
 
 /** RFC 9110 §15.4: after 303, and after 301 and 302 to a POST, the next one is a GET without a body. */
-function nextInit(service: string, status: number, init: FetchInit): FetchInit {
+function nextInit(service: string, reply: HttpReply, init: FetchInit): FetchInit {
+  const { status } = reply;
   const { json: _json, body = null, query: _query, headers, method = "GET", ...rest } = init;
   const same = status === 307 || status === 308;
   const upper = method.toUpperCase();
   const becomesGet = !same && (status === 303 ? upper !== "HEAD" : upper === "POST");
   if (!becomesGet) {
     if (body !== null && isStreamed(body) && !(body instanceof URLSearchParams)) {
-      throw new MeshError({
-        code: "bad_request",
-        reason: "bad_body",
-        message: `${service}: a redirect asks for the body again (${status}), and it was a stream: send bytes or a text, or call where the redirect leads`,
-        progress: "maybe-processed",
-      });
+      const what = `a redirect asks for the body again (${status}), and it was a stream: send bytes or a text, or call where the redirect leads`;
+      throw refusal(reply, "bad_request", "bad_body", `${service}: ${what}`);
     }
     const { query: _gone, ...again } = init;
     return again;
@@ -103,11 +101,18 @@ const OF_BODY = new Set([
   "content-location",
 ]);
 
-function tooMany(service: string, maxHops: number): MeshError {
-  return new MeshError({
-    code: "loop",
-    reason: "loop",
-    message: `${service}: more than ${maxHops} redirects (the client's option redirects): look for one that leads back to itself, or allow more`,
-    progress: "maybe-processed",
-  });
+function tooMany(service: string, maxHops: number, reply: HttpReply): MeshError {
+  const what = `more than ${maxHops} redirects (the client's option redirects): look for one that leads back to itself, or allow more`;
+  return refusal(reply, "loop", "loop", `${service}: ${what}`);
+}
+
+/** Of a redirect that is not followed: the call that got it was answered, and says by whom. */
+function refusal(
+  { mesh: { attempts, endpoint } }: HttpReply,
+  code: ErrorCode,
+  reason: ErrorReason,
+  message: string,
+): MeshError {
+  const error = new MeshError({ code, reason, message, progress: "maybe-processed" });
+  return Object.assign(error, { attempts, endpoint });
 }

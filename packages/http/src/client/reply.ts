@@ -45,9 +45,9 @@ export interface ReplyInfo {
   readonly endpoint: string;
   /** Where the endpoint stands, if discovery says so. */
   readonly zone: string | undefined;
-  /** Attempts made, re-sends included; 1 if the first succeeded. */
+  /** Attempts made, re-sends included; 1 if the first succeeded and none ran beside it. */
   readonly attempts: number;
-  /** Endpoints that failed this call before, in order. */
+  /** Endpoints that failed this call before, or were tried beside this one, in order. */
   readonly tried: readonly string[];
   readonly timings: {
     /** From the start of the call to the head of this reply. */
@@ -229,10 +229,16 @@ export class HttpReply implements Reply {
 
   /** Endpoint, attempts, timings, and why it was routed so. */
   get mesh(): ReplyInfo {
-    const { call, endpoint, number, kind, startedAt, rule } = this.#attempt;
+    const { call, endpoint, kind, startedAt, rule } = this.#attempt;
     const tried = (call.tried ?? []).map(({ address }) => address);
     const address = endpoint?.address ?? "";
-    const after = tried.length === 0 ? "" : `; ${kind} after ${tried.join(", ")} failed`;
+    const others = tried.join(", ");
+    const after =
+      tried.length === 0
+        ? ""
+        : call.beside === undefined
+          ? `; ${kind} after ${others} failed`
+          : `; ${kind}, with attempts beside it (tried: ${others})`;
     const notRetried =
       call.noRetry === undefined ? "" : `; not retried: ${NOT_RETRIED_BECAUSE[call.noRetry]}`;
     return {
@@ -240,7 +246,7 @@ export class HttpReply implements Reply {
       route: call.route,
       endpoint: address,
       zone: endpoint?.zone,
-      attempts: number,
+      attempts: call.attempts,
       tried,
       timings: {
         headMs: this.#headAt - call.startedAt,

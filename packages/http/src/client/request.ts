@@ -39,6 +39,9 @@ export interface WireWatcher {
 /** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
 const instrumented = channel("undici:request:create");
 
+/** What `stamp` writes. */
+const STAMPS: ReadonlySet<string> = new Set([ATTEMPT, TIMEOUT_MS]);
+
 export class HttpRequest implements RoutedRequest {
   readonly path: string;
   readonly method: string;
@@ -170,6 +173,19 @@ export class HttpRequest implements RoutedRequest {
     if (number > 1) this.#attemptSlot = this.#write(this.#attemptSlot, ATTEMPT, String(number));
   }
 
+  /**
+   * The same for an attempt beside another one, in a request of its own: the other may still wait for a
+   * connection, and its head is read when it gets one. Only for pools, see `withHeaders`.
+   */
+  stampedBeside(number: number, remainingMs: number): HttpRequest {
+    if (!this.toPeer) return this;
+    const given = [ATTEMPT, String(number)];
+    if (remainingMs !== Infinity) {
+      given.push(TIMEOUT_MS, String(Math.max(1, Math.ceil(remainingMs))));
+    }
+    return withHeaders(this, { taken: STAMPS, given });
+  }
+
   /** `slot`: where the attempt before has written it, −1 if none has. Gives where it stands now. */
   #write(slot: number, name: string, value: string): number {
     if (slot >= 0) this.headers[slot] = value;
@@ -209,7 +225,7 @@ export function flatten(headers: HeadersInput): string[] {
     }
     return flat;
   }
-  const record: Readonly<Record<string, unknown>> = headers;
+  const record = headers as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(record)) {
     const value = record[name];
     if (Array.isArray(value)) for (const one of value) add(flat, name, one);

@@ -8,6 +8,7 @@ import { isIdempotent } from "./classify.ts";
 import type { HttpResult } from "./lease.ts";
 import type { HttpReply } from "./reply.ts";
 import type { HttpRequest } from "./request.ts";
+import { cancelUnread } from "./supplied-body.ts";
 import { surfaced } from "./surface.ts";
 
 export type HttpService = Service<HttpRequest, HttpResult>;
@@ -37,9 +38,23 @@ export function startCall(
       call.uncharged = false;
     }
   }
+  if (request.streamed) return cancelling(service, call, signal ?? undefined);
   return signal === undefined || signal === null
     ? replyTo(service, call)
     : abortable(service, call, signal);
+}
+
+async function cancelling(
+  service: StartingService,
+  call: Call<HttpRequest>,
+  signal: AbortSignal | undefined,
+): Promise<HttpReply> {
+  try {
+    return await (signal === undefined ? replyTo(service, call) : abortable(service, call, signal));
+  } catch (error) {
+    cancelUnread(call.request.body, error);
+    throw error;
+  }
 }
 
 /** The Call of a request, with what it inherits from the request being served, not started. */
@@ -51,6 +66,7 @@ export function callOf(
   const idempotent = vouched ?? (isIdempotent(request.method) || request.hasIdempotencyKey);
   request.toPeer = service.config.peer;
   const call = new Call(service.name, request, idempotent, true);
+  if (request.streamed || request.lent) call.exclusive = true;
   const served = context.getStore();
   if (served !== undefined) {
     if (inheritFrom(served, call, service.runtime.now())) {

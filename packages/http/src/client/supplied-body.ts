@@ -51,7 +51,7 @@ export function isFormData(body: unknown): body is FormData {
 /** The same body; what goes wrong while it is read is a `BodyFault`. */
 export function supplied(body: object): unknown {
   if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer) return body;
-  if (body instanceof Blob) return new SuppliedBlob([body], body.type);
+  if (body instanceof Blob) return new SuppliedBlob([body], typeOf(body));
   if (isFormData(body)) return ofForm(body);
   if (body instanceof Readable) return body;
   if (Symbol.asyncIterator in body || Symbol.iterator in body) {
@@ -79,14 +79,42 @@ function faultOf(error: unknown): BodyFault {
   return closed ? endedEarly() : bodyFailed(error);
 }
 
+/**
+ * A web stream that a failed call has not begun to read is cancelled, as by fetch: its source would wait for
+ * ever otherwise. Node's streams stay their owner's. One may be the request being served, and to destroy that
+ * takes away the connection that its handler answers on.
+ */
+export function cancelUnread(body: unknown, reason: unknown): void {
+  if (body instanceof SuppliedChunks) return body.cancelUnread(reason);
+  if (!(body instanceof ReadableStream) || body.locked) return;
+  body.cancel(reason).catch(() => {}); // its source has failed, which changes nothing any more
+}
+
 export class SuppliedChunks implements AsyncIterable<Uint8Array> {
   readonly #source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
+  #begun = false;
 
   constructor(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>) {
     this.#source = source;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+  cancelUnread(reason: unknown): void {
+    if (!this.#begun) cancelUnread(this.#source, reason);
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    const chunks = this.#read();
+    const end = chunks.return.bind(chunks);
+    // A generator that has not begun has nothing to end; its source has.
+    chunks.return = (reason: unknown) => {
+      this.cancelUnread(reason);
+      return end(undefined);
+    };
+    return chunks;
+  }
+
+  async *#read(): AsyncGenerator<Uint8Array> {
+    this.#begun = true;
     try {
       for await (const chunk of this.#source) {
         // To write another kind would throw out of an event of the connection.
@@ -127,13 +155,19 @@ function ofForm(form: FormData): SuppliedBlob {
     if (typeof value === "string") {
       parts.push(`${head}\r\n\r\n${crlf(value)}\r\n`);
     } else {
-      const type = value.type === "" ? "application/octet-stream" : value.type;
+      const type = typeOf(value) || "application/octet-stream";
       const file = `${head}; filename="${escaped(value.name)}"\r\ncontent-type: ${type}\r\n\r\n`;
       parts.push(file, value, "\r\n");
     }
   }
   parts.push(`--${boundary}--\r\n`);
   return new SuppliedBlob(parts, `multipart/form-data; boundary=${boundary}`);
+}
+
+/** A subclass of Blob may say anything; what the constructors of Blob let through fits in a header. */
+function typeOf({ type }: Blob): string {
+  if (/[^\u0020-\u007e]/.test(type)) throw new BodyFault("has a type that is no header value");
+  return type;
 }
 
 function crlf(text: string): string {

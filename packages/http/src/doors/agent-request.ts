@@ -165,6 +165,9 @@ class Watched {
     if (excess !== undefined) this.#refuse("response_header_too_large", `more than ${excess}`);
     else if (reply.httpVersionMajor !== 1) {
       this.#refuse("malformed_response", `the reply says HTTP/${reply.httpVersion}`);
+    } else if ((reply.statusCode ?? 0) < 200) {
+      // What is interim, or hands the connection over, comes as another event.
+      this.#refuse("malformed_response", `the status of the reply is ${reply.statusCode}`);
     } else if (coding !== undefined && isAmbiguous(coding)) {
       const twice = "the reply has more than one transfer-encoding, or one behind chunked";
       this.#refuse("malformed_response", twice);

@@ -17,6 +17,7 @@ export class DispatchedRequest extends HttpRequest {
 
   /** Throws InvalidArgumentError, as undici does. */
   constructor(options: Dispatcher.DispatchOptions, service: ServiceConfig) {
+    checkTypes(options);
     super(pathOf(options), methodOf(options), undefined, (options.body ?? null) as RequestBody);
     this.reset = options.reset;
     this.upgrade = upgradeOf(options, service);
@@ -51,12 +52,38 @@ function upgradeOf(
 function methodOf(options: Dispatcher.DispatchOptions): string {
   const { method } = options;
   if (typeof method !== "string") invalid("method must be a string");
-  const { throwOnError, maxRedirections } = options as unknown as Record<string, unknown>;
+  return method;
+}
+
+/**
+ * Options that undici would refuse only once there is a connection, or never over HTTP/2: a caller's mistake
+ * would be said as the state of the service. Also of those that have no effect on a service.
+ */
+function checkTypes(options: Dispatcher.DispatchOptions): void {
+  const { reset, upgrade, headersTimeout, bodyTimeout } = options;
+  const { expectContinue, throwOnError, maxRedirections } = options as unknown as Record<
+    string,
+    unknown
+  >;
+  if (!isFlag(reset)) invalid("invalid reset");
+  if (!isFlag(expectContinue)) invalid("invalid expectContinue");
+  // undici takes `false`, 0 and an empty text for none.
+  if (Boolean(upgrade) && typeof upgrade !== "string") invalid("upgrade must be a string");
+  if (!isTimeout(headersTimeout)) invalid("invalid headersTimeout");
+  if (!isTimeout(bodyTimeout)) invalid("invalid bodyTimeout");
   if (throwOnError !== undefined && throwOnError !== null) invalid("invalid throwOnError");
   if (maxRedirections !== undefined && maxRedirections !== null && maxRedirections !== 0) {
     invalid("maxRedirections is not supported, use the redirect interceptor");
   }
-  return method;
+}
+
+function isFlag(value: unknown): boolean {
+  return value === undefined || value === null || typeof value === "boolean";
+}
+
+function isTimeout(value: unknown): boolean {
+  if (value === undefined || value === null) return true;
+  return typeof value === "number" && Number.isFinite(value) && value >= 0;
 }
 
 /** undici's own class: who calls a dispatcher looks for its `code`. */

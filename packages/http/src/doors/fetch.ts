@@ -10,6 +10,7 @@
  */
 import { MeshError } from "@inmesh/core/spi";
 import type { Dispatcher, RequestInfo, RequestInit } from "undici";
+import { cancelUnread } from "../client/supplied-body.ts";
 import { loadFetch, type Web } from "../client/undici.ts";
 import { CONTENT_ENCODING } from "../headers.ts";
 import { BodyMeter, checkCodings, limited } from "./decoding.ts";
@@ -33,6 +34,7 @@ export function meshFetch(dispatcher: MeshDispatcher): Fetch {
     try {
       reply = await fetch(input, { ...init, dispatcher: hops as unknown as Dispatcher });
     } catch (error) {
+      cancelUnread(init?.body, error);
       throw fromHere(error);
     }
     return reply.body !== null && reply.headers.has(CONTENT_ENCODING)

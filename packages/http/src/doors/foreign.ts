@@ -48,5 +48,20 @@ function isForeign(input: unknown, Own: typeof OwnRequest): input is OwnRequest 
 function withOwnBody(init: RequestInit | undefined): RequestInit | undefined {
   const body: unknown = init?.body;
   const own = suppliedToFetch(body);
-  return own === body ? init : ({ ...init, body: own } as RequestInit);
+  if (own !== body) return { ...init, body: own } as RequestInit;
+  if (isLost(body)) {
+    throw new TypeError(
+      'fetch: the body is an object, which would be sent as the text "[object Object]": JSON.stringify it',
+    );
+  }
+  return init;
+}
+
+/** Fetch makes a text of what it does not know. Of a plain object, of any realm, that text is never meant. */
+function isLost(body: unknown): boolean {
+  if (typeof body !== "object" || body === null) return false;
+  const proto: unknown = Object.getPrototypeOf(body);
+  const isPlain = proto === null || Object.getPrototypeOf(proto) === null;
+  const hasText = Object.hasOwn(body, "toString") || Symbol.toPrimitive in body;
+  return isPlain && !hasText && Object.prototype.toString.call(body) === "[object Object]";
 }

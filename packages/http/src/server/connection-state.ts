@@ -1,12 +1,16 @@
 /** What the server remembers of one connection, with its requests and between them. */
 import type { IncomingMessage } from "node:http";
-import type { ConnectionUse, Tally } from "@inmesh/core/spi";
+import type { Beliefs, ConnectionUse, ServerPeer, Tally } from "@inmesh/core/spi";
 import type { Http2Session } from "./listeners.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
 export interface ConnectionState extends ConnectionUse<Http2Session> {
   /** Instant from which it is to leave: it is old, or its certificate is. */
   endsAt: number;
+  /** What it is believed; decided with its first request. Writer: Serving. */
+  beliefs: Beliefs | undefined;
+  /** Looked up when it is first asked for. Writer: peer.ts. */
+  peer: ServerPeer | undefined;
   /** Requests in progress; several if they are pipelined, or streams. */
   active: number;
   /** Its replies say `Connection: close`: it is old, or the server is being drained. */
@@ -35,7 +39,7 @@ export interface ConnectionState extends ConnectionUse<Http2Session> {
   readonly holder: WithConnection;
   /** A socket that Node's HTTP/1 parser reads: no session's, and not handed over to another protocol. */
   parsed: boolean;
-  /** Async id of the callback in which its last request came, see in-context.ts; undefined before the first. */
+  /** HTTP/2: async id of the callback in which its last stream came, see in-context.ts. */
   callbackId: number | undefined;
 }
 

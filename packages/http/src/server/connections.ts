@@ -95,6 +95,8 @@ export class Connections implements LeavingConnections {
   stateOf(holder: WithConnection): ConnectionState {
     return (holder[CONNECTION] ??= {
       endsAt: endOfAge(this.#limits.maxConnectionAgeMs, this.#runtime),
+      beliefs: undefined,
+      peer: undefined,
       active: 0,
       leaving: this.#leaving,
       ended: false,

@@ -1,8 +1,7 @@
 /**
  * Where a handler and its listeners run, so that the calls they make inherit from the request. `run`
- * of AsyncLocalStorage copies the context twice, to enter and to restore it. In the callbacks in which
- * requests come, the HTTP/1 parser's and the tick of an HTTP/2 stream, Node restores it by itself:
- * entering is enough there, and a request pays half.
+ * of AsyncLocalStorage copies the context twice, to enter and to restore it. In the callback in which an
+ * HTTP/2 stream comes Node restores it by itself: entering is enough there, and a request pays half.
  */
 import { executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
@@ -21,11 +20,9 @@ export function callbackId(): number {
 }
 
 export function serveInContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T): T {
-  const { request, connection } = inbound;
-  // A session has set it for each stream.
-  connection.callbackId ??= inbound.owner.members.parserIdOf(request.socket);
-  // Anybody may emit a request: only inside Node's own callback somebody restores for us.
-  if (executionAsyncId() === connection.callbackId) {
+  const { connection } = inbound;
+  // Applications may emit requests themselves: only inside Node's own callback it is restored for us.
+  if (connection.callbackId !== undefined && executionAsyncId() === connection.callbackId) {
     context.enterWith(inbound);
     return inner(inbound);
   }

@@ -104,6 +104,8 @@ export class Inbound extends ServedCall {
   last = false;
   /** Of the reply's body, while its length is said in its head. HTTP/1. */
   sentBytes = 0;
+  /** By how much its client reads that body, where Node's own count is not read; null: it is not said. */
+  declaredBytes: number | null = null;
   /** For the watch over slow peers: looked at before, and how much had been read then. */
   watched = false;
   timed = false;
@@ -166,7 +168,7 @@ export class Inbound extends ServedCall {
   }
 
   get peer(): ServerPeer {
-    return peerOf(this.request);
+    return peerOf(this.connection, this.request);
   }
 
   header(name: string): string | undefined {
@@ -224,17 +226,18 @@ function isNamed(name: string, lower: string): boolean {
 /** What is read of a head, and what is left of it for the handler. */
 export class HeadReader {
   readonly #limits: ServerLimits;
-  readonly #beliefs: Beliefs;
+  /** Of the connection whose request is being read. */
+  #beliefs!: Beliefs;
   readonly #keep: ReadonlySet<string>;
 
   /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
-  constructor(limits: ServerLimits, beliefs: Beliefs, keep: ReadonlySet<string>) {
+  constructor(limits: ServerLimits, keep: ReadonlySet<string>) {
     this.#limits = limits;
-    this.#beliefs = beliefs;
     this.#keep = keep;
   }
 
   read(inbound: Inbound): Refusal | undefined {
+    this.#beliefs = inbound.connection.beliefs!;
     // Node builds its `headers` once; without its own way to set them they are built before anything
     // is taken out of the raw ones, and what is taken out there is taken out here.
     const drops = inbound.ownHeaders || !inbound.owner.members.setsFields;
@@ -381,5 +384,5 @@ function shorten({ request, ownHeaders, owner }: Inbound, kept: number): void {
   while (raw.length > kept) raw.pop(); // to set the length is a call out of compiled code
   if (ownHeaders) return; // over HTTP/2 there is no `headersDistinct`
   if (owner.members.setsFields) setFields(request, raw, kept);
-  else defineDistinct(request, "headersDistinct", raw);
+  else defineDistinct(request, "headersDistinct");
 }

@@ -47,6 +47,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
 
   request(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
     const connection = this.#parts.connections.stateOf({}); // what is refused may say that it ends
+    connection.beliefs = this.#parts.core.beliefs;
     const inbound = new Inbound(request, response, connection, this, false, handler);
     inbound.ownHeaders = true;
     fillRaw(request);

@@ -7,6 +7,7 @@
 import type { ServerResponse } from "node:http";
 import { FINAL, LEAVING, NAMESPACE } from "../headers.ts";
 import { INBOUND, type WithInbound } from "./in-context.ts";
+import { declaredLength } from "./reply-length.ts";
 
 type Response = ServerResponse & WithInbound;
 type WriteHead = (status: number, message?: string | Given, given?: Given) => ServerResponse;
@@ -30,8 +31,16 @@ export function writeOwnHead(
     }
   }
   const { writeHead } = Object.getPrototypeOf(this) as { writeHead: WriteHead };
-  if (typeof message === "string") return writeHead.call(this, status, message, without(given));
-  return writeHead.call(this, status, without(message ?? given));
+  const fields = without(typeof message === "string" ? given : (message ?? given));
+  const reply =
+    typeof message === "string"
+      ? writeHead.call(this, status, message, fields)
+      : writeHead.call(this, status, fields);
+  const inbound = this[INBOUND];
+  if (inbound !== undefined && !inbound.http2 && !inbound.owner.members.seesSends) {
+    inbound.declaredBytes = declaredLength(this, fields);
+  }
+  return reply;
 }
 
 /** The first letter tells nearly all others apart. */

@@ -1,15 +1,17 @@
-/** Who is at the other end of a request's connection, for layers of the application. */
+/** Who is at the other end of a request's connection, for handlers, layers and observers. */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
-import type { ServerPeer } from "@inmesh/core/spi";
+import { ConnectionPeer, type ServerPeer } from "@inmesh/core/spi";
+import type { ConnectionState } from "./connection-state.ts";
 
-const NOBODY: ServerPeer = { address: undefined, port: undefined, certificate: undefined };
-
-export function peerOf({ socket }: IncomingMessage): ServerPeer {
-  if ((socket as Socket | null | undefined) == null) return NOBODY; // of a request without a connection
-  const { remoteAddress: address, remotePort: port } = socket;
-  const { authorized, getPeerCertificate } = socket as Partial<TLSSocket>;
-  const certificate = authorized === true ? getPeerCertificate?.call(socket) : undefined;
-  return { address, port, certificate };
+/** Looked up once for each connection, while it is there. */
+export function peerOf(connection: ConnectionState, { socket }: IncomingMessage): ServerPeer {
+  if (connection.peer !== undefined) return connection.peer;
+  // Of a request without a connection.
+  if ((socket as Socket | null | undefined) == null) return ConnectionPeer.unknown;
+  try {
+    return (connection.peer = ConnectionPeer.of(socket));
+  } catch {
+    return ConnectionPeer.unknown; // of an HTTP/2 session that has ended
+  }
 }

@@ -23,6 +23,7 @@ import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
 import { NODE_HTTP } from "./listeners.ts";
 import { writeOwnHead } from "./own-marks.ts";
+import { peerOf } from "./peer.ts";
 import { linger, refuse, sayClose } from "./refuse.ts";
 import { REFUSALS } from "./refusals.ts";
 import { isReplaced, ReplacedLog } from "./replaced.ts";
@@ -83,6 +84,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const connection = this.#connections.stateOf(holder);
     // Behind the last request of the connection: never answered.
     if (connection.ended) return dropSurplus(request.socket, this.#parts.linger);
+    connection.beliefs ??= this.#parts.core.beliefsOf(() => peerOf(connection, request));
     const inbound = new Inbound(request, response, connection, this, http2, handler);
     inbound.asksToContinue = asksToContinue;
     connection.streams++;
@@ -169,8 +171,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   refuse(inbound: Inbound, refusal: Refusal): void {
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    const { core } = this.#parts;
-    refuse(inbound, refusal, core.beliefs.tellsReasons, this.#parts.linger);
+    refuse(inbound, refusal, inbound.connection.beliefs!.tellsReasons, this.#parts.linger);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
@@ -190,7 +191,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     }
     this.#leaves(inbound);
     const { writableEnded } = response;
-    if (writableEnded && !http2 && isShort(response, inbound.sentBytes, this.members)) {
+    if (writableEnded && !http2 && isShort(response, inbound, this.members)) {
       this.misframed(inbound);
       this.#pipeline.ended(inbound);
       return;

@@ -35,6 +35,6 @@ export function filterTrailers(
     }
     if (kept < raw.length) inbound.owner.odd(inbound, "trailers");
     raw.length = kept;
-    if (!http2) defineDistinct(request, "trailersDistinct", raw);
+    if (!http2) defineDistinct(request, "trailersDistinct");
   });
 }

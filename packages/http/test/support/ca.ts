@@ -10,6 +10,8 @@ export interface Issued {
 export interface IssueOptions {
   /** DNS names and IP addresses. Default: `svc`, `localhost`, 127.0.0.1. */
   readonly names?: readonly string[];
+  /** URIs beside them, such as a SPIFFE id. Default: none. */
+  readonly uris?: readonly string[];
   /** Wall-clock milliseconds. Default: an hour ago. */
   readonly notBefore?: number;
   /** Default: in a day. */
@@ -107,6 +109,7 @@ function certificate(
   const now = Date.now();
   const {
     names = ["svc", "localhost", "127.0.0.1"],
+    uris = [],
     notBefore = now - HOUR_MS,
     notAfter = now + 24 * HOUR_MS,
   } = options;
@@ -120,7 +123,11 @@ function certificate(
       ]
     : [
         extension("2.5.29.15", true, der(3, bytes(7, 0x80))), // digitalSignature
-        extension("2.5.29.17", false, sequence(...names.map(alternative))),
+        extension(
+          "2.5.29.17",
+          false,
+          sequence(...names.map(alternative), ...uris.map((uri) => der(0x86, Buffer.from(uri)))),
+        ),
       ];
   const body = sequence(
     der(0xa0, der(2, bytes(2))),

@@ -1,10 +1,12 @@
 /**
- * Services from environment variables, for containers that have no file:
+ * Services and servers from environment variables, for containers that have no file:
  * `INMESH_SERVICE_ORDERS_V2=http://orders-v2:8080` is the service `orders-v2`.
+ * `INMESH_SERVER_ORDERS={"limits":{"maxInFlight":500}}` are options of the server `orders`.
  * `INMESH_CONFIG` names the configuration file.
  */
 import type { Layer } from "../merge.ts";
 import { makeMistake, type Mistake } from "../mistakes.ts";
+import { isRaw } from "../plain.ts";
 import { authorityRule, readUrl, type UrlTarget } from "../target.ts";
 
 export interface EnvConfig {
@@ -16,6 +18,7 @@ export interface EnvConfig {
 }
 
 const PREFIX = "INMESH_SERVICE_";
+const SERVER_PREFIX = "INMESH_SERVER_";
 const MAX_TEXT = 65_536;
 
 /** `env` is read when called, not when imported: tests and loaders of .env files come later. */
@@ -28,21 +31,36 @@ export function readEnvConfig(
   for (const variable of Object.keys(env).sort()) {
     const text = env[variable]?.trim();
     // An empty variable is how shells and compose files say "not set".
-    if (!variable.startsWith(PREFIX) || text === undefined || text === "") continue;
+    const isServer = variable.startsWith(SERVER_PREFIX);
+    const prefix = isServer ? SERVER_PREFIX : PREFIX;
+    if (!variable.startsWith(prefix) || text === undefined || text === "") continue;
     const origin = `env:${variable}`;
     const report = (rule: string): void => {
       mistakes.push(makeMistake([variable], rule, text, origin));
     };
-    const name = variable.slice(PREFIX.length).toLowerCase().replaceAll("_", "-");
-    const other = writers.get(name);
-    if (other !== undefined) report(`must not name the same service as ${other}`);
-    writers.set(name, variable);
-    if (name === "") report("must have a service's name behind INMESH_SERVICE_");
-    const service = text.length > MAX_TEXT ? tooLong(report) : readService(text, report);
-    if (service !== undefined) layers.push({ origin, input: { services: { [name]: service } } });
+    const name = variable.slice(prefix.length).toLowerCase().replaceAll("_", "-");
+    const noun = isServer ? "server" : "service";
+    const other = writers.get(`${noun} ${name}`);
+    if (other !== undefined) report(`must not name the same ${noun} as ${other}`);
+    writers.set(`${noun} ${name}`, variable);
+    if (name === "") report(`must have a ${noun}'s name behind ${prefix}`);
+    const read = isServer ? readServer : readService;
+    const one = text.length > MAX_TEXT ? tooLong(report) : read(text, report);
+    if (one !== undefined) layers.push({ origin, input: { [`${noun}s`]: { [name]: one } } });
   }
   const file = env["INMESH_CONFIG"]?.trim();
   return { file: file === "" ? undefined : file, layers, mistakes };
+}
+
+function readServer(text: string, report: (rule: string) => void): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isRaw(value)) return value;
+  } catch {
+    // Said below.
+  }
+  report('must be a JSON object, such as {"limits":{"maxInFlight":500}}');
+  return undefined;
 }
 
 function tooLong(report: (rule: string) => void): undefined {

@@ -126,8 +126,11 @@ function readWithLines(text: string, origin: string, isJson: boolean): FileResul
   if (isJson) {
     try {
       input = JSON.parse(text);
-    } catch {
-      mistakes.push(makeMistake([], "is not JSON", undefined, origin));
+    } catch (error) {
+      // Of most mistakes V8 says the line; its sentence may quote the text, which can hold a secret.
+      const found = /\(line (\d+) column \d+\)$/.exec((error as Error).message);
+      const line = found === null ? undefined : Number(found[1]);
+      mistakes.push(makeMistake([], "is not JSON", undefined, origin, line));
     }
   }
   // JSON is YAML as well, and this parser sees keys that are written twice and knows the lines.

@@ -91,6 +91,41 @@ describe("decoder", () => {
     expect(addressesOf((bytes) => (bytes[3] = 0x83))).toEqual([]);
   });
 
+  it.each([
+    ["address of four bytes", 1, "0a000001", true],
+    ["address of three bytes", 1, "0a0000", false],
+    ["address of five bytes", 1, "0a00000100", false],
+    ["address of no bytes", 1, "", false],
+    ["IPv6 address of 16 bytes", 28, "20010db8000000000000000000000001", true],
+    ["IPv6 address of four bytes", 28, "0a000001", false],
+    ["IPv6 address of 17 bytes", 28, "20010db800000000000000000000000100", false],
+    ["alias", 5, "016100", true],
+    ["alias by pointer", 5, "c00c", true],
+    ["alias that goes on behind its length", 5, "0161", false],
+    ["alias with a byte behind it", 5, "01610000", false],
+    ["service", 33, "000100010050016100", true],
+    ["service that is cut", 33, "0001", false],
+    ["service whose name goes on behind its length", 33, "0001000100500161", false],
+    ["text of any length", 16, "", true],
+  ] as const)("R41 CO: the length of a record is that of its type: %s", (_, type, hex, fits) => {
+    const head = encode({
+      type: "response",
+      id: ID,
+      questions: [{ type: "A", name: "orders.test", class: "IN" }],
+    });
+    head.writeUInt16BE(2, 6);
+    const record = (number: number, data: Buffer): Buffer => {
+      const fields = Buffer.from("c00c0000000100000009", "hex");
+      fields.writeUInt16BE(number, 2);
+      const length = Buffer.from([data.length >> 8, data.length & 255]);
+      return Buffer.concat([fields, length, data]);
+    };
+    // Bytes of the record behind it would be taken for its own.
+    const next = record(1, Buffer.from([10, 0, 0, 2]));
+    const bytes = Buffer.concat([head, record(type, Buffer.from(hex, "hex")), next]);
+    expect(readReply(bytes, ID, ask("A")) !== undefined).toBe(fits);
+  });
+
   it("D3 CO: a compression pointer to itself is no reply", () => {
     const bytes = Buffer.concat([packet("A").subarray(0, 12), Buffer.from([0xc0, 12, 0, 1, 0, 1])]);
     expect(readReply(bytes, ID, ask("A"))).toBeUndefined();

@@ -10,6 +10,7 @@ import { type Answer, type DecodedPacket, decode, encode, RECURSION_DESIRED } fr
 import type { Runtime } from "../../runtime/runtime.ts";
 import { DnsError } from "./dns-error.ts";
 import { FORMERR } from "./rcode.ts";
+import { lengthsFit } from "./record-lengths.ts";
 import type { NameServer } from "./system-files.ts";
 
 export type QueryType = "A" | "AAAA" | "SRV";
@@ -64,7 +65,8 @@ export function readReply(bytes: Buffer, id: number, ask: Exchange): DecodedPack
   const question = questions[0];
   if (questions.length !== 1 || question === undefined) return undefined;
   if (question.type !== ask.type || question.class !== "IN") return undefined;
-  return plainName(question.name) === plainName(ask.name) ? packet : undefined;
+  if (plainName(question.name) !== plainName(ask.name)) return undefined;
+  return lengthsFit(bytes) ? packet : undefined;
 }
 
 function encodeQuery(id: number, ask: Exchange): Buffer {

@@ -275,14 +275,14 @@ export class Http2Pool implements HttpPool, SessionOwner {
     return this.#redial.replaces(session.served > 0);
   }
 
-  closed(session: Http2Session): void {
+  closed(session: Http2Session, refusing: boolean): void {
     if (this.#settling === session) {
       this.#settling = undefined;
       session.onSettled?.();
       return this.#notReached(this.#unsettled(session.error));
     }
     this.#sessions.delete(session);
-    if (!session.refusing) this.#redial.ended(session.served > 0);
+    if (!refusing) this.#redial.ended(session.served > 0);
     this.#drain();
   }
 

@@ -35,28 +35,31 @@ export interface SessionOwner {
   roomChanged(session: Http2Session): void;
   /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
   leaving(session: Http2Session): void;
-  /** The peer refuses its streams. True: it is to be left for another. */
+  /** The peer takes no requests on it. True: it is to be left for another. */
   replaces(session: Http2Session): boolean;
-  /** All streams have been told. */
-  closed(session: Http2Session): void;
+  /** All streams know of it. `refusing`: it was left because the peer refuses its streams. */
+  closed(session: Http2Session, refusing: boolean): void;
 }
 
+/**
+ * settling  the peer's settings are not here yet, so it may not speak HTTP/2: no streams
+ * open      takes streams, as many as there is room for
+ * proving   asked whether it is alive, and not used meanwhile
+ * leaving   no new streams; it ends with those it has. Settings may still come first
+ * refusing  the same, because the peer takes no requests on it
+ * closed    it has ended
+ */
+type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
+
 export class Http2Session {
-  /** The peer has said its settings, so it does speak HTTP/2. */
-  settled = false;
-  leaving = false;
-  /** Asked whether it is alive, and not used meanwhile. */
-  proving = false;
-  closed = false;
   streams = 0;
+  #state: SessionState = "settling";
   /** Those of them that nothing here waits for, and whose peer has not been told. */
   #unwanted = 0;
   /** The largest request head that the peer takes, as `fieldBytes` counts. */
   maxFieldBytes: number = Infinity;
   /** Streams that had a reply. */
   served = 0;
-  /** It was left because the peer refuses its streams. */
-  refusing = false;
   /** GOAWAY: streams above were not processed, and will not be. */
   lastStreamId: number = Infinity;
   /** GOAWAY's error code; 0: an orderly goodbye. */
@@ -102,17 +105,17 @@ export class Http2Session {
       });
     this.#http2 = session;
     endStreamsFirst(session, (error) => {
-      this.leaving = true;
+      this.#takeNoMore("leaving");
       this.error ??= error;
     });
     session.on("error", (error: Error) => (this.error ??= error));
     // An error of TLS, such as the peer's alert, ends neither socket nor session by itself.
     socket.once("error", (error) => this.destroy(error));
+    session.once("remoteSettings", () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
     session.on("remoteSettings", ({ maxConcurrentStreams, maxHeaderListSize }) => {
       this.maxFieldBytes = maxHeaderListSize ?? Infinity;
       this.#limit = maxConcurrentStreams ?? Infinity;
-      if (!this.settled) session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-      this.settled = true;
+      if (this.#state === "settling") this.#state = "open";
       owner.roomChanged(this);
     });
     session.on("goaway", (code: number, lastStreamId: number) => {
@@ -121,23 +124,32 @@ export class Http2Session {
       this.leave();
     });
     session.on("close", () => {
-      this.closed = true;
-      this.leaving = true;
+      const refusing = this.#state === "refusing";
+      this.#state = "closed";
       this.#watch?.cancel();
       this.#idle?.cancel();
       // Streams hear of it in ticks of their own: they are to find the reason above.
-      owner.closed(this);
+      owner.closed(this, refusing);
     });
   }
 
   /** Streams that can start now. */
   get room(): number {
-    return this.ending || this.proving || !this.settled ? 0 : this.#limit - this.streams;
+    return this.#state !== "open" || this.#http2.destroyed ? 0 : this.#limit - this.streams;
   }
 
   /** Takes no new streams. Node destroys a broken session some ticks before it says so. */
   get ending(): boolean {
-    return this.leaving || this.#http2.destroyed;
+    return this.#isLeaving || this.#http2.destroyed;
+  }
+
+  get #isLeaving(): boolean {
+    return this.#state === "leaving" || this.#state === "refusing" || this.#state === "closed";
+  }
+
+  /** It is asked whether it is alive: it will have room, or be gone. */
+  get proving(): boolean {
+    return this.#state === "proving";
   }
 
   /** The peer thought that we ping too often (faults.md G11). */
@@ -163,10 +175,10 @@ export class Http2Session {
   released(unwanted: boolean): void {
     this.streams--;
     if (unwanted) this.#unwanted--;
-    if (this.streams > this.#unwanted || this.closed) return;
+    if (this.streams > this.#unwanted || this.#state === "closed") return;
     if (this.#unwanted > 0) return this.destroy(undefined);
-    if (this.leaving) return this.close();
-    // While it is asked whether it lives, somebody waits for the answer.
+    if (this.#isLeaving) return this.close();
+    // While it is asked whether it is alive, the pool waits for the answer.
     if (!this.proving) this.unref();
     this.#idle = this.#runtime.after(IDLE_MS, closeIdle, this);
   }
@@ -201,27 +213,39 @@ export class Http2Session {
 
   /** The peer has refused a stream. */
   streamRefused(): void {
-    if (this.leaving || !this.#ends.refused() || !this.#owner.replaces(this)) return;
-    this.refusing = true;
-    this.leave();
+    if (!this.#isLeaving && this.#ends.refused()) this.replace();
+  }
+
+  /** Leaves it because the peer takes no request on it, if another may be dialled. */
+  replace(): void {
+    if (this.#isLeaving || !this.#owner.replaces(this)) return;
+    this.#leave("refusing");
   }
 
   leave(): void {
-    if (this.leaving) return;
-    this.leaving = true;
+    if (!this.#isLeaving) this.#leave("leaving");
+  }
+
+  /** Why it takes no more streams is what was said first. */
+  #takeNoMore(state: "leaving" | "refusing"): void {
+    if (!this.#isLeaving) this.#state = state;
+  }
+
+  #leave(state: "leaving" | "refusing"): void {
+    this.#takeNoMore(state);
     this.#owner.leaving(this);
     if (this.streams === 0) this.close();
   }
 
   /** Ends when its streams have ended. */
   close(): void {
-    this.leaving = true;
-    if (!this.closed) this.#http2.close();
+    this.#takeNoMore("leaving");
+    if (this.#state !== "closed") this.#http2.close();
   }
 
   /** Ends now; its streams fail. */
   destroy(error: Error | undefined): void {
-    this.leaving = true;
+    this.#takeNoMore("leaving");
     this.error ??= error;
     this.#http2.destroy();
     this.#socket.destroy();
@@ -230,7 +254,7 @@ export class Http2Session {
   /** A ping that is not answered within `patienceMs` ends it. */
   prove(patienceMs: number): void {
     if (this.proving || this.ending) return;
-    this.proving = true;
+    this.#state = "proving";
     const timer = this.#runtime.after(
       patienceMs,
       () => this.destroy(new Error(`no answer to a ping within ${patienceMs} ms`)),
@@ -239,7 +263,7 @@ export class Http2Session {
     this.#http2.ref();
     this.#http2.ping((error) => {
       timer.cancel();
-      this.proving = false;
+      if (this.proving) this.#state = "open";
       if (error !== null) return;
       this.#owner.roomChanged(this);
       if (this.streams === 0) this.unref();
@@ -249,7 +273,7 @@ export class Http2Session {
   /** Every interval while streams wait. Any byte from the peer is a sign of life. */
   lookAlive(): void {
     this.#watch = undefined;
-    if (this.closed || this.streams === 0) {
+    if (this.#state === "closed" || this.streams === 0) {
       this.#pingedAt = -1;
       return;
     }

@@ -1,6 +1,7 @@
 /** From how an HTTP/2 stream ended to a MeshError: what happened, and whether it may be sent again. */
 import {
   MeshError,
+  protocolMismatch,
   textOfWhere,
   type ErrorCode,
   type ErrorReason,
@@ -121,9 +122,26 @@ export function tooLarge(where: Where): MeshError {
   return failed(where, "bad_response", "response_header_too_large", what);
 }
 
-export function headTooLarge(where: Where): MeshError {
-  const what = "target and headers are larger than the peer's SETTINGS allow: send less";
-  return failed(where, "bad_request", "header_too_large", what);
+/**
+ * The four fields that every request begins with have some 200 bytes as RFC 9113 §6.5.2 counts, and
+ * servers that are in use take 8 KiB and more. Where less is allowed, no request is too large, but
+ * nothing that works listens there.
+ */
+const MIN_FIELD_BYTES = 512;
+
+/** Whose fault it is that a head does not fit into `allowed` bytes: the peer's or the caller's. */
+export function headTooLarge(where: Where, allowed: number): MeshError {
+  if (allowed < MIN_FIELD_BYTES) {
+    const what = `its SETTINGS allow a head of ${allowed} bytes, too few for a request`;
+    return protocolMismatch(where, what);
+  }
+  return new MeshError({
+    code: "bad_request",
+    reason: "header_too_large",
+    message: `${textOfWhere(where)}: target and headers are larger than the ${allowed} bytes that the peer's SETTINGS allow: send less`,
+    progress: "not-sent",
+    stackless: true,
+  });
 }
 
 export function badBody(where: Where, what: string, cause?: unknown): MeshError {

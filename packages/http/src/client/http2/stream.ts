@@ -93,8 +93,11 @@ export class Http2Stream implements Dispatcher.DispatchController {
     }
     if (body?.type !== undefined) fields[CONTENT_TYPE] ??= body.type;
     // Node would send it, and the peer may end the whole connection for it.
-    if (headBytes(fields) > this.#session.maxFieldBytes) {
-      this.#finish(headTooLarge(this.#where));
+    const { maxFieldBytes } = this.#session;
+    if (headBytes(fields) > maxFieldBytes) {
+      const error = headTooLarge(this.#where, maxFieldBytes);
+      this.#finish(error);
+      if (error.code !== "bad_request") this.#session.replace();
       return this.#onRelease();
     }
     let stream: ClientHttp2Stream;

@@ -1,0 +1,208 @@
+/**
+ * Which endpoints there are: what discovery says, in whole sets or as changes. One that is removed is
+ * remembered for a while, so that nothing that was learned is lost when discovery flaps.
+ */
+import type { Reply } from "../call.ts";
+import type { EndpointSink } from "../discovery/discovery.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
+import type { Timer } from "../runtime/runtime.ts";
+import { Endpoint, endpointKey } from "./endpoint.ts";
+import type { Guard } from "./guard.ts";
+import { LIST_NONE } from "./lists.ts";
+import type { ClusterState } from "./state.ts";
+
+/** A removed endpoint that comes back within this time is the same one. */
+const REMEMBER_MS = 60_000;
+
+export class Members<Req, R extends Reply> implements EndpointSink {
+  /** Discovery has answered at least once. */
+  known = false;
+  /** The last thing discovery said was that it cannot tell. */
+  stale: Error | undefined = undefined;
+  /** How discovery knows that there are none, if it says so. */
+  emptyBecause: string | undefined = undefined;
+  readonly #state: ClusterState<Req, R>;
+  readonly #guard: Guard<Req, R>;
+  /** Of those that were removed lately. */
+  readonly #forgetting = new Map<Endpoint<Req, R>, Timer>();
+  /** Number of the last whole set that discovery gave. */
+  #generation = 0;
+  #waiters: (() => void)[] = [];
+
+  constructor(state: ClusterState<Req, R>, guard: Guard<Req, R>) {
+    this.#state = state;
+    this.#guard = guard;
+  }
+
+  /** Looks at every entry once; everything after that is proportional to what has changed. */
+  replace(infos: readonly EndpointInfo[], why?: string): void {
+    const { closed, endpoints } = this.#state;
+    if (closed) return;
+    this.emptyBecause = why;
+    const generation = ++this.#generation;
+    const fresh: EndpointInfo[] = [];
+    let staying = 0;
+    for (const info of infos) {
+      const endpoint = endpoints.get(endpointKey(info));
+      if (endpoint === undefined) {
+        fresh.push(info);
+        continue;
+      }
+      if (endpoint.generation !== generation) staying++;
+      endpoint.generation = generation;
+      this.#reweigh(endpoint, info);
+    }
+    const gone: string[] = [];
+    if (staying < endpoints.size) {
+      for (const { key, generation: last } of endpoints.values()) {
+        if (last !== generation) gone.push(key);
+      }
+    }
+    this.#apply(fresh, gone);
+  }
+
+  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
+    this.emptyBecause = undefined;
+    this.#apply(upserted, removed.map(endpointKey));
+  }
+
+  failed(error: Error): void {
+    this.stale = error;
+    this.#state.recorder.failed(error);
+  }
+
+  #apply(upserted: readonly EndpointInfo[], removed: readonly string[]): void {
+    const { closed, endpoints, options, recorder } = this.#state;
+    if (closed) return;
+    const joinsOthers = endpoints.size > 0;
+    let added = 0;
+    let excess = 0;
+    for (const key of removed) this.#remove(key);
+    for (const info of upserted) {
+      const key = endpointKey(info);
+      const present = endpoints.get(key);
+      if (present !== undefined) {
+        this.#reweigh(present, info);
+      } else if (endpoints.size >= options.maxEndpoints) {
+        excess++;
+      } else {
+        this.#add(key, info, joinsOthers);
+        added++;
+      }
+    }
+    this.known = true;
+    this.stale = undefined;
+    this.#guard.judge();
+    if (added > 0 || removed.length > 0) recorder.updated(added, removed.length);
+    recorder.excess(excess, options.maxEndpoints);
+    recorder.answered();
+    this.wake();
+  }
+
+  #add(key: string, info: EndpointInfo, joinsOthers: boolean): void {
+    const { departed, endpoints, options, recorder, runtime } = this.#state;
+    let endpoint = departed.get(key);
+    if (endpoint === undefined) {
+      const { balancer, breaker } = options;
+      endpoint = new Endpoint<Req, R>(key, info, balancer, breaker);
+      // The first set is alone; a newcomer among busy peers starts with a small share.
+      if (joinsOthers) endpoint.rampUntil = runtime.now() + balancer.slowStartMs;
+    } else {
+      departed.delete(key);
+      this.#remember(endpoint);
+      this.#reweigh(endpoint, info);
+      this.#guard.returned(endpoint);
+    }
+    endpoints.set(key, endpoint);
+    this.#guard.place(endpoint);
+    recorder.changed(endpoint, "added");
+  }
+
+  #reweigh(endpoint: Endpoint<Req, R>, info: EndpointInfo): void {
+    const { endpoints, lists, recorder } = this.#state;
+    const weight = info.weight ?? 1;
+    const wasDraining = endpoint.draining;
+    endpoint.info = info;
+    const drains = endpoint.draining !== wasDraining;
+    const weighs = weight !== endpoint.weight;
+    if (!weighs && !drains) return;
+    endpoint.weight = weight;
+    const isPresent = endpoints.has(endpoint.key);
+    if (isPresent) this.#guard.place(endpoint);
+    lists.version++;
+    if (isPresent && weighs) recorder.changed(endpoint, "weight");
+    if (isPresent && drains) recorder.changed(endpoint, "draining");
+  }
+
+  #remove(key: string): void {
+    const { departed, endpoints, lists, options, recorder, runtime } = this.#state;
+    const endpoint = endpoints.get(key);
+    if (endpoint === undefined) return;
+    endpoints.delete(key);
+    lists.put(endpoint, LIST_NONE);
+    recorder.changed(endpoint, "removed");
+    departed.set(key, endpoint);
+    const timer = runtime.after(REMEMBER_MS, (one) => this.#forget(one), endpoint);
+    this.#forgetting.set(endpoint, timer);
+    // Oldest first: the memory of absences is bounded like the set itself.
+    if (departed.size > options.maxEndpoints) this.#forget(departed.values().next().value!);
+  }
+
+  /** It is not to be forgotten. */
+  #remember(endpoint: Endpoint<Req, R>): void {
+    this.#forgetting.get(endpoint)?.cancel();
+    this.#forgetting.delete(endpoint);
+  }
+
+  #forget(endpoint: Endpoint<Req, R>): void {
+    this.#state.departed.delete(endpoint.key);
+    this.#remember(endpoint);
+    this.#guard.forget(endpoint);
+    this.#state.disconnect(endpoint);
+  }
+
+  /** Resolves when discovery has said something, or after `patienceMs`. */
+  whenKnown(patienceMs: number): Promise<void> {
+    if (this.known || this.#state.closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      const timer = this.#state.runtime.after(
+        patienceMs,
+        () => {
+          this.#waiters = this.#waiters.filter((one) => one !== wake);
+          resolve();
+        },
+        undefined,
+        true,
+      );
+      this.#waiters.push(wake);
+    });
+  }
+
+  /** Those that wait to know. */
+  wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const wake of waiters) wake();
+  }
+
+  /** Drops all endpoints; they end with their attempts, which have `graceMs`. */
+  async clear(graceMs: number): Promise<void> {
+    const { departed, endpoints, lists } = this.#state;
+    const closing: Promise<void>[] = [];
+    for (const endpoint of this.#state.every()) {
+      this.#remember(endpoint);
+      this.#guard.forget(endpoint);
+      lists.put(endpoint, LIST_NONE);
+      if (endpoint.connection !== undefined) closing.push(endpoint.connection.close(graceMs));
+    }
+    endpoints.clear();
+    departed.clear();
+    this.known = false;
+    lists.panic = false;
+    await Promise.all(closing);
+  }
+}

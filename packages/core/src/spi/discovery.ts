@@ -1,0 +1,24 @@
+/**
+ * `@inmesh/core/spi/discovery`: for a package that says where the endpoints of services are, or what their
+ * settings are. Not covered by semver before 1.0.
+ */
+
+// A discovery is asked to watch a service, and tells a sink which endpoints there are.
+export type { Discovery, EndpointSink, EndpointWatch } from "../discovery/discovery.ts";
+export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
+export { staticDiscovery } from "../discovery/static/static.ts";
+export type { DiscoveryConfig } from "../config/types.ts";
+
+// A kind of discovery adds its name and its options to what may be written under `discovery`.
+export type { Field, FieldType } from "../config/field.ts";
+export type { DiscoveryContext, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
+export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
+export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
+export { describeDiscovery } from "../discovery-kinds.ts";
+
+// Values that change, and the time and timers they may use.
+export { Cell, type Watch } from "../watch/watch.ts";
+export type { Runtime, Timer } from "../runtime/runtime.ts";
+
+// The configuration as `createMesh` reads it, for tools.
+export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";
