@@ -2,7 +2,14 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { INSTRUMENTS, type Instrument, type Labels, type Telemetry } from "@inmesh/core/spi";
+import {
+  type EndpointSink,
+  INSTRUMENTS,
+  type Instrument,
+  type Labels,
+  staticDiscovery,
+  type Telemetry,
+} from "@inmesh/core/spi";
 import type { IdentitySink, IdentityWatch } from "@inmesh/core";
 import { createMesh, meshClient } from "@inmesh/http";
 import { expect, onTestFinished, test } from "vitest";
@@ -55,11 +62,14 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   const folder = mkdtempSync(join(tmpdir(), "inmesh-metrics-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const configFile = join(folder, "mesh.yaml");
+  writeFileSync(configFile, "services: { orders: { url: 'http://orders.test' } }");
   // Nothing listens there: attempts fail, a breaker opens, and a retry is decided on.
-  writeFileSync(
-    configFile,
-    "services: { orders: { discovery: { static: ['127.0.0.1:1', '127.0.0.1:2'] } } }",
-  );
+  const closedPorts = staticDiscovery([1, 2].map((port) => ({ host: "127.0.0.1", port })));
+  const sinks: EndpointSink[] = [];
+  const discovery = (): typeof closedPorts => ({
+    source: "test",
+    watch: (sink) => (sinks.push(sink), closedPorts.watch(sink)),
+  });
   const identities = [
     {
       name: "silent",
@@ -69,7 +79,7 @@ test("every instrument has the labels that the page says, as a mesh writes them"
       },
     },
   ];
-  const mesh = createMesh({ env: {}, configFile, telemetry, identities });
+  const mesh = createMesh({ env: {}, configFile, telemetry, discovery, identities });
   onTestFinished(() => mesh.close(0));
   mesh.observe({
     callStarted() {
@@ -78,6 +88,8 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   });
   await expect(meshClient("orders", { mesh }).fetch("/")).rejects.toThrow("orders");
   mesh.update({});
+  await mesh.close(0);
+  for (const sink of sinks) sink.failed(new Error("after its watch was stopped"));
   const said = rows.map(({ name, labels }) => [name, labels.toSorted()] as const);
   expect(Object.fromEntries(seen)).toEqual(Object.fromEntries(said));
 });
