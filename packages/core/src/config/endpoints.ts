@@ -2,7 +2,7 @@
 import type * as Zod from "zod";
 import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import { checkWith } from "./check.ts";
-import type { Field } from "./field.ts";
+import type { KindField } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
@@ -10,7 +10,7 @@ import { loadZod, SchemaParts, typed } from "./schema-parts.ts";
 import { hostRule, readAddress, readSocket } from "./target.ts";
 
 /** Of an item of a list that is an object. */
-export const ENDPOINT_FIELDS: readonly Field[] = [
+export const ENDPOINT_FIELDS: readonly KindField[] = [
   {
     path: "host",
     type: "text",

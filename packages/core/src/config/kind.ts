@@ -13,6 +13,12 @@ import type { DiscoveryConfig } from "./types.ts";
  */
 export type WrittenDiscovery = Readonly<Record<string, unknown>>;
 
+/** What a kind says of one field. Defaults are filled in by its `read`. */
+export type KindField = Omit<
+  Field,
+  "parsed" | "default" | "route" | "live" | "atLeast" | "atMost" | "option"
+> & { readonly meaning: string };
+
 /** What stands around it. */
 export interface DiscoveryContext {
   /** Host and port of the service's `url`; undefined if it has none. */
@@ -37,7 +43,7 @@ export interface WrittenKind<Options extends object = object> {
    * itself. A key beside it, such as `port` beside `dns`, may belong to one kind only. Types, ranges,
    * unknown keys, the JSON schema and the reference page follow from it.
    */
-  readonly fields: readonly Field[];
+  readonly fields: readonly KindField[];
   /**
    * The options of a service, as plain data, which is compared by value when a configuration changes; undefined
    * after a mistake. Called for wrong input too, so each value must be looked at. Default: the object
