@@ -5,7 +5,6 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import { Readable } from "node:stream";
-import type { ReadableStream } from "node:stream/web";
 import {
   MeshError,
   NOT_RETRIED_BECAUSE,
@@ -297,8 +296,9 @@ export class HttpReply implements Reply {
   }
 
   /** The body as a web stream. */
-  get webBody(): ReadableStream<Uint8Array> {
-    return Readable.toWeb(this.body) as ReadableStream<Uint8Array>;
+  get webBody(): NonNullable<Response["body"]> {
+    // The type of the process's own Response: with lib dom it is another than that of node:stream/web.
+    return Readable.toWeb(this.body);
   }
 
   /** The WHATWG class, for code that wants it; making it costs more than the call's whole way. */
