@@ -41,7 +41,7 @@ export interface Reply {
   changeHeaders(changes: HeaderChanges): void;
   /** Drops an unread body so that its connection can be reused. Idempotent. */
   discard(): void;
-  /** Whoever sent it has retried already: another try from here would multiply theirs. */
+  /** Its sender has retried already: another try from here would multiply theirs. */
   readonly final: boolean;
 }
 
@@ -121,11 +121,12 @@ export class Call<Req = unknown> {
   /** The body can still be sent from its start. A transport clears it when it begins to consume a stream. */
   replayable: boolean;
   /**
-   * No two attempts may send it at the same time: its body is a stream that is read as it leaves, or what it asks
+   * No two attempts may send it at the same time: its body is a stream that is read as it leaves, or what
+   * it asks
    * for is a connection. Writer: protocol.
    */
   exclusive = false;
-  /** Milliseconds on the runtime's monotonic clock; Infinity when nobody set one. Writer: deadline. */
+  /** Milliseconds on the runtime's monotonic clock; Infinity when none was set. Writer: deadline. */
   deadlineAt: number;
   /** Of a deadline that is set: for people, in its error. Writers: protocol, context, deadline. */
   deadlineFrom: DeadlineSource = "call";
@@ -133,7 +134,7 @@ export class Call<Req = unknown> {
   askedUntil = 0;
   /** Attempt number this process was itself called with: above 1, only R0 re-sends are made here. */
   inheritedAttempt = 1;
-  /** The deadline is a stranger's: passing it is not charged to the endpoint. Writers: protocol, deadline. */
+  /** The deadline comes from an untrusted caller: passing it is not charged to the endpoint. Writers: protocol, deadline. */
   uncharged = false;
   /** It may go on for as long as both sides like: no default timeout covers it. Writer: protocol. */
   streaming = false;
@@ -158,7 +159,7 @@ export class Call<Req = unknown> {
   noRetry: NoRetry | undefined = undefined;
   /** The deadline's timer. Writer: deadline. */
   timer: Timer | undefined = undefined;
-  /** Told that an attempt failed and another follows; gives its reply, or its error. Writer: protocol. Must not throw. */
+  /** Called when an attempt has failed and another follows; gives its reply, or its error. Writer: protocol. Must not throw. */
   onRetry:
     | ((
         failed: Attempt,
@@ -169,7 +170,7 @@ export class Call<Req = unknown> {
     | undefined = undefined;
   /** Ends a wait of the call that is not an attempt's: the pause before a retry. Writer: retry. */
   onCancel: ((error: MeshError) => void) | undefined = undefined;
-  /** Told after everything else that the call is cancelled. Writer: the guard of the application's layers. */
+  /** Called last when the call is cancelled. Writer: the guard of the application's layers. */
   onCancelled: ((error: MeshError) => void) | undefined = undefined;
   /** Runs once when the call is over. Writer: the protocol (removes the caller's abort listener). */
   onEnd: (() => void) | undefined = undefined;
@@ -236,7 +237,8 @@ export class Call<Req = unknown> {
   }
 
   /**
-   * Says which of several attempts side by side the call goes on with; its reply, or its error, is what the layer
+   * Says which of several attempts side by side the call goes on with; its reply, or its error, is what the
+   * layer
    * that started them gives next. The others end in the same turn with `hedge_lost`, which charges no endpoint.
    */
   choose(attempt: Attempt<Req>): void {
@@ -335,7 +337,7 @@ export class Attempt<Req = unknown> {
     this.kind = kind;
   }
 
-  /** What the next hop is told: one layer retries, so what is a retry above is one all the way down. */
+  /** What the next hop reads: one layer retries, so what is a retry above is one all the way down. */
   get toldNumber(): number {
     return Math.max(this.number, this.call.inheritedAttempt);
   }
@@ -358,8 +360,10 @@ export class Attempt<Req = unknown> {
   }
 
   /**
-   * Another attempt of the call while this one runs, or why there can be none. The layer that asks sends it as it
-   * sent this one, and calls `call.choose` for one of them before it gives that one's reply or error; what it gets
+   * Another attempt of the call while this one runs, or why there can be none. The layer that asks sends it
+   * as it
+   * sent this one, and calls `call.choose` for one of them before it gives that one's reply or error; what
+   * it gets
    * for the others it drops. Counts as an attempt of `retry.attempts`; no budget is asked.
    */
   beside(): Attempt<Req> | NoRetry {

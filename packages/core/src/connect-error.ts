@@ -64,7 +64,7 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
   if (UNTRUSTED.has(code)) {
     return fail(
       "peer_untrusted",
-      `the certificate of ${name} is signed by nobody in tls.ca (${code}): put its authority into tls.ca`,
+      `the certificate of ${name} is signed by no authority in tls.ca (${code}): put its authority into tls.ca`,
     );
   }
   if (isPeerAlert(cause)) {

@@ -28,7 +28,7 @@ export interface ServedRequestInit {
   readonly tracestate?: string | undefined;
   /** Hops it has come through already, 0 for the first. */
   readonly hops?: number;
-  /** The deadline is a stranger's: what it cuts short says nothing about an endpoint. Default false. */
+  /** The deadline comes from an untrusted caller: what it cuts short says nothing about an endpoint. Default false. */
   readonly stranger?: boolean;
 }
 
@@ -43,7 +43,7 @@ export class ServedRequest implements Served {
   /** As it came, which may be anything: read `traceparent` and `tracestate` instead. */
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;
-  /** A call made for it failed for good after this hop's retries: trying it all again from above helps nobody. */
+  /** A call made for it failed for good after this hop's retries: trying it all again from above does not help. */
   exhausted = false;
   #first: Call | undefined = undefined;
   #left = false;
@@ -155,7 +155,7 @@ export const context: AsyncLocalStorage<ServedRequest> = new AsyncLocalStorage()
 
 /**
  * Node puts back what was before when one of its own callbacks returns (24 and later): who is sure to
- * run in one may enter a context, which costs half of `run` (docs/decisions/0014). Tried, not told by
+ * run in one may enter a context, which costs half of `run` (docs/decisions/0014). Tried, not decided by
  * the version: it can be switched off.
  */
 export const CALLBACKS_RESTORE: boolean = ((): boolean => {

@@ -85,7 +85,7 @@ export function safeLog(log: Log | undefined): Log {
     try {
       log?.(line);
     } catch {
-      // A logger that throws must not stop what it was told of.
+      // A logger that throws must not stop what it logs.
     }
   };
 }

@@ -75,7 +75,7 @@ export interface MeshOptions {
   /**
    * Gets a line for what an operator has to know: configurations, breakers, discovery, refusals for load
    * (docs/reference/log.md has every event). Called while calls are made, so it must be quick; what it
-   * throws is ignored. Default: nobody; inmesh never writes to the console.
+   * throws is ignored. Default: none; inmesh never writes to the console.
    */
   readonly log?: Log;
   /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
@@ -331,7 +331,7 @@ export class Mesh implements AsyncDisposable {
     return backend;
   }
 
-  /** Undefined if nobody reads it: what writes no line keeps no account of lines. */
+  /** Undefined if there is no log: what writes no line keeps no account of lines. */
   get #optionalLog(): Log | undefined {
     return this.#options.log === undefined ? undefined : this.log;
   }

@@ -1,7 +1,7 @@
 /**
  * Stands above the application's own layers, where there are any. One that never settles must not
  * keep a call for ever (P2): when the call is cancelled, by its deadline or because the mesh closes,
- * and the layers do not let that through, the caller is told without them.
+ * and the layers do not let that through, the caller gets the error without them.
  */
 import type { Call, Reply } from "./call.ts";
 import { MeshError } from "./errors.ts";

@@ -16,7 +16,8 @@
  *
  * Endpoint breakers are not in the list: they listen to outcomes, and change which endpoints the
  * picker of 7 can see. Neither are observers (observe/): 1, 7 and the two ends (`Call.end`,
- * `Attempt.settle`) tell them, where there are any. Applications may add layers after 1 (`callLayers`) and after 6
+ * `Attempt.settle`) tell them, where there are any. Applications may add layers after 1 (`callLayers`) and
+ * after 6
  * (`attemptLayers`); where they do, own-layers.ts stands above them.
  */
 import type { ActiveCalls } from "./active-calls.ts";
@@ -118,7 +119,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   const attempts = retry<Req, R>(policy, budget, record, runtime, ends)(send); // 5
   const { requestMs, maxRequestMs } = config.timeouts;
   const from = requestMs === service.timeouts.requestMs ? "service" : "route";
-  // A stream that nobody has declared as one keeps its caller's deadline, and gets none of ours.
+  // A stream that is not declared as one keeps its caller's deadline, and gets none of ours.
   const streamMs = config.streaming ? requestMs : Infinity;
   return {
     name: config.name,

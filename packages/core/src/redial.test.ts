@@ -19,17 +19,17 @@ it("further ones by pauses within 100 ms and a ceiling that doubles up to 10 s",
   const { redial, pauseMs } = make();
   redial.ended(false);
   const longest: number[] = [];
-  for (let barren = 2; barren < 12; barren++) {
+  for (let failedInARow = 2; failedInARow < 12; failedInARow++) {
     let most = 0;
     for (let i = 0; i < 100; i++) {
       const { redial: other, pauseMs: ofOther } = make();
-      for (let n = 0; n < barren; n++) other.ended(false);
+      for (let n = 0; n < failedInARow; n++) other.ended(false);
       most = Math.max(most, ofOther());
     }
     redial.ended(false);
     longest.push(most);
     expect(pauseMs()).toBeGreaterThanOrEqual(100);
-    expect(pauseMs()).toBeLessThanOrEqual(Math.min(10_000, 100 * 2 ** barren));
+    expect(pauseMs()).toBeLessThanOrEqual(Math.min(10_000, 100 * 2 ** failedInARow));
   }
   expect(longest.at(-1)).toBeGreaterThan(1_000);
 });

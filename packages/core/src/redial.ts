@@ -1,7 +1,7 @@
 /**
  * When an endpoint is dialled again whose connections end without having served a call, such as one
  * that says GOAWAY to everybody (faults.md G2): once at once, then after a pause that doubles, with
- * jitter. Calls meanwhile wait, or go elsewhere. A breaker does not see this: it is told of failed
+ * jitter. Calls meanwhile wait, or go elsewhere. A breaker does not see this: it hears of failed
  * calls and refused connections, and these are neither.
  */
 import type { Runtime } from "./runtime/runtime.ts";
@@ -14,7 +14,7 @@ const MAX_STEPS = 10;
 export class Redial {
   readonly #runtime: Runtime;
   /** Connections in a row that ended without a reply. */
-  #barren = 0;
+  #failedInARow = 0;
   #dialAt = 0;
   /** Until then no further connection is replaced. */
   #replaceAt = 0;
@@ -30,9 +30,9 @@ export class Redial {
 
   /** A connection has ended. `served`: it brought a reply, to whatever call. */
   ended(served: boolean): void {
-    this.#barren = served ? 0 : this.#barren + 1;
-    if (this.#barren < 2) return;
-    const ceilingMs = Math.min(MAX_MS, MIN_MS * 2 ** Math.min(this.#barren, MAX_STEPS));
+    this.#failedInARow = served ? 0 : this.#failedInARow + 1;
+    if (this.#failedInARow < 2) return;
+    const ceilingMs = Math.min(MAX_MS, MIN_MS * 2 ** Math.min(this.#failedInARow, MAX_STEPS));
     this.#pause(Math.max(MIN_MS, ceilingMs * this.#runtime.random()));
   }
 

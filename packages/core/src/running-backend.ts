@@ -44,7 +44,7 @@ export class RunningBackend<Req, R extends Reply> {
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
-  /** Undefined: nobody reads what it would write. */
+  /** Undefined: there is no log to write to. */
   readonly #log: ClusterLog<Req, R> | undefined;
   #errors: { add(value: number): void };
   #removeSourceGauges: () => void;
@@ -58,7 +58,7 @@ export class RunningBackend<Req, R extends Reply> {
   readonly #users = new Set<object>();
   readonly #protocol: string;
   readonly #observers: Observers;
-  /** Since observers were last told what discovery says: endpoints have come, gone or got other weights. */
+  /** Since observers last heard what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
   #toldState: DiscoveryChange["state"] | undefined = undefined;
 

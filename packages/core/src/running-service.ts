@@ -23,7 +23,7 @@ import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** Of a client that waits for a connection, for the first answer of discovery. */
 const REACH_PATIENCE_MS = 3_000;
-/** Used by nobody for this share of idleMs: looked at again. */
+/** After this share of idleMs without a call it is looked at again. */
 const SWEEPS_PER_IDLE = 4;
 
 export interface ServiceParts<Req, R extends Reply> {

@@ -22,7 +22,7 @@ const OPEN: unique symbol = Symbol("inmesh.open");
 const nextTurn = setImmediate;
 
 /**
- * Before its first stream. Whoever destroys it from then on, Node itself too, destroys it in that order.
+ * Before its first stream. What destroys it from then on, Node itself too, destroys it in that order.
  * `ending` hears of it at once, with the error if there is one. Idempotent.
  */
 export function endStreamsFirst(

@@ -276,7 +276,7 @@ interface ServerMembers {
   readonly options?: unknown;
 }
 
-/** What can be reached of a server that grpc-js shows nobody. */
+/** What can be reached of a server beyond what grpc-js documents. */
 export class ServerInside {
   readonly degraded: Degraded = new Degraded();
   readonly #server: ServerMembers;

@@ -12,7 +12,7 @@ export const NACK = "x-mesh-nack";
 export const PRIORITY = "x-mesh-priority";
 /** How many servers of the mesh a request has come through. */
 export const HOPS = "x-mesh-hops";
-/** On a reply: whoever sent it has retried already, so nobody above does. */
+/** On a reply: its sender has retried already, so no caller above does. */
 export const FINAL = "x-mesh-final";
 /** On an HTTP/2 reply: no further stream on this connection, please; what HTTP/1 says by `close`. */
 export const LEAVING = "x-mesh-leaving";

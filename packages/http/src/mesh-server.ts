@@ -5,7 +5,8 @@
  */
 import { once } from "node:events";
 import type { RequestListener, Server as HttpServer } from "node:http";
-// oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded by listeners.ts, if at all
+// oxlint-disable-next-line no-restricted-imports -- types; the module itself is loaded by listeners.ts, if
+// at all
 import type { Http2SecureServer, Http2Server } from "node:http2";
 import type { Server as HttpsServer } from "node:https";
 import type { AddressInfo, ListenOptions } from "node:net";
@@ -51,7 +52,7 @@ export interface ServerOptions extends SharedServerOptions {
   readonly keepHeaders?: readonly string[];
   /**
    * The hosts it is: `orders.example` at any port, or `orders.example:8443`. A request for another
-   * gets 421, so that nobody reaches it by a name of their own. Health is answered whatever the host.
+   * gets 421, so that it cannot be reached by a foreign name. Health is answered whatever the host.
    * Throws a TypeError if it is empty. Default: any host.
    */
   readonly authorities?: readonly string[];
@@ -163,7 +164,7 @@ export function meshServer(
 }
 
 export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDisposable {
-  /** Node's server, for whoever needs more of it: WebSockets, `ref`, other listeners. */
+  /** Node's server, where more of it is needed: WebSockets, `ref`, other listeners. */
   readonly server: S;
   readonly name: string;
   readonly #core: ServerCore<CutReason>;

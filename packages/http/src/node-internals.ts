@@ -83,7 +83,7 @@ export type Send = (
 ) => boolean;
 
 interface Dumped {
-  /** Called once, when the reply is out and nobody has begun to read. */
+  /** Called once, when the reply is out and the request was not read. */
   _dump(this: IncomingMessage): void;
   /** What a stream is when it has ended and closed. */
   readonly _readableState: Record<(typeof AT_ITS_END)[number], boolean>;
@@ -188,7 +188,7 @@ export function isChunked(response: ServerResponse): boolean {
   return (response as unknown as Sending).chunkedEncoding;
 }
 
-/** `dump` is called instead of Node's own when the reply is out and nobody has begun to read. */
+/** `dump` is called instead of Node's own when the reply is out and the request was not read. */
 export function replaceDump(request: IncomingMessage, dump: (this: IncomingMessage) => void): void {
   (request as unknown as { _dump: unknown })._dump = dump;
 }

@@ -9,7 +9,7 @@ import type { Handler } from "../handler.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Picker } from "./picker.ts";
 
-/** A call waits this long for the first answer of discovery, then it is told. */
+/** A call waits this long for the first answer of discovery, then it fails. */
 const DISCOVERY_PATIENCE_MS = 3_000;
 
 /** A cluster with the picker over it: what a route's backendRef leads to. */

@@ -21,7 +21,7 @@ export const BALANCER = {
    */
   decay: { type: "duration", default: "10s", min: "100ms", max: "10m" },
   /**
-   * Latency estimate of an endpoint while nobody has data.
+   * Latency estimate of an endpoint without data.
    * - Reason: Linkerd; only used while no endpoint has data.
    * - No effect when `balancer.kind` is not `peak-ewma`
    * - Elsewhere: Linkerd `default_rtt`

@@ -1,7 +1,7 @@
 /**
  * Power of two choices: draw two distinct endpoints, take the better. It avoids both the herd that
  * runs after the one lowest number and the blindness of a random choice, at a constant price.
- * Rank is compared before cost, so that an endpoint that fails fast attracts nobody by its speed.
+ * Rank is compared before cost, so that an endpoint that fails fast attracts no calls by its speed.
  * Draws after Finagle's P2CPick (distinct pair); the random order of the pair breaks ties.
  */
 import type { Attempt, Reply } from "../call.ts";

@@ -122,7 +122,7 @@ export class Breaker {
   }
 }
 
-/** An endpoint is judged by its peers too: when all fail alike, ejecting one helps nobody. */
+/** An endpoint is judged by its peers too: when all fail alike, ejecting one does not help. */
 export function ratioTrips(
   total: number,
   success: number,

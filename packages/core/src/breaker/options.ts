@@ -22,7 +22,7 @@ export const BREAKER = {
   successRatio: { type: "number", unit: "share of replies", default: 0.8, min: 0, max: 1 },
   /**
    * How much worse than its peers the endpoint must also be.
-   * - Reason: When everybody fails alike, ejecting one helps nobody.
+   * - Reason: When all endpoints fail alike, ejecting one does not help.
    * - No effect when `breaker.successRatio` is 0
    * - Elsewhere: Envoy `success_rate_stdev_factor` has the same purpose
    */

@@ -208,7 +208,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return this.#members.clear(graceMs);
   }
 
-  /** As `rest`, and for good: waiting calls are woken and told. Idempotent. */
+  /** As `rest`, and for good: waiting calls are woken and fail. Idempotent. */
   async close(graceMs: number): Promise<void> {
     this.#state.closed = true;
     this.#members.wake();

@@ -1,5 +1,6 @@
 /**
- * Every field that a user may write: the options of the capabilities (capability-options.ts) with their places, and
+ * Every field that a user may write: the options of the capabilities (capability-options.ts) with their
+ * places, and
  * what stands around them.
  */
 import { POLICY_GROUPS, ROUTES, SERVER, SERVER_LIMIT_OPTIONS } from "../capability-options.ts";
@@ -99,7 +100,7 @@ export const FIELDS: readonly Field[] = [
   })),
 ];
 
-/** What a policy is when nobody writes it. */
+/** What a policy is when it is not written. */
 export function defaultOf(field: Field): unknown {
   return field.default;
 }

@@ -21,7 +21,7 @@ const KEYS: readonly FilterKey[] = Object.values(FILTER_KEYS);
 
 const CONNECTION = "belongs to the connection";
 const TRACE = "belongs to the trace of each call";
-/** Why nobody may change them; beside them stand names by their beginning or end, see `reservedBecause`. */
+/** Why they may not be changed; beside them stand names by their beginning or end, see `reservedBecause`. */
 export const RESERVED_HEADERS: ReadonlyMap<string, string> = new Map([
   ["connection", CONNECTION],
   ["content-length", CONNECTION],

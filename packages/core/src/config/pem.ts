@@ -1,7 +1,7 @@
 /**
  * Reads certificates and keys, from files or from the configuration itself, and proves them before
  * anybody uses them. Node accepts almost anything: an empty `ca` becomes the public roots, a broken
- * one trusts nobody without a word, an empty `cert` makes a context that cannot serve. So every text
+ * one trusts no peer and gives no error, an empty `cert` makes a context that cannot serve. So every text
  * is parsed to certificates first, and "nothing" is a mistake.
  */
 import { readFileSync, statSync } from "node:fs";
@@ -36,7 +36,7 @@ export function isInlinePem(text: string): boolean {
   return text.includes("-----BEGIN ");
 }
 
-/** Paths among the three, for whoever watches them. */
+/** Paths among the three, for the watch over them. */
 export function tlsFiles({ ca, cert, key }: TlsTexts): string[] {
   return [ca, cert, key].filter((one) => one !== undefined && !isInlinePem(one)) as string[];
 }

@@ -1,5 +1,5 @@
 /**
- * Regular expressions from configuration, matched in time linear in the text. Whoever may write a
+ * Regular expressions from configuration, matched in time linear in the text. A person who may write a
  * route must not be able to stall the event loop with `(a+)+$`, so the backtracking engine of the
  * language is out of the question; this is RE2 syntax (no look-around, no back references).
  *

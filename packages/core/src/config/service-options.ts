@@ -1,7 +1,7 @@
 /** Options of a service that belong to no capability in particular. See option.ts. */
 export const SERVICE = {
   /**
-   * Watches and pools of a service that nobody called for this long are dropped.
+   * Watches and pools of a service that was not called for this long are dropped.
    * - Reason: Callers with a low rate keep their warm connections' addresses.
    * - Elsewhere: gRPC `grpc.client_idle_timeout_ms`
    */
@@ -13,7 +13,7 @@ export const SERVICE = {
   drainGrace: { type: "duration", default: "30s", min: "0s", max: "1h" },
   /**
    * Believe `x-mesh-nack` in replies. Only where every endpoint is known to run inmesh.
-   * - Reason: Whoever can set the header can make us send a POST again.
+   * - Reason: A caller who can set the header can make us send a POST again.
    */
   trustNacks: { type: "boolean", default: false },
   /**

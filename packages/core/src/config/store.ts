@@ -2,7 +2,7 @@
  * The configuration in force of one mesh, and what it is made of: environment, file, code, and what
  * clients said when they opened services. A change is proposed first (`propose`: everything is
  * validated, nothing happens) and then taken into force (`accept`: one assignment). Parts that are
- * equal keep their objects, so whoever compares by identity finds what has changed. A mesh that was
+ * equal keep their objects, so a comparison by identity finds what has changed. A mesh that was
  * told nothing parses nothing.
  */
 import { isDeepStrictEqual } from "node:util";
@@ -66,7 +66,7 @@ export class ConfigStore {
   #opened: ReadonlyMap<string, Opened> = new Map();
   /** URLs of clients whose service a source describes: its scheme may not change under them. */
   readonly #askedUrls = new Map<string, { readonly target: ServiceTarget }>();
-  /** Services that nobody but a URL describes, made for the defaults in force. */
+  /** Services that only a URL describes, made for the defaults in force. */
   readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
   readonly #kinds: readonly WrittenKind[];

@@ -1,6 +1,6 @@
 /**
  * Certificates are a part of the configuration: files that cannot be read, or do not fit together,
- * are told with all other mistakes. They are read again when a service opens, and when they change.
+ * are reported with all other mistakes. They are read again when a service opens, and when they change.
  */
 import { unknownKeyRule } from "./did-you-mean.ts";
 import { FILES, readTls } from "./pem.ts";

@@ -38,7 +38,7 @@ export function deadline<Req, R extends Reply>(
       if (at < call.deadlineAt) {
         call.deadlineAt = at;
         call.deadlineFrom = from;
-        call.uncharged = false; // ours, whoever set the later one
+        call.uncharged = false; // ours, whatever the later one was
       } else if (call.deadlineAt === Infinity) return inner(call);
       // Without an inherited deadline the remainder is the whole timeout: no second clock read.
       const remainingMs = call.deadlineAt === at ? ownMs : call.deadlineAt - runtime.now();

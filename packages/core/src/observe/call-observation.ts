@@ -124,7 +124,7 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#endedAt - this.startedAt;
   }
 
-  // ── told by the pipeline ─────────────────────────────────────────────────────────────────────
+  // ── called by the pipeline ─────────────────────────────────────────────────────────────────────
 
   started(): void {
     const { by } = this.#audience;
@@ -252,7 +252,7 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
     return this.#attempt.endedAt - this.startedAt;
   }
 
-  // ── told by the pipeline ─────────────────────────────────────────────────────────────────────
+  // ── called by the pipeline ─────────────────────────────────────────────────────────────────────
 
   answered(): void {
     if (this.#headAt === 0) this.#headAt = this.#audience.runtime.now();

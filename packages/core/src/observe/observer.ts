@@ -1,5 +1,5 @@
 /**
- * What an observer is told: the contract of `mesh.observe`. Everything here is plain to read and typed,
+ * What an observer hears: the contract of `mesh.observe`. Everything here is plain to read and typed,
  * the same for HTTP and gRPC, and holds nothing of the mesh that could be changed by accident. Instants
  * (`…At`) are milliseconds of the mesh's monotonic clock, `mesh.runtime.now()`; only differences of them
  * mean something. Bytes are those of bodies (gRPC: of messages, before compression), without heads.
@@ -16,13 +16,13 @@ import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
  * `inmesh.hook.errors`) and logged once, and changes nothing for the call. Hooks are on the path of every
  * call: one that takes a millisecond makes every call a millisecond slower.
  *
- * An observer is told about the calls and served requests that begin while it is attached, from their
- * beginning; of those that began before it is told nothing, so an end always follows its start. From the
- * moment it is detached it is told nothing any more, also not the ends of what is in progress.
+ * An observer hears of the calls and served requests that begin while it is attached, from their
+ * beginning; of those that began before it hears nothing, so an end always follows its start. From the
+ * moment it is detached it hears nothing any more, also not the ends of what is in progress.
  */
 export interface Observer {
   /**
-   * A call begins: before limits, route and deadline, in the context of its caller. Not told: calls of a
+   * A call begins: before limits, route and deadline, in the context of its caller. Not called for calls of a
    * mesh that is closed, or of a service that was removed.
    */
   callStarted?(call: ObservedCall): void;
@@ -34,7 +34,7 @@ export interface Observer {
   callEnded?(call: EndedCall): void;
   /**
    * A server of this mesh (`meshServer`, `meshGrpcServer` with `{ mesh }`) has read the head of a request.
-   * Told before anything is refused; not told for health checks that the server answers itself.
+   * Called before anything is refused; not called for health checks that the server answers itself.
    */
   servedStarted?(request: ObservedRequest): void;
   /** Its reply is out, its connection has gone, or it was refused. */

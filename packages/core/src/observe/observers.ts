@@ -1,7 +1,7 @@
 /**
  * The observers of a mesh. The list is replaced as a whole and never changed, so that a call can keep the
  * one it began with; with none attached it is undefined, and that is the one comparison that each place
- * pays. Whoever tells something asks `attached` first and makes nothing before.
+ * pays. Code that reports something asks `attached` first and makes nothing before.
  */
 import type { Call } from "../call.ts";
 import { ConfigError, makeMistake, type Mistake, type PathPart } from "../config/mistakes.ts";
@@ -72,7 +72,7 @@ export class Observers {
     return (this.#audience = new Audience(this.attached!, protocol, this.#runtime));
   }
 
-  /** For servers: undefined if nobody observes. What it gives is told the end of the request. */
+  /** For servers: undefined if there is no observer. What it gives is called at the end of the request. */
   servedStarted(facts: ServedFacts): ServedObservation | undefined {
     const by = this.attached;
     if (by === undefined) return undefined;

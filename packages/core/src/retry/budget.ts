@@ -120,7 +120,7 @@ export class RetryBudget implements Budget {
   /** What one of several routes may spend of it. */
   forRoute(): Budget {
     const own = new Account(this.#windowMs, this.#runtime.now());
-    // A reserve of a single retry is not halved: nobody could ever use it.
+    // A reserve of a single retry is not halved: half of one can never be used.
     const share = Math.max(this.#reserve * SHARE_RATIO, Math.min(this.#reserve, this.#cost));
     return {
       deposit: (now) => {

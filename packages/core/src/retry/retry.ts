@@ -102,7 +102,7 @@ export function retry<Req, R extends Reply>(
           failure = thrown;
           failure.attempts = call.attempts;
           if (!isRetryable(failure)) {
-            // Nobody was left for a further attempt: why the last one failed says more.
+            // No endpoint was left for a further attempt: why the last one failed says more.
             throw failure.code === "no_endpoint" ? (earlier ?? failure) : failure;
           }
           earlier = failure;
@@ -182,14 +182,14 @@ export function retry<Req, R extends Reply>(
     if (!call.replayable) return "not_replayable";
     if (next === "retry") {
       if (attempts >= policy.attempts) return "attempts";
-      // One layer retries. Whoever is itself a retry of an outer hop leaves it to that hop, and a
+      // One layer retries. A call that is itself a retry of an outer hop leaves it to that hop, and a
       // hop below that has retried already says so: three hops must not make 1.2³ of it (B13).
       if (call.inheritedAttempt > 1 || final) return "layer";
       if (!call.idempotent) return "not_idempotent";
     }
     // A pause that the deadline would end is no pause: the failure goes back at once.
     if (runtime.now() + pauseMs >= call.deadlineAt) return "deadline";
-    // Last: a withdrawal is spent even when nobody retries.
+    // Last: a withdrawal is spent even when there is no retry.
     return !paid || budget.withdraw() ? "sent" : "budget";
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Whether Node itself is safe to build on. Its HTTP/2, TLS and parsers stand below everything here, so
- * a weakness of theirs is one of ours. The table is data: whoever reads of a security release of Node
+ * a weakness of theirs is one of ours. The table is data: who reads of a security release of Node
  * changes it, the day it was last compared with them (`npm run pack:check` watches its age), and the list
  * of releases in its test.
  */

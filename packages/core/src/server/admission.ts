@@ -34,7 +34,7 @@ const SHARES: Readonly<Record<Priority, number>> = {
 };
 
 export class Admission {
-  /** Requests whose handlers run. Writers: whoever admits, and ends, a request. */
+  /** Requests whose handlers run. Writers: what admits, and what ends, a request. */
   inFlight = 0;
   /** Those of a server change while it runs, see `configure`. */
   readonly #options: AdmissionOptions;
@@ -47,7 +47,7 @@ export class Admission {
   #maxSheddable = 0;
   #maxCritical = 0;
 
-  /** `name`: of the server, in what `log` is told. */
+  /** `name`: of the server, in lines of the log. */
   constructor(options: AdmissionOptions, runtime: Runtime, name = "server", log?: Log) {
     this.#options = options;
     this.#runtime = runtime;
@@ -94,7 +94,7 @@ export class Admission {
           ? this.#maxCritical
           : this.#maxSheddable;
     if (this.inFlight >= max) return this.#refused("concurrency");
-    // Nobody is important enough to end the process.
+    // No request is important enough to end the process.
     if (this.#heap?.exceeded() === true) return this.#refused("heap");
     if (this.#loop === undefined) return undefined;
     const { maxLoopDelayMs } = this.#options;

@@ -1,7 +1,7 @@
 /**
  * How a server leaves without taking a request with it: first it says that it is not ready, and
  * waits until those who balance have noticed; then its replies say close and its sessions GOAWAY;
- * connections on which nobody has asked anything for a while are closed; what is left at the end of
+ * connections that have had no request for a while are closed; what is left at the end of
  * the grace is destroyed. The clock runs from the start of all this, so `graceMs` can be compared
  * with what the orchestrator grants.
  */
@@ -28,7 +28,7 @@ export interface LeavingConnections {
 export interface DrainParts {
   readonly connections: LeavingConnections;
   readonly runtime: Runtime;
-  /** From "not ready" to "close": as long as it takes until discovery has told everybody. */
+  /** From "not ready" to "close": as long as discovery takes to reach every client. */
   readonly discoveryWaitMs: number;
   /**
    * An idle connection may get one more request for so long, which is answered with close. Connections
@@ -107,7 +107,7 @@ export class Drain {
       accepted = connections.accepted;
       return accepted !== before;
     };
-    // Those that have connected, and wait to be accepted, would be reset. Clients that are told to go
+    // Those that have connected, and wait to be accepted, would be reset. Clients that are asked to leave
     // before that connect once more, and wait there too.
     whenAllIsRead(runtime, () => this.#goAway(), acceptedMore, idleWaitMs);
   }

@@ -1,6 +1,6 @@
 /**
  * When the event loop has more requests than it can serve. A request that waits for this process waits
- * in the kernel, where nobody can see it; but how late the loop comes to its timers is how long it took
+ * in the kernel, where it cannot be seen; but how late the loop comes to its timers is how long it took
  * to come round, and what arrived meanwhile waited about as long. A beat of 20 ms, which runs only while
  * requests come, measures that.
  *
@@ -65,7 +65,7 @@ export class LoopDelay {
     this.#inFlight = inFlight;
   }
 
-  /** Milliseconds by which the loop was late at least, over the last 500 to 1,000 ms. 0 while nobody comes. */
+  /** Milliseconds by which the loop was late at least, over the last 500 to 1,000 ms. 0 while no request comes. */
   get leastMs(): number {
     return this.#leastMs;
   }
@@ -148,7 +148,7 @@ export class LoopDelay {
     const begun = latest.begun + before.begun;
     if (begun > 0) this.#excess = 1 + (latest.refused + before.refused) / begun;
     this.#throughput = (latest.ended + before.ended) / (latest.elapsedMs + before.elapsedMs);
-    // Nobody came since the last beat, and the loop is not held up: sleep until somebody does.
+    // No request came since the last beat, and the loop is not held up: sleep until one does.
     if (!this.#used && lateMs < BEAT_MS) {
       this.#beating = false;
       this.#leastMs = 0;

@@ -1,7 +1,7 @@
 /**
  * What one connection of many requests may not do: throw away most of what it asks for, or hold too
- * much of what it said. An honest client may do either for once; one that goes on is told to go, and
- * its connection ended soon after. The protocol says what a connection is and how it is told.
+ * much of what it said. An honest client may do either for once; one that goes on is asked to leave, and
+ * its connection ended soon after. The protocol says what a connection is and how it is asked.
  */
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Tally } from "./tally.ts";
@@ -19,7 +19,7 @@ export interface MisuseLimits {
 export interface ConnectionUse<S> {
   /** Undefined where requests come one after the other: such a connection ends with its reply. */
   session: S | undefined;
-  /** Told to go for what it did. Writer: Misuse. */
+  /** It was asked to leave for what it did. Writer: Misuse. */
   evicted: boolean;
   /** Requests begun. */
   streams: number;
@@ -51,7 +51,7 @@ const PATIENT_MS = 1_000;
 const EARLY_RATIO = 0.1;
 const EARLY_MS = 20;
 const MAX_EARLY_RATIO = 0.5;
-/** From being told to the end: replies in progress may be heard, a flood may not go on. */
+/** From being asked to leave to the end: replies in progress may arrive, a flood may not go on. */
 const EVICT_MS = 1_000;
 
 export class Misuse<S extends Session, Reason extends string> {
@@ -73,9 +73,9 @@ export class Misuse<S extends Session, Reason extends string> {
   }
 
   /**
-   * The peer gave a request up, or made this side do so (MadeYouReset): the work was for nobody. Peers
+   * The peer gave a request up, or made this side do so (MadeYouReset): the work was for nothing. Peers
    * also give up by time, at their deadline (Infinity: none) or after long: a server that is too slow
-   * must not answer that with closed connections. `startedAt` NaN: nobody looked at the clock.
+   * must not answer that with closed connections. `startedAt` NaN: the clock was not read.
    *
    * A client may reset as many requests as Node's own server lets it, and more while most of its
    * requests are served: those would be lost with the connection.
@@ -90,14 +90,14 @@ export class Misuse<S extends Session, Reason extends string> {
     if (many && use.resets > maxResetRatio * use.streams) this.over(use, "stream_resets");
   }
 
-  /** False: with this request its heads are too many, and it is told to go. */
+  /** False: with this request its heads are too many, and it is asked to leave. */
   holds(use: ConnectionUse<S>, headBytes: number): boolean {
     if (use.headBytes + headBytes <= this.#limits.maxConnectionHeaderBytes) return true;
     this.evict(use);
     return false;
   }
 
-  /** Something was done too often: counted once, and it is told to go. */
+  /** Something was done too often: counted once, and the client is asked to leave. */
   over(use: ConnectionUse<S>, reason: Reason | "stream_resets"): void {
     if (use.evicted || use.session?.destroyed === true) return;
     this.#count(reason);

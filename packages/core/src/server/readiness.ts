@@ -1,6 +1,6 @@
 /**
  * Whether requests should come to a server, whatever the protocol asks with. A draining server is alive
- * and not ready, and so is an overloaded one: restarting it would help nobody.
+ * and not ready, and so is an overloaded one: restarting it would not help.
  */
 import type { Admission } from "./admission.ts";
 import type { Drain } from "./drain.ts";

@@ -1,12 +1,12 @@
 /**
  * A Unix socket stays in the file system when its process is killed, and binding fails beside it.
- * A socket on which nobody answers is of no use to anybody: it is taken away before we bind. Anything
+ * A socket on which no process answers is of no use: it is removed before we bind. Anything
  * else stays, and binding says what is wrong.
  */
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 
-/** Resolves in any case; two processes that start at once are told apart by binding. */
+/** Resolves in any case; of two processes that start at once only one can bind. */
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => undefined);
   if (found?.isSocket() !== true || !(await isRefused(path))) return;

@@ -29,7 +29,7 @@ export interface DiscoveryBench {
   close(): Promise<void>;
 }
 
-/** What a consumer has been told. */
+/** What a consumer has heard. */
 class Listener implements EndpointSink {
   readonly set = new Map<string, EndpointInfo>();
   readonly news: ("replace" | "change" | "failed")[] = [];
@@ -95,7 +95,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     assert.ok(listener.has(A, B));
   });
 
-  check("each watch is told, and ends by itself", async (bench, watch) => {
+  check("each watch hears, and ends by itself", async (bench, watch) => {
     const [one, two] = [new Listener(), new Listener()];
     const first = watch(one);
     watch(two);
@@ -104,11 +104,11 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     if (!adapter.changes) return;
     bench.say([A]);
     await bench.until(() => two.has(A));
-    assert.ok(one.has(A, B), "told after stop");
+    assert.ok(one.has(A, B), "heard after stop");
   });
 
   check(
-    "nothing is told after stop, however often it is stopped or asked",
+    "nothing is heard after stop, however often it is stopped or asked",
     async (bench, watch) => {
       const listener = new Listener();
       const watched = watch(listener);
@@ -148,7 +148,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
 
   if (!adapter.changes) return checks;
 
-  check("what changes is told", async (bench, watch) => {
+  check("what changes is heard", async (bench, watch) => {
     const listener = new Listener();
     const watched = watch(listener);
     await bench.until(() => listener.has(A, B));
@@ -171,7 +171,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     assert.ok(listener.has(A, B));
   });
 
-  check("an error is also told when it is the first thing there is", async (bench, watch) => {
+  check("an error is also heard when it is the first thing there is", async (bench, watch) => {
     bench.say(undefined);
     const listener = new Listener();
     watch(listener);

@@ -284,7 +284,7 @@ function checkShape(tls: ServerTls, owner: string): void {
     refuse("ca must be written, where requestCert is: the public roots would do for any client");
   }
   if (ca !== undefined && requestCert !== true) {
-    refuse("requestCert must be true, where ca is: nobody's certificate is asked for");
+    refuse("requestCert must be true, where ca is: no client is asked for its certificate");
   }
 }
 

@@ -2,7 +2,7 @@
  * Follows one small file: tells its content when it has changed, or why it cannot be read. Used for
  * configuration and for lists of endpoints. The directory is watched, not the file, because editors
  * and Kubernetes replace files (rename, `..data` symlink) and a watch on the old one would see
- * nothing. Network mounts tell nobody of a change, so the file's stat is polled as well.
+ * nothing. Network mounts do not report a change, so the file's stat is polled as well.
  *
  * Half a file must never be taken for a whole one, and YAML cut in the middle is often valid: a file
  * is read once two stats in a row agree, and what was read counts if they still do afterwards.
@@ -29,7 +29,7 @@ export class FileWatch {
   readonly #limitBytes: number;
   readonly #runtime: Runtime;
   readonly #onNews: (news: FileNews) => void;
-  /** Of what was told last. */
+  /** Of what was reported last. */
   #stamp = "";
   #folder: FSWatcher | undefined = undefined;
   #folderStamp = "";
@@ -67,7 +67,7 @@ export class FileWatch {
     );
   }
 
-  /** Idempotent; nothing is told afterwards. */
+  /** Idempotent; nothing is reported afterwards. */
   close(): void {
     this.#closed = true;
     this.#folder?.close();
@@ -124,7 +124,7 @@ export class FileWatch {
     this.#looking = false;
   }
 
-  /** What the file says once it stands still; nothing if it is what was told last. */
+  /** What the file says once it stands still; nothing if it is what was reported last. */
   async #settled(): Promise<FileNews | undefined> {
     let stamp = await stampOf(this.#path);
     if (stamp === this.#stamp) return undefined;
@@ -154,7 +154,7 @@ export class FileWatch {
 interface ReadResult {
   readonly news: FileNews;
   readonly stamp: string;
-  /** Nobody wrote to the file while it was read. */
+  /** The file was not written while it was read. */
   readonly whole: boolean;
 }
 

@@ -67,7 +67,7 @@ export function callInfo(of: unknown): CallInfo | undefined {
   if (call === undefined) return undefined;
   const { attempt, route, service } = call;
   const tried = call.tried?.map(({ address }) => address) ?? [];
-  // The last attempt may have found nobody; then the one before it says where the call was.
+  // The last attempt may have found no endpoint; then the one before it says where the call was.
   const at = attempt?.endpoint ?? call.tried?.at(-1);
   const endpoint = at?.address;
   return {

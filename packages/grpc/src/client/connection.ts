@@ -1,7 +1,7 @@
 /**
  * The way to one endpoint: one HTTP/2 connection, and further ones while each of them carries as
  * many streams as servers usually allow. Balancing, retries and breakers stand above; here grpc-js
- * has one address and is told to try nothing by itself.
+ * has one address and is set to try nothing by itself.
  */
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
@@ -64,7 +64,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     this.#redial = new Redial(runtime);
     this.#freezes = freezes;
     this.#unwatchFreezes = freezes.use(() => this.#renew());
-    // Whoever forgets it must not send in plain text.
+    // If it is forgotten, nothing may be sent in plain text.
     this.#tls = tls ?? (service.scheme === "https" ? new ServiceTls(service, runtime) : undefined);
     this.#unwatch = this.#tls?.use(() => this.#renew());
     this.#target = targetOf(endpoint);

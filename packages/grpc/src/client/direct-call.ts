@@ -132,7 +132,7 @@ export class DirectCall implements WireCall, WireListener {
     return this.#stream?.getAuthContext?.() ?? null;
   }
 
-  /** Whoever has any goes through the channel. */
+  /** A call that has any goes through the channel. */
   setCredentials(): void {}
 }
 

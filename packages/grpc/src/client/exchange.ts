@@ -211,7 +211,7 @@ export class Exchange
 
   /**
    * The endpoint has taken all that was written, and the caller has not said that this was all: its stream
-   * may have been destroyed, which grpc-js tells nobody. The time that passes is not the endpoint's.
+   * may have been destroyed, which grpc-js does not report. The time that passes is not the endpoint's.
    */
   get #waitsForCaller(): boolean {
     const { halfClosed, count } = this.#request;
@@ -331,7 +331,7 @@ export class Exchange
     pushback: number | "stop" | undefined,
   ): void {
     this.#replied = true;
-    // A message has come: whatever the status says now, nobody asks for it again.
+    // A message has come: whatever the status says now, it is not asked for again.
     if (this.#message !== undefined) this.attempt.call.replayable = false;
     const refused = outcome !== "success";
     const nacked = refused && this.#connection.service.trustNacks && metadata.get(NACK).length > 0;
@@ -380,7 +380,7 @@ export class Exchange
     this.#abort(error.message);
   }
 
-  /** Nobody wants the rest. */
+  /** The rest is not wanted. */
   discard(): void {
     if (this.#done) return;
     this.#end();

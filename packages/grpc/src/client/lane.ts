@@ -1,6 +1,6 @@
 /**
  * One HTTP/2 connection to an endpoint: a channel of grpc-js that knows one address and shares its
- * connection with nobody. grpc-js dials anew by itself when a server says goodbye; a lane that could
+ * connection with no other. grpc-js dials anew by itself when a server says goodbye; a lane that could
  * not connect is given up as a whole, because grpc-js would wait for longer than a breaker does.
  */
 import {

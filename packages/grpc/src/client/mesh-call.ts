@@ -1,5 +1,5 @@
 /**
- * One call as grpc-js's client drives it: metadata, messages, reads and an end. A channel is not told
+ * One call as grpc-js's client drives it: metadata, messages, reads and an end. A channel does not hear
  * what kind of call it carries, and the default timeout is for calls with one reply. grpc-js makes a
  * unary call in one go: it asks for the message, sends its own, and ends. Whatever does not do all of
  * it in the turn it starts in counts as a stream.

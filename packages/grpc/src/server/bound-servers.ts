@@ -12,7 +12,7 @@ type Found = (http2: Http2Server) => void;
 const binding = new AsyncLocalStorage<Found | undefined>();
 let bindings = 0;
 
-/** Only its first event is heard: the server is there, and has no connection yet. */
+/** Only its first event is listened to: the server is there, and has no connection yet. */
 const subscribers = {
   asyncStart(message: object): void {
     const found = binding.getStore();

@@ -1,6 +1,6 @@
 /**
  * What a caller says about its call, in the call's metadata: read once, before the handler, which
- * does not see what was meant for us, nor what nobody can vouch for.
+ * does not see what was meant for us, nor what cannot be verified.
  */
 import type { Metadata } from "@grpc/grpc-js";
 import {

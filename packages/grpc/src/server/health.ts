@@ -96,7 +96,7 @@ export class Health {
 
   #tell(watcher: Watcher): void {
     const status = this.#statusOf(watcher.service);
-    // Who does not read what it was told is told the latest when it does.
+    // A watcher that does not read gets the latest status when it reads again.
     if (status === watcher.told || watcher.stream.writableNeedDrain) return;
     watcher.told = status;
     watcher.stream.write({ status });

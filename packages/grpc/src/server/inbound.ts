@@ -33,7 +33,7 @@ export interface InboundOwner {
   ended(inbound: Inbound): void;
 }
 
-/** Nobody counts them, so nothing has to happen when one is collected. */
+/** They are not counted, so nothing has to happen when one is collected. */
 const SCOPE = { requireManualDestroy: true };
 let beginLate: (inbound: Inbound) => void;
 
@@ -150,7 +150,7 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
     const stuck = stream !== undefined && isStuck(stream);
     if (stuck) stream.once("close", () => this.#owner.ended(this));
     else this.#owner.ended(this);
-    // Without a status of its handler's, nobody waits for what is still done for it.
+    // Without a status of its handler's, no client waits for what is still done for it.
     if (this.status === undefined) this.leave();
     if (!this.#begun) return; // layers of the application still decide
     if (this.#scope !== undefined) {
@@ -177,7 +177,7 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
 
   /**
    * `callback` runs when the message has left: a client that does not read holds it back. Behind the
-   * only reply comes nothing but the status, and both leave in one write if nobody waits between them.
+   * only reply comes nothing but the status, and both leave in one write if nothing waits between them.
    */
   sendMessage(message: unknown, callback: () => void): void {
     const { stream } = this;
@@ -187,7 +187,7 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
       if (!stream.writableEnded && !stream.destroyed) callback();
       return;
     }
-    // A handler's stream waits for each; whoever does not is on its own.
+    // A handler's stream waits for each; code that does not wait is on its own.
     if (this.#written !== undefined) return this.call.sendMessage(message, callback);
     this.#written = callback;
     this.call.sendMessage(message, (this.#onWritten ??= () => this.#wrote()));

@@ -1,7 +1,8 @@
 /**
  * What a gRPC server lets one peer cost it: every count, size and time, with its unit in the name; core's
- * server/options.ts has them with the reason for each default. Servers we make get all of them; of a server we are given, those that
- * its constructor had to be told are reported in `snapshot().weaker`.
+ * server/options.ts has them with the reason for each default. Servers we make get all of them; of a server
+ * we are given, those that
+ * its constructor had to be given are reported in `snapshot().weaker`.
  */
 import type { ServerOptions } from "@grpc/grpc-js";
 import { DEFAULT_GRPC_LIMITS, limitsOver, type GrpcServerLimits } from "@inmesh/core/spi";
@@ -22,7 +23,7 @@ const OPTIONS = [
 const NEVER = 2 ** 31 - 1;
 
 /**
- * The limits that grpc-js itself keeps, as options of its Server: for whoever makes that server, such
+ * The limits that grpc-js itself keeps, as options of its Server: for code that makes that server, such
  * as NestJS (`channelOptions`). `limits`: those that are not to be the default.
  */
 export function grpcServerOptions(limits?: Partial<GrpcServerLimits>): ServerOptions {

@@ -8,7 +8,7 @@ import { isClaim } from "@inmesh/core/spi";
 import type { ServedStatus } from "../call-types.ts";
 import { FINAL } from "../metadata.ts";
 
-/** `exhausted`: calls made for it have been retried here already, so nobody above does. */
+/** `exhausted`: calls made for it have been retried here already, so no caller above does. */
 export function repliedMetadata(status: ServedStatus, exhausted: boolean): ServedStatus {
   const { metadata } = status;
   const marked = exhausted && status.code !== Status.OK;

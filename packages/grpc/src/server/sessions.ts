@@ -91,7 +91,7 @@ export class Sessions implements LeavingConnections {
     this.#beforeLast = beforeLast;
   }
 
-  /** An address may have been bound where nobody saw it. */
+  /** An address may have been bound where it was not seen. */
   bound(): void {
     for (const http2 of this.#inside.http2Servers()) this.found(http2);
   }
@@ -176,7 +176,7 @@ export class Sessions implements LeavingConnections {
     );
   }
 
-  /** Open now; 1 if nobody can tell. */
+  /** Open now; 1 if it cannot be known. */
   get size(): number {
     if (this.#gone) return 0;
     return this.known ? this.#sessions.size : 1;

@@ -221,7 +221,7 @@ export function badHost(): MeshError {
   return badInput("", "bad_header", `${HOST}: ${HOST_RULE}`);
 }
 
-/** A body that neither a connection nor `JSON.stringify` was told what to do with. */
+/** A body that is of no kind that can be sent. */
 export function badBody(service: string, body: unknown): MeshError {
   const what = `the body must be a text, bytes, a form, a stream or chunks of bytes, got ${shown(body)}: JSON.stringify it, or use json:`;
   return badInput(service, "bad_body", what);

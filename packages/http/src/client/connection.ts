@@ -52,7 +52,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     this.service = service;
     this.#endpoint = endpoint;
     this.#runtime = runtime;
-    // Whoever forgets it must not send in plain text.
+    // If it is forgotten, nothing may be sent in plain text.
     this.#tls = tls ?? (service.scheme === "https" ? new ServiceTls(service, runtime) : undefined);
     this.#unwatch = this.#tls?.use(() => this.#renew());
     this.pool = this.#open();

@@ -3,7 +3,7 @@
  * whatever order the socket's events, the deadline and the caller's abort come in.
  *
  * undici hands over its controller only when the request reaches a socket, so a request that is
- * still queued cannot be aborted through it: the caller is told at once, and the request refuses to
+ * still queued cannot be aborted through it: the caller gets the error at once, and the request refuses to
  * begin when its turn comes.
  */
 import type { Duplex } from "node:stream";
@@ -118,7 +118,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
   // ── undici's events ──────────────────────────────────────────────────────────────────────────
 
   /**
-   * Throws if nobody waits any longer: the connection is the next one's. To abort here would end it,
+   * Throws if no call waits any longer: the connection is the next one's. To abort here would end it,
    * and the body with it, which an attempt elsewhere may be sending by now; where calls wait longer
    * than they may, every connection would go that way.
    */
@@ -417,7 +417,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     );
   }
 
-  /** Nobody wants the rest of the body. The verdict is the reply's own. */
+  /** The rest of the body is not wanted. The verdict is the reply's own. */
   abandon(): void {
     if (this.#done !== undefined) return;
     this.#done = true;

@@ -132,7 +132,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
       "bad_response",
       "unexpected_1xx",
       "failure",
-      "the server sent an interim reply that nobody asked for",
+      "the server sent an interim reply that was not asked for",
     );
   }
   if (code.startsWith("UND_ERR") || SYSTEM.test(code) || !streamed) {

@@ -7,7 +7,7 @@ import { optionMistakes, type LimitedLog, type OptionKinds } from "@inmesh/core/
 import type { HttpHeaders } from "../headers.ts";
 import type { ReplyInfo } from "./reply.ts";
 
-/** What every hook is told of its call. */
+/** What every hook hears of its call. */
 export interface HookedCall {
   readonly service: string;
   readonly method: string;

@@ -1,5 +1,5 @@
 /**
- * A connection lent to a caller who speaks HTTP himself (doors/agent.ts). The call goes through the
+ * A connection checked out by a caller that speaks HTTP itself (doors/agent.ts). The call goes through the
  * whole pipeline, and its attempts through the balancer; only instead of a reply the transport gives
  * a connection. Until then a failed attempt is followed by others as in any call. From then on the
  * borrower sends the request and says how it went, which settles the attempt and with it the call:
@@ -34,7 +34,7 @@ export abstract class LentRequest extends HttpRequest {
 /** What `HttpConnection.send` gives: to a `LentRequest` a lease, to every other request a reply. */
 export type HttpResult = HttpReply | Lease;
 
-/** One attempt of a lent request, for `HttpConnection.send`. */
+/** One attempt of a request that checks its connection out, for `HttpConnection.send`. */
 export function lend(
   attempt: Attempt<HttpRequest>,
   sockets: LentSockets,
@@ -155,7 +155,7 @@ export class Lease implements Reply, AttemptCanceller {
     onCancel?.(error);
   }
 
-  /** Nobody took it. */
+  /** It was not taken. */
   discard(): void {
     this.settle("abandoned");
     this.socket.emit("free");

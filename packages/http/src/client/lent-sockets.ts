@@ -134,7 +134,7 @@ export class LentSockets {
       return;
     }
     socket.setTimeout(0);
-    // A reset of an idle connection would be an uncaught exception of the host, and bytes that nobody
+    // A reset of an idle connection would be an uncaught exception of the host, and bytes that no request
     // asked for would be taken for the next reply.
     socket.on("error", ignore);
     socket.on("data", surplus);

@@ -23,7 +23,7 @@ export interface Line {
 export interface HttpPool {
   /** False: it has to wait for a connection, or the next one would. */
   dispatch(request: HttpRequest, handler: PoolHandler): boolean;
-  /** The same error, or a better one where the pool knows more than the event told. */
+  /** The same error, or a better one where the pool knows more than the event says. */
   explain(error: Error): Error;
   /** Completes a handshake and keeps the connection for the next request. */
   probe(): Promise<boolean>;

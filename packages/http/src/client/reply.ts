@@ -446,7 +446,7 @@ export class HttpReply implements Reply {
     }
   }
 
-  /** The body is cut: whoever reads it, now or later, learns why. */
+  /** The body is cut: its reader, now or later, gets the reason. */
   fail(error: unknown): void {
     this.#ended = true;
     this.#error = error;
@@ -470,7 +470,7 @@ function pushTo(stream: Readable, chunk: Buffer | null): boolean {
   return stream.push(chunk);
 }
 
-/** Emits in the async context of whoever asked for the body, not of whoever opened the socket. */
+/** Emits in the async context that asked for the body, not in the one that opened the socket. */
 class BodyStream extends Readable {
   readonly #reply: HttpReply;
   readonly #resource = new AsyncResource("InmeshBody");

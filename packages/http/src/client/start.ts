@@ -79,7 +79,8 @@ export function callOf(
 }
 
 /**
- * Sends a call whose request is not lent, so that what comes is a reply (`HttpConnection.send`). To look
+ * Sends a call whose request checks no connection out, so that what comes is a reply
+ * (`HttpConnection.send`). To look
  * at it would cost every call a promise.
  */
 export function replyTo(

@@ -86,14 +86,14 @@ function foreignHost(service: string): MeshError {
   });
 }
 
-/** Settles the lease by what happens to the request, whoever made it and however it ends. */
+/** Settles the lease by what happens to the request, however it was made and however it ends. */
 export function watch(request: ClientRequest, lease: Lease, service: ServiceConfig): void {
   new Watched(request, lease, service).listen();
 }
 
 /**
  * It must not change what the request does: no `error` listener, which would swallow an error that
- * nobody handles, and a reply that nobody listens for is still thrown away.
+ * no listener handles, and a reply without a listener is still thrown away.
  */
 class Watched {
   readonly #request: ClientRequest;

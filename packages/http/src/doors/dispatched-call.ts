@@ -166,7 +166,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     } catch (error) {
       this.destroy(error);
     }
-    // Aborted meanwhile, by the callback or before it: nobody has taken the socket.
+    // Aborted meanwhile, by the callback or before it: the socket was not taken.
     if (this.#finish() === undefined) endStream(socket, this.#endedBy);
   }
 
@@ -205,7 +205,7 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     try {
       handler.onResponseError!(this, error as Error);
     } catch (thrown) {
-      // As in undici: there is nobody left to tell, and to hide it would hide the caller's fault.
+      // As in undici: no handler is left for it, and to hide it would hide the caller's fault.
       queueMicrotask(() => {
         throw thrown;
       });

@@ -5,7 +5,7 @@
  * take over the built-in fetch, so that is guarded (global-symbols.ts), and it is loaded at the first call.
  *
  * Fetch follows redirects, and each hop is a call of its own. A hop from a service to an origin that
- * the mesh does not know is refused: whoever can make a service answer with a `location` must not
+ * the mesh does not know is refused: a peer that can make a service answer with a `location` must not
  * choose where this process connects to.
  */
 import { MeshError } from "@inmesh/core/spi";

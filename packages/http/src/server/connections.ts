@@ -1,7 +1,7 @@
 /**
  * The connections of a server: how many requests each has in progress, how old it is, and which may
- * be closed without losing anything. HTTP/2 sessions are told to go in two steps: replies ask for no
- * further streams, and GOAWAY follows when that has been heard. The two GOAWAYs of RFC 9113 §6.8 are
+ * be closed without losing anything. HTTP/2 sessions are asked to leave in two steps: replies ask for no
+ * further streams, and GOAWAY follows when that has arrived. The two GOAWAYs of RFC 9113 §6.8 are
  * not to be had from Node: after the first one its nghttp2 ignores every new stream without a word.
  */
 import type { Server as HttpServer } from "node:http";
@@ -249,7 +249,7 @@ export class Connections implements LeavingConnections {
 
   /**
    * Streams that nghttp2 or Node has reset before they were requests, because their heads had too many
-   * fields or were too large: each has cost the unpacking of a head, and nobody else hears of them.
+   * fields or were too large: each has cost the unpacking of a head, and nothing else counts them.
    */
   #countHidden(session: Http2Session, state: ConnectionState): void {
     const last = session.state.lastProcStreamID ?? 0;

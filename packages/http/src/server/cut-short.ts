@@ -21,7 +21,7 @@ const CANCEL = 8;
 export function cutShort({ request, response, http2 }: Inbound): void {
   if (http2) return streamOf(request).close(CANCEL);
   request.socket.destroy();
-  // Behind its reply Node has forgotten the request, and would leave whoever reads it waiting.
+  // Behind its reply Node has forgotten the request, and would leave its reader waiting.
   if (response.writableFinished && !request.complete) request.destroy(abortedError());
 }
 

@@ -1,6 +1,6 @@
 /**
  * The two questions an orchestrator asks: is the process alive, and should traffic come here. A
- * draining server is alive and not ready, and so is an overloaded one: restarting it would help nobody.
+ * draining server is alive and not ready, and so is an overloaded one: restarting it would not help.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isMet } from "@inmesh/core/spi";

@@ -14,7 +14,7 @@ export interface WithInbound {
   [INBOUND]?: Inbound;
 }
 
-/** Of the callback that is running; −1 if nobody would restore what it enters. */
+/** Of the callback that is running; −1 if what it enters would not be restored. */
 export function callbackId(): number {
   return CALLBACKS_RESTORE ? executionAsyncId() : -1;
 }
@@ -30,7 +30,7 @@ export function serveInContext<T>(inbound: Inbound, inner: (inbound: Inbound) =>
 }
 
 /**
- * Events of a request come from its socket's reads, in the context of whoever opened that. With this
+ * Events of a request come from its socket's reads, in the context that opened the socket. With this
  * as its `emit` the listeners of a handler run in the handler's own.
  */
 export function emitInContext(this: WithInbound & EventEmitter, ...event: never[]): boolean {

@@ -51,7 +51,7 @@ export interface InboundOwner {
   ended(inbound: Inbound): void;
   /** The handler writes more than the reply's Content-Length. */
   misframed(inbound: Inbound): void;
-  /** Something odd in it was tolerated. */
+  /** An anomaly in it was tolerated. */
   odd(inbound: Inbound, what: CutReason): void;
   readonly members: ServerMembers;
   /** What `Keep-Alive` says, where Node does not say it by itself. HTTP/1. */
@@ -286,7 +286,7 @@ export class HeadReader {
         case 116: // t
           if (name.length === 17) {
             if (!isNamed(name, TRANSFER_ENCODING)) break;
-            // Node hands other codings over undecoded; whoever reads them as framing is desynchronised.
+            // Node hands other codings over undecoded; a reader that takes them as framing is desynchronised.
             if (value !== "chunked" && value.toLowerCase() !== "chunked") {
               return REFUSALS.unknown_coding;
             }

@@ -12,7 +12,7 @@ import type { ServerLimits } from "./limits.ts";
 
 /**
  * An `import` of node:http reads all its exports, `WebSocket` among them, and that loads Node's whole
- * fetch: 45 ms, and two symbols on `globalThis` (P6). This way nobody pays who does not use it.
+ * fetch: 45 ms, and two symbols on `globalThis` (P6). This way only those who use it pay.
  */
 export const NODE_HTTP: typeof import("node:http") = process.getBuiltinModule("node:http");
 

@@ -1,6 +1,6 @@
 /**
  * What Node's parser could not read, or waited for too long. Node answers it by itself as long as
- * nobody listens; listening is the only way to count, so the answers are given here, by the same rule.
+ * no code listens; listening is the only way to count, so the answers are given here, by the same rule.
  */
 import type { Socket } from "node:net";
 import { CONNECTION, type ConnectionState, type WithConnection } from "./connection-state.ts";
@@ -39,7 +39,7 @@ export function countMalformed(
     // The replies before it still go out.
     if (found !== undefined && ended && state.active > 0) return dropSurplus(socket, options);
     // A reply that has begun cannot be taken back: another one behind its head would be its body. And
-    // behind the last one the client has been told to go.
+    // behind the last one the client has been asked to leave.
     const mayAnswer = !ended && (state === undefined || state.active === 0 || !replying(state));
     if (found !== undefined && mayAnswer && socket.writable) {
       socket.write(closingReply(found.status));

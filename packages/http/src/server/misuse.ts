@@ -1,6 +1,6 @@
 /**
  * What one connection may not do too often, beside what core counts for every protocol. Each of these
- * is tolerated once, because an honest client may do it; one that goes on is told to go (HTTP/2: GOAWAY
+ * is tolerated once, because an honest client may do it; one that goes on is asked to leave (HTTP/2: GOAWAY
  * and the end, HTTP/1: `Connection: close`). Node's own counters stay in force below: those see frames
  * that never become a request.
  */
@@ -47,7 +47,7 @@ export class HttpMisuse extends Misuse<Http2Session, CutReason> {
     });
   }
 
-  /** Something odd was tolerated. True: once too often, the connection is to end. */
+  /** An anomaly was tolerated. True: once too often, the connection is to end. */
   glitch(state: ConnectionState): boolean {
     const { maxGlitches } = this.#limits;
     if (!state.glitches.add(this.#runtime.now(), maxGlitches, FORGET_GLITCH_MS)) return false;

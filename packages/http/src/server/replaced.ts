@@ -1,6 +1,6 @@
 /**
  * A handler that makes a request over HTTP/2 one of HTTP/1 by replacing its prototype, as an application
- * of Express does. Nothing works on such messages: they hang, and throw in callbacks of Node where nobody
+ * of Express does. Nothing works on such messages: they hang, and throw in callbacks of Node where no code
  * can catch it. So they get their prototypes back as soon as their handler has returned.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";

@@ -199,7 +199,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     this.#pipeline.ended(inbound);
     if (!writableEnded) return inbound.leave();
     if (!inbound.hasBody || request.complete || request.destroyed) return;
-    // A handler that goes on reading after its reply may; nobody's body is read for a second only.
+    // A handler that goes on reading after its reply may; other bodies are read for a second only.
     if (request.listenerCount("data") > 0 || request.listenerCount("readable") > 0) {
       connection.unread = request;
       return;

@@ -1,5 +1,5 @@
 /**
- * The watch over clients that take their time: a body that stalls or trickles in, a reply that nobody
+ * The watch over clients that take their time: a body that stalls or trickles in, a reply that no client
  * reads. Only requests that outlive a look at the list are watched at all, so the usual one pays
  * nothing; from then on Node's own inactivity timer of the socket or stream does the work.
  */
@@ -142,7 +142,7 @@ function look(peers: SlowPeers): void {
 function owesBody({ request, http2 }: Inbound): boolean {
   if (request.complete || request.readableLength >= request.readableHighWaterMark) return false;
   if (!http2) return true;
-  // What nobody has asked for yet waits in the stream: is that all of it, or as much as it may be?
+  // What the handler has not asked for yet waits in the stream: is that all of it, or as much as it may be?
   const { remoteClose, localWindowSize } = streamOf(request).state;
   return remoteClose !== 1 && localWindowSize !== undefined && localWindowSize > 0;
 }

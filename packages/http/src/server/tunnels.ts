@@ -1,5 +1,5 @@
 /**
- * Requests that would take their connection over. Tunnels are nobody's business here (faults H8). An
+ * Requests that would take their connection over. Tunnels are not served (faults H8). An
  * Upgrade belongs to the application, unless bytes follow its head: a body, or a request behind it,
  * would be read as what the other protocol says. Node hands either over without a word.
  */

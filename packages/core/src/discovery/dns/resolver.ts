@@ -21,7 +21,7 @@ import {
 
 export type { SrvRecord } from "./answer.ts";
 
-/** TTLs below are raised: nobody gains from asking more often (faults.md D3). */
+/** TTLs below are raised: there is no gain in asking more often (faults.md D3). */
 export const MIN_TTL_MS = 5000;
 /** TTLs above are lowered: a year is a mistake more often than a promise. */
 export const MAX_TTL_MS = 300_000;
@@ -177,7 +177,7 @@ export class StubResolver implements Resolver {
 
   /**
    * The first candidate that has records wins. One whose server fails or refuses is passed over, as the
-   * system's own resolver does: a search domain that nobody serves any more must not hide the others. Its
+   * system's own resolver does: a search domain that is not served any more must not hide the others. Its
    * failure is the result if no other has records, because then it is not known that there are none.
    *
    * Not passed over is the candidate that had records within the last five minutes: what the next one
@@ -298,7 +298,7 @@ export class StubResolver implements Resolver {
     return this.#join(key, flight, lookup.signal);
   }
 
-  /** A flight that nobody waits for any more is called off, and its sockets closed. */
+  /** A question that no caller waits for any more is called off, and its sockets closed. */
   #join(key: string, flight: Flight, signal: AbortSignal | undefined): Promise<Entry> {
     flight.waiters++;
     return new Promise((resolve, reject) => {

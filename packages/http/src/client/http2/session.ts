@@ -54,7 +54,7 @@ type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "
 export class Http2Session {
   streams = 0;
   #state: SessionState = "settling";
-  /** Those of them that nothing here waits for, and whose peer has not been told. */
+  /** Those of them that nothing here waits for, and whose peer does not know yet. */
   #unwanted = 0;
   /** The largest request head that the peer takes, as `fieldBytes` counts. */
   maxFieldBytes: number = Infinity;
@@ -183,7 +183,7 @@ export class Http2Session {
     this.#idle = this.#runtime.after(IDLE_MS, closeIdle, this);
   }
 
-  /** Nobody waits for it: it must not keep the process alive. */
+  /** No call waits for it: it must not keep the process alive. */
   unref(): void {
     this.#http2.unref();
   }

@@ -80,7 +80,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     try {
       this.#handler.onRequestStart!(this, {});
     } catch {
-      return this.#onRelease(); // it was queued, and nobody waits for it any longer
+      return this.#onRelease(); // it was queued, and no call waits for it any longer
     }
     if (this.aborted) return this.#onRelease();
     if (body?.length !== undefined) {
@@ -120,7 +120,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     stream.on("trailers", (_, __, raw?: readonly string[]) => this.#onTrailers(raw ?? []));
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
     stream.on("end", () => this.#onEnd());
-    // Told when the stream closes: not every end has an error, and the reset's code says more.
+    // Heard when the stream closes: not every end has an error, and the reset's code says more.
     stream.on("error", (error: Error) => (this.#cause = error));
     stream.on("close", () => this.#onClose());
     if (body !== undefined) this.#send(body, Number(fields[CONTENT_LENGTH] ?? Number.NaN));

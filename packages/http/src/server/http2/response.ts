@@ -362,7 +362,7 @@ export class Http2Response extends Stream {
     });
   }
 
-  /** Its stream's, and nobody else's to call. */
+  /** Only its stream may call it. */
   onStreamClose(): void {
     const { stream } = this;
     // A stream of HEAD closes with its head; one that was reset before that is over all the same.
