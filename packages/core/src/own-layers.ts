@@ -30,7 +30,7 @@ export function outliveLayers<Req, R extends Reply>(
   };
   return (inner) => (call) =>
     new Promise((resolve, reject) => {
-      let told = false;
+      let settled = false;
       const timer = runtime.after(
         Math.min(requestMs, call.deadlineAt - call.startedAt),
         tooLate,
@@ -40,7 +40,7 @@ export function outliveLayers<Req, R extends Reply>(
         runtime.after(
           GRACE_MS,
           () => {
-            told = true;
+            settled = true;
             reject(error);
           },
           undefined,
@@ -51,7 +51,7 @@ export function outliveLayers<Req, R extends Reply>(
       inner(call).then(
         (reply) => {
           timer.cancel();
-          if (told) reply.discard();
+          if (settled) reply.discard();
           else resolve(reply);
         },
         (error: unknown) => {

@@ -236,7 +236,7 @@ export class RunningBackend<Req, R extends Reply> {
     const watch = (): EndpointWatch =>
       watchGuarded(this.discovery, sink, this.#runtime, this.#lateReports());
     let inner = ready === undefined ? watch() : undefined;
-    // Without endpoints calls wait, and they are told why there are none.
+    // Without endpoints calls wait, and their errors say why there are none.
     void ready?.then(() => {
       if (!isStopped) inner = watch();
     });

@@ -1,4 +1,4 @@
-/** What policies are where nobody writes them, as the options of the capabilities say. */
+/** What policies are where they are not written, as the options of the capabilities say. */
 import { POLICY_GROUPS } from "../capability-options.ts";
 import { defaultsOf } from "./field.ts";
 import { SERVICE } from "./service-options.ts";

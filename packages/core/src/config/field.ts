@@ -56,7 +56,7 @@ export function fieldsOf(options: Options, group?: string): Field[] {
   });
 }
 
-/** What the options are where nobody writes them. */
+/** What the options are where they are not written. */
 export function defaultsOf<T extends Options>(options: T): ParsedOptions<T> {
   const values = fieldsOf(options).map((field) => [parsedNameOf(field), field.default]);
   return Object.fromEntries(values) as ParsedOptions<T>;

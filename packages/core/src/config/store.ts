@@ -3,7 +3,7 @@
  * clients said when they opened services. A change is proposed first (`propose`: everything is
  * validated, nothing happens) and then taken into force (`accept`: one assignment). Parts that are
  * equal keep their objects, so a comparison by identity finds what has changed. A mesh that was
- * told nothing parses nothing.
+ * given nothing parses nothing.
  */
 import { isDeepStrictEqual } from "node:util";
 import { Cell, type Watch } from "../watch/watch.ts";
@@ -72,9 +72,9 @@ export class ConfigStore {
   readonly #kinds: readonly WrittenKind[];
 
   /** Throws ConfigError if the sources are not valid. */
-  constructor(told: Sources, kinds: readonly WrittenKind[]) {
+  constructor(given: Sources, kinds: readonly WrittenKind[]) {
     this.#kinds = kinds;
-    const sources = { ...told, code: ownCopy(told.code) };
+    const sources = { ...given, code: ownCopy(given.code) };
     this.#sources = sources;
     const nothing =
       sources.env.length === 0 && sources.file === undefined && sources.code === undefined;

@@ -32,7 +32,7 @@ export interface FollowerParts {
   readonly source: IdentitySource;
   readonly runtime: Runtime;
   /** Counts what became of an answer, and logs what was refused. */
-  readonly told?: ((result: UpdateResult, why: string | undefined) => void) | undefined;
+  readonly updated?: ((result: UpdateResult, why: string | undefined) => void) | undefined;
   /** Stands before the field that something is wrong with. Default: nothing. */
   readonly prefix?: string;
 }
@@ -158,7 +158,7 @@ export class IdentityFollower {
     const { pem } = proven;
     if (this.pem !== undefined && equal(pem, this.pem)) {
       this.problem = undefined;
-      return this.#parts.told?.("unchanged", undefined);
+      return this.#parts.updated?.("unchanged", undefined);
     }
     const isOver = pem.expiresAt <= runtime.wallNow();
     // Without a better one it is in force all the same: what is dialled then says that it has expired.
@@ -171,7 +171,7 @@ export class IdentityFollower {
     this.pem = pem;
     this.problem = undefined;
     if (isOver) this.#refuse("refused", EXPIRED);
-    else this.#parts.told?.("applied", undefined);
+    else this.#parts.updated?.("applied", undefined);
     for (const user of this.#users) this.#give(user, pem);
     this.#isReady?.();
     this.#renew();
@@ -187,7 +187,7 @@ export class IdentityFollower {
 
   #refuse(result: "refused" | "failed", why: string): void {
     this.problem = why;
-    this.#parts.told?.(result, why);
+    this.#parts.updated?.(result, why);
   }
 
   #recheck(): void {

@@ -47,7 +47,7 @@ export class Identities {
       const follower: IdentityFollower = new IdentityFollower({
         source,
         runtime,
-        told: (result: UpdateResult, why: string | undefined) => {
+        updated: (result: UpdateResult, why: string | undefined) => {
           telemetry?.counter(IDENTITY_UPDATES, { identity, result }).add(1);
           if (why === undefined) return;
           const stays =

@@ -219,7 +219,7 @@ export class ServerIdentity implements IdentityUser {
     server.on("secureConnection", (socket: TLSSocket) => {
       const why = socket.authorized ? this.#refusal(socket) : undefined;
       if (why !== undefined) {
-        // Whoever asks the socket itself gets the same answer.
+        // Code that asks the socket itself gets the same answer.
         Object.assign(socket, { authorized: false, authorizationError: why });
         this.#lines.write("server.peer_refused", () => why.message, addressOf(socket));
         this.#parts.refused();

@@ -29,7 +29,7 @@ export interface GrpcHealthOptions {
 interface Watcher {
   readonly service: string;
   readonly stream: ServerWritableStream<HealthRequest, HealthResponse>;
-  told: number;
+  lastSent: number;
 }
 
 /** Load comes and goes without telling anybody: while somebody watches it is looked at this often. */
@@ -80,7 +80,7 @@ export class Health {
       const code = this.#closed ? Status.UNAVAILABLE : Status.RESOURCE_EXHAUSTED;
       return void stream.emit("error", { code, details: "no further watchers" });
     }
-    const watcher: Watcher = { service: stream.request.service, stream, told: 0 };
+    const watcher: Watcher = { service: stream.request.service, stream, lastSent: 0 };
     this.#watchers.add(watcher);
     stream.on("cancelled", () => this.#watchers.delete(watcher));
     this.#tell(watcher);
@@ -97,8 +97,8 @@ export class Health {
   #tell(watcher: Watcher): void {
     const status = this.#statusOf(watcher.service);
     // A watcher that does not read gets the latest status when it reads again.
-    if (status === watcher.told || watcher.stream.writableNeedDrain) return;
-    watcher.told = status;
+    if (status === watcher.lastSent || watcher.stream.writableNeedDrain) return;
+    watcher.lastSent = status;
     watcher.stream.write({ status });
   }
 

@@ -248,7 +248,7 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
     if (use?.socket !== undefined) return (use.peer = ConnectionPeer.of(use.socket));
     const { remoteAddress, remotePort } = this.call.getConnectionInfo();
     const { transportSecurityType } = this.call.getAuthContext();
-    // Without its socket nobody knows whether the certificate that it has shown was proven.
+    // Without its socket it is not known whether the certificate that it has shown was proven.
     return new ConnectionPeer(
       remoteAddress,
       remotePort,

@@ -320,7 +320,7 @@ export class MeshGrpcServer implements AsyncDisposable {
         if (error !== null) return reject(error);
         this.#identity?.show(); // after grpc-js's own, which sets less
         if (this.#identity === undefined || this.#sessions.known) return resolve(port);
-        // It would go on with certificates that nobody renews, and let in clients that nobody has looked at.
+        // It would go on with certificates that are not renewed, and let in clients that were not checked.
         this.server.forceShutdown();
         reject(
           new Error(

@@ -34,7 +34,7 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
   readonly #parts: GrpcServingParts;
-  /** Of those who are told why they are refused, and of others. */
+  /** Of callers that get the reason of a refusal, and of others. */
   readonly #telling: StatusOfRefusal = refusalStatuses(true);
   readonly #silent: StatusOfRefusal = refusalStatuses(false);
   readonly #pipeline: ServerPipeline<Inbound>;

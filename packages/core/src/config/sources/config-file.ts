@@ -57,9 +57,9 @@ export class ConfigFile {
     const again = news === this.#seen;
     this.#seen = news;
     this.mistakes = this.#tryToTake(news);
-    // What has been told already is not told again.
-    const told = again && isDeepStrictEqual(this.mistakes, before);
-    if (this.mistakes.length > 0 && !told) this.#refused(this.mistakes);
+    // What has been reported is not reported again.
+    const reported = again && isDeepStrictEqual(this.mistakes, before);
+    if (this.mistakes.length > 0 && !reported) this.#refused(this.mistakes);
   }
 
   #tryToTake(news: FileNews): readonly Mistake[] {
