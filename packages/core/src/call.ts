@@ -122,8 +122,7 @@ export class Call<Req = unknown> {
   replayable: boolean;
   /**
    * No two attempts may send it at the same time: its body is a stream that is read as it leaves, or what
-   * it asks
-   * for is a connection. Writer: protocol.
+   * it asks for is a connection. Writer: protocol.
    */
   exclusive = false;
   /** Milliseconds on the runtime's monotonic clock; Infinity when none was set. Writer: deadline. */
@@ -238,8 +237,8 @@ export class Call<Req = unknown> {
 
   /**
    * Says which of several attempts side by side the call goes on with; its reply, or its error, is what the
-   * layer
-   * that started them gives next. The others end in the same turn with `hedge_lost`, which charges no endpoint.
+   * layer that started them gives next. The others end in the same turn with `hedge_lost`, which charges no
+   * endpoint.
    */
   choose(attempt: Attempt<Req>): void {
     this.attempt = attempt;
@@ -361,10 +360,8 @@ export class Attempt<Req = unknown> {
 
   /**
    * Another attempt of the call while this one runs, or why there can be none. The layer that asks sends it
-   * as it
-   * sent this one, and calls `call.choose` for one of them before it gives that one's reply or error; what
-   * it gets
-   * for the others it drops. Counts as an attempt of `retry.attempts`; no budget is asked.
+   * as it sent this one, and calls `call.choose` for one of them before it gives that one's reply or error;
+   * what it gets for the others it drops. Counts as an attempt of `retry.attempts`; no budget is asked.
    */
   beside(): Attempt<Req> | NoRetry {
     const { call } = this;

@@ -1,7 +1,6 @@
 /**
  * Every field that a user may write: the options of the capabilities (capability-options.ts) with their
- * places, and
- * what stands around them.
+ * places, and what stands around them.
  */
 import { POLICY_GROUPS, ROUTES, SERVER, SERVER_LIMIT_OPTIONS } from "../capability-options.ts";
 import { type Field, fieldsOf } from "./field.ts";

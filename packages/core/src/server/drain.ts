@@ -1,9 +1,9 @@
 /**
  * How a server leaves without taking a request with it: first it says that it is not ready, and
  * waits until those who balance have noticed; then its replies say close and its sessions GOAWAY;
- * connections that have had no request for a while are closed; what is left at the end of
- * the grace is destroyed. The clock runs from the start of all this, so `graceMs` can be compared
- * with what the orchestrator grants.
+ * connections that have had no request for a while are closed; what is left at the end of the grace is
+ * destroyed. The clock runs from the start of all this, so `graceMs` can be compared with what the
+ * orchestrator grants.
  */
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { whenAllIsRead } from "./all-read.ts";

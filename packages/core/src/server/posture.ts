@@ -1,10 +1,8 @@
 /**
  * What a listener believes of which callers. The rule of the default, `edge`: an untrusted caller may ask
- * for less,
- * never for more. A short deadline, an attempt number, a low priority cost only the sender; a
+ * for less, never for more. A short deadline, an attempt number, a low priority cost only the sender; a
  * high priority is not granted, and what the deadline of an untrusted caller cuts short is charged to no
- * endpoint.
- * Claims of identity are removed in every posture: nothing here verifies them
+ * endpoint. Claims of identity are removed in every posture: nothing here verifies them
  * (docs/decisions/0007-postures.md).
  */
 

@@ -1,7 +1,7 @@
 /**
  * A Unix socket stays in the file system when its process is killed, and binding fails beside it.
- * A socket on which no process answers is of no use: it is removed before we bind. Anything
- * else stays, and binding says what is wrong.
+ * A socket on which no process answers is of no use: it is removed before we bind. Anything else stays, and
+ * binding says what is wrong.
  */
 import { lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";

@@ -1,8 +1,7 @@
 /**
  * What a gRPC server lets one peer cost it: every count, size and time, with its unit in the name; core's
  * server/options.ts has them with the reason for each default. Servers we make get all of them; of a server
- * we are given, those that
- * its constructor had to be given are reported in `snapshot().weaker`.
+ * we are given, those that its constructor had to be given are reported in `snapshot().weaker`.
  */
 import type { ServerOptions } from "@grpc/grpc-js";
 import { DEFAULT_GRPC_LIMITS, limitsOver, type GrpcServerLimits } from "@inmesh/core/spi";

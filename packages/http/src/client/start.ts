@@ -80,8 +80,7 @@ export function callOf(
 
 /**
  * Sends a call whose request checks no connection out, so that what comes is a reply
- * (`HttpConnection.send`). To look
- * at it would cost every call a promise.
+ * (`HttpConnection.send`). To look at it would cost every call a promise.
  */
 export function replyTo(
   service: Pick<HttpService, "current">,
