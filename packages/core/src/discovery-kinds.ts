@@ -10,6 +10,7 @@ import type { DiscoveryConfig } from "./config/types.ts";
 import { dnsKind, srvKind } from "./discovery/dns/kind.ts";
 import { fileKind } from "./discovery/file/kind.ts";
 import type { DiscoveryKind } from "./discovery/kind.ts";
+import { SOURCE_NAME } from "./discovery/open.ts";
 import { staticKind } from "./discovery/static/kind.ts";
 
 export const BUILT_IN_KINDS: readonly DiscoveryKind[] = [dnsKind, srvKind, staticKind, fileKind];
@@ -20,8 +21,6 @@ export function discoveryFields(): readonly Field[] {
     fields.map((field) => ({ ...field, path: `services.*.discovery.${field.path}` })),
   );
 }
-
-const NAME = /^[a-z][a-z0-9-]{0,30}$/;
 
 /** Types that a field of a kind may have. */
 const TYPES: Readonly<Record<FieldType, boolean>> = {
@@ -86,7 +85,7 @@ function kindMistakes(
     return mistakes;
   }
   const { name } = kind;
-  if (typeof name !== "string" || !NAME.test(name)) {
+  if (typeof name !== "string" || !SOURCE_NAME.test(name)) {
     const rule =
       "must be a text of at most 31 lower-case letters, digits and -, which begins with a letter";
     mistake(["name"], rule, name);

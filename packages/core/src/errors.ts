@@ -183,3 +183,12 @@ function plainCause(cause: unknown): NonNullable<MeshErrorJson["cause"]> {
 }
 
 Object.defineProperty(MeshError.prototype, BRAND, { value: true });
+
+/** What was thrown may be anything. */
+export function errorOf(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
+}
+
+export function messageOf(thrown: unknown): string {
+  return errorOf(thrown).message;
+}

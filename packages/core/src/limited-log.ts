@@ -71,6 +71,11 @@ export class LimitedLog {
   }
 }
 
+/** Of a subject that is no service: its lines name it, and have no `service`. */
+export function linesAbout(name: string, log: Log, runtime: Runtime): LimitedLog {
+  return new LimitedLog((line) => log({ ...line, service: undefined }), runtime, name);
+}
+
 /** A length of time, for people. */
 export function readableTime(ms: number): string {
   if (ms < 999.5) return `${Math.round(ms)} ms`;

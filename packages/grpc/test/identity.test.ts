@@ -15,22 +15,13 @@ import {
 } from "@inmesh/grpc";
 import { expect, it, onTestFinished } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
-import { GivenIdentity } from "../../http/test/support/identity.ts";
+import { CART, GivenIdentity, idsOf, only, ORDERS } from "../../http/test/support/identity.ts";
 import { get } from "./support/bench.ts";
 import { OrdersServer, type OrdersHandlers } from "./support/orders.ts";
 import { clientOf, failed, sleep, until, type Caller } from "./support/wire.ts";
 
 const ca = new TestCa();
-const CART = "spiffe://shop/ns/web/sa/cart";
-const ORDERS = "spiffe://shop/ns/web/sa/orders";
-const idOf = (uri: string): { cert: string; key: string; ca: string } => ({
-  ...ca.issue({ names: [], uris: [uri] }),
-  ca: ca.cert,
-});
-const only =
-  (uri: string) =>
-  ({ uris }: { uris: readonly string[] }): true | string =>
-    uris.includes(uri) ? true : `it is ${uris.join()}, not ${uri}`;
+const idOf = idsOf(ca);
 
 interface Pair extends Caller {
   readonly server: MeshGrpcServer;

@@ -142,3 +142,8 @@ export function isPairs(headers: object): headers is Iterable<readonly [unknown,
   const { [Symbol.iterator]: polluted } = Object.prototype as Partial<Iterable<unknown>>;
   return iterator !== undefined && iterator !== polluted;
 }
+
+/** Most peers send names in lower case, and lowering costs more than comparing. */
+export function isNamed(name: string, lower: string): boolean {
+  return name === lower || name.toLowerCase() === lower;
+}

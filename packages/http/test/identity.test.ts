@@ -12,22 +12,12 @@ import type { ServerPeer } from "@inmesh/core";
 import { meshClient, meshServer, type MeshServer, type ServerOptions } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { TestCa } from "./support/ca.ts";
-import { GivenIdentity } from "./support/identity.ts";
+import { CART, GivenIdentity, idsOf, only, ORDERS } from "./support/identity.ts";
 import { DAY_MS } from "./support/tls.ts";
 import { counted, failureOf, meshOf, sleep, until } from "./wire.ts";
 
 const ca = new TestCa();
-const CART = "spiffe://shop/ns/web/sa/cart";
-const ORDERS = "spiffe://shop/ns/web/sa/orders";
-/** A certificate that has this id and no name that anything is called by. */
-const idOf = (uri: string, notAfter?: number): { cert: string; key: string; ca: string } => ({
-  ...ca.issue({ names: [], uris: [uri], ...(notAfter === undefined ? {} : { notAfter }) }),
-  ca: ca.cert,
-});
-const only =
-  (uri: string) =>
-  ({ uris }: { uris: readonly string[] }): true | string =>
-    uris.includes(uri) ? true : `it is ${uris.join()}, not ${uri}`;
+const idOf = idsOf(ca);
 
 interface Pair {
   readonly mesh: Mesh;

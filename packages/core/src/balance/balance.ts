@@ -119,27 +119,35 @@ function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attemp
       stackless: true,
     });
   }
-  const size = cluster.endpoints.size;
-  const draining = size > 0 && cluster.lists.draining.length === size;
-  const why = draining
-    ? `all ${size} endpoints of ${cluster.name} are draining: discovery says that they are about to go, and names no other`
-    : size > 0
-      ? `none of the ${size} endpoints of ${cluster.name} accepts connections; mesh.snapshot() has the reason of each, and each is tried again by itself`
-      : cluster.known
-        ? `discovery found no endpoint for ${cluster.name}${because(cluster.emptyBecause)}`
-        : `discovery has no answer for ${cluster.name} yet`;
+  const [reason, why] = whyNone(cluster);
   return new MeshError({
     code: "no_endpoint",
-    reason: draining
-      ? "no_endpoints"
-      : size > 0
-        ? "all_open"
-        : cluster.known
-          ? "no_endpoints"
-          : "discovery_pending",
+    reason,
     message: `${service}: ${why}${cluster.stale === undefined ? "" : ` (${cluster.stale.message})`}`,
     progress: "not-sent",
     cause: cluster.stale,
     stackless: true,
   });
+}
+
+function whyNone<Req, R extends Reply>(
+  cluster: Cluster<Req, R>,
+): readonly ["no_endpoints" | "all_open" | "discovery_pending", string] {
+  const { name, endpoints, lists } = cluster;
+  const { size } = endpoints;
+  if (size > 0 && lists.draining.length === size) {
+    return [
+      "no_endpoints",
+      `all ${size} endpoints of ${name} are draining: discovery says that they are about to go, and names no other`,
+    ];
+  }
+  if (size > 0) {
+    return [
+      "all_open",
+      `none of the ${size} endpoints of ${name} accepts connections; mesh.snapshot() has the reason of each, and each is tried again by itself`,
+    ];
+  }
+  return cluster.known
+    ? ["no_endpoints", `discovery found no endpoint for ${name}${because(cluster.emptyBecause)}`]
+    : ["discovery_pending", `discovery has no answer for ${name} yet`];
 }

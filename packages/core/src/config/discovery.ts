@@ -5,6 +5,7 @@ import type { PathPart } from "./mistakes.ts";
 import { copyPlain, isRaw, type Raw, type Report } from "./plain.ts";
 import { authorityRule, readUrl, type ServiceTarget, type UrlTarget } from "./target.ts";
 import type { DiscoveryConfig } from "./types.ts";
+import { messageOf } from "../errors.ts";
 
 export function readTarget(
   name: string,
@@ -135,8 +136,7 @@ function readKind(
     options = kind.read === undefined ? written[name] : kind.read(written, context);
   } catch (error) {
     // A kind may be the application's own, and a configuration never throws on data.
-    const why = error instanceof Error ? error.message : String(error);
-    report([...path, name], `cannot be read: ${why}`, value[name]);
+    report([...path, name], `cannot be read: ${messageOf(error)}`, value[name]);
     return undefined;
   }
   // Without a read of its own the fields have reported what is no object.

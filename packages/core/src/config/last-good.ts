@@ -11,6 +11,7 @@ import { LIMITS } from "./limits.ts";
 import type { Layer } from "./merge.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
 import { isRaw } from "./plain.ts";
+import { errorOf } from "../errors.ts";
 
 /** Goes up when older versions of inmesh could misread what newer ones write. */
 const SCHEMA_VERSION = 1;
@@ -110,7 +111,7 @@ export class LastGoodWriter {
       try {
         await replaceFile(this.#path, snapshotText(layer, this.#of));
       } catch (error) {
-        this.#failed(error instanceof Error ? error : new Error(String(error)));
+        this.#failed(errorOf(error));
       }
     })();
   }

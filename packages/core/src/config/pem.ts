@@ -25,7 +25,7 @@ export interface TlsMistake {
 
 /** The identity source that is built in, as `tls.identity` names it. */
 export const FILES = "files";
-const MAX_BYTES = 1_048_576;
+export const MAX_PEM_BYTES = 1_048_576;
 const MAX_BUNDLE = 100;
 const MAX_CHAIN = 5;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
@@ -97,12 +97,12 @@ export function proveTexts(
 }
 
 function textOf(written: string): string | { readonly rule: string } {
-  if (written.length > MAX_BYTES) return { rule: "must have at most 1 MiB" };
+  if (written.length > MAX_PEM_BYTES) return { rule: "must have at most 1 MiB" };
   if (isInlinePem(written)) return written;
   try {
     const stats = statSync(written);
     if (!stats.isFile()) return { rule: "must be the path of a file, or a PEM text" };
-    if (stats.size > MAX_BYTES) return { rule: "must have at most 1 MiB" };
+    if (stats.size > MAX_PEM_BYTES) return { rule: "must have at most 1 MiB" };
     return readFileSync(written, "latin1");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";

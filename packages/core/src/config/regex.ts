@@ -9,6 +9,7 @@
  */
 import type * as Re2 from "re2js";
 import { loadRe2 } from "../lazy.cjs";
+import { messageOf } from "../errors.ts";
 
 export interface SafeRegExp {
   /** Whether all of `text` matches. */
@@ -37,7 +38,7 @@ export function compileSafeRegExp(source: string): SafeRegExp {
   try {
     compiled = library.RE2JS.compile(source);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     const detail = reason.replace(/^error parsing regexp: /, "");
     throw new Error(`invalid regular expression ${JSON.stringify(source)}: ${detail}`, { cause });
   }

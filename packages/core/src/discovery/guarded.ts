@@ -7,6 +7,7 @@ import { checkEndpointInfos } from "./check-endpoints.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { Discovery, EndpointSink, EndpointWatch } from "./discovery.ts";
+import { errorOf } from "../errors.ts";
 
 /** A source that has not answered for so long has failed; what it says later still counts. */
 export const NEVER_ANSWERED_MS = 30_000;
@@ -130,8 +131,4 @@ class GuardedWatch implements EndpointWatch, EndpointSink {
     this.#patience?.cancel();
     this.#patience = undefined;
   }
-}
-
-function errorOf(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,5 +1,6 @@
 /** A source whose code is loaded when somebody first watches: importing inmesh must stay cheap. */
 import type { Discovery, EndpointSink, EndpointWatch } from "./discovery.ts";
+import { errorOf } from "../errors.ts";
 
 export function lazyDiscovery(source: string, load: () => Promise<Discovery>): Discovery {
   return {
@@ -12,7 +13,7 @@ export function lazyDiscovery(source: string, load: () => Promise<Discovery>): D
           if (!stopped) watch = discovery.watch(sink);
         },
         (error: unknown) => {
-          if (!stopped) sink.failed(error instanceof Error ? error : new Error(String(error)));
+          if (!stopped) sink.failed(errorOf(error));
         },
       );
       return {

@@ -6,8 +6,8 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Discovery } from "./discovery.ts";
 import type { DiscoveryKind, DiscoveryMesh } from "./kind.ts";
 
-/** What may be a label of metrics. */
-const LABEL = /^[a-z][a-z0-9-]{0,30}$/;
+/** What may be the name of a kind, and a label of metrics. */
+export const SOURCE_NAME: RegExp = /^[a-z][a-z0-9-]{0,30}$/;
 
 export class Discoveries {
   readonly #kinds: readonly DiscoveryKind[];
@@ -34,7 +34,7 @@ export class Discoveries {
     const opened = (): Discovery => openWith(kind!, options, this.#mesh);
     try {
       const discovery = opened();
-      if (LABEL.test(discovery.source)) return discovery;
+      if (SOURCE_NAME.test(discovery.source)) return discovery;
       return { source: name, watch: (sink) => discovery.watch(sink) };
     } catch {
       return { source: name, watch: (sink) => opened().watch(sink) };

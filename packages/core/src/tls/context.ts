@@ -8,10 +8,9 @@ import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
 import { MeshError } from "../errors.ts";
 import { FILES, type TlsPem } from "../config/pem.ts";
-import { alternativeNames } from "./alternative-names.ts";
 import { contextOf } from "./follow.ts";
 import { refusalOf, type IdentitySource } from "./identity.ts";
-import { chainOf } from "./peer.ts";
+import { certificateFacts } from "./peer.ts";
 
 type Tls = typeof import("node:tls");
 
@@ -78,8 +77,7 @@ export class TlsContext {
       role: "server",
       name: this.#service,
       serverName,
-      ...alternativeNames(certificate.raw),
-      chain: chainOf(certificate),
+      ...certificateFacts(certificate),
     }));
   };
 

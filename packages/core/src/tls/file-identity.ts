@@ -2,12 +2,10 @@
  * The identity source that is built in: the files of `tls.ca`, `tls.cert` and `tls.key`, or their texts.
  * Files of a pair are written one after the other, so a pair that does not fit is normal for a moment.
  */
-import { FILES, readTexts, tlsFiles, type TlsTexts } from "../config/pem.ts";
+import { FILES, MAX_PEM_BYTES, readTexts, tlsFiles, type TlsTexts } from "../config/pem.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { FileWatch } from "../watch/file-watch.ts";
 import type { IdentitySink, IdentitySource, IdentityWatch } from "./identity.ts";
-
-const MAX_BYTES = 1_048_576;
 
 /** Reads synchronously as it starts to watch: what is there is known before `watch` returns. */
 export function fileIdentity(tls: TlsTexts, runtime: Runtime): IdentitySource {
@@ -22,7 +20,9 @@ export function fileIdentity(tls: TlsTexts, runtime: Runtime): IdentitySource {
         );
       };
       read();
-      const watches = tlsFiles(tls).map((path) => new FileWatch(path, MAX_BYTES, runtime, read));
+      const watches = tlsFiles(tls).map(
+        (path) => new FileWatch(path, MAX_PEM_BYTES, runtime, read),
+      );
       return {
         ...(watches.length > 0 && { refresh: read }), // texts stay as they are
         stop() {

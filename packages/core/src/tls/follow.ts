@@ -3,10 +3,11 @@
  * and only then given out; until then the last good one stays, and `problem` says why. Whatever a source
  * does, it throws nothing here: it may be the application's own.
  */
-import { proveTexts, type TlsPem } from "../config/pem.ts";
+import { MAX_PEM_BYTES, proveTexts, type TlsPem } from "../config/pem.ts";
 import { isRaw } from "../config/plain.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { IdentityMaterial, IdentitySink, IdentitySource, IdentityWatch } from "./identity.ts";
+import { messageOf } from "../errors.ts";
 
 /** The wall clock may jump, so the end of a certificate is compared with it ever again (T7). */
 const CHECK_MS = 60_000;
@@ -227,7 +228,7 @@ function prove(material: IdentityMaterial): ReturnType<typeof proveTexts> {
     if (text === undefined) continue;
     // Nothing is read here: a path is no PEM text, and is refused as such.
     if (typeof text !== "string") return wrong(field, "must be a PEM text");
-    if (text.length > MAX_TEXT) return wrong(field, "must have at most 1 MiB");
+    if (text.length > MAX_PEM_BYTES) return wrong(field, "must have at most 1 MiB");
   }
   const { cert, key, ca, expiresAt = Infinity } = material;
   if (typeof expiresAt !== "number" || Number.isNaN(expiresAt)) {
@@ -237,8 +238,6 @@ function prove(material: IdentityMaterial): ReturnType<typeof proveTexts> {
   if ("mistakes" in proven) return proven;
   return { pem: { ...proven.pem, expiresAt: Math.min(expiresAt, proven.pem.expiresAt) } };
 }
-
-const MAX_TEXT = 1_048_576;
 
 /** For `createSecureContext`. An empty `ca` would be the public roots, so a bundle is never empty (proveTexts). */
 export function contextOf({ ca, cert, key }: TlsPem): {
@@ -255,10 +254,6 @@ export function contextOf({ ca, cert, key }: TlsPem): {
 function equal(a: TlsPem, b: TlsPem): boolean {
   const same = a.cert === b.cert && a.key === b.key && a.expiresAt === b.expiresAt;
   return same && a.ca?.join() === b.ca?.join();
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function safely(act: () => void): void {

@@ -5,7 +5,7 @@
 import { FILES, type TlsTexts } from "../config/pem.ts";
 import { makeMistake, type Mistake } from "../config/mistakes.ts";
 import { isRaw } from "../config/plain.ts";
-import { LimitedLog } from "../limited-log.ts";
+import { linesAbout } from "../limited-log.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { IDENTITY_PROBLEM, IDENTITY_UPDATES } from "../telemetry/instruments.ts";
@@ -41,9 +41,8 @@ export class Identities {
   ) {
     this.#runtime = runtime;
     for (const source of sources) {
-      const lines =
-        log && new LimitedLog((line) => log({ ...line, service: undefined }), runtime, source.name);
       const identity = source.name;
+      const lines = log && linesAbout(identity, log, runtime);
       const follower: IdentityFollower = new IdentityFollower({
         source,
         runtime,

@@ -5,6 +5,7 @@
  */
 import type { X509Certificate } from "node:crypto";
 import { FILES } from "../config/pem.ts";
+import { messageOf } from "../errors.ts";
 
 /** What a source knows now. All of it are PEM texts, never paths. */
 export interface IdentityMaterial {
@@ -103,6 +104,6 @@ export function refusalOf(source: IdentitySource, facts: () => PeerFacts): PeerR
     const why = typeof verdict === "string" && verdict !== "" ? verdict : "it gave no reason";
     return new PeerRefused(source.name, why);
   } catch (error) {
-    return new PeerRefused(source.name, error instanceof Error ? error.message : String(error));
+    return new PeerRefused(source.name, messageOf(error));
   }
 }

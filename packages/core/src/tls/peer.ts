@@ -81,8 +81,15 @@ interface Linked {
   readonly issuerCertificate?: Linked | undefined;
 }
 
+/** What `verifyPeer` hears of the certificate that a peer has shown. */
+export function certificateFacts(
+  leaf: Linked,
+): AlternativeNames & { readonly chain: X509Certificate[] } {
+  return { ...alternativeNames(leaf.raw), chain: chainOf(leaf) };
+}
+
 /** The certificate and those behind it, as far as they are known. */
-export function chainOf(leaf: Linked): X509Certificate[] {
+function chainOf(leaf: Linked): X509Certificate[] {
   const { X509Certificate: Certificate } = process.getBuiltinModule("node:crypto");
   const chain: X509Certificate[] = [];
   let next: Linked | undefined = leaf;

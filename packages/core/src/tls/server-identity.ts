@@ -6,14 +6,13 @@
 import type { Socket } from "node:net";
 import type { SecureContextOptions, Server as TlsServer, TlsOptions, TLSSocket } from "node:tls";
 import { FILES, type TlsPem } from "../config/pem.ts";
-import { LimitedLog } from "../limited-log.ts";
+import { linesAbout, type LimitedLog } from "../limited-log.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { alternativeNames } from "./alternative-names.ts";
 import { contextOf, type IdentityFollower, type IdentityUser } from "./follow.ts";
 import { Identities } from "./identities.ts";
 import { refusalOf, type PeerRefused } from "./identity.ts";
-import { chainOf } from "./peer.ts";
+import { certificateFacts } from "./peer.ts";
 
 /** `cert`, `key` and `ca` are each the path of a PEM file, which is followed, or the PEM text itself. */
 export interface ServerTls {
@@ -84,11 +83,7 @@ export class ServerIdentity implements IdentityUser {
     const { runtime, owner, identities = new Identities([], runtime) } = parts;
     const { identity = FILES, cert, key, ca } = tls;
     this.#follower = identities.of({ identity, cert, key, ca });
-    this.#lines = new LimitedLog(
-      (line) => parts.log({ ...line, service: undefined }),
-      runtime,
-      parts.name,
-    );
+    this.#lines = linesAbout(parts.name, parts.log, runtime);
     this.#follower.use(this)(); // files are read at once, and what does not fit is a mistake
     if (identity === FILES && this.#pem === undefined) {
       throw new TypeError(`${owner}: ${this.problem}`);
@@ -240,8 +235,7 @@ export class ServerIdentity implements IdentityUser {
         role: "client",
         name: this.#parts.name,
         serverName: "",
-        ...alternativeNames(certificate.raw),
-        chain: chainOf(certificate),
+        ...certificateFacts(certificate),
       };
     });
   }

@@ -22,6 +22,7 @@ import {
   CONTENT_LENGTH,
   HOPS,
   HOST,
+  isNamed,
   PRIORITY,
   RETRY_AFTER,
   TIMEOUT_MS,
@@ -216,11 +217,6 @@ export class Inbound extends ServedCall {
     if (!first) this.odd = "repeated_claim";
     return first;
   }
-}
-
-/** Most clients send names in lower case, and lowering costs more than comparing. */
-function isNamed(name: string, lower: string): boolean {
-  return name === lower || name.toLowerCase() === lower;
 }
 
 /** What is read of a head, and what is left of it for the handler. */

@@ -6,7 +6,7 @@
  * what it writes then is longer by the frames of the chunks.
  */
 import type { ServerResponse } from "node:http";
-import { CONTENT_LENGTH, TRANSFER_ENCODING } from "../headers.ts";
+import { CONTENT_LENGTH, isNamed, TRANSFER_ENCODING } from "../headers.ts";
 import {
   isChunked,
   lengthOf,
@@ -88,18 +88,14 @@ function fieldOf(given: unknown, wanted: string): unknown {
   const entries: readonly unknown[] = Array.isArray(given) ? given : Object.entries(given);
   if (!isFlat) {
     for (const [name, value] of entries as [unknown, unknown][]) {
-      if (isNamed(name, wanted)) return value;
+      if (isNamed(String(name), wanted)) return value;
     }
     return undefined;
   }
   for (let i = 0; i < entries.length; i += 2) {
-    if (isNamed(entries[i], wanted)) return entries[i + 1];
+    if (isNamed(String(entries[i]), wanted)) return entries[i + 1];
   }
   return undefined;
-}
-
-function isNamed(name: unknown, wanted: string): boolean {
-  return typeof name === "string" && name.length === wanted.length && name.toLowerCase() === wanted;
 }
 
 function writeMeasured(this: Response, chunk?: unknown, ...rest: unknown[]): boolean {

@@ -1,5 +1,6 @@
 /** An identity source for tests, which says what the test says. */
 import type { IdentityMaterial, IdentitySink, IdentitySource, PeerFacts } from "@inmesh/core";
+import type { TestCa } from "./ca.ts";
 
 export class GivenIdentity implements IdentitySource {
   readonly name: string;
@@ -31,3 +32,22 @@ export class GivenIdentity implements IdentitySource {
     this.sinks.at(-1)?.replace(material);
   }
 }
+
+export const CART = "spiffe://shop/ns/web/sa/cart";
+export const ORDERS = "spiffe://shop/ns/web/sa/orders";
+
+type Issued = Record<"cert" | "key" | "ca", string>;
+
+/** Issues certificates that have this id, and no name that anything is called by. */
+export function idsOf(ca: TestCa): (uri: string, notAfter?: number) => Issued {
+  return (uri, notAfter) => ({
+    ...ca.issue({ names: [], uris: [uri], ...(notAfter === undefined ? {} : { notAfter }) }),
+    ca: ca.cert,
+  });
+}
+
+/** A `verifyPeer` that accepts one id. */
+export const only =
+  (uri: string) =>
+  ({ uris }: { uris: readonly string[] }): true | string =>
+    uris.includes(uri) ? true : `it is ${uris.join()}, not ${uri}`;

@@ -10,6 +10,7 @@ import { LIMITS } from "../limits.ts";
 import type { Layer } from "../merge.ts";
 import { ConfigError, makeMistake, type Mistake } from "../mistakes.ts";
 import { parseConfigNews } from "./file.ts";
+import { messageOf } from "../../errors.ts";
 
 export class ConfigFile {
   readonly path: string;
@@ -70,7 +71,7 @@ export class ConfigFile {
       return [];
     } catch (error) {
       if (error instanceof ConfigError) return error.mistakes;
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       return [makeMistake([], `cannot be used: ${why}`, undefined, `file:${this.path}`)];
     }
   }

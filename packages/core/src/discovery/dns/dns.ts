@@ -13,6 +13,7 @@ import { addressOf, type EndpointInfo } from "../../endpoint-info.ts";
 import { normalAddress } from "./address.ts";
 import { DnsError } from "./dns-error.ts";
 import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolver.ts";
+import { errorOf } from "../../errors.ts";
 
 export type DnsTarget =
   /** A and AAAA records of `host`. */
@@ -182,7 +183,7 @@ class DnsWatch implements EndpointWatch {
     const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(this.#failures, 10));
     this.#failures++;
     this.#askIn(Math.max(BACKOFF_MIN_MS, this.#runtime.random() * ceilingMs));
-    this.#sink.failed(error instanceof Error ? error : new Error(String(error)));
+    this.#sink.failed(errorOf(error));
   }
 
   #name(): string {
