@@ -45,6 +45,8 @@ export class ServerPlayer implements Player {
   readonly #tally: Tally;
   readonly #mesh: Target;
   readonly #bare: Target;
+  /** Played so far, by the name of their connection. */
+  readonly #inputs = new Map<string, Input>();
 
   constructor(surface: Surface, tally: Tally, scripts: ServerScripts = scriptsOf(surface)) {
     this.#surface = surface;
@@ -104,21 +106,22 @@ export class ServerPlayer implements Player {
     await target.start().catch(() => {});
     const wire = await Wire.to(target.port, this.#surface !== "http1-server");
     if (wire === undefined) return undefined;
-    const port = wire.socket.localPort!;
+    const { peer } = wire;
+    this.#inputs.set(peer, input);
     await wire.play(steps);
     await wire.quiet(quietMs);
-    if (patient) await this.#gone(target, wire, port, input);
-    const told = await target.ask<Connection & { open: boolean }>("seen", port);
+    if (patient) await this.#gone(target, wire, peer, input);
+    const told = await target.ask<Connection & { open: boolean }>("seen", peer);
     wire.socket.destroy();
     return told === undefined ? undefined : { seen: told.seen, received: wire.received };
   }
 
   /** The connection ends by the server's own limits, though this client keeps it. */
-  async #gone(target: Target, wire: Wire, port: number, input: Input): Promise<void> {
+  async #gone(target: Target, wire: Wire, peer: string, input: Input): Promise<void> {
     const startedAt = performance.now();
     while (!wire.closed && performance.now() - startedAt < stretched(GONE_WITHIN_MS)) {
       // A client that does not read does not hear of the end either: the server knows.
-      if (wire.unread && (await target.ask<{ open: boolean }>("open-port", port))?.open === false)
+      if (wire.unread && (await target.ask<{ open: boolean }>("is-open", peer))?.open === false)
         return;
       await sleep(POLL_MS);
     }
@@ -174,14 +177,18 @@ export class ServerPlayer implements Player {
         handling: number;
         inFlight: number;
         connections: number;
+        /** Names of the connections whose requests are in progress. */
+        peers?: readonly string[];
       }>("open", null);
       if (open === undefined) break;
       if (open.handling === 0 && open.inFlight === 0 && open.connections === 0) break;
       if (performance.now() - startedAt > stretched(SETTLE_MS)) {
+        const [peer] = open.peers ?? [];
         this.#tally.find(
           "hung",
           this.#surface,
           `all clients are gone, and left are ${JSON.stringify(open)}`,
+          peer === undefined ? undefined : this.#inputs.get(peer),
         );
         break;
       }
