@@ -29,7 +29,7 @@ export interface Attack {
 /** One mutation in so many is waited for. */
 const PATIENT_ONE_IN = 12;
 /** A single input that takes longer, with all its tries, is given up, and is a finding. */
-const INPUT_WITHIN_MS = 120_000;
+const INPUT_WITHIN_MS = 180_000;
 
 export async function attack(
   player: Player,

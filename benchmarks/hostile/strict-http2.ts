@@ -17,6 +17,8 @@ const STATIC = [
 const STATIC_SIZE = 61;
 const TABLE_BYTES = 4_096;
 const PREFACE_BYTES = 24;
+/** A field with a value that is none is dropped, as if it had not been sent. */
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/; // eslint-disable-line no-control-regex
 /** A name that is none for another reason as well is dropped with its field, as if it had not been sent. */
 const CAPITALS = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*[A-Z][!#$%&'*+.^_`|~0-9A-Za-z-]*$/;
 const FORBIDDEN = new Set([
@@ -84,8 +86,9 @@ export function readStreams(bytes: Buffer): Stream[] {
 }
 
 /** The first value of a field, as a server understands it; undefined: it must not understand any. */
-function requestOf({ fields, body, ended }: Building): Stream | undefined {
-  if (fields === undefined) return undefined;
+function requestOf({ fields: sent, body, ended }: Building): Stream | undefined {
+  if (sent === undefined) return undefined;
+  const fields = sent.filter(([name, value]) => name.startsWith(":") || VALUE.test(value));
   const content = Buffer.concat(body);
   const base = { method: "", target: "", host: undefined, contentType: undefined };
   if (fields.some(([name]) => name === HUFFMAN)) {
