@@ -49,6 +49,8 @@ export class ClientPlayer implements Player {
   /** Each client has upstreams of its own. */
   readonly #sides = new Map<"mesh" | "bare", { target: Target; upstreams: Upstream[] }>();
   readonly #free: number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
+  /** The last input of each slot: what it left behind may be what the next one shows. */
+  readonly #last: Input[] = [];
   #played = 0;
   /** The door of the next input. Tries again keep it, so that it depends on the order of the inputs alone. */
   #door: number;
@@ -82,6 +84,8 @@ export class ClientPlayer implements Player {
     // Those of inputs that were given up are not free yet.
     if (slot === undefined) return sleep(AGAIN_AFTER_MS);
     const about = { slot, id: `p${this.#played++}`, door };
+    const before = this.#last[slot];
+    this.#last[slot] = input;
     const [mesh] = await Promise.all([
       this.#side("mesh", about, input.text),
       this.#side("bare", about, input.text),
@@ -100,7 +104,8 @@ export class ClientPlayer implements Player {
         (isOfAnotherInput(got, about) || !crosses(input.text, this.#speaks)) &&
         (input.accepted !== undefined || !input.name.endsWith("~") || isAnothers(got, this.#speaks))
       ) {
-        const what = `call ${id} got the reply ${JSON.stringify(got.slice(0, 80))}`;
+        const { heard } = this.#sides.get("mesh")!.upstreams[slot]!;
+        const what = `call ${id} (way ${door}) got the reply ${JSON.stringify(got.slice(0, 80))}; the hostile one ${mesh.bad}; the upstream heard ${heard.join(", ")}; before it came ${before?.text}`;
         this.#tally.find("desync", this.#surface, what, input);
       }
     }

@@ -374,13 +374,13 @@ export const HTTP_SERVER_LIMITS = {
    */
   keepAliveIdle: { type: "duration", default: "65s", min: "0s", max: "24h", none: true },
   /**
-   * Oddities of a connection that are tolerated; one is forgotten every 10 s. Above it, the
-   * connection is closed.
+   * Glitches of a connection, which are irregularities that are tolerated each by itself; one is forgotten
+   * every 10 s. Above it, the connection is closed.
    * - Reason: An honest client has a few.
    */
   maxGlitches: {
     type: "integer",
-    unit: "oddities",
+    unit: "glitches",
     default: 100,
     min: 0,
     max: 1_000_000,

@@ -105,7 +105,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     // Node drops what came in one piece with the end of such a request, and reads on behind it: in the
     // middle of the next one, whose body could be another request.
     if (inbound.asksUpgrade && !inbound.http2) endAfter(inbound);
-    if (inbound.odd !== undefined) this.odd(inbound, inbound.odd);
+    if (inbound.glitch !== undefined) this.countGlitch(inbound, inbound.glitch);
     return refusal;
   }
 
@@ -223,7 +223,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     if (isOurs && inbound.watched && connection.active === 0) inbound.request.socket.setTimeout(0);
   }
 
-  odd(inbound: Inbound, what: CutReason): void {
+  countGlitch(inbound: Inbound, what: CutReason): void {
     this.#parts.core.count(what);
     const { connection, http2, response } = inbound;
     if (!this.#connections.misuse.glitch(connection) || http2) return;
