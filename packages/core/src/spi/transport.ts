@@ -54,6 +54,17 @@ export {
   type Where,
 } from "../connect-error.ts";
 
+// What is sent, kept within bounds so that a further attempt can send it again.
+export {
+  DEFAULT_REPLAY_BYTES,
+  ReplayBuffer,
+  ReplayReader,
+  type ReplayConsumer,
+  type ReplayOwner,
+} from "../replay/buffer.ts";
+export { BodyReader, ReplayedBody, type ReplayedBodyOptions } from "../replay/body.ts";
+export { ReplayMemory } from "../replay/memory.ts";
+
 // What a call inherits of the request being served.
 export { context, inheritedDeadlineAt, inheritFrom } from "../context.ts";
 export { withoutCaller } from "../no-caller.ts";
