@@ -20,7 +20,9 @@ import {
   SERVER_LIMITS,
   SERVERS,
 } from "./server/options.ts";
+import { checkTls } from "./tls/check.ts";
 import { TLS } from "./tls/options.ts";
+import { isInlinePem } from "./tls/pem.ts";
 
 /** The capabilities by the object in which their options are written. */
 export interface PolicyGroups {
@@ -64,5 +66,5 @@ export type ServerInput = WrittenOptions<typeof SERVER> & {
   readonly limits?: WrittenOptions<ServerLimitOptions>;
 };
 
-export { readRoutes, ROUTES, routeSchema, SERVER, SERVERS, writtenRoute };
+export { checkTls, isInlinePem, readRoutes, ROUTES, routeSchema, SERVER, SERVERS, writtenRoute };
 export type { RouteRules, RouteRulesInput } from "./route/types.ts";

@@ -2,7 +2,7 @@
  * From what a user wrote to a full, frozen configuration, or to every mistake in it at once.
  * Never throws on data, whatever it is; a getter that throws is a mistake as well.
  */
-import { readRoutes, type ServerConfig } from "../capability-options.ts";
+import { checkTls, readRoutes, type ServerConfig } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { DEFAULT_POLICIES, deepFreeze } from "./defaults.ts";
 import { readTarget } from "./discovery.ts";
@@ -13,7 +13,6 @@ import { copyPlain, emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plai
 import { routePolicies, serverOptions, servicePolicies } from "./policies.ts";
 import { checkShape, SERVICE_NAME } from "./schema.ts";
 import { authorityRule } from "./target.ts";
-import { checkTls } from "./tls.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
 export type ParseResult =

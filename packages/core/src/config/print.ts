@@ -3,10 +3,9 @@
  * and parsing it gives the same configuration again, private keys and credentials aside. For the
  * admin page and for snapshots.
  */
-import { writtenRoute } from "../capability-options.ts";
+import { isInlinePem, writtenRoute } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { formatDuration } from "./duration.ts";
-import { isInlinePem } from "./pem.ts";
 import { type Field, groupOf, nameOf } from "./field.ts";
 import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import { kindAndOptions, type WrittenKind } from "./kind.ts";

@@ -36,8 +36,6 @@ export type ServicePolicies = ParsedOptions<typeof SERVICE> & {
   readonly [Group in keyof PolicyGroups]: ParsedOptions<PolicyGroups[Group]>;
 };
 
-export type TlsConfig = ParsedOptions<PolicyGroups["tls"]>;
-
 export interface ServiceConfig extends ServicePolicies {
   readonly name: string;
   readonly discovery: DiscoveryConfig;

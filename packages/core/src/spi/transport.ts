@@ -99,7 +99,7 @@ export type { TlsContext } from "../tls/context.ts";
 export { ServiceTls } from "../tls/service-tls.ts";
 export type { Identities } from "../tls/identities.ts";
 export { PeerRefused } from "../tls/identity.ts";
-export type { TlsPem } from "../config/pem.ts";
+export type { TlsPem } from "../tls/pem.ts";
 
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";
