@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { parseConfigText } from "../packages/core/src/config/sources/file.ts";
 import { ConfigError } from "../packages/core/src/config/mistakes.ts";
 import { parseConfig } from "../packages/core/src/config/parse.ts";
-import { RESERVED_HEADERS } from "../packages/core/src/config/filters.ts";
+import { RESERVED_HEADERS } from "../packages/core/src/route/filters.ts";
 import { configReference } from "../scripts/config-reference.ts";
 
 const page = readFileSync(new URL("reference/config.md", import.meta.url), "utf8");

@@ -12,7 +12,7 @@ import { ConfigError } from "@inmesh/core";
 import { createMesh, NodeRuntime } from "@inmesh/core/spi";
 import { DnsError } from "../../packages/core/src/discovery/dns/dns-error.ts";
 import { StubResolver } from "../../packages/core/src/discovery/dns/resolver.ts";
-import { readTls } from "../../packages/core/src/config/pem.ts";
+import { readTls } from "../../packages/core/src/tls/pem.ts";
 import { ready, watched } from "./hostile-watched.ts";
 
 /** The one that core uses. */

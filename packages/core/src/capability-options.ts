@@ -10,8 +10,19 @@ import { CLIENT_LIMITS } from "./limit/options.ts";
 import type { ParsedOptions, WrittenOptions } from "./option.ts";
 import { RETRY, RETRY_BUDGET } from "./retry/options.ts";
 import { ROUTES } from "./route/options.ts";
-import { GRPC_SERVER_LIMITS, HTTP_SERVER_LIMITS, SERVER, SERVER_LIMITS } from "./server/options.ts";
+import { readRoutes } from "./route/read.ts";
+import { routeSchema } from "./route/schema.ts";
+import { writtenRoute } from "./route/write.ts";
+import {
+  GRPC_SERVER_LIMITS,
+  HTTP_SERVER_LIMITS,
+  SERVER,
+  SERVER_LIMITS,
+  SERVERS,
+} from "./server/options.ts";
+import { checkTls } from "./tls/check.ts";
 import { TLS } from "./tls/options.ts";
+import { isInlinePem } from "./tls/pem.ts";
 
 /** The capabilities by the object in which their options are written. */
 export interface PolicyGroups {
@@ -55,4 +66,5 @@ export type ServerInput = WrittenOptions<typeof SERVER> & {
   readonly limits?: WrittenOptions<ServerLimitOptions>;
 };
 
-export { ROUTES, SERVER };
+export { checkTls, isInlinePem, readRoutes, ROUTES, routeSchema, SERVER, SERVERS, writtenRoute };
+export type { RouteRules, RouteRulesInput } from "./route/types.ts";

@@ -2,7 +2,7 @@
  * What is to be changed in the head of a request or a reply, as a protocol carries it out: first
  * `taken`, then `given`. A name that is set is taken and given.
  */
-import type { HeaderModifierConfig } from "./config/types.ts";
+import type { HeaderModifierConfig } from "./route/types.ts";
 
 export interface HeaderChanges {
   /** Lower-case names of which no value stays. */

@@ -25,6 +25,7 @@ import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { type Log, safeLog } from "./log.ts";
+import { ReplayMemory } from "./replay/memory.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { ConfigChange, Observer } from "./observe/observer.ts";
 import { Observers } from "./observe/observers.ts";
@@ -184,6 +185,8 @@ export class Mesh implements AsyncDisposable {
   readonly #lastGood: LastGoodWriter | undefined;
   /** For server halves: they say what they serve to those who observe. */
   readonly observers: Observers;
+  /** How much the calls of all clients keep so that it can be sent again: for protocols. */
+  readonly replayMemory: ReplayMemory = new ReplayMemory();
   /** Who this process is to peers: for server halves. */
   readonly identities: Identities;
   readonly #recorder: Recorder | undefined;

@@ -14,15 +14,17 @@ import {
   type ClientOptions,
 } from "@grpc/grpc-js";
 import type { Mesh, ServiceInput } from "@inmesh/core";
-import { assertClientOptions, defaultMesh, type Service } from "@inmesh/core/spi";
+import { assertClientOptions, defaultMesh, ReplayMemory, type Service } from "@inmesh/core/spi";
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
 import { Connectivity } from "./client/connectivity.ts";
 import { MeshCall } from "./client/mesh-call.ts";
 import { GRPC } from "./client/protocol.ts";
-import { ReplayBuffer } from "./client/replay-buffer.ts";
 import type { GrpcReply } from "./client/reply.ts";
 import { GrpcRequest, wiringOf, type Wiring } from "./client/request.ts";
 import type { Classify } from "./status.ts";
+
+/** gRPC's own value (gRFC A6): what all calls of a client keep so that it can be sent again. */
+const CLIENT_BYTES = 16_777_216;
 
 export interface GrpcOptions extends ServiceInput {
   /** The mesh to call through. Default: one per process for all protocols, by environment and file. */
@@ -94,6 +96,7 @@ function openChannel(
   const said = Object.keys(input).length === 0 ? undefined : input;
   const channel = new MeshChannel(
     mesh.service(nameOrUrl, GRPC, said, opener),
+    new ReplayMemory(CLIENT_BYTES, mesh.replayMemory),
     maxMetadataBytes,
     classify,
     channelOptions,
@@ -106,17 +109,20 @@ class MeshChannel implements ChannelInterface {
   readonly #maxMetadataBytes: number;
   readonly #classify: Classify | undefined;
   readonly #wiring: Wiring | undefined;
-  readonly #buffer = new ReplayBuffer();
+  /** For all calls of the client together. */
+  readonly #memory: ReplayMemory;
   readonly #connectivity: Connectivity;
   #closed = false;
 
   constructor(
     service: Service<GrpcRequest, GrpcReply>,
+    memory: ReplayMemory,
     maxMetadataBytes: number,
     classify: Classify | undefined,
     channelOptions: ChannelOptions | undefined,
   ) {
     this.#service = service;
+    this.#memory = memory;
     this.#maxMetadataBytes = maxMetadataBytes;
     this.#classify = classify;
     this.#wiring = wiringOf(channelOptions);
@@ -140,7 +146,7 @@ class MeshChannel implements ChannelInterface {
     // A deadline of grpc-js is a date. From here on it is an instant of the clock that never jumps.
     const deadlineAt =
       until === Infinity ? Infinity : runtime.now() + (Number(until) - runtime.wallNow());
-    const request = new GrpcRequest(path, host ?? undefined, this.#classify, this.#buffer);
+    const request = new GrpcRequest(path, host ?? undefined, this.#classify, this.#memory);
     request.wiring = this.#wiring;
     const call = new MeshCall(this.#service, request, deadlineAt, this.#maxMetadataBytes);
     if (parent !== null && (passed & propagate.CANCELLATION) !== 0) call.endWith(parent);

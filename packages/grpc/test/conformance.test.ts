@@ -1,6 +1,6 @@
 /** gRPC keeps the Transport contract. */
 import { Metadata } from "@grpc/grpc-js";
-import { DEFAULT_POLICIES, NodeRuntime, type ServiceConfig } from "@inmesh/core/spi";
+import { DEFAULT_POLICIES, NodeRuntime, ReplayMemory, type ServiceConfig } from "@inmesh/core/spi";
 import {
   countResources,
   expectBaseline,
@@ -11,7 +11,6 @@ import {
 } from "@inmesh/core/testing";
 import { afterAll, beforeAll, describe, it } from "vitest";
 import { GrpcConnection } from "../src/client/connection.ts";
-import { ReplayBuffer } from "../src/client/replay-buffer.ts";
 import type { GrpcReply } from "../src/client/reply.ts";
 import { GrpcRequest } from "../src/client/request.ts";
 import { answer, framed, HEAD, ScriptedServer } from "./support/scripted-server.ts";
@@ -66,7 +65,7 @@ const adapter: ConformanceAdapter<GrpcRequest, GrpcReply> = {
       new NodeRuntime(),
     );
     const requestOf = (behaviour: string, text: string): GrpcRequest => {
-      const request = new GrpcRequest(`/${behaviour}`, undefined, undefined, new ReplayBuffer());
+      const request = new GrpcRequest(`/${behaviour}`, undefined, undefined, new ReplayMemory());
       request.begin(new Metadata(), undefined, false);
       request.write({}, Buffer.from(text));
       request.halfClosed = true;

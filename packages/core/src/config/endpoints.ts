@@ -7,7 +7,7 @@ import { LIMITS } from "./limits.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
 import { loadZod, SchemaParts, typed } from "./schema-parts.ts";
-import { hostRule, readAddress, readSocket } from "./target.ts";
+import { hostRule, readAddress, readSocket } from "./address.ts";
 
 /** Of an item of a list that is an object. */
 export const ENDPOINT_FIELDS: readonly KindField[] = [

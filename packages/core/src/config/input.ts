@@ -4,9 +4,8 @@
  */
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { WrittenOptions, WrittenRouteOptions } from "../option.ts";
-import type { PolicyGroups, ServerInput } from "../capability-options.ts";
+import type { PolicyGroups, RouteRulesInput, ServerInput } from "../capability-options.ts";
 import type { SERVICE } from "./service-options.ts";
-import type { BackendRefConfig, HeaderConfig } from "./types.ts";
 
 export type PoliciesInput = WrittenOptions<typeof SERVICE> & {
   readonly [Group in keyof PolicyGroups]?: WrittenOptions<PolicyGroups[Group]>;
@@ -40,56 +39,10 @@ export interface ServiceInput extends PoliciesInput {
   readonly routes?: readonly RouteInput[];
 }
 
-export interface ValueMatchInput {
-  readonly name: string;
-  readonly type?: "Exact" | "RegularExpression";
-  readonly value: string;
-}
-
-export interface RouteInput {
-  readonly name?: string;
-  readonly matches?: readonly {
-    /** HTTP's as a text; GRPCRoute's as an object. */
-    readonly method?: string | RpcMatchInput;
-    readonly path?: {
-      readonly type?: "Exact" | "PathPrefix" | "RegularExpression";
-      readonly value: string;
-    };
-    readonly headers?: readonly ValueMatchInput[];
-    readonly queryParams?: readonly ValueMatchInput[];
-  }[];
+export interface RouteInput extends RouteRulesInput {
   readonly timeouts?: WrittenRouteOptions<PolicyGroups["timeouts"]>;
   readonly retry?: WrittenRouteOptions<PolicyGroups["retry"]>;
-  readonly idempotent?: boolean;
-  readonly overloadedMeansUnprocessed?: boolean;
-  readonly streaming?: boolean;
-  readonly filters?: readonly RouteFilterInput[];
-  readonly backendRefs?: readonly (Pick<BackendRefConfig, "name"> & Partial<BackendRefConfig>)[];
 }
-
-/** One of `service` and `method` at least. */
-export interface RpcMatchInput {
-  readonly service?: string;
-  readonly method?: string;
-  readonly type?: "Exact" | "RegularExpression";
-}
-
-export interface HeaderModifierInput {
-  readonly set?: readonly HeaderConfig[];
-  readonly add?: readonly HeaderConfig[];
-  readonly remove?: readonly string[];
-}
-
-/** What a route changes in heads, as in Gateway API, where `type` must be written. */
-export type RouteFilterInput =
-  | {
-      readonly type?: "RequestHeaderModifier";
-      readonly requestHeaderModifier: HeaderModifierInput;
-    }
-  | {
-      readonly type?: "ResponseHeaderModifier";
-      readonly responseHeaderModifier: HeaderModifierInput;
-    };
 
 export interface MeshInput {
   readonly defaults?: PoliciesInput;

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { millisecondNames } from "./field.ts";
 import { discoveryFields } from "../discovery-kinds.ts";
-import { FIELDS, POLICY_FIELDS, defaultOf } from "./fields.ts";
+import { FIELDS, POLICY_FIELDS } from "./fields.ts";
 import { ConfigError } from "./mistakes.ts";
 import { parseConfig } from "./parse.ts";
 import { parseUrlTarget } from "./target.ts";
@@ -558,7 +558,7 @@ describe("a configuration", () => {
     );
     expect(POLICY_FIELDS).toHaveLength(leaves.length);
     for (const field of POLICY_FIELDS) {
-      if (field.defaultText === undefined) expect(defaultOf(field), field.path).toBeDefined();
+      if (field.defaultText === undefined) expect(field.default, field.path).toBeDefined();
     }
   });
 

@@ -2,7 +2,7 @@
  * From what a user wrote to a full, frozen configuration, or to every mistake in it at once.
  * Never throws on data, whatever it is; a getter that throws is a mistake as well.
  */
-import type { ServerConfig } from "../capability-options.ts";
+import { checkTls, readRoutes, type ServerConfig } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { DEFAULT_POLICIES, deepFreeze } from "./defaults.ts";
 import { readTarget } from "./discovery.ts";
@@ -10,11 +10,9 @@ import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plain.ts";
-import { serverOptions, servicePolicies } from "./policies.ts";
-import { readRoutes } from "./routes.ts";
+import { routePolicies, serverOptions, servicePolicies } from "./policies.ts";
 import { checkShape, SERVICE_NAME } from "./schema.ts";
 import { authorityRule } from "./target.ts";
-import { checkTls } from "./tls.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
 export type ParseResult =
@@ -72,7 +70,9 @@ function build(
     const value = written[name];
     if (!isRaw(value)) continue;
     const policies = servicePolicies(value, defaults, path, report);
-    const routes = readRoutes(value["routes"], policies, known, path, report);
+    const routes = readRoutes(value["routes"], known, path, report, (route, at) =>
+      routePolicies(route, policies, at, report),
+    );
     const target = readTarget(name, value, path, report, kinds);
     checkTls(value, policies.tls, path, report, identities);
     if (target !== undefined) services[name] = { ...policies, ...target, routes };

@@ -12,7 +12,7 @@ import {
   parsedNameOf,
   readDuration,
 } from "./field.ts";
-import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
 import { isRaw, type Raw, rawOf, type Report } from "./plain.ts";
 import type { RouteConfig, ServicePolicies } from "./types.ts";
@@ -35,7 +35,7 @@ interface Slot {
 }
 
 const POLICIES = groupsOf(POLICY_FIELDS);
-const ROUTE_POLICIES = groupsOf(POLICY_FIELDS.filter((field) => field.route === true));
+const ROUTE_POLICIES = groupsOf(ROUTE_FIELDS);
 const SERVER_OPTIONS = groupsOf(SERVER_FIELDS);
 
 function groupsOf(fields: readonly Field[]): readonly Group[] {

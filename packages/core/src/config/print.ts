@@ -3,21 +3,13 @@
  * and parsing it gives the same configuration again, private keys and credentials aside. For the
  * admin page and for snapshots.
  */
+import { isInlinePem, writtenRoute } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { formatDuration } from "./duration.ts";
-import { isInlinePem } from "./pem.ts";
 import { type Field, groupOf, nameOf } from "./field.ts";
-import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import { kindAndOptions, type WrittenKind } from "./kind.ts";
-import { isSecretKey } from "./mistakes.ts";
-import type {
-  DiscoveryConfig,
-  HeaderConfig,
-  HeaderModifierConfig,
-  MeshConfig,
-  RouteConfig,
-  RouteFilterConfig,
-} from "./types.ts";
+import type { DiscoveryConfig, MeshConfig, RouteConfig } from "./types.ts";
 
 type Printed = Record<string, unknown>;
 
@@ -49,36 +41,8 @@ function printServers(servers: NonNullable<MeshConfig["servers"]>): Printed {
 }
 
 function printRoute(route: RouteConfig): Printed {
-  const { name, matches, idempotent, streaming, overloadedMeansUnprocessed, backendRefs } = route;
-  const filters = route.filters.map(printFilter);
-  const policies = printPolicies(
-    route,
-    POLICY_FIELDS.filter((field) => field.route === true),
-  );
-  return {
-    name,
-    matches,
-    ...policies,
-    idempotent,
-    streaming,
-    overloadedMeansUnprocessed,
-    filters,
-    backendRefs,
-  };
-}
-
-function printFilter(filter: RouteFilterConfig): Printed {
-  return Object.fromEntries(
-    Object.entries(filter).map(([key, { set, add, remove }]: [string, HeaderModifierConfig]) => [
-      key,
-      { set: set.map(printHeader), add: add.map(printHeader), remove },
-    ]),
-  );
-}
-
-/** What is sent may be a credential; a configuration that is shown must not be where it is found. */
-function printHeader({ name, value }: HeaderConfig): HeaderConfig {
-  return { name, value: isSecretKey(name) ? "(a value, not shown)" : value };
+  const { name, matches, ...rest } = writtenRoute(route);
+  return { name, matches, ...printPolicies(route, ROUTE_FIELDS), ...rest };
 }
 
 function printDiscovery(discovery: DiscoveryConfig, kinds: readonly WrittenKind[]): Printed {

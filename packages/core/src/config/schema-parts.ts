@@ -7,7 +7,6 @@ import { loadZod as requireZod } from "../lazy.cjs";
 import { unknownKeyRule } from "./did-you-mean.ts";
 import { DURATION_PATTERN, formatDuration } from "./duration.ts";
 import { type Field, groupOf, millisecondNames, nameOf, rangeOf, readDuration } from "./field.ts";
-import { STRUCTURE_FIELDS } from "./fields.ts";
 import { LIMITS } from "./limits.ts";
 
 type Shape = Record<string, Zod.ZodType>;
@@ -52,10 +51,9 @@ export class SchemaParts {
     return shape;
   }
 
-  structure(path: string): Zod.ZodType {
-    const field = STRUCTURE_FIELDS.find((candidate) => candidate.path === path);
-    if (field === undefined) throw new TypeError(`no field ${path}`);
-    return this.leaf(field);
+  /** Of what is no policy, and has no name in milliseconds. */
+  structure(option: Omit<Field, "path">): Zod.ZodType {
+    return this.leaf({ ...option, path: "" });
   }
 
   /** Of one field. */

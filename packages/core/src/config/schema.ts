@@ -3,15 +3,16 @@
  * than one place (known backends, sums of weights, inherited values) are in `parse.ts`.
  */
 import type * as Zod from "zod";
+import { routeSchema } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { checkWith } from "./check.ts";
 import { discoverySchema } from "./discovery-schema.ts";
-import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
+import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import type { Report } from "./plain.ts";
-import { routeSchema } from "./route-schema.ts";
 import { loadZod, SchemaParts } from "./schema-parts.ts";
+import { STRUCTURE } from "./structure-options.ts";
 
 /** A plain name, or host and port: what a client that was given a URL is called. */
 export const SERVICE_NAME: RegExp =
@@ -56,12 +57,13 @@ function wholeSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.Zod
 }
 
 function serviceSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.ZodType {
+  const routes = routeSchema(parts, parts.policies(ROUTE_FIELDS));
   return parts.object({
-    url: parts.structure("services.*.url"),
-    scheme: parts.structure("services.*.scheme"),
-    authority: parts.structure("services.*.authority"),
+    url: parts.structure(STRUCTURE["services.*.url"]),
+    scheme: parts.structure(STRUCTURE["services.*.scheme"]),
+    authority: parts.structure(STRUCTURE["services.*.authority"]),
     discovery: discoverySchema(parts, kinds),
-    routes: parts.list(routeSchema(parts), LIMITS.routesPerService),
+    routes: parts.list(routes, LIMITS.routesPerService),
     ...parts.policies(POLICY_FIELDS),
   });
 }

@@ -4,7 +4,7 @@
  */
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { ParsedOptions, RouteOptions } from "../option.ts";
-import type { PolicyGroups, ServerConfig } from "../capability-options.ts";
+import type { PolicyGroups, RouteRules, ServerConfig } from "../capability-options.ts";
 import type { SERVICE } from "./service-options.ts";
 
 export interface MeshConfig {
@@ -36,8 +36,6 @@ export type ServicePolicies = ParsedOptions<typeof SERVICE> & {
   readonly [Group in keyof PolicyGroups]: ParsedOptions<PolicyGroups[Group]>;
 };
 
-export type TlsConfig = ParsedOptions<PolicyGroups["tls"]>;
-
 export interface ServiceConfig extends ServicePolicies {
   readonly name: string;
   readonly discovery: DiscoveryConfig;
@@ -47,62 +45,7 @@ export interface ServiceConfig extends ServicePolicies {
   readonly routes: readonly RouteConfig[];
 }
 
-export interface RouteConfig {
-  readonly name: string;
-  /** Any of them; none at all matches everything. */
-  readonly matches: readonly RouteMatchConfig[];
+export interface RouteConfig extends RouteRules {
   readonly timeouts: RouteOptions<PolicyGroups["timeouts"]>;
   readonly retry: RouteOptions<PolicyGroups["retry"]>;
-  /** The route vouches that its calls may be sent twice, whatever their method. */
-  readonly idempotent: boolean;
-  /** A reply that says `overloaded` proves that nothing was processed. */
-  readonly overloadedMeansUnprocessed: boolean;
-  /** Replies stream for long: latency is the time to the head, and no default deadline applies. */
-  readonly streaming: boolean;
-  /** Changes of heads: at most one of requests and one of replies. */
-  readonly filters: readonly RouteFilterConfig[];
-  /** Weighted destinations; empty: the service itself. */
-  readonly backendRefs: readonly BackendRefConfig[];
-}
-
-/** One of the two (Gateway API HTTPRouteFilter). */
-export interface RouteFilterConfig {
-  readonly requestHeaderModifier?: HeaderModifierConfig;
-  readonly responseHeaderModifier?: HeaderModifierConfig;
-}
-
-/** Names in lower case, each once in a list; header-changes.ts has the order of the lists. */
-export interface HeaderModifierConfig {
-  /** Takes the place of every value that the name has. */
-  readonly set: readonly HeaderConfig[];
-  /** Comes behind the values that the name has. */
-  readonly add: readonly HeaderConfig[];
-  readonly remove: readonly string[];
-}
-
-export interface HeaderConfig {
-  readonly name: string;
-  readonly value: string;
-}
-
-export interface BackendRefConfig {
-  readonly name: string;
-  readonly weight: number;
-}
-
-/** All given conditions must hold (Gateway API HTTPRouteMatch). */
-export interface RouteMatchConfig {
-  readonly method?: string;
-  readonly path?: {
-    readonly type: "Exact" | "PathPrefix" | "RegularExpression";
-    readonly value: string;
-  };
-  readonly headers?: readonly ValueMatchConfig[];
-  readonly queryParams?: readonly ValueMatchConfig[];
-}
-
-export interface ValueMatchConfig {
-  readonly type: "Exact" | "RegularExpression";
-  readonly name: string;
-  readonly value: string;
 }

@@ -1,5 +1,5 @@
 /** What a source gives is looked at before it is used: a wrong type would show first in the middle of a call. */
-import { hostRule, readSocket } from "../config/target.ts";
+import { hostRule, readSocket } from "../config/address.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 
 /** What is wrong with the first entry that is no endpoint, in words; undefined: nothing is. */

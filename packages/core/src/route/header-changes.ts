@@ -4,7 +4,7 @@
  * read it as it came (a `retry-after`, say). A route without filters has no such layer.
  */
 import type { Call, Reply } from "../call.ts";
-import type { RouteFilterConfig } from "../config/types.ts";
+import type { RouteFilterConfig } from "./types.ts";
 import type { Layer } from "../handler.ts";
 import { compileHeaderChanges, type HeaderChanges } from "../header-changes.ts";
 import type { RoutedRequest } from "./facts.ts";

@@ -1,6 +1,6 @@
 /** Single matches: every kind of condition on its own and together. */
 import { describe, expect, it } from "vitest";
-import type { RouteMatchConfig } from "../config/types.ts";
+import type { RouteMatchConfig } from "./types.ts";
 import type { RouteFacts } from "./facts.ts";
 import { compileConditions, compileMatch, matchAll } from "./match.ts";
 

@@ -5,9 +5,9 @@
  * Paths and methods are compared as sent: nothing is decoded, `/a%2Fb` is one element, and `get`
  * is not `GET`.
  */
-import type { RouteMatchConfig, ValueMatchConfig } from "../config/types.ts";
+import type { RouteMatchConfig, ValueMatchConfig } from "./types.ts";
 import type { RouteFacts } from "./facts.ts";
-import { compileSafeRegExp } from "../config/regex.ts";
+import { compileSafeRegExp } from "./regex.ts";
 
 export type Match = (facts: RouteFacts) => boolean;
 

@@ -1,6 +1,6 @@
 /**
- * What stands in a route, by its place in the list `routes`; see option.ts. Here are the kinds and the texts; the
- * structure is checked by config/route-schema.ts. In texts `{routesPerService}` is the number in config/limits.ts.
+ * What stands in a route, by its place in the list `routes`; see option.ts. Here are the kinds and the texts, in
+ * schema.ts the shape, in read.ts the rules. In texts `{routesPerService}` is the number in config/limits.ts.
  */
 export const ROUTES = {
   /**

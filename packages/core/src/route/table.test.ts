@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { DEFAULT_POLICIES } from "../config/defaults.ts";
-import type { RouteConfig, RouteMatchConfig, ValueMatchConfig } from "../config/types.ts";
+import type { RouteConfig } from "../config/types.ts";
+import type { RouteMatchConfig, ValueMatchConfig } from "./types.ts";
 import type { RouteFacts } from "./facts.ts";
 import { compileTable } from "./table.ts";
 import type { RouteEntry } from "./table.ts";

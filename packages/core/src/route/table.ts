@@ -9,7 +9,8 @@
  * The prefix `/` is Gateway API's spelling of "no path" and ranks as such. Where expressions go the
  * API leaves open; below real prefixes but above `/`, so that a catch-all cannot shadow them.
  */
-import type { RouteConfig, RouteMatchConfig } from "../config/types.ts";
+import type { RouteConfig } from "../config/types.ts";
+import type { RouteMatchConfig } from "./types.ts";
 import type { RouteFacts } from "./facts.ts";
 import {
   allOf,

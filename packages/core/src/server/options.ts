@@ -4,6 +4,25 @@
  *
  * Limits of HTTP and of gRPC stand here because a configuration is read where neither is loaded.
  */
+
+/** What stands around them, by its place behind `servers`. */
+export const SERVERS = {
+  /**
+   * Options of the servers of this process, by the `name` that they have in code. Code wins over it. A
+   * server without a `mesh` does not read it.
+   * - Default: none
+   * - Range: at most {services}
+   * - Elsewhere: Envoy `listeners`
+   */
+  "": { type: "object" },
+  /**
+   * What its peers may cost it.
+   * - Default: all defaults
+   */
+  ".*.limits": { type: "object" },
+} as const;
+
+/** What stands under the name of a server. */
 export const SERVER = {
   /**
    * Who may connect, and so what is believed of what they say: anyone, the application's own

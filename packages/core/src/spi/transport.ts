@@ -54,6 +54,17 @@ export {
   type Where,
 } from "../connect-error.ts";
 
+// What is sent, kept within bounds so that a further attempt can send it again.
+export {
+  DEFAULT_REPLAY_BYTES,
+  ReplayBuffer,
+  ReplayReader,
+  type ReplayConsumer,
+  type ReplayOwner,
+} from "../replay/buffer.ts";
+export { BodyReader, ReplayedBody, type ReplayedBodyOptions } from "../replay/body.ts";
+export { ReplayMemory } from "../replay/memory.ts";
+
 // What a call inherits of the request being served.
 export { context, inheritedDeadlineAt, inheritFrom } from "../context.ts";
 export { withoutCaller } from "../no-caller.ts";
@@ -88,7 +99,7 @@ export type { TlsContext } from "../tls/context.ts";
 export { ServiceTls } from "../tls/service-tls.ts";
 export type { Identities } from "../tls/identities.ts";
 export { PeerRefused } from "../tls/identity.ts";
-export type { TlsPem } from "../config/pem.ts";
+export type { TlsPem } from "../tls/pem.ts";
 
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";

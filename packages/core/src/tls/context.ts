@@ -7,7 +7,7 @@ import { isIP, type Socket } from "node:net";
 import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
 import { MeshError } from "../errors.ts";
-import { FILES, type TlsPem } from "../config/pem.ts";
+import { FILES, type TlsPem } from "./pem.ts";
 import { contextOf } from "./follow.ts";
 import { refusalOf, type IdentitySource } from "./identity.ts";
 import { certificateFacts } from "./peer.ts";

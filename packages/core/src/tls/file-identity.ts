@@ -2,7 +2,7 @@
  * The identity source that is built in: the files of `tls.ca`, `tls.cert` and `tls.key`, or their texts.
  * Files of a pair are written one after the other, so a pair that does not fit is normal for a moment.
  */
-import { FILES, MAX_PEM_BYTES, readTexts, tlsFiles, type TlsTexts } from "../config/pem.ts";
+import { FILES, MAX_PEM_BYTES, readTexts, tlsFiles, type TlsTexts } from "./pem.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { FileWatch } from "../watch/file-watch.ts";
 import type { IdentitySink, IdentitySource, IdentityWatch } from "./identity.ts";

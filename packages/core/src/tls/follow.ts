@@ -3,7 +3,7 @@
  * and only then given out; until then the last good one stays, and `problem` says why. Whatever a source
  * does, it throws nothing here: it may be the application's own.
  */
-import { MAX_PEM_BYTES, proveTexts, type TlsPem } from "../config/pem.ts";
+import { MAX_PEM_BYTES, proveTexts, type TlsPem } from "./pem.ts";
 import { isRaw } from "../config/plain.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { IdentityMaterial, IdentitySink, IdentitySource, IdentityWatch } from "./identity.ts";

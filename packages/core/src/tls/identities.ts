@@ -2,7 +2,7 @@
  * The identity sources of a mesh: those that are registered are followed from its start to its end, files
  * by each service and server that names some. A service or server asks for its own by what `tls` says.
  */
-import { FILES, type TlsTexts } from "../config/pem.ts";
+import { FILES, type TlsTexts } from "./pem.ts";
 import { makeMistake, type Mistake } from "../config/mistakes.ts";
 import { isRaw } from "../config/plain.ts";
 import { linesAbout } from "../limited-log.ts";

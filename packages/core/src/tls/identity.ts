@@ -4,7 +4,7 @@
  * first source; others come with `createMesh({ identities })`.
  */
 import type { X509Certificate } from "node:crypto";
-import { FILES } from "../config/pem.ts";
+import { FILES } from "./pem.ts";
 import { messageOf } from "../errors.ts";
 
 /** What a source knows now. All of it are PEM texts, never paths. */

@@ -1,4 +1,6 @@
 /** Options of TLS: how `https` services are reached. See option.ts. */
+import type { ParsedOptions } from "../option.ts";
+
 export const TLS = {
   /**
    * Where certificates, key and bundle come from: `files` are the three below; another source
@@ -47,3 +49,5 @@ export const TLS = {
    */
   minVersion: { type: "choice", choices: ["TLSv1.2", "TLSv1.3"], default: "TLSv1.2" },
 } as const;
+
+export type TlsConfig = ParsedOptions<typeof TLS>;

@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { SecureContextOptions, Server as TlsServer, TlsOptions, TLSSocket } from "node:tls";
-import { FILES, type TlsPem } from "../config/pem.ts";
+import { FILES, type TlsPem } from "./pem.ts";
 import { linesAbout, type LimitedLog } from "../limited-log.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";

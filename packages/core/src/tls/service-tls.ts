@@ -2,7 +2,7 @@
  * The identity of one service that is called, and the context that its connections are made with: the last
  * good one, or, before there is any, one that dials nothing and says why.
  */
-import type { TlsPem } from "../config/pem.ts";
+import type { TlsPem } from "./pem.ts";
 import type { ServiceConfig } from "../config/types.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { TlsContext } from "./context.ts";

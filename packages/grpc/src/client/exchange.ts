@@ -50,9 +50,10 @@ export class Exchange
   implements AttemptCanceller, FailureFacts, LaneUser, ReplySource, RequestSender, WireListener
 {
   readonly attempt: Attempt<GrpcRequest>;
-  /** Messages handed to the connection, and those of them that it has taken. */
-  sent = 0;
-  written = 0;
+  /** The messages that the connection has taken. */
+  place!: RequestSender["place"];
+  /** … and those handed to it, which are at most one more. */
+  #sent = 0;
   /** It has a connection: bytes may have left. */
   started = false;
   readonly #request: GrpcRequest;
@@ -109,7 +110,7 @@ export class Exchange
 
   #promise(lane: Lane): Promise<GrpcReply> {
     this.attempt.canceller = this;
-    this.#request.sentBy(this, this.attempt.kind === "hedge");
+    this.place = this.#request.sentBy(this, this.attempt.kind === "hedge");
     this.#lane = lane;
     return new Promise<GrpcReply>((resolve, reject) => {
       this.#resolve = resolve;
@@ -127,7 +128,7 @@ export class Exchange
     if (request.credentials !== undefined) inner.setCredentials(request.credentials);
     inner.start(metadata, this);
     if (request.reading) inner.startRead();
-    this.pump();
+    this.readable();
   }
 
   /** The lane has its connection. */
@@ -140,38 +141,36 @@ export class Exchange
   // ── the application's half ───────────────────────────────────────────────────────────────────
 
   /** Sends the next message when the last one has been taken: grpc-js holds one at a time. */
-  pump(): void {
+  readable(): void {
     const inner = this.#inner;
-    if (inner === undefined || this.#done) return;
-    const request = this.#request;
-    if (this.sent === this.written) {
-      const message = request.message(this.sent);
-      if (message !== undefined) {
-        const number = this.sent++;
-        const callback = (): void => this.#wrote(number);
-        const { observed } = this.attempt;
-        if (observed !== undefined) observed.sentBytes += message.bytes.length;
-        const { flags } = message;
-        inner.sendMessageWithContext(
-          flags === undefined ? { callback } : { callback, flags },
-          message.bytes,
-        );
-      }
+    const { place } = this;
+    if (inner === undefined || this.#done || place.state !== "open") return;
+    const message = this.#sent === place.position ? place.next : undefined;
+    if (message !== undefined) {
+      this.#sent++;
+      const callback = (): void => this.#wrote();
+      const { observed } = this.attempt;
+      if (observed !== undefined) observed.sentBytes += message.bytes.length;
+      const { flags } = message;
+      inner.sendMessageWithContext(
+        flags === undefined ? { callback } : { callback, flags },
+        message.bytes,
+      );
     }
-    if (request.halfClosed && !this.#closed && this.sent === request.count) {
+    const request = this.#request;
+    if (request.halfClosed && !this.#closed && this.#sent === request.messages.count) {
       this.#closed = true;
       inner.halfClose();
     }
   }
 
-  #wrote(number: number): void {
-    this.written = number + 1;
+  #wrote(): void {
     if (this.#done) {
       this.#leave?.();
       return;
     }
-    this.#request.wrote(number);
-    this.pump();
+    this.place.take();
+    this.readable();
   }
 
   read(): void {
@@ -214,8 +213,8 @@ export class Exchange
    * may have been destroyed, which grpc-js does not report. The time that passes is not the endpoint's.
    */
   get #waitsForCaller(): boolean {
-    const { halfClosed, count } = this.#request;
-    return !halfClosed && this.written === count;
+    const { halfClosed, messages } = this.#request;
+    return !halfClosed && this.place.position === messages.count;
   }
 
   /** From here on everything goes to the listener, what is held first. */
@@ -360,7 +359,7 @@ export class Exchange
     const inner = this.#inner;
     if (inner === undefined) return;
     if (this.started) this.#lane!.streamReset();
-    if (!this.started || this.sent === this.written) {
+    if (!this.started || this.#sent === this.place.position) {
       inner.cancelWithStatus(Status.CANCELLED, why);
       return;
     }
@@ -411,6 +410,7 @@ export class Exchange
   #end(): void {
     this.#done = true;
     this.#holding?.cancel();
+    this.place.close();
     this.#lane?.left(this);
   }
 }

@@ -83,16 +83,17 @@ export class MeshCall implements WireCall, WireListener {
 
   halfClose(): void {
     if (this.#ended) return;
+    const { messages } = this.#request;
     this.#request.halfClosed = true;
-    if (this.#begun) this.#request.pump();
-    else this.begin(this.#readFirst && this.#request.count === 1);
+    if (this.#begun) messages.wake();
+    else this.begin(this.#readFirst && messages.count === 1);
   }
 
   startRead(): void {
     if (this.#ended) return;
     this.#request.reading = true;
     if (this.#begun) this.#request.read();
-    else this.#readFirst = this.#request.count === 0;
+    else this.#readFirst = this.#request.messages.count === 0;
   }
 
   cancelWithStatus(code: Status, details: string): void {

@@ -1,10 +1,21 @@
 /**
  * One call's request: what routes ask about it, and the messages so far. Messages are kept as the
- * bytes that go out, so a further attempt sends the same again; who streams more than the buffer
- * holds gives up that possibility, not the call.
+ * bytes that go out, so a further attempt sends the same again; a call that streams more than may be kept
+ * (gRFC A6) gives up that possibility, and goes on.
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
-import type { Attempt, Call, HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
+import {
+  ReplayBuffer,
+  type Attempt,
+  type Call,
+  type HeaderChanges,
+  type ReplayConsumer,
+  type ReplayMemory,
+  type ReplayOwner,
+  type ReplayReader,
+  type RoutedRequest,
+  type ServedRequest,
+} from "@inmesh/core/spi";
 import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
@@ -17,25 +28,25 @@ import {
   TRACEPARENT,
   TRACESTATE,
 } from "../metadata.ts";
-import type { ReplayBuffer } from "./replay-buffer.ts";
 import type { Classify } from "../status.ts";
+
+/** gRPC's own value (gRFC A6): what a call keeps. */
+const PER_CALL_BYTES = 1_048_576;
 
 export interface Message {
   readonly bytes: Buffer;
   readonly flags: number | undefined;
-  /** The writer waits for it. Called once. */
-  written: WriteContext["callback"];
+  /** The writer waits for it. */
+  readonly written: WriteContext["callback"];
 }
 
-/** The attempt in progress, as far as the request and its writer ask of it. */
-export interface RequestSender {
+/** An attempt that runs, as far as the request and its writer ask of it. */
+export interface RequestSender extends ReplayConsumer {
   readonly attempt: Attempt<GrpcRequest>;
-  /** Messages that the connection has taken. */
-  readonly written: number;
+  /** Where it is in the messages: those that its connection has taken. */
+  readonly place: ReplayReader<Message, RequestSender>;
   /** grpc-js's own call, for what it alone knows. */
   readonly inner: WireCall | undefined;
-  /** Sends what has been written since. */
-  pump(): void;
   /** The reader waits for a message. */
   read(): void;
 }
@@ -52,7 +63,7 @@ export function wiringOf(options: ChannelOptions | undefined): Wiring | undefine
   return { key: JSON.stringify(entries), options: Object.fromEntries(entries) };
 }
 
-export class GrpcRequest implements RoutedRequest {
+export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestSender> {
   /** A gRPC call is one, whatever it does. */
   readonly method = "POST";
   /** `/package.Service/Method`. */
@@ -67,30 +78,25 @@ export class GrpcRequest implements RoutedRequest {
   readonly classify: Classify | undefined;
   /** What it is the request of. Writer: MeshCall. */
   call: Call<GrpcRequest> | undefined = undefined;
-  /** The attempt in progress: it gets what is written from here on. */
+  /** The attempt in progress; of several side by side the first, until one is chosen. */
   exchange: RequestSender | undefined = undefined;
-  /** Those that run beside it, which get the same; undefined: none does. */
-  #beside: RequestSender[] | undefined = undefined;
   /** The reader waits for a message. */
   reading = false;
   /** No further message follows. */
   halfClosed = false;
-  readonly #buffer: ReplayBuffer;
-  #kept = 0;
-  /** What may still be sent, or sent again; the first of them has the number `#first`. */
-  readonly #messages: Message[] = [];
-  #first = 0;
+  /** What the attempts that run send, and further ones send again. */
+  readonly messages: ReplayBuffer<Message, RequestSender>;
 
   constructor(
     pathname: string,
     host: string | undefined,
     classify: Classify | undefined,
-    buffer: ReplayBuffer,
+    memory: ReplayMemory,
   ) {
     this.pathname = pathname;
     this.host = host;
     this.classify = classify;
-    this.#buffer = buffer;
+    this.messages = new ReplayBuffer(this, memory, PER_CALL_BYTES);
   }
 
   header(name: string): string | undefined {
@@ -133,110 +139,57 @@ export class GrpcRequest implements RoutedRequest {
     return metadata;
   }
 
-  /** An attempt begins: alone, or beside those that run. */
-  sentBy(exchange: RequestSender, beside: boolean): void {
-    if (beside) (this.#beside ??= []).push(exchange);
-    else {
-      this.exchange = exchange;
-      this.#beside = undefined;
-    }
+  /** An attempt begins, alone or beside those that run: its way through the messages. */
+  sentBy(exchange: RequestSender, beside: boolean): RequestSender["place"] {
+    if (!beside) this.exchange = exchange;
+    const place = this.messages.read(exchange);
+    // The messages have overflowed while no attempt ran: this one has them, and no other one can.
+    if (!this.messages.replayable && place.state === "open") this.call?.choose(exchange.attempt);
+    return place;
   }
 
-  /** Its reply is delivered: what is written and read from here on is its alone. */
+  /** Its reply is delivered. */
   answeredBy(exchange: RequestSender): void {
     this.exchange = exchange;
-    this.#beside = undefined;
   }
 
-  pump(): void {
-    this.exchange?.pump();
-    if (this.#beside !== undefined) for (const one of this.#beside) one.pump();
+  /** There will be no further attempt: what the one that was answered has sent is not needed again. */
+  letGo(): void {
+    if (this.call !== undefined) this.call.replayable = false;
+    this.messages.commit(this.exchange?.place);
   }
 
   /** The reader waits for a message. */
   read(): void {
-    this.exchange?.read();
-    if (this.#beside !== undefined) for (const one of this.#beside) one.read();
-  }
-
-  /** Messages written so far. */
-  get count(): number {
-    return this.#first + this.#messages.length;
-  }
-
-  /** The message of that number, from 0; undefined if it is not written yet. */
-  message(number: number): Message | undefined {
-    return this.#messages[number - this.#first];
+    for (const { consumer } of this.messages.readers) consumer.read();
   }
 
   write(context: WriteContext, bytes: Buffer): void {
-    this.#messages.push({ bytes, flags: context.flags, written: context.callback });
-    if (this.call?.replayable === true) {
-      const kept = this.#buffer.take(this.#kept, bytes.length);
-      if (kept > 0) this.#kept += kept;
-      else {
-        this.#goOnWithOne();
-        this.letGo();
-      }
-    }
-    this.pump();
-  }
-
-  /** What was sent is not kept any more, so only one attempt can send the rest: the one that is farthest. */
-  #goOnWithOne(): void {
-    if (this.#beside === undefined) return;
-    let farthest = this.exchange;
-    for (const one of this.#beside) {
-      if (!isRunning(farthest) || (isRunning(one) && one.written > farthest!.written))
-        farthest = one;
-    }
-    this.exchange = farthest;
-    this.#beside = undefined;
-    this.call?.choose(farthest!.attempt);
-  }
-
-  /** A message has been handed to the connection: its writer may go on. */
-  wrote(number: number): void {
-    const message = this.message(number);
-    if (message === undefined) return;
-    const { written } = message;
-    message.written = undefined;
-    if (this.call?.replayable !== true) this.#drop(this.#sentByAll(number + 1));
-    written?.();
-  }
-
-  /** There will be no further attempt: what has been sent is not needed again. */
-  letGo(): void {
-    if (this.call !== undefined) this.call.replayable = false;
-    this.#buffer.give(this.#kept);
-    this.#kept = 0;
-    this.#drop(this.#sentByAll(this.exchange?.written ?? 0));
-  }
-
-  /** Messages that every running attempt has sent. `sent`: by the one that asks, which may run alone. */
-  #sentByAll(sent: number): number {
-    if (this.#beside === undefined) return sent;
-    let least = isRunning(this.exchange) ? this.exchange!.written : Infinity;
-    for (const one of this.#beside) if (isRunning(one)) least = Math.min(least, one.written);
-    return Math.min(least, this.count);
-  }
-
-  #drop(end: number): void {
-    const dropped = end - this.#first;
-    if (dropped <= 0) return;
-    if (dropped === 1) this.#messages.shift();
-    else this.#messages.splice(0, dropped);
-    this.#first = end;
+    this.messages.write({ bytes, flags: context.flags, written: context.callback });
   }
 
   /** The call is over. Writers that still wait are not called, as in grpc-js: they would only go on. */
   end(): void {
-    this.exchange = this.#beside = undefined;
     this.letGo();
-    this.#messages.length = 0;
+    this.messages.close();
+    this.exchange = undefined;
   }
-}
 
-function isRunning(sender: RequestSender | undefined): boolean {
-  return sender !== undefined && sender.attempt.outcome === undefined;
+  // ── what the buffer of messages asks ─────────────────────────────────────────────────────────
+
+  bytesOf({ bytes }: Message): number {
+    return bytes.length;
+  }
+
+  taken({ written }: Message): void {
+    written?.();
+  }
+
+  /** What was sent is not kept any more, so only one attempt can send the rest. */
+  overflowed(last: RequestSender["place"] | undefined): void {
+    const { call } = this;
+    if (call === undefined) return;
+    call.replayable = false;
+    if (last !== undefined) call.choose(last.consumer.attempt);
+  }
 }

@@ -3,7 +3,7 @@
  * one resolver and its cache, which are loaded when first needed.
  */
 import { isIP } from "node:net";
-import { authorityOf, hostRule } from "../../config/target.ts";
+import { authorityOf, hostRule } from "../../config/address.ts";
 import type { DiscoveryKind, DiscoveryMesh } from "../kind.ts";
 import { lazyDiscovery } from "../lazy.ts";
 import type { Discovery } from "../discovery.ts";

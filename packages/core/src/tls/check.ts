@@ -2,12 +2,12 @@
  * Certificates are a part of the configuration: files that cannot be read, or do not fit together,
  * are reported with all other mistakes. They are read again when a service opens, and when they change.
  */
-import { unknownKeyRule } from "./did-you-mean.ts";
+import { unknownKeyRule } from "../config/did-you-mean.ts";
 import { FILES, readTls } from "./pem.ts";
-import type { PathPart } from "./mistakes.ts";
-import { isRaw, type Raw, type Report } from "./plain.ts";
-import { hostRule } from "./target.ts";
-import type { TlsConfig } from "./types.ts";
+import type { PathPart } from "../config/mistakes.ts";
+import { isRaw, type Raw, type Report } from "../config/plain.ts";
+import { hostRule } from "../config/address.ts";
+import type { TlsConfig } from "./options.ts";
 
 /** Reports every mistake; reads no file where `raw` says nothing of TLS. `identities`: those there are, if that is known. */
 export function checkTls(

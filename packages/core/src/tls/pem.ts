@@ -6,7 +6,7 @@
  */
 import { readFileSync, statSync } from "node:fs";
 import type { X509Certificate } from "node:crypto";
-import type { TlsConfig } from "./types.ts";
+import type { TlsConfig } from "./options.ts";
 
 /** Certificates and keys as texts, whole and proven. */
 export interface TlsPem {

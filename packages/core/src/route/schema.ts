@@ -1,20 +1,24 @@
-/** The shape of a route: matches, filters, destinations, and the policies that it may set itself. */
+/** The shape of a route: matches, filters and destinations. Rules that need more than one place are in read.ts. */
 import type * as Zod from "zod";
 import { TOKEN } from "../field-names.ts";
-import { POLICY_FIELDS } from "./fields.ts";
-import { LIMITS } from "./limits.ts";
-import { type SchemaParts, typed } from "./schema-parts.ts";
+import { LIMITS } from "../config/limits.ts";
+import { type SchemaParts, typed } from "../config/schema-parts.ts";
+import { ROUTES } from "./options.ts";
 
 /** A name that is one of HTTP and of gRPC's metadata, and of nothing that every object has. */
 const CHANGED_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 const CHANGED_VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 
-export function routeSchema(parts: SchemaParts): Zod.ZodType {
+/** `policies`: those that a route may set itself. */
+export function routeSchema(
+  parts: SchemaParts,
+  policies: Readonly<Record<string, Zod.ZodType>>,
+): Zod.ZodType {
   const { z } = parts;
   const condition = (name: Zod.ZodType): Zod.ZodType =>
     parts.object(
       {
-        type: parts.structure("services.*.routes[].matches[].headers[].type"),
+        type: parts.structure(ROUTES["[].matches[].headers[].type"]),
         name,
         value: parts.text(),
       },
@@ -22,14 +26,14 @@ export function routeSchema(parts: SchemaParts): Zod.ZodType {
       "value",
     );
   const path = parts.object(
-    { type: parts.structure("services.*.routes[].matches[].path.type"), value: parts.text() },
+    { type: parts.structure(ROUTES["[].matches[].path.type"]), value: parts.text() },
     "value",
   );
   const rpc = parts
     .object({
-      service: parts.structure("services.*.routes[].matches[].method.service"),
-      method: parts.structure("services.*.routes[].matches[].method.method"),
-      type: parts.structure("services.*.routes[].matches[].method.type"),
+      service: parts.structure(ROUTES["[].matches[].method.service"]),
+      method: parts.structure(ROUTES["[].matches[].method.method"]),
+      type: parts.structure(ROUTES["[].matches[].method.type"]),
     })
     .meta({ anyOf: [{ required: ["service"] }, { required: ["method"] }] });
   const httpMethod = z
@@ -51,7 +55,7 @@ export function routeSchema(parts: SchemaParts): Zod.ZodType {
     ),
   });
   const backend = parts.object(
-    { name: parts.text(), weight: parts.structure("services.*.routes[].backendRefs[].weight") },
+    { name: parts.text(), weight: parts.structure(ROUTES["[].backendRefs[].weight"]) },
     "name",
   );
   return parts.object({
@@ -64,7 +68,7 @@ export function routeSchema(parts: SchemaParts): Zod.ZodType {
     overloadedMeansUnprocessed: z.boolean(typed("true or false")),
     filters: parts.list(filterSchema(parts), 2),
     backendRefs: parts.list(backend, LIMITS.backendRefsPerRoute),
-    ...parts.policies(POLICY_FIELDS.filter((field) => field.route === true)),
+    ...policies,
   });
 }
 
@@ -87,7 +91,7 @@ function filterSchema(parts: SchemaParts): Zod.ZodType {
   const keys = ["requestHeaderModifier", "responseHeaderModifier"];
   return parts
     .object({
-      type: parts.structure("services.*.routes[].filters[].type"),
+      type: parts.structure(ROUTES["[].filters[].type"]),
       ...Object.fromEntries(keys.map((key) => [key, modifier])),
     })
     .meta({ oneOf: keys.map((key) => ({ required: [key] })) });

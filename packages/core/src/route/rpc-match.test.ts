@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { compileTable } from "../route/table.ts";
-import { ConfigError } from "./mistakes.ts";
-import { parseConfig } from "./parse.ts";
-import { printConfig } from "./print.ts";
-import type { MeshConfig, RouteConfig } from "./types.ts";
+import { compileTable } from "./table.ts";
+import { ConfigError } from "../config/mistakes.ts";
+import { parseConfig } from "../config/parse.ts";
+import { printConfig } from "../config/print.ts";
+import type { MeshConfig, RouteConfig } from "../config/types.ts";
 
 const withMatches = (...matches: unknown[]) => ({
   services: { orders: { url: "http://orders", routes: [{ matches }] } },

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ConfigError, type Mistake } from "./mistakes.ts";
-import { parseConfig } from "./parse.ts";
-import { printConfig } from "./print.ts";
-import type { MeshConfig } from "./types.ts";
+import { ConfigError, type Mistake } from "../config/mistakes.ts";
+import { parseConfig } from "../config/parse.ts";
+import { printConfig } from "../config/print.ts";
+import type { MeshConfig } from "../config/types.ts";
 
 const withFilters = (filters: unknown) => ({
   services: { orders: { url: "http://orders", routes: [{ filters }] } },

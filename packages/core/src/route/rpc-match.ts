@@ -3,8 +3,8 @@
  * spelling and no other match: precedence, explanations and what is printed are those of a path.
  */
 import { compileSafeRegExp } from "./regex.ts";
-import type { PathPart } from "./mistakes.ts";
-import type { Raw, Report } from "./plain.ts";
+import type { PathPart } from "../config/mistakes.ts";
+import type { Raw, Report } from "../config/plain.ts";
 import type { RouteMatchConfig } from "./types.ts";
 
 type PathMatch = NonNullable<RouteMatchConfig["path"]>;

@@ -1,24 +1,18 @@
 /** Reads the routes of a service: matches, weighted destinations, and the policies they change. */
+import type { PathPart } from "../config/mistakes.ts";
+import { isRaw, listOf, type Raw, rawOf, type Report } from "../config/plain.ts";
 import { readFilters } from "./filters.ts";
-import type { PathPart } from "./mistakes.ts";
-import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
-import { routePolicies } from "./policies.ts";
 import { checkExpression, readRpcMatch } from "./rpc-match.ts";
-import type {
-  BackendRefConfig,
-  RouteConfig,
-  RouteMatchConfig,
-  ServicePolicies,
-  ValueMatchConfig,
-} from "./types.ts";
+import type { BackendRefConfig, RouteMatchConfig, RouteRules, ValueMatchConfig } from "./types.ts";
 
-export function readRoutes(
+/** `policiesOf`: reads what a route has of its own, and inherits of its service. */
+export function readRoutes<Policies>(
   value: unknown,
-  service: ServicePolicies,
   serviceNames: ReadonlySet<string>,
   path: readonly PathPart[],
   report: Report,
-): RouteConfig[] {
+  policiesOf: (route: Raw, at: readonly PathPart[]) => Policies,
+): (RouteRules & Policies)[] {
   const seen = new Set<string>();
   return listOf(value).map((item, index) => {
     const at = [...path, "routes", index];
@@ -32,7 +26,7 @@ export function readRoutes(
       matches: listOf(raw["matches"]).map((match, nth) =>
         readMatch(rawOf(match), [...at, "matches", nth], report),
       ),
-      ...routePolicies(raw, service, at, report),
+      ...policiesOf(raw, at),
       idempotent: raw["idempotent"] === true,
       overloadedMeansUnprocessed: raw["overloadedMeansUnprocessed"] === true,
       streaming: raw["streaming"] === true,

@@ -4,9 +4,9 @@
  * is Linkerd's, see header-changes.ts.
  */
 import { isClaim } from "../claim-names.ts";
-import { LIMITS } from "./limits.ts";
-import type { PathPart } from "./mistakes.ts";
-import { isRaw, listOf, type Raw, rawOf, type Report } from "./plain.ts";
+import { LIMITS } from "../config/limits.ts";
+import type { PathPart } from "../config/mistakes.ts";
+import { isRaw, listOf, type Raw, rawOf, type Report } from "../config/plain.ts";
 import type { HeaderConfig, HeaderModifierConfig, RouteFilterConfig } from "./types.ts";
 
 /** `type` as Gateway API has it, and the key that goes with it. */
