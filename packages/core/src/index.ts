@@ -21,7 +21,7 @@ export type {
 } from "./config/source.ts";
 export type { Rank, SourceRank } from "./config/ranks.ts";
 export type { ConfigOrigin } from "./config/store.ts";
-export type { ConfigSourceSnapshot } from "./config/config-sources.ts";
+export type { ConfigSourceSnapshot } from "./config-sources.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
 export { refusal, type Refusal, type RefusalCode, type RefusalInit } from "./server/refusals.ts";
 export type { ServerEnd, ServerRequest } from "./server/served-call.ts";

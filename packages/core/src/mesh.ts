@@ -8,11 +8,11 @@ import type { Attempt, Call, Reply } from "./call.ts";
 import { RunningBackend } from "./running-backend.ts";
 import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
-import { ConfigSources } from "./config/config-sources.ts";
+import { ConfigSources } from "./config-sources.ts";
 import { ConfigError, makeMistake, type Mistake, type PathPart } from "./config/mistakes.ts";
 import { graceMistake, optionMistakes, type OptionKinds } from "./config/options.ts";
 import { isRaw } from "./config/plain.ts";
-import type { ConfigSource } from "./config/source.ts";
+import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
@@ -376,7 +376,7 @@ export class Mesh implements AsyncDisposable {
    * mesh was closed meanwhile.
    */
   configured(timeoutMs = 10_000): Promise<boolean> {
-    const wrong = graceMistake("mesh.configured", timeoutMs);
+    const wrong = graceMistake("mesh.configured", timeoutMs, "timeoutMs");
     return wrong === undefined ? this.#sources.answered(timeoutMs) : Promise.reject(wrong);
   }
 
@@ -487,9 +487,10 @@ export class Mesh implements AsyncDisposable {
 
 /** What the lists among the options hold. A layer that is no function would fail the first call. */
 function listMistakes(options: MeshOptions): Mistake[] {
-  const { exporters, identities, callLayers, attemptLayers } = options;
+  const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
+  if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
     if (!Array.isArray(layers)) continue;
     for (const [i, layer] of layers.entries()) {

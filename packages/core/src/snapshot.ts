@@ -2,7 +2,7 @@
 import type { Backend } from "./balance/balance.ts";
 import type { BreakerState, BreakerTrigger } from "./breaker/breaker.ts";
 import type { Reply } from "./call.ts";
-import type { ConfigSourceSnapshot } from "./config/config-sources.ts";
+import type { ConfigSourceSnapshot } from "./config-sources.ts";
 import type { Mistake } from "./config/mistakes.ts";
 import type { IdentitySnapshot } from "./tls/identities.ts";
 import type { ObserversSnapshot } from "./observe/observers.ts";

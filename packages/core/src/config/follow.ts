@@ -95,9 +95,18 @@ export class SourceFollower {
     return { layer: located, mistakes };
   }
 
-  /** What the source gives in the place of what was refused. Throws ConfigError if it has that, but no good one. */
+  /**
+   * What the source gives in the place of what was refused; undefined: nothing. Throws ConfigError, with both,
+   * if what it has is wrong too.
+   */
   standIn(refused: ConfigError): LocatedLayer | undefined {
-    const given = this.#watch?.standIn?.(refused);
+    let given: ConfigLayer | undefined;
+    try {
+      given = this.#watch?.standIn?.(refused);
+    } catch (error) {
+      if (error instanceof ConfigError) throw error;
+      throw new ConfigError([...refused.mistakes, ...this.#mistakesOf(error)]);
+    }
     if (given === undefined) return undefined;
     const located = this.#locate(given);
     if ("mistakes" in located) throw new ConfigError([...refused.mistakes, ...located.mistakes]);

@@ -9,7 +9,7 @@ import { isDeepStrictEqual } from "node:util";
 import { Cell, type Watch } from "../watch/watch.ts";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { unknownKeyRule } from "./did-you-mean.ts";
-import type { MeshInput, ServiceInput } from "./input.ts";
+import type { ServiceInput } from "./input.ts";
 import type { WrittenKind } from "./kind.ts";
 import { loadLayers } from "./load.ts";
 import { type LocatedLayer, mergeConfig, type Place, placeIn } from "./merge.ts";

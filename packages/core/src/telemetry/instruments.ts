@@ -117,8 +117,7 @@ export const CONFIG_UPDATES: Instrument = {
 export const CONFIG_REFUSED: Instrument = {
   name: "inmesh.config.refused",
   unit: "{state}",
-  description:
-    "1 while the last good layer of a source is in force because what it says is wrong.",
+  description: "1 while the last good layer of a source is in force because what it says is wrong.",
 };
 
 export const RUNTIME_SUPPORTED: Instrument = {

@@ -90,7 +90,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
           return watch;
         });
       } finally {
-        await Promise.all(watches.map((watch) => watch.stop()));
+        for (const watch of watches) await watch.stop();
         await bench.close();
       }
     };
@@ -153,7 +153,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     bench.say(B);
     const ends = [watched.stop(), watched.stop()];
     const before = listener.news.length;
-    await Promise.all(ends);
+    for (const end of ends) await end;
     await bench.settle();
     assert.equal(listener.news.length, before);
   });

@@ -13,7 +13,7 @@ import { authorityRule, readUrl, type UrlTarget } from "../target.ts";
 export interface EnvConfig {
   /** Path from INMESH_CONFIG. */
   readonly file: string | undefined;
-  /** What all variables say; undefined: none says anything. Each mistake names its own. */
+  /** What all variables say; undefined: there are none. Each mistake names its own. */
   readonly layer: LocatedLayer | undefined;
   readonly mistakes: readonly Mistake[];
 }
@@ -22,15 +22,15 @@ const PREFIX = "INMESH_SERVICE_";
 const SERVER_PREFIX = "INMESH_SERVER_";
 const MAX_TEXT = 65_536;
 
-/** Read once: what is set later has no effect. Undefined: no variable says anything. */
+/** Read once: what is set later has no effect. Undefined: there is no variable of ours. */
 export function environmentSource({ layer, mistakes }: EnvConfig): ConfigSource | undefined {
-  if (layer === undefined && mistakes.length === 0) return undefined;
+  if (layer === undefined) return undefined;
   return {
     name: "environment",
     rank: "environment",
     required: true,
     watch(sink) {
-      if (layer !== undefined) sink.replace(layer);
+      sink.replace(layer);
       if (mistakes.length > 0) sink.failed(new ConfigError(mistakes));
       return { stop() {} };
     },
@@ -69,7 +69,7 @@ export function readEnvConfig(
     const variable = writers.get(`${section} ${name}`);
     return variable === undefined ? undefined : `env:${variable}`;
   };
-  const says = Object.keys(input).length > 0;
+  const says = Object.keys(input).length > 0 || mistakes.length > 0;
   const file = env["INMESH_CONFIG"]?.trim();
   return {
     file: file === "" ? undefined : file,

@@ -3,20 +3,20 @@
  * start to its close, and code, which speaks by `mesh.update`. What one of them says is taken into force
  * here, counted and logged; the store has the layers.
  */
-import { linesAbout, type LimitedLog } from "../limited-log.ts";
-import type { Log } from "../log.ts";
-import type { Runtime, Timer } from "../runtime/runtime.ts";
-import { CONFIG_REFUSED, CONFIG_UPDATES } from "../telemetry/instruments.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
-import { SourceFollower, type SourceResult } from "./follow.ts";
-import type { MeshInput } from "./input.ts";
-import type { WrittenKind } from "./kind.ts";
-import { ConfigError, describeMistakes, type Mistake } from "./mistakes.ts";
-import type { SourceRank } from "./ranks.ts";
-import { type ConfigSource, sourceMistakes } from "./source.ts";
-import { fileSource } from "./sources/config-file.ts";
-import { environmentSource, readEnvConfig } from "./sources/env.ts";
-import { ConfigStore, type Layers, type Proposal } from "./store.ts";
+import { linesAbout, type LimitedLog } from "./limited-log.ts";
+import type { Log } from "./log.ts";
+import type { Runtime, Timer } from "./runtime/runtime.ts";
+import { CONFIG_REFUSED, CONFIG_UPDATES } from "./telemetry/instruments.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
+import { SourceFollower, type SourceResult } from "./config/follow.ts";
+import type { MeshInput } from "./config/input.ts";
+import type { WrittenKind } from "./config/kind.ts";
+import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.ts";
+import type { SourceRank } from "./config/ranks.ts";
+import { type ConfigSource, sourceMistakes } from "./config/source.ts";
+import { fileSource } from "./config/sources/config-file.ts";
+import { environmentSource, readEnvConfig } from "./config/sources/env.ts";
+import { ConfigStore, type Layers, type Proposal } from "./config/store.ts";
 
 export interface SourceOptions {
   readonly config?: MeshInput | undefined;
@@ -61,8 +61,9 @@ export class ConfigSources {
   readonly #followers: readonly SourceFollower[];
   readonly #lines = new Map<string, LimitedLog>();
   readonly #ends: (() => void)[] = [];
-  /** The ends of those who wait for the first answers. */
-  readonly #waiters = new Set<() => void>();
+  #closed = false;
+  /** Those who wait for the first answers, to be told of each, and of the end. */
+  readonly #waiters = new Set<(isEnd: boolean) => void>();
 
   /** Reads those that are required. Throws ConfigError with the mistakes of all of them. */
   constructor(options: SourceOptions, parts: SourcesParts) {
@@ -70,6 +71,7 @@ export class ConfigSources {
     const env = readEnvConfig(options.env);
     this.file = options.configFile ?? env.file;
     const outside = options.sources ?? [];
+    // The environment may have named the file.
     const wrong = sourceMistakes(outside, this.file);
     if (wrong.length > 0) throw new ConfigError(wrong);
     const environment = environmentSource(env);
@@ -174,7 +176,7 @@ export class ConfigSources {
     this.#parts.telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
     this.#say(source, result, mistakes);
     this.#parts.changed(source, result, mistakes);
-    for (const wake of this.#waiters) wake();
+    for (const wake of this.#waiters) wake(false);
     if (result !== "applied" && result !== "unchanged") return;
     // What this one said before may have stood against another.
     for (const follower of this.#followers) if (follower.source.name !== source) follower.retry();
@@ -202,15 +204,13 @@ export class ConfigSources {
   /** False: there is one that has said nothing within that time, or the mesh was closed meanwhile. */
   async answered(timeoutMs: number): Promise<boolean> {
     const isWaiting = (): boolean => this.#followers.some(({ state }) => state === "waiting");
-    if (!isWaiting()) return true;
+    if (!isWaiting() || this.#closed) return !isWaiting();
     const { promise, resolve } = Promise.withResolvers<boolean>();
-    const wake = (): void => {
-      if (!isWaiting()) resolve(true);
+    const wake = (isEnd: boolean): void => {
+      if (isEnd || !isWaiting()) resolve(!isEnd);
     };
-    const giveUp = (): void => resolve(false);
     this.#waiters.add(wake);
-    this.#ends.push(giveUp);
-    const timer: Timer = this.#parts.runtime.after(timeoutMs, giveUp, undefined, true);
+    const timer: Timer = this.#parts.runtime.after(timeoutMs, wake, true, true);
     try {
       return await promise;
     } finally {
@@ -231,8 +231,10 @@ export class ConfigSources {
 
   /** Resolves when all have ended, each within a second; nothing is applied from now on. */
   async close(): Promise<void> {
-    for (const end of this.#ends.splice(0)) end();
+    this.#closed = true;
+    for (const wake of this.#waiters) wake(true);
     await Promise.all(this.#followers.map((follower) => follower.stop()));
     for (const lines of this.#lines.values()) lines.close();
+    for (const end of this.#ends.splice(0)) end();
   }
 }
