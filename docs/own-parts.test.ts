@@ -49,6 +49,12 @@ it("discovery.ts names endpoints from a registry, and a draining one gets no new
   expect(await run("discovery.ts")).toBe("answered by a and b\nwhile a is draining, by b\n");
 });
 
+it("source.ts takes its configuration from a control plane, and answers what became of it", async () => {
+  expect(await run("source.ts")).toBe(
+    "answered\nv1 applied\nv2 refused: must be at most 5\nin force: by control-plane, from v1\n",
+  );
+});
+
 it("server-layer.ts answers 429 with Retry-After to what comes too fast", async () => {
   expect(await run("server-layer.ts")).toBe(
     '200 served\n200 served\n429 too_fast, retry-after: 1\nrefused: {"too_fast":1}\n',

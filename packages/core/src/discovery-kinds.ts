@@ -6,11 +6,11 @@ import type { Field, FieldType } from "./config/field.ts";
 import { kindAndOptions, type WrittenKind } from "./config/kind.ts";
 import { makeMistake, type Mistake, type PathPart } from "./config/mistakes.ts";
 import { isRaw, listOf } from "./config/plain.ts";
+import { SOURCE_NAME } from "./config/source.ts";
 import type { DiscoveryConfig } from "./config/types.ts";
 import { dnsKind, srvKind } from "./discovery/dns/kind.ts";
 import { fileKind } from "./discovery/file/kind.ts";
 import type { DiscoveryKind } from "./discovery/kind.ts";
-import { SOURCE_NAME } from "./discovery/open.ts";
 import { staticKind } from "./discovery/static/kind.ts";
 
 export const BUILT_IN_KINDS: readonly DiscoveryKind[] = [dnsKind, srvKind, staticKind, fileKind];

@@ -11,6 +11,17 @@ export {
 } from "./errors.ts";
 export { ConfigError, type Mistake } from "./config/mistakes.ts";
 export type { MeshInput, RouteInput, ServiceInput } from "./config/input.ts";
+export type {
+  ConfigLayer,
+  ConfigReport,
+  ConfigSink,
+  ConfigSource,
+  ConfigWatch,
+  SourceMesh,
+} from "./config/source.ts";
+export type { Rank, SourceRank } from "./config/ranks.ts";
+export type { ConfigOrigin } from "./config/store.ts";
+export type { ConfigSourceSnapshot } from "./config-sources.ts";
 export { context, ServedRequest, type Priority, type ServedRequestInit } from "./context.ts";
 export { refusal, type Refusal, type RefusalCode, type RefusalInit } from "./server/refusals.ts";
 export type { ServerEnd, ServerRequest } from "./server/served-call.ts";

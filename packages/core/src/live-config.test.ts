@@ -138,7 +138,7 @@ describe("mesh.update", () => {
     expect(mesh.update(orders({ trustNacks: true }))).toBe(2);
     expect(series("inmesh.config.generation")[0]?.value).toBe(2);
     expect(log).toEqual([
-      { level: "info", event: "config.applied", message: "configuration 2 in force, from code" },
+      { level: "info", event: "config.applied", message: "code: configuration 2 in force" },
     ]);
   });
 

@@ -8,6 +8,8 @@ export type LogEvent =
   | "breaker.probing"
   | "breaker.recovered"
   | "config.applied"
+  | "config.failed"
+  | "config.late"
   | "config.refused"
   | "config.restored"
   | "config.snapshot_failed"
@@ -40,6 +42,8 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "breaker.probing": "info",
   "breaker.recovered": "info",
   "config.applied": "info",
+  "config.failed": "warn",
+  "config.late": "warn",
   "config.refused": "warn",
   "config.restored": "warn",
   "config.snapshot_failed": "warn",

@@ -8,14 +8,12 @@ import type { Attempt, Call, Reply } from "./call.ts";
 import { RunningBackend } from "./running-backend.ts";
 import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
-import { LastGoodWriter } from "./config/last-good.ts";
-import type { Layer as ConfigLayer } from "./config/merge.ts";
-import { ConfigError, describeMistakes, makeMistake, type Mistake } from "./config/mistakes.ts";
+import { ConfigSources } from "./config-sources.ts";
+import { ConfigError, makeMistake, type Mistake, type PathPart } from "./config/mistakes.ts";
 import { graceMistake, optionMistakes, type OptionKinds } from "./config/options.ts";
 import { isRaw } from "./config/plain.ts";
-import { ConfigFile } from "./config/sources/config-file.ts";
-import { startConfig, type StartFile } from "./config/start.ts";
-import type { ConfigStore, Opener, Proposal } from "./config/store.ts";
+import { type ConfigSource, sourceMistakes } from "./config/source.ts";
+import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
@@ -27,7 +25,7 @@ import type { Handler, Layer } from "./handler.ts";
 import { type Log, safeLog } from "./log.ts";
 import { ReplayMemory } from "./replay/memory.ts";
 import type { RoutedRequest } from "./route/facts.ts";
-import type { ConfigChange, Observer } from "./observe/observer.ts";
+import type { Observer } from "./observe/observer.ts";
 import { Observers } from "./observe/observers.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
@@ -39,12 +37,7 @@ import {
 } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
-import {
-  CONFIG_GENERATION,
-  CONFIG_REFUSED,
-  RUNTIME_SUPPORTED,
-  CONFIG_UPDATES,
-} from "./telemetry/instruments.ts";
+import { CONFIG_GENERATION, RUNTIME_SUPPORTED } from "./telemetry/instruments.ts";
 import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
@@ -67,6 +60,12 @@ export interface MeshOptions {
    * `INMESH_CONFIG`, else none.
    */
   readonly configFile?: string;
+  /**
+   * Configuration sources beside environment, file and code; each has a rank, which says whom it wins over.
+   * What one says is applied as a whole or refused, and then its last good layer stays. Stopped when `close`
+   * begins. Default: none.
+   */
+  readonly sources?: readonly ConfigSource[];
   /**
    * Where the last good configuration file is kept for a start at which the file itself is missing
    * or invalid. Written at most once a second, readable by this user only. Default: nowhere. No
@@ -115,6 +114,7 @@ export interface MeshOptions {
 const OPTIONS: OptionKinds<MeshOptions> = {
   config: "object",
   configFile: "text",
+  sources: "list",
   snapshotFile: "text",
   log: "function",
   env: "object",
@@ -177,12 +177,11 @@ export class Mesh implements AsyncDisposable {
   /** The application's log, which cannot throw: for server halves that have something to say. */
   readonly log: Log;
   readonly #options: MeshOptions;
+  readonly #sources: ConfigSources;
   readonly #config: ConfigStore;
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #discoveries: Discoveries;
-  readonly #file: ConfigFile | undefined;
-  readonly #lastGood: LastGoodWriter | undefined;
   /** For server halves: they say what they serve to those who observe. */
   readonly observers: Observers;
   /** How much the calls of all clients keep so that it can be sent again: for protocols. */
@@ -214,7 +213,19 @@ export class Mesh implements AsyncDisposable {
     ]);
     this.log = safeLog(options.log);
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
-    const { store, file } = startConfig(options, kinds);
+    this.#sources = new ConfigSources(options, {
+      kinds,
+      runtime: this.runtime,
+      telemetry: this.telemetry,
+      log: this.log,
+      apply: (proposal) => this.#apply(proposal),
+      changed: (source, result, about) => {
+        if (this.observers.attached === undefined) return;
+        const { version } = this.#config;
+        this.observers.tellSoon("configChanged", { source, result, version, mistakes: about });
+      },
+    });
+    const { store } = this.#sources;
     this.#config = store;
     this.#discoveries = new Discoveries(kinds, this.runtime, this.log);
     const problem = runtimeProblem(process.version);
@@ -228,15 +239,6 @@ export class Mesh implements AsyncDisposable {
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
     ];
-    if (file !== undefined) {
-      this.#lastGood = this.#keepLastGood(file);
-      this.#file = this.#follow(file);
-      this.#gauges.push(
-        this.telemetry.gauge(CONFIG_REFUSED, { source: "file" }, () =>
-          this.#file!.mistakes.length > 0 ? 1 : 0,
-        ),
-      );
-    }
     this.identities = new Identities(
       options.identities ?? [],
       this.runtime,
@@ -244,6 +246,7 @@ export class Mesh implements AsyncDisposable {
       this.log,
     );
     this.#exporters = new Exporters(exporters, this.observers, this);
+    this.#sources.begin();
   }
 
   /**
@@ -357,23 +360,27 @@ export class Mesh implements AsyncDisposable {
       const rule = "must be an object; {} takes back what code said before";
       throw new ConfigError([makeMistake(["config"], rule, config, "mesh.update")]);
     }
-    try {
-      this.#take("code", this.#config.propose({ code: config }));
-    } catch (error) {
-      this.#count("code", "refused", error instanceof ConfigError ? error.mistakes : []);
-      throw error;
-    }
-    // What code said before may have stood against the file.
-    this.#file?.retry();
-    return this.#config.version;
+    return this.#sources.update(config);
   }
 
-  #take(source: "code" | "file", proposal: Proposal): void {
-    this.#apply(proposal);
-    this.#count(source, proposal.changes ? "applied" : "unchanged");
-    if (!proposal.changes) return;
-    const message = `configuration ${this.#config.version} in force, from ${source}`;
-    this.log({ level: "info", event: "config.applied", message });
+  /**
+   * Who has written the value in force at a path, for people: `mesh.explain(["services", "orders", "retry",
+   * "attempts"])` gives the rank of its source, its origin (`file:/etc/mesh.yaml`, `code`), and its line where
+   * that is known. Rank and origin are `default` where no source says anything. Costs as much as a change of
+   * the configuration; never called by a call.
+   */
+  explain(path: readonly PathPart[]): ConfigOrigin {
+    return this.#config.explain(path);
+  }
+
+  /**
+   * Waits until every configuration source has said something, or that it cannot: for a program that calls
+   * services which only such a source describes. False: one had not after `timeoutMs` (default 10 s), or the
+   * mesh was closed meanwhile.
+   */
+  configured(timeoutMs = 10_000): Promise<boolean> {
+    const wrong = graceMistake("mesh.configured", timeoutMs, "timeoutMs");
+    return wrong === undefined ? this.#sources.answered(timeoutMs) : Promise.reject(wrong);
   }
 
   /** Everything that can fail comes first; what follows is assignments. */
@@ -416,57 +423,20 @@ export class Mesh implements AsyncDisposable {
     void backend.close(backend.config.drainGraceMs);
   }
 
-  #keepLastGood({ path }: StartFile): LastGoodWriter | undefined {
-    const { snapshotFile } = this.#options;
-    if (snapshotFile === undefined) return undefined;
-    return new LastGoodWriter(snapshotFile, path, this.runtime, (error) => {
-      const message = `${snapshotFile}: the last good configuration was not written: ${error.message}`;
-      this.log({ level: "warn", event: "config.snapshot_failed", message });
-    });
-  }
-
-  #follow({ path, seen, mistakes, layer }: StartFile): ConfigFile {
-    if (mistakes.length === 0) this.#lastGood?.save(layer);
-    else {
-      const message = `started from ${this.#options.snapshotFile}; ${describeMistakes(mistakes)}`;
-      this.log({ level: "warn", event: "config.restored", message });
-    }
-    const take = (next: ConfigLayer): void => {
-      this.#take("file", this.#config.propose({ file: next }));
-      this.#lastGood?.save(next);
-    };
-    return new ConfigFile(path, seen, mistakes, this.runtime, take, (why) => this.#refused(why));
-  }
-
-  #refused(mistakes: readonly Mistake[]): void {
-    this.#count("file", "refused", mistakes);
-    const message = `${describeMistakes(mistakes)}\nconfiguration ${this.#config.version} stays in force`;
-    this.log({ level: "warn", event: "config.refused", message });
-  }
-
-  #count(
-    source: "code" | "file",
-    result: ConfigChange["result"],
-    mistakes: readonly Mistake[] = [],
-  ): void {
-    this.telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
-    if (this.observers.attached === undefined) return;
-    const { version } = this.#config;
-    this.observers.tellSoon("configChanged", { source, result, version, mistakes });
-  }
-
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────
 
   /** State behind every decision, as plain data. Costs O(endpoints); never called by a call. */
   snapshot(): MeshSnapshot {
     const services = [...this.#services.values()].filter(({ removed }) => !removed);
-    const mistakes = this.#file?.mistakes ?? [];
+    const sources = this.#sources.snapshot();
+    const mistakes = sources.flatMap((source) => source.mistakes);
     return {
       config: {
         version: this.#config.version,
-        file: this.#file?.path,
+        file: this.#sources.file,
         state: mistakes.length > 0 ? "refused" : "current",
         mistakes,
+        sources,
       },
       state: this.#state,
       services: services.map((service) => service.snapshot()),
@@ -500,7 +470,7 @@ export class Mesh implements AsyncDisposable {
   async #close(graceMs: number): Promise<void> {
     const startedAt = this.runtime.now();
     this.#state = "closing";
-    this.#file?.close();
+    const sourcesEnd = this.#sources.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
     const endsAt = startedAt + graceMs;
@@ -511,7 +481,7 @@ export class Mesh implements AsyncDisposable {
     await Promise.all(backends.map(({ backend }) => backend.close(closeMs)));
     this.identities.close();
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
-    await this.#lastGood?.close();
+    await sourcesEnd;
     for (const remove of this.#gauges) remove();
     this.#unwatchDegraded();
     this.#state = "closed";
@@ -520,9 +490,10 @@ export class Mesh implements AsyncDisposable {
 
 /** What the lists among the options hold. A layer that is no function would fail the first call. */
 function listMistakes(options: MeshOptions): Mistake[] {
-  const { exporters, identities, callLayers, attemptLayers } = options;
+  const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
+  if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
     if (!Array.isArray(layers)) continue;
     for (const [i, layer] of layers.entries()) {

@@ -2,6 +2,7 @@
 import type { Backend } from "./balance/balance.ts";
 import type { BreakerState, BreakerTrigger } from "./breaker/breaker.ts";
 import type { Reply } from "./call.ts";
+import type { ConfigSourceSnapshot } from "./config-sources.ts";
 import type { Mistake } from "./config/mistakes.ts";
 import type { IdentitySnapshot } from "./tls/identities.ts";
 import type { ObserversSnapshot } from "./observe/observers.ts";
@@ -25,9 +26,12 @@ export interface ConfigSnapshot {
   readonly version: number;
   /** Path of the configuration file; undefined without one. */
   readonly file: string | undefined;
-  /** `refused`: what the file says now is not in force, because of `mistakes`; the last good one is. */
+  /** `refused`: what a source says now is not in force, because of `mistakes`; its last good layer is. */
   readonly state: "current" | "refused";
+  /** Of all sources. */
   readonly mistakes: readonly Mistake[];
+  /** Environment, file and those of the application, where they have something to say. */
+  readonly sources: readonly ConfigSourceSnapshot[];
 }
 
 export interface ServiceSnapshot {

@@ -43,7 +43,14 @@ export type {
 export { ConfigError, context, isMeshError, MeshError, ServedRequest } from "@inmesh/core";
 export type {
   ConfigChange,
+  ConfigLayer,
+  ConfigOrigin,
+  ConfigReport,
+  ConfigSink,
   ConfigSnapshot,
+  ConfigSource,
+  ConfigSourceSnapshot,
+  ConfigWatch,
   Counter,
   DiscoveryChange,
   EndedAttempt,
@@ -82,9 +89,12 @@ export type {
   RouteInput,
   Series,
   Priority,
+  Rank,
   ServedRequestInit,
   ServiceInput,
   ServiceSnapshot,
+  SourceMesh,
+  SourceRank,
   StartedAttempt,
   Telemetry,
 } from "@inmesh/core";

@@ -8,7 +8,8 @@ import { open, rename, rm } from "node:fs/promises";
 import { dirname, resolve as absolute } from "node:path";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import { LIMITS } from "./limits.ts";
-import type { Layer } from "./merge.ts";
+import type { LocatedLayer } from "./merge.ts";
+import type { ConfigLayer } from "./source.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
 import { isRaw } from "./plain.ts";
 import { errorOf } from "../errors.ts";
@@ -16,11 +17,9 @@ import { errorOf } from "../errors.ts";
 /** Goes up when older versions of inmesh could misread what newer ones write. */
 const SCHEMA_VERSION = 1;
 const MIN_INTERVAL_MS = 1_000;
-/** A disk that hangs must not keep a mesh from closing. */
-const MAX_CLOSE_MS = 1_000;
 
 export type LastGood =
-  | { readonly ok: true; readonly layer: Layer }
+  | { readonly ok: true; readonly layer: LocatedLayer }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };
 
 /** `configFile` is what the snapshot must be of. */
@@ -56,7 +55,7 @@ export class LastGoodWriter {
   readonly #of: string;
   readonly #runtime: Runtime;
   readonly #failed: (error: Error) => void;
-  #next: Layer | undefined = undefined;
+  #next: ConfigLayer | undefined = undefined;
   #timer: Timer | undefined = undefined;
   #writing: Promise<void> | undefined = undefined;
 
@@ -67,20 +66,13 @@ export class LastGoodWriter {
     this.#failed = failed;
   }
 
-  save(layer: Layer): void {
+  save(layer: ConfigLayer): void {
     this.#next = layer;
     if (this.#timer === undefined) this.#write();
   }
 
-  /** Writes what is waiting, and resolves when the disk has it, or after a second. */
+  /** Writes what is waiting, and resolves when the disk has it. */
   async close(): Promise<void> {
-    const { promise: late, resolve: giveUp } = Promise.withResolvers<void>();
-    const timer = this.#runtime.after(MAX_CLOSE_MS, giveUp, undefined, true);
-    await Promise.race([this.#finish(), late]);
-    timer.cancel();
-  }
-
-  async #finish(): Promise<void> {
     this.#rest();
     await this.#writing;
     this.#write();
@@ -118,7 +110,7 @@ export class LastGoodWriter {
 }
 
 /** JSON has no Infinity; `none` is the same to the parser. */
-function snapshotText({ input }: Layer, of: string): string {
+function snapshotText({ input }: ConfigLayer, of: string): string {
   const document = { schema: SCHEMA_VERSION, of, config: input };
   return JSON.stringify(document, (_key, value: unknown) => (value === Infinity ? "none" : value));
 }

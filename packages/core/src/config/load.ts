@@ -1,7 +1,7 @@
-/** All sources together: what a client said over code over file over environment over defaults. */
+/** Sources laid over each other (ranks.ts) and read as one; for tools also the reading of environment and file. */
 import { kindsWith } from "../discovery-kinds.ts";
 import type { WrittenKind } from "./kind.ts";
-import { type Layer, type MergedConfig, mergeConfig } from "./merge.ts";
+import { type LocatedLayer, type MergedConfig, mergeConfig } from "./merge.ts";
 import { ConfigError, type Mistake } from "./mistakes.ts";
 import { parseLocated } from "./parse.ts";
 import { readEnvConfig } from "./sources/env.ts";
@@ -30,12 +30,12 @@ export interface LoadedConfig {
 /** Throws ConfigError with the mistakes of all sources. */
 export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const mistakes: Mistake[] = [];
-  const layers: Layer[] = [];
+  const layers: LocatedLayer[] = [];
   const kinds = kindsWith(options.discoveries, mistakes, false);
   const env = options.env === false ? undefined : readEnvConfig(options.env);
   if (env !== undefined) {
     mistakes.push(...env.mistakes);
-    layers.push(...env.layers);
+    if (env.layer !== undefined) layers.push(env.layer);
   }
   const path = options.file === false ? undefined : (options.file ?? env?.file);
   const file = path === undefined ? undefined : readConfigFile(path);

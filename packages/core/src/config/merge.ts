@@ -5,25 +5,30 @@
 import { millisecondNames, nameOf } from "./field.ts";
 import { POLICY_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { PathPart } from "./mistakes.ts";
+import type { ConfigLayer } from "./source.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw } from "./plain.ts";
 
-/** One source's configuration, as written. */
-export interface Layer {
-  /** `env:INMESH_SERVICE_ORDERS`, `file:/etc/mesh.yaml`, `code`. */
+/** What one source says, and where: `env:INMESH_SERVICE_ORDERS`, `file:/etc/mesh.yaml`, `code`. */
+export interface LocatedLayer extends ConfigLayer {
   readonly origin: string;
-  readonly input: unknown;
-  /** The line where a path stands, from 1. */
-  readonly lineOf?: (path: readonly PathPart[]) => number | undefined;
+  /** The object that the source gave, if it is another one. */
+  readonly given?: ConfigLayer | undefined;
+}
+
+/** A place in a layer. */
+export interface Place {
+  readonly origin: string;
+  readonly line?: number | undefined;
 }
 
 export interface MergedConfig {
   readonly input: unknown;
   /** The origins that wrote something about a service, lowest first. */
   readonly provenance: Readonly<Record<string, readonly string[]>>;
-  locate(path: readonly PathPart[]): {
-    readonly origin: string;
-    readonly line?: number | undefined;
-  };
+  /** Where a path is written, or else what is around it. */
+  locate(path: readonly PathPart[]): Place;
+  /** The layer that has written a value; undefined if none has. What is in a list belongs to who wrote the list. */
+  writer(path: readonly PathPart[]): LocatedLayer | undefined;
 }
 
 /** `requestMs` and `backoffBaseMs` to the names without unit: one field, one winner. */
@@ -35,21 +40,27 @@ const FIELD_OF: ReadonlyMap<string, string> = new Map(
 /** What a new `url` brings with it, and what lower layers said about the old one. */
 const FROM_URL: ReadonlySet<string> = new Set(["discovery", "authority", "scheme"]);
 
-/** Lowest first: environment, file, code. */
-export function mergeConfig(layers: readonly Layer[]): MergedConfig {
-  const writers = new Map<string, Layer>();
+/** Weakest first. */
+export function mergeConfig(layers: readonly LocatedLayer[]): MergedConfig {
+  const writers = new Map<string, LocatedLayer>();
   const provenance = emptyRaw() as Record<string, string[]>;
   let merged: unknown = emptyRaw();
 
-  function note(path: readonly PathPart[], layer: Layer): void {
+  function note(path: readonly PathPart[], layer: LocatedLayer): void {
     writers.set(JSON.stringify(path), layer);
     const [first, service] = path;
     if (first !== "services" || typeof service !== "string" || path.length !== 2) return;
     const origins = (provenance[service] ??= []);
-    if (!origins.includes(layer.origin)) origins.push(layer.origin);
+    const { origin } = placeIn(layer, path);
+    if (!origins.includes(origin)) origins.push(origin);
   }
 
-  function over(below: unknown, above: unknown, path: readonly PathPart[], layer: Layer): unknown {
+  function over(
+    below: unknown,
+    above: unknown,
+    path: readonly PathPart[],
+    layer: LocatedLayer,
+  ): unknown {
     note(path, layer);
     if (!isRaw(above) || path.at(-1) === "discovery") return above;
     const result: Raw = Object.assign(emptyRaw(), isRaw(below) ? below : undefined);
@@ -67,11 +78,11 @@ export function mergeConfig(layers: readonly Layer[]): MergedConfig {
   }
 
   for (const layer of layers) {
-    // A layer that is no plain data goes on as it is, for the parser to refuse.
+    // A layer that is no object of plain data goes on as it is, for the parser to refuse.
     let readable = true;
     const copy = copyPlain(layer.input, () => (readable = false));
-    if (readable) merged = over(merged, copy, [], layer);
-    else return unreadable(layer);
+    if (!readable || !isRaw(copy)) return unreadable(layer);
+    merged = over(merged, copy, [], layer);
   }
   return {
     input: merged,
@@ -79,19 +90,38 @@ export function mergeConfig(layers: readonly Layer[]): MergedConfig {
     locate(path) {
       for (let length = path.length; length >= 0; length--) {
         const layer = writers.get(JSON.stringify(path.slice(0, length)));
-        if (layer !== undefined) return { origin: layer.origin, line: layer.lineOf?.(path) };
+        if (layer !== undefined) return placeIn(layer, path);
       }
       return { origin: "code" };
+    },
+    writer(path) {
+      let value = merged;
+      const written: PathPart[] = [];
+      for (const part of path) {
+        // Lists and discovery are written as a whole.
+        if (!isRaw(value) || written.at(-1) === "discovery") break;
+        const field = fieldOf(String(part));
+        const key = Object.keys(value).find((one) => fieldOf(one) === field);
+        if (key === undefined) return undefined;
+        written.push(key);
+        value = value[key];
+      }
+      return writers.get(JSON.stringify(written));
     },
   };
 }
 
-function unreadable(layer: Layer): MergedConfig {
+function unreadable(layer: LocatedLayer): MergedConfig {
   return {
     input: layer.input,
     provenance: {},
-    locate: (path) => ({ origin: layer.origin, line: layer.lineOf?.(path) }),
+    locate: (path) => placeIn(layer, path),
+    writer: () => layer,
   };
+}
+
+export function placeIn(layer: LocatedLayer, path: readonly PathPart[]): Place {
+  return { origin: layer.originOf?.(path) ?? layer.origin, line: layer.lineOf?.(path) };
 }
 
 function fieldOf(key: string): string {

@@ -133,10 +133,14 @@ export function assertClientOptions<T extends ServiceInput>(
  * Of the time that a close or drain may take. A text such as "25s" would be compared as NaN, which is no time
  * at all: every request in progress would be cut off. Below 0 is none left, as after a subtraction.
  */
-export function graceMistake(owner: string, graceMs: unknown): TypeError | undefined {
+export function graceMistake(
+  owner: string,
+  graceMs: unknown,
+  name: string = "graceMs",
+): TypeError | undefined {
   if (typeof graceMs === "number" && !Number.isNaN(graceMs)) return undefined;
   const got = typeof graceMs === "string" ? JSON.stringify(graceMs.slice(0, 64)) : String(graceMs);
-  return new TypeError(`${owner}: graceMs must be a number of milliseconds, got ${got}`);
+  return new TypeError(`${owner}: ${name} must be a number of milliseconds, got ${got}`);
 }
 
 /** A service is asked for by its name or by a URL. Throws ConfigError that says what was given instead. */

@@ -8,17 +8,20 @@ export type Raw = Record<string, unknown>;
 export type Report = (path: readonly PathPart[], rule: string, value: unknown) => void;
 
 const MAX_DEPTH = 32;
-const MAX_NODES = 2_000_000;
+/** Objects and lists, and what is in them. A file of 4 MiB cannot hold more. */
+const MAX_VALUES = 4_200_000;
 
 export function copyPlain(input: unknown, report: Report): unknown {
   const ancestors = new Set<object>();
-  let nodes = 0;
+  let values = 0;
 
   function copy(value: unknown, path: readonly PathPart[]): unknown {
     if (typeof value !== "object" || value === null) return value;
-    nodes += 1;
-    if (nodes > MAX_NODES) {
-      if (nodes === MAX_NODES + 1) report([], "holds too many values", undefined);
+    if (values > MAX_VALUES) return undefined;
+    // Counted before it is read: a list that has a length alone would be filled with as many values.
+    values += 1 + (Array.isArray(value) ? value.length : Object.keys(value).length);
+    if (values > MAX_VALUES) {
+      report([], "holds too many values", undefined);
       return undefined;
     }
     if (ancestors.has(value) || path.length > MAX_DEPTH) {

@@ -1,5 +1,5 @@
 /**
- * The configuration in force of one mesh, and what it is made of: environment, file, code, and what
+ * The configuration in force of one mesh, and what it is made of: a layer of each source, and what
  * clients said when they opened services. A change is proposed first (`propose`: everything is
  * validated, nothing happens) and then taken into force (`accept`: one assignment). Parts that are
  * equal keep their objects, so a comparison by identity finds what has changed. A mesh that was
@@ -9,13 +9,14 @@ import { isDeepStrictEqual } from "node:util";
 import { Cell, type Watch } from "../watch/watch.ts";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { unknownKeyRule } from "./did-you-mean.ts";
-import type { MeshInput, ServiceInput } from "./input.ts";
+import type { ServiceInput } from "./input.ts";
 import type { WrittenKind } from "./kind.ts";
 import { loadLayers } from "./load.ts";
-import { type Layer, mergeConfig } from "./merge.ts";
-import { ConfigError, makeMistake } from "./mistakes.ts";
+import { type LocatedLayer, mergeConfig, type Place, placeIn } from "./merge.ts";
+import { ConfigError, makeMistake, type PathPart } from "./mistakes.ts";
 import { assertNameOrUrl } from "./options.ts";
-import { copyPlain, emptyRaw, isRaw, rawOf } from "./plain.ts";
+import { copyPlain, emptyRaw, isRaw, type Raw, rawOf } from "./plain.ts";
+import { type Rank, RANKS, type SourceRank } from "./ranks.ts";
 import {
   defaultServiceConfig,
   isPeerByUrl,
@@ -25,13 +26,12 @@ import {
 } from "./target.ts";
 import type { MeshConfig, ServiceConfig, ServicePolicies } from "./types.ts";
 
-/** Layers by who wrote them. */
-export interface Sources {
-  readonly env: readonly Layer[];
-  readonly file: Layer | undefined;
-  code: MeshInput | undefined;
-  /** Names of the identity sources of the mesh, beside `files`. Default: any name is taken. */
-  readonly identities?: readonly string[] | undefined;
+/** What each source says, by its rank; left out where there is none. */
+export type Layers = Readonly<Partial<Record<SourceRank, LocatedLayer>>>;
+
+/** Who has written a value, and where: `mesh.explain`. */
+export interface ConfigOrigin extends Place {
+  readonly rank: Rank;
 }
 
 /** A whole configuration that is valid and not yet in force. */
@@ -39,7 +39,7 @@ export interface Proposal {
   readonly config: MeshConfig;
   /** Something differs from what is in force. */
   readonly changes: boolean;
-  readonly sources: Sources;
+  readonly layers: Layers;
   readonly opened: ReadonlyMap<string, Opened>;
 }
 
@@ -62,7 +62,7 @@ export class ConfigStore {
   /** Goes up by one with every change of what the sources say. */
   version = 1;
   readonly #current: Cell<MeshConfig>;
-  #sources: Sources;
+  #layers: Layers;
   #opened: ReadonlyMap<string, Opened> = new Map();
   /** URLs of clients whose service a source describes: its scheme may not change under them. */
   readonly #askedUrls = new Map<string, { readonly target: ServiceTarget }>();
@@ -70,18 +70,21 @@ export class ConfigStore {
   readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
   readonly #kinds: readonly WrittenKind[];
+  readonly #identities: readonly string[] | undefined;
 
-  /** Throws ConfigError if the sources are not valid. */
-  constructor(given: Sources, kinds: readonly WrittenKind[]) {
+  /**
+   * `identities`: names of the identity sources of the mesh, beside `files`; undefined: any name is taken.
+   * Throws ConfigError if the layers are not valid.
+   */
+  constructor(layers: Layers, kinds: readonly WrittenKind[], identities?: readonly string[]) {
     this.#kinds = kinds;
-    const sources = { ...given, code: ownCopy(given.code) };
-    this.#sources = sources;
-    const nothing =
-      sources.env.length === 0 && sources.file === undefined && sources.code === undefined;
+    this.#identities = identities;
+    this.#layers = ownLayers(layers);
+    const nothing = Object.keys(layers).length === 0;
     this.#current = new Cell<MeshConfig>(
       nothing
         ? { services: {}, defaults: DEFAULT_POLICIES }
-        : load(sources, this.#opened, kinds).config,
+        : this.#load(this.#layers, this.#opened).config,
     );
   }
 
@@ -90,27 +93,25 @@ export class ConfigStore {
     return this.#current;
   }
 
-  /** Validates other sources together with all that stays. Throws ConfigError with every mistake. */
-  propose(change: Partial<Sources>): Proposal {
-    const sources = { ...this.#sources, ...change };
-    if ("code" in change) sources.code = ownCopy(change.code);
-    return this.#propose(sources, this.#opened);
+  /** Validates other layers together with all that stay. Throws ConfigError with every mistake. */
+  propose(change: Layers): Proposal {
+    return this.#propose({ ...this.#layers, ...ownLayers(change) }, this.#opened);
   }
 
-  #propose(sources: Sources, opened: ReadonlyMap<string, Opened>): Proposal {
+  #propose(layers: Layers, opened: ReadonlyMap<string, Opened>): Proposal {
     const before = this.#current.current;
-    const { config: loaded, described } = load(sources, opened, this.#kinds);
+    const { config: loaded, described } = this.#load(layers, opened);
     for (const target of [...opened.values(), ...this.#askedUrls.values()].map((o) => o.target)) {
       const rule = target && schemeConflict(target, described);
       if (target !== undefined && rule !== undefined) throw schemeError(target, rule);
     }
     const config = keepEqual(loaded, before);
-    return { config, changes: config !== before, sources, opened };
+    return { config, changes: config !== before, layers, opened };
   }
 
   /** Takes it into force. */
   accept(proposal: Proposal): void {
-    this.#sources = proposal.sources;
+    this.#layers = proposal.layers;
     this.#opened = proposal.opened;
     if (!proposal.changes) return;
     this.version++;
@@ -155,7 +156,7 @@ export class ConfigStore {
     const own = ownCopy(input);
     const place = opener && callerOf(opener);
     const opened = new Map(this.#opened).set(name, { name, url, target, input: own, said, place });
-    const proposal = this.#propose(this.#sources, opened);
+    const proposal = this.#propose(this.#layers, opened);
     if (!Object.hasOwn(proposal.config.services, name)) throw this.#unknown(name);
     return { name, proposal };
   }
@@ -181,6 +182,49 @@ export class ConfigStore {
       const service = Object.hasOwn(services, name) ? undefined : this.find(name);
       if (service !== undefined) yield service;
     }
+  }
+
+  /**
+   * Who has written the value in force at a path of the parsed configuration. Lays the layers together anew,
+   * so that nothing is kept for it.
+   */
+  explain(path: readonly PathPart[]): ConfigOrigin {
+    const clients = layerOfClients(this.#opened, servicesIn(mergeConfig(inOrder(this.#layers))));
+    const merged = mergeConfig(inOrder(this.#layers, clients));
+    const [section, name = "", ...rest] = path;
+    const isUrls = rest.length > 0 && OF_URL.has(String(rest[0]));
+    const paths =
+      section !== "services"
+        ? [path]
+        : [path, ...(isUrls ? [["services", name, "url"]] : []), ["defaults", ...rest]];
+    for (const written of paths.filter(({ length }) => length > 1)) {
+      const layer = merged.writer(written);
+      if (layer === undefined) continue;
+      const rank = RANKS.find((one) => Reflect.get(this.#layers, one) === layer) ?? "code";
+      return { rank, ...placeIn(layer, written) };
+    }
+    // A service that only the URL of a client describes.
+    if (isUrls && this.#opened.has(String(name))) return { rank: "code", origin: "code" };
+    return { rank: "default", origin: "default" };
+  }
+
+  #load(layers: Layers, opened: ReadonlyMap<string, Opened>): Loaded {
+    const [kinds, identities] = [this.#kinds, this.#identities];
+    const merged = mergeConfig(inOrder(layers));
+    const named = servicesIn(merged);
+    const clients = layerOfClients(opened, named);
+    if (clients === undefined) {
+      const { config } = loadLayers(merged, kinds, identities);
+      return { config, described: Object.values(config.services) };
+    }
+    const { config } = loadLayers(mergeConfig(inOrder(layers, clients)), kinds, identities);
+    // A URL of a client takes the place of what a source says about that name, scheme included.
+    const overwritten = [...opened.values()].some(
+      ({ name, url, input }) => input !== undefined && url !== undefined && hasTarget(named[name]),
+    );
+    const before = overwritten ? loadLayers(merged, kinds, identities).config : config;
+    const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
+    return { config, described };
   }
 
   #unknown(name: string): ConfigError {
@@ -257,27 +301,33 @@ function exampleFor(name: string): string {
 
 interface Loaded {
   readonly config: MeshConfig;
-  /** The services that environment, file and code describe, without what clients said. */
+  /** The services that sources describe, without what clients said. */
   readonly described: readonly ServiceConfig[];
 }
 
-function load(
-  { env, file, code, identities }: Sources,
-  opened: ReadonlyMap<string, Opened>,
-  kinds: readonly WrittenKind[],
-): Loaded {
-  const layers: Layer[] = [...env];
-  if (file !== undefined) layers.push(file);
-  if (code !== undefined) layers.push({ origin: "code", input: code });
-  const said = [...opened.values()].filter(({ input }) => input !== undefined);
-  const merged = mergeConfig(layers);
-  if (said.length === 0) {
-    const { config } = loadLayers(merged, kinds, identities);
-    return { config, described: Object.values(config.services) };
-  }
-  const named = rawOf(rawOf(merged.input)["services"]);
+/** What a URL says, beside itself. */
+const OF_URL: ReadonlySet<string> = new Set(["discovery", "scheme", "authority"]);
+
+/** Weakest first. `clients` have the rank of code, and the last word in it. */
+function inOrder(layers: Layers, clients?: LocatedLayer): LocatedLayer[] {
+  return RANKS.flatMap((rank) => {
+    if (rank === "default" || rank === "call") return [];
+    const both = rank === "code" ? [layers[rank], clients] : [layers[rank]];
+    return both.filter((layer) => layer !== undefined);
+  });
+}
+
+function servicesIn({ input }: { readonly input: unknown }): Raw {
+  return rawOf(rawOf(input)["services"]);
+}
+
+/** What clients said of services; `named` are the ones of the sources. Undefined: they gave no options. */
+function layerOfClients(opened: ReadonlyMap<string, Opened>, named: Raw): LocatedLayer | undefined {
   const services = emptyRaw();
-  for (const { name, url, target, input } of said) {
+  let said = false;
+  for (const { name, url, target, input } of opened.values()) {
+    if (input === undefined) continue;
+    said = true;
     // Options alone do not make a service: it goes when the source that describes it does.
     const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
     if (!described) continue;
@@ -285,13 +335,18 @@ function load(
     const byUrl = onlyByUrl && !isPeerByUrl(target) ? { peer: false } : undefined;
     services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }
-  layers.push({ origin: "code", input: { services } });
-  const { config } = loadLayers(mergeConfig(layers), kinds, identities);
-  // A URL of a client takes the place of what a source says about that name, scheme included.
-  const overwritten = said.some(({ name, url }) => url !== undefined && hasTarget(named[name]));
-  const before = overwritten ? loadLayers(merged, kinds, identities).config : config;
-  const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
-  return { config, described };
+  return said ? { origin: "code", input: { services } } : undefined;
+}
+
+/** They are read again with every change, so what their source does to them later must not count. */
+function ownLayers(layers: Layers): Layers {
+  const own: Partial<Record<SourceRank, LocatedLayer>> = {};
+  for (const rank of RANKS) {
+    if (rank === "default" || rank === "call") continue;
+    const layer = layers[rank];
+    if (layer !== undefined) own[rank] = { ...layer, input: ownCopy(layer.input) };
+  }
+  return own;
 }
 
 function schemeError({ name, scheme, authority }: ServiceTarget, rule: string): ConfigError {
@@ -305,7 +360,6 @@ function targetOf(url: string): ServiceTarget {
   return read.target;
 }
 
-/** It is read again with every change of a file, so what the application does to it must not count. */
 function ownCopy<T>(input: T): T {
   let readable = true;
   const copy = copyPlain(input, () => (readable = false));

@@ -1,13 +1,11 @@
 /** Opens the sources that a configuration names, by the kinds that its mesh knows. */
 import { kindAndOptions } from "../config/kind.ts";
+import { SOURCE_NAME } from "../config/source.ts";
 import type { DiscoveryConfig } from "../config/types.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Discovery } from "./discovery.ts";
 import type { DiscoveryKind, DiscoveryMesh } from "./kind.ts";
-
-/** What may be the name of a kind, and a label of metrics. */
-export const SOURCE_NAME: RegExp = /^[a-z][a-z0-9-]{0,30}$/;
 
 export class Discoveries {
   readonly #kinds: readonly DiscoveryKind[];

@@ -209,12 +209,13 @@ export interface EndpointChange {
 }
 
 export interface ConfigChange {
-  /** `code` or `file`. */
+  /** `code`, `environment`, `file`, or the name of a source of the application. */
   readonly source: string;
-  readonly result: "applied" | "unchanged" | "refused";
+  /** `failed`: the source could not tell; `late`: it spoke after its end, and was ignored. */
+  readonly result: "applied" | "unchanged" | "refused" | "failed" | "late";
   /** Of the configuration in force afterwards. */
   readonly version: number;
-  /** Of a configuration that was refused. */
+  /** Of what was refused, or why the source failed. */
   readonly mistakes: readonly Mistake[];
 }
 

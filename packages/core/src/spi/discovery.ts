@@ -16,6 +16,17 @@ export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { describeDiscovery } from "../discovery-kinds.ts";
 
+// A configuration source says what the settings are, and its rank whom it wins over.
+export type {
+  ConfigLayer,
+  ConfigReport,
+  ConfigSink,
+  ConfigSource,
+  ConfigWatch,
+  SourceMesh,
+} from "../config/source.ts";
+export { RANKS, type Rank, type SourceRank } from "../config/ranks.ts";
+
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";

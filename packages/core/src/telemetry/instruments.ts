@@ -111,13 +111,13 @@ export const CONFIG_GENERATION: Instrument = {
 export const CONFIG_UPDATES: Instrument = {
   name: "inmesh.config.updates",
   unit: "{update}",
-  description: "Configurations that were applied, said nothing new, or were refused.",
+  description:
+    "What configuration sources said: applied, nothing new, refused, that they failed, or too late.",
 };
 export const CONFIG_REFUSED: Instrument = {
   name: "inmesh.config.refused",
   unit: "{state}",
-  description:
-    "1 while the last good configuration is in force because what the file says is wrong.",
+  description: "1 while the last good layer of a source is in force because what it says is wrong.",
 };
 
 export const RUNTIME_SUPPORTED: Instrument = {

@@ -32,3 +32,4 @@ export {
   type DiscoveryAdapter,
   type DiscoveryBench,
 } from "./discovery-conformance.ts";
+export { sourceConformance, type SourceAdapter, type SourceBench } from "./source-conformance.ts";

@@ -86,7 +86,13 @@ describe("a configuration file that changes", () => {
     replace(yaml(300));
     await until(() => requestMs() === 300);
     expect(service.config.timeouts.requestMs).toBe(300);
-    expect(state()).toEqual({ version: 3, file: path, state: "current", mistakes: [] });
+    expect(state()).toEqual({
+      version: 3,
+      file: path,
+      state: "current",
+      mistakes: [],
+      sources: [{ name: "file", rank: "file", state: "current", version: undefined, mistakes: [] }],
+    });
     expect(updates()).toEqual({ applied: 2 });
     expect(log.map(({ event }) => event)).toEqual(["config.applied", "config.applied"]);
   });

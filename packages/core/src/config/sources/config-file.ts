@@ -1,80 +1,65 @@
 /**
- * The configuration file of a running process: parsed again whenever it changes, and if it is wrong,
- * kept out, with the reason at hand. An empty, cut or missing file is wrong, never an empty
- * configuration (faults.md K8).
+ * The configuration file as a source: read when the mesh is made, and again whenever it changes. An empty,
+ * cut or missing file is wrong, never an empty configuration (faults.md K8). The last good one may be kept on
+ * disk, and stands in for a file that cannot be used at the start.
  */
-import { isDeepStrictEqual } from "node:util";
-import type { Runtime } from "../../runtime/runtime.ts";
 import { type FileNews, FileWatch } from "../../watch/file-watch.ts";
+import { readLastGood, LastGoodWriter } from "../last-good.ts";
 import { LIMITS } from "../limits.ts";
-import type { Layer } from "../merge.ts";
-import { ConfigError, makeMistake, type Mistake } from "../mistakes.ts";
-import { parseConfigNews } from "./file.ts";
-import { messageOf } from "../../errors.ts";
+import { ConfigError } from "../mistakes.ts";
+import type { ConfigSink, ConfigSource, ConfigWatch, SourceMesh } from "../source.ts";
+import { parseConfigNews, readNow } from "./file.ts";
 
-export class ConfigFile {
-  readonly path: string;
-  /** Why what the file says now is not in force; empty while it is. */
-  mistakes: readonly Mistake[];
-  readonly #take: (layer: Layer) => void;
-  readonly #refused: (mistakes: readonly Mistake[]) => void;
-  readonly #watch: FileWatch;
-  /** What was looked at last. */
-  #seen: FileNews;
+/** `snapshotFile`: where the last good one is kept; undefined: nowhere. */
+export function fileSource(path: string, snapshotFile: string | undefined): ConfigSource {
+  return {
+    name: "file",
+    rank: "file",
+    required: true,
+    watch(sink, mesh) {
+      let seen = readNow(path);
+      say(sink, seen, path);
+      const watch = new FileWatch(path, LIMITS.fileBytes, mesh.runtime, (news) => {
+        if (sameNews(news, seen)) return;
+        seen = news;
+        say(sink, seen, path);
+      });
+      const stop = (): void => watch.close();
+      return snapshotFile === undefined ? { stop } : keeping(path, snapshotFile, mesh, stop);
+    },
+  };
+}
 
-  /**
-   * `seen` and `mistakes`: what reading it at the start gave. `take` puts a layer in force or throws
-   * a ConfigError; `refused` hears of what was kept out.
-   */
-  constructor(
-    path: string,
-    seen: FileNews,
-    mistakes: readonly Mistake[],
-    runtime: Runtime,
-    take: (layer: Layer) => void,
-    refused: (mistakes: readonly Mistake[]) => void,
-  ) {
-    this.path = path;
-    this.mistakes = mistakes;
-    this.#seen = seen;
-    this.#take = take;
-    this.#refused = refused;
-    this.#watch = new FileWatch(path, LIMITS.fileBytes, runtime, (news) => {
-      if (!sameNews(news, this.#seen)) this.#consider(news);
-    });
-  }
+function say(sink: ConfigSink, news: FileNews, path: string): void {
+  const read = parseConfigNews(news, path);
+  if (read.ok) sink.replace(read.layer);
+  else sink.failed(new ConfigError(read.mistakes));
+}
 
-  /** Tries again what was refused: something else may have changed that stood against it. */
-  retry(): void {
-    if (this.mistakes.length > 0 && this.#seen.ok) this.#consider(this.#seen);
-  }
-
-  close(): void {
-    this.#watch.close();
-  }
-
-  #consider(news: FileNews): void {
-    const before = this.mistakes;
-    const again = news === this.#seen;
-    this.#seen = news;
-    this.mistakes = this.#tryToTake(news);
-    // What has been reported is not reported again.
-    const reported = again && isDeepStrictEqual(this.mistakes, before);
-    if (this.mistakes.length > 0 && !reported) this.#refused(this.mistakes);
-  }
-
-  #tryToTake(news: FileNews): readonly Mistake[] {
-    const read = parseConfigNews(news, this.path);
-    if (!read.ok) return read.mistakes;
-    try {
-      this.#take(read.layer);
-      return [];
-    } catch (error) {
-      if (error instanceof ConfigError) return error.mistakes;
-      const why = messageOf(error);
-      return [makeMistake([], `cannot be used: ${why}`, undefined, `file:${this.path}`)];
-    }
-  }
+function keeping(
+  path: string,
+  snapshotFile: string,
+  { runtime, log }: SourceMesh,
+  stop: () => void,
+): ConfigWatch {
+  const writer = new LastGoodWriter(snapshotFile, path, runtime, (error) => {
+    const message = `${snapshotFile}: the last good configuration was not written: ${error.message}`;
+    log({ level: "warn", event: "config.snapshot_failed", message });
+  });
+  return {
+    report({ layer, result }) {
+      if (result !== "refused") writer.save(layer);
+    },
+    standIn(refused) {
+      const last = readLastGood(snapshotFile, path);
+      if (last.ok) return last.layer;
+      throw new ConfigError([...refused.mistakes, ...last.mistakes]);
+    },
+    stop() {
+      stop();
+      return writer.close();
+    },
+  };
 }
 
 function sameNews(a: FileNews, b: FileNews): boolean {

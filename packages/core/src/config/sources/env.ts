@@ -4,16 +4,17 @@
  * `INMESH_SERVER_ORDERS={"limits":{"maxInFlight":500}}` are options of the server `orders`.
  * `INMESH_CONFIG` names the configuration file.
  */
-import type { Layer } from "../merge.ts";
-import { makeMistake, type Mistake } from "../mistakes.ts";
-import { isRaw } from "../plain.ts";
+import type { LocatedLayer } from "../merge.ts";
+import { ConfigError, makeMistake, type Mistake, type PathPart } from "../mistakes.ts";
+import { emptyRaw, isRaw } from "../plain.ts";
+import type { ConfigSource } from "../source.ts";
 import { authorityRule, readUrl, type UrlTarget } from "../target.ts";
 
 export interface EnvConfig {
   /** Path from INMESH_CONFIG. */
   readonly file: string | undefined;
-  /** One for each variable, so that each mistake names its own. */
-  readonly layers: readonly Layer[];
+  /** What all variables say; undefined: there are none. Each mistake names its own. */
+  readonly layer: LocatedLayer | undefined;
   readonly mistakes: readonly Mistake[];
 }
 
@@ -21,11 +22,26 @@ const PREFIX = "INMESH_SERVICE_";
 const SERVER_PREFIX = "INMESH_SERVER_";
 const MAX_TEXT = 65_536;
 
+/** Read once: what is set later has no effect. Undefined: there is no variable of ours. */
+export function environmentSource({ layer, mistakes }: EnvConfig): ConfigSource | undefined {
+  if (layer === undefined) return undefined;
+  return {
+    name: "environment",
+    rank: "environment",
+    required: true,
+    watch(sink) {
+      sink.replace(layer);
+      if (mistakes.length > 0) sink.failed(new ConfigError(mistakes));
+      return { stop() {} };
+    },
+  };
+}
+
 /** `env` is read when called, not when imported: tests and loaders of .env files come later. */
 export function readEnvConfig(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): EnvConfig {
-  const layers: Layer[] = [];
+  const input = emptyRaw() as Record<"services" | "servers", Record<string, unknown>>;
   const mistakes: Mistake[] = [];
   const writers = new Map<string, string>();
   for (const variable of Object.keys(env).sort()) {
@@ -40,16 +56,26 @@ export function readEnvConfig(
     };
     const name = variable.slice(prefix.length).toLowerCase().replaceAll("_", "-");
     const noun = isServer ? "server" : "service";
-    const other = writers.get(`${noun} ${name}`);
+    const section = `${noun}s` as const;
+    const other = writers.get(`${section} ${name}`);
     if (other !== undefined) report(`must not name the same ${noun} as ${other}`);
-    writers.set(`${noun} ${name}`, variable);
+    writers.set(`${section} ${name}`, variable);
     if (name === "") report(`must have a ${noun}'s name behind ${prefix}`);
     const read = isServer ? readServer : readService;
     const one = text.length > MAX_TEXT ? tooLong(report) : read(text, report);
-    if (one !== undefined) layers.push({ origin, input: { [`${noun}s`]: { [name]: one } } });
+    if (one !== undefined) (input[section] ??= emptyRaw())[name] = one;
   }
+  const originOf = ([section, name]: readonly PathPart[]): string | undefined => {
+    const variable = writers.get(`${section} ${name}`);
+    return variable === undefined ? undefined : `env:${variable}`;
+  };
+  const says = Object.keys(input).length > 0 || mistakes.length > 0;
   const file = env["INMESH_CONFIG"]?.trim();
-  return { file: file === "" ? undefined : file, layers, mistakes };
+  return {
+    file: file === "" ? undefined : file,
+    layer: says ? { origin: "env", input, originOf } : undefined,
+    mistakes,
+  };
 }
 
 function readServer(text: string, report: (rule: string) => void): object | undefined {

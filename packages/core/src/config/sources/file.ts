@@ -7,11 +7,11 @@ import type * as Yaml from "yaml";
 import { loadYaml } from "../../lazy.cjs";
 import { LIMITS } from "../limits.ts";
 import type { FileNews } from "../../watch/file-watch.ts";
-import type { Layer } from "../merge.ts";
+import type { LocatedLayer } from "../merge.ts";
 import { makeMistake, type Mistake, type PathPart } from "../mistakes.ts";
 
 export type FileResult =
-  | { readonly ok: true; readonly layer: Layer }
+  | { readonly ok: true; readonly layer: LocatedLayer }
   | { readonly ok: false; readonly mistakes: readonly Mistake[] };
 
 const MAX_ALIASES = 100;
@@ -100,7 +100,7 @@ function readJson(text: string, origin: string, located: boolean): FileResult | 
   if (written !== countKeys(input)) return undefined;
   if (!located) return { ok: true, layer: { origin, input } };
   let slow: FileResult | undefined;
-  const layer: Layer = {
+  const layer: LocatedLayer = {
     origin,
     input,
     lineOf(path) {
