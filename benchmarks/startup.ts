@@ -17,7 +17,7 @@ export const describe =
 
 const BAR_MS = 25;
 const ROOT = join(import.meta.dirname, "..");
-const ENTRY = new URL("../packages/inmesh/dist/index.js", import.meta.url);
+const ENTRY = new URL("../packages/inmesh/dist/index.mjs", import.meta.url);
 
 interface Import {
   readonly ms: number;

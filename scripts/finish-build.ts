@@ -1,63 +1,90 @@
 /**
- * What `tsc -b` leaves to be done: the licence, texts that no process needs, and the form of the packages. The built packages are CommonJS inside, with a thin ESM face for
- * each entry, so that `import` and `require` give the same classes and the same default mesh
- * (docs/decisions/0018-commonjs-inside.md).
+ * What `tsc -b`, which writes the declarations, leaves to be done: the JavaScript and the licence. rolldown joins
+ * the modules of each package into a few files, because Node pays for every file that it loads. They are
+ * CommonJS, with a thin ESM face for each entry, so that `import` and `require` give the same classes and the
+ * same default mesh (docs/decisions/0018-commonjs-inside.md, docs/decisions/00XX-startup.md).
  */
-import { copyFileSync, globSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { parseSync } from "oxc-parser";
+import { copyFileSync, globSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
+import { rolldown, type RolldownOutput } from "rolldown";
 
 const root: string = join(import.meta.dirname, "..");
-const require = createRequire(import.meta.url);
 
 interface Manifest {
-  readonly exports: Readonly<
-    Record<string, string | { readonly require: { readonly default: string } }>
-  >;
+  readonly exports: Readonly<Record<string, string | { readonly "inmesh-source": string }>>;
+  readonly bin?: Readonly<Record<string, string>>;
 }
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
+  const dist = join(folder, "dist");
   const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Manifest;
-  writeFileSync(join(folder, "dist/package.json"), '{ "type": "commonjs" }\n');
+  const written = new Set<string>();
+  for (const file of (await joined(name, manifest)).output) {
+    written.add(file.fileName);
+    if (file.type !== "chunk" || !file.isEntry || file.exports.length === 0) continue;
+    written.add(writeFace(dist, file.fileName, file.exports));
+  }
+  // What an earlier build has left would be published.
+  for (const file of globSync("**/*.{js,mjs,cjs}", { cwd: dist })) {
+    if (!written.has(file)) rmSync(join(dist, file));
+  }
+  // tsc leaves declarations that are written by hand where they are.
+  for (const file of globSync("**/*.d.cts", { cwd: join(folder, "src") })) {
+    copyFileSync(join(folder, "src", file), join(dist, file));
+  }
+  writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
   // npm packs a licence only if it stands in the package's own folder.
   copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
-  // tsc compiles only TypeScript, and leaves declarations that are written by hand where they are.
-  for (const file of globSync("**/*.{cjs,d.cts}", { cwd: join(folder, "src") })) {
-    copyFileSync(join(folder, "src", file), join(folder, "dist", file));
-  }
-  for (const file of globSync("**/{*-,}options.js", { cwd: join(folder, "dist") })) {
-    stripDocs(join(folder, "dist", file));
-  }
-  for (const entry of Object.values(manifest.exports)) {
-    if (typeof entry !== "string") writeFace(join(folder, entry.require.default));
-  }
 }
 
 /**
- * What the doc comments of options say is for editors, which read the declarations, and for the reference pages.
- * Taken out of what a process loads, line ends kept, so that places in stacks stay right.
+ * One file for each entry of the package, one with all that entries share, and one for each `import()`. What is
+ * not a file of the package stays a `require`, at the place where the source has it.
  */
-function stripDocs(path: string): void {
-  const text = readFileSync(path, "utf8");
-  const { comments } = parseSync(path, text);
-  const blank = (one: string): string => one.replaceAll(/[^\n]+/g, "");
-  const stripped = comments.reduceRight(
-    (rest, { start, end }) =>
-      rest.slice(0, start) + blank(rest.slice(start, end)) + rest.slice(end),
-    text,
-  );
-  writeFileSync(path, stripped);
+async function joined(name: string, manifest: Manifest): Promise<RolldownOutput> {
+  const folder = join(root, "packages", name);
+  const sources = [
+    ...Object.values(manifest.exports).flatMap((entry) =>
+      typeof entry === "string" ? [] : [entry["inmesh-source"]],
+    ),
+    // ./dist/cli/run.js
+    ...Object.values(manifest.bin ?? {}).map((path) =>
+      path.replace("/dist/", "/src/").replace(/\.js$/, ".ts"),
+    ),
+  ];
+  const bundle = await rolldown({
+    cwd: root,
+    input: Object.fromEntries(
+      sources.map((path) => [path.slice("./src/".length, -".ts".length), join(folder, path)]),
+    ),
+    platform: "node",
+    external: (id) => !id.startsWith(".") && !isAbsolute(id),
+    transform: { target: "es2024" },
+    // For example an `import()` that does not keep its module out of the shared file.
+    onLog: (_, { message }) => {
+      throw new Error(message);
+    },
+  });
+  return bundle.write({
+    dir: join(folder, "dist"),
+    format: "cjs",
+    strict: true,
+    esModule: true,
+    entryFileNames: "[name].js",
+    chunkFileNames: "[name].js",
+    codeSplitting: { groups: [{ name, minShareCount: 2 }] },
+    // What doc comments say is for editors, which read the declarations, and for the reference pages.
+    comments: { jsdoc: false },
+  });
 }
 
-/** Beside `index.js`, which is CommonJS: `index.mjs`, and `index.d.mts` for its types. */
-function writeFace(path: string): void {
-  const file = path.slice(path.lastIndexOf("/") + 1);
-  const names = Object.keys(require(path) as object).toSorted();
-  writeFileSync(
-    path.replace(/\.js$/, ".mjs"),
-    `export {\n  ${names.join(",\n  ")},\n} from "./${file}";\n`,
-  );
-  writeFileSync(path.replace(/\.js$/, ".d.mts"), `export * from "./${file}";\n`);
+/** Beside `index.js`, which is CommonJS: `index.mjs`, and `index.d.mts` for its types. Gives the former's name. */
+function writeFace(dist: string, fileName: string, exports: readonly string[]): string {
+  const face = fileName.replace(/\.js$/, ".mjs");
+  const file = fileName.slice(fileName.lastIndexOf("/") + 1);
+  const names = exports.toSorted();
+  writeFileSync(join(dist, face), `export {\n  ${names.join(",\n  ")},\n} from "./${file}";\n`);
+  writeFileSync(join(dist, fileName.replace(/\.js$/, ".d.mts")), `export * from "./${file}";\n`);
+  return face;
 }

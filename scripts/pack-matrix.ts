@@ -19,6 +19,8 @@ const alone: string = mkdtempSync(join(tmpdir(), "inmesh-alone-"));
 const ESM_REQUIRE =
   'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);';
 
+/** 6 of ours and 22 of undici, with room for what undici adds. */
+const MAX_LOADED_FILES = 40;
 const PACKAGES = ["inmesh", "@inmesh/core", "@inmesh/http", "@inmesh/grpc"];
 const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,true]';
 const allTrue = (count: number): string =>
@@ -153,6 +155,13 @@ const rows: Row[] = [
     run: async () => expectLine(await node("required.cjs"), allTrue(5)),
   },
   { what: "node: import", run: async () => expectLine(await node("imported.mjs"), allTrue(3)) },
+  {
+    what: `node: at most ${MAX_LOADED_FILES} files at the start`,
+    run: async () => {
+      const files = Number((await node("loaded.cjs")).stdout);
+      if (!(files <= MAX_LOADED_FILES)) throw new Error(`${files} files`);
+    },
+  },
   ...SETTINGS.flatMap((setting) =>
     setting.versions.map((version) => ({
       what: `typescript ${version}: module ${setting.module}, resolution ${setting.resolution}, type ${setting.type}`,

@@ -15,6 +15,8 @@ import { DnsError } from "./dns-error.ts";
 import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolver.ts";
 import { errorOf } from "../../errors.ts";
 
+export { StubResolver } from "./resolver.ts";
+
 export type DnsTarget =
   /** A and AAAA records of `host`. */
   | { readonly kind: "dns"; readonly host: string; readonly port: number }

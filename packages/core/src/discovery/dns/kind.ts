@@ -86,10 +86,7 @@ function inDns(target: DnsTarget, mesh: DiscoveryMesh): Discovery {
 }
 
 async function loadDns({ runtime }: DiscoveryMesh): Promise<(target: DnsTarget) => Discovery> {
-  const [{ dnsDiscovery }, { StubResolver }] = await Promise.all([
-    import("./dns.ts"),
-    import("./resolver.ts"),
-  ]);
+  const { dnsDiscovery, StubResolver } = await import("./dns.ts");
   const resolver = new StubResolver(runtime);
   return (target) => dnsDiscovery(target, { runtime, resolver });
 }
