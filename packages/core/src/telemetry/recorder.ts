@@ -77,44 +77,67 @@ export class Recorder implements Telemetry {
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
     this.#check(instrument, "gauge");
-    const key = keyOf(labels);
+    const used = cap(labels);
+    const key = keyOf(used);
     const metric = metricOf(this.#gauges, instrument);
     if (metric.series.size < MAX_SERIES_PER_METRIC) {
-      metric.series.set(key, { labels, value: read, startedAtWallMs: this.#wallNow() });
+      metric.series.set(key, { labels: used, value: read, startedAtWallMs: this.#wallNow() });
     }
     return () => {
       if (metric.series.get(key)?.value === read) metric.series.delete(key);
     };
   }
 
-  /** Every series as plain data, sorted by name. */
+  /** Every series as plain data, sorted by name. A gauge that throws is NaN. */
   read(): Series[] {
     const all: Series[] = [];
-    for (const { instrument, series } of this.#counters.values()) {
-      for (const one of series.values()) {
-        all.push({ kind: "counter", ...common(instrument, one), value: one.value.value });
+    // Names are sorted, not series, and each series is one literal: there may be many thousands.
+    for (const { instrument, series } of this.#byName()) {
+      const { name, unit, description } = instrument;
+      for (const { labels, value, startedAtWallMs } of series.values()) {
+        if (value instanceof MemoryHistogram) {
+          const counts = [...value.counts];
+          const { bounds, sum } = value;
+          let count = 0;
+          for (const one of counts) count += one;
+          all.push({
+            kind: "histogram",
+            name,
+            unit,
+            description,
+            labels,
+            startedAtWallMs,
+            count,
+            sum,
+            bounds,
+            counts,
+          });
+        } else if (value instanceof MemoryCounter) {
+          const { value: total } = value;
+          all.push({
+            kind: "counter",
+            name,
+            unit,
+            description,
+            labels,
+            startedAtWallMs,
+            value: total,
+          });
+        } else {
+          const now = valueOf(value);
+          all.push({ kind: "gauge", name, unit, description, labels, startedAtWallMs, value: now });
+        }
       }
     }
-    for (const { instrument, series } of this.#gauges.values()) {
-      for (const one of series.values()) {
-        all.push({ kind: "gauge", ...common(instrument, one), value: one.value() });
-      }
-    }
-    for (const { instrument, series } of this.#histograms.values()) {
-      for (const one of series.values()) {
-        const { value } = one;
-        const counts = [...value.counts];
-        all.push({
-          kind: "histogram",
-          ...common(instrument, one),
-          count: counts.reduce((a, b) => a + b, 0),
-          sum: value.sum,
-          bounds: value.bounds,
-          counts,
-        });
-      }
-    }
-    return all.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    return all;
+  }
+
+  #byName(): Metric<MemoryCounter | MemoryHistogram | (() => number)>[] {
+    return [
+      ...this.#counters.values(),
+      ...this.#gauges.values(),
+      ...this.#histograms.values(),
+    ].toSorted((a, b) => (a.instrument.name < b.instrument.name ? -1 : 1));
   }
 
   #check(instrument: Instrument, kind: string): void {
@@ -148,11 +171,13 @@ export class Recorder implements Telemetry {
   }
 }
 
-function common<T>(
-  { name, unit, description }: Instrument,
-  { labels, startedAtWallMs }: One<T>,
-): Instrument & { labels: Labels; startedAtWallMs: number } {
-  return { name, unit, description, labels, startedAtWallMs };
+/** A gauge of another package must not keep every other series from being read. */
+function valueOf(read: () => number): number {
+  try {
+    return read();
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): Metric<T> {
@@ -164,10 +189,11 @@ function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): M
   return metric;
 }
 
+/** Well-formed too: what is cut in the middle of a character has no UTF-8. */
 function cap(labels: Labels): Labels {
   const capped = Object.entries(labels).map(([name, value]) => [
     name,
-    value.slice(0, MAX_LABEL_LENGTH),
+    value.slice(0, MAX_LABEL_LENGTH).toWellFormed(),
   ]);
   return Object.fromEntries(capped) as Labels;
 }

@@ -1,0 +1,2 @@
+/** `inmesh/metrics`: takes the series of a mesh out of the process. Loaded only by those who do. */
+export { metricsPage, type MeteredMesh, type MetricsPage } from "@inmesh/core/metrics";
