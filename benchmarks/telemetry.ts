@@ -1,4 +1,4 @@
-/** What it costs to take the metrics out of a process: a page for Prometheus with 20,000 series. */
+/** What it costs to take 20,000 series out of a process: as a page for Prometheus, and for OpenTelemetry. */
 import { child } from "./child.ts";
 import type { TelemetryRun } from "./child/telemetry.ts";
 import { row, undisturbed, type Options, type Row } from "./report.ts";
@@ -15,6 +15,8 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
   return [
     undisturbed("telemetry.scrape_ms", "ms", taken.page.ms, SCRAPE_BAR_MS),
     undisturbed("telemetry.scrape_stall_ms", "ms", taken.page.stallMs, STALL_BAR_MS),
+    undisturbed("telemetry.collect_ms", "ms", taken.collection.ms),
+    undisturbed("telemetry.collect_stall_ms", "ms", taken.collection.stallMs, STALL_BAR_MS),
     row("telemetry.scrape_lines", "lines", [taken.lines]),
   ];
 }

@@ -1,5 +1,5 @@
 /** A process with 20,000 series, as Prometheus counts them, that is scraped again and again. */
-import { metricsPage } from "@inmesh/core/metrics";
+import { metricProducer, metricsPage } from "@inmesh/core/metrics";
 import { INSTRUMENTS, Recorder } from "@inmesh/core/spi";
 import { createMesh } from "inmesh";
 
@@ -12,6 +12,7 @@ export interface Taken {
 
 export interface TelemetryRun {
   readonly page: Taken;
+  readonly collection: Taken;
   readonly lines: number;
 }
 
@@ -85,6 +86,7 @@ const { body } = await metricsPage(mesh, "application/openmetrics-text");
 const page = await take(Number(process.argv[2]), () =>
   metricsPage(mesh, "application/openmetrics-text"),
 );
-const run: TelemetryRun = { page, lines: body.match(/^[^#]/gm)!.length };
+const collection = await take(Number(process.argv[2]), () => metricProducer(mesh).collect());
+const run: TelemetryRun = { page, collection, lines: body.match(/^[^#]/gm)!.length };
 console.log(JSON.stringify(run));
 process.exit();

@@ -70,7 +70,7 @@ it("exports the documented names and no others", () => {
     "meshServer",
     "refusal",
   ]);
-  expect(Object.keys(metrics).toSorted()).toEqual(["metricsPage"]);
+  expect(Object.keys(metrics).toSorted()).toEqual(["metricProducer", "metricsPage"]);
 });
 
 it("a program reads mesh.yaml from INMESH_CONFIG and a service from INMESH_SERVICE_ORDERS", async () => {
