@@ -1,6 +1,9 @@
 /** The page for Prometheus, from the Accept header to the last line, with names as hostile as they may be. */
 import { describe, expect, it } from "vitest";
+import { Call } from "../call.ts";
+import { createMesh } from "../mesh.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
+import { StubRequest, stubProtocol } from "../testing/stub-transport.ts";
 import { CALL_DURATION, CALLS, CALL_ACTIVE } from "../telemetry/instruments.ts";
 import { Recorder } from "../telemetry/recorder.ts";
 import type { Instrument, Series } from "../telemetry/telemetry.ts";
@@ -203,6 +206,27 @@ describe("as a whole", () => {
     one.counter(CALLS, {}).add(1);
     two.counter(CALLS, {}).add(1);
     expect(await pageOf(one)).toBe(await pageOf(two));
+  });
+
+  it("a service that was called once is on the page a day later, with the same numbers", async () => {
+    const runtime = new SimRuntime(1);
+    const mesh = createMesh({ env: {}, runtime });
+    const protocol = stubProtocol((exchange) => exchange.reply("success", 200, { open: false }));
+    const discovery = { static: ["10.0.0.1:80"] };
+    const service = mesh.service("orders", protocol, { discovery });
+    await service.current(new Call("orders", new StubRequest(), true, true));
+    const linesOf = async (): Promise<string[]> =>
+      (await metricsPage(mesh)).body.match(/^[^#].*"orders".*$/gm)!.map((line) => line.trim());
+    const namesOf = (lines: readonly string[]): string[] =>
+      lines.map((line) => line.slice(0, line.lastIndexOf(" ")));
+    const before = await linesOf();
+    expect(before.length).toBeGreaterThan(40);
+    await runtime.advance(86_400_000);
+    const after = await linesOf();
+    expect(namesOf(after)).toEqual(namesOf(before));
+    const isTotal = (line: string): boolean => /^\w+_(total|count)\{/.test(line);
+    expect(after.filter(isTotal)).toEqual(before.filter(isTotal));
+    await mesh.close(0);
   });
 
   it("equal labels of plain data are one line", async () => {
