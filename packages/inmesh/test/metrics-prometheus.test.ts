@@ -1,7 +1,7 @@
 /** The page of metrics, read by the real Prometheus and its promtool: what they take and what they make of it. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createSocketServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,6 +10,7 @@ import { createMesh, type HttpMesh, meshClient, type Series } from "inmesh";
 import { metricsPage } from "inmesh/metrics";
 import { describe, expect, it, onTestFinished } from "vitest";
 
+const root: URL = new URL("../../../", import.meta.url);
 const isThere = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
 const missing: string[] = ["prometheus", "promtool"].filter((program) => !isThere(program));
 
@@ -97,6 +98,11 @@ async function prometheus(targets: Readonly<Record<string, string>>): Promise<st
   return address;
 }
 
+function promtool(args: readonly string[], input = ""): { status: number | null; said: string } {
+  const { status, stdout, stderr } = spawnSync("promtool", args, { input, encoding: "utf8" });
+  return { status, said: stdout + stderr };
+}
+
 async function query(address: string, text: string): Promise<Answer["data"]["result"]> {
   const reply = await fetch(`http://${address}/api/v1/query?query=${encodeURIComponent(text)}`);
   return ((await reply.json()) as Answer).data.result;
@@ -111,11 +117,45 @@ describe.skipIf(missing.length > 0)("read by Prometheus", () => {
   it("promtool has nothing against the page", async () => {
     const mesh = await usedMesh();
     const { body } = await metricsPage(mesh, "text/plain");
-    const { status, stdout, stderr } = spawnSync("promtool", ["check", "metrics"], {
-      input: body,
-      encoding: "utf8",
-    });
-    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "", stderr: "" });
+    expect(promtool(["check", "metrics"], body)).toEqual({ status: 0, said: "" });
+  });
+
+  it("promtool has nothing against any instrument of the mesh", async () => {
+    const page = readFileSync(new URL("docs/reference/metrics.md", root), "utf8");
+    const rows = page.matchAll(/^\| `(inmesh\.[^`]+)` \| (\w+) \| `([^`]+)` \|.*\| ([^|]+) \|$/gm);
+    const series = [...rows].map(([, name = "", kind = "", unit = "", description = ""]) => ({
+      ...{ name, unit, description, labels: {}, startedAtWallMs: 0, kind },
+      ...(kind === "histogram" ? { bounds: [1], counts: [1, 0], count: 1, sum: 1 } : { value: 1 }),
+    })) as Series[];
+    expect(series.length).toBeGreaterThan(20);
+    const { runtime } = await usedMesh();
+    const { body } = await metricsPage({ runtime, metrics: () => series });
+    expect(body.match(/^# TYPE/gm)).toHaveLength(series.length);
+    expect(promtool(["check", "metrics"], body)).toEqual({ status: 0, said: "" });
+  });
+
+  it("promtool takes the configuration and the queries of the guide", () => {
+    const guide = readFileSync(new URL("docs/guides/observe.md", root), "utf8");
+    const blockOf = (language: string): string =>
+      new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "m").exec(guide)![1]!;
+    const folder = mkdtempSync(join(tmpdir(), "inmesh-promtool-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const write = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    };
+    const config = write("prometheus.yml", blockOf("yaml"));
+    expect(promtool(["check", "config", config])).toMatchObject({ status: 0 });
+    const queries = blockOf("promql").trim().split(/\n\n/);
+    expect(queries.length).toBeGreaterThan(3);
+    const rules = queries.map((query, i) => ({ record: `query:${i}`, expr: query }));
+    const file = write("rules.yml", JSON.stringify({ groups: [{ name: "guide", rules }] }));
+    expect(promtool(["check", "rules", file])).toMatchObject({ status: 0 });
+    // What they ask for is on the page.
+    const known = readFileSync(new URL("docs/reference/metrics.md", root), "utf8");
+    for (const [, name = ""] of blockOf("promql").matchAll(/inmesh_(\w+?)_(?:total|seconds)/g)) {
+      expect(known).toContain(`\`inmesh.${name.replaceAll("_", ".")}\``);
+    }
   });
 
   it("PromQL has the numbers of the mesh, in either format", { timeout: 60_000 }, async () => {
