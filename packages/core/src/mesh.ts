@@ -41,6 +41,8 @@ import type { MeshSnapshot } from "./snapshot.ts";
 import {
   CONFIG_GENERATION,
   CONFIG_REFUSED,
+  METRICS_OVERFLOW,
+  METRICS_SERIES,
   RUNTIME_SUPPORTED,
   CONFIG_UPDATES,
 } from "./telemetry/instruments.ts";
@@ -225,6 +227,7 @@ export class Mesh implements AsyncDisposable {
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
     ];
+    if (this.#recorder !== undefined) this.#measure(this.#recorder);
     if (file !== undefined) {
       this.#lastGood = this.#keepLastGood(file);
       this.#file = this.#follow(file);
@@ -450,6 +453,13 @@ export class Mesh implements AsyncDisposable {
     if (this.observers.attached === undefined) return;
     const { version } = this.#config;
     this.observers.tellSoon("configChanged", { source, result, version, mistakes });
+  }
+
+  /** How much there is to read. */
+  #measure(recorder: Recorder): void {
+    const overflow = this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" });
+    recorder.onOverflow = () => overflow.add(1);
+    this.#gauges.push(this.telemetry.gauge(METRICS_SERIES, {}, () => recorder.size));
   }
 
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────

@@ -103,13 +103,13 @@ function promtool(args: readonly string[], input = ""): { status: number | null;
   return { status, said: stdout + stderr };
 }
 
-async function query(address: string, text: string): Promise<Answer["data"]["result"]> {
+async function ask(address: string, text: string): Promise<Answer["data"]["result"]> {
   const reply = await fetch(`http://${address}/api/v1/query?query=${encodeURIComponent(text)}`);
   return ((await reply.json()) as Answer).data.result;
 }
 
 const numberOf = async (address: string, text: string): Promise<number | undefined> => {
-  const [one] = await query(address, text);
+  const [one] = await ask(address, text);
   return one && Number(one.value[1].replace("Inf", "Infinity"));
 };
 
@@ -124,7 +124,12 @@ describe.skipIf(missing.length > 0)("read by Prometheus", () => {
     const page = readFileSync(new URL("docs/reference/metrics.md", root), "utf8");
     const rows = page.matchAll(/^\| `(inmesh\.[^`]+)` \| (\w+) \| `([^`]+)` \|.*\| ([^|]+) \|$/gm);
     const series = [...rows].map(([, name = "", kind = "", unit = "", description = ""]) => ({
-      ...{ name, unit, description, labels: {}, startedAtWallMs: 0, kind },
+      name,
+      unit,
+      description,
+      labels: {},
+      startedAtWallMs: 0,
+      kind,
       ...(kind === "histogram" ? { bounds: [1], counts: [1, 0], count: 1, sum: 1 } : { value: 1 }),
     })) as Series[];
     expect(series.length).toBeGreaterThan(20);
@@ -199,7 +204,7 @@ describe.skipIf(missing.length > 0)("read by Prometheus", () => {
         .find(({ name }) => name === "inmesh.call.duration") as Series & { kind: "histogram" };
       const summed = `sum(inmesh_call_duration_seconds_sum{${orders}})`;
       expect(await numberOf(address, summed)).toBe(sum);
-      const [own] = await query(address, `acme_jobs_total{job="${job}"}`);
+      const [own] = await ask(address, `acme_jobs_total{job="${job}"}`);
       expect(own).toMatchObject({
         metric: { queue: HOSTILE_READ },
         value: [expect.anything(), "7"],

@@ -48,6 +48,8 @@ interface Metric<T> {
 }
 
 export class Recorder implements Telemetry {
+  /** Called for each record that is counted under `other`, and for each gauge that is left out. */
+  onOverflow: () => void = () => {};
   readonly #wallNow: () => number;
   /** Of what kind and unit each name is: two packages that use one name must mean the same by it. */
   readonly #known = new Map<string, string>();
@@ -66,13 +68,18 @@ export class Recorder implements Telemetry {
    */
   counter(instrument: Instrument, labels: Labels): Counter {
     this.#check(instrument, "counter");
-    return this.#bind(this.#counters, instrument, labels, () => new MemoryCounter());
+    const make = (): MemoryCounter => new MemoryCounter();
+    const { value, isOther } = this.#bind(this.#counters, instrument, labels, make);
+    if (!isOther) return value;
+    return { add: (amount) => (this.onOverflow(), value.add(amount)) };
   }
 
   histogram(instrument: Instrument & { bounds: readonly number[] }, labels: Labels): Histogram {
     this.#check(instrument, "histogram");
     const make = (): MemoryHistogram => new MemoryHistogram(instrument.bounds);
-    return this.#bind(this.#histograms, instrument, labels, make);
+    const { value, isOther } = this.#bind(this.#histograms, instrument, labels, make);
+    if (!isOther) return value;
+    return { record: (measured) => (this.onOverflow(), value.record(measured)) };
   }
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
@@ -82,6 +89,8 @@ export class Recorder implements Telemetry {
     const metric = metricOf(this.#gauges, instrument);
     if (metric.series.size < MAX_SERIES_PER_METRIC) {
       metric.series.set(key, { labels: used, value: read, startedAtWallMs: this.#wallNow() });
+    } else {
+      this.onOverflow();
     }
     return () => {
       if (metric.series.get(key)?.value === read) metric.series.delete(key);
@@ -132,6 +141,18 @@ export class Recorder implements Telemetry {
     return all;
   }
 
+  /** Series as Prometheus counts them: a histogram is one for each limit, and sum and count. */
+  get size(): number {
+    let size = 0;
+    for (const { series } of this.#counters.values()) size += series.size;
+    for (const { series } of this.#gauges.values()) size += series.size;
+    for (const { series } of this.#histograms.values()) {
+      const [first] = series.values();
+      size += series.size * ((first?.value.bounds.length ?? 0) + 3);
+    }
+    return size;
+  }
+
   #byName(): Metric<MemoryCounter | MemoryHistogram | (() => number)>[] {
     return [
       ...this.#counters.values(),
@@ -155,7 +176,7 @@ export class Recorder implements Telemetry {
     instrument: Instrument,
     labels: Labels,
     make: () => T,
-  ): T {
+  ): { value: T; isOther: boolean } {
     const metric = metricOf(metrics, instrument);
     const full = metric.series.size >= MAX_SERIES_PER_METRIC && !metric.series.has(keyOf(labels));
     const used = full
@@ -167,7 +188,7 @@ export class Recorder implements Telemetry {
       entry = { labels: used, value: make(), startedAtWallMs: this.#wallNow() };
       metric.series.set(key, entry);
     }
-    return entry.value;
+    return { value: entry.value, isOther: full };
   }
 }
 
