@@ -37,6 +37,7 @@ const NAMES = [
   "rolling",
   "config",
   "hostile",
+  "telemetry",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {

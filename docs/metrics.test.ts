@@ -90,6 +90,10 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   mesh.update({});
   await mesh.close(0);
   for (const sink of sinks) sink.failed(new Error("after its watch was stopped"));
+  // Those about the recorder, which there is only without a telemetry of one's own.
+  const plain = createMesh({ env: {} });
+  onTestFinished(() => plain.close(0));
+  for (const { name, labels } of plain.metrics()) seen.set(name, Object.keys(labels).toSorted());
   const said = rows.map(({ name, labels }) => [name, labels.toSorted()] as const);
   expect(Object.fromEntries(seen)).toEqual(Object.fromEntries(said));
 });

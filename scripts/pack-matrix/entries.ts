@@ -1,11 +1,13 @@
 /** Every entry of every package, so that all their declarations are checked. */
 import * as inmesh from "inmesh";
+import * as inmeshMetrics from "inmesh/metrics";
 import * as core from "@inmesh/core";
 import * as spi from "@inmesh/core/spi";
 import * as discovery from "@inmesh/core/spi/discovery";
 import * as server from "@inmesh/core/spi/server";
 import * as telemetry from "@inmesh/core/spi/telemetry";
 import * as transport from "@inmesh/core/spi/transport";
+import * as metrics from "@inmesh/core/metrics";
 import * as testing from "@inmesh/core/testing";
 import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
@@ -25,4 +27,7 @@ export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh)
 }
 
 const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
-console.log([...entries, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0));
+const outside = [inmeshMetrics, metrics];
+console.log(
+  [...entries, ...outside, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0),
+);

@@ -37,7 +37,12 @@ import {
 } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
-import { CONFIG_GENERATION, RUNTIME_SUPPORTED } from "./telemetry/instruments.ts";
+import {
+  CONFIG_GENERATION,
+  METRICS_OVERFLOW,
+  METRICS_SERIES,
+  RUNTIME_SUPPORTED,
+} from "./telemetry/instruments.ts";
 import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
@@ -239,6 +244,7 @@ export class Mesh implements AsyncDisposable {
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
     ];
+    if (this.#recorder !== undefined) this.#measure(this.#recorder);
     this.identities = new Identities(
       options.identities ?? [],
       this.runtime,
@@ -421,6 +427,13 @@ export class Mesh implements AsyncDisposable {
     for (const [key, one] of this.#backends)
       if (one.backend === backend) this.#backends.delete(key);
     void backend.close(backend.config.drainGraceMs);
+  }
+
+  /** How much there is to read. */
+  #measure(recorder: Recorder): void {
+    const overflow = this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" });
+    recorder.onOverflow = () => overflow.add(1);
+    this.#gauges.push(this.telemetry.gauge(METRICS_SERIES, {}, () => recorder.size));
   }
 
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────

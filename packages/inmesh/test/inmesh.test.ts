@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as inmesh from "inmesh";
+import * as metrics from "inmesh/metrics";
 import { ConfigError, isMeshError, MeshError } from "inmesh";
 import { expect, it, onTestFinished, vi } from "vitest";
 
@@ -69,6 +70,7 @@ it("exports the documented names and no others", () => {
     "meshServer",
     "refusal",
   ]);
+  expect(Object.keys(metrics).toSorted()).toEqual(["metricProducer", "metricsPage"]);
 });
 
 it("a program reads mesh.yaml from INMESH_CONFIG and a service from INMESH_SERVICE_ORDERS", async () => {

@@ -132,6 +132,18 @@ export const HOOK_ERRORS: Instrument = {
   description: "Times a hook of an observer, or an exporter, has thrown, rejected or not ended.",
 };
 
+export const METRICS_SERIES: Instrument = {
+  name: "inmesh.metrics.series",
+  unit: "{series}",
+  description: "Series of the in-memory recorder, each limit of a histogram counted as one.",
+};
+export const METRICS_OVERFLOW: Instrument = {
+  name: "inmesh.metrics.overflow",
+  unit: "{record}",
+  description:
+    "Records counted under other, and gauges left out, because there are too many series.",
+};
+
 export const INSTRUMENTS: readonly Instrument[] = [
   CALLS,
   CALL_DURATION,
@@ -157,4 +169,6 @@ export const INSTRUMENTS: readonly Instrument[] = [
   CONFIG_REFUSED,
   RUNTIME_SUPPORTED,
   HOOK_ERRORS,
+  METRICS_SERIES,
+  METRICS_OVERFLOW,
 ];

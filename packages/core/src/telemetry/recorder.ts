@@ -48,6 +48,8 @@ interface Metric<T> {
 }
 
 export class Recorder implements Telemetry {
+  /** Called for each record that is counted under `other`, and for each gauge that is left out. */
+  onOverflow: () => void = () => {};
   readonly #wallNow: () => number;
   /** Of what kind and unit each name is: two packages that use one name must mean the same by it. */
   readonly #known = new Map<string, string>();
@@ -66,55 +68,97 @@ export class Recorder implements Telemetry {
    */
   counter(instrument: Instrument, labels: Labels): Counter {
     this.#check(instrument, "counter");
-    return this.#bind(this.#counters, instrument, labels, () => new MemoryCounter());
+    const make = (): MemoryCounter => new MemoryCounter();
+    const { value, isOther } = this.#bind(this.#counters, instrument, labels, make);
+    if (!isOther) return value;
+    return { add: (amount) => (this.onOverflow(), value.add(amount)) };
   }
 
   histogram(instrument: Instrument & { bounds: readonly number[] }, labels: Labels): Histogram {
     this.#check(instrument, "histogram");
     const make = (): MemoryHistogram => new MemoryHistogram(instrument.bounds);
-    return this.#bind(this.#histograms, instrument, labels, make);
+    const { value, isOther } = this.#bind(this.#histograms, instrument, labels, make);
+    if (!isOther) return value;
+    return { record: (measured) => (this.onOverflow(), value.record(measured)) };
   }
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
     this.#check(instrument, "gauge");
-    const key = keyOf(labels);
+    const used = cap(labels);
+    const key = keyOf(used);
     const metric = metricOf(this.#gauges, instrument);
     if (metric.series.size < MAX_SERIES_PER_METRIC) {
-      metric.series.set(key, { labels, value: read, startedAtWallMs: this.#wallNow() });
+      metric.series.set(key, { labels: used, value: read, startedAtWallMs: this.#wallNow() });
+    } else {
+      this.onOverflow();
     }
     return () => {
       if (metric.series.get(key)?.value === read) metric.series.delete(key);
     };
   }
 
-  /** Every series as plain data, sorted by name. */
+  /** Every series as plain data, sorted by name. A gauge that throws is NaN. */
   read(): Series[] {
     const all: Series[] = [];
-    for (const { instrument, series } of this.#counters.values()) {
-      for (const one of series.values()) {
-        all.push({ kind: "counter", ...common(instrument, one), value: one.value.value });
+    // Names are sorted, not series, and each series is one literal: there may be many thousands.
+    for (const { instrument, series } of this.#byName()) {
+      const { name, unit, description } = instrument;
+      for (const { labels, value, startedAtWallMs } of series.values()) {
+        if (value instanceof MemoryHistogram) {
+          const counts = [...value.counts];
+          const { bounds, sum } = value;
+          let count = 0;
+          for (const one of counts) count += one;
+          all.push({
+            kind: "histogram",
+            name,
+            unit,
+            description,
+            labels,
+            startedAtWallMs,
+            count,
+            sum,
+            bounds,
+            counts,
+          });
+        } else if (value instanceof MemoryCounter) {
+          const { value: total } = value;
+          all.push({
+            kind: "counter",
+            name,
+            unit,
+            description,
+            labels,
+            startedAtWallMs,
+            value: total,
+          });
+        } else {
+          const now = valueOf(value);
+          all.push({ kind: "gauge", name, unit, description, labels, startedAtWallMs, value: now });
+        }
       }
     }
-    for (const { instrument, series } of this.#gauges.values()) {
-      for (const one of series.values()) {
-        all.push({ kind: "gauge", ...common(instrument, one), value: one.value() });
-      }
+    return all;
+  }
+
+  /** Series as Prometheus counts them: a histogram is one for each limit, and sum and count. */
+  get size(): number {
+    let size = 0;
+    for (const { series } of this.#counters.values()) size += series.size;
+    for (const { series } of this.#gauges.values()) size += series.size;
+    for (const { series } of this.#histograms.values()) {
+      const [first] = series.values();
+      size += series.size * ((first?.value.bounds.length ?? 0) + 3);
     }
-    for (const { instrument, series } of this.#histograms.values()) {
-      for (const one of series.values()) {
-        const { value } = one;
-        const counts = [...value.counts];
-        all.push({
-          kind: "histogram",
-          ...common(instrument, one),
-          count: counts.reduce((a, b) => a + b, 0),
-          sum: value.sum,
-          bounds: value.bounds,
-          counts,
-        });
-      }
-    }
-    return all.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    return size;
+  }
+
+  #byName(): Metric<MemoryCounter | MemoryHistogram | (() => number)>[] {
+    return [
+      ...this.#counters.values(),
+      ...this.#gauges.values(),
+      ...this.#histograms.values(),
+    ].toSorted((a, b) => (a.instrument.name < b.instrument.name ? -1 : 1));
   }
 
   #check(instrument: Instrument, kind: string): void {
@@ -132,7 +176,7 @@ export class Recorder implements Telemetry {
     instrument: Instrument,
     labels: Labels,
     make: () => T,
-  ): T {
+  ): { value: T; isOther: boolean } {
     const metric = metricOf(metrics, instrument);
     const full = metric.series.size >= MAX_SERIES_PER_METRIC && !metric.series.has(keyOf(labels));
     const used = full
@@ -144,15 +188,17 @@ export class Recorder implements Telemetry {
       entry = { labels: used, value: make(), startedAtWallMs: this.#wallNow() };
       metric.series.set(key, entry);
     }
-    return entry.value;
+    return { value: entry.value, isOther: full };
   }
 }
 
-function common<T>(
-  { name, unit, description }: Instrument,
-  { labels, startedAtWallMs }: One<T>,
-): Instrument & { labels: Labels; startedAtWallMs: number } {
-  return { name, unit, description, labels, startedAtWallMs };
+/** A gauge of another package must not keep every other series from being read. */
+function valueOf(read: () => number): number {
+  try {
+    return read();
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): Metric<T> {
@@ -164,10 +210,11 @@ function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): M
   return metric;
 }
 
+/** Well-formed too: what is cut in the middle of a character has no UTF-8. */
 function cap(labels: Labels): Labels {
   const capped = Object.entries(labels).map(([name, value]) => [
     name,
-    value.slice(0, MAX_LABEL_LENGTH),
+    value.slice(0, MAX_LABEL_LENGTH).toWellFormed(),
   ]);
   return Object.fromEntries(capped) as Labels;
 }
