@@ -180,6 +180,18 @@ const rows: Row[] = [
     },
   },
   {
+    what: "typescript: mesh.fetch and Fastify's serverFactory without a cast, with and without lib dom",
+    run: async () => {
+      // Fastify's own declarations are not the point.
+      const skip = ["--skipLibCheck", "true"];
+      for (const setting of [SETTINGS[0]!, COMMONJS, ESM, SETTINGS.at(-1)!]) {
+        await compile(setting.versions[0]!, "fits.ts", setting, skip);
+        const dom = [...skip, "--lib", "es2022,dom"];
+        await compile(setting.versions.at(-1)!, "fits.ts", setting, dom);
+      }
+    },
+  },
+  {
     what: "jest: no configuration",
     run: async () => void (await bin("jest/bin/jest.js", "jest.test.js")),
   },

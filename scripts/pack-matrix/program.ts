@@ -36,9 +36,11 @@ async function main(): Promise<void> {
     },
   });
   const orders = meshClient("orders", { mesh });
+  // As SDKs ask for it.
+  const meshFetch: typeof globalThis.fetch = mesh.fetch;
   const said: unknown[] = [];
   said.push(((await (await orders.fetch("/v1/client")).json()) as { path: string }).path);
-  said.push(((await (await mesh.fetch("http://orders/v1/fetch")).json()) as { path: string }).path);
+  said.push(((await (await meshFetch("http://orders/v1/fetch")).json()) as { path: string }).path);
   try {
     await meshClient("gone", { mesh }).fetch("/", { timeoutMs: 2_000 });
   } catch (error) {
