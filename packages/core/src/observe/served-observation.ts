@@ -59,7 +59,7 @@ export class ServedObservation implements EndedRequest {
     return this.#facts.attempt;
   }
 
-  get priority(): "critical" | "normal" | "sheddable" {
+  get priority(): ObservedRequest["priority"] {
     return this.#facts.priority;
   }
 
