@@ -28,8 +28,8 @@ const FILES = [
   "server",
 ];
 
-/** Of these, what is left out by `--quick`: dials that nobody answers, and ten thousand calls. */
-const SLOW = new Set(["c-connect", "connections", "r-pushes"]);
+/** Of these, what is left out by `--quick`: dials without an answer, and ten thousand calls. */
+const SLOW = new Set(["c-connect", "connections"]);
 /** Of r-private.test.ts a report of all private members, and not a process for each that is hidden. */
 const WITHOUT_HIDING =
   "^(?!.*a private member of grpc-js that is missing)|nothing is hidden: nothing is degraded";

@@ -49,6 +49,17 @@ const SECTIONS: readonly Section[] = [
     types: ["ClientOptions"],
   },
   {
+    title: "`hooks` of `meshClient`",
+    intro:
+      "Each gets one object, below, and watches: what it returns is not looked at, and what it throws or rejects " +
+      "with goes to the log as `hook.failed`. Throws a ConfigError for another name.",
+    types: ["ClientHooks"],
+  },
+  { title: "Hooks: what `onRequest` hears", intro: "", types: ["HookedCall"] },
+  { title: "Hooks: what `onReply` hears", intro: "", types: ["HookedReply"] },
+  { title: "Hooks: what `onRetry` hears", intro: "", types: ["HookedRetry"] },
+  { title: "Hooks: what `onError` hears", intro: "", types: ["HookedError"] },
+  {
     title: "Calls: `client.fetch(path, init)`, `client.request(init)`",
     intro:
       "`path` of `fetch` starts with `/`. The promise resolves for every status, and rejects with a " +
@@ -303,7 +314,12 @@ function nameOf(key: Node): string {
 
 function slice(node: { start: number; end: number } | null | undefined, { text }: Source): string {
   if (node === null || node === undefined) return "unknown";
-  return text.slice(node.start, node.end).replaceAll(/\s+/g, " ").trim();
+  const code = text.slice(node.start, node.end);
+  // On one line, the rest of the type would be a part of a comment in it.
+  return code
+    .replaceAll(/\s\/\/.*$/gm, "")
+    .replaceAll(/\s+/g, " ")
+    .trim();
 }
 
 /** The doc comment that ends right before the member, as one line. */

@@ -115,6 +115,28 @@ async function compile(
   return out;
 }
 
+/**
+ * What runtimes.mjs finds that does not work on a runtime is what docs/reference/runtimes.md says: a check that
+ * works by now is a mistake too, of that page.
+ */
+async function onRuntime(
+  command: string,
+  args: readonly string[],
+  failing: readonly string[],
+): Promise<void> {
+  const { stdout } = await exec(command, [...args, "runtimes.mjs"]);
+  const failed = [...stdout.matchAll(/^(.*?) +FAILS: .*$/gm)];
+  if (!stdout.trimEnd().endsWith("done")) throw new Error(stdout);
+  const names = failed.map(([, name]) => name);
+  if (JSON.stringify(names) !== JSON.stringify(failing)) {
+    throw new Error(
+      [`expected to fail: ${failing.join(", ") || "none"}`, ...failed.map(([line]) => line)].join(
+        "\n",
+      ),
+    );
+  }
+}
+
 const COMMONJS: Setting = SETTINGS[2]!;
 const ESM: Setting = SETTINGS[5]!;
 /** Allows `require` of an ESM package, which Nest is. */
@@ -212,6 +234,29 @@ const rows: Row[] = [
         rmSync(traced, { recursive: true });
       }
     },
+  },
+  { what: "runtimes.mjs on Node", run: async () => onRuntime(process.execPath, [], []) },
+  {
+    what: "runtimes.mjs on Bun: all but two",
+    run: async () =>
+      onRuntime(
+        join(home, "node_modules/.bin/bun"),
+        [],
+        ["door: installGlobal, the runtime's own fetch", "server: a drain loses nothing"],
+      ),
+  },
+  {
+    what: "runtimes.mjs on Deno: all but three",
+    run: async () =>
+      onRuntime(
+        join(home, "node_modules/.bin/deno"),
+        ["run", "-A", "--node-modules-dir=manual"],
+        [
+          "door: installGlobal, the runtime's own fetch",
+          "client: HTTP/2, cleartext",
+          "client and server: TLS, HTTP/2",
+        ],
+      ),
   },
   {
     what: "npx inmesh check",

@@ -28,9 +28,9 @@ interface AnyCall {
 
 function note(call: AnyCall): { message(bytes: Buffer): void; end(): void } {
   const one = { path: call.getPath(), messages: [] as string[], whole: false };
-  const port = /:(\d+)$/.exec(call.getPeer())?.[1] ?? "";
-  const list = seen.get(port) ?? [];
-  seen.set(port, list);
+  const name = /[\d.]+:\d+$/.exec(call.getPeer())?.[0] ?? "";
+  const list = seen.get(name) ?? [];
+  seen.set(name, list);
   if (list.length < MAX_SEEN) list.push(one);
   handling++;
   let open = true;
@@ -105,13 +105,13 @@ server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port
 });
 
 watched({
-  seen: (port: number) => {
-    const list = seen.get(String(port)) ?? [];
-    seen.delete(String(port));
+  seen: (name: string) => {
+    const list = seen.get(name) ?? [];
+    seen.delete(name);
     return { seen: list, open: false };
   },
-  // Connections are known by their number alone.
-  "open-port": () => ({ open: false }),
+  // Connections are known by their names alone.
+  "is-open": () => ({ open: false }),
   open: () => ({
     handling,
     inFlight: mesh?.snapshot().callsInFlight ?? 0,

@@ -9,6 +9,7 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { meshServer, type MeshServer } from "@inmesh/http";
 import { LIMITS } from "../hostile/limits.ts";
 import type { Seen } from "../hostile/strict-http1.ts";
+import { peerName } from "../hostile/wire.ts";
 import { ready, watched } from "./hostile-watched.ts";
 
 const BIG = Buffer.alloc(262_144, "b");
@@ -20,9 +21,14 @@ const KEPT_MS = 30_000;
 
 const [side, protocol] = process.argv.slice(2);
 const http2 = protocol === "http2";
-const seen = new Map<number, Seen[]>();
-const sockets = new Map<number, Socket>();
-let handling = 0;
+const seen = new Map<string, Seen[]>();
+const sockets = new Map<string, Socket>();
+/** Replies in progress, with the names of their connections. */
+const handling = new Map<ServerResponse, string>();
+
+function nameOf({ remoteAddress, remotePort }: Socket): string {
+  return peerName(remoteAddress, remotePort);
+}
 
 /** Fills in what the handler understands as it goes on. */
 function note(request: IncomingMessage): (chunk: Buffer | undefined) => void {
@@ -36,7 +42,7 @@ function note(request: IncomingMessage): (chunk: Buffer | undefined) => void {
     sha1: createHash("sha1").digest("base64"),
     whole: false,
   };
-  const list = seen.get(request.socket.remotePort ?? 0);
+  const list = seen.get(nameOf(request.socket));
   if (list !== undefined && list.length < MAX_SEEN) list.push(one);
   return (chunk) => {
     // Bare Node says `end` of a cut body over HTTP/2 as well, with `aborted` set. The mesh must not.
@@ -108,12 +114,8 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
 };
 
 function handle(request: IncomingMessage, response: ServerResponse): void {
-  handling++;
-  let open = true;
-  const over = (): void => {
-    if (open) handling--;
-    open = false;
-  };
+  handling.set(response, nameOf(request.socket));
+  const over = (): void => void handling.delete(response);
   response.once("close", over);
   // A reply that is done lets its request go.
   response.once("finish", over);
@@ -151,24 +153,22 @@ if (side === "mesh") {
   );
 }
 server.on("connection", (socket) => {
-  const port = socket.remotePort ?? 0;
-  seen.set(port, []);
-  sockets.set(port, socket);
+  const name = nameOf(socket);
+  seen.set(name, []);
+  sockets.set(name, socket);
   socket.once("close", () => {
-    sockets.delete(port);
-    const list = seen.get(port);
-    setTimeout(() => {
-      if (seen.get(port) === list) seen.delete(port);
-    }, KEPT_MS).unref();
+    sockets.delete(name);
+    setTimeout(() => seen.delete(name), KEPT_MS).unref();
   });
 });
 server.listen(0, "127.0.0.1", () => ready((server.address() as AddressInfo).port));
 
 watched({
-  seen: (port: number) => ({ seen: seen.get(port) ?? [], open: sockets.has(port) }),
-  "open-port": (port: number) => ({ open: sockets.has(port) }),
+  seen: (name: string) => ({ seen: seen.get(name) ?? [], open: sockets.has(name) }),
+  "is-open": (name: string) => ({ open: sockets.has(name) }),
   open: () => ({
-    handling,
+    handling: handling.size,
+    peers: [...new Set(handling.values())],
     inFlight: mesh?.snapshot().requestsInFlight ?? 0,
     connections: sockets.size,
   }),

@@ -20,28 +20,30 @@ export interface Player {
 
 export interface Attack {
   readonly corpus: readonly Input[];
-  /** Of mutations, behind the corpus. */
+  /** Of mutations, behind the corpus: for so long, and at most so many. */
   readonly mutateMs: number;
+  readonly maxMutations?: number;
   readonly seed: number;
 }
 
 /** One mutation in so many is waited for. */
 const PATIENT_ONE_IN = 12;
 /** A single input that takes longer, with all its tries, is given up, and is a finding. */
-const INPUT_WITHIN_MS = 120_000;
+const INPUT_WITHIN_MS = 180_000;
 
 export async function attack(
   player: Player,
   tally: Tally,
-  { corpus, mutateMs, seed }: Attack,
+  { corpus, mutateMs, maxMutations = Infinity, seed }: Attack,
 ): Promise<void> {
   try {
     await player.start();
     await lanes(player.lanes, [...corpus], (input) => one(player, tally, input, true));
     const random = new Random(seed);
     const endsAt = performance.now() + mutateMs;
+    let mutations = 0;
     await inLanes(player.lanes, () => {
-      if (performance.now() >= endsAt) return undefined;
+      if (performance.now() >= endsAt || mutations++ >= maxMutations) return undefined;
       const input = mutate(random.pick(corpus), corpus, random);
       return one(player, tally, input, random.below(PATIENT_ONE_IN) === 0);
     });

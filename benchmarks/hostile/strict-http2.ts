@@ -17,6 +17,10 @@ const STATIC = [
 const STATIC_SIZE = 61;
 const TABLE_BYTES = 4_096;
 const PREFACE_BYTES = 24;
+/** A field with a value that is none is dropped, as if it had not been sent. */
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/; // eslint-disable-line no-control-regex
+/** … and so is a host that can be none (RFC 3986 §3.2). */
+const AUTHORITY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@[\]%]*$/;
 /** A name that is none for another reason as well is dropped with its field, as if it had not been sent. */
 const CAPITALS = /^[!#$%&'*+.^_`|~0-9A-Za-z-]*[A-Z][!#$%&'*+.^_`|~0-9A-Za-z-]*$/;
 const FORBIDDEN = new Set([
@@ -84,8 +88,9 @@ export function readStreams(bytes: Buffer): Stream[] {
 }
 
 /** The first value of a field, as a server understands it; undefined: it must not understand any. */
-function requestOf({ fields, body, ended }: Building): Stream | undefined {
-  if (fields === undefined) return undefined;
+function requestOf({ fields: sent, body, ended }: Building): Stream | undefined {
+  if (sent === undefined) return undefined;
+  const fields = sent.filter(([name, value]) => name.startsWith(":") || isValue(name, value));
   const content = Buffer.concat(body);
   const base = { method: "", target: "", host: undefined, contentType: undefined };
   if (fields.some(([name]) => name === HUFFMAN)) {
@@ -111,6 +116,10 @@ function requestOf({ fields, body, ended }: Building): Stream | undefined {
   const whole = ended && (length === undefined || Number(length) === content.length);
   const about = { method: one(":method")!, target: one(":path")!, host: authority ?? host };
   return { ...about, contentType: one("content-type"), body: content, whole, unread: false };
+}
+
+function isValue(name: string, value: string): boolean {
+  return (name === "host" ? AUTHORITY : VALUE).test(value);
 }
 
 function unpadded(payload: Buffer, flags: number, priority: number): Buffer | undefined {

@@ -13,6 +13,8 @@ export type Speaks = "http1" | "http2" | "grpc";
 
 const PREFACE_BYTES = 24;
 const DRAINED_WITHIN_MS = 2_000;
+/** Events that are kept to explain a finding. */
+const MAX_HEARD = 24;
 /** Until a client knows that its connection has ended. */
 const NOTICED_WITHIN_MS = 20;
 
@@ -24,9 +26,15 @@ export class Upstream {
   readonly #sockets = new Map<Socket, Promise<void>>();
   /** Inputs that are being played, with the sockets they are played on. */
   readonly #playing = new Map<Promise<void>, Socket>();
+  /** What came last, in which order and on which connection. */
+  readonly heard: string[] = [];
+  #connections = 0;
 
   constructor(speaks: Speaks) {
     this.#server = createServer((socket) => {
+      const number = ++this.#connections;
+      this.#hear(`${number} opened`);
+      socket.on("close", () => this.#hear(`${number} closed`));
       const closed = new Promise<void>((resolve) => {
         socket.on("close", () => {
           this.#sockets.delete(socket);
@@ -35,7 +43,7 @@ export class Upstream {
       });
       this.#sockets.set(socket, closed);
       socket.on("error", () => {});
-      if (speaks === "http1") this.#http1(socket);
+      if (speaks === "http1") this.#http1(socket, number);
       else this.#http2(socket, speaks === "grpc");
     });
   }
@@ -79,7 +87,12 @@ export class Upstream {
     this.#server.close();
   }
 
-  #http1(socket: Socket): void {
+  #hear(what: string): void {
+    this.heard.push(what);
+    if (this.heard.length > MAX_HEARD) this.heard.shift();
+  }
+
+  #http1(socket: Socket, number: number): void {
     let text = "";
     socket.on("data", (chunk: Buffer) => {
       text += chunk.toString("latin1");
@@ -91,6 +104,7 @@ export class Upstream {
         if (whole === undefined) return;
         text = text.slice(whole);
         const name = /^\w+ \/([^ ]*)/.exec(head)?.[1] ?? "";
+        this.#hear(`${number} ${name}`);
         if (name.endsWith("-bad")) this.#play(socket, stepsOf(this.text));
         else
           write(

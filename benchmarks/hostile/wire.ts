@@ -1,6 +1,7 @@
 /** Plays the steps of an input on a connection to a server, and sees what comes of it. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { platform } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resetSocket } from "@inmesh/core/testing";
 import { frame } from "./frames.ts";
@@ -11,6 +12,21 @@ const QUIET_MS = 60;
 const WRITE_WITHIN_MS = 5_000;
 const MAX_KEPT = 65_536;
 const SETTINGS = 4;
+/** Of Linux, where a socket may use any of them. */
+const LOOPBACK_ADDRESSES = 1 << 24;
+
+let wires = 0;
+
+/**
+ * One of its own for each connection. The port of a connection that was reset is used again at once, and what
+ * a server saw of the next one would be taken for what it saw of this one.
+ */
+function nextAddress(): string {
+  if (platform() !== "linux") return "127.0.0.1";
+  wires = (wires + 1) % (LOOPBACK_ADDRESSES - 2);
+  const host = wires + 1;
+  return `127.${host >> 16}.${(host >> 8) & 255}.${host & 255}`;
+}
 
 export class Wire {
   readonly socket: Socket;
@@ -35,7 +51,8 @@ export class Wire {
 
   /** Undefined: it is not let in. */
   static async to(port: number, http2: boolean): Promise<Wire | undefined> {
-    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    const localAddress = nextAddress();
+    const socket = connect({ port, host: "127.0.0.1", localAddress, noDelay: true });
     const wire = new Wire(socket, http2);
     await Promise.race([
       once(socket, "connect"),
@@ -90,6 +107,11 @@ export class Wire {
     }
   }
 
+  /** What the server calls this connection. */
+  get peer(): string {
+    return peerName(this.socket.localAddress, this.socket.localPort);
+  }
+
   get unread(): boolean {
     return this.socket.isPaused();
   }
@@ -97,4 +119,9 @@ export class Wire {
   get http2(): boolean {
     return this.#http2;
   }
+}
+
+/** Address and port of a client, as it and its server write them. */
+export function peerName(address: string | undefined, port: number | undefined): string {
+  return `${address ?? ""}:${port ?? 0}`;
 }

@@ -109,8 +109,8 @@ describe("an inherited deadline", () => {
     [true, "abandoned"],
     [false, "timeout"],
   ])(
-    "a stranger's (%s) settles the attempt as %s; the route's own is charged",
-    async (stranger, outcome) => {
+    "a deadline of an untrusted caller (%s) settles the attempt as %s; the route's own is charged",
+    async (untrusted, outcome) => {
       const runtime = new SimRuntime(1);
       const protocol = stubProtocol(() => {});
       const service = createMesh({ env: {}, runtime }).service("orders", protocol, {
@@ -121,7 +121,7 @@ describe("an inherited deadline", () => {
         [runtime.now() + 1e9, "timeout"],
       ] as const) {
         const call = new Call("orders", new StubRequest("/"), true, true, deadlineAt);
-        call.uncharged = stranger;
+        call.uncharged = untrusted;
         service.current(call).catch(() => {});
         await runtime.advance(20_000);
         expect(call.attempt!.outcome).toBe(expected);

@@ -29,7 +29,7 @@ export interface ServedRequestInit {
   /** Hops it has come through already, 0 for the first. */
   readonly hops?: number;
   /** The deadline comes from an untrusted caller: what it cuts short says nothing about an endpoint. Default false. */
-  readonly stranger?: boolean;
+  readonly untrustedDeadline?: boolean;
 }
 
 export class ServedRequest implements Served {
@@ -37,7 +37,7 @@ export class ServedRequest implements Served {
   attempt: number = 1;
   priority: Priority = "normal";
   hops: number = 0;
-  stranger: boolean = false;
+  untrustedDeadline: boolean = false;
   /** Undefined: no observer was attached when it came. Writer: a server wrapper. */
   observed: ServedObservation | undefined = undefined;
   /** As it came, which may be anything: read `traceparent` and `tracestate` instead. */
@@ -59,7 +59,7 @@ export class ServedRequest implements Served {
     this.rawTraceparent = init.traceparent;
     this.rawTracestate = init.tracestate;
     this.hops = init.hops ?? 0;
-    this.stranger = init.stranger ?? false;
+    this.untrustedDeadline = init.untrustedDeadline ?? false;
   }
 
   /** Who is at the other end of its connection, looked up when it is asked for; undefined for one that no server of ours serves. */
@@ -174,7 +174,7 @@ export function inheritFrom(served: ServedRequest, call: Call, now: number): boo
   if (at < call.deadlineAt) {
     call.deadlineAt = at;
     call.deadlineFrom = "served request";
-    call.uncharged = served.stranger;
+    call.uncharged = served.untrustedDeadline;
   }
   call.inheritedAttempt = served.attempt;
   return true;

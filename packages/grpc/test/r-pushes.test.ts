@@ -1,6 +1,7 @@
 /**
- * Row R41 over the gRPC client: streams that a server pushes, which no gRPC server does. grpc-js takes
- * them and listens to none, so the next error of their connection was an uncaught exception.
+ * Row R41 over the gRPC client: streams that a server pushes, which no gRPC server does, and frames that break
+ * the rules. grpc-js takes pushed streams and listens to none, so the next error of their connection was an
+ * uncaught exception.
  */
 import { expect, it, onTestFinished } from "vitest";
 import {
@@ -54,6 +55,29 @@ it.each(ENDS)("R41 GC: a push, then the connection ends by %s: one call fails", 
   });
   expect((await failed(get(client, { id: "1" }))).code).toBeGreaterThan(0);
   expect((await get(client, { id: "2" })).id).toBe("x");
+  await sleep(20);
+  expect(errors).toEqual([]);
+});
+
+it("R41 GC: calls that begin as their connection breaks the rules fail, and none ends the process", async () => {
+  // With channels of grpc-js's own this needs 1.14.5 (docs/reference/runtimes.md).
+  const errors = uncaught();
+  const codes: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    const peer = await h2Peer(async (connection) => {
+      await connection.open();
+      await connection.request();
+      await connection.write(frame(PING, 0, 0));
+    });
+    const { client } = clientOf([peer.address], {
+      routes: [{ name: "all", retry: { attempts: 1 } }],
+    });
+    const first = failed(get(client, { id: "1" }));
+    // In the turn in which the first one fails its connection is about to go.
+    const second = first.then(() => failed(get(client, { id: "2" })));
+    codes.push((await first).code, (await second).code);
+  }
+  expect(codes.every((code) => code > 0)).toBe(true);
   await sleep(20);
   expect(errors).toEqual([]);
 });

@@ -53,7 +53,7 @@ describe("what the caller says", () => {
       hops: 3,
       traceparent: TRACE,
       tracestate: "a=b",
-      stranger: false,
+      untrustedDeadline: false,
     });
     expect(keys.toSorted()).toEqual([
       "baggage",
@@ -67,7 +67,7 @@ describe("what the caller says", () => {
 
   it("edge: may ask for less, not for more", async () => {
     const { request, keys } = await seen(SAID, "edge");
-    expect(request).toMatchObject({ attempt: 3, priority: "normal", stranger: true });
+    expect(request).toMatchObject({ attempt: 3, priority: "normal", untrustedDeadline: true });
     expect(keys).not.toContain("baggage");
     expect((await seen({ "x-mesh-priority": "sheddable" }, "edge")).request.priority).toBe(
       "sheddable",

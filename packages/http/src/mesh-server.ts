@@ -34,7 +34,13 @@ import type { CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { HeadReader } from "./server/inbound.ts";
 import { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
-import { makeServer, tighten, type GivenLimit, type NodeServer } from "./server/listeners.ts";
+import {
+  makeServer,
+  NODE_HTTP,
+  tighten,
+  type GivenLimit,
+  type NodeServer,
+} from "./server/listeners.ts";
 import { countMalformed } from "./server/malformed.ts";
 import { guardRequests } from "./server/request-events.ts";
 import { Serving } from "./server/serving.ts";
@@ -153,7 +159,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /** Use `meshServer`. */
   constructor(target: RequestListener | NodeServer, options: ServerOptions) {
-    if (typeof target !== "function" && !(target instanceof NetServer)) throw badTarget(target);
+    if (typeof target !== "function" && !isServer(target)) throw badTarget(target);
     assertOptions("meshServer", options, OPTIONS, OPTION_HINTS);
     const settings = new ServerSettings("meshServer", options, DEFAULT_LIMITS);
     const { limits, options: all } = settings;
@@ -315,6 +321,11 @@ function identityOf(
     log,
     refused: () => count("handshake_failed"),
   });
+}
+
+/** An HTTP server of Bun's is no `net.Server`, but one of `http.Server`, that of https too. */
+function isServer(target: unknown): target is NodeServer {
+  return target instanceof NetServer || target instanceof NODE_HTTP.Server;
 }
 
 function badTarget(target: unknown): TypeError {

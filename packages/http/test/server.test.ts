@@ -56,7 +56,7 @@ describe("what a request says", () => {
       attempt: 2,
       priority: "critical",
       hops: 3,
-      stranger: false,
+      untrustedDeadline: false,
       traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
       tracestate: "a=1,b=2",
     });
@@ -104,9 +104,9 @@ describe("what a request says", () => {
     expect(over.traceparent).toBeDefined();
   });
 
-  it("edge: a stranger may ask for less, never for more", async () => {
+  it("edge: an untrusted caller may ask for less, never for more", async () => {
     const served = await servedWith("x-mesh-priority: critical\r\nx-mesh-timeout-ms: 500\r\n");
-    expect(served).toMatchObject({ priority: "normal", stranger: true });
+    expect(served).toMatchObject({ priority: "normal", untrustedDeadline: true });
     expect(served.deadlineAt).toBeLessThan(Infinity);
     expect(await servedWith("x-mesh-priority: sheddable\r\n")).toMatchObject({
       priority: "sheddable",
@@ -397,7 +397,7 @@ describe("middle hops", () => {
     expect(await late).toBe("late");
   });
 
-  it("what a stranger's deadline cuts short is not charged to the endpoint", async () => {
+  it("what the deadline of an untrusted caller cuts short is not charged to the endpoint", async () => {
     for (const [posture, outcome] of [
       ["edge", "abandoned"],
       ["mesh", "timeout"],

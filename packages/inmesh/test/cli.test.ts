@@ -1,6 +1,6 @@
 /** `npx inmesh check`, as a person and as a pipeline see it: a process, its output and its exit code. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -20,12 +20,16 @@ interface Ran {
   readonly err: string;
 }
 
-function inmesh(args: readonly string[], env: Readonly<Record<string, string>> = {}): Ran {
+function inmesh(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  input = "",
+): Ran {
   const { PATH = "" } = process.env;
   const child = spawnSync(
     process.execPath,
     ["--disable-warning=ExperimentalWarning", "--conditions=inmesh-source", PROGRAM, ...args],
-    { cwd: folder, encoding: "utf8", env: { PATH, ...env } },
+    { cwd: folder, encoding: "utf8", env: { PATH, ...env }, input },
   );
   return { code: child.status, out: child.stdout, err: child.stderr };
 }
@@ -161,9 +165,13 @@ describe("inmesh check", () => {
 
   it.each([
     [["check"], "Which file? For example: inmesh check mesh.yaml"],
-    [["check", "--jsno", "x.yaml"], "Unknown option '--jsno'"],
-    [["chek", "x.yaml"], 'There is no command "chek".'],
-    [["constructor"], 'There is no command "constructor".'],
+    [["check", "--jsno", "x.yaml"], 'The option "--jsno" is not known; did you mean "--json"?'],
+    [["check", "-x"], 'The option "-x" is not known; known here: --env, --discovery'],
+    [["check", "--discovery"], "Option '--discovery <value>' argument missing"],
+    [["check", "-", "-"], "The standard input can be read once, and - is written twice."],
+    [["chek", "x.yaml"], 'The command "chek" is not known; did you mean "check"?'],
+    [["constructor"], 'The command "constructor" is not known; known here: check'],
+    [["help", "chek"], 'The command "chek" is not known; did you mean "check"?'],
     [[], "Usage: inmesh <command> [options]"],
   ])("a wrong command %j gets a sentence, the usage and exit code 2", (args, sentence) => {
     const { code, out, err } = inmesh(args);
@@ -175,8 +183,43 @@ describe("inmesh check", () => {
 
   it("explains itself on stdout", () => {
     expect(inmesh(["--help"])).toMatchObject({ code: 0, err: "" });
+    expect(inmesh(["help"])).toEqual(inmesh(["--help"]));
     const { code, out } = inmesh(["check", "--help"]);
     expect(code).toBe(0);
     expect(out).toContain("Exit code: 0 valid");
+    expect(inmesh(["help", "check"])).toEqual({ code, out, err: "" });
+  });
+
+  it("prints the version of its package", () => {
+    const text = readFileSync(join(import.meta.dirname, "../package.json"), "utf8");
+    const { version } = JSON.parse(text) as { version: string };
+    for (const option of ["--version", "-v"]) {
+      expect(inmesh([option])).toEqual({ code: 0, out: `${version}\n`, err: "" });
+    }
+  });
+
+  it("checks its standard input, as YAML or JSON, beside files, and leaves nothing behind", () => {
+    const env = { TMPDIR: mkdtempSync(join(folder, "tmp-")) };
+    const yaml = "services:\n  orders: { url: http://a.b, retry: { attemps: 3 } }\n";
+    const { code, out } = inmesh(["check", GOOD, "-"], env, yaml);
+    expect(code).toBe(1);
+    expect(out).toContain(
+      'wrong  standard input: 1 mistake\n       line 2  services.orders.retry.attemps\n         is not known; did you mean "attempts"?',
+    );
+    const json = inmesh(["check", "--json", "-"], env, '{ "services": { "a": {} } }');
+    const { files } = JSON.parse(json.out) as { files: Record<string, unknown>[] };
+    expect(files).toMatchObject([
+      { file: "standard input", mistakes: [{ path: "services.a", line: 1 }] },
+    ]);
+    expect(inmesh(["check", "-"], env, "").out).toMatch(/standard input {2}.*\n +is empty/);
+    expect(readdirSync(env.TMPDIR)).toEqual([]);
+  });
+
+  it("waits for a pipe that is written to later", () => {
+    const { PATH = "" } = process.env;
+    const line = `(sleep 0.5; cat ${GOOD}) | node --disable-warning=ExperimentalWarning --conditions=inmesh-source ${PROGRAM} check -`;
+    const child = spawnSync("sh", ["-c", line], { cwd: folder, encoding: "utf8", env: { PATH } });
+    expect(child.stderr).toBe("");
+    expect(child.stdout).toMatch(/^valid {2}standard input: 2 services/);
   });
 });

@@ -1,4 +1,4 @@
-/** The program of docs/guides/graceful-shutdown.md gets a second signal while it drains. */
+/** The program of docs/guides/graceful-shutdown.md gets a second signal while it drains, or one before it listens. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -13,11 +13,15 @@ afterEach(() => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
 });
 
-/** The guide's server as it is printed, but for how long its slow request takes. */
-async function startGuide(slowMs: number): Promise<{ child: ChildProcess; url: string }> {
+/** The guide's server as it is printed, but for how long its slow request takes, and for what `change` does. */
+async function startGuide(
+  slowMs: number,
+  change: (program: string) => string = (program) => program,
+): Promise<{ child: ChildProcess; url: string }> {
   const [, block = ""] = /^```ts\n([^]*?)^```$/m.exec(guide) ?? [];
-  const program = block.replace("? 300 : 1", `? ${slowMs} : 1`);
-  expect(program).not.toBe(block);
+  const slowed = block.replace("? 300 : 1", `? ${slowMs} : 1`);
+  expect(slowed).not.toBe(block);
+  const program = change(slowed);
   const folder = join(root, ".tmp");
   const file = join(folder, `second-signal-${process.pid}-${slowMs}.ts`);
   mkdirSync(folder, { recursive: true });
@@ -55,6 +59,17 @@ describe("the guide's program, on a second signal", () => {
     child.kill(second);
     expect(await slow).toBe("ok");
     expect(await exit).toEqual([0, null]);
+  });
+
+  it("L2 LS: before it listens, a signal ends it at once", async () => {
+    const line = "const { port } = await server.listen(";
+    const { child } = await startGuide(1_000, (program) => {
+      expect(program).toContain(line);
+      return program.replace(line, `console.log(0); await sleep(600_000);\n${line}`);
+    });
+    const exit = once(child, "exit");
+    child.kill("SIGTERM");
+    expect(await exit).toEqual([null, "SIGTERM"]);
   });
 
   it("L2 LS: a hung request is cut off after the short grace, and the process ends", async () => {

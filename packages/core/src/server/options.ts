@@ -298,11 +298,11 @@ export const HTTP_SERVER_LIMITS = {
    */
   keepAliveIdle: { type: "duration", default: "65s", max: "24h", none: true },
   /**
-   * Oddities of a connection that are tolerated; one is forgotten every 10 s. Above it, the
-   * connection is closed.
+   * Glitches of a connection, which are irregularities that are tolerated each by itself; one is forgotten
+   * every 10 s. Above it, the connection is closed.
    * - Reason: An honest client has a few.
    */
-  maxGlitches: { type: "integer", unit: "oddities", default: 100, max: 1_000_000, live: true },
+  maxGlitches: { type: "integer", unit: "glitches", default: 100, max: 1_000_000, live: true },
   /**
    * HTTP/2 pings by the client in a burst; one is forgotten every second.
    * - Reason: Each costs an answer.

@@ -56,12 +56,16 @@ const MAX_LEAVE_MS = 300_000;
 const DRAIN_GRACE_MS = 30_000;
 /** A server does not listen before its source has answered, and gives up after so long. */
 const ANSWER_MS = 10_000;
+/** Of Bun's `node:https`, whose servers have no `setSecureContext`. */
+const FIXED = "this runtime cannot change the certificate of a server: restart the process";
 
 export class ServerIdentity implements IdentityUser {
   readonly drainGraceMs: number = DRAIN_GRACE_MS;
   /** In force. */
   #pem: TlsPem | undefined = undefined;
   #context: SecureContextOptions = {};
+  /** The certificate that the last server was made with. */
+  #made: string | undefined = undefined;
   /** Why it does not take what its source gives. */
   #own: string | undefined = undefined;
   readonly #tls: ServerTls;
@@ -93,6 +97,7 @@ export class ServerIdentity implements IdentityUser {
   /** For a new server. */
   get options(): TlsOptions {
     const { requestCert = false, rejectUnauthorized = true } = this.#tls;
+    this.#made = this.#pem?.cert;
     return { ...this.#context, requestCert, rejectUnauthorized };
   }
 
@@ -150,7 +155,7 @@ export class ServerIdentity implements IdentityUser {
       this.#servers.set(server, onReplaced);
       this.#endsAt = this.#pem?.expiresAt ?? Infinity;
       this.#stop ??= this.#follower.use(this);
-      if (this.#pem !== undefined) server.setSecureContext(this.#context);
+      if (this.#pem !== undefined) this.#showOn(server);
     };
     if (server.listening) begin();
     server.on("listening", begin);
@@ -164,7 +169,12 @@ export class ServerIdentity implements IdentityUser {
 
   /** Puts what is in force on its servers once more, where something else may have set a context of its own. */
   show(): void {
-    for (const server of this.#servers.keys()) server.setSecureContext(this.#context);
+    for (const server of this.#servers.keys()) this.#showOn(server);
+  }
+
+  #showOn(server: TlsServer): void {
+    if (typeof server.setSecureContext === "function") server.setSecureContext(this.#context);
+    else if (this.#made !== this.#pem?.cert) this.#own = FIXED;
   }
 
   take(pem: TlsPem): void {
@@ -182,8 +192,8 @@ export class ServerIdentity implements IdentityUser {
     };
     process.getBuiltinModule("node:tls").createSecureContext(context); // throws before anything is in force
     this.#context = context;
-    this.show();
     this.#pem = pem;
+    this.show();
     for (const wake of this.#waiting) wake();
     this.#waiting.clear();
   }

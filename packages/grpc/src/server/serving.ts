@@ -60,7 +60,7 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
     const deadline = inbound.getDeadline();
     if (deadline !== Infinity) {
       inbound.remainingMs = Math.min(Number(deadline) - runtime.wallNow(), limits.maxTimeoutMs);
-      inbound.stranger = !beliefs.deadlineIsOurs;
+      inbound.untrustedDeadline = !beliefs.deadlineIsOurs;
     }
     return undefined;
   }

@@ -17,8 +17,8 @@ import {
 import { Connector } from "./connector.ts";
 import { Exchange, type ExchangeOwner } from "./exchange.ts";
 import { Http2Pool } from "./http2/pool.ts";
-import { lend, type HttpResult } from "./lease.ts";
-import { LentSockets } from "./lent-sockets.ts";
+import { lease, type HttpResult } from "./lease.ts";
+import { LeasedSockets } from "./leased-sockets.ts";
 import { Http1Pool, type HttpPool } from "./pool.ts";
 import type { HttpRequest } from "./request.ts";
 
@@ -44,7 +44,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   #usedAt = Infinity;
   /** Instant from which the pool is old. */
   #endsAt = Infinity;
-  #lentSockets: LentSockets | undefined = undefined;
+  #leasedSockets: LeasedSockets | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
 
   /** `tls`: of an https service, shared by its connections. */
@@ -59,8 +59,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   }
 
   send(attempt: Attempt<HttpRequest>): Promise<HttpResult> {
-    if (attempt.call.request.lent) {
-      return lend(attempt, this.#lent(), this.#runtime);
+    if (attempt.call.request.leased) {
+      return lease(attempt, this.#leasable(), this.#runtime);
     }
     const { startedAt } = attempt;
     if (startedAt > this.#endsAt) this.#renew();
@@ -102,7 +102,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
 
   close(graceMs: number): Promise<void> {
     this.#unwatch?.();
-    this.#lentSockets?.close();
+    this.#leasedSockets?.close();
     this.#closing ??= Promise.all(
       [this.pool, ...this.#retired].map((pool) => this.#shut(pool, graceMs)),
     ).then(() => {});
@@ -110,8 +110,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   }
 
   /** Made when first asked for. Certificates are those in force when a connection is opened. */
-  #lent(): LentSockets {
-    return (this.#lentSockets ??= new LentSockets(
+  #leasable(): LeasedSockets {
+    return (this.#leasedSockets ??= new LeasedSockets(
       this.service,
       (done) => this.#connector(HTTP1).dial(done),
       this.#runtime,

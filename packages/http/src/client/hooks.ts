@@ -9,14 +9,18 @@ import type { ReplyInfo } from "./reply.ts";
 
 /** What every hook hears of its call. */
 export interface HookedCall {
+  /** Name of the service, as in the configuration, or host and port of a URL. */
   readonly service: string;
+  /** As it is sent. */
   readonly method: string;
   /** With its query. It may hold what should not be logged. */
   readonly path: string;
 }
 
 export interface HookedReply extends HookedCall {
+  /** The status of HTTP. */
   readonly status: number;
+  /** By name, in any case; iterable. */
   readonly headers: HttpHeaders;
   /** Endpoint, attempts, timings, and why it was routed so. */
   readonly mesh: ReplyInfo;
@@ -29,25 +33,30 @@ export interface HookedRetry extends HookedCall {
   readonly endpoint: string | undefined;
   /** Milliseconds until the next attempt begins; 0: at once. */
   readonly pauseMs: number;
-  /** Why there is another attempt: a status that the policy lists, or an error. */
+  /** Why there is another attempt: a status that the policy lists. Undefined: it was an error. */
   readonly status: number | undefined;
+  /** Why there is another attempt, where the failed one had no reply. Undefined: it was a status. */
   readonly error: MeshError | undefined;
 }
 
 export interface HookedError extends HookedCall {
   /** A MeshError, or what the caller's signal was aborted with. */
   readonly error: unknown;
+  /** Why no further attempt was made: the words of `MeshError.noRetry`. Undefined: there was nothing to retry. */
   readonly noRetry: NoRetry | undefined;
 }
 
 export interface ClientHooks {
-  /** A call begins, after its options were looked at. */
+  /** A call begins. One that is refused for its own options or path is heard by no hook. Default: none. */
   readonly onRequest?: (call: HookedCall) => unknown;
-  /** The head of the reply that the caller gets is here, whatever its status. */
+  /** The head of the reply that the caller gets is here, whatever its status. Default: none. */
   readonly onReply?: (reply: HookedReply) => unknown;
-  /** An attempt failed and another follows. */
+  /** An attempt failed and another follows. Default: none. */
   readonly onRetry?: (retry: HookedRetry) => unknown;
-  /** The call failed: the caller gets this error. */
+  /**
+   * The call failed: the caller gets this error. With `throwOnError` it follows `onReply`. A body that fails while
+   * it is read is not heard. Default: none.
+   */
   readonly onError?: (error: HookedError) => unknown;
 }
 

@@ -17,13 +17,13 @@ import {
 } from "@inmesh/core/spi";
 import { KEEP_ALIVE, retryAfterMs, single, type RawHeaders } from "../headers.ts";
 import { classify, isCallerFault } from "./classify.ts";
-import type { LentSockets } from "./lent-sockets.ts";
+import type { LeasedSockets } from "./leased-sockets.ts";
 import type { HttpReply } from "./reply.ts";
 import { HttpRequest } from "./request.ts";
 
 /** A request whose bytes are not ours. */
-export abstract class LentRequest extends HttpRequest {
-  override get lent(): boolean {
+export abstract class LeasedRequest extends HttpRequest {
+  override get leased(): boolean {
     return true;
   }
 
@@ -31,18 +31,18 @@ export abstract class LentRequest extends HttpRequest {
   abstract changeForAttempt(changes: HeaderChanges | undefined): void;
 }
 
-/** What `HttpConnection.send` gives: to a `LentRequest` a lease, to every other request a reply. */
+/** What `HttpConnection.send` gives: to a `LeasedRequest` a lease, to every other request a reply. */
 export type HttpResult = HttpReply | Lease;
 
 /** One attempt of a request that checks its connection out, for `HttpConnection.send`. */
-export function lend(
+export function lease(
   attempt: Attempt<HttpRequest>,
-  sockets: LentSockets,
+  sockets: LeasedSockets,
   runtime: Runtime,
 ): Promise<Lease> {
   const { call } = attempt;
   call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
-  if (call.request instanceof LentRequest) call.request.changeForAttempt(attempt.headers);
+  if (call.request instanceof LeasedRequest) call.request.changeForAttempt(attempt.headers);
   return new Promise((resolve, reject) =>
     new Lease(attempt, runtime).take(sockets, resolve, reject),
   );
@@ -60,7 +60,7 @@ export class Lease implements Reply, AttemptCanceller {
   /** What the route changes in the reply that the borrower will get. */
   changes: HeaderChanges | undefined = undefined;
   socket!: Socket;
-  #sockets!: LentSockets;
+  #sockets!: LeasedSockets;
   readonly #attempt: Attempt<HttpRequest>;
   readonly #runtime: Runtime;
 
@@ -75,7 +75,7 @@ export class Lease implements Reply, AttemptCanceller {
   }
 
   take(
-    sockets: LentSockets,
+    sockets: LeasedSockets,
     resolve: (lease: Lease) => void,
     reject: (error: MeshError) => void,
   ): void {

@@ -83,7 +83,7 @@ export class HttpRequest implements RoutedRequest {
   }
 
   /** Only an endpoint is wanted, see client/lease.ts. */
-  get lent(): boolean {
+  get leased(): boolean {
     return false;
   }
 

@@ -66,7 +66,7 @@ export function callOf(
   const idempotent = vouched ?? (isIdempotent(request.method) || request.hasIdempotencyKey);
   request.toPeer = service.config.peer;
   const call = new Call(service.name, request, idempotent, true);
-  if (request.streamed || request.lent) call.exclusive = true;
+  if (request.streamed || request.leased) call.exclusive = true;
   const served = context.getStore();
   if (served !== undefined) {
     if (inheritFrom(served, call, service.runtime.now())) {

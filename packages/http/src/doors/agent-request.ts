@@ -4,13 +4,13 @@ import { errorMonitor, type EventEmitter } from "node:events";
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeader } from "node:http";
 import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
-import { LentRequest, type Lease } from "../client/lease.ts";
+import { LeasedRequest, type Lease } from "../client/lease.ts";
 import { hideMarks } from "../client/marks.ts";
 import { isAmbiguous, MAX_INTERIM, MAX_REPLY_FIELDS } from "../client/reply-limits.ts";
 import { HOST, HOST_RULE, NAMESPACE } from "../headers.ts";
 import { AgentError } from "./agent-error.ts";
 
-export class AgentRequest extends LentRequest {
+export class AgentRequest extends LeasedRequest {
   readonly #request: ClientRequest;
   /** What the attempt in progress has changed, and what stood there before. */
   #replaced: Map<string, OutgoingHttpHeader | undefined> | undefined = undefined;

@@ -13,6 +13,8 @@ export interface ConnectionState extends ConnectionUse<Http2Session> {
   peer: ServerPeer | undefined;
   /** Requests in progress; several if they are pipelined, or streams. */
   active: number;
+  /** HTTP/1: several have been in progress at a time, so its end is looked at. Writer: left-behind.ts. */
+  pipelined: boolean;
   /** Its replies say `Connection: close`: it is old, or the server is being drained. */
   leaving: boolean;
   /** A reply that says so is on its way: what was sent behind its request is not for us to serve. */

@@ -98,6 +98,7 @@ export class Connections implements LeavingConnections {
       beliefs: undefined,
       peer: undefined,
       active: 0,
+      pipelined: false,
       leaving: this.#leaving,
       ended: false,
       surplus: false,

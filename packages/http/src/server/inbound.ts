@@ -53,7 +53,7 @@ export interface InboundOwner {
   /** The handler writes more than the reply's Content-Length. */
   misframed(inbound: Inbound): void;
   /** An anomaly in it was tolerated. */
-  odd(inbound: Inbound, what: CutReason): void;
+  countGlitch(inbound: Inbound, what: CutReason): void;
   readonly members: ServerMembers;
   /** What `Keep-Alive` says, where Node does not say it by itself. HTTP/1. */
   readonly keepAlive: string | undefined;
@@ -100,7 +100,7 @@ export class Inbound extends ServedCall {
   /** It has an `Upgrade` field, and is served all the same. */
   asksUpgrade = false;
   /** What of its head was dropped because it cannot be right. */
-  odd: CutReason | undefined = undefined;
+  glitch: CutReason | undefined = undefined;
   /** Its reply says that the connection ends with it. */
   last = false;
   /** Of the reply's body, while its length is said in its head. HTTP/1. */
@@ -214,7 +214,7 @@ export class Inbound extends ServedCall {
   once(field: number): boolean {
     const first = (this.#seen & field) === 0;
     this.#seen |= field;
-    if (!first) this.odd = "repeated_claim";
+    if (!first) this.glitch = "repeated_claim";
     return first;
   }
 }
@@ -331,7 +331,7 @@ export class HeadReader {
 
   #dropsBaggage(inbound: Inbound, value: string): boolean {
     if (value.length > this.#limits.maxBaggageBytes) {
-      inbound.odd = "baggage";
+      inbound.glitch = "baggage";
       return true;
     }
     return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
@@ -343,7 +343,7 @@ export class HeadReader {
       case TIMEOUT_MS: {
         const ms = inbound.once(1) ? parseCount(value, 10) : -1;
         inbound.remainingMs = ms < 0 ? Infinity : Math.min(ms, this.#limits.maxTimeoutMs);
-        inbound.stranger = !this.#beliefs.deadlineIsOurs;
+        inbound.untrustedDeadline = !this.#beliefs.deadlineIsOurs;
         break;
       }
       case ATTEMPT:
@@ -366,10 +366,10 @@ export class HeadReader {
     const { rawTraceparent, rawTracestate } = inbound;
     if (rawTraceparent === undefined) return;
     if (!hasTraceparentShape(rawTraceparent) && inbound.traceparent === undefined) {
-      inbound.odd = "traceparent";
+      inbound.glitch = "traceparent";
     } else if ((rawTracestate?.length ?? 0) > this.#limits.maxTracestateBytes) {
       inbound.rawTracestate = undefined;
-      inbound.odd = "tracestate";
+      inbound.glitch = "tracestate";
     }
   }
 }

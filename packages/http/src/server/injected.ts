@@ -58,7 +58,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     const { reader, validator, keep, core } = this.#parts;
     const refusal = reader.read(inbound) ?? validator.checkInjected(inbound);
     dropClaims(inbound.request, keep);
-    if (inbound.odd !== undefined) core.count(inbound.odd);
+    if (inbound.glitch !== undefined) core.count(inbound.glitch);
     return refusal;
   }
 
@@ -101,7 +101,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
 
   misframed(): void {}
 
-  odd(_inbound: Inbound, what: CutReason): void {
+  countGlitch(_inbound: Inbound, what: CutReason): void {
     this.#parts.core.count(what);
   }
 }

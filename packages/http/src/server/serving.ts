@@ -21,6 +21,7 @@ import type { CutReason } from "./cuts.ts";
 import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./in-context.ts";
 import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
+import { watchPipelined } from "./left-behind.ts";
 import { NODE_HTTP } from "./listeners.ts";
 import { writeOwnHead } from "./own-marks.ts";
 import { peerOf } from "./peer.ts";
@@ -44,6 +45,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   /** Said to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
   readonly #idleHintMs: number | undefined;
   readonly #peers: SlowPeers;
+  readonly #newest = (): Inbound | undefined => this.#peers.first;
   readonly #replaced: ReplacedLog;
   readonly #pipeline: ServerPipeline<Inbound>;
   readonly #injected: InjectedServing;
@@ -103,7 +105,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     // Node drops what came in one piece with the end of such a request, and reads on behind it: in the
     // middle of the next one, whose body could be another request.
     if (inbound.asksUpgrade && !inbound.http2) endAfter(inbound);
-    if (inbound.odd !== undefined) this.odd(inbound, inbound.odd);
+    if (inbound.glitch !== undefined) this.countGlitch(inbound, inbound.glitch);
     return refusal;
   }
 
@@ -117,6 +119,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   admitted(inbound: Inbound): void {
     const { connection, request, response, http2 } = inbound;
     connection.active++;
+    if (connection.active > 1 && !http2) watchPipelined(connection, request, this.#newest);
     connection.headBytes += inbound.headBytes;
     this.#peers.add(inbound);
     (response as WithInbound)[INBOUND] = inbound;
@@ -220,7 +223,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     if (isOurs && inbound.watched && connection.active === 0) inbound.request.socket.setTimeout(0);
   }
 
-  odd(inbound: Inbound, what: CutReason): void {
+  countGlitch(inbound: Inbound, what: CutReason): void {
     this.#parts.core.count(what);
     const { connection, http2, response } = inbound;
     if (!this.#connections.misuse.glitch(connection) || http2) return;

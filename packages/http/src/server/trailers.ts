@@ -33,7 +33,7 @@ export function filterTrailers(
       raw[kept + 1] = raw[i + 1]!;
       kept += 2;
     }
-    if (kept < raw.length) inbound.owner.odd(inbound, "trailers");
+    if (kept < raw.length) inbound.owner.countGlitch(inbound, "trailers");
     raw.length = kept;
     if (!http2) defineDistinct(request, "trailersDistinct");
   });

@@ -27,7 +27,11 @@ export function guardTunnels(
       refuseConnect(request, socket, count, options),
     );
   }
-  server.prependListener("connect", (_request: unknown, socket: Socket) => handedOver(socket));
+  server.prependListener("connect", (request: IncomingMessage, socket: Socket) => {
+    if (!isBehind(request)) return handedOver(socket);
+    count("method_not_allowed");
+    socket.destroy();
+  });
   if (server.listenerCount("upgrade") > 0) guardUpgrades(server, chosen, count, options);
   else {
     // Node asks whether anybody listens, so a listener of ours would change what it does.
@@ -51,6 +55,11 @@ function guardUpgrades(
   const guarded: typeof emit = (event, ...args) => {
     if (event !== "upgrade") return emit.call(server, event, ...args);
     const [request, socket, head] = args as [IncomingMessage, Socket, Buffer];
+    if (isBehind(request)) {
+      count("bad_upgrade");
+      socket.destroy();
+      return true;
+    }
     handedOver(socket);
     const refusal = isBare(request, head) ? chosen?.check(request) : REFUSALS.bad_upgrade;
     if (refusal === undefined) return emit.call(server, event, ...args);
@@ -59,6 +68,17 @@ function guardUpgrades(
     return true;
   };
   server.emit = guarded as typeof server.emit;
+}
+
+/**
+ * Requests before it are still in progress. What takes the connection over, or an answer of ours, would be
+ * read as the reply to one of those, and Node has let go of the connection: it would neither end them with
+ * it nor go on writing to a slow reader. So it ends at once, as in Node where no listener takes it over.
+ */
+function isBehind(request: IncomingMessage): boolean {
+  if (!(request instanceof NODE_HTTP.IncomingMessage)) return false;
+  const state = (request.socket as WithConnection)[CONNECTION];
+  return state !== undefined && state.active > 0;
 }
 
 /** It is no connection of HTTP/1 any more, which would be closed when it is idle. */
@@ -78,6 +98,7 @@ function refuseConnect(
   count: Count,
   options: LingerOptions,
 ): void {
+  if (socket.destroyed) return; // it came behind others, and is counted
   count("method_not_allowed");
   const refusal = REFUSALS.method_not_allowed;
   if (request instanceof NODE_HTTP.IncomingMessage) return answer(socket, refusal, options);

@@ -3,6 +3,9 @@
  * finds them. The environment plays no part unless `--env` asks for it, so that a pipeline says the same
  * on every machine.
  */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ConfigError, type Mistake } from "@inmesh/core";
 import {
@@ -11,6 +14,7 @@ import {
   type ServiceConfig,
   type WrittenKind,
 } from "@inmesh/core/spi";
+import { unknownKeyRule } from "@inmesh/core/spi/transport";
 import type { Output } from "./output.ts";
 
 export const CHECK_SUMMARY = "is a configuration file valid? Lists every mistake";
@@ -18,6 +22,7 @@ export const CHECK_SUMMARY = "is a configuration file valid? Lists every mistake
 const HELP = `Usage: inmesh check <file>... [--env] [--discovery <kind>]... [--json]
 
 Reads each file as createMesh would and lists every mistake, with its line.
+- is the standard input, as YAML or JSON.
 
   --env    also read INMESH_SERVICE_* from the environment, as a process does.
            Without a file, the one that INMESH_CONFIG names is read.
@@ -25,10 +30,20 @@ Reads each file as createMesh would and lists every mistake, with its line.
            a kind of discovery that the program adds by createMesh({ discoveries }).
            It may be written then; what stands under it only the program can check.
   --json   print one JSON document instead of text
-  --help   print this text
+  --help, -h  print this text
 
 Exit code: 0 valid, 1 a file has mistakes, 2 the command itself is wrong,
 3 a defect of inmesh or a Node that is too old.`;
+
+const OPTIONS = {
+  env: { type: "boolean" },
+  discovery: { type: "string", multiple: true },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+/** As an argument, and as the name in the output. */
+const STDIN = "-";
+const STDIN_SHOWN = "standard input";
 
 const VALID = 0;
 const INVALID = 1;
@@ -48,30 +63,15 @@ interface Checked {
 }
 
 export function check(args: readonly string[], output: Output): number {
-  let values: {
-    readonly env?: boolean;
-    readonly discovery?: string[];
-    readonly json?: boolean;
-    readonly help?: boolean;
-  };
-  let files: (string | undefined)[];
+  let parsed;
   try {
-    const parsed = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        env: { type: "boolean" },
-        discovery: { type: "string", multiple: true },
-        json: { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    });
-    values = parsed.values;
-    files = parsed.positionals;
+    parsed = parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
   } catch (error) {
-    output.error(`${(error as Error).message}\n\n${HELP}`);
+    output.error(`${sentenceOf(error as Error)}\n\n${HELP}`);
     return USAGE;
   }
+  const { values } = parsed;
+  let files: (string | undefined)[] = parsed.positionals;
   if (values.help === true) {
     output.line(HELP);
     return VALID;
@@ -82,11 +82,23 @@ export function check(args: readonly string[], output: Output): number {
     return USAGE;
   }
   if (files.length === 0) files = [undefined];
+  if (files.filter((file) => file === STDIN).length > 1) {
+    output.error(`The standard input can be read once, and - is written twice.\n\n${HELP}`);
+    return USAGE;
+  }
   const kinds = (values.discovery ?? []).map(uncheckedKind);
   const checked = files.map((file) => checkOne(file, withEnv, kinds));
   if (values.json === true) output.line(JSON.stringify({ files: checked }, null, 2));
   else for (const one of checked) print(one, output);
   return checked.every(({ valid }) => valid) ? VALID : INVALID;
+}
+
+/** What Node's own sentence says is a guess about arguments that begin with a dash. */
+function sentenceOf({ message }: Error): string {
+  const option = /^Unknown option '(--?[^']+)'/.exec(message)?.[1];
+  if (option === undefined) return message;
+  const known = Object.keys(OPTIONS).map((name) => `--${name}`);
+  return `The option ${JSON.stringify(option)} ${unknownKeyRule(option, known)}`;
 }
 
 /** Stands for a kind that only the program has. */
@@ -104,6 +116,7 @@ function checkOne(
   withEnv: boolean,
   kinds: readonly WrittenKind[],
 ): Checked {
+  if (file === STDIN) return checkStdin(withEnv, kinds);
   try {
     const env = withEnv ? process.env : false;
     const { config } = loadConfig({ file, env, discoveries: kinds });
@@ -113,6 +126,23 @@ function checkOne(
     if (!(error instanceof ConfigError)) throw error;
     const mistakes = error.mistakes.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
     return { file, valid: false, services: [], mistakes };
+  }
+}
+
+/** By way of a file that only this user can read: configurations are read from files. */
+function checkStdin(withEnv: boolean, kinds: readonly WrittenKind[]): Checked {
+  const folder = mkdtempSync(join(tmpdir(), "inmesh-check-"));
+  try {
+    const file = join(folder, "stdin.yaml"); // JSON is YAML as well
+    // By number: process.stdin makes a pipe non-blocking, and reading before there is something fails then.
+    writeFileSync(file, readFileSync(0), { mode: 0o600 });
+    const checked = checkOne(file, withEnv, kinds);
+    const mistakes = checked.mistakes.map((mistake) =>
+      mistake.origin === `file:${file}` ? { ...mistake, origin: STDIN_SHOWN } : mistake,
+    );
+    return { ...checked, file: STDIN_SHOWN, mistakes };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

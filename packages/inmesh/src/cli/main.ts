@@ -2,8 +2,12 @@
  * `npx inmesh <command>`. A command is one file in this folder and one line in COMMANDS; it gets the
  * arguments behind its name and gives the exit code.
  */
+import { unknownKeyRule } from "@inmesh/core/spi/transport";
 import { check, CHECK_SUMMARY } from "./check.ts";
 import { Output } from "./output.ts";
+
+/** That of package.json, which a test compares. */
+const VERSION = "0.1.0";
 
 type Command = (args: readonly string[], output: Output) => number;
 
@@ -24,20 +28,31 @@ function usage(): string {
     "Commands:",
     ...lines,
     "",
-    "inmesh <command> --help says more.",
+    "inmesh <command> --help says more. inmesh --version prints the version.",
   ].join("\n");
 }
 
 export function main(args: readonly string[], output: Output): number {
   const [name, ...rest] = args;
-  if (name === "--help" || name === "-h" || name === "help") {
+  if (name === "--version" || name === "-v") {
+    output.line(VERSION);
+    return 0;
+  }
+  const asksForHelp = name === "--help" || name === "-h" || name === "help";
+  if (asksForHelp && rest.length === 0) {
     output.line(usage());
     return 0;
   }
-  const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command !== undefined) return command.run(rest, output);
-  output.error(
-    name === undefined ? usage() : `There is no command ${JSON.stringify(name)}.\n\n${usage()}`,
-  );
+  // `inmesh help check` is `inmesh check --help`.
+  if (asksForHelp) return run(rest[0]!, ["--help"], output);
+  if (name !== undefined) return run(name, rest, output);
+  output.error(usage());
+  return EXIT_USAGE;
+}
+
+function run(name: string, args: readonly string[], output: Output): number {
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name]!.run(args, output);
+  const rule = unknownKeyRule(name, Object.keys(COMMANDS));
+  output.error(`The command ${JSON.stringify(name)} ${rule}\n\n${usage()}`);
   return EXIT_USAGE;
 }

@@ -1,6 +1,6 @@
 /**
  * Connections to one endpoint for callers who speak HTTP/1 on them by node's own parser: opened,
- * lent, kept while idle, and counted. What node does with a socket when a reply is over it says by
+ * leased, kept while idle, and counted. What node does with a socket when a reply is over it says by
  * events: `free`, or `agentRemove` when the connection has changed hands.
  */
 import type { Socket } from "node:net";
@@ -25,7 +25,7 @@ interface Idle {
   readonly timer: Timer;
 }
 
-export class LentSockets {
+export class LeasedSockets {
   readonly #service: ServiceConfig;
   readonly #dial: (done: Dialled) => void;
   readonly #runtime: Runtime;
@@ -33,7 +33,7 @@ export class LentSockets {
   readonly #waiting: Borrower[] = [];
   /** `Keep-Alive` of the last reply on each, if it said so. */
   readonly #hints = new WeakMap<Socket, string>();
-  /** Lent, idle and being opened. */
+  /** Leased, idle and being opened. */
   #open = 0;
   #closed = false;
 
@@ -48,7 +48,7 @@ export class LentSockets {
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
       idle.timer.cancel();
       if (!isUsable(idle.socket)) continue;
-      this.#lend(idle.socket, borrower);
+      this.#lease(idle.socket, borrower);
       return;
     }
     const { maxConnectionsPerEndpoint, maxQueuedPerEndpoint } = this.#service.limits;
@@ -69,7 +69,7 @@ export class LentSockets {
     else this.#hints.set(socket, keepAlive);
   }
 
-  /** What is lent ends with its request. */
+  /** What is leased ends with its request. */
   close(): void {
     this.#closed = true;
     for (const { socket, timer } of this.#idle.splice(0)) {
@@ -113,9 +113,9 @@ export class LentSockets {
    * be taken for the reply (faults.md C13), and an end would fail the request (C5). So both are read
    * first, which takes two turns, because a callback of I/O is followed by no reading in its own.
    */
-  #lend(socket: Socket, borrower: Borrower): void {
+  #lease(socket: Socket, borrower: Borrower): void {
     socket.ref();
-    const lend = (): void => {
+    const lease = (): void => {
       if (!isUsable(socket)) {
         this.take(borrower);
         return;
@@ -124,7 +124,7 @@ export class LentSockets {
       socket.off("data", surplus);
       borrower(null, socket);
     };
-    this.#runtime.afterIo(() => this.#runtime.afterIo(lend));
+    this.#runtime.afterIo(() => this.#runtime.afterIo(lease));
   }
 
   #free(socket: Socket, endsAt: number): void {
@@ -140,7 +140,7 @@ export class LentSockets {
     socket.on("data", surplus);
     const next = this.#waiting.shift();
     if (next !== undefined) {
-      this.#lend(socket, next);
+      this.#lease(socket, next);
       return;
     }
     socket.unref();
