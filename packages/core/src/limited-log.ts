@@ -1,5 +1,5 @@
 /**
- * The lines about one subject, such as the breakers of a service: at most 20 a minute, so that what flaps
+ * The lines about one subject, such as the breakers of a service: at most so many a minute, so that what flaps
  * does not flood the log. What was left out is counted. The count is written with how things are then, when
  * the minute is over, because the last change may be among what was left out; where there is no such state,
  * it is written before the next line.
@@ -7,6 +7,7 @@
 import { type Log, LOG_EVENTS, type LogEvent, type LogLine } from "./log.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 
+/** Default, in a minute. */
 const MAX_LINES = 20;
 const WINDOW_MS = 60_000;
 
@@ -16,17 +17,25 @@ export class LimitedLog {
   readonly #service: string;
   /** How things are, for the line that says how many were left out. */
   readonly #state: (() => string) | undefined;
+  readonly #maxLines: number;
   #windowAt = -Infinity;
   #written = 0;
   #omitted = 0;
   /** Armed while something was left out. */
   #timer: Timer | undefined = undefined;
 
-  constructor(log: Log, runtime: Runtime, service: string, state?: () => string) {
+  constructor(
+    log: Log,
+    runtime: Runtime,
+    service: string,
+    state?: () => string,
+    maxLines: number = MAX_LINES,
+  ) {
     this.#log = log;
     this.#runtime = runtime;
     this.#service = service;
     this.#state = state;
+    this.#maxLines = maxLines;
   }
 
   /** `message` is asked only if the line is written. */
@@ -37,7 +46,7 @@ export class LimitedLog {
       this.#windowAt = now;
       this.#written = 0;
     }
-    if (this.#written >= MAX_LINES) {
+    if (this.#written >= this.#maxLines) {
       this.#omitted++;
       if (this.#state === undefined) return;
       const leftMs = this.#windowAt + WINDOW_MS - now;
@@ -59,7 +68,7 @@ export class LimitedLog {
     if (this.#omitted === 0) return;
     const lines = this.#omitted === 1 ? "a line was" : `${this.#omitted} lines were`;
     const now = this.#state === undefined ? "" : `; now ${this.#state()}`;
-    const message = `${lines} left out, beyond ${MAX_LINES} a minute${now}`;
+    const message = `${lines} left out, beyond ${this.#maxLines} a minute${now}`;
     this.#omitted = 0;
     this.#say({ event: "log.omitted", message });
   }
@@ -72,8 +81,14 @@ export class LimitedLog {
 }
 
 /** Of a subject that is no service: its lines name it, and have no `service`. */
-export function linesAbout(name: string, log: Log, runtime: Runtime): LimitedLog {
-  return new LimitedLog((line) => log({ ...line, service: undefined }), runtime, name);
+export function linesAbout(
+  name: string,
+  log: Log,
+  runtime: Runtime,
+  maxLines?: number,
+): LimitedLog {
+  const own: Log = (line) => log({ ...line, service: undefined });
+  return new LimitedLog(own, runtime, name, undefined, maxLines);
 }
 
 /** A length of time, for people. */

@@ -25,7 +25,8 @@ interface Base {
 interface DurationOption extends Base {
   readonly type: "duration";
   readonly default: string;
-  readonly min: string;
+  /** Default: `0s`. */
+  readonly min?: string;
   readonly max: string;
   /** `none` may be written, and means Infinity. */
   readonly none?: true;
@@ -35,7 +36,8 @@ interface NumberOption extends Base {
   readonly type: "integer" | "number";
   readonly unit: string;
   readonly default: number;
-  readonly min: number;
+  /** Default: 0. */
+  readonly min?: number;
   readonly max: number;
 }
 

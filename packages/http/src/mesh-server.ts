@@ -19,11 +19,12 @@ import {
   ServerCore,
   ServerIdentity,
   ServerSettings,
+  SHARED_SERVER_OPTIONS,
   type OptionKinds,
-  type Posture,
   type ServerState,
   type ServerTls,
   type SharedServerOptions,
+  type SharedServerSnapshot,
 } from "@inmesh/core/spi";
 import { shown } from "./client/call-input.ts";
 import { ServerMembers } from "./node-internals.ts";
@@ -73,20 +74,14 @@ export interface ServerOptions extends SharedServerOptions {
 }
 
 const OPTIONS: OptionKinds<ServerOptions> = {
-  name: "text",
-  mesh: "object",
+  ...SHARED_SERVER_OPTIONS,
   http2: "boolean",
   tls: "object",
-  posture: "text",
-  postureOf: "function",
   keepHeaders: "list",
   authorities: "list",
   refuseUnderscores: "boolean",
   limits: "object",
   health: "any",
-  log: "function",
-  discoveryWaitMs: "milliseconds",
-  serverLayers: "list",
   idleWaitMs: "milliseconds",
 };
 const HEALTH_OPTIONS: OptionKinds<HealthOptions> = {
@@ -102,32 +97,13 @@ const OPTION_HINTS = {
   keepMetadata: 'did you mean "keepHeaders"?',
 };
 
-export interface ServerSnapshot {
-  readonly name: string;
-  readonly state: ServerState;
-  readonly posture: Posture;
+export interface ServerSnapshot extends SharedServerSnapshot<CutReason> {
   readonly requestsInFlight: number;
   readonly connections: number;
   readonly sessions: number;
-  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while no requests come. */
-  readonly loopDelayMs: number;
-  /** Requests that were not given to the handler or were cut short, and connections closed, by reason. */
-  readonly refused: Readonly<Partial<Record<CutReason, number>>>;
   readonly limits: ServerLimits;
-  /**
-   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
-   * made. Names such as `limits.maxHeaderBytes`.
-   */
-  readonly pending: readonly string[];
-  /** Why the certificate files in place are not used; the last good ones are. Undefined: they are. */
-  readonly problem: string | undefined;
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenLimit[];
-  /**
-   * What this server does less well because a private member of Node is not where it was: one line for
-   * each, with what is lost. Empty with the versions that inmesh is tested with.
-   */
-  readonly degraded: readonly string[];
 }
 
 const DEFAULT_GRACE_MS = 30_000;
@@ -319,21 +295,13 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /** State behind every decision, as plain data. */
   snapshot(): ServerSnapshot {
-    const { name, state, posture, admission, refused } = this.#core;
     return {
-      name,
-      state,
-      posture,
-      requestsInFlight: admission.inFlight,
+      ...this.#core.snapshot(this.#identity?.problem, this.#members.degraded.list),
+      requestsInFlight: this.#core.admission.inFlight,
       connections: this.#connections.sockets.size,
       sessions: this.#connections.sessions,
-      loopDelayMs: admission.loopDelayMs,
-      refused,
       limits: { ...this.#settings.limits },
-      pending: this.#settings.pending,
-      problem: this.#identity?.problem,
       weaker: this.#weaker,
-      degraded: this.#members.degraded.list,
     };
   }
 }

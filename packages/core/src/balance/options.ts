@@ -69,7 +69,7 @@ export const BALANCER = {
    * - No effect when all endpoints are new
    * - Elsewhere: Envoy `slow_start_config.slow_start_window`
    */
-  slowStart: { type: "duration", default: "30s", min: "0s", max: "1h" },
+  slowStart: { type: "duration", default: "30s", max: "1h" },
 } as const;
 
 export type BalancerConfig = ParsedOptions<typeof BALANCER>;

@@ -7,26 +7,26 @@ export const BREAKER = {
    * - Reason: Linkerd.
    * - Elsewhere: Linkerd `failure-accrual-consecutive-max-failures`, Envoy `consecutive_5xx`
    */
-  consecutiveFailures: { type: "integer", unit: "failures", default: 7, min: 0, max: 1_000 },
+  consecutiveFailures: { type: "integer", unit: "failures", default: 7, max: 1_000 },
   /**
    * Two failures in a row this far apart take it out too; `0s`: off.
    * - Reason: A caller with one request a second would need 7 s of errors otherwise.
    */
-  failureSpan: { type: "duration", default: "5s", min: "0s", max: "10m" },
+  failureSpan: { type: "duration", default: "5s", max: "10m" },
   /**
    * Below this share of successes in the window an endpoint is taken out; 0: off.
    * - Reason: Linkerd, Finagle.
    * - Elsewhere: Envoy `failure_percentage_threshold` (100 minus it), gRPC
    *   `failurePercentageEjection`
    */
-  successRatio: { type: "number", unit: "share of replies", default: 0.8, min: 0, max: 1 },
+  successRatio: { type: "number", unit: "share of replies", default: 0.8, max: 1 },
   /**
    * How much worse than its peers the endpoint must also be.
    * - Reason: When all endpoints fail alike, ejecting one does not help.
    * - No effect when `breaker.successRatio` is 0
    * - Elsewhere: Envoy `success_rate_stdev_factor` has the same purpose
    */
-  peerMargin: { type: "number", unit: "share of replies", default: 0.2, min: 0, max: 1 },
+  peerMargin: { type: "number", unit: "share of replies", default: 0.2, max: 1 },
   /**
    * Window of the success ratio.
    * - Reason: Long enough for sparse callers, short enough to forget an outage.
@@ -58,7 +58,7 @@ export const BREAKER = {
    * - Reason: Half of the fleet failing is more likely our own fault.
    * - Elsewhere: Envoy `max_ejection_percent`
    */
-  maxEjectedRatio: { type: "number", unit: "share of endpoints", default: 0.5, min: 0, max: 1 },
+  maxEjectedRatio: { type: "number", unit: "share of endpoints", default: 0.5, max: 1 },
 } as const;
 
 export type BreakerConfig = ParsedOptions<typeof BREAKER>;

@@ -1,4 +1,5 @@
 /** Reads where a service's endpoints come from: `url`, `discovery`, `scheme` and `authority`. */
+import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { keysBeside, readFields } from "./discovery-schema.ts";
 import { type DiscoveryContext, kindAndOptions, type WrittenKind } from "./kind.ts";
 import type { PathPart } from "./mistakes.ts";
@@ -85,14 +86,6 @@ function urlOf(fromUrl: UrlTarget | undefined): DiscoveryContext["url"] {
   return discovery?.kind === "static" ? discovery.endpoints[0] : discovery;
 }
 
-/** Their options stand beside `kind`, so that code can narrow by it; those of other kinds under `options`. */
-const BUILT_IN: ReadonlySet<string> = new Set<Exclude<DiscoveryConfig["kind"], "own">>([
-  "static",
-  "dns",
-  "srv",
-  "file",
-]);
-
 function readDiscovery(
   value: unknown,
   context: DiscoveryContext,
@@ -146,6 +139,8 @@ function readKind(
     return undefined;
   }
   copyPlain(options, (at, rule) => report([...path, name, ...at], rule, undefined));
-  if (!BUILT_IN.has(name)) return { kind: "own", name, options };
+  // Those of the built-in kinds stand beside `kind`, so that code can narrow by it.
+  const builtIn = BUILT_IN_KINDS.some((one) => one.name === name);
+  if (!builtIn) return { kind: "own", name, options };
   return { kind: name, ...options } as DiscoveryConfig;
 }

@@ -46,13 +46,15 @@ export function fieldsOf(options: Options, group?: string): Field[] {
   return Object.entries(options).map(([name, option]) => {
     const { as, ...rest } = option;
     const isDuration = option.type === "duration";
-    const times = isDuration && {
-      default: readDuration(option.default),
-      min: readDuration(option.min),
-      max: readDuration(option.max),
-    };
+    const range = isDuration
+      ? {
+          default: readDuration(option.default),
+          min: readDuration(option.min ?? "0s"),
+          max: readDuration(option.max),
+        }
+      : "max" in option && { min: option.min ?? 0 };
     const parsed = `${prefix}${as ?? (isDuration ? `${name}Ms` : name)}`;
-    return { ...rest, ...times, path: `${prefix}${name}`, parsed, option } as Field;
+    return { ...rest, ...range, path: `${prefix}${name}`, parsed, option } as Field;
   });
 }
 

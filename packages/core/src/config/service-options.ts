@@ -10,7 +10,7 @@ export const SERVICE = {
    * How long attempts on a removed endpoint, or at close, may still take.
    * - Reason: What Kubernetes gives a pod to end.
    */
-  drainGrace: { type: "duration", default: "30s", min: "0s", max: "1h" },
+  drainGrace: { type: "duration", default: "30s", max: "1h" },
   /**
    * Believe `x-mesh-nack` in replies. Only where every endpoint is known to run inmesh.
    * - Reason: A caller who can set the header can make us send a POST again.

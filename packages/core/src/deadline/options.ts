@@ -15,7 +15,7 @@ export const TIMEOUTS = {
    * - No effect when it is at most `request`, the call asks for less, a deadline is inherited
    *   from the request being served, or the call streams
    */
-  maxRequest: { type: "duration", default: "0s", min: "0s", max: "24h", none: true, route: true },
+  maxRequest: { type: "duration", default: "0s", max: "24h", none: true, route: true },
   /**
    * One attempt, until the head of its reply.
    * - Reason: The age of calls in flight already moves traffic away from a slow endpoint.

@@ -3,24 +3,12 @@ import type { Outcome } from "../call.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { Attached } from "./attached.ts";
-import type { EndedRequest } from "./observer.ts";
+import type { EndedRequest, ObservedRequest } from "./observer.ts";
 
 /** What is read off the request when an observer asks; ServedCall of the server's pipeline fits. */
-export interface ServedFacts {
-  /** `http` or `grpc`. */
-  readonly protocol: string;
+export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "startedAt"> {
   /** The server's name. */
   readonly service: string;
-  readonly method: string;
-  /** Without query. */
-  readonly path: string;
-  header(name: string): string | undefined;
-  readonly deadlineAt: number;
-  readonly attempt: number;
-  readonly priority: "critical" | "normal" | "sheddable";
-  readonly traceparent: string | undefined;
-  readonly tracestate: string | undefined;
-  readonly peer: ServerPeer;
 }
 
 export class ServedObservation implements EndedRequest {
@@ -71,7 +59,7 @@ export class ServedObservation implements EndedRequest {
     return this.#facts.attempt;
   }
 
-  get priority(): "critical" | "normal" | "sheddable" {
+  get priority(): ObservedRequest["priority"] {
     return this.#facts.priority;
   }
 

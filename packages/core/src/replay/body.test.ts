@@ -87,7 +87,7 @@ describe("ReplayedBody", () => {
     expect(memory.bytes).toBe(0);
   });
 
-  it("an error of the source reaches each reader, and those that nobody waits for reject nothing", async () => {
+  it("an error of the source reaches each reader, and a read that is not awaited rejects nothing", async () => {
     const rejections: unknown[] = [];
     const note = (error: unknown): void => void rejections.push(error);
     process.on("unhandledRejection", note);

@@ -33,14 +33,7 @@ export const RETRY = {
    * - Elsewhere: Gateway API `retry.backoff`, Envoy `retry_back_off.base_interval`, gRPC
    *   `initialBackoff`
    */
-  backoff: {
-    type: "duration",
-    default: "25ms",
-    min: "0s",
-    max: "1m",
-    route: true,
-    as: "backoffBaseMs",
-  },
+  backoff: { type: "duration", default: "25ms", max: "1m", route: true, as: "backoffBaseMs" },
   /**
    * Ceiling of the pauses; not below `retry.backoff`.
    * - Reason: Linkerd's ceiling.
@@ -50,7 +43,6 @@ export const RETRY = {
   maxBackoff: {
     type: "duration",
     default: "250ms",
-    min: "0s",
     max: "1m",
     route: true,
     as: "backoffMaxMs",
@@ -68,14 +60,14 @@ export const RETRY_BUDGET = {
    *   `retryBudget.retryRatio`, Envoy `retry_budget.budget_percent`, gRPC
    *   `retryThrottling.tokenRatio`
    */
-  ratio: { type: "number", unit: "retries per call", default: 0.2, min: 0, max: 1 },
+  ratio: { type: "number", unit: "retries per call", default: 0.2, max: 1 },
   /**
    * Retries that no call needs to pay for, per process and service.
    * - Reason: 400 clients with ten a second each could double the load.
    * - Elsewhere: Gateway API `retryConstraint.minRetryRate`, Linkerd `minRetriesPerSecond`,
    *   Envoy `min_retry_concurrency` (at one time)
    */
-  minPerSecond: { type: "number", unit: "retries per second", default: 1, min: 0, max: 1_000 },
+  minPerSecond: { type: "number", unit: "retries per second", default: 1, max: 1_000 },
   /**
    * How long a call's contribution may be spent.
    * - Reason: Finagle, tower.

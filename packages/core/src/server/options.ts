@@ -34,13 +34,13 @@ export const SERVER = {
    * From "not ready" until callers have noticed, when draining.
    * - Reason: What Kubernetes needs to take an address out.
    */
-  discoveryWait: { type: "duration", default: "5s", min: "0s", max: "1h" },
+  discoveryWait: { type: "duration", default: "5s", max: "1h" },
   /**
    * An idle connection is kept this long for one more request, when draining.
    * - Reason: A request may be on its way.
    * - No effect when the server speaks gRPC
    */
-  idleWait: { type: "duration", default: "1s", min: "0s", max: "1h" },
+  idleWait: { type: "duration", default: "1s", max: "1h" },
   /**
    * Names of identity headers that stay, because something in front vouches for them.
    * - Range: header names
@@ -75,14 +75,7 @@ export const SERVER_LIMITS = {
    * - Reason: Bounds memory and the wait behind them.
    * - Elsewhere: Envoy `circuit_breakers.max_requests`
    */
-  maxInFlight: {
-    type: "integer",
-    unit: "requests",
-    default: 4_096,
-    min: 0,
-    max: 1_000_000,
-    live: true,
-  },
+  maxInFlight: { type: "integer", unit: "requests", default: 4_096, max: 1_000_000, live: true },
   /**
    * What the requests of one turn of the event loop may take while the loop is late by a third
    * of it all the time; the rest of the turn is refused. Less for a caller that would get its
@@ -90,33 +83,26 @@ export const SERVER_LIMITS = {
    * - Reason: Who waits longer has mostly given up.
    * - Elsewhere: Envoy `adaptive_concurrency` has the same purpose
    */
-  maxLoopDelay: { type: "duration", default: "1s", min: "0s", max: "1h", none: true, live: true },
+  maxLoopDelay: { type: "duration", default: "1s", max: "1h", none: true, live: true },
   /**
    * Share of V8's old generation in use above which requests are refused. 1: not watched.
    * - Reason: V8 ends the process at 1, and everybody's requests with it.
    * - Elsewhere: Envoy `overload_manager` with `fixed_heap`
    */
-  maxHeapRatio: {
-    type: "number",
-    unit: "share of the heap",
-    default: 0.95,
-    min: 0,
-    max: 1,
-    live: true,
-  },
+  maxHeapRatio: { type: "number", unit: "share of the heap", default: 0.95, max: 1, live: true },
   /**
    * Connections; above it none is accepted.
    * - Reason: Descriptors are finite.
    * - No effect when it is above half of the process's descriptors: that is the limit then
    * - Elsewhere: Envoy `global_downstream_max_connections`
    */
-  maxConnections: { type: "integer", unit: "connections", default: 10_000, min: 0, max: 1_000_000 },
+  maxConnections: { type: "integer", unit: "connections", default: 10_000, max: 1_000_000 },
   /**
    * A handshake: of TLS, and of HTTP/2 for gRPC.
    * - Reason: Node waits two minutes for the first and for ever for the second.
    * - Elsewhere: Envoy `transport_socket_connect_timeout`
    */
-  handshakeTimeout: { type: "duration", default: "10s", min: "0s", max: "1h", none: true },
+  handshakeTimeout: { type: "duration", default: "10s", max: "1h", none: true },
   /**
    * Heads of all requests that a connection has in progress: 431, RESOURCE_EXHAUSTED, and it
    * is closed.
@@ -126,7 +112,6 @@ export const SERVER_LIMITS = {
     type: "integer",
     unit: "bytes",
     default: 524_288,
-    min: 0,
     max: 1_073_741_824,
     live: true,
   },
@@ -135,79 +120,58 @@ export const SERVER_LIMITS = {
    * - Reason: Node announces four billion.
    * - Elsewhere: Envoy `max_concurrent_streams`, gRPC `grpc.max_concurrent_streams`
    */
-  maxConcurrentStreams: { type: "integer", unit: "streams", default: 100, min: 0, max: 1_000_000 },
+  maxConcurrentStreams: { type: "integer", unit: "streams", default: 100, max: 1_000_000 },
   /**
    * HTTP/2's table of compressed header fields.
    * - Reason: RFC 7541's own.
    * - Elsewhere: Envoy `hpack_table_size`
    */
-  maxHeaderTableBytes: { type: "integer", unit: "bytes", default: 4_096, min: 0, max: 1_048_576 },
+  maxHeaderTableBytes: { type: "integer", unit: "bytes", default: 4_096, max: 1_048_576 },
   /**
    * Requests of an HTTP/2 connection that the client resets in a burst; a thirtieth of it per
    * second is forgotten. What it gives up at its deadline, or after a second, is not counted.
    * - Reason: Node's own default.
    */
-  maxStreamResets: { type: "integer", unit: "requests", default: 1_000, min: 0, max: 1_000_000 },
+  maxStreamResets: { type: "integer", unit: "requests", default: 1_000, max: 1_000_000 },
   /**
    * Share of a connection's requests that were reset, up to which more than `maxStreamResets`
    * may be. 1: any.
    * - Reason: Most of what an honest client asks for is wanted.
    */
-  maxResetRatio: {
-    type: "number",
-    unit: "share of requests",
-    default: 0.5,
-    min: 0,
-    max: 1,
-    live: true,
-  },
+  maxResetRatio: { type: "number", unit: "share of requests", default: 0.5, max: 1, live: true },
   /**
    * A connection, ± 10 %; then it is asked to go.
    * - Reason: Clients spread again, over servers that are new.
    * - Elsewhere: Envoy `max_connection_duration`, gRPC `grpc.max_connection_age_ms`
    */
-  maxConnectionAge: { type: "duration", default: "1h", min: "0s", max: "24h", none: true },
+  maxConnectionAge: { type: "duration", default: "1h", max: "24h", none: true },
   /**
    * A client that does not read what waits for it; then it is cut off.
    * - Reason: Node waits for ever.
    * - Elsewhere: Envoy `stream_flush_timeout`
    */
-  writeStallTimeout: { type: "duration", default: "30s", min: "0s", max: "24h", none: true },
+  writeStallTimeout: { type: "duration", default: "30s", max: "24h", none: true },
   /**
    * A deadline as received; a longer one is cut to it.
    * - Reason: No request is worth more than an hour unless the server says so.
    * - Elsewhere: Envoy `max_stream_duration`, `grpc_timeout_header_max`
    */
-  maxTimeout: { type: "duration", default: "1h", min: "0s", max: "24h", none: true, live: true },
+  maxTimeout: { type: "duration", default: "1h", max: "24h", none: true, live: true },
   /**
    * Servers of the mesh a request may come through: 508, INTERNAL.
    * - Reason: Longer is a circle of services.
    */
-  maxHops: { type: "integer", unit: "servers", default: 16, min: 0, max: 1_000, live: true },
+  maxHops: { type: "integer", unit: "servers", default: 16, max: 1_000, live: true },
   /**
    * A longer `tracestate` is dropped.
    * - Reason: W3C Trace Context asks for 512.
    */
-  maxTracestateBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 512,
-    min: 0,
-    max: 1_048_576,
-    live: true,
-  },
+  maxTracestateBytes: { type: "integer", unit: "bytes", default: 512, max: 1_048_576, live: true },
   /**
    * A longer `baggage` is dropped.
    * - Reason: W3C Baggage asks for 8192.
    */
-  maxBaggageBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 8_192,
-    min: 0,
-    max: 1_048_576,
-    live: true,
-  },
+  maxBaggageBytes: { type: "integer", unit: "bytes", default: 8_192, max: 1_048_576, live: true },
 } as const;
 
 /** Further ones of HTTP servers. */
@@ -217,33 +181,19 @@ export const HTTP_SERVER_LIMITS = {
    * the connection is closed.
    * - Reason: What is pipelined waits for what is in front of it.
    */
-  maxPipelined: {
-    type: "integer",
-    unit: "requests",
-    default: 16,
-    min: 0,
-    max: 1_000_000,
-    live: true,
-  },
+  maxPipelined: { type: "integer", unit: "requests", default: 16, max: 1_000_000, live: true },
   /**
    * TLS handshakes in progress; further connections are closed.
    * - Reason: They cost the server more than the client.
    * - No effect when the server has no TLS
    */
-  maxHandshakes: {
-    type: "integer",
-    unit: "handshakes",
-    default: 256,
-    min: 0,
-    max: 1_000_000,
-    live: true,
-  },
+  maxHandshakes: { type: "integer", unit: "handshakes", default: 256, max: 1_000_000, live: true },
   /**
    * From the first byte of a request, or from the connection, to the end of its head: 408.
    * - Reason: Node waits 60 s.
    * - Elsewhere: Envoy `request_headers_timeout`
    */
-  headersTimeout: { type: "duration", default: "10s", min: "0s", max: "24h", none: true },
+  headersTimeout: { type: "duration", default: "10s", max: "24h", none: true },
   /**
    * How often that is looked at.
    * - Reason: Node looks every 30 s, and so late can the end be.
@@ -256,32 +206,18 @@ export const HTTP_SERVER_LIMITS = {
    * - No effect when the server was made by the application
    * - Elsewhere: Envoy `max_request_headers_kb`
    */
-  maxHeaderBytes: { type: "integer", unit: "bytes", default: 16_384, min: 0, max: 1_048_576 },
+  maxHeaderBytes: { type: "integer", unit: "bytes", default: 16_384, max: 1_048_576 },
   /**
    * Fields of a head: 431.
    * - Reason: Node lets 2 000 through.
    * - Elsewhere: Envoy `max_headers_count`
    */
-  maxHeaderCount: {
-    type: "integer",
-    unit: "fields",
-    default: 100,
-    min: 0,
-    max: 100_000,
-    live: true,
-  },
+  maxHeaderCount: { type: "integer", unit: "fields", default: 100, max: 100_000, live: true },
   /**
    * Name of a field: 431.
    * - Reason: Longer than any name in use.
    */
-  maxHeaderNameBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 256,
-    min: 0,
-    max: 1_048_576,
-    live: true,
-  },
+  maxHeaderNameBytes: { type: "integer", unit: "bytes", default: 256, max: 1_048_576, live: true },
   /**
    * Value of a field: 431.
    * - Reason: Half of the head; tokens and cookies fit.
@@ -290,7 +226,6 @@ export const HTTP_SERVER_LIMITS = {
     type: "integer",
     unit: "bytes",
     default: 8_192,
-    min: 0,
     max: 1_048_576,
     live: true,
   },
@@ -299,45 +234,24 @@ export const HTTP_SERVER_LIMITS = {
    * - Reason: RFC 9112 §3 asks for 8 000 at least.
    * - No effect when it is above `maxHeaderBytes`
    */
-  maxTargetBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 8_192,
-    min: 0,
-    max: 1_048_576,
-    live: true,
-  },
+  maxTargetBytes: { type: "integer", unit: "bytes", default: 8_192, max: 1_048_576, live: true },
   /**
    * Fields of a trailer; a request with more loses them all.
    * - Reason: Few protocols have any.
    */
-  maxTrailerCount: {
-    type: "integer",
-    unit: "fields",
-    default: 32,
-    min: 0,
-    max: 100_000,
-    live: true,
-  },
+  maxTrailerCount: { type: "integer", unit: "fields", default: 32, max: 100_000, live: true },
   /**
    * A longer trailer is dropped.
    * - Reason: As one header field.
    */
-  maxTrailerBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 8_192,
-    min: 0,
-    max: 1_048_576,
-    live: true,
-  },
+  maxTrailerBytes: { type: "integer", unit: "bytes", default: 8_192, max: 1_048_576, live: true },
   /**
    * Silence of a client that owes the rest of a body: 408. Not counted while the handler does
    * not read.
    * - Reason: A client that vanished must not hold a handler.
    * - Elsewhere: Envoy `stream_idle_timeout`
    */
-  bodyIdleTimeout: { type: "duration", default: "30s", min: "0s", max: "24h", none: true },
+  bodyIdleTimeout: { type: "duration", default: "30s", max: "24h", none: true },
   /**
    * What a body must bring over each window while the handler reads: 408. 0: any.
    * - Reason: A body that trickles holds a handler for hours.
@@ -346,7 +260,6 @@ export const HTTP_SERVER_LIMITS = {
     type: "integer",
     unit: "bytes per second",
     default: 500,
-    min: 0,
     max: 1_073_741_824,
     live: true,
   },
@@ -354,7 +267,7 @@ export const HTTP_SERVER_LIMITS = {
    * The window of `minBodyRate`.
    * - Reason: Long enough for a mobile network's pauses.
    */
-  bodyRateWindow: { type: "duration", default: "20s", min: "0s", max: "24h", none: true },
+  bodyRateWindow: { type: "duration", default: "20s", max: "24h", none: true },
   /**
    * What a client must take of a reply over HTTP/2 that waits for it, over twice
    * `writeStallTimeout`; otherwise it is destroyed. 0: any.
@@ -364,7 +277,6 @@ export const HTTP_SERVER_LIMITS = {
     type: "integer",
     unit: "bytes per second",
     default: 500,
-    min: 0,
     max: 1_073_741_824,
     live: true,
   },
@@ -373,60 +285,39 @@ export const HTTP_SERVER_LIMITS = {
    * the answer.
    * - Reason: What clients send before they read.
    */
-  lingerBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 262_144,
-    min: 0,
-    max: 1_073_741_824,
-    live: true,
-  },
+  lingerBytes: { type: "integer", unit: "bytes", default: 262_144, max: 1_073_741_824, live: true },
   /**
    * The same, in time.
    * - Reason: A round trip over any network.
    */
-  linger: { type: "duration", default: "1s", min: "0s", max: "1h", live: true },
+  linger: { type: "duration", default: "1s", max: "1h", live: true },
   /**
    * An idle connection is closed after this long.
    * - Reason: Above every client's own, so that clients close first.
    * - Elsewhere: Envoy `idle_timeout`
    */
-  keepAliveIdle: { type: "duration", default: "65s", min: "0s", max: "24h", none: true },
+  keepAliveIdle: { type: "duration", default: "65s", max: "24h", none: true },
   /**
    * Glitches of a connection, which are irregularities that are tolerated each by itself; one is forgotten
    * every 10 s. Above it, the connection is closed.
    * - Reason: An honest client has a few.
    */
-  maxGlitches: {
-    type: "integer",
-    unit: "glitches",
-    default: 100,
-    min: 0,
-    max: 1_000_000,
-    live: true,
-  },
+  maxGlitches: { type: "integer", unit: "glitches", default: 100, max: 1_000_000, live: true },
   /**
    * HTTP/2 pings by the client in a burst; one is forgotten every second.
    * - Reason: Each costs an answer.
    */
-  maxPings: { type: "integer", unit: "pings", default: 10, min: 0, max: 1_000_000, live: true },
+  maxPings: { type: "integer", unit: "pings", default: 10, max: 1_000_000, live: true },
   /**
    * HTTP/2 SETTINGS by the client in a burst; one is forgotten every six seconds.
    * - Reason: Each costs an answer.
    */
-  maxSettingsFrames: {
-    type: "integer",
-    unit: "frames",
-    default: 10,
-    min: 0,
-    max: 1_000_000,
-    live: true,
-  },
+  maxSettingsFrames: { type: "integer", unit: "frames", default: 10, max: 1_000_000, live: true },
   /**
    * HTTP/2 frames that Node takes for invalid before it closes the connection.
    * - Reason: Node takes 1 000.
    */
-  maxInvalidFrames: { type: "integer", unit: "frames", default: 100, min: 0, max: 1_000_000 },
+  maxInvalidFrames: { type: "integer", unit: "frames", default: 100, max: 1_000_000 },
 } as const;
 
 /** Further ones of gRPC servers. */
@@ -435,59 +326,39 @@ export const GRPC_SERVER_LIMITS = {
    * Names, values and 32 bytes per entry of a call's metadata: RESOURCE_EXHAUSTED.
    * - Reason: As heads of HTTP.
    */
-  maxMetadataBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 16_384,
-    min: 0,
-    max: 1_048_576,
-    live: true,
-  },
+  maxMetadataBytes: { type: "integer", unit: "bytes", default: 16_384, max: 1_048_576, live: true },
   /**
    * Keys of a call's metadata: RESOURCE_EXHAUSTED.
    * - Reason: Node resets a stream with more than 128.
    */
-  maxMetadataCount: {
-    type: "integer",
-    unit: "keys",
-    default: 100,
-    min: 0,
-    max: 100_000,
-    live: true,
-  },
+  maxMetadataCount: { type: "integer", unit: "keys", default: 100, max: 100_000, live: true },
   /**
    * A message received, unpacked: RESOURCE_EXHAUSTED, before it is in memory.
    * - Reason: gRPC's own default.
    * - Elsewhere: gRPC `grpc.max_receive_message_length`
    */
-  maxMessageBytes: {
-    type: "integer",
-    unit: "bytes",
-    default: 4_194_304,
-    min: 0,
-    max: 2_147_483_647,
-  },
+  maxMessageBytes: { type: "integer", unit: "bytes", default: 4_194_304, max: 2_147_483_647 },
   /**
    * What calls on a connection at the end of its age have left before it is destroyed.
    * - Reason: As a drain has.
    * - Elsewhere: gRPC `grpc.max_connection_age_grace_ms`
    */
-  maxConnectionAgeGrace: { type: "duration", default: "30s", min: "0s", max: "24h", none: true },
+  maxConnectionAgeGrace: { type: "duration", default: "30s", max: "24h", none: true },
   /**
    * A silent connection is pinged this often.
    * - Reason: A client that vanished is noticed.
    * - Elsewhere: gRPC `grpc.keepalive_time_ms`
    */
-  pingInterval: { type: "duration", default: "1m", min: "0s", max: "24h", none: true },
+  pingInterval: { type: "duration", default: "1m", max: "24h", none: true },
   /**
    * Without an answer so long the connection is destroyed.
    * - Reason: gRPC's own default.
    * - Elsewhere: gRPC `grpc.keepalive_timeout_ms`
    */
-  pingTimeout: { type: "duration", default: "20s", min: "0s", max: "24h", none: true },
+  pingTimeout: { type: "duration", default: "20s", max: "24h", none: true },
   /**
    * Watchers of the health service.
    * - Reason: A load balancer has one for each of its instances.
    */
-  maxWatchers: { type: "integer", unit: "watchers", default: 100, min: 0, max: 1_000_000 },
+  maxWatchers: { type: "integer", unit: "watchers", default: 100, max: 1_000_000 },
 } as const;

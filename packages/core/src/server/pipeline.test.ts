@@ -274,6 +274,19 @@ describe("layers of the application", () => {
     expect(server.admission.inFlight).toBe(0);
   });
 
+  it("one that fails again and again: a line a minute, and how many were left out", async () => {
+    const server = new Played([() => () => undefined]);
+    for (let i = 0; i < 4; i++) server.pipeline.serve(new Request());
+    await server.runtime.advance(60_000);
+    server.pipeline.serve(new Request());
+    expect(server.logged.map(({ event }) => event)).toEqual([
+      "server.layer_failed",
+      "log.omitted",
+      "server.layer_failed",
+    ]);
+    expect(server.logged[1]!.message).toBe("orders: 3 lines were left out, beyond 1 a minute");
+  });
+
   it.each<[what: string, layer: ServerLayer, log: RegExp]>([
     ["calls inner twice", (inner) => (request) => inner(request) ?? inner(request), /twice/],
     ["refuses too late", (inner) => (request) => inner(request) ?? TOO_FAST, /already has/],

@@ -25,6 +25,7 @@
  * is in progress is the protocol's to notice: it calls `ended`. Whatever comes first, a refusal or that,
  * is its end; what comes second has no effect.
  */
+import type { LimitedLog } from "../limited-log.ts";
 import type { Log } from "../log.ts";
 import type { Observers } from "../observe/observers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -35,7 +36,8 @@ import type { ServedCall, ServerEnd } from "./served-call.ts";
 import {
   guardLayers,
   isPromise,
-  LayerLog,
+  layerLog,
+  logFault,
   type ServerAnswer,
   type ServerLayer,
   type Stage,
@@ -86,7 +88,7 @@ export interface ServerPipeline<R extends ServedCall> {
 export function compileServer<R extends ServedCall>(parts: ServerParts<R>): ServerPipeline<R> {
   const { protocol, admission, layers, runtime, records, observers } = parts;
   const { answersHealth } = protocol;
-  const log = new LayerLog(parts);
+  const log = layerLog(parts);
   const isWatched = records !== undefined || observers !== undefined || layers.length > 0;
   const end = isWatched ? reportEnd(parts, log) : undefined;
   const decide = chain<R>(
@@ -152,7 +154,7 @@ function clock<R extends ServedCall>(runtime: Runtime): Wrap<R> {
 /** 1. */
 function reportEnd<R extends ServedCall>(
   { records, runtime }: ServerParts<R>,
-  log: LayerLog,
+  log: LimitedLog,
 ): (request: R, reason: string | undefined, refusal: Refusal | undefined) => void {
   return (request, reason, refusal) => {
     const durationMs = runtime.now() - request.startedAt;
@@ -169,7 +171,7 @@ function reportEnd<R extends ServedCall>(
       try {
         listener(end);
       } catch (error) {
-        log.say("threw an error in what it gave to `onEnd`", error);
+        logFault(log, "threw an error in what it gave to `onEnd`", error);
       }
     }
   };

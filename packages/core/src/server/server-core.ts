@@ -3,6 +3,7 @@
  * refused, its records, its drain and its pipeline. `MeshServer` and `MeshGrpcServer` hold one each.
  */
 import { renderValue } from "../config/mistakes.ts";
+import type { OptionKinds } from "../config/options.ts";
 import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
@@ -49,6 +50,39 @@ export interface SharedServerOptions {
    * Default: none.
    */
   readonly serverLayers?: readonly ServerLayer[];
+}
+
+export const SHARED_SERVER_OPTIONS: OptionKinds<SharedServerOptions> = {
+  name: "text",
+  mesh: "object",
+  posture: "text",
+  postureOf: "function",
+  log: "function",
+  discoveryWaitMs: "milliseconds",
+  serverLayers: "list",
+};
+
+/** What snapshots of servers of every protocol have. `Reason`: see ServerCore. */
+export interface SharedServerSnapshot<Reason extends string> {
+  readonly name: string;
+  readonly state: ServerState;
+  readonly posture: Posture;
+  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while nothing comes. */
+  readonly loopDelayMs: number;
+  /** What was not given to the handler or was cut short, and connections closed, by reason. */
+  readonly refused: Readonly<Partial<Record<Reason, number>>>;
+  /**
+   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
+   * made. Names such as `limits.maxConnectionAgeMs`.
+   */
+  readonly pending: readonly string[];
+  /** Why what the certificate files or the identity source say is not used; the last good ones are. Undefined: they are. */
+  readonly problem: string | undefined;
+  /**
+   * What this server does less well because a private member of Node or of grpc-js is not where it was: one line
+   * for each, with what is lost. Empty with the versions that inmesh is tested with.
+   */
+  readonly degraded: readonly string[];
 }
 
 /** Different reasons that are counted; further ones of the application's are counted as one. */
@@ -198,9 +232,18 @@ export class ServerCore<Reason extends string> {
     return reason;
   }
 
-  /** How often what was refused, cut short or closed, by reason. */
-  get refused(): Readonly<Partial<Record<Reason, number>>> {
-    return Object.fromEntries(this.#refused) as Partial<Record<Reason, number>>;
+  snapshot(problem: string | undefined, degraded: readonly string[]): SharedServerSnapshot<Reason> {
+    const { name, state, posture } = this;
+    return {
+      name,
+      state,
+      posture,
+      loopDelayMs: this.admission.loopDelayMs,
+      refused: Object.fromEntries(this.#refused) as Partial<Record<Reason, number>>,
+      pending: this.#settings.pending,
+      problem,
+      degraded,
+    };
   }
 }
 

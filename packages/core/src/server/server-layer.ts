@@ -4,6 +4,7 @@
  * for a layer that decides at once. What a layer does wrong is answered with 500 and logged: a request
  * is neither lost nor begun twice.
  */
+import { linesAbout, type LimitedLog } from "../limited-log.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { Refusal, SHARED_REFUSALS } from "./refusals.ts";
@@ -24,7 +25,6 @@ export type ServerLayer = (inner: ServerHandler) => ServerHandler;
 /** A step of a server's pipeline, ours or the application's. */
 export type Stage<R extends ServedCall> = (request: R) => ServerAnswer;
 
-const LOG_EVERY_MS = 60_000;
 const FAILED = SHARED_REFUSALS.layer_failed;
 
 export interface GuardParts {
@@ -33,28 +33,15 @@ export interface GuardParts {
   readonly log: Log;
 }
 
-/** Logs what layers do wrong, one line a minute at most. */
-export class LayerLog {
-  readonly #parts: GuardParts;
-  #loggedAt = -Infinity;
+/** For what layers do wrong: one line a minute. */
+export function layerLog({ name, runtime, log }: GuardParts): LimitedLog {
+  return linesAbout(name, log, runtime, 1);
+}
 
-  constructor(parts: GuardParts) {
-    this.#parts = parts;
-  }
-
-  say(what: string, error?: unknown): void {
-    const { name, runtime, log } = this.#parts;
-    const now = runtime.now();
-    if (now - this.#loggedAt < LOG_EVERY_MS) return;
-    this.#loggedAt = now;
-    const why =
-      error === undefined ? "" : `: ${error instanceof Error ? error.message : typeof error}`;
-    log({
-      level: "warn",
-      event: "server.layer_failed",
-      message: `${name}: a server layer ${what}${why}`,
-    });
-  }
+export function logFault(log: LimitedLog, what: string, error?: unknown): void {
+  const why =
+    error === undefined ? "" : `: ${error instanceof Error ? error.message : typeof error}`;
+  log.write("server.layer_failed", () => `a server layer ${what}${why}`);
 }
 
 /** What a handler threw, so that it is not taken for a mistake of a layer above it. */
@@ -68,13 +55,14 @@ export function guardLayers<R extends ServedCall>(
   layers: readonly ServerLayer[],
   handle: (request: R) => void,
   parts: GuardParts,
-  log: LayerLog,
+  log: LimitedLog,
 ): Stage<R> {
   const { runtime } = parts;
   const thrown = new Thrown<R>();
   const begin = (request: R): Refusal | undefined => {
     if (request.phase !== "admitted") {
-      if (request.phase === "begun") log.say("called `inner` twice; the second call had no effect");
+      if (request.phase === "begun")
+        logFault(log, "called `inner` twice; the second call had no effect");
       return undefined; // or its client has gone while the layers waited
     }
     // After a layer that waited: what has no time left is not begun.
@@ -102,11 +90,12 @@ export function guardLayers<R extends ServedCall>(
   const checked = (request: R, answer: unknown): Refusal | undefined => {
     if (answer instanceof Refusal) {
       if (request.phase === "admitted") return answer;
-      if (request.phase === "begun") log.say("refused a request that its handler already has");
+      if (request.phase === "begun")
+        logFault(log, "refused a request that its handler already has");
       return undefined;
     }
     if (request.phase !== "admitted") return undefined;
-    log.say("neither refused a request nor called `inner`; it was answered with 500");
+    logFault(log, "neither refused a request nor called `inner`; it was answered with 500");
     return FAILED;
   };
   const failed = (request: R, error: unknown): Refusal | undefined => {
@@ -114,7 +103,7 @@ export function guardLayers<R extends ServedCall>(
       thrown.request = thrown.error = undefined;
       throw error; // the handler's own: what Node does with it is not ours to change
     }
-    log.say("threw an error", error);
+    logFault(log, "threw an error", error);
     return request.phase === "admitted" ? FAILED : undefined;
   };
   return (request) => {

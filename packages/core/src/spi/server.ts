@@ -4,7 +4,12 @@
  */
 
 // What every server has once, and the order of everything that happens to a request.
-export { ServerCore, type SharedServerOptions } from "../server/server-core.ts";
+export {
+  ServerCore,
+  SHARED_SERVER_OPTIONS,
+  type SharedServerOptions,
+  type SharedServerSnapshot,
+} from "../server/server-core.ts";
 export type { ServerPipeline, ServerProtocol } from "../server/pipeline.ts";
 export type { ServerAnswer, Stage } from "../server/server-layer.ts";
 export { ServedCall } from "../server/served-call.ts";

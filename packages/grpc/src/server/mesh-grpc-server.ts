@@ -18,12 +18,13 @@ import {
   ServerCore,
   ServerIdentity,
   ServerSettings,
+  SHARED_SERVER_OPTIONS,
   socketPathOf,
   type OptionKinds,
-  type Posture,
   type ServerState,
   type ServerTls,
   type SharedServerOptions,
+  type SharedServerSnapshot,
 } from "@inmesh/core/spi";
 import { ServerInside } from "../internals.ts";
 import { afterBinding, watchBinding } from "./bound-servers.ts";
@@ -66,17 +67,11 @@ export interface GrpcServerOptions extends SharedServerOptions {
 }
 
 const OPTIONS: OptionKinds<GrpcServerOptions> = {
-  name: "text",
-  mesh: "object",
-  posture: "text",
-  postureOf: "function",
+  ...SHARED_SERVER_OPTIONS,
   tls: "object",
   keepMetadata: "list",
   limits: "object",
   health: "any",
-  log: "function",
-  discoveryWaitMs: "milliseconds",
-  serverLayers: "list",
   channelOptions: "object",
 };
 const OPTION_HINTS = {
@@ -85,30 +80,12 @@ const OPTION_HINTS = {
   keepHeaders: 'did you mean "keepMetadata"?',
 };
 
-export interface GrpcServerSnapshot {
-  readonly name: string;
-  readonly state: ServerState;
-  readonly posture: Posture;
+export interface GrpcServerSnapshot extends SharedServerSnapshot<GrpcCutReason> {
   readonly callsInFlight: number;
   readonly sessions: number;
-  /** By how many milliseconds the event loop was late at least, over the last half second. 0 while no calls come. */
-  readonly loopDelayMs: number;
-  readonly refused: Readonly<Partial<Record<GrpcCutReason, number>>>;
   readonly limits: GrpcServerLimits;
-  /**
-   * What `servers.<name>` of the configuration says by now and this server does not do: it took it when it was
-   * made. Names such as `limits.maxMessageBytes`.
-   */
-  readonly pending: readonly string[];
   /** Limits that a server we were given does not keep. */
   readonly weaker: readonly GivenGrpcLimit[];
-  /** Why what the certificate files or the identity source say is not used; the last good ones are. Undefined: they are. */
-  readonly problem: string | undefined;
-  /**
-   * What works less well because a private member of grpc-js is not where it was: one line for each, with
-   * what is lost. Empty with the versions that inmesh is tested with.
-   */
-  readonly degraded: readonly string[];
 }
 
 const DEFAULT_GRACE_MS = 30_000;
@@ -373,20 +350,12 @@ export class MeshGrpcServer implements AsyncDisposable {
 
   /** State behind every decision, as plain data. */
   snapshot(): GrpcServerSnapshot {
-    const { name, state, posture, admission, refused } = this.#core;
     return {
-      name,
-      state,
-      posture,
-      callsInFlight: admission.inFlight,
+      ...this.#core.snapshot(this.#identity?.problem, this.#inside.degraded.list),
+      callsInFlight: this.#core.admission.inFlight,
       sessions: this.#sessions.count,
-      loopDelayMs: admission.loopDelayMs,
-      refused,
       limits: { ...this.#settings.limits },
-      pending: this.#settings.pending,
       weaker: this.#weaker,
-      problem: this.#identity?.problem,
-      degraded: this.#inside.degraded.list,
     };
   }
 }
