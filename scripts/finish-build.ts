@@ -2,7 +2,7 @@
  * What `tsc -b`, which writes the declarations, leaves to be done: the JavaScript and the licence. rolldown joins
  * the modules of each package into a few files, because Node pays for every file that it loads. They are
  * CommonJS, with a thin ESM face for each entry, so that `import` and `require` give the same classes and the
- * same default mesh (docs/decisions/0018-commonjs-inside.md, docs/decisions/00XX-startup.md).
+ * same default mesh (docs/decisions/0018-commonjs-inside.md, docs/decisions/0035-startup.md).
  */
 import { copyFileSync, globSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { isAbsolute, join } from "node:path";

@@ -39,7 +39,15 @@ const ROUTE_POLICIES = groupsOf(ROUTE_FIELDS);
 const SERVER_OPTIONS = groupsOf(SERVER_FIELDS);
 
 function groupsOf(fields: readonly Field[]): readonly Group[] {
-  return [...Map.groupBy(fields, groupOf)].map(([name, members]) => ({
+  // No Map.groupBy, which Node 20 lacks: importing works there, and the first mesh says what it needs.
+  const groups = new Map<string | undefined, Field[]>();
+  for (const field of fields) {
+    const name = groupOf(field);
+    const members = groups.get(name);
+    if (members === undefined) groups.set(name, [field]);
+    else members.push(field);
+  }
+  return [...groups].map(([name, members]) => ({
     name,
     slots: members.map((field) => ({
       field,
