@@ -11,7 +11,6 @@ import type { ParsedOptions, WrittenOptions } from "./option.ts";
 import { RETRY, RETRY_BUDGET } from "./retry/options.ts";
 import { ROUTES } from "./route/options.ts";
 import { readRoutes } from "./route/read.ts";
-import { routeSchema } from "./route/schema.ts";
 import { writtenRoute } from "./route/write.ts";
 import {
   GRPC_SERVER_LIMITS,
@@ -66,5 +65,5 @@ export type ServerInput = WrittenOptions<typeof SERVER> & {
   readonly limits?: WrittenOptions<ServerLimitOptions>;
 };
 
-export { checkTls, isInlinePem, readRoutes, ROUTES, routeSchema, SERVER, SERVERS, writtenRoute };
+export { checkTls, isInlinePem, readRoutes, ROUTES, SERVER, SERVERS, writtenRoute };
 export type { RouteRules, RouteRulesInput } from "./route/types.ts";

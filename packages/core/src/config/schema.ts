@@ -3,7 +3,7 @@
  * than one place (known backends, sums of weights, inherited values) are in `parse.ts`.
  */
 import type * as Zod from "zod";
-import { routeSchema } from "../capability-options.ts";
+import { routeSchema } from "../capability-schemas.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { checkWith } from "./check.ts";
 import { discoverySchema } from "./discovery-schema.ts";

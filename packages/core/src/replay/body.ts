@@ -112,7 +112,7 @@ export class ReplayedBody implements ReplayOwner<Uint8Array, BodyReader> {
 }
 
 /** One attempt's way through a body. Leaving it (`return`) takes effect at once. */
-export class BodyReader implements AsyncIterableIterator<Uint8Array, undefined>, ReplayConsumer {
+export class BodyReader implements AsyncIterator<Uint8Array, undefined>, ReplayConsumer {
   /** For the body. */
   readonly place: ReplayReader<Uint8Array, BodyReader>;
   readonly #buffer: ReplayBuffer<Uint8Array, BodyReader>;
