@@ -8,7 +8,9 @@ import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { NO_TELEMETRY } from "../telemetry/guarded.ts";
 import { ServedRecords } from "../telemetry/served-records.ts";
+import { StandardSeries } from "../telemetry/standard.ts";
 import { Admission } from "./admission.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
 import type { SharedLimits } from "./limits.ts";
@@ -137,7 +139,9 @@ export class ServerCore<Reason extends string> {
     this.#settings = settings;
     settings.follow(() => this.admission.configure());
     this.#records =
-      mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+      mesh === undefined || mesh.telemetry === NO_TELEMETRY
+        ? undefined
+        : new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
   }
 
   /** What a connection is believed. Asked once for each. */
@@ -158,12 +162,14 @@ export class ServerCore<Reason extends string> {
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */
   pipeline<R extends ServedCall>(protocol: ServerProtocol<R>): ServerPipeline<R> {
     const { name, admission, runtime, log } = this;
+    const { mesh } = this.#options;
     return compileServer<R>({
       name,
       protocol,
       admission,
       records: this.#records,
-      observers: this.#options.mesh?.observers,
+      standard: mesh && StandardSeries.of(mesh.telemetry, mesh.standardMetrics, protocol.standard),
+      observers: mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,
