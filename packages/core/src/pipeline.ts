@@ -166,7 +166,7 @@ function recordOf<Req, R extends Reply>(
   const records: StandardRecords = {
     attempts: StandardSeries.of(telemetry, mode, standard?.attempts?.(service)),
     calls: StandardSeries.of(telemetry, mode, standard?.calls?.(service)),
-  } as StandardRecords;
+  };
   return new RouteRecord(telemetry, labels, active, runtime, records);
 }
 

@@ -35,6 +35,8 @@ export const SERVER_DURATION: Duration = {
   bounds: SECONDS,
 };
 
+const OK: number = Status.OK;
+
 /** For a method that is not known. */
 export const OTHER_METHOD = "_OTHER";
 
@@ -73,7 +75,7 @@ export function callDuration({
     numberOf: (call, error) => known(statusOfCall(call, error)),
     attributesOf: (method, status, reason) => ({
       ...server,
-      ...attributesOf(method, status, reason, status !== Status.OK),
+      ...attributesOf(method, status, reason, status !== OK),
     }),
   };
 }
