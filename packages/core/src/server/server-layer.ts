@@ -143,16 +143,7 @@ function inTime(
       },
       undefined,
     );
-    decided.then(
-      (refusal) => {
-        timer.cancel();
-        resolve(refusal);
-      },
-      (error: unknown) => {
-        timer.cancel();
-        reject(error as Error);
-      },
-    );
+    decided.finally(() => timer.cancel()).then(resolve, reject);
   });
 }
 
