@@ -53,13 +53,13 @@ export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
 }
 
-/** Tells the observers of the mesh about a call; observe/call-observation.ts. */
+/** Notifies the observers of the mesh of a call; observe/call-observation.ts. */
 export interface CallObserved extends CallRecorder {
   /** An endpoint was picked, and nothing has been sent yet. */
   attemptStarted(attempt: Attempt): void;
 }
 
-/** The same about an attempt. It exists only while somebody observes the call. */
+/** The same about an attempt. It exists only while an observer of the call is attached. */
 export interface AttemptObserved extends AttemptListener {
   /** The head of the reply is here. */
   answered(): void;

@@ -16,7 +16,7 @@
 const MAX_RESETS = 100;
 /**
  * Where a peer takes hundreds of streams at once, hundreds may be given up at once. The connection has
- * been left by then, and what is still wanted on it is worth more than to tell the peer of the others.
+ * been left by then, and what is still wanted on it is worth more than to announce the end of the others.
  */
 const LAST_RESETS = 150;
 /**

@@ -17,7 +17,7 @@ const REMEMBER_MS = 60_000;
 export class Members<Req, R extends Reply> implements EndpointSink {
   /** Discovery has answered at least once. */
   known = false;
-  /** The last thing discovery said was that it cannot tell. */
+  /** The last report of discovery was a failure. */
   stale: Error | undefined = undefined;
   /** How discovery knows that there are none, if it says so. */
   emptyBecause: string | undefined = undefined;

@@ -1,11 +1,11 @@
 /**
- * Who wins where two of them say something about the same value: the one list of it, weakest first, with the
+ * Which one has precedence where two of them say something about the same value: the one list of it, weakest first, with the
  * reason for each place. Sources are laid over each other in this order, field by field (merge.ts).
  */
 export const RANKS = [
   // What holds where nothing is written. It stands with each option and is no layer.
   "default",
-  // Set for a whole container or machine, and often by somebody who does not know this program.
+  // Set for a whole container or machine, and often by an operator who does not know this program.
   "environment",
   // Written for this program and deployed with it, so it is more exact than its surroundings.
   "file",

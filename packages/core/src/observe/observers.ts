@@ -98,7 +98,7 @@ export class Observers {
     this.#log({ level: "warn", event: "observer.failed", message });
   }
 
-  /** Counts what somebody else's code has thrown, and gives it as text. */
+  /** Counts what the application's code has thrown, and gives it as text. */
   failed(where: string, error: unknown): string {
     const line = textOf(error);
     this.#errors++;

@@ -60,7 +60,7 @@ export class ReplayedBody implements ReplayOwner<Uint8Array, BodyReader> {
     this.#buffer.commit(last?.place);
   }
 
-  /** The call is over. The source is told that no more is wanted. Idempotent. */
+  /** The call is over. The source learns that no more is wanted. Idempotent. */
   close(): void {
     const ended = this.#buffer.ended;
     this.#buffer.close();

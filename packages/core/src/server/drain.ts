@@ -18,7 +18,7 @@ export interface LeavingConnections {
   readonly accepted: number;
   /** Runs whenever the last one has gone. Writer: Drain. */
   onEmpty: (() => void) | undefined;
-  /** Tells those at the other ends to go; what is in progress goes on. */
+  /** Asks those at the other ends to leave; what is in progress goes on. */
   leave(): void;
   /** Closes those on which nothing is in progress. Called again and again. */
   closeIdle(): void;
@@ -112,7 +112,7 @@ export class Drain {
     whenAllIsRead(runtime, () => this.#goAway(), acceptedMore, idleWaitMs);
   }
 
-  /** Somebody has seen to it that no more requests come. */
+  /** The caller has made sure that no more requests come. */
   #leaveNow(): void {
     this.#hurries = true;
     this.#leave();

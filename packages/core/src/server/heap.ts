@@ -42,7 +42,7 @@ export class HeapWatch {
   #look(): void {
     this.#over = this.#usedRatio() > this.#limitRatio * (this.#over ? RECOVERED_RATIO : 1);
     if (!this.#used) {
-      this.#looking = false; // until somebody comes
+      this.#looking = false; // until the next request
       return;
     }
     this.#used = false;
@@ -57,7 +57,7 @@ const OTHER_SEMI_SPACE_MIB = 32;
 const SEMI_SPACE_FLAG = /--max[-_]semi[-_]space[-_]size[= ](\d+)/;
 
 /**
- * Of the old generation alone. The limit that V8 tells includes the young one, which Node 24 gives
+ * Of the old generation alone. The limit that V8 reports includes the young one, which Node 24 gives
  * 192 MiB: with a small heap the process would end at 60 % of it. What is young is not counted, most of
  * it is garbage; heaps of less than about a gigabyte should make it small (`--max-semi-space-size=16`),
  * or what survives of it at once can be more than is left.

@@ -45,7 +45,7 @@ const FORGET_BURST_MS = 30_000;
 const PATIENT_MS = 1_000;
 /**
  * Shortly before: a tenth of the time, or what a request may have waited on its way and in this process
- * before anybody looked at the clock. Of a very short time half: a deadline of a millisecond is no
+ * before the clock was read. Of a very short time half: a deadline of a millisecond is no
  * permission to reset whatever one likes.
  */
 const EARLY_RATIO = 0.1;

@@ -150,7 +150,7 @@ export class ServerCore<Reason extends string> {
       const posture = postureOf(known) ?? this.posture;
       if (Object.hasOwn(BELIEFS, posture)) return BELIEFS[posture];
     } catch {
-      // A function that cannot decide must not make anybody trusted.
+      // A function that cannot decide must not make any peer trusted.
     }
     return BELIEFS.edge;
   }

@@ -1,6 +1,6 @@
 /**
  * The contract of a configuration source as a list of checks, whatever the source. An adapter says what it
- * knows; the checks look at what it tells a mesh. Run them with any test framework:
+ * knows; the checks look at what it reports to a mesh. Run them with any test framework:
  *
  *   for (const { title, run } of sourceConformance(adapter)) it(title, run);
  */
@@ -22,7 +22,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { ConformanceCheck } from "./conformance-parts.ts";
 
 export interface SourceAdapter {
-  /** What the source knows may change, and it may be unable to tell. */
+  /** What the source knows may change, and it may be unable to read it. */
   readonly changes: boolean;
   /** A source that knows this. */
   open(known: MeshInput): Promise<SourceBench>;
@@ -32,7 +32,7 @@ export interface SourceBench {
   readonly source: ConfigSource;
   /** What `watch` is given. */
   readonly runtime: Runtime;
-  /** From now on the source knows this; undefined: it cannot tell. */
+  /** From now on the source knows this; undefined: it cannot read anything. */
   say(known: MeshInput | undefined): void;
   /** Lets time pass until the condition holds; rejects if it never does. */
   until(condition: () => boolean): Promise<void>;
@@ -105,11 +105,11 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     assert.ok(ranks.includes(source.rank), `${source.rank} is none of ${ranks.join(", ")}`);
   });
 
-  check("the first thing it tells is all it knows, as plain data", async (bench, watch) => {
+  check("its first report is all it knows, as plain data", async (bench, watch) => {
     const listener = new Listener();
     watch(listener);
     if (bench.source.required === true)
-      assert.ok(listener.news.length > 0, "tells nothing at once");
+      assert.ok(listener.news.length > 0, "reports nothing at once");
     await bench.until(() => listener.news.length > 0);
     assert.equal(listener.news[0], "replace");
     assert.ok(listener.has("bills"));
@@ -120,7 +120,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     }
   });
 
-  check("it is told what became of a layer, and lives with any of it", async (bench, watch) => {
+  check("it gets a report of what became of a layer, and goes on after any of it", async (bench, watch) => {
     const listener = new Listener();
     const watched = watch(listener);
     await bench.until(() => listener.has("bills"));
@@ -134,7 +134,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     assert.ok(!listener.news.includes("failed"));
   });
 
-  check("each watch hears, and ends by itself", async (bench, watch) => {
+  check("each watch gets reports, and ends by itself", async (bench, watch) => {
     const [one, two] = [new Listener(), new Listener()];
     const first = watch(one);
     watch(two);
@@ -158,7 +158,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     assert.equal(listener.news.length, before);
   });
 
-  check("a watch that is stopped at once tells nothing more", async (bench, watch) => {
+  check("a watch that is stopped at once reports nothing more", async (bench, watch) => {
     const listener = new Listener();
     await watch(listener).stop();
     const before = listener.news.length;
@@ -169,7 +169,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
   if (!adapter.changes) return checks;
 
   check(
-    "what changes is told as a whole, and no layer changes after it was told",
+    "a change is reported as a whole layer, and no layer changes after it was reported",
     async (bench, watch) => {
       const listener = new Listener();
       watch(listener);
@@ -183,7 +183,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     },
   );
 
-  check("that it cannot tell is an error, and never an empty layer", async (bench, watch) => {
+  check("a source that knows nothing reports an error, and never an empty layer", async (bench, watch) => {
     const listener = new Listener();
     watch(listener);
     await bench.until(() => listener.has("bills"));

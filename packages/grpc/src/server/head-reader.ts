@@ -55,7 +55,7 @@ export class HeadReader {
       // Only binary values come as several; text is one.
       if (typeof value !== "string") bytes += this.#further(metadata, key);
       if (bytes > maxMetadataBytes) return "header_too_large";
-      // The first letter tells nearly all keys that do not concern us apart.
+      // The first letter excludes nearly all keys that do not concern us.
       switch (key.charCodeAt(0)) {
         case 98: // b
           if (key === BAGGAGE && this.#dropsBaggage(value)) metadata.remove(key);

@@ -251,7 +251,7 @@ export class HeadReader {
         // A target has a limit, and an answer, of its own.
         if (name !== ":path") return REFUSALS.header_too_large;
       }
-      // The first letter tells nearly all fields that do not concern us apart, in any case.
+      // The first letter excludes nearly all fields that do not concern us, in any case.
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
           if (name.length === 7 && isNamed(name, BAGGAGE) && this.#dropsBaggage(inbound, value)) {

@@ -67,7 +67,7 @@ export function linger(
 ): void {
   let left = limits.lingerBytes;
   let over = false;
-  // Node drops the body of a request that has its reply before anybody hears of it: only its connection
+  // Node drops the body of a request that has its reply before any listener sees it: only its connection
   // still says how much comes.
   const source: Readable = request instanceof NODE_HTTP.IncomingMessage ? request.socket : request;
   const count = (chunk: Buffer): void => {

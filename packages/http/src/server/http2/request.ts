@@ -28,7 +28,7 @@ export class Http2Request extends Readable {
   /** Its body has come to its end, or its stream before that. */
   #whole = false;
   #cut = false;
-  /** Somebody has asked for the body. */
+  /** The body has been asked for. */
   #read = false;
   #socket: StreamSocket | undefined = undefined;
 
