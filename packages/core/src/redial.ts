@@ -1,6 +1,6 @@
 /**
  * When an endpoint is dialled again whose connections end without having served a call, such as one
- * that says GOAWAY to everybody (faults.md G2): once at once, then after a pause that doubles, with
+ * that says GOAWAY to all clients (faults.md G2): once at once, then after a pause that doubles, with
  * jitter. Calls meanwhile wait, or go elsewhere. A breaker does not see this: it learns of failed
  * calls and refused connections, and these are neither.
  */

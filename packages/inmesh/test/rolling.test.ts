@@ -11,7 +11,7 @@ const SERVERS = 3;
 const RESTARTS = 2;
 
 /**
- * Free at this moment, no two the same, and below those that a system gives to whoever asks for any port: a
+ * Free at this moment, no two the same, and below those that a system gives where any port is asked for: a
  * port that is free while its server restarts must not become that of another test's server.
  */
 async function freePorts(count: number): Promise<number[]> {

@@ -1,6 +1,7 @@
 /**
- * Which one has precedence where two of them say something about the same value: the one list of it, weakest first, with the
- * reason for each place. Sources are laid over each other in this order, field by field (merge.ts).
+ * Which one has precedence where two of them say something about the same value: the one list of it, weakest
+ * first, with the reason for each place. Sources are laid over each other in this order, field by field
+ * (merge.ts).
  */
 export const RANKS = [
   // What holds where nothing is written. It stands with each option and is no layer.
@@ -11,7 +12,7 @@ export const RANKS = [
   "file",
   // What the mesh as a whole agrees on, now; a file was right when the program was deployed.
   "control-plane",
-  // Who wrote this program knows what it can bear. Clients and servers made in code are here too.
+  // The author of this program knows what it can bear. Clients and servers made in code are here too.
   "code",
   // A temporary change by a person: at night it must not lose against a constant in code.
   "override",

@@ -1,6 +1,6 @@
 /**
  * How full the heap of this process is. V8 ends a process whose old generation reaches its limit, and
- * everybody's requests with it; refusing some of them before that is cheaper. Garbage counts until it
+ * all requests in progress with it; refusing some of them before that is cheaper. Garbage counts until it
  * is collected, but V8 collects more and more often as the limit comes near, so what is above 95 % is
  * nearly all in use. Looked at while requests come.
  */

@@ -86,7 +86,7 @@ export const SERVER_LIMITS = {
   maxLoopDelay: { type: "duration", default: "1s", max: "1h", none: true, live: true },
   /**
    * Share of V8's old generation in use above which requests are refused. 1: not watched.
-   * - Reason: V8 ends the process at 1, and everybody's requests with it.
+   * - Reason: V8 ends the process at 1, and all requests in progress with it.
    * - Elsewhere: Envoy `overload_manager` with `fixed_heap`
    */
   maxHeapRatio: { type: "number", unit: "share of the heap", default: 0.95, max: 1, live: true },

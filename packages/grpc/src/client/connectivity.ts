@@ -132,7 +132,7 @@ export class Connectivity {
     this.#lookMs = Math.min(LAST_LOOK_MS, this.#lookMs * 1.5);
   }
 
-  /** The last change: everybody who watches hears of it. */
+  /** The last change: all watchers are notified of it. */
   close(): void {
     this.#closed = true;
     this.#look();

@@ -85,7 +85,7 @@ interface Entry {
   readonly at: number;
 }
 
-/** One question under way, shared by everybody who asks it. */
+/** One question under way, shared by all who ask it. */
 interface Flight {
   readonly promise: Promise<Entry>;
   readonly controller: AbortController;
