@@ -35,7 +35,7 @@ export interface Reply {
   readonly code: number;
   /** The server's request to wait before the next attempt; undefined when it gave none. */
   readonly retryAfterMs: number | undefined;
-  /** It asks so for the whole service: another endpoint is no way around it. */
+  /** The pushback is for the whole service: another endpoint must not be asked either. */
   readonly waitsForAll: boolean;
   /** Once, before the caller has the reply; what the layers below it ask does not change. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
@@ -73,7 +73,7 @@ export interface AttemptObserved extends AttemptListener {
 /** What becomes of a call whose reply, or error, goes to the application. */
 export interface CallEnds {
   delivered(call: Call): void;
-  /** Gives the error. */
+  /** The call has failed. Gives the error for its caller. */
   failed(call: Call, error: unknown): unknown;
 }
 

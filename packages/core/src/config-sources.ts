@@ -143,7 +143,7 @@ export class ConfigSources {
     return follower;
   }
 
-  /** Once changes can be applied. */
+  /** Starts the sources; called when changes can be applied. */
   begin(): void {
     // What was required is in force already, and has to be known as such when others bring changes.
     for (const isFirst of [true, false]) {

@@ -49,7 +49,7 @@ export class Redial {
     return true;
   }
 
-  /** None came about. */
+  /** A connection could not be made. */
   failed(): void {
     this.#pause(MIN_MS);
   }

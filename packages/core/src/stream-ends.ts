@@ -30,7 +30,7 @@ export class StreamEnds {
   /** The peer has answered a stream. */
   served = false;
   #resets = 0;
-  /** In a row. */
+  /** Refused streams in a row. */
   #refusals = 0;
 
   /** The peer has begun to answer a stream. */

@@ -198,7 +198,7 @@ describe("slow and silent clients", () => {
     clearInterval(timer);
     expect((await ask(client)).error).toBeNull();
     await sleep(300);
-    // Who has said what he speaks is not silent.
+    // A client that has shown its protocol is not silent.
     expect(server.snapshot().sessions).toBe(1);
     expect((await ask(client)).error).toBeNull();
   });

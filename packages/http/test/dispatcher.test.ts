@@ -87,7 +87,11 @@ describe("which origins are known", () => {
     await meshClient(`http://${address}`, { mesh }).fetch("/");
     const before = counted(mesh, "inmesh.calls");
     const headers = { "x-mesh-own": "kept", host: "someone.else" };
-    const recorded = new Recorded(mesh.dispatcher, { origin: `http://${address}`, path: "/x", headers });
+    const recorded = new Recorded(mesh.dispatcher, {
+      origin: `http://${address}`,
+      path: "/x",
+      headers,
+    });
     expect(await recorded.over).toBeUndefined();
     expect(recorded.headers["x-host"]).toBe("someone.else");
     expect(recorded.headers["x-got"]).toContain("x-mesh-own");
@@ -580,7 +584,10 @@ describe("bodies", () => {
     ["web stream", () => new Blob(["body"]).stream()],
   ])("%s", async (_kind, make) => {
     const { address } = await echo();
-    const recorded = new Recorded(doorsOf([address]).dispatcher, { method: "POST", body: make() as never });
+    const recorded = new Recorded(doorsOf([address]).dispatcher, {
+      method: "POST",
+      body: make() as never,
+    });
     expect(await recorded.over).toBeUndefined();
     expect(recorded.text).toBe("body");
   });
@@ -678,7 +685,9 @@ describe("the pipeline behind it", () => {
     const mesh = doorsOf([address]);
     await mesh.close(0);
     expect(await new Recorded(mesh.dispatcher, {}).over).toMatchObject({ code: "closed" });
-    expect(await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over).toBeUndefined();
+    expect(
+      await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over,
+    ).toBeUndefined();
   });
 });
 

@@ -32,7 +32,11 @@ const doors: readonly (readonly [string, Post])[] = [
   [
     "mesh.dispatcher",
     async (mesh, body, headers = {}) => {
-      const recorded = new Recorded(mesh.dispatcher, { method: "POST", body: body as string, headers });
+      const recorded = new Recorded(mesh.dispatcher, {
+        method: "POST",
+        body: body as string,
+        headers,
+      });
       const error = await recorded.over;
       if (error !== undefined) throw error as Error;
       return recorded.text;

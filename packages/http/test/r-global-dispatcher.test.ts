@@ -199,9 +199,13 @@ describe("R29 LC: global dispatcher of the application", () => {
       ),
     ]) {
       setGlobal(dispatcher);
-      expect(await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over).toBeUndefined();
+      expect(
+        await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over,
+      ).toBeUndefined();
       const remove = mesh.installGlobal();
-      expect(await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over).toBeUndefined();
+      expect(
+        await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over,
+      ).toBeUndefined();
       remove();
     }
   });

@@ -175,7 +175,9 @@ it("HTTP/2: the same fields, in lower case", async () => {
   expect(reply.headers.get("server")).toBe("mesh");
   expect(reply.headers.has("x-powered-by")).toBe(false);
 
-  const recorded = new Recorded(doorsOf([address], input).dispatcher, { headers: { "x-tier": "gold" } });
+  const recorded = new Recorded(doorsOf([address], input).dispatcher, {
+    headers: { "x-tier": "gold" },
+  });
   expect(await recorded.over).toBeUndefined();
   expect(recorded.headers).toMatchObject(CHANGED);
   expect(String(recorded.controller!.rawHeaders)).toContain("set-cookie,a=1,");

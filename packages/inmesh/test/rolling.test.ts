@@ -61,7 +61,7 @@ test("L1 LC LS: three servers, two restarts of each under load: no call fails", 
   onTestFinished(() => mesh.close(0));
   const load = { stopped: false };
   const failures: string[] = [];
-  /** Who has answered, over which version. */
+  /** Which server has answered, over which version. */
   const answered = new Set<string>();
   const workers = (["http1", "http2"] as const).flatMap((name) => {
     const client = meshClient(name, { mesh });

@@ -49,7 +49,9 @@ describe("a call and its attempts", () => {
     mesh.observe({
       callStarted(call) {
         objects.add(call);
-        received.push(`call ${call.id} ${call.protocol} ${call.service} ${call.method} ${call.path}`);
+        received.push(
+          `call ${call.id} ${call.protocol} ${call.service} ${call.method} ${call.path}`,
+        );
         expect([call.route, call.attempts, call.deadlineAt]).toEqual(["", 0, Infinity]);
       },
       attemptStarted(attempt) {
@@ -59,7 +61,9 @@ describe("a call and its attempts", () => {
       },
       attemptEnded(attempt) {
         attempts.push(attempt);
-        received.push(`end ${attempt.number} ${attempt.outcome} ${attempt.status} ${attempt.progress}`);
+        received.push(
+          `end ${attempt.number} ${attempt.outcome} ${attempt.status} ${attempt.progress}`,
+        );
       },
       callEnded(call) {
         objects.add(call);

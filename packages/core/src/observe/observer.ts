@@ -86,7 +86,7 @@ export interface EndedCall extends ObservedCall {
   readonly notRetried: NoRetry | undefined;
   /** From `startedAt` to the last byte of the reply. */
   readonly durationMs: number;
-  /** Of all its attempts that have ended. */
+  /** Bytes that all its attempts that have ended have sent. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
   /** The last that was begun; undefined: no endpoint was picked for the call. */

@@ -16,7 +16,7 @@ import { Audience, CallObservation, type ObservedProtocol } from "./call-observa
 import type { Observer } from "./observer.ts";
 import { ServedObservation, type ServedFacts } from "./served-observation.ts";
 
-/** Of an error that is kept and logged. */
+/** Characters of an error's text that are kept and logged. */
 const MAX_TEXT = 2_000;
 
 export interface ObserversSnapshot {

@@ -12,9 +12,9 @@ export type ServerState = "open" | "draining" | "closing" | "closed";
 
 /** What a drain needs to know of a server's connections, and to be able to do with them. */
 export interface LeavingConnections {
-  /** Open now. */
+  /** Connections that are open now. */
   readonly size: number;
-  /** Since the start. */
+  /** Connections accepted since the start. */
   readonly accepted: number;
   /** Runs whenever the last one has gone. Writer: Drain. */
   onEmpty: (() => void) | undefined;
@@ -141,7 +141,7 @@ export class Drain {
     );
   }
 
-  /** Not while a request can be unread in one of them. */
+  /** Closes nothing while a request in one of them can be unread. */
   #closeIdle(): void {
     if (this.#isClosingIdle || this.state !== "closing") return;
     this.#isClosingIdle = true;

@@ -2,11 +2,11 @@
  * How full the heap of this process is. V8 ends a process whose old generation reaches its limit, and
  * all requests in progress with it; refusing some of them before that is cheaper. Garbage counts until it
  * is collected, but V8 collects more and more often as the limit comes near, so what is above 95 % is
- * nearly all in use. Looked at while requests come.
+ * nearly all in use. It is read while requests come.
  */
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** 10 µs each. */
+/** The heap is read this often; each reading costs 10 µs. */
 const LOOK_MS = 20;
 /** Recovered only when it is this far below the limit: no flapping around it. */
 const RECOVERED_RATIO = 0.95;

@@ -39,7 +39,7 @@ interface Session {
 /** A burst of resets is forgotten in this time: with Node's burst of 1,000 its rate of 33 per second. */
 const FORGET_BURST_MS = 30_000;
 /**
- * Who has waited this long, or until shortly before its deadline, has not thrown its request away. It
+ * A client that has waited this long, or until shortly before its deadline, has not thrown its request away. It
  * costs no more than others of that length, whose number is limited.
  */
 const PATIENT_MS = 1_000;

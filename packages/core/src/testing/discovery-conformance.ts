@@ -29,7 +29,7 @@ export interface DiscoveryBench {
   close(): Promise<void>;
 }
 
-/** What a consumer has heard. */
+/** The reports that a consumer has received. */
 class Listener implements EndpointSink {
   readonly set = new Map<string, EndpointInfo>();
   readonly news: ("replace" | "change" | "failed")[] = [];
@@ -104,11 +104,11 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     if (!adapter.changes) return;
     bench.say([A]);
     await bench.until(() => two.has(A));
-    assert.ok(one.has(A, B), "heard after stop");
+    assert.ok(one.has(A, B), "reported after stop");
   });
 
   check(
-    "nothing is heard after stop, however often it is stopped or asked",
+    "nothing is reported after stop, however often it is stopped or asked",
     async (bench, watch) => {
       const listener = new Listener();
       const watched = watch(listener);
@@ -148,7 +148,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
 
   if (!adapter.changes) return checks;
 
-  check("what changes is heard", async (bench, watch) => {
+  check("what changes is reported", async (bench, watch) => {
     const listener = new Listener();
     const watched = watch(listener);
     await bench.until(() => listener.has(A, B));
@@ -157,21 +157,24 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     await bench.until(() => listener.has(B));
   });
 
-  check("a source that knows nothing reports an error, and never an empty set", async (bench, watch) => {
-    const listener = new Listener();
-    const watched = watch(listener);
-    await bench.until(() => listener.has(A, B));
-    bench.say(undefined);
-    watched.refresh();
-    await bench.until(() => listener.news.at(-1) === "failed");
-    assert.ok(listener.has(A, B), "the last good set was taken back");
-    bench.say([A, B]);
-    watched.refresh();
-    await bench.until(() => listener.news.at(-1) !== "failed");
-    assert.ok(listener.has(A, B));
-  });
+  check(
+    "a source that knows nothing reports an error, and never an empty set",
+    async (bench, watch) => {
+      const listener = new Listener();
+      const watched = watch(listener);
+      await bench.until(() => listener.has(A, B));
+      bench.say(undefined);
+      watched.refresh();
+      await bench.until(() => listener.news.at(-1) === "failed");
+      assert.ok(listener.has(A, B), "the last good set was taken back");
+      bench.say([A, B]);
+      watched.refresh();
+      await bench.until(() => listener.news.at(-1) !== "failed");
+      assert.ok(listener.has(A, B));
+    },
+  );
 
-  check("an error is also heard when it is the first thing there is", async (bench, watch) => {
+  check("an error is also reported when it comes first", async (bench, watch) => {
     bench.say(undefined);
     const listener = new Listener();
     watch(listener);

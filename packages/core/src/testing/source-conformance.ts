@@ -41,7 +41,7 @@ export interface SourceBench {
   close(): Promise<void>;
 }
 
-/** What a mesh has heard. */
+/** The reports that a mesh has received. */
 class Listener implements ConfigSink {
   readonly news: ("replace" | "failed")[] = [];
   /** Each layer, beside what it held when it came. */
@@ -67,7 +67,7 @@ class Listener implements ConfigSink {
 const A: MeshInput = { services: { bills: { url: "http://10.0.0.1:80" } } };
 const B: MeshInput = { services: { orders: { url: "http://10.0.0.2:80" } } };
 
-/** Of a layer as a mesh reads it; throws ConfigError where a mesh would refuse it. */
+/** The services of a layer as a mesh reads it; throws ConfigError where a mesh would refuse it. */
 function servicesOf(layer: ConfigLayer): string[] {
   const merged = mergeConfig([{ ...layer, origin: layer.origin ?? "source" }]);
   return Object.keys(loadLayers(merged, BUILT_IN_KINDS, undefined).config.services).toSorted();
@@ -120,19 +120,22 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     }
   });
 
-  check("it gets a report of what became of a layer, and goes on after any of it", async (bench, watch) => {
-    const listener = new Listener();
-    const watched = watch(listener);
-    await bench.until(() => listener.has("bills"));
-    const { layer } = listener.layers[0]!;
-    const mistakes = [makeMistake(["services", "bills"], "must be paid", "late", "test")];
-    for (const result of ["refused", "applied", "unchanged"] as const) {
-      const its = result === "refused" ? mistakes : [];
-      watched.report?.({ layer, result, mistakes: its, generation: 2 });
-    }
-    await bench.settle();
-    assert.ok(!listener.news.includes("failed"));
-  });
+  check(
+    "it gets a report of what became of a layer, and goes on after any of it",
+    async (bench, watch) => {
+      const listener = new Listener();
+      const watched = watch(listener);
+      await bench.until(() => listener.has("bills"));
+      const { layer } = listener.layers[0]!;
+      const mistakes = [makeMistake(["services", "bills"], "must be paid", "late", "test")];
+      for (const result of ["refused", "applied", "unchanged"] as const) {
+        const its = result === "refused" ? mistakes : [];
+        watched.report?.({ layer, result, mistakes: its, generation: 2 });
+      }
+      await bench.settle();
+      assert.ok(!listener.news.includes("failed"));
+    },
+  );
 
   check("each watch gets reports, and ends by itself", async (bench, watch) => {
     const [one, two] = [new Listener(), new Listener()];
@@ -143,10 +146,10 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     if (!adapter.changes) return;
     bench.say(B);
     await bench.until(() => two.has("orders"));
-    assert.ok(one.has("bills"), "heard after stop");
+    assert.ok(one.has("bills"), "reported after stop");
   });
 
-  check("nothing is heard after stop, however often it is stopped", async (bench, watch) => {
+  check("nothing is reported after stop, however often it is stopped", async (bench, watch) => {
     const listener = new Listener();
     const watched = watch(listener);
     await bench.until(() => listener.has("bills"));
@@ -183,18 +186,21 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     },
   );
 
-  check("a source that knows nothing reports an error, and never an empty layer", async (bench, watch) => {
-    const listener = new Listener();
-    watch(listener);
-    await bench.until(() => listener.has("bills"));
-    bench.say(undefined);
-    await bench.until(() => listener.news.at(-1) === "failed");
-    assert.ok(listener.has("bills"), "the last good layer was taken back");
-    bench.say(B);
-    await bench.until(() => listener.has("orders"));
-  });
+  check(
+    "a source that knows nothing reports an error, and never an empty layer",
+    async (bench, watch) => {
+      const listener = new Listener();
+      watch(listener);
+      await bench.until(() => listener.has("bills"));
+      bench.say(undefined);
+      await bench.until(() => listener.news.at(-1) === "failed");
+      assert.ok(listener.has("bills"), "the last good layer was taken back");
+      bench.say(B);
+      await bench.until(() => listener.has("orders"));
+    },
+  );
 
-  check("an error is also heard when it is the first thing there is", async (bench, watch) => {
+  check("an error is also reported when it comes first", async (bench, watch) => {
     bench.say(undefined);
     const listener = new Listener();
     watch(listener);

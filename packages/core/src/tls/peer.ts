@@ -43,7 +43,7 @@ export class ConnectionPeer implements ServerPeer {
     this.certificate = certificate;
   }
 
-  /** Of a server's socket, or what stands for it in HTTP/2. */
+  /** The peer of a server's socket, or of what stands for a socket in HTTP/2. */
   static of(socket: Socket): ServerPeer {
     const { remoteAddress, remotePort } = socket;
     const { encrypted, authorized, getPeerCertificate } = socket as Partial<TLSSocket>;
@@ -81,7 +81,7 @@ interface Linked {
   readonly issuerCertificate?: Linked | undefined;
 }
 
-/** What `verifyPeer` hears of the certificate that a peer has shown. */
+/** What `verifyPeer` gets of the certificate that a peer has shown. */
 export function certificateFacts(
   leaf: Linked,
 ): AlternativeNames & { readonly chain: X509Certificate[] } {

@@ -29,7 +29,7 @@ export class FileWatch {
   readonly #limitBytes: number;
   readonly #runtime: Runtime;
   readonly #onNews: (news: FileNews) => void;
-  /** Of what was reported last. */
+  /** The stat of the content that was reported last. */
   #stamp = "";
   #folder: FSWatcher | undefined = undefined;
   #folderStamp = "";

@@ -27,7 +27,7 @@ import { GrpcReply, type ReplySource } from "./reply.ts";
 import type { GrpcRequest, RequestSender } from "./request.ts";
 import { httpCodeOf, normal, outcomeOf, statusOf } from "../status.ts";
 
-/** The server hears of a cancelled call at once; where a write is under way, no later than this. */
+/** The server is notified of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;
 
 /** What an exchange asks of the way to its endpoint. */

@@ -128,7 +128,8 @@ export function tableOf(suite: Suite): string {
   for (const [way, { cases, excused }] of suite.columns) {
     const unexcused = [...cases].filter(([name, why]) => why !== undefined && !excused.has(name));
     for (const [name, why] of unexcused.slice(0, MAX_LISTED)) text.push(`${way}: ${name}: ${why}`);
-    if (unexcused.length > MAX_LISTED) text.push(`${way}: and ${unexcused.length - MAX_LISTED} more`);
+    if (unexcused.length > MAX_LISTED)
+      text.push(`${way}: and ${unexcused.length - MAX_LISTED} more`);
   }
   return `${text.join("\n")}\n`;
 }

@@ -95,7 +95,7 @@ export class Connections implements LeavingConnections {
   stateOf(holder: WithConnection): ConnectionState {
     return (holder[CONNECTION] ??= {
       endsAt: endOfAge(this.#limits.maxConnectionAgeMs, this.#runtime),
-      beliefs: undefined,
+      trust: undefined,
       peer: undefined,
       active: 0,
       pipelined: false,

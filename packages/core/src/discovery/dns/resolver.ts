@@ -79,7 +79,7 @@ const MAX_NAME = 253;
 
 interface Entry {
   readonly found: Found;
-  /** Who said so last. */
+  /** The server that gave the last of these answers. */
   readonly server: NameServer;
   readonly ttlMs: number;
   readonly at: number;
