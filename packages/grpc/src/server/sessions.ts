@@ -20,7 +20,6 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Http2Server, Http2Session, Http2Stream, ServerInside } from "../internals.ts";
-import type { Inbound } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 
 /** What a connection has done, and does. */
@@ -35,6 +34,17 @@ export interface SessionUse extends ConnectionUse<Http2Session> {
   readonly socket: Socket | undefined;
   /** It was asked to end, and had no call in progress at the last check. */
   lingers: boolean;
+}
+
+/** A call, as far as the connection that it came by is concerned. */
+export interface SessionCall {
+  /** Undefined if it is not known. */
+  readonly stream: Http2Stream | undefined;
+  /** Undefined until it is found, or if it is not known. Writer: Sessions. */
+  connection: SessionUse | undefined;
+  readonly headBytes: number;
+  readonly startedAt: number;
+  readonly deadlineAt: number;
 }
 
 /** On each socket, itself: `session.socket` refuses to be destroyed, and gives what hangs on the socket. */
@@ -196,12 +206,12 @@ export class Sessions implements LeavingConnections {
   }
 
   /** Its connection; undefined if that is not known. */
-  useOf({ connection, stream }: Inbound): SessionUse | undefined {
+  useOf({ connection, stream }: SessionCall): SessionUse | undefined {
     return connection ?? this.#sessions.get(stream?.session as Http2Session);
   }
 
   /** It has come on its connection. False: its metadata is too much beside that of the others there. */
-  holds(inbound: Inbound): boolean {
+  holds(inbound: SessionCall): boolean {
     const { stream } = inbound;
     if (stream === undefined) this.#inside.arrivedUnseen();
     const use = this.useOf(inbound);
@@ -212,19 +222,19 @@ export class Sessions implements LeavingConnections {
     return true;
   }
 
-  began({ connection: use, headBytes }: Inbound): void {
+  began({ connection: use, headBytes }: SessionCall): void {
     if (use === undefined) return;
     use.active++;
     use.headBytes += headBytes;
   }
 
-  left({ connection: use, headBytes }: Inbound): void {
+  left({ connection: use, headBytes }: SessionCall): void {
     if (use === undefined) return;
     use.active--;
     use.headBytes -= headBytes;
   }
 
-  ended(inbound: Inbound): void {
+  ended(inbound: SessionCall): void {
     const { connection: use, stream, startedAt, deadlineAt } = inbound;
     this.left(inbound);
     // A handler cannot reset: what ends without a reply was ended by the client.

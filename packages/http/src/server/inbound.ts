@@ -33,7 +33,7 @@ import {
 import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { defineDistinct } from "./distinct.ts";
-import { INBOUND, type WithInbound } from "./in-context.ts";
+import { INBOUND } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Http2ServerResponse } from "./listeners.ts";
 import { setFields, type ServerMembers } from "../node-internals.ts";
@@ -44,6 +44,11 @@ import type { ReplyProgress } from "./reply-progress.ts";
 
 /** What a field counts besides its name and value (RFC 9113 §6.5.2). */
 const FIELD_BYTES = 32;
+
+/** A message that knows its request. */
+export interface WithInbound {
+  [INBOUND]?: Inbound;
+}
 
 /** Learns that the reply is out, or its connection gone. */
 export interface InboundOwner {

@@ -6,7 +6,8 @@
  */
 import type { ServerResponse } from "node:http";
 import { FINAL, LEAVING, NAMESPACE } from "../headers.ts";
-import { INBOUND, type WithInbound } from "./in-context.ts";
+import { INBOUND } from "./in-context.ts";
+import type { WithInbound } from "./inbound.ts";
 import { declaredLength } from "./reply-length.ts";
 
 type Response = ServerResponse & WithInbound;
