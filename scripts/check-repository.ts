@@ -10,6 +10,18 @@ const files: string[] = globSync(
 );
 const breaches: string[] = [];
 
+/** Words that have hidden who does what. A plain sentence names it: a caller, a client, a source, the application. */
+const UNCLEAR = /\b(who(so)?ever|nobody|told|lent|barren|strangers?|oddit(y|ies))\b/i;
+const checkWords = (file: string, text: string): void => {
+  for (const [i, line] of text.split("\n").entries()) {
+    const [word] = UNCLEAR.exec(line) ?? [];
+    if (word !== undefined) breaches.push(`${file}:${i + 1}: "${word}": name who or what is meant`);
+  }
+};
+const PAGES = ["*.md", "{docs,packages,benchmarks,examples,scripts}/**/*.md"];
+const pages = globSync(PAGES, { cwd: root, exclude: ["**/node_modules/**", "**/dist/**"] });
+for (const page of pages) checkWords(page, readFileSync(join(root, page), "utf8"));
+
 /** Where header names and metadata keys of ours stand, one file for each protocol. */
 const NAMES: ReadonlySet<string> = new Set([
   "packages/http/src/headers.ts",
@@ -24,6 +36,7 @@ for (const file of files.sort()) {
   const lines = text.split("\n");
   const source = /^packages\/[^/]+\/src\//.test(file) && !file.endsWith(".test.ts");
   if (source) sources.set(file, text);
+  checkWords(file, text);
   const report = (line: number, rule: string): void => {
     breaches.push(`${file}:${line + 1}: ${rule}`);
   };

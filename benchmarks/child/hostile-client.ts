@@ -69,7 +69,7 @@ const doors: readonly Send[] = [
         },
       );
       request.on("error", reject);
-      // After a 101 that nobody listens for, all that Node says.
+      // After a 101 without a listener, all that Node says.
       request.on("close", () => setTimeout(reject, 200, new Error("closed")));
       request.end(name);
     }),

@@ -168,7 +168,7 @@ describe("the order", () => {
 });
 
 describe("layers of the application", () => {
-  it("are called in their order, in the turn of the request, and hear its end once", async () => {
+  it("are called in their order, in the turn of the request, and see its end once", async () => {
     const ends: (ServerEnd & { readonly layer: string })[] = [];
     const layer =
       (name: string): ServerLayer =>

@@ -12,7 +12,7 @@ import {
   Misuse,
   Tally,
   watchSending,
-  type Beliefs,
+  type Trust,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
@@ -26,13 +26,13 @@ import type { GrpcServerLimits } from "./limits.ts";
 export interface SessionUse extends ConnectionUse<Http2Session> {
   /** Calls in progress. */
   active: number;
-  /** What it is believed; decided with its first call. Writer: GrpcServing. */
-  beliefs: Beliefs | undefined;
+  /** What is believed of its peer; decided with its first call. Writer: GrpcServing. */
+  trust: Trust | undefined;
   /** Looked up when it is first asked for. Writer: Inbound. */
   peer: ServerPeer | undefined;
   /** Undefined if it came past the server's own events. */
   readonly socket: Socket | undefined;
-  /** It was asked to end, and had no call in progress at the last look. */
+  /** It was asked to end, and had no call in progress at the last check. */
   lingers: boolean;
 }
 
@@ -71,7 +71,7 @@ export class Sessions implements LeavingConnections {
   readonly #runtime: Runtime;
   readonly #inside: ServerInside;
   readonly #known = new WeakSet<Http2Server>();
-  /** Stands before what else hears of its connections. Writer: MeshGrpcServer. */
+  /** Stands before the other listeners for its connections. Writer: MeshGrpcServer. */
   onFound: ((http2: Http2Server) => void) | undefined = undefined;
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
@@ -155,7 +155,7 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
-      beliefs: undefined,
+      trust: undefined,
       peer: undefined,
       socket,
       lingers: false,
@@ -248,7 +248,7 @@ export class Sessions implements LeavingConnections {
     }
   }
 
-  /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */
+  /** Sessions close by themselves when both ends are done; one that is idle at two checks has not managed to. */
   closeIdle(): void {
     const idle = new Set<Http2Session>();
     for (const [session, { active }] of this.#sessions) {

@@ -44,7 +44,7 @@ export function writeOwnHead(
   return reply;
 }
 
-/** The first letter tells nearly all others apart. */
+/** The first letter excludes nearly all others. */
 function isOurs(name: string): boolean {
   return (name.charCodeAt(0) | 32) === 120 && name.toLowerCase().startsWith(NAMESPACE);
 }

@@ -1,6 +1,6 @@
 /**
  * How much of a reply over HTTP/2 its client has taken, for replies that have been on their way for long.
- * A client that opens its window byte by byte is never silent: only a rate tells it from one that reads.
+ * A client that opens its window byte by byte is never silent: only a rate distinguishes it from one that reads.
  * Over HTTP/1 the kernel opens no window for so little, and Node does not say how much of a piece is out.
  */
 import type { Http2ServerResponse } from "./listeners.ts";
@@ -51,7 +51,7 @@ export class ReplyProgress {
     const elapsedMs = now - this.#markAt;
     if (elapsedMs < windowMs) return Infinity;
     const { waiting } = this.#inbound.connection;
-    // A piece counts as taken when all of it is. Of a large one the connection tells, as if all replies
+    // A piece counts as taken when all of it is. Of a large one the connection shows how much, as if all replies
     // that wait on it had taken as much.
     const taken = this.#given - this.#stream.writableLength - this.#markTaken;
     const sent = (sentBytes(this.#stream) - this.#markSent) / waiting;
