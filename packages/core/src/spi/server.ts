@@ -34,7 +34,7 @@ export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
 export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
-export { hasTraceparentShape, isTraceparent, sampledTraceId } from "../traceparent.ts";
+export { hasTraceparentShape, sampledTraceId } from "../traceparent.ts";
 
 // Limits, what a connection has misused, and the end of a server.
 export {
