@@ -44,6 +44,7 @@ import {
 import { countMalformed } from "./server/malformed.ts";
 import { guardRequests } from "./server/request-events.ts";
 import { Serving } from "./server/serving.ts";
+import { serverDuration } from "./server/standard.ts";
 import { guardTunnels } from "./server/tunnels.ts";
 import { Validator } from "./server/validate.ts";
 
@@ -205,6 +206,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       validator: new Validator(limits, secure),
       chosen,
       health: health === false ? undefined : new Health(health),
+      standard: serverDuration(secure),
       keep,
       linger,
       given,

@@ -177,6 +177,7 @@ it("a request being served is reported from its head to its end, once, and calls
     method: "GET",
     path: "/x",
     header: (name) => (name === "a" ? "1" : undefined),
+    traceId: undefined,
     deadlineAt: served.deadlineAt,
     attempt: 1,
     priority: "normal",

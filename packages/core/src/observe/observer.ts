@@ -69,6 +69,13 @@ export interface ObservedCall {
   readonly attempts: number;
   /** The request being served that it is made for; undefined outside of one, or where that is not observed. */
   readonly servedFor: ObservedRequest | undefined;
+  /**
+   * The sampled trace that the measurements of the call carry as exemplars: 32 hexadecimal digits. From the
+   * `traceparent` that the call was given, or that of the request being served; undefined: neither is sampled. An
+   * observer that makes spans may set it in `callStarted`, or take it away. Setting it to anything else throws a
+   * TypeError.
+   */
+  traceId: string | undefined;
 }
 
 /** A call that is over. */
@@ -174,6 +181,8 @@ export interface ObservedRequest {
   /** W3C trace context as it came, if it is valid. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  /** As of a call: from the `traceparent` that came, until an observer sets it. */
+  traceId: string | undefined;
   /** Who is at the other end of its connection; looked up when it is asked for. */
   readonly peer: ServerPeer;
 }

@@ -30,6 +30,7 @@ import type { Log } from "../log.ts";
 import type { Observers } from "../observe/observers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServedRecords } from "../telemetry/served-records.ts";
+import type { StandardDuration, StandardSeries } from "../telemetry/standard.ts";
 import type { Admission } from "./admission.ts";
 import { SHARED_REFUSALS, type Refusal } from "./refusals.ts";
 import type { ServedCall, ServerEnd } from "./served-call.ts";
@@ -42,6 +43,9 @@ import {
   type ServerLayer,
   type Stage,
 } from "./server-layer.ts";
+
+/** Why a request has no whole reply, where its client has left: the reason of a call that its caller gave up. */
+const LEFT = "caller";
 
 /** What a protocol does at the stages that are its own. */
 export interface ServerProtocol<R extends ServedCall> {
@@ -60,6 +64,8 @@ export interface ServerProtocol<R extends ServedCall> {
   /** Gives it to its handler. */
   handle(request: R): void;
   refuse(request: R, refusal: Refusal): void;
+  /** The duration of its requests under OpenTelemetry's name. Left out: it has none. */
+  readonly standard?: StandardDuration<R> | undefined;
 }
 
 export interface ServerParts<R extends ServedCall> {
@@ -69,6 +75,8 @@ export interface ServerParts<R extends ServedCall> {
   readonly admission: Admission;
   /** Undefined: requests are not counted. */
   readonly records: ServedRecords | undefined;
+  /** The same under OpenTelemetry's name. */
+  readonly standard?: StandardSeries<R> | undefined;
   /** Of its mesh; undefined: it has none. */
   readonly observers: Observers | undefined;
   readonly layers: readonly ServerLayer[];
@@ -157,13 +165,23 @@ function clock<R extends ServedCall>(runtime: Runtime): Wrap<R> {
 
 /** Stage 1, the inbound record: reports the end of each request. */
 function reportEnd<R extends ServedCall>(
-  { records, runtime }: ServerParts<R>,
+  { records, standard, runtime }: ServerParts<R>,
   log: LimitedLog,
 ): (request: R, reason: string | undefined, refusal: Refusal | undefined) => void {
   return (request, reason, refusal) => {
     const durationMs = runtime.now() - request.startedAt;
     const outcome = refusal === undefined ? request.endOutcome : refusal.outcome;
-    records?.ended(request.route, outcome, request.endHttpStatus, reason, durationMs);
+    if (records !== undefined) {
+      const { traceId } = request;
+      records.ended(request.route, outcome, request.endHttpStatus, reason, durationMs, traceId);
+      if (standard !== undefined) {
+        const why = reason ?? (outcome === "abandoned" ? LEFT : undefined);
+        // What is refused reaches no handler, and so no instrumentation of the application.
+        if (refusal === undefined) {
+          standard.recordOnce(request, undefined, why, durationMs, traceId);
+        } else standard.record(request, undefined, why, durationMs, traceId);
+      }
+    }
     // No status of HTTP: nothing was sent. That of gRPC may be 0, which is OK.
     const status = request.endHttpStatus === 0 ? undefined : request.endStatus;
     request.observed?.ended(outcome, status, reason);

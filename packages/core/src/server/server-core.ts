@@ -17,7 +17,9 @@ import {
   REQUESTS_REJECTED,
   SHED,
 } from "../telemetry/endpoint-instruments.ts";
+import { NO_TELEMETRY } from "../telemetry/guarded.ts";
 import { ServedRecords } from "../telemetry/served-records.ts";
+import { StandardSeries } from "../telemetry/standard.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 import { Admission } from "./admission.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
@@ -170,7 +172,9 @@ export class ServerCore<Reason extends string> {
     this.#settings = settings;
     settings.follow(() => this.admission.configure());
     this.#records =
-      mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+      mesh === undefined || mesh.telemetry === NO_TELEMETRY
+        ? undefined
+        : new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
     this.#protocol = protocol;
     this.#counted = counted;
     this.connections = mesh?.connections.of("inbound", name, protocol);
@@ -230,12 +234,14 @@ export class ServerCore<Reason extends string> {
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */
   pipeline<R extends ServedCall>(protocol: ServerProtocol<R>): ServerPipeline<R> {
     const { name, admission, runtime, log } = this;
+    const { mesh } = this.#options;
     return compileServer<R>({
       name,
       protocol,
       admission,
       records: this.#records,
-      observers: this.#options.mesh?.observers,
+      standard: mesh && StandardSeries.of(mesh.telemetry, mesh.standardMetrics, protocol.standard),
+      observers: mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,

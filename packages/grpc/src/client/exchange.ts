@@ -310,7 +310,7 @@ export class Exchange
     const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
     const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
     attempt.code = httpCodeOf(code);
-    if (attempt.observed !== undefined) attempt.observed.status = code;
+    attempt.status = code;
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();

@@ -11,6 +11,7 @@ import type {
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { SHARED_REFUSALS } from "@inmesh/core/spi";
 import type { HeadReader } from "./head-reader.ts";
@@ -19,6 +20,7 @@ import type { InboundCalls } from "./inbound-calls.ts";
 import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 import { refusalStatuses, type GrpcCutReason, type StatusOfRefusal } from "./refusals.ts";
+import { SERVED_DURATION } from "../standard.ts";
 import type { SessionUse, Sessions } from "./sessions.ts";
 
 export interface GrpcServingParts {
@@ -34,6 +36,7 @@ export interface GrpcServingParts {
 export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
+  readonly standard: StandardDuration<Inbound> = SERVED_DURATION;
   readonly #parts: GrpcServingParts;
   /** Of callers that get the reason of a refusal, and of others. */
   readonly #telling: StatusOfRefusal = refusalStatuses(true);

@@ -14,6 +14,7 @@ import {
   type ServerPipeline,
   type ServerProtocol,
   type Stage,
+  type StandardDuration,
 } from "@inmesh/core/spi";
 import { TIMEOUT_MS } from "../headers.ts";
 import type { ServerMembers } from "../node-internals.ts";
@@ -34,6 +35,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly members: ServerMembers;
   readonly keepAlive: undefined = undefined;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #pipeline: ServerPipeline<Inbound>;
 
@@ -41,6 +43,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts = parts;
     this.name = parts.core.name;
     this.members = parts.members;
+    this.standard = parts.standard;
     this.answersHealth = answersHealth;
     this.#pipeline = parts.core.pipeline<Inbound>(this);
   }

@@ -10,6 +10,7 @@ import type {
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { LEAVING } from "../headers.ts";
 import { hintIdle, replaceDump, type ServerMembers } from "../node-internals.ts";
@@ -41,6 +42,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly members: ServerMembers;
   readonly keepAlive: string | undefined;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #connections: Connections;
   /** Said to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
@@ -55,6 +57,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { core, limits, members, given, health } = parts;
     this.#parts = parts;
     this.name = core.name;
+    this.standard = parts.standard;
     this.members = members;
     this.#connections = parts.connections;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
