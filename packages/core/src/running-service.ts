@@ -17,7 +17,9 @@ import { RetryBudget } from "./retry/budget.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { snapshotEndpoints, type ServiceSnapshot } from "./snapshot.ts";
+import { CONCURRENCY_LIMIT } from "./telemetry/endpoint-instruments.ts";
 import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
+import type { Fill } from "./telemetry/bounds.ts";
 import type { StandardMetrics } from "./telemetry/standard.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
@@ -321,6 +323,11 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const labels = { service: this.name, protocol: protocol.name };
     this.#gauges = [
       telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
+      telemetry.gauge(
+        CONCURRENCY_LIMIT,
+        { ...labels, direction: "outbound" },
+        () => this.config.limits.maxInFlight,
+      ),
       telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#compiled.budget.balance()),
     ];
   }
@@ -328,6 +335,11 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   #removeGauges(): void {
     for (const remove of this.#gauges) remove();
     this.#gauges = [];
+  }
+
+  /** Calls in progress, of those that may be. */
+  get load(): Fill {
+    return { size: this.#active.calls, limit: this.config.limits.maxInFlight };
   }
 
   snapshot(): ServiceSnapshot {

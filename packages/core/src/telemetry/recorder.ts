@@ -15,7 +15,7 @@ import type {
   Telemetry,
 } from "./telemetry.ts";
 
-const MAX_SERIES_PER_METRIC = 2_000;
+export const MAX_SERIES_PER_METRIC = 2_000;
 /** As Prometheus counts them. */
 const MAX_SERIES = 20_000;
 const MAX_LABEL_LENGTH = 128;
@@ -64,6 +64,19 @@ class MemoryCounter implements Counter {
     if (traceId !== undefined) {
       (this.exemplars ??= new Exemplars(1)).set(0, traceId, value, this.#wallNow());
     }
+  }
+}
+
+/** A counter that is kept elsewhere. */
+class ReadCounter {
+  readonly read: () => number;
+
+  constructor(read: () => number) {
+    this.read = read;
+  }
+
+  get value(): number {
+    return valueOf(this.read);
   }
 }
 
@@ -118,6 +131,7 @@ export class Recorder implements Telemetry {
   readonly #known = new Map<string, string>();
   readonly #counters = new Map<string, Metric<MemoryCounter>>();
   readonly #histograms = new Map<string, Metric<MemoryHistogram>>();
+  readonly #totals = new Map<string, Metric<ReadCounter>>();
   readonly #gauges = new Map<string, Metric<() => number>>();
   #size = 0;
 
@@ -151,19 +165,28 @@ export class Recorder implements Telemetry {
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
     this.#check(instrument, "gauge");
+    return this.#add(metricOf(this.#gauges, instrument, 1), labels, read);
+  }
+
+  /** One with the labels of another takes its place. */
+  total(instrument: Instrument, labels: Labels, read: () => number): () => void {
+    this.#check(instrument, "counter");
+    return this.#add(metricOf(this.#totals, instrument, 1), labels, new ReadCounter(read));
+  }
+
+  #add<T>(metric: Metric<T>, labels: Labels, value: T): () => void {
     const used = cap(labels);
     const key = keyOf(used);
-    const metric = metricOf(this.#gauges, instrument, 1);
     const isNew = !metric.series.has(key);
     const full = isNew ? this.#fullFor(metric) : undefined;
     if (full === undefined) {
-      metric.series.set(key, { labels: used, value: read, startedAtWallMs: this.#wallNow() });
+      metric.series.set(key, { labels: used, value, startedAtWallMs: this.#wallNow() });
       if (isNew) this.#size++;
     } else {
       this.onOverflow(full);
     }
     return () => {
-      if (metric.series.get(key)?.value !== read) return;
+      if (metric.series.get(key)?.value !== value) return;
       metric.series.delete(key);
       this.#size--;
     };
@@ -195,8 +218,8 @@ export class Recorder implements Telemetry {
           };
           if (exemplars !== undefined) histogram.exemplars = counts.map((_, i) => exemplars.get(i));
           all.push(histogram);
-        } else if (value instanceof MemoryCounter) {
-          const { value: total, exemplars } = value;
+        } else if (value instanceof MemoryCounter || value instanceof ReadCounter) {
+          const { value: total } = value;
           const counter: Series & { kind: "counter" | "gauge" } = {
             kind: "counter",
             name,
@@ -206,6 +229,7 @@ export class Recorder implements Telemetry {
             startedAtWallMs,
             value: total,
           };
+          const exemplars = value instanceof MemoryCounter ? value.exemplars : undefined;
           if (exemplars !== undefined) counter.exemplar = exemplars.get(0)!;
           all.push(counter);
         } else {
@@ -228,9 +252,17 @@ export class Recorder implements Telemetry {
     return this.#size + lines > MAX_SERIES ? "process" : undefined;
   }
 
-  #byName(): Metric<MemoryCounter | MemoryHistogram | (() => number)>[] {
+  /** Series of the instrument that has the most of them, which is the first to be full. */
+  get most(): number {
+    let most = 0;
+    for (const { series } of this.#byName()) most = Math.max(most, series.size);
+    return most;
+  }
+
+  #byName(): Metric<MemoryCounter | ReadCounter | MemoryHistogram | (() => number)>[] {
     return [
       ...this.#counters.values(),
+      ...this.#totals.values(),
       ...this.#gauges.values(),
       ...this.#histograms.values(),
     ].toSorted((a, b) => (a.instrument.name < b.instrument.name ? -1 : 1));

@@ -130,6 +130,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     const attempt = this.#attempt;
     attempt.wireVersion = this.line === undefined ? HTTP_2 : HTTP_1_1;
     // Inside `send` it is the instant of the pick, to a few microseconds.
+    attempt.connectionReused = this.line?.reuse();
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;
