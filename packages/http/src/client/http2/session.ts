@@ -56,6 +56,7 @@ export interface SessionOwner {
 type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
 
 export class Http2Session implements Line {
+  readonly version = 2;
   /** A reply has an end of its own here. */
   readonly broken = false;
   streams = 0;
