@@ -275,7 +275,7 @@ export class Mesh implements AsyncDisposable {
   /**
    * Shows calls and served requests as they end, from now on, to a loop: `for await (const event of
    * mesh.tap({ status: "5xx" }))` (docs/reference/tap.md). It ends when its loop is left, by `return()`, after
-   * `limit` calls, or with the mesh. A reader that is too slow loses the oldest events, and is told how many.
+   * `limit` calls, or with the mesh. A reader that is too slow loses the oldest events, and gets their number.
    * Throws ConfigError with every mistake in `options`, and MeshError for more than 8 at the same time
    * (`overloaded`) and for a mesh that is closed (`closed`).
    */

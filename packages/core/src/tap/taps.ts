@@ -1,5 +1,5 @@
 /**
- * The taps of a mesh. Each is an observer that is attached as long as somebody reads: without one, calls pay
+ * The taps of a mesh. Each is an observer that is attached while it is open: without one, calls pay
  * nothing. An event is made at the end of a call that the filter lets through, and waits for the reader in a
  * bounded buffer, from which the oldest go first.
  */
