@@ -127,9 +127,12 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     if (this.#done !== undefined) throw this.#done === true ? new Error("over") : this.#done;
     this.#controller = controller;
     const attempt = this.#attempt;
-    attempt.wireVersion = this.line?.version ?? 0;
+    const { line } = this;
+    if (line !== undefined) {
+      attempt.wireVersion = line.version;
+      attempt.connectionReused = line.reuse();
+    }
     // Inside `send` it is the instant of the pick, to a few microseconds.
-    attempt.connectionReused = this.line?.reuse();
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;
