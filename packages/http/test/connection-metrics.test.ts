@@ -9,9 +9,10 @@ import { sleep } from "./support/bench.ts";
 import { TestCa } from "./support/ca.ts";
 import { httpMeshOf } from "./support/doors.ts";
 import { H2Client } from "./support/h2-client.ts";
+import { GivenIdentity } from "./support/identity.ts";
 import { head, reset } from "./support/h2-peer.ts";
 import { answerOk, rawTo } from "./support/server.ts";
-import { meshOf, serve } from "./wire.ts";
+import { meshOf, peerOf, serve } from "./wire.ts";
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -369,3 +370,52 @@ it("a client that misuses its connection is a glitch in the end of that", async 
   await comes(mesh, 1, "inmesh.connection.closed", { direction: "inbound", trigger: "glitch" });
 });
 
+
+it("what is idle for long, is reset, or has other certificates ends with that reason", async () => {
+  const mesh = meshOf({});
+  const { server, address } = await started(mesh, { limits: { keepAliveIdleMs: 200 } });
+  const quiet = await rawTo(server);
+  quiet.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+  await quiet.reply();
+  await comes(mesh, 1, "inmesh.connection.closed", { direction: "inbound", trigger: "idle" });
+  expect(address).not.toBe("");
+
+  const peer = await peerOf(async (connection) => {
+    await connection.readRequest();
+    connection.rst();
+  });
+  const outside = meshOf({});
+  const client = clientIn(outside, peer.address, { retry: { attempts: 1 } });
+  await expect(client.fetch("/", { method: "POST", body: "x" })).rejects.toThrow("orders");
+  await comes(outside, 1, "inmesh.connection.closed", { direction: "outbound", trigger: "error" });
+});
+
+it("new certificates end the connections of old ones at both ends, and their times are told", async () => {
+  const material = (days: number) => ({
+    ...ca.issue({ names: ["orders.test"], notAfter: Date.now() + days * 86_400_000 }),
+    ca: ca.cert,
+  });
+  const servers = new GivenIdentity("servers", material(2));
+  const clients = new GivenIdentity("clients", material(3));
+  const mesh = meshOf({ identities: [servers] });
+  const { address } = await started(mesh, { tls: { identity: "servers" } });
+  const outside = meshOf({ identities: [clients] });
+  const client = clientIn(outside, address, {
+    scheme: "https",
+    authority: "orders.test",
+    tls: { identity: "clients" },
+  });
+  await (await client.fetch("/")).text();
+  const daysLeft = (one: Mesh, identity: string): number => {
+    const endsAt = read(one, "inmesh.cert.expiry.timestamp", { identity, kind: "leaf" })!;
+    return Math.round((endsAt - Date.now() / 1_000) / 86_400);
+  };
+  expect([daysLeft(mesh, "servers"), daysLeft(outside, "clients")]).toEqual([2, 3]);
+  await sleep(150); // what follows within 100 ms is taken as one
+  clients.give(material(9));
+  await comes(outside, 1, "inmesh.connection.closed", {
+    direction: "outbound",
+    trigger: "identity",
+  });
+  expect(daysLeft(outside, "clients")).toBe(9);
+});
