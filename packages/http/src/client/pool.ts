@@ -19,8 +19,6 @@ export interface PoolHandler extends Dispatcher.DispatchHandler {
 export interface Line {
   /** Its connection ended, or is ending, in an error instead of an orderly close. */
   readonly broken: boolean;
-  /** Of HTTP, as standard.ts numbers them. */
-  readonly version: number;
   /** A request begins on its connection. True: the connection has carried another before. */
   reuse(): boolean;
 }
