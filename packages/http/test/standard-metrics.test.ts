@@ -237,11 +237,15 @@ it("B10 LC: hostile hosts, paths, methods and statuses make few series", async (
     const { body } = await undiciRequest(path, { method: method as "GET", headers, dispatcher });
     await body.dump();
   };
-  const sizeOf = (): number[] => [mesh.metrics().length, serving.metrics().length];
+  const sizeOf = (): number[] => [counted(mesh, CLIENT).length, counted(serving, SERVER).length];
+  const all = (): number => mesh.metrics().length + serving.metrics().length;
   for (let i = 0; i < 1_200; i++) await ask(i);
   const before = sizeOf();
+  const allBefore = all();
   for (let i = 1_200; i < 2_400; i++) await ask(i);
   expect(sizeOf()).toEqual(before);
+  // A breaker may have changed its state meanwhile, for the first time.
+  expect(all()).toBeLessThan(allBefore + 10);
   expect(total(mesh, CLIENT)).toBe(2_400);
   // Three methods and the registered statuses.
   expect(counted(mesh, CLIENT).length).toBeLessThan(3 * 60);
