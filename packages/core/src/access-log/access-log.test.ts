@@ -185,6 +185,8 @@ describe("Combined", () => {
     reason: undefined,
     durationMs: 3,
     sentBytes: 2_326,
+    receivedBytes: 0,
+    traceId: undefined,
     ...more,
   });
   const at = 971_186_136_000;
@@ -199,7 +201,7 @@ describe("Combined", () => {
     const bare = request({
       header: () => undefined,
       status: undefined,
-      sentBytes: undefined,
+      sentBytes: 0,
       peer: ConnectionPeer.unknown,
     });
     expect(combinedLine(bare, at, true)).toBe(
