@@ -88,7 +88,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     return context.run(inbound, inner, inbound);
   }
 
-  handle({ handler, request, response, observed }: Inbound): void {
+  handle({ handler, request, response }: Inbound): void {
     handler(request, response);
   }
 
