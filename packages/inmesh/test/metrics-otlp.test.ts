@@ -71,8 +71,13 @@ function periodic(exporter: PushMetricExporter, mesh: HttpMesh, timeoutMs = 5_00
   });
 }
 
-const attributesOf = ({ attributes }: Point): Record<string, string | undefined> =>
-  Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue]));
+const attributesOf = ({ attributes }: Point): Record<string, string | number | undefined> =>
+  Object.fromEntries(
+    attributes.map(({ key, value: { stringValue, intValue } }) => [
+      key,
+      intValue === undefined ? stringValue : Number(intValue),
+    ]),
+  );
 
 it.each([
   ["JSON", JsonExporter],
@@ -117,13 +122,13 @@ it.each([
   expect(standard.histogram!.dataPoints.map(attributesOf)).toEqual([
     {
       "http.request.method": "GET",
-      "http.response.status_code": "200",
+      "http.response.status_code": 200,
       "network.protocol.version": "1.1",
       "server.address": "orders",
-      "server.port": expect.stringMatching(/^\d+$/),
+      "server.port": expect.any(Number),
       "url.scheme": "http",
     },
-    expect.objectContaining({ "http.response.status_code": "404", "error.type": "404" }),
+    expect.objectContaining({ "http.response.status_code": 404, "error.type": "404" }),
   ]);
 
   expect(metrics.get("inmesh.discovery.endpoints")!.gauge!.dataPoints[0]!.asDouble).toBe(1);

@@ -36,7 +36,8 @@ message AnyValue {
 export interface Point {
   readonly attributes: {
     readonly key: string;
-    readonly value: { readonly stringValue?: string };
+    /** 64 bits: a text in protobuf, a number in JSON. */
+    readonly value: { readonly stringValue?: string; readonly intValue?: number | string };
   }[];
   readonly startTimeUnixNano: string;
   readonly timeUnixNano: string;

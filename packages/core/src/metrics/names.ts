@@ -33,6 +33,14 @@ export function attributeName(instrument: string, label: string): string {
   return instrument.startsWith(OWN) ? OWN + label : label;
 }
 
+/** Attributes of standard metrics that are whole numbers by OpenTelemetry's conventions; labels are texts. */
+const NUMBERS: ReadonlySet<string> = new Set(["http.response.status_code", "server.port"]);
+
+/** The value of an attribute. What stands for folded series stays a text. */
+export function attributeValue(attribute: string, value: string): string | number {
+  return NUMBERS.has(attribute) && /^\d+$/.test(value) ? Number(value) : value;
+}
+
 /** The last part of a metric's name in Prometheus, such as `seconds`; empty for counts of something. */
 export function unitWord(unit: string, kind: string): string {
   // `{call}` says what is counted, which the name says too.

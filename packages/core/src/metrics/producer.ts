@@ -4,7 +4,7 @@
  * tests give it to the real readers.
  */
 import type { Series } from "../telemetry/telemetry.ts";
-import { attributeName } from "./names.ts";
+import { attributeName, attributeValue } from "./names.ts";
 import type { MeteredMesh } from "./page.ts";
 import { inSlices } from "./slices.ts";
 
@@ -14,7 +14,7 @@ type HrTime = [seconds: number, nanoseconds: number];
 interface Point<T> {
   readonly startTime: HrTime;
   readonly endTime: HrTime;
-  readonly attributes: Record<string, string>;
+  readonly attributes: Record<string, string | number>;
   readonly value: T;
 }
 
@@ -159,9 +159,12 @@ function valueOf(series: Series): number | HistogramValue | undefined {
   return value;
 }
 
-function attributesOf({ name, labels }: Series): Record<string, string> {
-  const attributes: Record<string, string> = {};
-  for (const label of Object.keys(labels)) attributes[attributeName(name, label)] = labels[label]!;
+function attributesOf({ name, labels }: Series): Record<string, string | number> {
+  const attributes: Record<string, string | number> = {};
+  for (const label of Object.keys(labels)) {
+    const attribute = attributeName(name, label);
+    attributes[attribute] = attributeValue(attribute, labels[label]!);
+  }
   return attributes;
 }
 
