@@ -20,11 +20,12 @@ function isWrapped(holder: object, name: string): boolean {
   return put?.__wrapped === true;
 }
 
-const { Server } = process.getBuiltinModule("node:http");
-
-/** Requests that servers of node:http and node:https give to their listeners. Not those of node:http2. */
-export function areServersInstrumented(): boolean {
-  return isWrapped(Server.prototype, "emit");
+/**
+ * Requests that this server gives to its listeners. Asked before the mesh stands in front of them: it keeps the
+ * `emit` that was there. Those of node:http2 are none.
+ */
+export function isServerInstrumented(server: object): boolean {
+  return isWrapped(server, "emit");
 }
 
 /** Requests that applications make by node:http or node:https. */

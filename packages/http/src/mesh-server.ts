@@ -27,6 +27,7 @@ import {
   type SharedServerSnapshot,
 } from "@inmesh/core/spi";
 import { shown } from "./client/call-input.ts";
+import { isServerInstrumented } from "./instrumented.ts";
 import { ServerMembers } from "./node-internals.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections } from "./server/connections.ts";
@@ -206,7 +207,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       validator: new Validator(limits, secure),
       chosen,
       health: health === false ? undefined : new Health(health),
-      standard: serverDuration(secure),
+      standard: serverDuration(secure, isServerInstrumented(this.server)),
       keep,
       linger,
       given,

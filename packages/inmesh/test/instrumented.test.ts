@@ -153,6 +153,26 @@ it("instrumentation-http records what node:http sends and serves, and the mesh t
   await expect.poll(() => counts(SERVER)).toEqual({ http: 4, inmesh: 2 });
 });
 
+it("a server that was made before instrumentation-http is not seen by it, and records by itself", async () => {
+  const late = new HttpInstrumentation();
+  late.disable();
+  const early = createMesh({ env: {} });
+  onTestFinished(() => early.close(0));
+  const limits = { maxLoopDelayMs: Infinity };
+  const server = meshServer((_, response) => void response.end("x"), { mesh: early, limits });
+  onTestFinished(() => server.close(0));
+  const { port } = await server.listen(0, "127.0.0.1");
+  const { counts } = counting([late]);
+  await (await meshClient(`http://127.0.0.1:${port}`, { mesh: early }).fetch("/")).text();
+  const own = (): number =>
+    early
+      .metrics()
+      .filter(({ name }) => name === SERVER)
+      .reduce((sum, one) => sum + (one.kind === "histogram" ? one.count : 0), 0);
+  await expect.poll(own).toBe(1);
+  expect(await counts(SERVER)).toEqual({});
+});
+
 it("`on` records all of them, also where an instrumentation does", async () => {
   const address = await target();
   const orders = { discovery: { static: [address] } };

@@ -1,6 +1,5 @@
 /** `http.server.request.duration`: one for each request, as `inmesh.calls` counts them. */
 import type { StandardDuration } from "@inmesh/core/spi";
-import { areServersInstrumented } from "../instrumented.ts";
 import {
   attributesOf,
   HTTP_1_0,
@@ -12,8 +11,11 @@ import {
 } from "../standard.ts";
 import type { Inbound } from "./inbound.ts";
 
-/** `secure`: of a server that speaks TLS. Routes are the handler's own, so there is no `http.route`. */
-export function serverDuration(secure: boolean): StandardDuration<Inbound> {
+/**
+ * `secure`: of a server that speaks TLS; `instrumented`: what its listeners get is recorded elsewhere too. Routes
+ * are the handler's own, so there is no `http.route`.
+ */
+export function serverDuration(secure: boolean, instrumented: boolean): StandardDuration<Inbound> {
   const scheme = { "url.scheme": secure ? "https" : "http" };
   return {
     instrument: SERVER_DURATION,
@@ -23,7 +25,7 @@ export function serverDuration(secure: boolean): StandardDuration<Inbound> {
       ...scheme,
       ...attributesOf(method, number, reason, 500),
     }),
-    countedElsewhere: ({ http2 }) => !http2 && areServersInstrumented(),
+    countedElsewhere: () => instrumented,
   };
 }
 
