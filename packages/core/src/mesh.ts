@@ -589,8 +589,8 @@ export class Mesh implements AsyncDisposable {
   async #close(graceMs: number): Promise<void> {
     const startedAt = this.runtime.now();
     this.#state = "closing";
-    this.#taps.refuse();
     this.connections.ending = true;
+    this.#taps.refuse();
     const sourcesEnd = this.#sources.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();

@@ -1,6 +1,6 @@
 /** Taps and access logs over HTTP on real sockets, both directions. */
 import { once } from "node:events";
-import { createWriteStream, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -231,6 +231,7 @@ function logged(options: { format?: "json" | "combined"; query?: boolean; outbou
   const folder = mkdtempSync(join(tmpdir(), "inmesh-log-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "access.log");
+  writeFileSync(file, ""); // the stream makes it later, with its first line
   const stream = createWriteStream(file);
   onTestFinished(() => void stream.destroy());
   const exporters: MeshOptions["exporters"] = [accessLog({ stream, ...options })];

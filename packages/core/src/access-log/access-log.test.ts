@@ -179,6 +179,7 @@ describe("Combined", () => {
     priority: "normal",
     traceparent: undefined,
     tracestate: undefined,
+    traceId: undefined,
     peer: new ConnectionPeer("127.0.0.1", 4_711, false, undefined),
     outcome: "success",
     status: 200,
@@ -186,7 +187,6 @@ describe("Combined", () => {
     durationMs: 3,
     sentBytes: 2_326,
     receivedBytes: 0,
-    traceId: undefined,
     ...more,
   });
   const at = 971_186_136_000;

@@ -99,16 +99,16 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#call.deadlineAt;
   }
 
-  get deadlineFrom(): DeadlineSource | undefined {
-    return this.deadlineAt === Infinity ? undefined : this.#call.deadlineFrom;
-  }
-
   get traceId(): string | undefined {
     return this.#call.traceId;
   }
 
   set traceId(traceId: string | undefined) {
     this.#call.traceId = checkedTraceId(traceId);
+  }
+
+  get deadlineFrom(): DeadlineSource | undefined {
+    return this.deadlineAt === Infinity ? undefined : this.#call.deadlineFrom;
   }
 
   get attempts(): number {

@@ -114,18 +114,18 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
     return undefined;
   }
 
+  /** The sampled trace that the application has put it into; undefined: none. */
+  get traceId(): string | undefined {
+    const own = textOf(this.metadata, TRACEPARENT);
+    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
+  }
+
   get queryText(): string {
     return "";
   }
 
   fields(): HeadField[] {
     return fieldsOf(this.metadata);
-  }
-
-  /** The sampled trace that the application has put it into; undefined: none. */
-  get traceId(): string | undefined {
-    const own = textOf(this.metadata, TRACEPARENT);
-    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */
