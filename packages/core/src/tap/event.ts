@@ -108,6 +108,8 @@ export interface TapAttempt {
   readonly why: string;
   /** From the beginning of the call until the endpoint was picked. */
   readonly startedMs: number;
+  /** Its connection had carried an attempt before; not there if it never had one. */
+  readonly connectionReused?: boolean;
   /** From the pick: until there was a connection; not there if there never was one. */
   readonly queuedMs?: number;
   /** From the pick: until the head of the reply was here; not there if it never was. */

@@ -86,7 +86,7 @@ function attemptsOf({ lastAttempt }: EndedCall): EndedAttempt[] {
 }
 
 function attemptOf(attempt: EndedAttempt, call: EndedCall): TapAttempt {
-  const { retryReason, zone, queuedMs, headMs, status, error } = attempt;
+  const { retryReason, zone, connectionReused, queuedMs, headMs, status, error } = attempt;
   return {
     number: attempt.number,
     kind: attempt.kind,
@@ -97,6 +97,7 @@ function attemptOf(attempt: EndedAttempt, call: EndedCall): TapAttempt {
     pickedBy: attempt.pickedBy,
     why: attempt.why,
     startedMs: attempt.startedAt - call.startedAt,
+    ...(connectionReused !== undefined && { connectionReused }),
     ...(queuedMs !== undefined && { queuedMs }),
     ...(headMs !== undefined && { headMs }),
     durationMs: attempt.durationMs,
