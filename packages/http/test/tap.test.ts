@@ -179,8 +179,8 @@ it("a request that no connection brought is shown with its headers and size, and
     { url: "/injected", headers: { cookie: "canary", "x-tenant": "7" } },
   );
   expect(reply.body).toBe("hello");
-  const [request] = await read<TapRequest>(tap, 1);
-  expect(request).toMatchObject({
+  const [event] = await read<TapRequest>(tap, 1);
+  expect(event).toMatchObject({
     path: "/injected",
     status: 200,
     sentBytes: 5,
