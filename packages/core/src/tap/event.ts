@@ -3,6 +3,7 @@
  * served. Nothing refers to the mesh, and everything is what JSON can carry; a field that is undefined is
  * not there. Text that came from outside (path, query, header values, messages of errors) has its control
  * characters escaped and is cut at 256 characters, where it then ends in `…`. Bodies are never in it.
+ * Times are milliseconds, to a microsecond.
  *
  * The shape is versioned: within `version` 1 fields may be added and none is removed or changes its meaning.
  */
