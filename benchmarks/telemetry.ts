@@ -11,8 +11,10 @@ export const describe =
   "cost of metrics per call, of a scrape of 20,000 series, and of a million names";
 
 const METRICS_BAR_US = 0.5;
-/** 24 bytes for each name would be 17 MB. */
-const RSS_BAR_MB = 16;
+/** Three bytes for each name would be 2 MB. */
+const HEAP_BAR_MB = 2;
+/** Node keeps garbage for as long as it likes. */
+const RSS_BAR_MB = 32;
 
 const SCRAPE_BAR_MS = 50;
 const STALL_BAR_MS = 10;
@@ -49,9 +51,12 @@ async function callRows({ quick, progress }: Options): Promise<Row[]> {
 async function nameRows({ quick, progress }: Options): Promise<Row[]> {
   const count = quick ? 20_000 : 1_000_000;
   progress(`telemetry: ${count} names`);
-  const { series, rssGrowthMb } = await child<NamesRun>("telemetry-names.ts", [String(count)]);
+  const { series, heapGrowthMb, rssGrowthMb } = await child<NamesRun>("telemetry-names.ts", [
+    String(count),
+  ]);
   return [
     row("telemetry.names.series_growth", "lines", [series[1] - series[0]], 0),
+    row("telemetry.names.heap_growth_mb", "MB", [heapGrowthMb], HEAP_BAR_MB),
     row("telemetry.names.rss_growth_mb", "MB", [rssGrowthMb], RSS_BAR_MB),
     row("telemetry.names.series", "lines", [series[1]]),
   ];

@@ -13,7 +13,8 @@ import { settledHeap } from "../child.ts";
 export interface NamesRun {
   /** Lines of a page, when the first three tenths were made, and at the end. */
   readonly series: readonly [before: number, after: number];
-  /** By how much the resident memory has grown meanwhile. */
+  /** By how much what is in use on the heap, and the resident memory, have grown meanwhile. */
+  readonly heapGrowthMb: number;
   readonly rssGrowthMb: number;
 }
 
@@ -65,12 +66,13 @@ function sizeOf(): number {
 
 const count = Number(process.argv[2] ?? 1_000_000);
 await until(count * SETTLED);
-settledHeap();
+const heapBefore = settledHeap();
 const [before, rssBefore] = [sizeOf(), process.memoryUsage.rss()];
 await until(count);
-settledHeap();
+const heapAfter = settledHeap();
 const run: NamesRun = {
   series: [before, sizeOf()],
+  heapGrowthMb: (heapAfter - heapBefore) / 1_048_576,
   rssGrowthMb: (process.memoryUsage.rss() - rssBefore) / 1_048_576,
 };
 process.stdout.write(JSON.stringify(run));
