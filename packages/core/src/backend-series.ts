@@ -42,8 +42,15 @@ interface Shown {
   timer: Timer | undefined;
 }
 
-/** Endpoints by state and zone. */
-type Census = Record<State, Record<Nearness, number>>;
+/** What one pass over the endpoints finds. */
+interface Census {
+  readonly states: Record<State, Record<Nearness, number>>;
+  readonly picks: Record<Nearness, number>;
+  /** Attempts that have no connection. */
+  unsent: number;
+  /** Of the endpoint where it is longest, the queue. */
+  longestQueue: number;
+}
 
 export class BackendSeries<Req, R extends Reply> {
   readonly #cluster: Cluster<Req, R>;
@@ -77,11 +84,16 @@ export class BackendSeries<Req, R extends Reply> {
     this.#mesh = mesh;
     for (const near of ZONES) {
       for (const state of STATES) {
-        this.#gauge(ENDPOINTS, { state, zone: near }, () => this.#counted()[state][near]);
+        this.#gauge(ENDPOINTS, { state, zone: near }, () => this.#counted().states[state][near]);
       }
-      totalIn(telemetry, BALANCER_PICKS, { ...labels, zone: near }, () => this.#picks(near));
+      totalIn(
+        telemetry,
+        BALANCER_PICKS,
+        { ...labels, zone: near },
+        () => this.#counted().picks[near],
+      );
     }
-    this.#gauge(QUEUE_DEPTH, {}, () => cluster.waiting);
+    this.#gauge(QUEUE_DEPTH, {}, () => cluster.waiting + this.#counted().unsent);
   }
 
   #gauge(instrument: typeof ENDPOINTS, labels: Labels, read: () => number): void {
@@ -92,31 +104,45 @@ export class BackendSeries<Req, R extends Reply> {
     return nearness(endpoint.zone, this.#zone);
   }
 
-  /** One count for all the gauges of a scrape, which reads them in one turn. */
+  /** The queue of the endpoint that has the longest. */
+  get longestQueue(): number {
+    return this.#counted().longestQueue;
+  }
+
+  /** One pass for all the gauges of a scrape, which reads them in one turn. */
   #counted(): Census {
     if (this.#census !== undefined) return this.#census;
     const none = (): Record<Nearness, number> => ({ local: 0, remote: 0, unknown: 0 });
     const census: Census = {
-      ready: none(),
-      connecting: none(),
-      open: none(),
-      half_open: none(),
-      draining: none(),
+      states: {
+        ready: none(),
+        connecting: none(),
+        open: none(),
+        half_open: none(),
+        draining: none(),
+      },
+      picks: { ...this.#formerPicks },
+      unsent: 0,
+      longestQueue: 0,
     };
-    for (const endpoint of this.#cluster.endpoints.values()) {
-      census[stateOf(endpoint)][this.#near(endpoint)]++;
+    const { endpoints, departed } = this.#cluster;
+    for (const endpoint of endpoints.values()) {
+      const unsent = this.#count(endpoint, census);
+      census.states[stateOf(endpoint, unsent)][this.#near(endpoint)]++;
     }
+    for (const endpoint of departed.values()) this.#count(endpoint, census);
     this.#census = census;
     queueMicrotask(() => (this.#census = undefined));
     return census;
   }
 
-  #picks(near: Nearness): number {
-    let picks = this.#formerPicks[near];
-    for (const endpoint of this.#cluster.every()) {
-      if (this.#near(endpoint) === near) picks += endpoint.picks;
-    }
-    return picks;
+  /** Gives its attempts without a connection. */
+  #count(endpoint: Endpoint, census: Census): number {
+    const { unsent, connection } = endpoint;
+    census.picks[this.#near(endpoint)] += endpoint.picks;
+    census.unsent += unsent;
+    census.longestQueue = Math.max(census.longestQueue, connection?.queued ?? 0);
+    return unsent;
   }
 
   // ── each endpoint ────────────────────────────────────────────────────────────────────────────
@@ -211,11 +237,10 @@ export class BackendSeries<Req, R extends Reply> {
 }
 
 /** What may be done with an endpoint. One that nothing has been sent to yet is ready. */
-function stateOf(endpoint: Endpoint): State {
-  const { breaker, draining, connection } = endpoint;
+function stateOf({ breaker, draining, connection }: Endpoint, unsent: number): State {
   if (draining) return "draining";
   if (breaker.state === "open") return "open";
   if (breaker.state === "half-open") return "half_open";
-  const dials = endpoint.unsent > 0 && connection?.connected === false;
+  const dials = unsent > 0 && connection?.connected === false;
   return dials ? "connecting" : "ready";
 }

@@ -37,7 +37,7 @@ import {
   OVERHEAD_DURATION,
   QUEUE_DURATION,
 } from "./telemetry/endpoint-instruments.ts";
-import { type Bounds, type Fill, fullest } from "./telemetry/bounds.ts";
+import type { Bounds, Fill } from "./telemetry/bounds.ts";
 import type { Counter, Histogram, Telemetry } from "./telemetry/telemetry.ts";
 import type { Transport } from "./transport.ts";
 import { Cluster } from "./cluster/cluster.ts";
@@ -123,10 +123,11 @@ export class RunningBackend<Req, R extends Reply> {
     this.#series = new BackendSeries(cluster, telemetry, runtime, labels, zone, endpointSeries);
     this.#gauges = [
       bounds.add("endpoints", () => this.#fill(cluster.endpoints.size)),
-      bounds.add("endpoints_departed", () =>
-        this.#fill(cluster.every().length - cluster.endpoints.size),
-      ),
-      bounds.add("queue", () => this.#queue()),
+      bounds.add("endpoints_departed", () => this.#fill(cluster.departed.size)),
+      bounds.add("queue", () => ({
+        size: this.#series.longestQueue,
+        limit: this.config.limits.maxQueuedPerEndpoint,
+      })),
       telemetry.gauge(BALANCER_PANIC, labels, () => (cluster.lists.panic ? 1 : 0)),
       telemetry.gauge(TRANSPORT_PROBLEM, labels, () => (cluster.problem === undefined ? 0 : 1)),
     ];
@@ -159,14 +160,6 @@ export class RunningBackend<Req, R extends Reply> {
 
   #fill(size: number): Fill {
     return { size, limit: this.config.limits.maxEndpoints };
-  }
-
-  /** The queue of the endpoint that has the longest. */
-  #queue(): Fill {
-    const limit = this.config.limits.maxQueuedPerEndpoint;
-    return fullest(
-      this.cluster.every().map(({ connection }) => ({ size: connection?.queued ?? 0, limit })),
-    );
   }
 
   #endpointChanged(endpoint: Endpoint, kind: EndpointChange["kind"]): void {

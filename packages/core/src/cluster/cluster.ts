@@ -76,16 +76,14 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return sum;
   }
 
-  /** Also those that were removed lately. */
-  every(): Endpoint<Req, R>[] {
-    return this.#state.every();
+  /** Those that were removed lately. */
+  get departed(): ReadonlyMap<string, Endpoint<Req, R>> {
+    return this.#state.departed;
   }
 
-  /** Attempts that wait for an endpoint, a connection or a stream. O(n): for those who ask. */
+  /** Attempts that wait for the first answer of discovery. */
   get waiting(): number {
-    let sum = this.#members.waiting;
-    for (const endpoint of this.#state.every()) sum += endpoint.unsent;
-    return sum;
+    return this.#members.waiting;
   }
 
   // ── configuration ────────────────────────────────────────────────────────────────────────────

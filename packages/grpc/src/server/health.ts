@@ -75,6 +75,10 @@ export class Health {
     done({ code: Status.NOT_FOUND, details: "no such service" });
   };
 
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
   readonly #watch = (stream: ServerWritableStream<HealthRequest, HealthResponse>): void => {
     if (this.#closed || this.#watchers.size >= this.#maxWatchers) {
       const code = this.#closed ? Status.UNAVAILABLE : Status.RESOURCE_EXHAUSTED;

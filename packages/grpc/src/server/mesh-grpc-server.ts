@@ -178,6 +178,10 @@ export class MeshGrpcServer implements AsyncDisposable {
       core.connections,
       (http2) => core.countsListening(http2),
     );
+    core.bound("watchers", () => ({
+      size: this.#health?.watchers ?? 0,
+      limit: limits.maxWatchers,
+    }));
     core.bound("connections", () => ({
       size: this.#sessions.count,
       limit: limits.maxConnections,
