@@ -66,6 +66,10 @@ export default defineConfig({
       wire("grpc"),
       wire("inmesh"),
       { extends: true as const, test: { name: "docs", root: "docs", testTimeout: 60_000 } },
+      {
+        extends: true as const,
+        test: { name: "dashboards", root: "dashboards", testTimeout: 120_000 },
+      },
     ],
   },
 });
