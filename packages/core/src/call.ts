@@ -293,8 +293,12 @@ export class Attempt<Req = unknown> {
   startedAt = 0;
   /** The loop clock as it started. Writer: balance. */
   stallMark = 0;
+  /** It has waited for the first answer of discovery. Writer: balance. */
+  heldUp = false;
   /** Writer: the picker. */
   rule: PickRule = "only";
+  /** Its connection had carried an attempt before; undefined: it has none. Writer: transport. */
+  connectionReused: boolean | undefined = undefined;
   /** It had a connection; 0 until then. Latency counts from here: dialling is no answer. Writer: transport. */
   sentAt = 0;
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */

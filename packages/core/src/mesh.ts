@@ -36,7 +36,13 @@ import {
   type View,
 } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
+import { EndpointSeriesCount, MAX_ENDPOINT_SERIES } from "./backend-series.ts";
+import { countOmitted } from "./limited-log.ts";
+import { processGauges } from "./process-gauges.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
+import { Bounds, fullest } from "./telemetry/bounds.ts";
+import { ConnectionRecords, type ConnectionRecord } from "./telemetry/connections.ts";
+import { HANDLES, LOG_SUPPRESSED } from "./telemetry/process-instruments.ts";
 import {
   CONFIG_GENERATION,
   METRICS_OVERFLOW,
@@ -46,7 +52,7 @@ import {
 import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry } from "./telemetry/guarded.ts";
-import { Recorder } from "./telemetry/recorder.ts";
+import { MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import { Identities, identityMistakes } from "./tls/identities.ts";
 import type { IdentitySource } from "./tls/identity.ts";
@@ -110,6 +116,11 @@ export interface MeshOptions {
    * at the end of its `close`. Default: none.
    */
   readonly identities?: readonly IdentitySource[];
+  /**
+   * The zone in which this process stands, as discovery names those of endpoints: metrics say how much goes to
+   * other zones. Default: unknown. No effect on balancing.
+   */
+  readonly zone?: string;
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
   /** Layers around every attempt. Default: none. */
@@ -129,6 +140,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   discovery: "function",
   discoveries: "list",
   identities: "list",
+  zone: "text",
   callLayers: "list",
   attemptLayers: "list",
 };
@@ -148,8 +160,16 @@ export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   readonly name: string;
   /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
   statusOf?(error: MeshError): number;
-  /** `identities`: of the mesh, for services with TLS. Default: there are files alone. */
-  transport(service: ServiceConfig, runtime: Runtime, identities?: Identities): Transport<Req, R>;
+  /**
+   * `identities`: of the mesh, for services with TLS. Default: there are files alone. `connections`: where it
+   * reports those of the service. Default: nowhere.
+   */
+  transport(
+    service: ServiceConfig,
+    runtime: Runtime,
+    identities?: Identities,
+    connections?: ConnectionRecord,
+  ): Transport<Req, R>;
 }
 
 /** One service as one protocol's clients use it. */
@@ -193,7 +213,12 @@ export class Mesh implements AsyncDisposable {
   readonly replayMemory: ReplayMemory = new ReplayMemory();
   /** Who this process is to peers: for server halves. */
   readonly identities: Identities;
+  /** For server halves: where they report their connections. */
+  readonly connections: ConnectionRecords;
+  /** For server halves: how full what they hold is. */
+  readonly bounds: Bounds;
   readonly #recorder: Recorder | undefined;
+  readonly #endpointSeries = new EndpointSeriesCount();
   readonly #exporters: Exporters;
   readonly #gauges: (() => void)[];
   readonly #unwatchDegraded: () => void;
@@ -216,7 +241,13 @@ export class Mesh implements AsyncDisposable {
         one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
       ),
     ]);
+    this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
+    this.bounds = new Bounds(this.telemetry);
     this.log = safeLog(options.log);
+    if (options.log !== undefined) {
+      const suppressed = this.telemetry.counter(LOG_SUPPRESSED, { reason: "rate" });
+      countOmitted(this.log, () => suppressed.add(1));
+    }
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#sources = new ConfigSources(options, {
       kinds,
@@ -232,7 +263,7 @@ export class Mesh implements AsyncDisposable {
     });
     const { store } = this.#sources;
     this.#config = store;
-    this.#discoveries = new Discoveries(kinds, this.runtime, this.log);
+    this.#discoveries = new Discoveries(kinds, this.runtime, this.log, this.telemetry, this.bounds);
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
@@ -243,7 +274,12 @@ export class Mesh implements AsyncDisposable {
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
+      ...processGauges(this.telemetry, this.runtime),
     ];
+    // It stays after a close, to show that nothing is left.
+    this.telemetry.gauge(HANDLES, { kind: "socket" }, () => this.connections.size);
+    this.telemetry.gauge(HANDLES, { kind: "server" }, () => this.connections.servers);
+    this.#bound();
     if (this.#recorder !== undefined) this.#measure(this.#recorder);
     this.identities = new Identities(
       options.identities ?? [],
@@ -333,14 +369,24 @@ export class Mesh implements AsyncDisposable {
       config,
       protocol.name,
       this.#discoveryOf(config),
-      protocol.transport(config, this.runtime, this.identities),
-      this.telemetry,
-      this.runtime,
-      this.#optionalLog,
-      this.observers,
+      this.#transportOf(config, protocol),
+      {
+        telemetry: this.telemetry,
+        runtime: this.runtime,
+        log: this.#optionalLog,
+        observers: this.observers,
+        zone: this.#options.zone,
+        endpointSeries: this.#endpointSeries,
+        bounds: this.bounds,
+      },
     );
     this.#backends.set(key, { backend, protocol });
     return backend;
+  }
+
+  #transportOf(config: ServiceConfig, protocol: AnyProtocol): Transport<RoutedRequest, Reply> {
+    const connections = this.connections.of("outbound", config.name, protocol.name);
+    return protocol.transport(config, this.runtime, this.identities, connections);
   }
 
   /** Undefined if there is no log: what writes no line keeps no account of lines. */
@@ -414,7 +460,7 @@ export class Mesh implements AsyncDisposable {
     const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
     const transport = sameConnections(config, before)
       ? undefined
-      : protocol.transport(config, this.runtime, this.identities);
+      : this.#transportOf(config, protocol);
     return () => backend.configure(config, discovery, transport);
   }
 
@@ -427,6 +473,24 @@ export class Mesh implements AsyncDisposable {
     for (const [key, one] of this.#backends)
       if (one.backend === backend) this.#backends.delete(key);
     void backend.close(backend.config.drainGraceMs);
+  }
+
+  /** How full what it holds is. */
+  #bound(): void {
+    const { bounds, replayMemory } = this;
+    bounds.add("services", () => ({ size: this.#services.size, limit: MAX_SERVICES }));
+    bounds.add("calls", () => fullest([...this.#services.values()].map(({ load }) => load)));
+    bounds.add("replay_bytes", () => ({
+      size: replayMemory.bytes,
+      limit: replayMemory.maxBytes,
+    }));
+    bounds.add("endpoint_series", () => ({
+      size: this.#endpointSeries.count,
+      limit: MAX_ENDPOINT_SERIES,
+    }));
+    const recorder = this.#recorder;
+    if (recorder === undefined) return;
+    bounds.add("metric_series", () => ({ size: recorder.most, limit: MAX_SERIES_PER_METRIC }));
   }
 
   /** How much there is to read. */
@@ -483,6 +547,7 @@ export class Mesh implements AsyncDisposable {
   async #close(graceMs: number): Promise<void> {
     const startedAt = this.runtime.now();
     this.#state = "closing";
+    this.connections.ending = true;
     const sourcesEnd = this.#sources.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
@@ -496,6 +561,7 @@ export class Mesh implements AsyncDisposable {
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await sourcesEnd;
     for (const remove of this.#gauges) remove();
+    this.bounds.close();
     this.#unwatchDegraded();
     this.#state = "closed";
   }

@@ -18,7 +18,9 @@ import { RetryBudget } from "./retry/budget.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { snapshotEndpoints, type ServiceSnapshot } from "./snapshot.ts";
+import { CONCURRENCY_LIMIT } from "./telemetry/endpoint-instruments.ts";
 import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
+import type { Fill } from "./telemetry/bounds.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** Of a client that waits for a connection, for the first answer of discovery. */
@@ -318,6 +320,11 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const labels = { service: this.name, protocol: protocol.name };
     this.#gauges = [
       telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
+      telemetry.gauge(
+        CONCURRENCY_LIMIT,
+        { ...labels, direction: "outbound" },
+        () => this.config.limits.maxInFlight,
+      ),
       telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#compiled.budget.balance()),
     ];
   }
@@ -325,6 +332,11 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   #removeGauges(): void {
     for (const remove of this.#gauges) remove();
     this.#gauges = [];
+  }
+
+  /** Calls in progress, of those that may be. */
+  get load(): Fill {
+    return { size: this.#active.calls, limit: this.config.limits.maxInFlight };
   }
 
   snapshot(): ServiceSnapshot {

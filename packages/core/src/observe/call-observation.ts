@@ -193,6 +193,10 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
     return this.#attempt.endpoint!.address;
   }
 
+  get connectionReused(): boolean | undefined {
+    return this.#attempt.connectionReused;
+  }
+
   get zone(): string | undefined {
     return this.#attempt.endpoint!.zone;
   }

@@ -138,6 +138,8 @@ export interface EndedAttempt extends ObservedAttempt {
   readonly error: MeshError | undefined;
   /** How far the request got: `replied` once the head of a reply is here. */
   readonly progress: Progress | "replied";
+  /** Its connection had carried an attempt before; undefined: it never had a connection. */
+  readonly connectionReused: boolean | undefined;
   /** Until it had a connection; undefined: it never did. */
   readonly queuedMs: number | undefined;
   /** Until the head of the reply was here; undefined: it never was. */
@@ -189,6 +191,13 @@ export interface EndedRequest extends ObservedRequest {
   /** Why the server refused it, or cut it short; undefined: its handler answered. */
   readonly reason: string | undefined;
   readonly durationMs: number;
+  /**
+   * What the handler has written as the body of the reply; over gRPC messages as they are framed, compressed and
+   * with 5 bytes each in front. 0 for a refusal, and for gRPC where its streams are not seen.
+   */
+  readonly sentBytes: number;
+  /** What has come of the request's body, read or not; over gRPC as for `sentBytes`. */
+  readonly receivedBytes: number;
 }
 
 export interface EndpointChange {

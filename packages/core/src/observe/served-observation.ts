@@ -18,6 +18,9 @@ export class ServedObservation implements EndedRequest {
   status: number | undefined = undefined;
   reason: string | undefined = undefined;
   durationMs = 0;
+  /** Writer: the protocol, as is its neighbour's. */
+  sentBytes = 0;
+  receivedBytes = 0;
   readonly #facts: ServedFacts;
   readonly #by: readonly Attached[];
   readonly #runtime: Runtime;

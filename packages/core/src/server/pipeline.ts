@@ -100,6 +100,7 @@ export function compileServer<R extends ServedCall>(parts: ServerParts<R>): Serv
       admit<R>(admission, runtime), // 4
       check((request) => protocol.check(request)), // 5
       inProgress(protocol, admission), // 6
+      ...(records === undefined ? [] : [sample<R>(records, runtime)]),
       (inner) => (request) => protocol.enter(request, inner), // 7
     ],
     layers.length > 0
@@ -140,6 +141,9 @@ export function compileServer<R extends ServedCall>(parts: ServerParts<R>): Serv
     },
   };
 }
+
+/** Of the requests of a server, one in so many is looked at; a power of two. */
+const SAMPLED = 64;
 
 type Wrap<R extends ServedCall> = (inner: Stage<R>) => Stage<R>;
 
@@ -217,6 +221,15 @@ function inProgress<R extends ServedCall>(
     request.phase = "admitted";
     admission.inFlight++;
     protocol.admitted(request);
+    return inner(request);
+  };
+}
+
+/** What came before it took so long, of one request in 64. Layers and handler are the application's. */
+function sample<R extends ServedCall>(records: ServedRecords, runtime: Runtime): Wrap<R> {
+  let count = 0;
+  return (inner) => (request) => {
+    if ((count++ & (SAMPLED - 1)) === 0) records.begun(runtime.now() - request.startedAt);
     return inner(request);
   };
 }

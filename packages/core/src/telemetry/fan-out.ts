@@ -1,5 +1,5 @@
 /** One Telemetry in front of several: what is measured goes to all of them, in their order. */
-import type { Telemetry } from "./telemetry.ts";
+import { totalIn, type Telemetry } from "./telemetry.ts";
 
 /** With one it is that one itself, so that a call pays for a second only where there is one. */
 export function fanOut(all: readonly Telemetry[]): Telemetry {
@@ -23,6 +23,12 @@ export function fanOut(all: readonly Telemetry[]): Telemetry {
     },
     gauge(instrument, labels, read) {
       const removals = all.map((one) => one.gauge(instrument, labels, read));
+      return () => {
+        for (const remove of removals) remove();
+      };
+    },
+    total(instrument, labels, read) {
+      const removals = all.map((one) => totalIn(one, instrument, labels, read));
       return () => {
         for (const remove of removals) remove();
       };

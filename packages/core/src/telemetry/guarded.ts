@@ -2,7 +2,7 @@
  * An application's own telemetry, whose faults stay its own (P2): what throws is not measured, and
  * neither fails a call nor keeps a mesh from closing. Our own recorder does without this.
  */
-import type { Counter, Histogram, Telemetry } from "./telemetry.ts";
+import { totalIn, type Counter, type Histogram, type Telemetry } from "./telemetry.ts";
 
 const NO_COUNTER: Counter = { add() {} };
 const NO_HISTOGRAM: Histogram = { record() {} };
@@ -35,6 +35,12 @@ export function guardedTelemetry(inner: Telemetry): Telemetry {
     },
     gauge: (instrument, labels, read) => {
       const remove = safely(() => inner.gauge(instrument, labels, read));
+      return () => {
+        safely(() => remove?.());
+      };
+    },
+    total: (instrument, labels, read) => {
+      const remove = safely(() => totalIn(inner, instrument, labels, read));
       return () => {
         safely(() => remove?.());
       };

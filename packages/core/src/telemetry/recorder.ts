@@ -7,7 +7,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { INSTRUMENTS } from "./instruments.ts";
 import type { Counter, Histogram, Instrument, Labels, Series, Telemetry } from "./telemetry.ts";
 
-const MAX_SERIES_PER_METRIC = 2_000;
+export const MAX_SERIES_PER_METRIC = 2_000;
 const MAX_LABEL_LENGTH = 128;
 /** They are bound on the path of a call, where nothing may be in their way. */
 const OWN = new Map(INSTRUMENTS.map((one) => [one.name, one]));
@@ -16,6 +16,19 @@ class MemoryCounter implements Counter {
   value = 0;
   add(value: number): void {
     this.value += value;
+  }
+}
+
+/** A counter that is kept elsewhere. */
+class ReadCounter {
+  readonly read: () => number;
+
+  constructor(read: () => number) {
+    this.read = read;
+  }
+
+  get value(): number {
+    return valueOf(this.read);
   }
 }
 
@@ -55,6 +68,7 @@ export class Recorder implements Telemetry {
   readonly #known = new Map<string, string>();
   readonly #counters = new Map<string, Metric<MemoryCounter>>();
   readonly #histograms = new Map<string, Metric<MemoryHistogram>>();
+  readonly #totals = new Map<string, Metric<ReadCounter>>();
   readonly #gauges = new Map<string, Metric<() => number>>();
 
   /** `runtime` gives the time at which series begin. */
@@ -84,16 +98,25 @@ export class Recorder implements Telemetry {
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
     this.#check(instrument, "gauge");
+    return this.#add(metricOf(this.#gauges, instrument), labels, read);
+  }
+
+  /** One with the labels of another takes its place. */
+  total(instrument: Instrument, labels: Labels, read: () => number): () => void {
+    this.#check(instrument, "counter");
+    return this.#add(metricOf(this.#totals, instrument), labels, new ReadCounter(read));
+  }
+
+  #add<T>(metric: Metric<T>, labels: Labels, value: T): () => void {
     const used = cap(labels);
     const key = keyOf(used);
-    const metric = metricOf(this.#gauges, instrument);
-    if (metric.series.size < MAX_SERIES_PER_METRIC) {
-      metric.series.set(key, { labels: used, value: read, startedAtWallMs: this.#wallNow() });
+    if (metric.series.size < MAX_SERIES_PER_METRIC || metric.series.has(key)) {
+      metric.series.set(key, { labels: used, value, startedAtWallMs: this.#wallNow() });
     } else {
       this.onOverflow();
     }
     return () => {
-      if (metric.series.get(key)?.value === read) metric.series.delete(key);
+      if (metric.series.get(key)?.value === value) metric.series.delete(key);
     };
   }
 
@@ -121,7 +144,7 @@ export class Recorder implements Telemetry {
             bounds,
             counts,
           });
-        } else if (value instanceof MemoryCounter) {
+        } else if (value instanceof MemoryCounter || value instanceof ReadCounter) {
           const { value: total } = value;
           all.push({
             kind: "counter",
@@ -145,6 +168,7 @@ export class Recorder implements Telemetry {
   get size(): number {
     let size = 0;
     for (const { series } of this.#counters.values()) size += series.size;
+    for (const { series } of this.#totals.values()) size += series.size;
     for (const { series } of this.#gauges.values()) size += series.size;
     for (const { series } of this.#histograms.values()) {
       const [first] = series.values();
@@ -153,9 +177,17 @@ export class Recorder implements Telemetry {
     return size;
   }
 
-  #byName(): Metric<MemoryCounter | MemoryHistogram | (() => number)>[] {
+  /** Series of the instrument that has the most of them, which is the first to be full. */
+  get most(): number {
+    let most = 0;
+    for (const { series } of this.#byName()) most = Math.max(most, series.size);
+    return most;
+  }
+
+  #byName(): Metric<MemoryCounter | ReadCounter | MemoryHistogram | (() => number)>[] {
     return [
       ...this.#counters.values(),
+      ...this.#totals.values(),
       ...this.#gauges.values(),
       ...this.#histograms.values(),
     ].toSorted((a, b) => (a.instrument.name < b.instrument.name ? -1 : 1));

@@ -30,6 +30,23 @@ export interface Telemetry {
   ): Histogram;
   /** `read` is called by a reader, never by a call. Returns the function that removes the gauge. */
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void;
+  /**
+   * A counter that is kept elsewhere: `read` gives a number that only rises, and is called by a reader, never by
+   * a call. Returns the function that ends the series. Left out: such numbers are given to `gauge`.
+   */
+  total?(instrument: Instrument, labels: Labels, read: () => number): () => void;
+}
+
+/** `telemetry.total`, or what stands in for it. */
+export function totalIn(
+  telemetry: Telemetry,
+  instrument: Instrument,
+  labels: Labels,
+  read: () => number,
+): () => void {
+  return telemetry.total === undefined
+    ? telemetry.gauge(instrument, labels, read)
+    : telemetry.total(instrument, labels, read);
 }
 
 interface SeriesOfAnyKind extends Instrument {

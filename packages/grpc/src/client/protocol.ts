@@ -9,12 +9,12 @@ import { statusOf } from "../status.ts";
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
   statusOf: (error) => statusOf(error).code,
-  transport: (service, runtime, identities) => {
+  transport: (service, runtime, identities, record) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     const freezes = new FreezeWatch(runtime);
     return {
-      connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes),
+      connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes, record),
       get problem() {
         return tls?.problem;
       },

@@ -14,6 +14,7 @@ import type {
 } from "@inmesh/core/spi";
 import { SHARED_REFUSALS } from "@inmesh/core/spi";
 import type { HeadReader } from "./head-reader.ts";
+import type { Http2Stream } from "../internals.ts";
 import type { InboundCalls } from "./inbound-calls.ts";
 import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
@@ -70,6 +71,8 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   admitted(inbound: Inbound): void {
+    const { observed, stream } = inbound;
+    if (observed !== undefined && stream !== undefined) countMessages(stream, observed);
     this.#parts.sessions.began(inbound);
     this.#parts.calls.add(inbound);
   }
@@ -112,4 +115,25 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts.sessions.ended(inbound);
     this.#pipeline.ended(inbound);
   }
+}
+
+/** Of a call that somebody observes, what comes and goes on its stream behind the heads. */
+function countMessages(
+  stream: Http2Stream,
+  bytes: { sentBytes: number; receivedBytes: number },
+): void {
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    bytes.receivedBytes += lengthOf(chunk);
+    return push(chunk, encoding);
+  };
+  const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+  stream.write = ((...args: unknown[]): boolean => {
+    bytes.sentBytes += lengthOf(args[0]);
+    return write(...args);
+  }) as never;
+}
+
+function lengthOf(chunk: unknown): number {
+  return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }

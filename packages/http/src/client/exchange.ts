@@ -128,6 +128,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     this.#controller = controller;
     const attempt = this.#attempt;
     // Inside `send` it is the instant of the pick, to a few microseconds.
+    attempt.connectionReused = this.line?.reuse();
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;

@@ -80,7 +80,7 @@ export class Lease implements Reply, AttemptCanceller {
     reject: (error: MeshError) => void,
   ): void {
     this.#sockets = sockets;
-    const borrower = (error: MeshError | null, socket: Socket | null): void => {
+    const borrower = (error: MeshError | null, socket: Socket | null, reused: boolean): void => {
       const attempt = this.#attempt;
       if (attempt.outcome !== undefined) {
         // Cancelled while a connection was opened: the next one can have it.
@@ -95,6 +95,7 @@ export class Lease implements Reply, AttemptCanceller {
       }
       this.socket = socket;
       attempt.sentAt = this.#runtime.now();
+      attempt.connectionReused = reused;
       this.onCancel = undefined;
       resolve(this);
     };

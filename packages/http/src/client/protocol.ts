@@ -6,11 +6,11 @@ import type { HttpRequest } from "./request.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpResult> = {
   name: "http",
-  transport: (service, runtime, identities) => {
+  transport: (service, runtime, identities, record) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     return {
-      connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls),
+      connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls, record),
       get problem() {
         return tls?.problem;
       },

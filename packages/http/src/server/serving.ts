@@ -23,6 +23,7 @@ import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
 import { watchPipelined } from "./left-behind.ts";
 import { NODE_HTTP } from "./listeners.ts";
+import { countBodies } from "./observed-bytes.ts";
 import { writeOwnHead } from "./own-marks.ts";
 import { peerOf } from "./peer.ts";
 import { linger, refuse, sayClose } from "./refuse.ts";
@@ -143,6 +144,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { request, response, http2, hasBody, handler } = inbound;
     const { given, limits, chosen } = this.#parts;
     response.writeHead = writeOwnHead;
+    const { observed } = inbound;
     if (!http2) {
       watchLength(response, this.members);
       if (!hasBody && this.members.seesDump) replaceDump(request, endUnheard);
@@ -153,6 +155,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     if (inbound.chunked || (http2 && hasBody)) {
       filterTrailers(inbound, limits, chosen?.refusesUnderscores === true);
     }
+    if (observed !== undefined) countBodies(request, response, observed);
     if (inbound.asksToContinue) response.writeContinue();
     if (http2) {
       const ofRequest = Object.getPrototypeOf(request) as object;
@@ -183,6 +186,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   ended(inbound: Inbound): void {
     const { connection, request, response, http2 } = inbound;
     if (http2 && inbound.isReset) {
+      this.#connections.streamReset("client");
       const { deadlineAt, remainingMs } = inbound;
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
@@ -247,6 +251,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   #writeStalled(inbound: Inbound): void {
+    if (inbound.http2) this.#connections.streamReset("server");
     this.#cut(inbound, "write_stall");
     cutShort(inbound);
   }
