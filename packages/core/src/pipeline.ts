@@ -39,8 +39,7 @@ import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import { attemptRecord, callEnds, callRecord, RouteRecord } from "./telemetry/record.ts";
-import { SHED } from "./telemetry/endpoint-instruments.ts";
-import type { Counter, Telemetry } from "./telemetry/telemetry.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
 
 export interface PipelineParts<Req, R extends Reply> {
   readonly service: ServiceConfig;
@@ -87,7 +86,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
       ...(own ? [neverThrow<Call<Req>, R>] : []),
-      limit(service.limits.maxInFlight, active, parts.refusals, shedOf(parts)), // 2
+      limit(service.limits.maxInFlight, active, parts.refusals), // 2
     ],
     route(table), // 3
   );
@@ -133,22 +132,6 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
       attempts,
     ),
   };
-}
-
-/** Bound with the first call that is refused: most services never refuse one. */
-function shedOf<Req, R extends Reply>({
-  service,
-  protocol,
-  telemetry,
-}: PipelineParts<Req, R>): Counter {
-  let counter: Counter | undefined;
-  const labels = {
-    direction: "outbound",
-    service: service.name,
-    protocol: protocol.name,
-    reason: "concurrency",
-  };
-  return { add: (count) => (counter ??= telemetry.counter(SHED, labels)).add(count) };
 }
 
 function recordOf<Req, R extends Reply>(parts: PipelineParts<Req, R>, name: string): RouteRecord {

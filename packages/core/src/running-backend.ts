@@ -36,7 +36,6 @@ import {
   DISCOVERY_UPDATE_DURATION,
   OVERHEAD_DURATION,
   QUEUE_DURATION,
-  SHED,
 } from "./telemetry/endpoint-instruments.ts";
 import { type Bounds, type Fill, fullest } from "./telemetry/bounds.ts";
 import type { Counter, Histogram, Telemetry } from "./telemetry/telemetry.ts";
@@ -163,11 +162,11 @@ export class RunningBackend<Req, R extends Reply> {
     return { size, limit: this.config.limits.maxEndpoints };
   }
 
-  /** Attempts that wait at the endpoint where most do. */
+  /** The queue of the endpoint that has the longest. */
   #queue(): Fill {
     const limit = this.config.limits.maxQueuedPerEndpoint;
     return fullest(
-      this.cluster.every().map(({ connection }) => ({ size: connection?.waiting ?? 0, limit })),
+      this.cluster.every().map(({ connection }) => ({ size: connection?.queued ?? 0, limit })),
     );
   }
 
@@ -368,7 +367,6 @@ export class RunningBackend<Req, R extends Reply> {
     const reuse = telemetry.counter(CONNECTION_REUSE, { ...labels, result: "reused" });
     const waits = telemetry.histogram(QUEUE_DURATION, labels);
     const overhead = telemetry.histogram(OVERHEAD_DURATION, { direction: "outbound" });
-    const shed = { ...labels, direction: "outbound", reason: "queue_full" };
     return {
       transition: (endpoint) => {
         const { state, trigger = "none" } = endpoint.breaker;
@@ -382,7 +380,6 @@ export class RunningBackend<Req, R extends Reply> {
       },
       forgotten: (endpoint) => this.#series.forgotten(endpoint),
       waited: (ms) => waits.record(ms / 1_000),
-      queueFull: () => telemetry.counter(SHED, shed).add(1),
       connected: (reused) => (reused ? reuse : fresh).add(1),
       handedOver: (ms) => overhead.record(ms / 1_000),
       suppressed: () => suppressed.add(1),
@@ -395,7 +392,10 @@ export class RunningBackend<Req, R extends Reply> {
         if (count > 0) excess.add(count);
         this.#log?.excess(count, maxEndpoints);
       },
-      answered: () => this.#log?.answered(this.discovery.source),
+      answered: () => {
+        this.#series.updated();
+        this.#log?.answered(this.discovery.source);
+      },
       failed: (error) => this.#log?.failed(error, this.discovery.source),
     };
   }

@@ -20,6 +20,7 @@ import type { ActiveCalls } from "../active-calls.ts";
 import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
 import type { RouteFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { SHED } from "./endpoint-instruments.ts";
 import {
   ATTEMPTS,
   ATTEMPT_DURATION,
@@ -109,6 +110,7 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
   readonly #calls: Results;
   readonly #attempts: Record<AttemptKind, Results>;
   readonly #decisions = new Map<string, Counter>();
+  readonly #shedding = new Map<string, Counter>();
   readonly #telemetry: Telemetry;
   readonly #labels: Labels;
   readonly #active: ActiveCalls;
@@ -134,8 +136,21 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
     this.#active.remove(call);
     const { attempt } = call;
     // A call whose reply was delivered ended with its attempt: the clock was read for that.
+    if (error?.code === "overloaded") this.#shed(error.reason);
     const endedAt = (error === undefined && attempt?.endedAt) || this.#runtime.now();
     this.#calls.record(outcome, attempt?.code ?? 0, error?.reason, endedAt - call.startedAt);
+  }
+
+  /** This process itself has refused it. */
+  #shed(reason: string): void {
+    let counter = this.#shedding.get(reason);
+    if (counter === undefined) {
+      const { service, protocol } = this.#labels as Record<"service" | "protocol", string>;
+      const labels = { direction: "outbound", service, protocol, reason };
+      counter = this.#telemetry.counter(SHED, labels);
+      this.#shedding.set(reason, counter);
+    }
+    counter.add(1);
   }
 
   settled(attempt: Attempt, outcome: Outcome): void {

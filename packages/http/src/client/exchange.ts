@@ -36,7 +36,7 @@ export interface ExchangeOwner {
   /** For new exchanges; one that has begun keeps its own. */
   readonly pool: ExchangePool;
   /** Attempts that wait for a connection. Writer: the exchange. */
-  queued: number;
+  waiting: number;
   /** Replies that hold a connection, or stream, because their body has not been asked for. Writer: the exchange. */
   unread: number;
   /** What to add to the message of an attempt that waited for a connection in vain. */
@@ -390,7 +390,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
   #wait(): void {
     const connection = this.#connection;
     this.#queued = true;
-    connection.queued++;
+    connection.waiting++;
     const { queueMs } = connection.service.timeouts;
     const leftMs = this.#attempt.call.deadlineAt - this.#runtime.now();
     if (queueMs < leftMs) this.#queueTimer = this.#runtime.after(queueMs, lookQueued, this);
@@ -398,7 +398,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
 
   #leaveQueue(): void {
     this.#queued = false;
-    this.#connection.queued--;
+    this.#connection.waiting--;
     this.#queueTimer?.cancel();
   }
 

@@ -15,6 +15,7 @@ import { DnsError } from "./dns-error.ts";
 import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolver.ts";
 import { errorOf } from "../../errors.ts";
 
+export { measuredResolver } from "./measured.ts";
 export { StubResolver } from "./resolver.ts";
 
 export type DnsTarget =
