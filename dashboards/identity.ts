@@ -31,8 +31,8 @@ export const identity: DashboardSpec = {
           limits: [0.25, 0.1],
           queries: [
             {
-              expr: `(min by (instance) (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"}) - time()) / (min by (instance) (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"}) - min by (instance) (inmesh_cert_issued_timestamp_seconds{inmesh_kind="leaf"}))`,
-              legend: "{{instance}}",
+              expr: `min by (instance, inmesh_service) ((inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"} - time()) / (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"} - inmesh_cert_issued_timestamp_seconds{inmesh_kind="leaf"}))`,
+              legend: "{{instance}} {{inmesh_service}}",
             },
           ],
         },
@@ -76,6 +76,35 @@ export const identity: DashboardSpec = {
             {
               expr: `max by (inmesh_service) (inmesh_transport_problem{${SERVICE}})`,
               legend: "{{inmesh_service}}",
+            },
+          ],
+        },
+      ],
+    },
+    {
+      title: "Trust",
+      panels: [
+        {
+          id: 301,
+          title: "Bundles of authorities",
+          description:
+            "How many identities use which bundle, named by the first half of its hash. Two at once is a rollout; for long it is one that stands still.",
+          unit: "none",
+          width: 12,
+          queries: [
+            { expr: "count by (inmesh_hash) (inmesh_bundle_info)", legend: "{{inmesh_hash}}" },
+          ],
+        },
+        {
+          id: 302,
+          title: "Connections with mutual TLS",
+          description: "Share of the open connections on which both ends have shown a certificate.",
+          unit: "percentunit",
+          width: 12,
+          queries: [
+            {
+              expr: `(sum by (inmesh_direction) (inmesh_connections{inmesh_mtls="true"}) or 0 * sum by (inmesh_direction) (inmesh_connections)) / (sum by (inmesh_direction) (inmesh_connections) > 0)`,
+              legend: "{{inmesh_direction}}",
             },
           ],
         },

@@ -92,7 +92,7 @@ export const LINKERD_NAMES: readonly Group[] = [
         },
         {
           record: "tcp_open_connections",
-          expr: `sum without (inmesh_direction, inmesh_protocol) (\n  inmesh_connections{inmesh_direction="${direction}"}\n)`,
+          expr: `sum without (inmesh_direction, inmesh_protocol, inmesh_mtls) (\n  inmesh_connections{inmesh_direction="${direction}"}\n)`,
           labels: { direction, peer: direction === "outbound" ? "dst" : "src" },
         },
       ];

@@ -138,19 +138,6 @@ export const resilience: DashboardSpec = {
             },
           ],
         },
-        {
-          id: 203,
-          title: "Overload level",
-          description: "What a process measures of itself: 0 is calm.",
-          unit: "none",
-          limits: [1, 2],
-          queries: [
-            {
-              expr: "max by (inmesh_monitor) (inmesh_overload_level)",
-              legend: "{{inmesh_monitor}}",
-            },
-          ],
-        },
       ],
     },
   ],

@@ -57,9 +57,11 @@ const recordings: Group = {
     },
     {
       record: "inmesh:cert_life_left:ratio",
-      expr: `(min by (job, instance) (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"}) - time())
-/ (min by (job, instance) (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"})
-  - min by (job, instance) (inmesh_cert_issued_timestamp_seconds{inmesh_kind="leaf"}))`,
+      expr: `min by (job, instance) (
+  (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"} - time())
+  / (inmesh_cert_expiry_timestamp_seconds{inmesh_kind="leaf"}
+    - inmesh_cert_issued_timestamp_seconds{inmesh_kind="leaf"})
+)`,
     },
   ],
 };

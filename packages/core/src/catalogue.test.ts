@@ -26,7 +26,8 @@ const endpoint = (i: number, more: Partial<EndpointInfo> = {}): EndpointInfo => 
   port: 80,
   ...more,
 });
-const many = (count: number): EndpointInfo[] => Array.from({ length: count }, (_, i) => endpoint(i));
+const many = (count: number): EndpointInfo[] =>
+  Array.from({ length: count }, (_, i) => endpoint(i));
 
 function setUp(
   first: readonly EndpointInfo[] | undefined,
@@ -75,15 +76,19 @@ it("endpoints are counted by state and zone, and every state is there, 0 include
   exchanges[0]!.reply();
   const counts = (): Record<string, number> =>
     Object.fromEntries(
-      mesh.metrics().flatMap((one) =>
-        one.name === "inmesh.endpoints" && one.kind === "gauge"
-          ? [[`${one.labels["state"]} ${one.labels["zone"]}`, one.value]]
-          : [],
-      ),
+      mesh
+        .metrics()
+        .flatMap((one) =>
+          one.name === "inmesh.endpoints" && one.kind === "gauge"
+            ? [[`${one.labels["state"]} ${one.labels["zone"]}`, one.value]]
+            : [],
+        ),
     );
   const states = ["ready", "connecting", "open", "half_open", "draining"];
   const none = Object.fromEntries(
-    states.flatMap((state) => ["local", "remote", "unknown"].map((zone) => [`${state} ${zone}`, 0])),
+    states.flatMap((state) =>
+      ["local", "remote", "unknown"].map((zone) => [`${state} ${zone}`, 0]),
+    ),
   );
   const all = { ...none, "ready local": 1, "ready remote": 1, "ready unknown": 1 };
   expect(counts()).toEqual({ ...all, "draining local": 1 });
@@ -277,9 +282,9 @@ it("the mesh says its versions, how full its tables are, and what its process do
   const heap = read(mesh, "inmesh.runtime.heap.utilization")!;
   expect(heap).toBeGreaterThan(0);
   expect(heap).toBeLessThan(1);
-  const structures = mesh.metrics().flatMap((one) =>
-    one.name === "inmesh.bounded.size" ? [one.labels["structure"]] : [],
-  );
+  const structures = mesh
+    .metrics()
+    .flatMap((one) => (one.name === "inmesh.bounded.size" ? [one.labels["structure"]] : []));
   expect(structures.toSorted()).toEqual([
     "calls",
     "endpoint_series",
@@ -322,9 +327,7 @@ it("lines that are left out of the log are counted", async () => {
   let sink: IdentitySink | undefined;
   const { mesh } = setUp(many(1), {
     log: ({ event }) => void lines.push(event),
-    identities: [
-      { name: "flapping", watch: (given) => ((sink = given), { stop() {} }) },
-    ],
+    identities: [{ name: "flapping", watch: (given) => ((sink = given), { stop() {} }) }],
   });
   const suppressed = (): number | undefined =>
     read(mesh, "inmesh.log.suppressed", { reason: "rate" });

@@ -370,7 +370,6 @@ it("a client that misuses its connection is a glitch in the end of that", async 
   await comes(mesh, 1, "inmesh.connection.closed", { direction: "inbound", trigger: "glitch" });
 });
 
-
 it("what is idle for long, is reset, or has other certificates ends with that reason", async () => {
   const mesh = meshOf({});
   const { server, address } = await started(mesh, { limits: { keepAliveIdleMs: 200 } });

@@ -45,10 +45,10 @@ it("questions are counted by what came of them, and answers that are kept by the
   const results = ["ok", "empty", "servfail", "refused", "timeout"] as const;
   expect(results.map((result) => valueOf("result", result))).toEqual([1, 1, 2, 2, 2]);
   const fill = telemetry.read().filter(({ labels }) => labels["structure"] === "dns_answers");
-  expect(fill.map(({ name, kind, ...one }) => [name, kind, (one as { value: number }).value])).toEqual(
-    [
-      ["inmesh.bounded.limit", "gauge", 7],
-      ["inmesh.bounded.size", "gauge", 2],
-    ],
-  );
+  expect(
+    fill.map(({ name, kind, ...one }) => [name, kind, (one as { value: number }).value]),
+  ).toEqual([
+    ["inmesh.bounded.limit", "gauge", 7],
+    ["inmesh.bounded.size", "gauge", 2],
+  ]);
 });
