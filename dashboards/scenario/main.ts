@@ -79,6 +79,7 @@ const dead = [await closedPort(), await closedPort()];
 // ── certificates ────────────────────────────────────────────────────────────────────────────────
 
 const ca = new TestCa();
+const anotherCa = new TestCa("another");
 const now = Date.now();
 // It has lived most of its life, as a certificate has that nothing renews.
 const expiresAtMs = Math.floor(now / 1000) * 1000 + 4 * MINUTE_MS;
@@ -99,7 +100,7 @@ const list = (servers: readonly Server[]): EndpointInfo[] =>
     zone: i === 0 ? "a" : "b",
   }));
 
-const servicesOf = (): Record<string, object> => ({
+const servicesOf = (crowdedUrl = "http://crowded.test"): Record<string, object> => ({
   exact: {
     discovery: { static: exactServers.map(addressOf) },
     routes: [{ name: "read", matches: [{ path: { type: "PathPrefix", value: "/read" } }] }],
@@ -117,7 +118,7 @@ const servicesOf = (): Record<string, object> => ({
     discovery: { static: brokenServers.map(addressOf) },
     breaker: { minOpen: "2m", maxOpen: "5m" },
   },
-  flaky: { discovery: { static: flakyServers.map(addressOf) }, retryBudget: { minPerSecond: 1 } },
+  flaky: { discovery: { static: flakyServers.map(addressOf) }, retryBudget: { minPerSecond: 0 } },
   dead: {
     discovery: { static: dead },
     breaker: { maxEjectedRatio: 1, minOpen: "2m", maxOpen: "5m" },
@@ -127,7 +128,7 @@ const servicesOf = (): Record<string, object> => ({
   queued: { discovery: { static: [addressOf(held)] }, limits: { maxConnectionsPerEndpoint: 1 } },
   h2: { discovery: { static: [`127.0.0.1:${h2Port}`] }, http2: true },
   moving: { url: "http://moving.test" },
-  crowded: { url: "http://crowded.test", limits: { maxEndpoints: 2 } },
+  crowded: { url: crowdedUrl, limits: { maxEndpoints: 2 } },
   nowhere: { discovery: { dns: "nowhere.invalid", port: 80 }, timeouts: { request: "1s" } },
 });
 
@@ -164,7 +165,7 @@ const shop = meshServer(after(20), {
   name: "shop",
   mesh,
   posture: "mesh",
-  authorities: ["shop", "shop.test"],
+  authorities: ["shop.test"],
   limits: { maxInFlight: 3, headersTimeoutMs: 2_000 },
   discoveryWaitMs: 0,
 });
@@ -191,10 +192,9 @@ const handlers: OrdersHandlers = {
 parcels.server.addService(Orders.service, handlers);
 const parcelsPort = await parcels.listen("127.0.0.1:0");
 
-mesh.update({
-  services: {
-    ...servicesOf(),
-    shop: { discovery: { static: [`127.0.0.1:${shopPort}`] } },
+const allServices = (crowdedUrl?: string): Record<string, object> => ({
+  ...servicesOf(crowdedUrl),
+    shop: { discovery: { static: [`127.0.0.1:${shopPort}`] }, authority: "shop.test" },
     secure: {
       url: `https://localhost:${securePort}`,
       discovery: { static: [`127.0.0.1:${securePort}`] },
@@ -203,11 +203,11 @@ mesh.update({
     untrusted: {
       url: `https://localhost:${securePort}`,
       discovery: { static: [`127.0.0.1:${securePort}`] },
-      tls: { ca: new TestCa("another").cert },
+      tls: { ca: anotherCa.cert },
     },
     parcels: { discovery: { static: [`127.0.0.1:${parcelsPort}`] } },
-  },
 });
+mesh.update({ services: allServices() });
 
 const page = await plain(async (request, response) => {
   const { contentType, body } = await metricsPage(mesh, request.headers.accept);
@@ -218,7 +218,7 @@ const page = await plain(async (request, response) => {
 
 type Init = Parameters<ReturnType<typeof meshClient>["fetch"]>[1];
 
-/** Whatever becomes of it: most of these are meant to fail. */
+/** Most of these are meant to fail, so that is no mistake of the scenario. */
 async function call(service: string, path = "/", init: Init = {}): Promise<number | undefined> {
   try {
     const reply = await meshClient(service, { mesh }).fetch(path, init);
@@ -351,6 +351,10 @@ async function story(): Promise<void> {
   for (let i = 0; i < orderServers.length; i++) await restart(i);
   writeFileSync(configFile, "services: { filed: { url: 7 } }\n");
   moving.failed(new Error("the registry is away"));
+  // A discovery that goes on after its watch was stopped.
+  const former = sinks.get("crowded")!;
+  mesh.update({ services: allServices("http://elsewhere.test") });
+  former.failed(new Error("too late"));
   // More names than a metric takes.
   const jobs = { name: "acme.jobs", unit: "{job}", description: "Jobs of an application." };
   for (let i = 0; i < 2_010; i++) mesh.telemetry.counter(jobs, { job: String(i) }).add(1);

@@ -51,8 +51,13 @@ import {
 } from "./telemetry/instruments.ts";
 import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
-import { guardedTelemetry } from "./telemetry/guarded.ts";
+import { guardedTelemetry, NO_TELEMETRY } from "./telemetry/guarded.ts";
 import { MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
+import {
+  STANDARD_METRICS,
+  type StandardClient,
+  type StandardMetrics,
+} from "./telemetry/standard.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import { Identities, identityMistakes } from "./tls/identities.ts";
 import type { IdentitySource } from "./tls/identity.ts";
@@ -93,8 +98,18 @@ export interface MeshOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Time, chance and timers. Default: the process's own. */
   readonly runtime?: Runtime;
-  /** Receives every measurement. Default: an in-memory recorder that `mesh.metrics()` reads. */
-  readonly telemetry?: Telemetry;
+  /**
+   * Receives every measurement. `false`: nothing is measured, and calls do nothing for it; exporters get none
+   * either. Default: an in-memory recorder that `mesh.metrics()` reads.
+   */
+  readonly telemetry?: Telemetry | false;
+  /**
+   * Whether durations are recorded under the names of OpenTelemetry's semantic conventions too
+   * (`http.client.request.duration` and three more, docs/reference/metrics.md). `auto`: all but those that an
+   * instrumentation of OpenTelemetry in this process records itself, so that nothing is counted twice; `on`: all;
+   * `off`: none. No effect with `telemetry: false`. Default `auto`.
+   */
+  readonly standardMetrics?: StandardMetrics;
   /**
    * What takes metrics and events out of the process. Each gets what `telemetry`, or the recorder in its
    * place, gets too; the mesh starts them, and closes them at the end of its own `close`. Default: none.
@@ -135,7 +150,8 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   log: "function",
   env: "object",
   runtime: "object",
-  telemetry: "object",
+  telemetry: "any",
+  standardMetrics: "any",
   exporters: "list",
   discovery: "function",
   discoveries: "list",
@@ -160,6 +176,8 @@ export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   readonly name: string;
   /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
   statusOf?(error: MeshError): number;
+  /** Durations under OpenTelemetry's names, of attempts or of calls. Default: none. */
+  readonly standard?: StandardClient<Req>;
   /**
    * `identities`: of the mesh, for services with TLS. Default: there are files alone. `connections`: where it
    * reports those of the service. Default: nowhere.
@@ -199,6 +217,8 @@ export class Mesh implements AsyncDisposable {
   readonly runtime: Runtime;
   /** Where everything is measured: for server halves and layers that count something of their own. */
   readonly telemetry: Telemetry;
+  /** For server halves: which durations they record under OpenTelemetry's names. */
+  readonly standardMetrics: StandardMetrics;
   /** The application's log, which cannot throw: for server halves that have something to say. */
   readonly log: Log;
   readonly #options: MeshOptions;
@@ -234,13 +254,17 @@ export class Mesh implements AsyncDisposable {
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
     const { telemetry, exporters = [] } = options;
+    this.standardMetrics = options.standardMetrics ?? "auto";
     this.#recorder = telemetry === undefined ? new Recorder(this.runtime) : undefined;
-    this.telemetry = fanOut([
-      this.#recorder ?? guardedTelemetry(telemetry!),
-      ...exporters.flatMap((one) =>
-        one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
-      ),
-    ]);
+    this.telemetry =
+      telemetry === false
+        ? NO_TELEMETRY
+        : fanOut([
+            this.#recorder ?? guardedTelemetry(telemetry!),
+            ...exporters.flatMap((one) =>
+              one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
+            ),
+          ]);
     this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
     this.bounds = new Bounds(this.telemetry);
     this.log = safeLog(options.log);
@@ -292,7 +316,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   /**
-   * Tells `observer` what happens from now on (docs/reference/observers.md), until the function that it gives
+   * Calls the hooks of `observer` from now on (docs/reference/observers.md), until the function that it gives
    * is called. Both may be done while calls run. Throws ConfigError for hooks that do not exist or are no
    * functions.
    */
@@ -352,6 +376,7 @@ export class Mesh implements AsyncDisposable {
         left: (backend) => this.#closeUnused(backend),
         callLayers: this.#options.callLayers ?? [],
         attemptLayers: this.#options.attemptLayers ?? [],
+        standardMetrics: this.standardMetrics,
         telemetry: this.telemetry,
         runtime: this.runtime,
         log: this.#optionalLog,
@@ -495,8 +520,11 @@ export class Mesh implements AsyncDisposable {
 
   /** How much there is to read. */
   #measure(recorder: Recorder): void {
-    const overflow = this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" });
-    recorder.onOverflow = () => overflow.add(1);
+    const overflow = {
+      metric: this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" }),
+      process: this.telemetry.counter(METRICS_OVERFLOW, { limit: "process" }),
+    };
+    recorder.onOverflow = (limit) => overflow[limit].add(1);
     this.#gauges.push(this.telemetry.gauge(METRICS_SERIES, {}, () => recorder.size));
   }
 
@@ -523,7 +551,7 @@ export class Mesh implements AsyncDisposable {
     };
   }
 
-  /** Every series of the in-memory recorder; empty if `telemetry` was given. */
+  /** Every series of the in-memory recorder; empty if `telemetry` was given, or is `false`. */
   metrics(): Series[] {
     return this.#recorder?.read() ?? [];
   }
@@ -571,6 +599,7 @@ export class Mesh implements AsyncDisposable {
 function listMistakes(options: MeshOptions): Mistake[] {
   const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
+  mistakes.push(...telemetryMistakes(options));
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
   if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
@@ -579,6 +608,20 @@ function listMistakes(options: MeshOptions): Mistake[] {
       if (typeof layer === "function") continue;
       mistakes.push(makeMistake([name, i], "must be a function", layer, "createMesh"));
     }
+  }
+  return mistakes;
+}
+
+function telemetryMistakes({ telemetry, standardMetrics }: MeshOptions): Mistake[] {
+  const mistakes: Mistake[] = [];
+  if (telemetry !== undefined && telemetry !== false && !isRaw(telemetry)) {
+    mistakes.push(
+      makeMistake(["telemetry"], "must be an object, or false", telemetry, "createMesh"),
+    );
+  }
+  if (standardMetrics !== undefined && !STANDARD_METRICS.includes(standardMetrics)) {
+    const rule = `must be one of ${STANDARD_METRICS.join(", ")}`;
+    mistakes.push(makeMistake(["standardMetrics"], rule, standardMetrics, "createMesh"));
   }
   return mistakes;
 }

@@ -1,7 +1,7 @@
 /**
- * A call and its attempts as observers see them: one object for each, which the pipeline tells what
+ * A call and its attempts as observers see them: one object for each, which the pipeline notifies of what
  * happens and which reads the rest off the call when it is asked. They exist only for calls that began
- * while somebody observed, and tell those observers alone.
+ * while observers were attached, and notify those observers alone.
  */
 import { PICKED_BECAUSE } from "../balance/why.ts";
 import type {
@@ -17,6 +17,7 @@ import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 import type { RouteFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedAttempt, EndedCall, ObservedRequest, StartedAttempt } from "./observer.ts";
 
@@ -89,6 +90,14 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#call.deadlineAt;
   }
 
+  get traceId(): string | undefined {
+    return this.#call.traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#call.traceId = checkedTraceId(traceId);
+  }
+
   get attempts(): number {
     return this.lastAttempt?.number ?? 0;
   }
@@ -156,7 +165,6 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   readonly #attempt: Attempt;
   readonly #audience: Audience;
   #headAt = 0;
-  #status: number | undefined = undefined;
 
   constructor(
     call: CallObservation,
@@ -229,12 +237,8 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   get status(): number | undefined {
     const { statusOf } = this.#audience.protocol;
     if (statusOf === undefined) return this.#attempt.code || undefined;
-    const { error } = this.#attempt;
-    return this.#status ?? (error === undefined ? undefined : statusOf(error));
-  }
-
-  set status(status: number | undefined) {
-    this.#status = status;
+    const { error, status } = this.#attempt;
+    return status ?? (error === undefined ? undefined : statusOf(error));
   }
 
   get progress(): Progress | "replied" {

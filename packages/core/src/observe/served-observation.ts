@@ -2,6 +2,7 @@
 import type { Outcome } from "../call.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
+import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedRequest, ObservedRequest } from "./observer.ts";
 
@@ -9,6 +10,7 @@ import type { EndedRequest, ObservedRequest } from "./observer.ts";
 export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "startedAt"> {
   /** The server's name. */
   readonly service: string;
+  traceId: string | undefined;
 }
 
 export class ServedObservation implements EndedRequest {
@@ -72,6 +74,14 @@ export class ServedObservation implements EndedRequest {
 
   get tracestate(): string | undefined {
     return this.#facts.tracestate;
+  }
+
+  get traceId(): string | undefined {
+    return this.#facts.traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#facts.traceId = checkedTraceId(traceId);
   }
 
   get peer(): ServerPeer {

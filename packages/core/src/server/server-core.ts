@@ -17,13 +17,15 @@ import {
   REQUESTS_REJECTED,
   SHED,
 } from "../telemetry/endpoint-instruments.ts";
+import { NO_TELEMETRY } from "../telemetry/guarded.ts";
 import { ServedRecords } from "../telemetry/served-records.ts";
+import { StandardSeries } from "../telemetry/standard.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 import { Admission } from "./admission.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
 import type { SharedLimits } from "./limits.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
-import { BELIEFS, type Beliefs, type Posture } from "./posture.ts";
+import { TRUST, type Trust, type Posture } from "./posture.ts";
 import { Readiness } from "./readiness.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { ServedCall } from "./served-call.ts";
@@ -127,7 +129,7 @@ const SHEDDING: ReadonlySet<string> = new Set(["concurrency", "loop_delay", "hea
 export class ServerCore<Reason extends string> {
   readonly name: string;
   readonly posture: Posture;
-  readonly beliefs: Beliefs;
+  readonly trust: Trust;
   readonly runtime: Runtime;
   readonly log: Log;
   readonly admission: Admission;
@@ -155,14 +157,14 @@ export class ServerCore<Reason extends string> {
   ) {
     const { name, options, limits, log } = settings;
     const { posture = "edge", mesh } = options;
-    const beliefs = BELIEFS[posture];
-    if (beliefs === undefined) {
-      const known = Object.keys(BELIEFS).join(", ");
+    const trust = TRUST[posture];
+    if (trust === undefined) {
+      const known = Object.keys(TRUST).join(", ");
       throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
     this.posture = posture;
-    this.beliefs = beliefs;
+    this.trust = trust;
     this.runtime = mesh?.runtime ?? processRuntime();
     this.log = log;
     this.admission = new Admission(limits, this.runtime, name, log);
@@ -170,7 +172,9 @@ export class ServerCore<Reason extends string> {
     this.#settings = settings;
     settings.follow(() => this.admission.configure());
     this.#records =
-      mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+      mesh === undefined || mesh.telemetry === NO_TELEMETRY
+        ? undefined
+        : new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
     this.#protocol = protocol;
     this.#counted = counted;
     this.connections = mesh?.connections.of("inbound", name, protocol);
@@ -212,30 +216,32 @@ export class ServerCore<Reason extends string> {
     if (mesh !== undefined) this.#gauges.push(mesh.bounds.add(structure, read));
   }
 
-  /** What a connection is believed. Asked once for each. */
-  beliefsOf(peer: () => ServerPeer): Beliefs {
+  /** What is believed of the peer of a connection. Asked once for each. */
+  trustOf(peer: () => ServerPeer): Trust {
     const { postureOf } = this.#options;
-    if (postureOf === undefined) return this.beliefs;
+    if (postureOf === undefined) return this.trust;
     const known = peer();
-    if (known.certificate === undefined) return this.beliefs;
+    if (known.certificate === undefined) return this.trust;
     try {
       const posture = postureOf(known) ?? this.posture;
-      if (Object.hasOwn(BELIEFS, posture)) return BELIEFS[posture];
+      if (Object.hasOwn(TRUST, posture)) return TRUST[posture];
     } catch {
-      // A function that cannot decide must not make anybody trusted.
+      // A function that cannot decide must not make any peer trusted.
     }
-    return BELIEFS.edge;
+    return TRUST.edge;
   }
 
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */
   pipeline<R extends ServedCall>(protocol: ServerProtocol<R>): ServerPipeline<R> {
     const { name, admission, runtime, log } = this;
+    const { mesh } = this.#options;
     return compileServer<R>({
       name,
       protocol,
       admission,
       records: this.#records,
-      observers: this.#options.mesh?.observers,
+      standard: mesh && StandardSeries.of(mesh.telemetry, mesh.standardMetrics, protocol.standard),
+      observers: mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,

@@ -8,16 +8,16 @@ export function fanOut(all: readonly Telemetry[]): Telemetry {
     counter(instrument, labels) {
       const counters = all.map((one) => one.counter(instrument, labels));
       return {
-        add(value) {
-          for (const counter of counters) counter.add(value);
+        add(value, traceId) {
+          for (const counter of counters) counter.add(value, traceId);
         },
       };
     },
     histogram(instrument, labels) {
       const histograms = all.map((one) => one.histogram(instrument, labels));
       return {
-        record(value) {
-          for (const histogram of histograms) histogram.record(value);
+        record(value, traceId) {
+          for (const histogram of histograms) histogram.record(value, traceId);
         },
       };
     },

@@ -7,14 +7,21 @@ import { totalIn, type Counter, type Histogram, type Telemetry } from "./telemet
 const NO_COUNTER: Counter = { add() {} };
 const NO_HISTOGRAM: Histogram = { record() {} };
 
+/** Nothing is measured: pipelines and servers leave their records out for it. */
+export const NO_TELEMETRY: Telemetry = {
+  counter: () => NO_COUNTER,
+  histogram: () => NO_HISTOGRAM,
+  gauge: () => () => {},
+};
+
 export function guardedTelemetry(inner: Telemetry): Telemetry {
   return {
     counter: (instrument, labels) => {
       const counter = safely(() => inner.counter(instrument, labels)) ?? NO_COUNTER;
       return {
-        add(value) {
+        add(value, traceId) {
           try {
-            counter.add(value);
+            counter.add(value, traceId);
           } catch {
             // not measured
           }
@@ -24,9 +31,9 @@ export function guardedTelemetry(inner: Telemetry): Telemetry {
     histogram: (instrument, labels) => {
       const histogram = safely(() => inner.histogram(instrument, labels)) ?? NO_HISTOGRAM;
       return {
-        record(value) {
+        record(value, traceId) {
           try {
-            histogram.record(value);
+            histogram.record(value, traceId);
           } catch {
             // not measured
           }

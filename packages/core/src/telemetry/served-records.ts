@@ -42,6 +42,7 @@ export class ServedRecords {
     code: number,
     reason: string | undefined,
     elapsedMs: number,
+    traceId: string | undefined,
   ): void {
     let record = this.#records.get(route);
     if (record === undefined) {
@@ -49,7 +50,7 @@ export class ServedRecords {
       record = new ServedRecord(this.#telemetry, labels);
       this.#records.set(route, record);
     }
-    record.ended(outcome, code, reason, elapsedMs);
+    record.ended(outcome, code, reason, elapsedMs, traceId);
   }
 
   /** The server has closed. */

@@ -10,6 +10,7 @@ import type {
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { LEAVING } from "../headers.ts";
 import { hintIdle, replaceDump, type ServerMembers } from "../node-internals.ts";
@@ -18,8 +19,8 @@ import type { Connections } from "./connections.ts";
 import { watchBody, watchHead } from "./cut-bodies.ts";
 import { answerAndCut, cutShort } from "./cut-short.ts";
 import type { CutReason } from "./cuts.ts";
-import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./in-context.ts";
-import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
+import { emitInContext, INBOUND, serveInContext } from "./in-context.ts";
+import { Inbound, responseClosed, type InboundOwner, type WithInbound } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
 import { watchPipelined } from "./left-behind.ts";
 import { NODE_HTTP } from "./listeners.ts";
@@ -41,6 +42,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly members: ServerMembers;
   readonly keepAlive: string | undefined;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #connections: Connections;
   /** Said to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
@@ -55,6 +57,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { core, limits, members, given, health } = parts;
     this.#parts = parts;
     this.name = core.name;
+    this.standard = parts.standard;
     this.members = members;
     this.#connections = parts.connections;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
@@ -87,7 +90,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const connection = this.#connections.stateOf(holder);
     // Behind the last request of the connection: never answered.
     if (connection.ended) return dropSurplus(request.socket, this.#parts.linger);
-    connection.beliefs ??= this.#parts.core.beliefsOf(() => peerOf(connection, request));
+    connection.trust ??= this.#parts.core.trustOf(() => peerOf(connection, request));
     const inbound = new Inbound(request, response, connection, this, http2, handler);
     inbound.asksToContinue = asksToContinue;
     connection.streams++;
@@ -177,7 +180,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   refuse(inbound: Inbound, refusal: Refusal): void {
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, inbound.connection.beliefs!.tellsReasons, this.#parts.linger);
+    refuse(inbound, refusal, inbound.connection.trust!.givesReasons, this.#parts.linger);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
