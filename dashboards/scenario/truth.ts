@@ -13,7 +13,7 @@ export interface Truth {
   /** When the certificate of the server `secure` ends, in seconds since 1970. */
   readonly expiresAt: number;
   readonly generation: number;
-  /** Requests that `shop` refused for their Host. */
+  /** Requests that the server `gate` refused for their Host. */
   readonly badHosts: number;
   /** Whether the mesh holds this version of Node to be safe. */
   readonly supported: boolean;
