@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import {
   type EndpointSink,
   INSTRUMENTS,
@@ -10,7 +11,7 @@ import {
   staticDiscovery,
   type Telemetry,
 } from "@inmesh/core/spi";
-import type { IdentitySink, IdentityWatch } from "@inmesh/core";
+import { accessLog, type IdentitySink, type IdentityWatch } from "@inmesh/core";
 import { meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { createMesh, meshClient, meshServer } from "@inmesh/http";
 import { Client, Metadata } from "@grpc/grpc-js";
@@ -85,7 +86,9 @@ test("every instrument has the labels that the page says, as a mesh writes them"
       },
     },
   ];
-  const mesh = createMesh({ env: {}, configFile, telemetry, discovery, identities });
+  const exporters = [accessLog({ stream: new Writable() })];
+  const mesh = createMesh({ env: {}, configFile, telemetry, discovery, identities, exporters });
+  mesh.tap();
   onTestFinished(() => mesh.close(0));
   mesh.observe({
     callStarted() {

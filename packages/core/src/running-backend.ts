@@ -49,7 +49,7 @@ import type { Endpoint } from "./cluster/endpoint.ts";
 export interface BackendParts {
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
-  readonly log: Log | undefined;
+  readonly log: Log;
   readonly observers: Observers;
   /** Of this process; undefined: it is not known. */
   readonly zone: string | undefined;
@@ -76,8 +76,7 @@ export class RunningBackend<Req, R extends Reply> {
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
-  /** Undefined: there is no log to write to. */
-  readonly #log: ClusterLog<Req, R> | undefined;
+  readonly #log: ClusterLog<Req, R>;
   readonly #series: BackendSeries<Req, R>;
   #source: SourceInstruments;
   readonly #gauges: readonly (() => void)[];
@@ -116,7 +115,7 @@ export class RunningBackend<Req, R extends Reply> {
       this.#recorder(labels),
       runtime,
     );
-    this.#log = log && new ClusterLog(log, this.cluster, runtime);
+    this.#log = new ClusterLog(log, this.cluster, runtime);
     this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     this.#source = this.#sourceInstruments();
@@ -330,7 +329,7 @@ export class RunningBackend<Req, R extends Reply> {
     let reported = false;
     return () => {
       this.#telemetry.counter(DISCOVERY_LATE, labels).add(1);
-      if (!reported) this.#log?.late(source);
+      if (!reported) this.#log.late(source);
       reported = true;
     };
   }
@@ -352,7 +351,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#source.remove();
     for (const remove of this.#gauges) remove();
     this.#series.close();
-    this.#log?.close();
+    this.#log.close();
     await this.cluster.close(graceMs);
   }
 
@@ -371,7 +370,7 @@ export class RunningBackend<Req, R extends Reply> {
       transition: (endpoint) => {
         const { state, trigger = "none" } = endpoint.breaker;
         telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
-        this.#log?.breaker(endpoint);
+        this.#log.breaker(endpoint);
         this.#endpointChanged(endpoint, "breaker");
       },
       changed: (endpoint, kind) => {
@@ -383,20 +382,20 @@ export class RunningBackend<Req, R extends Reply> {
       connected: (reused) => (reused ? reuse : fresh).add(1),
       handedOver: (ms) => overhead.record(ms / 1_000),
       suppressed: () => suppressed.add(1),
-      panic: (on) => this.#log?.panic(on),
+      panic: (on) => this.#log.panic(on),
       updated(plus, minus) {
         if (plus > 0) added.add(plus);
         if (minus > 0) removed.add(minus);
       },
       excess: (count, maxEndpoints) => {
         if (count > 0) excess.add(count);
-        this.#log?.excess(count, maxEndpoints);
+        this.#log.excess(count, maxEndpoints);
       },
       answered: () => {
         this.#series.updated();
-        this.#log?.answered(this.discovery.source);
+        this.#log.answered(this.discovery.source);
       },
-      failed: (error) => this.#log?.failed(error, this.discovery.source),
+      failed: (error) => this.#log.failed(error, this.discovery.source),
     };
   }
 }

@@ -1,8 +1,10 @@
 /** The demo runs as a person runs it, only shorter: its shape, and what inmesh promises in it. */
-import { execFile } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 // A run of six seconds ends after twelve, and after many more on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
@@ -78,5 +80,67 @@ test("a wrong argument ends the demo with the usage", async () => {
     code: 2,
     stdout: "",
     stderr: expect.stringContaining("--seconds must be a number") as string,
+  });
+});
+
+const isThere = spawnSync("prometheus", ["--version"]).error === undefined;
+
+test("--observe: a Prometheus has what both sides did, and the queries that are printed have answers", async ({
+  skip,
+}) => {
+  if (!isThere) {
+    const why = "prometheus: not on the PATH (on Debian: apt-get install prometheus)";
+    if ((process.env["CI"] ?? "") === "") skip(why);
+    throw new Error(why);
+  }
+  const demo = spawn(
+    process.execPath,
+    ["--conditions=inmesh-source", MAIN, "--seconds", "6", "--observe"],
+    { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] },
+  );
+  onTestFinished(() => void demo.kill("SIGKILL"));
+  const ended = once(demo, "exit");
+  let address = "";
+  const queries: string[] = [];
+  for await (const line of createInterface({ input: demo.stdout })) {
+    address ||= /^Prometheus +(http\S+)$/.exec(line)?.[1] ?? "";
+    // Queries are set in by four columns.
+    const query = /^ {4}(\S.*)$/.exec(line)?.[1];
+    if (query !== undefined && queries.length < 3) queries.push(query);
+    if (line.startsWith("Prometheus keeps what it saw")) break;
+  }
+  expect(queries).toHaveLength(3);
+  const ask = async (query: string): Promise<{ metric: { side?: string }; value: number }[]> => {
+    // The demo has just ended: what happened in it is some seconds old.
+    const time = String(Date.now() / 1000 - 3);
+    const reply = await fetch(`${address}/api/v1/query?${new URLSearchParams({ query, time })}`);
+    const { data } = (await reply.json()) as {
+      data: { result: { metric: { side?: string }; value: [number, string] }[] };
+    };
+    return data.result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
+  };
+  const answers = await Promise.all(queries.map(ask));
+  for (const [i, one] of answers.entries()) {
+    expect(one.length, queries[i]).toBe(i < 2 ? 2 : 1);
+    for (const { value } of one) expect(Number.isFinite(value), queries[i]).toBe(true);
+  }
+  // Both sides have sent the same number of requests, and inmesh has made a call of each of its own.
+  const sent = await ask("sum by (side) (demo_requests_total)");
+  expect(sent.map(({ metric }) => metric.side).toSorted()).toEqual(["inmesh", "round_robin"]);
+  for (const { value } of sent) expect(value).toBeGreaterThan(0);
+  const alerts = await ask('count(ALERTS{alertname="InmeshRuntimeBelowFloor"}) or vector(0)');
+  expect(alerts).toHaveLength(1);
+  demo.kill("SIGINT");
+  expect(await ended).toEqual([130, null]);
+});
+
+test("--observe without a Prometheus says what is missing and what helps", async () => {
+  await expect(
+    run("--seconds", "5", "--observe", "--prometheus", "/nowhere/prometheus"),
+  ).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /\/nowhere\/prometheus did not start: [^]*apt-get install[^]*--prometheus PATH/,
+    ) as string,
   });
 });

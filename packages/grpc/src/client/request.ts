@@ -10,6 +10,7 @@ import {
   sampledTraceId,
   type Attempt,
   type Call,
+  type HeadField,
   type HeaderChanges,
   type ReplayConsumer,
   type ReplayMemory,
@@ -21,6 +22,7 @@ import {
 import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
+  fieldsOf,
   formatTimeout,
   HOPS,
   PREVIOUS_ATTEMPTS,
@@ -116,6 +118,14 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
   get traceId(): string | undefined {
     const own = textOf(this.metadata, TRACEPARENT);
     return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
+  }
+
+  get queryText(): string {
+    return "";
+  }
+
+  fields(): HeadField[] {
+    return fieldsOf(this.metadata);
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */

@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { ServiceConfig } from "@inmesh/core/spi";
 import type { Client as UndiciClient, Dispatcher, Pool as UndiciPool } from "undici";
+import { HTTP_1_1 } from "../standard.ts";
 import type { Connector } from "./connector.ts";
 import type { HttpRequest } from "./request.ts";
 import { Client, Pool } from "./undici.ts";
@@ -18,6 +19,8 @@ export interface PoolHandler extends Dispatcher.DispatchHandler {
 export interface Line {
   /** Its connection ended, or is ending, in an error instead of an orderly close. */
   readonly broken: boolean;
+  /** Of HTTP, as standard.ts numbers them. */
+  readonly version: number;
   /** A request begins on its connection. True: the connection has carried another before. */
   reuse(): boolean;
 }
@@ -47,6 +50,7 @@ const KEEP_ALIVE_MARGIN_MS = 2_000;
  * last is its own.
  */
 class LineClient extends Client implements Line {
+  readonly version = HTTP_1_1;
   readonly #connector: Connector;
   readonly #opened: { socket: Socket | null; used: boolean };
 
