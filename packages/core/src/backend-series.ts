@@ -1,5 +1,5 @@
 /**
- * The series of one running backend that are read when somebody scrapes: its endpoints by state and zone, the
+ * The series of one running backend that are read with each scrape: its endpoints by state and zone, the
  * attempts that wait, and, while they are few, each endpoint by itself. Nothing here is kept for it: every
  * number is one that balancing needs anyway.
  */

@@ -50,7 +50,7 @@ const KEEP_ALIVE_MARGIN_MS = 2_000;
  * last is its own.
  */
 class LineClient extends Client implements Line {
-  readonly version = HTTP_1_1;
+  readonly version: number = HTTP_1_1;
   readonly #connector: Connector;
   readonly #opened: { socket: Socket | null; used: boolean };
 

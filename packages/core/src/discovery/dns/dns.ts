@@ -16,7 +16,6 @@ import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolve
 import { errorOf } from "../../errors.ts";
 
 export { measuredResolver } from "./measured.ts";
-export { StubResolver } from "./resolver.ts";
 
 export type DnsTarget =
   /** A and AAAA records of `host`. */

@@ -57,7 +57,7 @@ export interface SessionOwner {
 type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
 
 export class Http2Session implements Line {
-  readonly version = HTTP_2;
+  readonly version: number = HTTP_2;
   /** A reply has an end of its own here. */
   readonly broken = false;
   streams = 0;
