@@ -171,7 +171,9 @@ const WINDOW = "10s";
 interface Played {
   readonly prometheus: Prometheus;
   readonly truth: Truth;
-  /** Text of the page at the end, in the text format. */
+  /** Of the process in which all happens but the busy loop. */
+  readonly instance: string;
+  /** Text of its page at the end, in the text format. */
   readonly page: string;
   readonly start: number;
   readonly end: number;
@@ -181,26 +183,13 @@ interface Played {
 
 describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
   let played: Played;
-  let child: ChildProcess | undefined;
+  const children: ChildProcess[] = [];
   const folder = mkdtempSync(join(tmpdir(), "inmesh-dashboards-"));
 
   beforeAll(async () => {
-    const messages: FromScenario[] = [];
-    child = fork(join(import.meta.dirname, "scenario/main.ts"), {
-      execArgv: ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"],
-    });
-    child.on("message", (message) => messages.push(message as FromScenario));
-    const message = async <T extends FromScenario["type"]>(
-      type: T,
-    ): Promise<FromScenario & { type: T }> => {
-      for (const before = Date.now(); Date.now() - before < 100_000; await sleep(50)) {
-        const found = messages.find((one) => one.type === type);
-        if (found !== undefined) return found as FromScenario & { type: T };
-        if (child?.exitCode !== null) break;
-      }
-      throw new Error(`the scenario has not said ${type}`);
-    };
-    const { address } = await message("page");
+    const [scenario, busy] = [start("main"), start("busy")];
+    const { address } = await scenario.said("page");
+    const second = await busy.said("page");
     const written = [...FILES].filter(([path]) => path.endsWith(".yml"));
     const files = written.map(([path, text], i) => {
       const file = join(folder, `rules-${i}.yml`);
@@ -209,29 +198,54 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
       expect(path).toBeTruthy();
       return file;
     });
-    const prometheus = await Prometheus.start({ targets: { scenario: address }, rules: files });
-    const start = Date.now() / 1000;
-    child.send("go");
-    const { truth } = await message("truth");
-    await message("end");
+    const targets = { scenario: address, busy: second.address };
+    const prometheus = await Prometheus.start({ targets, rules: files });
+    const begun = Date.now() / 1000;
+    scenario.child.send("go");
+    const { truth } = await scenario.said("truth");
+    await scenario.said("end");
     const end = Date.now() / 1000;
     const page = await (await fetch(`http://${address}/`)).text();
     const values: Record<string, string> = {
       __rate_interval: WINDOW,
       __interval: "2s",
-      __range: `${Math.ceil(end - start)}s`,
+      __range: `${Math.ceil(end - begun)}s`,
     };
-    played = { prometheus, truth, page, start, end, values };
+    played = { prometheus, truth, page, instance: address, start: begun, end, values };
     for (const { name, definition } of DASHBOARDS.flatMap(variablesOf)) {
       values[name] = (await valuesOf(definition)).join("|");
     }
   }, 150_000);
 
   afterAll(async () => {
-    child?.kill("SIGKILL");
+    for (const child of children) child.kill("SIGKILL");
     await played?.prometheus.stop();
     rmSync(folder, { recursive: true, force: true });
   });
+
+  /** Begins a process, and gives what it says. */
+  function start(name: string): {
+    child: ChildProcess;
+    said<T extends FromScenario["type"]>(type: T): Promise<FromScenario & { type: T }>;
+  } {
+    const messages: FromScenario[] = [];
+    const child = fork(join(import.meta.dirname, `scenario/${name}.ts`), {
+      execArgv: ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"],
+    });
+    children.push(child);
+    child.on("message", (message) => messages.push(message as FromScenario));
+    return {
+      child,
+      async said<T extends FromScenario["type"]>(type: T) {
+        for (const before = Date.now(); Date.now() - before < 100_000; await sleep(50)) {
+          const found = messages.find((one) => one.type === type);
+          if (found !== undefined) return found as FromScenario & { type: T };
+          if (child.exitCode !== null) break;
+        }
+        throw new Error(`the process ${name} has not said ${type}`);
+      },
+    };
+  }
 
   /** Of `label_values(selector, label)`. */
   async function valuesOf(definition: string): Promise<string[]> {
@@ -298,7 +312,9 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
     expect(ours.filter((name) => !known.has(name))).toEqual([]);
     for (const { name, kind, description, labels, samples, instrument } of CATALOGUE) {
       const [said] = metadata[name] ?? metadata[`${name}_total`] ?? [];
-      expect(said, instrument).toMatchObject({ type: kind, help: description });
+      // Standard ones have the words of their standard.
+      const help = instrument.startsWith("inmesh.") ? { help: description } : {};
+      expect(said, instrument).toMatchObject({ type: kind, ...help });
       const series = (await played.prometheus.get("series", {
         "match[]": samples[0]!,
       })) as Record<string, string>[];
@@ -306,6 +322,21 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
       for (const label of ["__name__", "job", "instance", "le"]) seen.delete(label);
       expect([...seen].toSorted(), instrument).toEqual([...labels].toSorted());
     }
+  });
+
+  it("exemplars lead to the trace of a call", async () => {
+    const found = (await played.prometheus.get("query_exemplars", {
+      query: "inmesh_call_duration_seconds_bucket",
+      start: String(played.start),
+      end: String(played.end),
+    })) as {
+      seriesLabels: Record<string, string>;
+      exemplars: { labels: { trace_id: string } }[];
+    }[];
+    const ids = found.flatMap(({ exemplars }) => exemplars.map(({ labels }) => labels.trace_id));
+    expect(new Set(ids)).toEqual(new Set([played.truth.traceId]));
+    const services = new Set(found.map(({ seriesLabels }) => seriesLabels["inmesh_service"]));
+    expect([...services].toSorted()).toEqual(["exact", "orders"]);
   });
 
   it("promtool has nothing against the page", () => {
@@ -339,7 +370,7 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
       1,
     );
     const unsafe = (await shown("inmesh-overview", 306, "")).get("");
-    expect(unsafe).toBe(played.truth.supported ? 0 : 1);
+    expect(unsafe).toBe(played.truth.supported ? 0 : 2);
   });
 
   it("service: as many calls per second as were made, and as many in all", async () => {
@@ -388,8 +419,8 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
   });
 
   it("discovery: the generation in force, the source that is stale and the file that is refused", async () => {
-    const [generation] = (await shown("inmesh-discovery", 201, "")).values();
-    expect(generation).toBe(played.truth.generation);
+    const generations = await shown("inmesh-discovery", 201, "instance");
+    expect(generations.get(played.instance)).toBe(played.truth.generation);
     const stale = await shown("inmesh-discovery", 102, "inmesh_service");
     expect(stale.get("moving")).toBe(1);
     expect(stale.get("exact")).toBe(0);

@@ -249,6 +249,32 @@ export const runtime: DashboardSpec = {
           ],
         },
         {
+          id: 408,
+          title: "Taps",
+          description:
+            "Taps that are open, and what became of the events for them. `dropped` is a reader that is too slow; calls do not wait for it.",
+          unit: "none",
+          queries: [
+            { expr: "sum(inmesh_tap_subscribers)", legend: "open" },
+            {
+              expr: grown("inmesh_tap_events_total", "1m", "inmesh_result"),
+              legend: "events {{inmesh_result}}",
+            },
+          ],
+        },
+        {
+          id: 409,
+          title: "Access log",
+          description: "Lines in a minute. `dropped` says that its stream takes too few of them.",
+          unit: "none",
+          queries: [
+            {
+              expr: grown("inmesh_access_log_lines_total", "1m", "inmesh_result"),
+              legend: "{{inmesh_result}}",
+            },
+          ],
+        },
+        {
           id: 407,
           title: "Lines of the log that were left out",
           description: "Because the same reason had just been logged, in five minutes.",

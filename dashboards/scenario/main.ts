@@ -7,15 +7,17 @@
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { PassThrough } from "node:stream";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { type AddressInfo, connect, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
+import { status } from "@grpc/grpc-js";
 import type { EndpointInfo, EndpointSink } from "@inmesh/core/spi";
 import { meshGrpc, meshGrpcServer } from "@inmesh/grpc";
-import { createMesh, meshClient, meshServer } from "inmesh";
+import { accessLog, createMesh, meshClient, meshServer } from "inmesh";
 import { metricsPage } from "inmesh/metrics";
 import { Orders, type OrdersHandlers } from "../../examples/03-grpc/orders.ts";
 import { TestCa } from "../../packages/http/test/support/ca.ts";
@@ -116,7 +118,8 @@ const servicesOf = (crowdedUrl = "http://crowded.test"): Record<string, object> 
   },
   broken: {
     discovery: { static: brokenServers.map(addressOf) },
-    breaker: { minOpen: "2m", maxOpen: "5m" },
+    balancer: { kind: "round-robin" },
+    breaker: { consecutiveFailures: 3, minOpen: "2m", maxOpen: "5m" },
   },
   flaky: { discovery: { static: flakyServers.map(addressOf) }, retryBudget: { minPerSecond: 0 } },
   dead: {
@@ -135,6 +138,7 @@ const servicesOf = (crowdedUrl = "http://crowded.test"): Record<string, object> 
 const mesh = createMesh({
   env: {},
   zone: "a",
+  exporters: [accessLog({ stream: new PassThrough().resume() })],
   configFile,
   config: { services: servicesOf() },
   log() {},
@@ -190,7 +194,8 @@ const { port: securePort } = await secure.listen(0, "127.0.0.1");
 const parcels = meshGrpcServer({ name: "parcels", mesh, posture: "mesh", discoveryWaitMs: 0 });
 const handlers: OrdersHandlers = {
   get: ({ request: { id } }, done) => {
-    if (id === "none") done({ code: 5, details: "no such order" });
+    if (id === "none") done({ code: status.NOT_FOUND, details: "no such order" });
+    else if (id === "broken") done({ code: status.INTERNAL, details: "broken" });
     else done(null, { id, state: "paid", by: "a" });
   },
   watch: (call) => {
@@ -251,7 +256,7 @@ const sent: { at: number; calls: number }[] = [];
 async function exactCall(n: number): Promise<void> {
   const one = n % 10;
   const sampled = { traceparent: `00-${TRACE_ID}-00f067aa0ba902b7-01` };
-  const status =
+  const answer =
     one < 3
       ? await call("exact", "/read/1", { headers: sampled })
       : await call("exact", "/write", {
@@ -261,7 +266,7 @@ async function exactCall(n: number): Promise<void> {
         });
   exact.calls++;
   if (one < 3) exact.read++;
-  if (status !== 200) exact.failed++;
+  if (answer !== 200) exact.failed++;
 }
 
 /** Bytes to a server, and nothing of what it says. */
@@ -304,7 +309,8 @@ function traffic(): void {
   });
   const parcelsClient = new Orders(...meshGrpc("parcels", { mesh }));
   every(100, (n) => {
-    parcelsClient.get({ id: n % 5 === 0 ? "none" : "1" }, () => {});
+    const id = ["none", "broken", "1", "2"][n % 4]!;
+    parcelsClient.get({ id }, () => {});
     parcelsClient
       .watch({ id: "1" })
       .on("data", () => {})
@@ -342,9 +348,15 @@ async function restart(i: number): Promise<void> {
   orderServers[i] = await plain(fine, port);
 }
 
+/** Looks at calls that fail, until the process ends. */
+async function watch(): Promise<void> {
+  for await (const event of mesh.tap({ status: "5xx" })) void event;
+}
+
 async function story(): Promise<void> {
   traffic();
   strangers();
+  void watch();
   await sleep(4_000);
   // A configuration that is changed, and then one that is wrong.
   writeFileSync(configFile, filed(`, later: { url: "http://${addressOf(orderServers[1]!)}" }`));
@@ -389,22 +401,13 @@ function truthOf(): Truth {
   };
 }
 
-/** An application that computes where it should not. */
-async function busy(): Promise<void> {
-  for (let i = 0; i < 12; i++) {
-    const until = Date.now() + 200;
-    while (Date.now() < until);
-    await sleep(150);
-  }
-}
-
 process.once("message", async () => {
   const begun = Date.now();
   await story();
   await sleep(SECONDS * 1000 - (Date.now() - begun));
   tell({ type: "truth", truth: truthOf() });
-  await busy();
-  await sleep(1_500);
+  // Two more readings.
+  await sleep(2_500);
   tell({ type: "end" });
 });
 tell({ type: "page", address: addressOf(page) });
