@@ -53,7 +53,7 @@ import {
 import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry, NO_TELEMETRY } from "./telemetry/guarded.ts";
-import { MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
+import { MAX_SERIES, MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
 import {
   STANDARD_METRICS,
   type StandardClient,
@@ -429,7 +429,10 @@ export class Mesh implements AsyncDisposable {
   }
 
   #transportOf(config: ServiceConfig, protocol: AnyProtocol): Transport<RoutedRequest, Reply> {
-    const connections = this.connections.of("outbound", config.name, protocol.name);
+    const connections =
+      this.telemetry === NO_TELEMETRY
+        ? undefined
+        : this.connections.of("outbound", config.name, protocol.name);
     return protocol.transport(config, this.runtime, this.identities, connections);
   }
 
@@ -530,6 +533,7 @@ export class Mesh implements AsyncDisposable {
     const recorder = this.#recorder;
     if (recorder === undefined) return;
     bounds.add("metric_series", () => ({ size: recorder.most, limit: MAX_SERIES_PER_METRIC }));
+    bounds.add("process_series", () => ({ size: recorder.size, limit: MAX_SERIES }));
   }
 
   /** How much there is to read. */

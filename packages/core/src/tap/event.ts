@@ -39,6 +39,9 @@ export interface TapEnd {
   readonly durationMs: number;
   /** Time that it had when it began (a call's) or was admitted (a request's); not there without a deadline. */
   readonly deadlineMs?: number;
+  /** Of bodies: of a call those of all attempts, before compression; of a request as they were sent and came. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
   readonly decisions: readonly TapDecision[];
 }
 
@@ -61,9 +64,6 @@ export interface TapCall extends TapEnd {
   readonly servedFor?: number;
   /** In the order in which they began; empty: no endpoint was picked. */
   readonly attempts: readonly TapAttempt[];
-  /** Bytes of bodies (gRPC: of messages) of all attempts. */
-  readonly sentBytes: number;
-  readonly receivedBytes: number;
 }
 
 /** A request that this process served. */

@@ -28,8 +28,6 @@ export function callEvent(call: EndedCall, shown: Shown, runtime: Runtime): TapC
     ...(servedFor !== undefined && { servedFor: servedFor.id }),
     decisions: decisionsOf(call, attempts),
     attempts: attempts.map((attempt) => attemptOf(attempt, call)),
-    sentBytes: call.sentBytes,
-    receivedBytes: call.receivedBytes,
   };
 }
 
@@ -75,6 +73,8 @@ function endOf(
     ...(status !== undefined && { status }),
     durationMs: ended.durationMs,
     ...(deadlineAt !== Infinity && { deadlineMs: deadlineAt - startedAt }),
+    sentBytes: ended.sentBytes,
+    receivedBytes: ended.receivedBytes,
   };
 }
 

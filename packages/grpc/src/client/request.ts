@@ -5,7 +5,6 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import {
-  isTraceparent,
   ReplayBuffer,
   sampledTraceId,
   type Attempt,
@@ -116,8 +115,7 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
 
   /** The sampled trace that the application has put it into; undefined: none. */
   get traceId(): string | undefined {
-    const own = textOf(this.metadata, TRACEPARENT);
-    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
+    return sampledTraceId(textOf(this.metadata, TRACEPARENT));
   }
 
   get queryText(): string {

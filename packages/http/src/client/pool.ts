@@ -17,10 +17,10 @@ export interface PoolHandler extends Dispatcher.DispatchHandler {
 
 /** What carries one request at a time over one connection at a time. */
 export interface Line {
+  /** Of HTTP, as it is spoken on the connection: 1 or 2. */
+  readonly version: number;
   /** Its connection ended, or is ending, in an error instead of an orderly close. */
   readonly broken: boolean;
-  /** Of HTTP, as standard.ts numbers them. */
-  readonly version: number;
   /** A request begins on its connection. True: the connection has carried another before. */
   reuse(): boolean;
 }

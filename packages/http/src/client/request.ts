@@ -4,7 +4,6 @@
  */
 import type { Duplex } from "node:stream";
 import {
-  isTraceparent,
   sampledTraceId,
   type HeadField,
   type HeaderChanges,
@@ -183,8 +182,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** The sampled trace that the application has put it into; undefined: none. */
   get traceId(): string | undefined {
-    const own = this.header(TRACEPARENT);
-    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
+    return sampledTraceId(this.header(TRACEPARENT));
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
