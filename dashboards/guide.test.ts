@@ -1,11 +1,15 @@
 /** The files that docs/guides/grafana.md prints are in order, and fit each other and the package. */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parse } from "yaml";
 import { expect, it, onTestFinished } from "vitest";
 import { FILES } from "./files.ts";
+
+// The parser of configuration files, which belongs to core.
+const fromCore = createRequire(new URL("../packages/core/package.json", import.meta.url));
+const { parse } = fromCore("yaml") as { parse(text: string): unknown };
 
 const root: string = join(import.meta.dirname, "..");
 const guide: string = readFileSync(join(root, "docs/guides/grafana.md"), "utf8");

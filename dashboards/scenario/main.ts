@@ -198,9 +198,9 @@ const handlers: OrdersHandlers = {
     else if (id === "broken") done({ code: status.INTERNAL, details: "broken" });
     else done(null, { id, state: "paid", by: "a" });
   },
-  watch: (call) => {
-    call.write({ id: call.request.id, state: "paid", by: "a" });
-    call.end();
+  watch: (stream) => {
+    stream.write({ id: stream.request.id, state: "paid", by: "a" });
+    stream.end();
   },
 };
 parcels.server.addService(Orders.service, handlers);

@@ -109,7 +109,8 @@ async function demo(
   const theirs: Side = { name: "round_robin", idPrefix: "rr-", send: plain.send, samples: [] };
   const sides = [inmesh, theirs];
 
-  const observed = prometheus === undefined ? undefined : await observe(mesh, prometheus, json);
+  const observed =
+    prometheus === undefined ? undefined : await startObserving(mesh, prometheus, json);
   await warmUp(sides, stop);
   if (observed !== undefined) for (const side of sides) side.onSample = observed.watch(mesh, side);
   const cpuBefore = process.cpuUsage();
@@ -161,7 +162,7 @@ async function demo(
 }
 
 /** What it prints goes to standard error with --json. */
-async function observe(mesh: Mesh, program: string, json: boolean): Promise<Observed> {
+async function startObserving(mesh: Mesh, program: string, json: boolean): Promise<Observed> {
   const output = json ? process.stderr : process.stdout;
   output.write("Starting Prometheus, which looks for the first time after five seconds…\n");
   const observed = await Observed.start(mesh, program);
