@@ -3,7 +3,7 @@
  * retried, open breakers, panic, shedding, a rolling restart, stale discovery, a refused configuration and peers
  * that break the protocol. Real servers and clients of HTTP and gRPC on this machine.
  *
- * It says by IPC where its metrics are, begins when it is told `go`, and says in the end what was true.
+ * It says by IPC where its metrics are, begins when its parent sends `go`, and says in the end what was true.
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -174,7 +174,7 @@ const shop = meshServer(after(20), {
   discoveryWaitMs: 0,
 });
 const { port: shopPort } = await shop.listen(0, "127.0.0.1");
-/** Nothing but strangers come here. */
+/** Only peers that break the protocol come here. */
 const gate = meshServer(fine, {
   name: "gate",
   mesh,
@@ -321,7 +321,7 @@ function traffic(): void {
 let badHosts = 0;
 
 /** Peers that break the protocol, or try. */
-function strangers(): void {
+function wrongPeers(): void {
   every(1_000, async () => {
     await raw(gatePort, "GET / HTTP/1.1\r\nHost: elsewhere.test\r\nConnection: close\r\n\r\n");
     badHosts++;
@@ -355,7 +355,7 @@ async function watch(): Promise<void> {
 
 async function story(): Promise<void> {
   traffic();
-  strangers();
+  wrongPeers();
   void watch();
   await sleep(4_000);
   // A configuration that is changed, and then one that is wrong.
