@@ -16,6 +16,7 @@ import {
   type TapRequest,
 } from "@inmesh/core";
 import { meshClient, meshServer } from "@inmesh/http";
+import inject from "light-my-request";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { httpMeshOf } from "./support/doors.ts";
 import { meshOf, serve } from "./wire.ts";
@@ -92,6 +93,7 @@ describe.each([
       ["first", 503, address],
       ["retry", 200, address],
     ]);
+    expect(call!.attempts.map(({ connectionReused }) => connectionReused)).toEqual([false, true]);
     for (const { queuedMs, headMs, durationMs } of call!.attempts) {
       expect(headMs).toBeGreaterThanOrEqual(queuedMs!);
       expect(durationMs).toBeGreaterThanOrEqual(headMs!);
@@ -165,6 +167,26 @@ it("a filter in text finds the slow and the failed at the end of the call", asyn
   failed.end();
   expect((await read<TapCall>(slow, 9)).map(({ path }) => path)).toContain("/slow");
   expect((await read<TapCall>(failed, 9)).map(({ path }) => path)).toEqual(["/500"]);
+});
+
+it("a request that no connection brought is shown with its headers and size, and without a peer", async () => {
+  const mesh = meshOf({});
+  const server = meshServer((_, response) => response.end("hello"), { mesh, name: "shop" });
+  onTestFinished(() => server.close(0));
+  const tap = mesh.tap({ headers: true });
+  const reply = await inject(
+    (incoming, response) => void server.server.emit("request", incoming, response),
+    { url: "/injected", headers: { cookie: "canary", "x-tenant": "7" } },
+  );
+  expect(reply.body).toBe("hello");
+  const [event] = await read<TapRequest>(tap, 1);
+  expect(event).toMatchObject({
+    path: "/injected",
+    status: 200,
+    sentBytes: 5,
+    peer: { tls: false },
+    headers: { cookie: "[redacted]", "x-tenant": "7" },
+  });
 });
 
 it("calls over mesh.agent() are shown with the headers that node:http sends", async () => {

@@ -3,6 +3,7 @@
  * served. Nothing refers to the mesh, and everything is what JSON can carry; a field that is undefined is
  * not there. Text that came from outside (path, query, header values, messages of errors) has its control
  * characters escaped and is cut at 256 characters, where it then ends in `…`. Bodies are never in it.
+ * Times are milliseconds, to a microsecond.
  *
  * The shape is versioned: within `version` 1 fields may be added and none is removed or changes its meaning.
  */
@@ -108,6 +109,8 @@ export interface TapAttempt {
   readonly why: string;
   /** From the beginning of the call until the endpoint was picked. */
   readonly startedMs: number;
+  /** Its connection had carried an attempt before; not there if it never had one. */
+  readonly connectionReused?: boolean;
   /** From the pick: until there was a connection; not there if there never was one. */
   readonly queuedMs?: number;
   /** From the pick: until the head of the reply was here; not there if it never was. */

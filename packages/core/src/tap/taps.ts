@@ -94,7 +94,7 @@ export class Taps {
 type Read = (result: IteratorResult<TapEvent, undefined>) => void;
 
 /** One of them, as an iterator: `for await (const event of mesh.tap())`. */
-export class Tap implements AsyncIterableIterator<TapEvent, undefined>, AsyncDisposable {
+export class Tap implements AsyncIterableIterator<TapEvent>, AsyncDisposable {
   readonly #runtime: Runtime;
   readonly #filter: TapFilter;
   readonly #shown: Shown;
