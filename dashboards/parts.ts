@@ -13,6 +13,8 @@ import {
   DashboardLinkBuilder,
   DashboardLinkType,
   DatasourceVariableBuilder,
+  FieldColorBuilder,
+  FieldColorModeId,
   type GridPos,
   type Panel,
   QueryVariableBuilder,
@@ -230,7 +232,11 @@ function builderOf(spec: PanelSpec): Builder {
         )
         .yAxis(new YAxisConfigBuilder().unit(spec.unit));
     case "states":
-      return new StateTimelineBuilder().mergeValues(true).fillOpacity(70).rowHeight(0.9);
+      return new StateTimelineBuilder()
+        .mergeValues(true)
+        .fillOpacity(70)
+        .rowHeight(0.9)
+        .colorScheme(new FieldColorBuilder().mode(FieldColorModeId.Thresholds));
     case "lines":
       return lines(spec);
   }
