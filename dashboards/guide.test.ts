@@ -16,7 +16,7 @@ const guide: string = readFileSync(join(root, "docs/guides/grafana.md"), "utf8")
 
 /** Texts by file name, which is in the first line of each block. */
 const blocks = new Map(
-  [...guide.matchAll(/^```yaml\n# (\S+)\n([^]*?)^```$/gm)].map(([, name = "", text = ""]) => [
+  [...guide.matchAll(/^```yml\n# (\S+)\n([^]*?)^```$/gm)].map(([, name = "", text = ""]) => [
     name,
     text,
   ]),
