@@ -1,13 +1,20 @@
 /** The instruments of docs/reference/metrics.md, as Prometheus sees them. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { attributeName, familyName, labelName } from "../packages/core/src/metrics/names.ts";
+import {
+  attributeName,
+  familyName,
+  labelName,
+  unitWord,
+} from "../packages/core/src/metrics/names.ts";
 
 export interface Family {
   /** Of the instrument. */
   readonly instrument: string;
   readonly kind: string;
   readonly description: string;
+  /** As Prometheus names it, such as `seconds`; empty for counts. */
+  readonly unit: string;
   /** Without `_total`, `_bucket` and the like, as in the metadata of Prometheus. */
   readonly name: string;
   /** Under which names its samples stand. */
@@ -32,6 +39,7 @@ export const CATALOGUE: readonly Family[] = [...readFileSync(PAGE, "utf8").match
       instrument,
       kind,
       description,
+      unit: unitWord(unit, kind),
       name,
       samples: ENDINGS[kind]!.map((ending) => name + ending),
       labels: labels

@@ -304,17 +304,17 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
   it("every metric is exported, with type, unit, help and labels of the reference", async () => {
     const metadata = (await played.prometheus.get("metadata")) as Record<
       string,
-      { type: string; help: string }[]
+      { type: string; help: string; unit: string }[]
     >;
     const names = (await played.prometheus.get("label/__name__/values")) as string[];
     const known = new Set(CATALOGUE.flatMap(({ samples }) => samples));
     const ours = names.filter((name) => /^(inmesh|http|rpc)_/.test(name));
     expect(ours.filter((name) => !known.has(name))).toEqual([]);
-    for (const { name, kind, description, labels, samples, instrument } of CATALOGUE) {
+    for (const { name, kind, unit, description, labels, samples, instrument } of CATALOGUE) {
       const [said] = metadata[name] ?? metadata[`${name}_total`] ?? [];
       // Standard ones have the words of their standard.
       const help = instrument.startsWith("inmesh.") ? { help: description } : {};
-      expect(said, instrument).toMatchObject({ type: kind, ...help });
+      expect(said, instrument).toMatchObject({ type: kind, unit, ...help });
       const series = (await played.prometheus.get("series", {
         "match[]": samples[0]!,
       })) as Record<string, string>[];
