@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { DASHBOARDS } from "./index.ts";
 import { ALERTS, runbookOf } from "./rules.ts";
 
 const root: string = join(import.meta.dirname, "..");
@@ -51,12 +52,12 @@ const traffic = (minutes: number, failed: number): History => ({
   [OK]: `0+${1000 - failed}x${minutes}`,
   [FAILED]: `0+${failed}x${minutes}`,
 });
-/** The same with a value each five minutes. */
+/** The same with a value each half hour. */
 const long = (hours: number, failed: number): Pick<Case, "interval" | "series"> => ({
-  interval: "5m",
+  interval: "30m",
   series: {
-    [OK]: `0+${5000 - 5 * failed}x${hours * 12}`,
-    [FAILED]: `0+${5 * failed}x${hours * 12}`,
+    [OK]: `0+${30 * (1000 - failed)}x${hours * 2}`,
+    [FAILED]: `0+${30 * failed}x${hours * 2}`,
   },
 });
 const overhead = (fast: number, all: number): History => ({
@@ -85,11 +86,8 @@ const HISTORIES: Readonly<Record<string, { fires: Case; silent: Case }>> = {
   },
   InmeshErrorBudgetBurnSlow: {
     fires: { ...long(74, 2), at: "73h", labels: OF_A },
-    silent: {
-      interval: "5m",
-      series: { [OK]: "0+5000x888", [FAILED]: "0+4x888" },
-      at: "73h",
-    },
+    // 0.08 % fails.
+    silent: { interval: "30m", series: { [OK]: "0+29976x148", [FAILED]: "0+24x148" }, at: "73h" },
   },
   InmeshRetriesHigh: {
     fires: {
@@ -270,17 +268,17 @@ const HISTORIES: Readonly<Record<string, { fires: Case; silent: Case }>> = {
   },
   InmeshVersionSkew: {
     fires: {
-      interval: "5m",
+      interval: "30m",
       series: Object.fromEntries(
-        ["1", "2", "3"].map((one) => [`inmesh_build_info{inmesh_version="${one}"}`, "1x400"]),
+        ["1", "2", "3"].map((one) => [`inmesh_build_info{inmesh_version="${one}"}`, "1x60"]),
       ),
       at: "26h",
       labels: [{}],
     },
     silent: {
-      interval: "5m",
+      interval: "30m",
       series: Object.fromEntries(
-        ["1", "2"].map((one) => [`inmesh_build_info{inmesh_version="${one}"}`, "1x400"]),
+        ["1", "2"].map((one) => [`inmesh_build_info{inmesh_version="${one}"}`, "1x60"]),
       ),
       at: "26h",
     },
@@ -483,5 +481,18 @@ describe.skipIf(!isThere)("rules", () => {
     const page = readFileSync(join(root, "docs/reference/alerts.md"), "utf8");
     const sections = [...page.matchAll(/^## (Inmesh\w+)$/gm)].map(([, name]) => name);
     expect(sections).toEqual(ALERTS.map(({ alert }) => alert));
+    // What it sends people to is there: panels, events of the log, and other sections.
+    const titles = DASHBOARDS.flatMap(({ panels = [] }) => panels.map(({ title }) => title));
+    const named = [...page.matchAll(/panels? (\*[^*]+\*(?:(?:,| and) \*[^*]+\*)*)/g)].flatMap(
+      ([, list = ""]) => [...list.matchAll(/\*([^*]+)\*/g)].map(([, title]) => title),
+    );
+    expect(named.length).toBeGreaterThan(15);
+    for (const title of named) expect(titles).toContain(title);
+    const log = readFileSync(join(root, "docs/reference/log.md"), "utf8");
+    for (const [, list = ""] of page.matchAll(/events? (`[^`]+`(?: and `[^`]+`)*)/g)) {
+      for (const [event] of list.matchAll(/`[^`]+`/g)) expect(log).toContain(event);
+    }
+    const anchors = ALERTS.map(({ alert }) => `#${alert.toLowerCase()}`);
+    for (const [, anchor] of page.matchAll(/\]\((#[^)]+)\)/g)) expect(anchors).toContain(anchor);
   });
 });
