@@ -98,8 +98,12 @@ test("--observe: a Prometheus has what both sides did, and the queries that are 
     ["--conditions=inmesh-source", MAIN, "--seconds", "6", "--observe"],
     { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] },
   );
-  onTestFinished(() => void demo.kill("SIGKILL"));
   const ended = once(demo, "exit");
+  // Not SIGKILL: its Prometheus would go on without it.
+  onTestFinished(async () => {
+    demo.kill("SIGTERM");
+    await ended;
+  });
   let address = "";
   const queries: string[] = [];
   for await (const line of createInterface({ input: demo.stdout })) {
