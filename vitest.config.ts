@@ -3,6 +3,8 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take 15 seconds and more, most of them asleep: they begin first, so that none is the last. */
 const SLOW = [
+  "dashboards",
+  "rules",
   "c-netns",
   "r-own-replies",
   "r-surplus",
@@ -66,6 +68,10 @@ export default defineConfig({
       wire("grpc"),
       wire("inmesh"),
       { extends: true as const, test: { name: "docs", root: "docs", testTimeout: 60_000 } },
+      {
+        extends: true as const,
+        test: { name: "dashboards", root: "dashboards", testTimeout: 120_000 },
+      },
     ],
   },
 });

@@ -5,7 +5,7 @@ import { circlesOf, foldersOf, importsOf } from "./circles.ts";
 
 const root: string = join(import.meta.dirname, "..");
 const files: string[] = globSync(
-  ["packages/*/{src,test}/**/*.ts", "{scripts,docs,examples,benchmarks}/**/*.ts"],
+  ["packages/*/{src,test}/**/*.ts", "{scripts,dashboards,docs,examples,benchmarks}/**/*.ts"],
   { cwd: root, exclude: ["**/node_modules/**", "**/dist/**"] },
 );
 const breaches: string[] = [];

@@ -31,6 +31,8 @@ export interface Side {
   readonly send: Send;
   /** In order of their end. */
   readonly samples: Sample[];
+  /** Is given each of them as well. */
+  onSample?: (sample: Sample) => void;
 }
 
 /** Per side. */
@@ -102,5 +104,7 @@ async function sendOne(
   } catch (error) {
     endpoint = endpointOf(error);
   }
-  side.samples.push({ dueAt, endedAt: clock(), post, ok, endpoint });
+  const sample = { dueAt, endedAt: clock(), post, ok, endpoint };
+  side.samples.push(sample);
+  side.onSample?.(sample);
 }

@@ -5,9 +5,11 @@
  * one side does not slow the other, and both meet exactly the same faults.
  */
 import { parseArgs } from "node:util";
-import { createMesh, meshClient } from "inmesh";
+import { createMesh, meshClient, type Mesh } from "inmesh";
+import { PrometheusError } from "../../dashboards/prometheus.ts";
 import { Fleet } from "./fleet.ts";
 import { run, type Send, type Side } from "./load.ts";
+import { Observed } from "./observe.ts";
 import { roundRobin } from "./round-robin.ts";
 import { page, rows } from "./summary.ts";
 import { plainLine, stamp, table, type View } from "./table.ts";
@@ -15,14 +17,22 @@ import { timeline, windows, type Step } from "./timeline.ts";
 
 const SERVERS = 5;
 const MIN_SECONDS = 5;
-const HELP = `Usage: npm run demo -- [--seconds N] [--graceful] [--json]
+const HELP = `Usage: npm run demo -- [--seconds N] [--graceful] [--json] [--observe]
 
   --seconds N  length of the run, ${MIN_SECONDS} to 3600 (default 30)
   --graceful   the servers are wrapped by meshServer: they drain before they
                stop, and say before any work that they are overloaded; nothing
                may fail
   --json       one JSON object on standard output, and nothing else there
+  --observe    a Prometheus reads the demo each second; prints its address and
+               queries worth trying, and runs until Ctrl-C after the end
+               (with --json it ends with the demo)
+  --prometheus PATH  the program for --observe (default: the one on the PATH)
   --help       this text
+`;
+const WITHOUT = `--observe needs a Prometheus: install it (on Debian and Ubuntu: apt-get install
+prometheus), or name the program with --prometheus PATH. Without --observe the
+demo needs none.
 `;
 const REDRAW_MS = 250;
 /** A young process compiles more than it answers; that is not what is compared here. */
@@ -35,6 +45,8 @@ interface Arguments {
   readonly seconds: number;
   readonly graceful: boolean;
   readonly json: boolean;
+  /** The program that observes. */
+  readonly prometheus: string | undefined;
 }
 
 function readArguments(): Arguments | string {
@@ -44,6 +56,8 @@ function readArguments(): Arguments | string {
         seconds: { type: "string", default: "30" },
         graceful: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
+        observe: { type: "boolean", default: false },
+        prometheus: { type: "string" },
         help: { type: "boolean", default: false },
       },
     });
@@ -55,13 +69,18 @@ function readArguments(): Arguments | string {
     if (!(seconds >= MIN_SECONDS && seconds <= 3600)) {
       return `--seconds must be a number from ${MIN_SECONDS} to 3600, got ${values.seconds}`;
     }
-    return { seconds, graceful: values.graceful, json: values.json };
+    const { graceful, json, observe, prometheus } = values;
+    const program = observe ? (prometheus ?? "prometheus") : undefined;
+    return { seconds, graceful, json, prometheus: program };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
 
-async function demo({ seconds, graceful, json }: Arguments, stop: AbortSignal): Promise<void> {
+async function demo(
+  { seconds, graceful, json, prometheus }: Arguments,
+  stop: AbortSignal,
+): Promise<void> {
   if (!json) process.stdout.write(`Starting ${SERVERS} servers and warming up…\n`);
   const fleet = await Fleet.start(SERVERS, graceful);
   const mesh = createMesh({
@@ -90,7 +109,10 @@ async function demo({ seconds, graceful, json }: Arguments, stop: AbortSignal): 
   const theirs: Side = { name: "round_robin", idPrefix: "rr-", send: plain.send, samples: [] };
   const sides = [inmesh, theirs];
 
+  const observed =
+    prometheus === undefined ? undefined : await startObserving(mesh, prometheus, json);
   await warmUp(sides, stop);
+  if (observed !== undefined) for (const side of sides) side.onSample = observed.watch(mesh, side);
   const cpuBefore = process.cpuUsage();
   const startedAt = performance.now();
   const clock = (): number => performance.now() - startedAt;
@@ -125,11 +147,27 @@ async function demo({ seconds, graceful, json }: Arguments, stop: AbortSignal): 
     } else {
       process.stdout.write(page(result));
     }
+    if (observed !== undefined && !json) {
+      fleet.stop();
+      process.stdout.write(
+        `\nPrometheus keeps what it saw until Ctrl-C: http://${observed.prometheus.address}\n`,
+      );
+      await new Promise((resolve) => stop.addEventListener("abort", resolve));
+    }
   } finally {
     screen.end();
     fleet.stop();
-    await Promise.allSettled([mesh.close(0), plain.close()]);
+    await Promise.allSettled([mesh.close(0), plain.close(), observed?.stop()]);
   }
+}
+
+/** What it prints goes to standard error with --json. */
+async function startObserving(mesh: Mesh, program: string, json: boolean): Promise<Observed> {
+  const output = json ? process.stderr : process.stdout;
+  output.write("Starting Prometheus, which looks for the first time after five seconds…\n");
+  const observed = await Observed.start(mesh, program);
+  output.write(observed.lines().join("\n"));
+  return observed;
 }
 
 async function warmUp(sides: readonly Side[], stop: AbortSignal): Promise<void> {
@@ -237,6 +275,9 @@ try {
   await demo(read, stop.signal);
 } catch (error) {
   code = 1;
-  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  const words = error instanceof Error ? error.stack : String(error);
+  process.stderr.write(
+    error instanceof PrometheusError ? `${error.message}\n${WITHOUT}` : `${words}\n`,
+  );
 }
 process.exit(code);

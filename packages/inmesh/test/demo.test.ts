@@ -1,11 +1,13 @@
 /** The demo runs as a person runs it, only shorter: its shape, and what inmesh promises in it. */
-import { execFile } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 
 // A run of six seconds ends after twelve, and after many more on a busy machine.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 90_000 });
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const MAIN = "examples/demo/main.ts";
@@ -78,5 +80,76 @@ test("a wrong argument ends the demo with the usage", async () => {
     code: 2,
     stdout: "",
     stderr: expect.stringContaining("--seconds must be a number") as string,
+  });
+});
+
+const isThere = spawnSync("prometheus", ["--version"]).error === undefined;
+
+test("--observe: a Prometheus has what both sides did, and the queries that are printed have answers", async ({
+  skip,
+}) => {
+  if (!isThere) {
+    const why = "prometheus: not on the PATH (on Debian: apt-get install prometheus)";
+    if ((process.env["CI"] ?? "") === "") skip(why);
+    throw new Error(why);
+  }
+  const demo = spawn(
+    process.execPath,
+    ["--conditions=inmesh-source", MAIN, "--seconds", "6", "--observe"],
+    { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] },
+  );
+  const ended = once(demo, "exit");
+  // Not SIGKILL: its Prometheus would go on without it.
+  onTestFinished(async () => {
+    demo.kill("SIGTERM");
+    await ended;
+  });
+  let address = "";
+  const queries: string[] = [];
+  for await (const line of createInterface({ input: demo.stdout })) {
+    address ||= /^Prometheus +(http\S+)$/.exec(line)?.[1] ?? "";
+    // Queries are set in by four columns.
+    const query = /^ {4}(\S.*)$/.exec(line)?.[1];
+    if (query !== undefined && queries.length < 3) queries.push(query);
+    if (line.startsWith("Prometheus keeps what it saw")) break;
+  }
+  expect(queries).toHaveLength(3);
+  /** By side, the last number that there was: on a busy machine the last steps come long after the load. */
+  const ask = async (query: string): Promise<Map<string, number>> => {
+    const end = Date.now() / 1000;
+    const range = { query, start: String(end - 90), end: String(end), step: "1" };
+    const reply = await fetch(`${address}/api/v1/query_range?${new URLSearchParams(range)}`);
+    const { data } = (await reply.json()) as {
+      data: { result: { metric: { side?: string }; values: [number, string][] }[] };
+    };
+    return new Map(
+      data.result.map(({ metric: { side = "" }, values }) => [
+        side,
+        values.map(([, value]) => Number(value)).findLast(Number.isFinite) ?? Number.NaN,
+      ]),
+    );
+  };
+  const SIDES = ["inmesh", "round_robin"];
+  for (const [i, query] of queries.entries()) {
+    const answer = await ask(query);
+    expect([...answer.keys()].toSorted(), query).toEqual(i < 2 ? SIDES : [""]);
+    for (const value of answer.values()) expect(Number.isFinite(value), query).toBe(true);
+  }
+  const sent = await ask("sum by (side) (demo_requests_total)");
+  for (const side of SIDES) expect(sent.get(side), side).toBeGreaterThan(0);
+  // The rules of the package are in force.
+  expect((await ask("inmesh:calls:rate5m or vector(0)")).size).toBe(1);
+  demo.kill("SIGINT");
+  expect(await ended).toEqual([130, null]);
+});
+
+test("--observe without a Prometheus says what is missing and what helps", async () => {
+  await expect(
+    run("--seconds", "5", "--observe", "--prometheus", "/nowhere/prometheus"),
+  ).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /\/nowhere\/prometheus did not start: [^]*apt-get install[^]*--prometheus PATH/,
+    ) as string,
   });
 });

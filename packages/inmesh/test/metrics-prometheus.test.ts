@@ -1,14 +1,15 @@
 /** The page of metrics, read by the real Prometheus and its promtool: what they take and what they make of it. */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
-import { type AddressInfo, createServer as createSocketServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMesh, type HttpMesh, meshClient, meshServer, type Series } from "inmesh";
 import { metricsPage } from "inmesh/metrics";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { Prometheus } from "../../../dashboards/prometheus.ts";
 
 const root: URL = new URL("../../../", import.meta.url);
 const isThere = (program: string): boolean => spawnSync(program, ["--version"]).error === undefined;
@@ -29,14 +30,6 @@ async function listen(listener: RequestListener): Promise<string> {
     server.close();
   });
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createSocketServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 const HOSTILE = 'a "b" \\ {c}\n\r\0\u001b[31m# EOF 🙂 \ud800';
@@ -76,38 +69,11 @@ interface Exemplars {
   }[];
 }
 
-/** A Prometheus that scrapes `targets`, each as a job of its name. */
+/** The address of a Prometheus that scrapes `targets`, each as a job of its name, and has done so once. */
 async function prometheus(targets: Readonly<Record<string, string>>): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), "inmesh-prometheus-"));
-  const jobs = Object.entries(targets).map(
-    ([job, target]) => `  - job_name: ${job}
-    static_configs: [{ targets: ["${target}"] }]
-`,
-  );
-  const config = join(folder, "prometheus.yml");
-  const scraping = "global: { scrape_interval: 200ms, scrape_timeout: 200ms }";
-  writeFileSync(config, `${scraping}\nscrape_configs:\n${jobs.join("")}`);
-  const address = `127.0.0.1:${await freePort()}`;
-  const child: ChildProcess = spawn(
-    "prometheus",
-    [
-      `--config.file=${config}`,
-      `--storage.tsdb.path=${join(folder, "data")}`,
-      `--web.listen-address=${address}`,
-      "--enable-feature=exemplar-storage",
-    ],
-    { stdio: "ignore" },
-  );
-  const ended = once(child, "exit");
-  onTestFinished(async () => {
-    child.kill("SIGKILL");
-    await ended;
-    rmSync(folder, { recursive: true, force: true });
-  });
-  await expect
-    .poll(async () => (await fetch(`http://${address}/-/ready`)).status, { timeout: 20_000 })
-    .toBe(200);
-  return address;
+  const started = await Prometheus.start({ targets, intervalMs: 200 });
+  onTestFinished(() => started.stop());
+  return started.address;
 }
 
 function promtool(args: readonly string[], input = ""): { status: number | null; said: string } {
