@@ -284,7 +284,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   /**
-   * Tells `observer` what happens from now on (docs/reference/observers.md), until the function that it gives
+   * Calls the hooks of `observer` from now on (docs/reference/observers.md), until the function that it gives
    * is called. Both may be done while calls run. Throws ConfigError for hooks that do not exist or are no
    * functions.
    */

@@ -64,7 +64,7 @@ export class RunningBackend<Req, R extends Reply> {
   #watch: EndpointWatch | undefined = undefined;
   /** The source watched now has named endpoints. */
   #answered = false;
-  /** Waits for that. */
+  /** The transport to use as soon as the source watched now has named endpoints. */
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
@@ -80,7 +80,7 @@ export class RunningBackend<Req, R extends Reply> {
     excess: 0,
   };
   readonly #observers: Observers;
-  /** Since observers last heard what discovery says: endpoints have come, gone or got other weights. */
+  /** Since the last report to observers of what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
   #toldState: DiscoveryChange["state"] | undefined = undefined;
 

@@ -1,7 +1,7 @@
 /**
- * A call and its attempts as observers see them: one object for each, which the pipeline tells what
+ * A call and its attempts as observers see them: one object for each, which the pipeline notifies of what
  * happens and which reads the rest off the call when it is asked. They exist only for calls that began
- * while somebody observed, and tell those observers alone.
+ * while observers were attached, and notify those observers alone.
  */
 import { PICKED_BECAUSE } from "../balance/why.ts";
 import type {

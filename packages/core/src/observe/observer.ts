@@ -1,5 +1,5 @@
 /**
- * What an observer hears: the contract of `mesh.observe`. Everything here is plain to read and typed,
+ * What an observer sees: the contract of `mesh.observe`. Everything here is plain to read and typed,
  * the same for HTTP and gRPC, and holds nothing of the mesh that could be changed by accident. Instants
  * (`…At`) are milliseconds of the mesh's monotonic clock, `mesh.runtime.now()`; only differences of them
  * mean something. Bytes are those of bodies (gRPC: of messages, before compression), without heads.
@@ -16,9 +16,9 @@ import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
  * `inmesh.hook.errors`) and logged once, and changes nothing for the call. Hooks are on the path of every
  * call: one that takes a millisecond makes every call a millisecond slower.
  *
- * An observer hears of the calls and served requests that begin while it is attached, from their
- * beginning; of those that began before it hears nothing, so an end always follows its start. From the
- * moment it is detached it hears nothing any more, also not the ends of what is in progress.
+ * An observer sees the calls and served requests that begin while it is attached, from their
+ * beginning; of those that began before it sees nothing, so an end always follows its start. From the
+ * moment it is detached it sees nothing any more, also not the ends of what is in progress.
  */
 export interface Observer {
   /**
@@ -86,7 +86,7 @@ export interface EndedCall extends ObservedCall {
   readonly notRetried: NoRetry | undefined;
   /** From `startedAt` to the last byte of the reply. */
   readonly durationMs: number;
-  /** Of all its attempts that have ended. */
+  /** Bytes that all its attempts that have ended have sent. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
   /** The last that was begun; undefined: no endpoint was picked for the call. */
@@ -211,7 +211,7 @@ export interface EndpointChange {
 export interface ConfigChange {
   /** `code`, `environment`, `file`, or the name of a source of the application. */
   readonly source: string;
-  /** `failed`: the source could not tell; `late`: it spoke after its end, and was ignored. */
+  /** `failed`: the source reported a failure; `late`: it spoke after its end, and was ignored. */
   readonly result: "applied" | "unchanged" | "refused" | "failed" | "late";
   /** Of the configuration in force afterwards. */
   readonly version: number;

@@ -31,7 +31,7 @@ export {
 } from "../context.ts";
 export { ConnectionPeer, type ServerPeer } from "../tls/peer.ts";
 export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
-export type { Beliefs, Posture } from "../server/posture.ts";
+export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
 export { hasTraceparentShape } from "../traceparent.ts";

@@ -85,7 +85,7 @@ export const DISCOVERY_ENDPOINTS: Instrument = {
 export const DISCOVERY_STALE: Instrument = {
   name: "inmesh.discovery.stale",
   unit: "{state}",
-  description: "1 while the last good endpoints are served because discovery cannot tell.",
+  description: "1 while the last good endpoints are served because discovery fails.",
 };
 export const DISCOVERY_ERRORS: Instrument = {
   name: "inmesh.discovery.errors",

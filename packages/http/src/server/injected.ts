@@ -47,7 +47,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
 
   request(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
     const connection = this.#parts.connections.stateOf({}); // what is refused may say that it ends
-    connection.beliefs = this.#parts.core.beliefs;
+    connection.trust = this.#parts.core.trust;
     const inbound = new Inbound(request, response, connection, this, false, handler);
     inbound.ownHeaders = true;
     fillRaw(request);
@@ -92,7 +92,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   refuse(inbound: Inbound, refusal: Refusal): void {
     inbound.hasBody = false; // it is no stream that holds anything up
     const { core, linger } = this.#parts;
-    refuse(inbound, refusal, core.beliefs.tellsReasons, linger);
+    refuse(inbound, refusal, core.trust.givesReasons, linger);
   }
 
   ended(inbound: Inbound): void {
