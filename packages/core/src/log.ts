@@ -2,6 +2,8 @@
 
 /** The ids are stable: filters and alerts are made of them. docs/reference/log.md explains each. */
 export type LogEvent =
+  | "access_log.dropped"
+  | "access_log.failed"
   | "admin.changed"
   | "admin.listening"
   | "admin.refused"
@@ -44,6 +46,8 @@ export type LogLevel = "debug" | "info" | "warn";
 
 /** Every event with its level. `warn` is for what may need action. */
 export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
+  "access_log.dropped": "warn",
+  "access_log.failed": "warn",
   "admin.changed": "info",
   "admin.listening": "info",
   "admin.refused": "warn",

@@ -12,7 +12,7 @@ import type { ConfigOrigin } from "../config/store.ts";
 import type { RouteConfig, ServiceConfig } from "../config/types.ts";
 import type { Mesh } from "../mesh.ts";
 import { backendsOf, defaultRoute } from "../pipeline.ts";
-import type { RoutedRequest } from "../route/facts.ts";
+import type { HeadField, RoutedRequest } from "../route/facts.ts";
 import { compileTable } from "../route/table.ts";
 import type { RunningService } from "../running-service.ts";
 import type { Body } from "./answer.ts";
@@ -47,6 +47,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
 class ExplainedCall implements RoutedRequest {
   readonly method: string;
   readonly pathname: string;
+  readonly queryText: string;
   readonly #query: URLSearchParams;
   readonly #headers = new Map<string, string>();
 
@@ -55,7 +56,8 @@ class ExplainedCall implements RoutedRequest {
     const mark = beforeHash.indexOf("?");
     this.method = method;
     this.pathname = mark < 0 ? beforeHash : beforeHash.slice(0, mark);
-    this.#query = new URLSearchParams(mark < 0 ? "" : beforeHash.slice(mark + 1));
+    this.queryText = mark < 0 ? "" : beforeHash.slice(mark + 1);
+    this.#query = new URLSearchParams(this.queryText);
     for (const [name, value] of Object.entries(headers)) {
       this.#headers.set(name.toLowerCase(), value);
     }
@@ -67,6 +69,10 @@ class ExplainedCall implements RoutedRequest {
 
   queryParam(name: string): string | undefined {
     return this.#query.get(name) ?? undefined;
+  }
+
+  fields(): HeadField[] {
+    return [...this.#headers];
   }
 
   changeHeaders(): void {}

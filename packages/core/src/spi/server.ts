@@ -13,6 +13,7 @@ export {
 export type { ServerPipeline, ServerProtocol } from "../server/pipeline.ts";
 export type { ServerAnswer, Stage } from "../server/server-layer.ts";
 export { ServedCall } from "../server/served-call.ts";
+export type { HeadField } from "../route/facts.ts";
 export {
   Refusal,
   REFUSAL_CODES,

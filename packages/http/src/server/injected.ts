@@ -21,6 +21,7 @@ import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { refuse } from "./refuse.ts";
+import { countSize } from "./reply-size.ts";
 import type { ServingParts } from "./serving-parts.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
@@ -85,7 +86,8 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     return context.run(inbound, inner, inbound);
   }
 
-  handle({ handler, request, response }: Inbound): void {
+  handle({ handler, request, response, observed }: Inbound): void {
+    if (observed !== undefined) countSize(response, request.method, observed);
     handler(request, response);
   }
 

@@ -29,6 +29,7 @@ import { linger, refuse, sayClose } from "./refuse.ts";
 import { REFUSALS } from "./refusals.ts";
 import { isReplaced, ReplacedLog } from "./replaced.ts";
 import { isShort, watchLength } from "./reply-length.ts";
+import { countSize } from "./reply-size.ts";
 import type { ServingParts } from "./serving-parts.ts";
 import { SlowPeers } from "./slow-peers.ts";
 import { dropSurplus } from "./surplus.ts";
@@ -150,6 +151,8 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
       // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows its context.
       response.emit = emitInContext as typeof response.emit;
     }
+    // After `watchLength`, which may take the place of the same methods.
+    if (inbound.observed !== undefined) countSize(response, request.method, inbound.observed);
     if (inbound.chunked || (http2 && hasBody)) {
       filterTrailers(inbound, limits, chosen?.refusesUnderscores === true);
     }
