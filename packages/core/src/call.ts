@@ -66,8 +66,6 @@ export interface AttemptObserved extends AttemptListener {
   /** Bytes of bodies, or of messages, so far. Writer: transport. */
   sentBytes: number;
   receivedBytes: number;
-  /** The protocol's own status, where that is not `attempt.code`. Writer: transport. */
-  status: number | undefined;
 }
 
 /** What becomes of a call whose reply, or error, goes to the application. */
@@ -143,6 +141,11 @@ export class Call<Req = unknown> {
   nextAdopted: Call | undefined = undefined;
   /** Writer: telemetry. */
   startedAt = 0;
+  /**
+   * The sampled trace that its measurements are examples of; undefined: it is in none. Writers: protocol, and an
+   * observer that traces.
+   */
+  traceId: string | undefined = undefined;
   /** Name of the matched route. Writer: route. */
   route = "";
   recorder: CallRecorder | undefined = undefined;
@@ -293,8 +296,12 @@ export class Attempt<Req = unknown> {
   startedAt = 0;
   /** The loop clock as it started. Writer: balance. */
   stallMark = 0;
+  /** It has waited for the first answer of discovery. Writer: balance. */
+  heldUp = false;
   /** Writer: the picker. */
   rule: PickRule = "only";
+  /** Its connection had carried an attempt before; undefined: it has none. Writer: transport. */
+  connectionReused: boolean | undefined = undefined;
   /** It had a connection; 0 until then. Latency counts from here: dialling is no answer. Writer: transport. */
   sentAt = 0;
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */
@@ -312,6 +319,10 @@ export class Attempt<Req = unknown> {
   busyForMs = 0;
   /** The reply's code, or why there is none. For records. Writer: transport. */
   code = 0;
+  /** The protocol's own status, where that is not `code`; undefined: there is none. Writer: transport. */
+  status: number | undefined = undefined;
+  /** Major version of the protocol on its connection; 0: it never had one, or the protocol has no versions. Writer: transport. */
+  wireVersion = 0;
   /** Writers: transport; `cancel`, where nothing was sent yet. */
   error: MeshError | undefined = undefined;
   /** What ends it. Writers: transport; balance, while it waits for discovery. */

@@ -7,6 +7,7 @@ import { linesAbout, type LimitedLog } from "./limited-log.ts";
 import type { Log } from "./log.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { CONFIG_REFUSED, CONFIG_UPDATES } from "./telemetry/instruments.ts";
+import { CONFIG_LAST_APPLIED } from "./telemetry/process-instruments.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 import { SourceFollower, type SourceResult } from "./config/follow.ts";
 import type { MeshInput } from "./config/input.ts";
@@ -61,6 +62,8 @@ export class ConfigSources {
   readonly #followers: readonly SourceFollower[];
   readonly #lines = new Map<string, LimitedLog>();
   readonly #ends: (() => void)[] = [];
+  /** By source; in milliseconds since 1970. */
+  readonly #appliedAtWallMs = new Map<string, number>();
   #closed = false;
   /** Those who wait for the first answers: called for each of them, and for the end. */
   readonly #waiters = new Set<(isEnd: boolean) => void>();
@@ -87,6 +90,7 @@ export class ConfigSources {
       void this.close();
       throw error;
     }
+    if (config !== undefined) this.#applied("code");
   }
 
   /** With what the required sources say, or else what stands in for it. */
@@ -99,8 +103,11 @@ export class ConfigSources {
     let incomplete = false;
     for (const follower of required) {
       const { layer, mistakes: its } = follower.first();
-      if (layer !== undefined) Object.assign(layers, { [follower.source.rank]: layer });
-      else incomplete = true;
+      if (layer === undefined) incomplete = true;
+      else {
+        Object.assign(layers, { [follower.source.rank]: layer });
+        this.#applied(follower.source.name);
+      }
       if (its.length > 0) failed.push(follower);
       mistakes.push(...its);
     }
@@ -174,12 +181,23 @@ export class ConfigSources {
 
   #happened(source: string, result: SourceResult, mistakes: readonly Mistake[]): void {
     this.#parts.telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
+    if (result === "applied") this.#applied(source);
     this.#say(source, result, mistakes);
     this.#parts.changed(source, result, mistakes);
     for (const wake of this.#waiters) wake(false);
     if (result !== "applied" && result !== "unchanged") return;
     // What this one said before may have stood against another.
     for (const follower of this.#followers) if (follower.source.name !== source) follower.retry();
+  }
+
+  /** What it says is in force from now on. */
+  #applied(source: string): void {
+    const { runtime, telemetry } = this.#parts;
+    const isFirst = !this.#appliedAtWallMs.has(source);
+    this.#appliedAtWallMs.set(source, runtime.wallNow());
+    if (!isFirst) return;
+    const read = (): number => this.#appliedAtWallMs.get(source)! / 1_000;
+    this.#ends.push(telemetry.gauge(CONFIG_LAST_APPLIED, { source }, read));
   }
 
   #say(source: string, result: SourceResult, mistakes: readonly Mistake[]): void {

@@ -11,7 +11,7 @@ import type { Call, Served } from "./call.ts";
 import { MeshError } from "./errors.ts";
 import type { ServedObservation } from "./observe/served-observation.ts";
 import type { ServerPeer } from "./tls/peer.ts";
-import { isTraceparent } from "./traceparent.ts";
+import { isTraceparent, sampledTraceId } from "./traceparent.ts";
 
 /** How much a request matters when not everything can be served. What says nothing is `normal`. */
 export type Priority = "critical" | "normal" | "sheddable";
@@ -50,6 +50,8 @@ export class ServedRequest implements Served {
   /** Its cancellation has reached a call made for it: later ones are work that outlives it. */
   #delivered = false;
   #traceRead = false;
+  /** null: not looked at yet. */
+  #traceId: string | undefined | null = null;
 
   constructor(init?: ServedRequestInit) {
     if (init === undefined) return; // a server wrapper fills in what it reads
@@ -77,6 +79,19 @@ export class ServedRequest implements Served {
   get tracestate(): string | undefined {
     if (!this.#traceRead) this.#readTrace();
     return this.rawTracestate;
+  }
+
+  /**
+   * The sampled trace that its measurements, and those of the calls made for it, are examples of; undefined: it
+   * is in none. What came says so, unless an observer that traces has said otherwise.
+   */
+  get traceId(): string | undefined {
+    if (this.#traceId === null) this.#traceId = sampledTraceId(this.rawTraceparent);
+    return this.#traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#traceId = traceId;
   }
 
   #readTrace(): void {

@@ -72,8 +72,10 @@ export type {
   TapRequest,
 } from "./tap/event.ts";
 export type { ExportedMesh, Exporter } from "./exporter.ts";
+export type { StandardMetrics } from "./telemetry/standard.ts";
 export type {
   Counter,
+  Exemplar,
   Histogram,
   Instrument,
   Labels,

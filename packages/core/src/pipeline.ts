@@ -39,17 +39,35 @@ import type { BackendRefConfig } from "./route/types.ts";
 import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { attemptRecord, callEnds, callRecord, RouteRecord } from "./telemetry/record.ts";
+import { NO_TELEMETRY } from "./telemetry/guarded.ts";
+import {
+  attemptRecord,
+  callEnds,
+  callRecord,
+  NoRecord,
+  RouteRecord,
+  type StandardRecords,
+} from "./telemetry/record.ts";
+import { StandardSeries, type StandardClient, type StandardMetrics } from "./telemetry/standard.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
+
+/** What a pipeline has to know of its protocol. */
+export interface PipelineProtocol<Req> extends ObservedProtocol {
+  /** Durations under OpenTelemetry's names. Left out: it has none. */
+  readonly standard?: StandardClient<Req> | undefined;
+}
 
 export interface PipelineParts<Req, R extends Reply> {
   readonly service: ServiceConfig;
-  readonly protocol: ObservedProtocol;
+  readonly protocol: PipelineProtocol<Req>;
+  /** Default `auto`. */
+  readonly standardMetrics?: StandardMetrics;
   readonly observers: Observers;
   /** The running backend of a service, by name: the service's own, or one that a route refers to. */
   readonly backendOf: (name: string) => Backend<Req, R>;
   readonly budget: RetryBudget;
   readonly active: ActiveCalls;
+  /** `NO_TELEMETRY`: nothing is measured, and no layer for it is there. */
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
   /** Hears of calls that the limit refuses. Default: nothing does. */
@@ -110,7 +128,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
 function compileRoute<Req extends RoutedRequest, R extends Reply>(
   parts: PipelineParts<Req, R>,
   config: RouteConfig,
-  record: RouteRecord,
+  record: RouteRecord | NoRecord,
   endsCalls: boolean,
 ): CompiledRoute<Req, R> {
   const { service, runtime } = parts;
@@ -122,7 +140,10 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   }));
   const choose = compileSplit(backends, ({ cluster }) => !cluster.known || cluster.usable);
   const send = chain<Attempt<Req>, R>(
-    [attemptRecord(record), ...(parts.attemptLayers ?? [])], // 6
+    [
+      ...(record instanceof RouteRecord ? [attemptRecord<Req, R>(record)] : []), // 6
+      ...(parts.attemptLayers ?? []),
+    ],
     balance(choose, backends.length === 1, config.timeouts.backendRequestMs, runtime), // 7
   );
   const policy = {
@@ -149,10 +170,19 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   };
 }
 
-function recordOf<Req, R extends Reply>(parts: PipelineParts<Req, R>, name: string): RouteRecord {
-  const { service, protocol, telemetry, active, runtime } = parts;
+function recordOf<Req, R extends Reply>(
+  parts: PipelineParts<Req, R>,
+  name: string,
+): RouteRecord | NoRecord {
+  const { service, protocol, telemetry, active, runtime, standardMetrics: mode = "auto" } = parts;
+  if (telemetry === NO_TELEMETRY) return new NoRecord(active);
   const labels = { service: service.name, route: name, protocol: protocol.name };
-  return new RouteRecord(telemetry, labels, active, runtime);
+  const { standard } = protocol;
+  const records: StandardRecords = {
+    attempts: StandardSeries.of(telemetry, mode, standard?.attempts?.(service)),
+    calls: StandardSeries.of(telemetry, mode, standard?.calls?.(service)),
+  };
+  return new RouteRecord(telemetry, labels, active, runtime, records);
 }
 
 function chain<In, Out>(

@@ -30,7 +30,9 @@ export interface Connection<Req, Res extends Reply> {
   /** Completes a handshake and keeps the connection; for breakers that opened on a refused one. */
   probe(): Promise<boolean>;
   /** There is a connection that takes an attempt at this moment. Undefined: the protocol does not say. */
-  readonly connected?: boolean;
+  readonly connected?: boolean | undefined;
+  /** Attempts in its queue, which `limits.maxQueuedPerEndpoint` bounds. Undefined: it has none. */
+  readonly queued?: number;
   /** For people who ask; never for a call. Left out: the protocol does not say. */
   describe?(): ConnectionFacts;
 }

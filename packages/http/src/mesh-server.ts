@@ -30,7 +30,7 @@ import { shown } from "./client/call-input.ts";
 import { ServerMembers } from "./node-internals.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections } from "./server/connections.ts";
-import type { CutReason } from "./server/cuts.ts";
+import { COUNTED, type CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { HeadReader } from "./server/inbound.ts";
 import { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
@@ -44,6 +44,7 @@ import {
 import { countMalformed } from "./server/malformed.ts";
 import { guardRequests } from "./server/request-events.ts";
 import { Serving } from "./server/serving.ts";
+import { serverDuration } from "./server/standard.ts";
 import { guardTunnels } from "./server/tunnels.ts";
 import { Validator } from "./server/validate.ts";
 
@@ -167,7 +168,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
-    const core = new ServerCore<CutReason>("meshServer", "http", settings);
+    const core = new ServerCore<CutReason>("meshServer", "http", settings, COUNTED);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
@@ -179,7 +180,16 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.server = (given ? target : makeServer({ http2, tls: identity?.options, limits })) as S;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    const connections = new Connections(this.server, secure, !given, limits, runtime, count);
+    const { connections: record } = core;
+    const connections = new Connections(
+      this.server,
+      secure,
+      !given,
+      limits,
+      runtime,
+      count,
+      record,
+    );
     this.#connections = connections;
     identity?.follow(this.server as unknown as TlsServer, (withinMs) =>
       connections.renew(withinMs),
@@ -197,10 +207,21 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       validator: new Validator(limits, secure),
       chosen,
       health: ownHealth,
+      standard: serverDuration(secure),
       keep,
       linger,
       given,
     }));
+    core.bound("connections", () => ({
+      size: connections.size,
+      limit: limits.maxConnections,
+    }));
+    if (secure) {
+      core.bound("handshakes", () => ({
+        size: connections.handshakes,
+        limit: limits.maxHandshakes,
+      }));
+    }
     core.leavesBy(
       connections,
       all.idleWaitMs ?? IDLE_WAIT_MS,
@@ -220,6 +241,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
             : undefined,
     });
     // As a server of Node's may. What listens after its end would otherwise never end again.
+    core.countsListening(this.server);
     this.server.on("listening", () => {
       if (core.reopen()) connections.stay();
     });

@@ -179,12 +179,14 @@ describe("Combined", () => {
     priority: "normal",
     traceparent: undefined,
     tracestate: undefined,
+    traceId: undefined,
     peer: new ConnectionPeer("127.0.0.1", 4_711, false, undefined),
     outcome: "success",
     status: 200,
     reason: undefined,
     durationMs: 3,
     sentBytes: 2_326,
+    receivedBytes: 0,
     ...more,
   });
   const at = 971_186_136_000;
@@ -199,7 +201,7 @@ describe("Combined", () => {
     const bare = request({
       header: () => undefined,
       status: undefined,
-      sentBytes: undefined,
+      sentBytes: 0,
       peer: ConnectionPeer.unknown,
     });
     expect(combinedLine(bare, at, true)).toBe(

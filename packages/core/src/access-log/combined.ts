@@ -17,7 +17,7 @@ export function combinedLine(request: EndedRequest, wallMs: number, showsQuery: 
   const first = quoted(`${method} ${target} HTTP/${httpVersion}`);
   const referer = quoted(request.header("referer") ?? "-");
   const agent = quoted(request.header("user-agent") ?? "-");
-  return `${host} - - [${written(wallMs)}] ${first} ${code} ${sentBytes ?? "-"} ${referer} ${agent}\n`;
+  return `${host} - - [${written(wallMs)}] ${first} ${code} ${sentBytes === 0 ? "-" : sentBytes} ${referer} ${agent}\n`;
 }
 
 /** `10/Oct/2000:13:55:36 +0000` */

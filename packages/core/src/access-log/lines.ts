@@ -29,7 +29,7 @@ export class Lines {
   #dropped!: Counter;
   #waiting: string[] = [];
   #characters = 0;
-  /** Since the log was told. */
+  /** Since the last line of the mesh's log about it. */
   #droppedHere = 0;
   #isAsked = false;
   /** The stream asked to wait. */

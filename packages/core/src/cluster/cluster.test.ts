@@ -39,6 +39,10 @@ function setUp(first: readonly EndpointInfo[], probe = (): boolean => true, seed
       excess() {},
       answered() {},
       failed() {},
+      forgotten() {},
+      waited() {},
+      connected() {},
+      handedOver() {},
     },
     runtime,
   );

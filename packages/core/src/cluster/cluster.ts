@@ -76,6 +76,18 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return sum;
   }
 
+  /** Also those that were removed lately. */
+  every(): Endpoint<Req, R>[] {
+    return this.#state.every();
+  }
+
+  /** Attempts that wait for an endpoint, a connection or a stream. O(n): for those who ask. */
+  get waiting(): number {
+    let sum = this.#members.waiting;
+    for (const endpoint of this.#state.every()) sum += endpoint.unsent;
+    return sum;
+  }
+
   // ── configuration ────────────────────────────────────────────────────────────────────────────
 
   /** New settings: endpoints keep all they have learned, and their connections. */
@@ -149,6 +161,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       endpoint.probe = attempt;
     }
     this.#state.connectionOf(endpoint);
+  }
+
+  /** An attempt has waited for the first answer of discovery. */
+  waited(ms: number): void {
+    this.#state.recorder.waited(ms);
+  }
+
+  /** An attempt, one of a sample, is handed over so long after its call began. */
+  handedOver(ms: number): void {
+    this.#state.recorder.handedOver(ms);
   }
 
   answered(attempt: Attempt): void {

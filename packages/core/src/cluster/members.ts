@@ -159,6 +159,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     this.#state.departed.delete(endpoint.key);
     this.#remember(endpoint);
     this.#guard.forget(endpoint);
+    this.#state.recorder.forgotten(endpoint);
     this.#state.disconnect(endpoint);
   }
 
@@ -183,6 +184,11 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     });
   }
 
+  /** How many wait to know. */
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
   /** Resolves the promises of `whenKnown`. */
   wake(): void {
     const waiters = this.#waiters;
@@ -197,6 +203,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     for (const endpoint of this.#state.every()) {
       this.#remember(endpoint);
       this.#guard.forget(endpoint);
+      this.#state.recorder.forgotten(endpoint);
       lists.put(endpoint, LIST_NONE);
       if (endpoint.connection !== undefined) closing.push(endpoint.connection.close(graceMs));
     }

@@ -33,6 +33,14 @@ export interface ClusterRecorder {
   answered(): void;
   /** Discovery has reported a failure. */
   failed(error: Error): void;
+  /** An endpoint's counters are given up. */
+  forgotten(endpoint: Endpoint): void;
+  /** An attempt had to wait so long for an endpoint, a connection or a stream. */
+  waited(ms: number): void;
+  /** An attempt had a connection. `reused`: which had carried another before. */
+  connected(reused: boolean): void;
+  /** A call was handed to its first connection so long after it had begun; of a sample. */
+  handedOver(ms: number): void;
 }
 
 export class ClusterState<Req, R extends Reply> {

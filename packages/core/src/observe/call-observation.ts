@@ -18,6 +18,7 @@ import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 import type { HeadFacts, HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedAttempt, EndedCall, ObservedRequest, StartedAttempt } from "./observer.ts";
 
@@ -98,6 +99,14 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#call.deadlineAt;
   }
 
+  get traceId(): string | undefined {
+    return this.#call.traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#call.traceId = checkedTraceId(traceId);
+  }
+
   get deadlineFrom(): DeadlineSource | undefined {
     return this.deadlineAt === Infinity ? undefined : this.#call.deadlineFrom;
   }
@@ -169,7 +178,6 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   readonly #attempt: Attempt;
   readonly #audience: Audience;
   #headAt = 0;
-  #status: number | undefined = undefined;
 
   constructor(
     call: CallObservation,
@@ -204,6 +212,10 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
 
   get endpoint(): string {
     return this.#attempt.endpoint!.address;
+  }
+
+  get connectionReused(): boolean | undefined {
+    return this.#attempt.connectionReused;
   }
 
   get zone(): string | undefined {
@@ -242,12 +254,8 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   get status(): number | undefined {
     const { statusOf } = this.#audience.protocol;
     if (statusOf === undefined) return this.#attempt.code || undefined;
-    const { error } = this.#attempt;
-    return this.#status ?? (error === undefined ? undefined : statusOf(error));
-  }
-
-  set status(status: number | undefined) {
-    this.#status = status;
+    const { error, status } = this.#attempt;
+    return status ?? (error === undefined ? undefined : statusOf(error));
   }
 
   get progress(): Progress | "replied" {

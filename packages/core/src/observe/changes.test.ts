@@ -181,6 +181,7 @@ it("a request being served is reported from its head to its end, once, and calls
     fields: () => [["a", "1"]],
     httpVersion: "1.1",
     header: (name) => (name === "a" ? "1" : undefined),
+    traceId: undefined,
     deadlineAt: served.deadlineAt,
     attempt: 1,
     priority: "normal",

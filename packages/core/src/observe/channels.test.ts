@@ -1,4 +1,4 @@
-/** The channels of `node:diagnostics_channel`: published while somebody listens, and nothing otherwise. */
+/** The channels of `node:diagnostics_channel`: published while they have subscribers, and not otherwise. */
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { expect, it, onTestFinished } from "vitest";
 import { Call } from "../call.ts";
@@ -26,11 +26,11 @@ function setUp() {
 }
 
 function listen(name: string): unknown[] {
-  const told: unknown[] = [];
-  const listener = (message: unknown): void => void told.push(message);
+  const messages: unknown[] = [];
+  const listener = (message: unknown): void => void messages.push(message);
   subscribe(name, listener);
   onTestFinished(() => void unsubscribe(name, listener));
-  return told;
+  return messages;
 }
 
 it("a subscriber of one channel hears of the calls that begin after it came, in every mesh", async () => {
@@ -70,15 +70,15 @@ it("start and end of a call are the same object, and an attempt may get header f
 
 it("with the last subscriber gone, calls are not observed, and an observer stays", async () => {
   const { mesh, send } = setUp();
-  const told: unknown[] = [];
-  const listener = (message: unknown): void => void told.push(message);
+  const messages: unknown[] = [];
+  const listener = (message: unknown): void => void messages.push(message);
   subscribe("inmesh:call:end", listener);
   await send().sent;
   unsubscribe("inmesh:call:end", listener);
   const { call, sent } = send();
   expect(call.observed).toBeUndefined();
   await sent;
-  expect(told).toHaveLength(1);
+  expect(messages).toHaveLength(1);
   expect(mesh.snapshot().observers.attached).toBe(0);
   const ended: unknown[] = [];
   mesh.observe({ callEnded: (one) => void ended.push(one) });
@@ -86,7 +86,7 @@ it("with the last subscriber gone, calls are not observed, and an observer stays
   await send().sent;
   unsubscribe("inmesh:call:end", listener);
   await send().sent;
-  expect([ended.length, told.length]).toEqual([2, 2]);
+  expect([ended.length, messages.length]).toEqual([2, 2]);
   await mesh.close();
 });
 

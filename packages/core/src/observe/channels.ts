@@ -1,9 +1,8 @@
 /**
  * What observers hear, on channels of `node:diagnostics_channel`, for tools that have no mesh at hand. A channel
- * belongs to the process and says to nobody that somebody has subscribed, so every place that asks whether there are
- * observers asks the channels too: Node keeps `hasSubscribers` as a getter that the compiler turns into a
- * constant, which costs less than anything that would have to be switched on. While a channel has a subscriber,
- * each mesh that asks has this observer in its list.
+ * belongs to the process, and Node does not say when it gets a subscriber, so every place that asks whether there are
+ * observers asks the channels too: `hasSubscribers` of a channel without any is a getter that the compiler turns into
+ * a constant (decision 39). While a channel has a subscriber, each mesh that asks has this observer in its list.
  */
 import { type Channel, channel } from "node:diagnostics_channel";
 import type { LogLine } from "../log.ts";
@@ -50,7 +49,7 @@ export const CHANNEL_OBSERVER: Observer = {
   discoveryChanged: (change) => DISCOVERY.publish(change),
 };
 
-/** Of a log: what somebody may have to do something about. */
+/** Of a log: lines that may need an operator. */
 export function publishWarning(line: LogLine): void {
   if (line.level === "warn") WARNING.publish(line);
 }

@@ -76,6 +76,13 @@ export interface ObservedCall {
   readonly attempts: number;
   /** The request being served that it is made for; undefined outside of one, or where that is not observed. */
   readonly servedFor: ObservedRequest | undefined;
+  /**
+   * The sampled trace that the measurements of the call carry as exemplars: 32 hexadecimal digits. From the
+   * `traceparent` that the call was given, or that of the request being served; undefined: neither is sampled. An
+   * observer that makes spans may set it in `callStarted`, or take it away. Setting it to anything else throws a
+   * TypeError.
+   */
+  traceId: string | undefined;
 }
 
 /** A call that is over. */
@@ -148,6 +155,8 @@ export interface EndedAttempt extends ObservedAttempt {
   readonly error: MeshError | undefined;
   /** How far the request got: `replied` once the head of a reply is here. */
   readonly progress: Progress | "replied";
+  /** Its connection had carried an attempt before; undefined: it never had a connection. */
+  readonly connectionReused: boolean | undefined;
   /** Until it had a connection; undefined: it never did. */
   readonly queuedMs: number | undefined;
   /** Until the head of the reply was here; undefined: it never was. */
@@ -190,6 +199,8 @@ export interface ObservedRequest {
   /** W3C trace context as it came, if it is valid. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  /** As of a call: from the `traceparent` that came, until an observer sets it. */
+  traceId: string | undefined;
   /** Who is at the other end of its connection. */
   readonly peer: ServerPeer;
 }
@@ -207,8 +218,13 @@ export interface EndedRequest extends ObservedRequest {
   /** Why the server refused it, or cut it short; undefined: its handler answered. */
   readonly reason: string | undefined;
   readonly durationMs: number;
-  /** Of the reply's body, given to be sent. Undefined for gRPC, and for what the server answered itself. */
-  readonly sentBytes: number | undefined;
+  /**
+   * What the handler has written as the body of the reply; over gRPC messages as they are framed, compressed and
+   * with 5 bytes each in front. 0 for a refusal, and for gRPC where its streams are not seen.
+   */
+  readonly sentBytes: number;
+  /** What has come of the request's body, read or not; over gRPC as for `sentBytes`. */
+  readonly receivedBytes: number;
 }
 
 export interface EndpointChange {

@@ -3,6 +3,7 @@ import type { Outcome } from "../call.ts";
 import type { HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
+import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedRequest, ObservedRequest } from "./observer.ts";
 
@@ -10,6 +11,7 @@ import type { EndedRequest, ObservedRequest } from "./observer.ts";
 export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "startedAt"> {
   /** The server's name. */
   readonly service: string;
+  traceId: string | undefined;
 }
 
 export class ServedObservation implements EndedRequest {
@@ -21,8 +23,9 @@ export class ServedObservation implements EndedRequest {
   status: number | undefined = undefined;
   reason: string | undefined = undefined;
   durationMs = 0;
-  /** Writer: the protocol. */
-  sentBytes: number | undefined = undefined;
+  /** Writer: the protocol, as is its neighbour's. */
+  sentBytes = 0;
+  receivedBytes = 0;
   readonly #facts: ServedFacts;
   readonly #by: readonly Attached[];
   readonly #runtime: Runtime;
@@ -91,6 +94,14 @@ export class ServedObservation implements EndedRequest {
 
   get tracestate(): string | undefined {
     return this.#facts.tracestate;
+  }
+
+  get traceId(): string | undefined {
+    return this.#facts.traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#facts.traceId = checkedTraceId(traceId);
   }
 
   /** How it ended, once; later calls have no effect. */

@@ -11,7 +11,7 @@ export interface RouteFacts {
   queryParam(name: string): string | undefined;
 }
 
-/** What observers are told of a request besides, when they ask. */
+/** What observers may ask of a request besides. */
 export interface HeadFacts extends RouteFacts {
   /** Behind the `?`, as sent; empty without one. */
   readonly queryText: string;

@@ -6,6 +6,7 @@
 // Where measurements go, and which there are.
 export type {
   Counter,
+  Exemplar,
   Histogram,
   Instrument,
   Labels,
@@ -14,6 +15,9 @@ export type {
 } from "../telemetry/telemetry.ts";
 export { Recorder } from "../telemetry/recorder.ts";
 export { INSTRUMENTS } from "../telemetry/instruments.ts";
+
+// Durations under the names of OpenTelemetry's semantic conventions, which protocols describe.
+export type { StandardClient, StandardDuration, StandardMetrics } from "../telemetry/standard.ts";
 
 // What observers of calls and attempts are given.
 export { Observers } from "../observe/observers.ts";

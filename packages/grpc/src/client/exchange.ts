@@ -64,6 +64,8 @@ export class Exchange
   #inner: WireCall | undefined = undefined;
   #resolve!: (reply: GrpcReply) => void;
   #reject!: (error: unknown) => void;
+  /** Inside `send`. */
+  #sending = false;
   #closed = false;
   #replied = false;
   #done = false;
@@ -85,7 +87,9 @@ export class Exchange
 
   send(lane: Lane): Promise<GrpcReply> {
     const promise = this.#promise(lane);
+    this.#sending = true;
     this.#begin(lane, this.attempt.startedAt);
+    this.#sending = false;
     return promise;
   }
 
@@ -135,7 +139,11 @@ export class Exchange
   connected(): void {
     if (this.#holding !== undefined) return this.#release();
     this.started = true;
-    if (this.attempt.sentAt === 0) this.attempt.sentAt = this.#runtime.now();
+    const { attempt } = this;
+    if (attempt.sentAt > 0) return;
+    // Inside `send` it is the instant of the pick, to a few microseconds.
+    attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
+    attempt.connectionReused = this.#lane!.reuse();
   }
 
   // ── the application's half ───────────────────────────────────────────────────────────────────
@@ -283,11 +291,12 @@ export class Exchange
     }
     const lane = this.#lane!;
     const { connectFailed, error, outcome: charged, sessionGone } = failureOf(status, this);
-    if (sessionGone) lane.retire();
+    if (sessionGone) lane.sessionGone();
     if (isRefusal(status, this)) lane.streamRefused();
     else if (error === undefined) lane.streamAnswered();
     if (error !== undefined) {
       attempt.connectFailed = connectFailed;
+      if (connectFailed) lane.failed(error.reason);
       if (error.reason === "local_exhaustion") {
         this.#connection.exhaustedBy((error.cause as { code?: unknown }).code);
       }
@@ -301,7 +310,7 @@ export class Exchange
     const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
     const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
     attempt.code = httpCodeOf(code);
-    if (attempt.observed !== undefined) attempt.observed.status = code;
+    attempt.status = code;
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
@@ -375,6 +384,7 @@ export class Exchange
   refuse(error: MeshError): void {
     if (this.#done) return;
     this.attempt.connectFailed = true;
+    this.#lane?.failed(error.reason);
     this.#fail(error, "failure");
     this.#abort(error.message);
   }

@@ -6,6 +6,7 @@
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import {
   ReplayBuffer,
+  sampledTraceId,
   type Attempt,
   type Call,
   type HeadField,
@@ -30,6 +31,7 @@ import {
   TRACEPARENT,
   TRACESTATE,
 } from "../metadata.ts";
+import { OTHER_METHOD } from "../standard.ts";
 import type { Classify } from "../status.ts";
 
 /** gRPC's own value (gRFC A6): what a call keeps. */
@@ -78,6 +80,8 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
   /** One message comes back, if the call succeeds: head and message are the same news. */
   unary = false;
   readonly classify: Classify | undefined;
+  /** For metrics: `package.Service/Method` if that is known to be one. Writer: MeshChannel. */
+  methodName: string = OTHER_METHOD;
   /** What it is the request of. Writer: MeshCall. */
   call: Call<GrpcRequest> | undefined = undefined;
   /** The attempt in progress; of several side by side the first, until one is chosen. */
@@ -107,6 +111,11 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
 
   queryParam(): undefined {
     return undefined;
+  }
+
+  /** The sampled trace that the application has put it into; undefined: none. */
+  get traceId(): string | undefined {
+    return sampledTraceId(textOf(this.metadata, TRACEPARENT));
   }
 
   get queryText(): string {

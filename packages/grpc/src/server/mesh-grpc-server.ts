@@ -41,7 +41,7 @@ import {
   type GivenGrpcLimit,
   type GrpcServerLimits,
 } from "./limits.ts";
-import type { GrpcCutReason } from "./refusals.ts";
+import { COUNTED, type GrpcCutReason } from "./refusals.ts";
 import { serverCredentials } from "./server-credentials.ts";
 import { GrpcServing } from "./serving.ts";
 import { Sessions } from "./sessions.ts";
@@ -136,7 +136,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     const settings = new ServerSettings("meshGrpcServer", options, DEFAULT_GRPC_LIMITS);
     const { limits, options: all } = settings;
     const { health = {}, channelOptions } = all;
-    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings);
+    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings, COUNTED);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
@@ -144,6 +144,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     const count = (reason: GrpcCutReason): void => void core.count(reason);
     this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, (inbound) => {
       inbound.cut = core.count("write_stall");
+      core.connections?.reset("server");
     });
     const intercept = this.#interceptor();
     this.server = given ?? this.#make(intercept, channelOptions);
@@ -164,10 +165,23 @@ export class MeshGrpcServer implements AsyncDisposable {
             limits.maxWatchers,
             runtime,
           );
-    this.#sessions = new Sessions(this.server, this.#inside, limits, runtime, count, () => {
-      this.#health?.close();
-      this.#calls.endReflection();
-    });
+    this.#sessions = new Sessions(
+      this.server,
+      this.#inside,
+      limits,
+      runtime,
+      count,
+      () => {
+        this.#health?.close();
+        this.#calls.endReflection();
+      },
+      core.connections,
+      (http2) => core.countsListening(http2),
+    );
+    core.bound("connections", () => ({
+      size: this.#sessions.count,
+      limit: limits.maxConnections,
+    }));
     const { tls, mesh } = options;
     this.#identity =
       tls &&

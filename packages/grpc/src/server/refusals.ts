@@ -3,7 +3,12 @@
  * those that applications make (`refusal`); a reason is a metric label, and is sent to peers of the mesh only.
  */
 import { Metadata } from "@grpc/grpc-js";
-import { REFUSAL_CODES, type Refusal, type SharedRefusalReason } from "@inmesh/core/spi";
+import {
+  REFUSAL_CODES,
+  type CountedReasons,
+  type Refusal,
+  type SharedRefusalReason,
+} from "@inmesh/core/spi";
 import type { ServedStatus } from "../call-types.ts";
 import { NACK, PUSHBACK_MS, REASON } from "../metadata.ts";
 import type { SessionCut } from "./sessions.ts";
@@ -12,6 +17,12 @@ export type GrpcRefusalReason = SharedRefusalReason;
 
 /** Why a call did not reach its handler or was cut short, or a connection was closed. */
 export type GrpcCutReason = GrpcRefusalReason | "write_stall" | SessionCut;
+
+/** None is tolerated: metadata has one form. */
+export const COUNTED: CountedReasons<GrpcCutReason> = {
+  rejected: ["too_many_headers", "header_too_large", "connection_headers", "loop"],
+  glitches: [],
+};
 
 const DETAILS: Readonly<Record<GrpcRefusalReason, string>> = {
   expired_on_arrival: "the deadline had passed on arrival",

@@ -11,13 +11,16 @@ import type {
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { SHARED_REFUSALS } from "@inmesh/core/spi";
 import type { HeadReader } from "./head-reader.ts";
+import type { Http2Stream } from "../internals.ts";
 import type { InboundCalls } from "./inbound-calls.ts";
 import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 import { refusalStatuses, type GrpcCutReason, type StatusOfRefusal } from "./refusals.ts";
+import { SERVED_DURATION } from "../standard.ts";
 import type { SessionUse, Sessions } from "./sessions.ts";
 
 export interface GrpcServingParts {
@@ -33,6 +36,7 @@ export interface GrpcServingParts {
 export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
+  readonly standard: StandardDuration<Inbound> = SERVED_DURATION;
   readonly #parts: GrpcServingParts;
   /** Of callers that get the reason of a refusal, and of others. */
   readonly #telling: StatusOfRefusal = refusalStatuses(true);
@@ -70,6 +74,8 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   admitted(inbound: Inbound): void {
+    const { observed, stream } = inbound;
+    if (observed !== undefined && stream !== undefined) countMessages(stream, observed);
     this.#parts.sessions.began(inbound);
     this.#parts.calls.add(inbound);
   }
@@ -112,4 +118,25 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts.sessions.ended(inbound);
     this.#pipeline.ended(inbound);
   }
+}
+
+/** What comes and goes behind the heads on the stream of a call that has observers. */
+function countMessages(
+  stream: Http2Stream,
+  bytes: { sentBytes: number; receivedBytes: number },
+): void {
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    bytes.receivedBytes += lengthOf(chunk);
+    return push(chunk, encoding);
+  };
+  const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+  stream.write = ((...args: unknown[]): boolean => {
+    bytes.sentBytes += lengthOf(args[0]);
+    return write(...args);
+  }) as never;
+}
+
+function lengthOf(chunk: unknown): number {
+  return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }

@@ -5,13 +5,17 @@
  * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
 import type { Socket } from "node:net";
+import { Server as TlsServer } from "node:tls";
 import type { Server } from "@grpc/grpc-js";
 import {
   destroyStream,
   endSocketFirst,
+  measureConnections,
   Misuse,
   Tally,
   watchSending,
+  type CloseTrigger,
+  type ConnectionRecord,
   type Trust,
   type ConnectionUse,
   type LeavingConnections,
@@ -34,6 +38,8 @@ export interface SessionUse extends ConnectionUse<Http2Session> {
   readonly socket: Socket | undefined;
   /** It was asked to end, and had no call in progress at the last check. */
   lingers: boolean;
+  /** What this side has ended it for; undefined: it has not. */
+  endedFor: CloseTrigger | undefined;
 }
 
 /** A call, as far as the connection that it came by is concerned. */
@@ -79,11 +85,17 @@ export class Sessions implements LeavingConnections {
   readonly #misuse: Misuse<Http2Session, never>;
   readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
+  readonly #onListening: (http2: Http2Server) => void;
+  readonly #record: ConnectionRecord | undefined;
+  /** By socket, also shortly after their end. */
+  readonly #uses = new WeakMap<Socket, SessionUse>();
+  /** Why all of them end. */
+  #endsFor: CloseTrigger | undefined = undefined;
   accepted = 0;
   #gone = false;
   #lookTimer: Timer | undefined = undefined;
 
-  /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
+  /** `record`: where they are reported; default nowhere. `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
   constructor(
     server: Server,
     inside: ServerInside,
@@ -91,7 +103,11 @@ export class Sessions implements LeavingConnections {
     runtime: Runtime,
     count: (reason: SessionCut) => void,
     beforeLast: () => void,
+    record?: ConnectionRecord,
+    onListening: (http2: Http2Server) => void = () => {},
   ) {
+    this.#onListening = onListening;
+    this.#record = record;
     this.#misuse = new Misuse<Http2Session, never>(limits, runtime, calmDown, count);
     this.#count = count;
     this.#server = server;
@@ -113,7 +129,12 @@ export class Sessions implements LeavingConnections {
     this.known = true;
     this.onFound?.(http2);
     this.#tighten(http2);
+    this.#onListening(http2);
     http2.on("drop", () => this.#count("connections"));
+    measureConnections(http2, http2 instanceof TlsServer, this.#record, {
+      spoken: () => "grpc",
+      endedBy: (connection) => this.#endedBy(connection),
+    });
     http2.prependListener("connection", mark);
     http2.on("connection", () => this.accepted++);
     http2.prependListener("secureConnection", mark);
@@ -144,10 +165,18 @@ export class Sessions implements LeavingConnections {
     });
   }
 
+  /** What ended a connection, as far as that is known here. */
+  #endedBy(socket: Socket): CloseTrigger {
+    const use = this.#uses.get(socket);
+    if (use?.evicted === true) return "glitch";
+    if (socket.errored !== null) return "error";
+    return use?.endedFor ?? this.#endsFor ?? "peer";
+  }
+
   #opened(session: Http2Session): void {
     const socket = (session.socket as WithSocket)[SOCKET];
     if (socket !== undefined) endSocketFirst(session, socket);
-    this.#sessions.set(session, {
+    const use: SessionUse = {
       session,
       evicted: false,
       streams: 0,
@@ -159,7 +188,10 @@ export class Sessions implements LeavingConnections {
       peer: undefined,
       socket,
       lingers: false,
-    });
+      endedFor: undefined,
+    };
+    this.#sessions.set(session, use);
+    if (socket !== undefined) this.#uses.set(socket, use);
     this.#look();
     session.on("error", ignore); // without a listener it would be an uncaught exception of the host
     const timer = this.#runtime.after(
@@ -198,6 +230,7 @@ export class Sessions implements LeavingConnections {
 
   /** GOAWAY, and no new connections; a session closes when its last call has ended. */
   leave(): void {
+    this.#endsFor = "drain";
     this.#beforeLast();
     this.#server.tryShutdown(() => {
       this.#gone = true;
@@ -238,12 +271,15 @@ export class Sessions implements LeavingConnections {
     const { connection: use, stream, startedAt, deadlineAt } = inbound;
     this.left(inbound);
     // A handler cannot reset: what ends without a reply was ended by the client.
-    if (use !== undefined && !stream!.headersSent) this.#misuse.reset(use, startedAt, deadlineAt);
+    if (use === undefined || stream!.headersSent) return;
+    this.#record?.reset("client");
+    this.#misuse.reset(use, startedAt, deadlineAt);
   }
 
   /** Those that are open now leave within `withinMs`, one by one: GOAWAY, and what is in progress goes on. */
   renew(withinMs: number): void {
-    for (const session of this.#sessions.keys()) {
+    for (const [session, use] of this.#sessions) {
+      use.endedFor = "identity";
       this.#runtime.after(this.#runtime.random() * withinMs, (old) => leave(old), session);
     }
   }
@@ -260,6 +296,8 @@ export class Sessions implements LeavingConnections {
   }
 
   destroy(): void {
+    // At the end of a drain nothing is left but what is closing.
+    if (!this.#gone) this.#endsFor = "shutdown";
     this.#lookTimer?.cancel();
     this.#server.forceShutdown();
     for (const [session, { socket }] of this.#sessions) {

@@ -13,7 +13,10 @@ import {
   socketPathOf,
   timeoutError,
   withoutCaller,
+  type CloseTrigger,
+  type ConnectionRecord,
   type EndpointInfo,
+  type ResetTrigger,
   type Runtime,
   type ServiceConfig,
   type TlsContext,
@@ -28,6 +31,15 @@ const KEEPALIVE_DELAY_MS = 10_000;
 /** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
 const EXHAUSTED_PAUSE_MS = 100;
 
+/** Where a connector reports what it opens. */
+export interface Reported {
+  readonly record: ConnectionRecord;
+  /** What is to be spoken, unless TLS agrees on something else. */
+  readonly protocol: "http1" | "http2";
+  /** What its connections belong to. */
+  readonly owner: object;
+}
+
 export type Dialled = (error: MeshError | null, socket: Socket | null) => void;
 
 export class Connector {
@@ -38,6 +50,8 @@ export class Connector {
   readonly #protocols: readonly string[];
   readonly #watchesAlerts: boolean;
   readonly #options: object;
+  readonly #reported: Reported | undefined;
+  readonly #zone: string | undefined;
   /** Errors by which a peer refused our certificate after the handshake (faults.md T5). */
   readonly #rejections = new WeakSet<Error>();
   /**
@@ -50,14 +64,20 @@ export class Connector {
   #exhaustedBy = "";
   #spare: Socket | undefined = undefined;
 
-  /** `secure`: TLS with this context, else plain TCP. `protocols`: for ALPN, best first. */
+  /**
+   * `secure`: TLS with this context, else plain TCP. `protocols`: for ALPN, best first. `reported`: default
+   * nowhere.
+   */
   constructor(
     endpoint: EndpointInfo,
     service: ServiceConfig,
     runtime: Runtime,
     secure: TlsContext | undefined,
     protocols: readonly string[],
+    reported?: Reported,
   ) {
+    this.#reported = reported;
+    this.#zone = endpoint.zone;
     this.#service = service;
     this.#runtime = runtime;
     this.#secure = secure;
@@ -149,6 +169,10 @@ export class Connector {
       queueMicrotask(() => done(refusal, null));
       return;
     }
+    const reported = this.#reported;
+    const record = reported?.record;
+    const dialledAt = this.#runtime.now();
+    let connectedAt = dialledAt;
     let settled = false;
     let reached = false;
     /** The peer has sent something: an alert after that proves nothing about requests. */
@@ -158,12 +182,19 @@ export class Connector {
       settled = true;
       timer.cancel();
       this.#dialling.delete(socket);
-      if (error === null) return done(null, socket);
+      if (error === null) {
+        if (reported !== undefined) this.#report(socket, reported);
+        return done(null, socket);
+      }
       const failed =
         error instanceof MeshError
           ? error
           : connectError(this.where, error, this.#secure !== undefined && reached);
       this.#noteExhaustion(error);
+      if (reported !== undefined) {
+        record!.failed(reported.protocol, failed.reason);
+        if (this.#secure !== undefined && reached) record!.handshakeFailed(failed.reason);
+      }
       done(failed, null);
     };
     const socket = withoutCaller(() => this.#open());
@@ -179,10 +210,15 @@ export class Connector {
     // Of a TLS socket this is TCP's part alone; what fails after it is the handshake.
     socket.once("connect", () => {
       reached = true;
+      connectedAt = this.#runtime.now();
+      record?.connected("tcp", connectedAt - dialledAt);
     });
     socket.once(this.#secure === undefined ? "connect" : "secureConnect", () => {
       // HTTP/2 takes the handle away from the stream, and has its own proof.
       if (this.#watchesAlerts) socket.once("readable", () => (heard = true));
+      if (this.#secure !== undefined) {
+        record?.connected("tls", this.#runtime.now() - connectedAt);
+      }
       finish(null);
     });
     // Ours is the first `error` listener: it counts before undici ends the reply.
@@ -199,6 +235,28 @@ export class Connector {
         if (socket.remoteAddress === undefined) this.#broken.add(socket);
       });
     }
+  }
+
+  /** It is open, and what is spoken on it is known. */
+  #report(socket: Socket, { record, protocol, owner }: Reported): void {
+    const { alpnProtocol } = socket as Socket & { readonly alpnProtocol?: unknown };
+    const fellBack = this.#secure !== undefined && alpnProtocol !== "h2";
+    record.opened(socket, {
+      protocol: fellBack ? "http1" : protocol,
+      mutual: this.#secure?.hasCertificate === true ? "true" : "false",
+      zone: record.nearness(this.#zone),
+      owner,
+    });
+  }
+
+  /** What ends one of its connections, where it ends in another way than by its owner. */
+  explain(socket: Socket, why: () => CloseTrigger | undefined): void {
+    this.#reported?.record.explain(socket, why);
+  }
+
+  /** A stream of one of its connections was reset. */
+  streamReset(trigger: ResetTrigger): void {
+    this.#reported?.record.reset(trigger);
   }
 
   #open(): Socket {

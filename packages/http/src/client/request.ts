@@ -3,8 +3,13 @@
  * handed to `pool.dispatch` as it is for every attempt: nothing is copied below.
  */
 import type { Duplex } from "node:stream";
-import { channel } from "node:diagnostics_channel";
-import type { HeadField, HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
+import {
+  sampledTraceId,
+  type HeadField,
+  type HeaderChanges,
+  type RoutedRequest,
+  type ServedRequest,
+} from "@inmesh/core/spi";
 import {
   ATTEMPT,
   HOPS,
@@ -19,6 +24,7 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
+import { isUndiciInstrumented } from "../instrumented.ts";
 import { badHeaders, badHost, headerText } from "./call-input.ts";
 import type { HeadersInput } from "./call-options.ts";
 import { changedList } from "./header-changes.ts";
@@ -35,9 +41,6 @@ export interface WireWatcher {
   /** The connection is the caller's now: after `101`, or any reply to CONNECT. */
   upgraded(status: number, headers: RawHeaders, socket: Duplex, raw: unknown): void;
 }
-
-/** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
-const instrumented = channel("undici:request:create");
 
 /** What `stamp` writes. */
 const STAMPS: ReadonlySet<string> = new Set([ATTEMPT, TIMEOUT_MS]);
@@ -170,10 +173,16 @@ export class HttpRequest implements RoutedRequest {
 
   /** … and of one that is over, whose work goes on. */
   inheritTrace({ traceparent, tracestate }: ServedRequest): void {
-    if (!this.toPeer || traceparent === undefined || instrumented.hasSubscribers) return;
+    // Two trace headers would contradict each other.
+    if (!this.toPeer || traceparent === undefined || isUndiciInstrumented()) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
     if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);
+  }
+
+  /** The sampled trace that the application has put it into; undefined: none. */
+  get traceId(): string | undefined {
+    return sampledTraceId(this.header(TRACEPARENT));
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */

@@ -67,6 +67,7 @@ export function callOf(
   request.toPeer = service.config.peer;
   const call = new Call(service.name, request, idempotent, true);
   if (request.streamed || request.leased) call.exclusive = true;
+  call.traceId = request.traceId;
   const served = context.getStore();
   if (served !== undefined) {
     if (inheritFrom(served, call, service.runtime.now())) {
@@ -74,6 +75,7 @@ export function callOf(
       request.inherit(served);
     }
     request.inheritTrace(served);
+    call.traceId ??= served.traceId;
   }
   return call;
 }

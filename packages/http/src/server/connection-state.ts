@@ -5,6 +5,12 @@ import type { Http2Session } from "./listeners.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
 export interface ConnectionState extends ConnectionUse<Http2Session> {
+  /** Of a socket, the state of the session that it carries. Writer: Connections. */
+  carried: ConnectionState | undefined;
+  /** A session that this side has closed. Writer: Connections. */
+  closed: boolean;
+  /** It is to leave because other certificates are in force. Writer: Connections. */
+  renewed: boolean;
   /** Instant from which it is to leave: it is old, or its certificate is. */
   endsAt: number;
   /** What is believed of its peer; decided with its first request. Writer: Serving. */

@@ -14,6 +14,7 @@ import {
   type ServerPipeline,
   type ServerProtocol,
   type Stage,
+  type StandardDuration,
 } from "@inmesh/core/spi";
 import { TIMEOUT_MS } from "../headers.ts";
 import type { ServerMembers } from "../node-internals.ts";
@@ -21,7 +22,7 @@ import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { refuse } from "./refuse.ts";
-import { countSize } from "./reply-size.ts";
+import { countBodies } from "./observed-bytes.ts";
 import type { ServingParts } from "./serving-parts.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
@@ -35,6 +36,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly members: ServerMembers;
   readonly keepAlive: undefined = undefined;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #pipeline: ServerPipeline<Inbound>;
 
@@ -42,6 +44,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts = parts;
     this.name = parts.core.name;
     this.members = parts.members;
+    this.standard = parts.standard;
     this.answersHealth = answersHealth;
     this.#pipeline = parts.core.pipeline<Inbound>(this);
   }
@@ -87,7 +90,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   handle({ handler, request, response, observed }: Inbound): void {
-    if (observed !== undefined) countSize(response, request.method, observed);
+    if (observed !== undefined) countBodies(request, response, observed);
     handler(request, response);
   }
 

@@ -10,6 +10,7 @@ import type {
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { LEAVING } from "../headers.ts";
 import { hintIdle, replaceDump, type ServerMembers } from "../node-internals.ts";
@@ -23,13 +24,13 @@ import { Inbound, responseClosed, type InboundOwner, type WithInbound } from "./
 import { InjectedServing, isInjected } from "./injected.ts";
 import { watchPipelined } from "./left-behind.ts";
 import { NODE_HTTP } from "./listeners.ts";
+import { countBodies } from "./observed-bytes.ts";
 import { writeOwnHead } from "./own-marks.ts";
 import { peerOf } from "./peer.ts";
 import { linger, refuse, sayClose } from "./refuse.ts";
 import { REFUSALS } from "./refusals.ts";
 import { isReplaced, ReplacedLog } from "./replaced.ts";
 import { isShort, watchLength } from "./reply-length.ts";
-import { countSize } from "./reply-size.ts";
 import type { ServingParts } from "./serving-parts.ts";
 import { SlowPeers } from "./slow-peers.ts";
 import { dropSurplus } from "./surplus.ts";
@@ -41,6 +42,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly members: ServerMembers;
   readonly keepAlive: string | undefined;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #connections: Connections;
   /** Said to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
@@ -55,6 +57,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { core, limits, members, given, health } = parts;
     this.#parts = parts;
     this.name = core.name;
+    this.standard = parts.standard;
     this.members = members;
     this.#connections = parts.connections;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
@@ -144,6 +147,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { request, response, http2, hasBody, handler } = inbound;
     const { given, limits, chosen } = this.#parts;
     response.writeHead = writeOwnHead;
+    const { observed } = inbound;
     if (!http2) {
       watchLength(response, this.members);
       if (!hasBody && this.members.seesDump) replaceDump(request, endUnheard);
@@ -151,11 +155,10 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
       // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows its context.
       response.emit = emitInContext as typeof response.emit;
     }
-    // After `watchLength`, which may take the place of the same methods.
-    if (inbound.observed !== undefined) countSize(response, request.method, inbound.observed);
     if (inbound.chunked || (http2 && hasBody)) {
       filterTrailers(inbound, limits, chosen?.refusesUnderscores === true);
     }
+    if (observed !== undefined) countBodies(request, response, observed);
     if (inbound.asksToContinue) response.writeContinue();
     if (http2) {
       const ofRequest = Object.getPrototypeOf(request) as object;
@@ -186,6 +189,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   ended(inbound: Inbound): void {
     const { connection, request, response, http2 } = inbound;
     if (http2 && inbound.isReset) {
+      this.#connections.streamReset("client");
       const { deadlineAt, remainingMs } = inbound;
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
@@ -250,6 +254,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   #writeStalled(inbound: Inbound): void {
+    if (inbound.http2) this.#connections.streamReset("server");
     this.#cut(inbound, "write_stall");
     cutShort(inbound);
   }

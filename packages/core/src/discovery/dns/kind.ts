@@ -85,8 +85,9 @@ function inDns(target: DnsTarget, mesh: DiscoveryMesh): Discovery {
   return lazyDiscovery("dns", async () => (await mesh.shared(loadDns))(target));
 }
 
-async function loadDns({ runtime }: DiscoveryMesh): Promise<(target: DnsTarget) => Discovery> {
-  const { dnsDiscovery, StubResolver } = await import("./dns.ts");
-  const resolver = new StubResolver(runtime);
+async function loadDns(mesh: DiscoveryMesh): Promise<(target: DnsTarget) => Discovery> {
+  const { runtime } = mesh;
+  const { dnsDiscovery, measuredResolver } = await import("./dns.ts");
+  const resolver = measuredResolver(mesh);
   return (target) => dnsDiscovery(target, { runtime, resolver });
 }

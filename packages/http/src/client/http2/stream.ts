@@ -228,7 +228,14 @@ export class Http2Stream implements Dispatcher.DispatchController {
 
   #onClose(): void {
     if (!this.#over) {
-      if (isRefusal(this.#end())) this.#session.streamRefused();
+      const end = this.#end();
+      if (
+        end.rstCode !== NO_ERROR &&
+        this.#session.error === undefined &&
+        this.#bodyError === undefined
+      )
+        this.#session.resetByPeer();
+      if (isRefusal(end)) this.#session.streamRefused();
       this.#finish(this.#failure());
     }
     // Node sends a reset at the end of this turn; a stream opened before it would be one too many.
