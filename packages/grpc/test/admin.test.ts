@@ -6,8 +6,8 @@ import type { AddressInfo } from "node:net";
 import { meshChannel, meshGrpcServer } from "@inmesh/grpc";
 import { Client, credentials, status, type ServiceDefinition } from "@grpc/grpc-js";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { createMesh, meshClient } from "inmesh";
-import type { Connections, Endpoints, Explanation, Services } from "inmesh/inspect";
+import { createMesh, meshClient } from "@inmesh/http";
+import type { Connections, Endpoints, Explanation, Services } from "@inmesh/core/inspect";
 import { expect, it, onTestFinished } from "vitest";
 
 const SCHEMA = new URL("../../../docs/reference/admin-api.schema.json", import.meta.url);
