@@ -291,6 +291,7 @@ it("the mesh says its versions, how full its tables are, and what its process do
     "endpoints",
     "endpoints_departed",
     "metric_series",
+    "process_series",
     "queue",
     "replay_bytes",
     "services",
