@@ -130,8 +130,8 @@ export interface ReadinessReason {
 export interface Services extends Answer {
   readonly kind: "Services";
   /**
-   * False: `createMesh({ telemetry })` takes all measurements, so there are none here: `traffic` is left out
-   * everywhere.
+   * False: `createMesh({ telemetry })` takes all measurements, or `false` switched them off, so there are none here:
+   * `traffic` is left out everywhere.
    */
   readonly measured: boolean;
   /** Of the histograms below: upper limits in seconds. Counts have one entry more, for what is above the last. */
