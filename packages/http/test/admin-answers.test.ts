@@ -4,6 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import type { LogLine, ServiceInput } from "@inmesh/core";
 import {
@@ -22,7 +23,7 @@ import {
 import { meshClient, meshServer } from "@inmesh/http";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { adminOf, type Answered, type Opened } from "./support/admin.ts";
+import { adminOf, ask, type Answered, type Opened } from "./support/admin.ts";
 import { TestDiscovery, infoOf } from "./support/discovery.ts";
 import { folder } from "./support/folders.ts";
 import { answering, OK, serve, until } from "./wire.ts";
@@ -791,6 +792,35 @@ describe("tap", () => {
     await until(() => tap.response.complete);
     expect(opened.mesh.snapshot().observers.attached).toBe(0);
   });
+});
+
+it("readers that take nothing are bounded, and the listener closes in its time all the same", async () => {
+  const good = await answering(OK);
+  const gone = Array.from({ length: 4_000 }, (_, i) => `127.1.${i >> 8}.${i & 255}:1`);
+  const path = join(folder(), "admin.sock");
+  const opened = await adminOf(
+    { orders: { discovery: { static: [good.address, ...gone] } } },
+    { socketPath: path },
+  );
+  await call(opened, "/", 1);
+  const head = `GET /api/v1/endpoints HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${opened.token}\r\n\r\n`;
+  const stuck = Array.from({ length: 16 }, () => {
+    const socket = connect(path);
+    socket.on("error", () => {});
+    socket.pause();
+    socket.write(head);
+    onTestFinished(() => void socket.destroy());
+    return socket;
+  });
+  await expect.poll(async () => (await opened.ask("/api/v1/about")).code).toBe("too_many_readers");
+  const refused = await opened.ask("/api/v1/about");
+  expect(refused).toMatchObject({ status: 503, headers: { "retry-after": "1" } });
+  expect(await ask(opened.admin, "/livez")).toMatchObject({ status: 200 });
+  stuck[0]!.destroy();
+  await expect.poll(async () => (await opened.ask("/api/v1/about")).status).toBe(200);
+  const startedAt = performance.now();
+  await opened.admin.close(200);
+  expect(performance.now() - startedAt).toBeLessThan(5_000);
 });
 
 it("dump is one bundle of everything, as JSON that the schema knows", async () => {
