@@ -15,6 +15,9 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
+/** Readers of the API of a process load these, and nothing else of the package. */
+const FOR_READERS = /\/inspect\/(?:api|window)\.ts$/;
+
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
   const dist = join(folder, "dist");
@@ -73,7 +76,7 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     esModule: true,
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    codeSplitting: { groups: [{ name, minShareCount: 2 }] },
+    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !FOR_READERS.test(id) }] },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
   });

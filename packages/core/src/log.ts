@@ -4,11 +4,16 @@
 export type LogEvent =
   | "access_log.dropped"
   | "access_log.failed"
+  | "admin.changed"
+  | "admin.listening"
+  | "admin.refused"
+  | "attempt.failed"
   | "balancer.panic"
   | "balancer.panic_over"
   | "breaker.ejected"
   | "breaker.probing"
   | "breaker.recovered"
+  | "call.failed"
   | "config.applied"
   | "config.failed"
   | "config.late"
@@ -36,15 +41,23 @@ export type LogEvent =
   | "service.accepting"
   | "service.refusing";
 
+/** `debug` lines are written only while they are asked for: `PUT /api/v1/log-level`. */
+export type LogLevel = "debug" | "info" | "warn";
+
 /** Every event with its level. `warn` is for what may need action. */
-export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
+export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "access_log.dropped": "warn",
   "access_log.failed": "warn",
+  "admin.changed": "info",
+  "admin.listening": "info",
+  "admin.refused": "warn",
+  "attempt.failed": "debug",
   "balancer.panic": "warn",
   "balancer.panic_over": "info",
   "breaker.ejected": "warn",
   "breaker.probing": "info",
   "breaker.recovered": "info",
+  "call.failed": "debug",
   "config.applied": "info",
   "config.failed": "warn",
   "config.late": "warn",
@@ -74,7 +87,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
 };
 
 export interface LogLine {
-  readonly level: "info" | "warn";
+  readonly level: LogLevel;
   /** Closed set, for filters. */
   readonly event: LogEvent;
   /** For people; its wording may change. Begins with the name of the service or server, if it is about one. */
@@ -86,6 +99,28 @@ export interface LogLine {
 }
 
 export type Log = (line: LogLine) => void;
+
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn"];
+
+/** The application's log, and which lines it gets. */
+export class LogFilter {
+  /** Lines below it are left out. */
+  least: LogLevel = "info";
+  /** Cannot throw. */
+  readonly log: Log;
+  /** False: there is none, and lines go nowhere. */
+  readonly hasLog: boolean;
+
+  constructor(log: Log | undefined) {
+    const safe = safeLog(log);
+    this.hasLog = log !== undefined;
+    // Who has changed something is written whatever the level: it may be the level that was changed.
+    this.log = (line) => {
+      const isLow = LEVELS.indexOf(line.level) < LEVELS.indexOf(this.least);
+      if (!isLow || line.event === "admin.changed") safe(line);
+    };
+  }
+}
 
 /** The application's log, whose faults stay its own; without one, silence. */
 export function safeLog(log: Log | undefined): Log {

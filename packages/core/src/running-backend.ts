@@ -45,6 +45,18 @@ import { ClusterLog } from "./cluster/cluster-log.ts";
 import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
 
+/** For people who ask. Instants are those of the runtime's monotonic clock; counts never go down. */
+export interface DiscoveryHeard {
+  answeredAt: number | undefined;
+  failedAt: number | undefined;
+  answers: number;
+  added: number;
+  removed: number;
+  errors: number;
+  /** Endpoints of the last answer that `limits.maxEndpoints` had no room for. */
+  excess: number;
+}
+
 /** What a backend has of its mesh. */
 export interface BackendParts {
   readonly telemetry: Telemetry;
@@ -87,7 +99,17 @@ export class RunningBackend<Req, R extends Reply> {
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
-  readonly #protocol: string;
+  readonly protocol: string;
+  /** What discovery has said since it is watched. */
+  readonly heard: DiscoveryHeard = {
+    answeredAt: undefined,
+    failedAt: undefined,
+    answers: 0,
+    added: 0,
+    removed: 0,
+    errors: 0,
+    excess: 0,
+  };
   readonly #observers: Observers;
   /** Since the last report to observers of what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
@@ -101,7 +123,7 @@ export class RunningBackend<Req, R extends Reply> {
     { telemetry, runtime, log, observers, zone, endpointSeries, bounds }: BackendParts,
   ) {
     const labels = { service: service.name, protocol };
-    this.#protocol = protocol;
+    this.protocol = protocol;
     this.#observers = observers;
     this.name = service.name;
     this.discovery = discovery;
@@ -170,7 +192,7 @@ export class RunningBackend<Req, R extends Reply> {
     const { address, zone, weight, draining, breaker } = endpoint;
     this.#observers.tellSoon("endpointChanged", {
       service: this.name,
-      protocol: this.#protocol,
+      protocol: this.protocol,
       kind,
       endpoint: address,
       zone,
@@ -190,7 +212,7 @@ export class RunningBackend<Req, R extends Reply> {
     if (!isNews || this.#observers.attached === undefined) return;
     this.#observers.tellSoon("discoveryChanged", {
       service: this.name,
-      protocol: this.#protocol,
+      protocol: this.protocol,
       source: this.discovery.source,
       state,
       endpoints: state === "idle" ? 0 : cluster.endpoints.size,
@@ -279,15 +301,19 @@ export class RunningBackend<Req, R extends Reply> {
       replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();
+        this.#heard();
         this.#apply(() => cluster.replace(infos, why));
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
+        this.#heard();
         this.#apply(() => cluster.change(upserted, removed));
       },
       failed: (error: Error) => {
         this.#source.errors.add(1);
+        this.heard.errors++;
+        this.heard.failedAt = this.#runtime.now();
         cluster.failed(error);
         this.#discovered("stale");
       },
@@ -313,6 +339,11 @@ export class RunningBackend<Req, R extends Reply> {
         inner?.stop();
       },
     };
+  }
+
+  #heard(): void {
+    this.heard.answers++;
+    this.heard.answeredAt = this.#runtime.now();
   }
 
   /** Counts what a source reports after its watch was stopped, and writes a line for the first of it. */
@@ -350,6 +381,7 @@ export class RunningBackend<Req, R extends Reply> {
 
   #recorder(labels: Record<string, string>): ClusterRecorder {
     const telemetry = this.#telemetry;
+    const { heard } = this;
     const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
     const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
     const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
@@ -379,9 +411,12 @@ export class RunningBackend<Req, R extends Reply> {
       updated(plus, minus) {
         if (plus > 0) added.add(plus);
         if (minus > 0) removed.add(minus);
+        heard.added += plus;
+        heard.removed += minus;
       },
       excess: (count, maxEndpoints) => {
         if (count > 0) excess.add(count);
+        heard.excess = count;
         this.#log.excess(count, maxEndpoints);
       },
       answered: () => {

@@ -198,6 +198,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     const keep = new Set(all.keepHeaders?.map((name) => name.toLowerCase()));
     const chosen = ChosenRules.of(all);
     const linger = { limits, runtime };
+    const ownHealth = health === false ? undefined : new Health(health);
     const serving = (this.#serving = new Serving({
       core,
       limits,
@@ -206,7 +207,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       reader: new HeadReader(limits, keep),
       validator: new Validator(limits, secure),
       chosen,
-      health: health === false ? undefined : new Health(health),
+      health: ownHealth,
       standard: serverDuration(secure, isServerInstrumented(this.server)),
       keep,
       linger,
@@ -228,6 +229,18 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       () => this.#stopListening(),
       () => (identity?.expired === true ? "certificate expired" : undefined),
     );
+    core.facts = () => ({
+      connections: connections.sockets.size,
+      sessions: connections.sessions,
+      problem: identity?.problem,
+      // Bun's servers do not say whether they listen.
+      notReady:
+        (this.server as { readonly listening?: boolean }).listening === false
+          ? "not listening"
+          : ownHealth?.isMet === false
+            ? "not ready"
+            : undefined,
+    });
     // As a server of Node's may. What listens after its end would otherwise never end again.
     core.countsListening(this.server);
     this.server.on("listening", () => {

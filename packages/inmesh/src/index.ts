@@ -8,6 +8,8 @@ export {
   MeshClient,
   StatusError,
 } from "@inmesh/http";
+export { AdminError } from "@inmesh/http";
+export type { AdminListener, AdminOptions, MeshAdmin } from "@inmesh/http";
 export type {
   ClientHooks,
   ClientOptions,
@@ -84,6 +86,7 @@ export type {
   LineStream,
   Log,
   LogEvent,
+  LogLevel,
   LogLine,
   Mesh,
   MeshInput,

@@ -6,6 +6,7 @@ import { renderValue } from "../config/mistakes.ts";
 import type { OptionKinds } from "../config/options.ts";
 import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
+import type { ServerFacts, ServerOfMesh } from "../mesh-servers.ts";
 import type { Fill } from "../telemetry/bounds.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -126,9 +127,12 @@ export interface CountedReasons<Reason extends string> {
 const SHEDDING: ReadonlySet<string> = new Set(["concurrency", "loop_delay", "heap"]);
 
 /** `Reason`: what is counted in `refused`, beside the reasons of the application's own refusals. */
-export class ServerCore<Reason extends string> {
+export class ServerCore<Reason extends string> implements ServerOfMesh {
   readonly name: string;
+  readonly protocol: string;
   readonly posture: Posture;
+  /** What only the server of a protocol knows, for those who look at the mesh. Default: nothing. */
+  facts: () => ServerFacts = () => ({});
   readonly trust: Trust;
   readonly runtime: Runtime;
   readonly log: Log;
@@ -147,6 +151,8 @@ export class ServerCore<Reason extends string> {
   #readiness: Readiness | undefined = undefined;
   #isLeaving = false;
   #leaves: () => void = none;
+  /** Takes it out of the servers of its mesh. */
+  #remove: () => void = none;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
   constructor(
@@ -163,6 +169,7 @@ export class ServerCore<Reason extends string> {
       throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
+    this.protocol = protocol;
     this.posture = posture;
     this.trust = trust;
     this.runtime = mesh?.runtime ?? processRuntime();
@@ -264,6 +271,12 @@ export class ServerCore<Reason extends string> {
       this.#readiness = new Readiness(this.admission, this.#drain, problem);
     };
     this.#leaves();
+    this.#add();
+  }
+
+  #add(): void {
+    const { mesh } = this.#options;
+    if (mesh !== undefined) this.#remove = mesh.servers.add(this);
   }
 
   /** It listens once more. False: it had not closed. */
@@ -271,6 +284,7 @@ export class ServerCore<Reason extends string> {
     if (this.state !== "closed") return false;
     this.#leaves();
     this.#isLeaving = false;
+    this.#add();
     this.#records?.open();
     this.#addGauges();
     this.#settings.follow();
@@ -282,6 +296,7 @@ export class ServerCore<Reason extends string> {
     const left = this.#drain!.start(graceMs, noticed); // always the same promise
     if (!this.#isLeaving) {
       void left.then(() => {
+        this.#remove();
         this.#records?.close();
         for (const remove of this.#gauges.splice(0)) remove();
         this.admission.close();
@@ -299,6 +314,18 @@ export class ServerCore<Reason extends string> {
   /** `ok`, or why requests should not come here. */
   get readiness(): string {
     return this.#readiness!.state;
+  }
+
+  get requestsInFlight(): number {
+    return this.admission.inFlight;
+  }
+
+  get refused(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#refused);
+  }
+
+  get pending(): readonly string[] {
+    return this.#settings.pending;
   }
 
   /** Gives the reason under which it was counted. */
@@ -344,8 +371,8 @@ export class ServerCore<Reason extends string> {
       state,
       posture,
       loopDelayMs: this.admission.loopDelayMs,
-      refused: Object.fromEntries(this.#refused) as Partial<Record<Reason, number>>,
-      pending: this.#settings.pending,
+      refused: this.refused as Partial<Record<Reason, number>>,
+      pending: this.pending,
       problem,
       degraded,
     };

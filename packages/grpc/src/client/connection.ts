@@ -14,6 +14,7 @@ import {
   type Attempt,
   type CloseTrigger,
   type Connection,
+  type ConnectionFacts,
   type ConnectionRecord,
   type EndpointInfo,
   type Outcome,
@@ -181,6 +182,18 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   get connected(): boolean {
     return this.#lanes.some((lane) => !lane.retired && lane.connected);
+  }
+
+  describe(): ConnectionFacts {
+    let open = 0;
+    let queued = 0;
+    for (const lanes of [this.#lanes, this.#leaving]) {
+      for (const lane of lanes) {
+        if (lane.connected) open++;
+        for (const exchange of lane.exchanges) if (!exchange.started) queued++;
+      }
+    }
+    return { open, application: open > 0 ? "h2" : undefined, queued, unread: undefined };
   }
 
   get inFlight(): number {

@@ -48,6 +48,11 @@ export class LeasedSockets {
     this.#runtime = runtime;
   }
 
+  /** Leased, idle, and being opened. */
+  get open(): number {
+    return this.#open;
+  }
+
   take(borrower: Borrower): void {
     // The one used last is the one least likely to have been closed by the server.
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
