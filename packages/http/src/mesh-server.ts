@@ -15,6 +15,7 @@ import { Server as TlsServer } from "node:tls";
 import {
   assertOptions,
   graceMistake,
+  isInstrumented,
   removeStaleSocket,
   ServerCore,
   ServerIdentity,
@@ -198,6 +199,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       health: health === false ? undefined : new Health(health),
       keep,
       linger,
+      tracedByOthers: isInstrumented(this.server, "emit"),
       given,
     }));
     core.leavesBy(

@@ -12,7 +12,10 @@ import type {
   CallObserved,
   Outcome,
   PickRule,
+  Within,
 } from "../call.ts";
+import type { BreakerState } from "../breaker/breaker.ts";
+import type { ServiceConfig } from "../config/types.ts";
 import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 import type { RouteFacts } from "../route/facts.ts";
@@ -25,17 +28,29 @@ export interface ObservedProtocol {
   readonly name: string;
   /** The status that a caller sees for a failure of the mesh's own; undefined: it sees the error itself. */
   readonly statusOf?: ((error: MeshError) => number) | undefined;
+  /** Another instrumentation makes a span for each of its attempts, and writes it into their heads. */
+  readonly tracedByOthers?: ((request: never) => boolean) | undefined;
 }
 
-/** What all observations of one list of observers have in common: they are made on the path of a call. */
+/** Whose calls are observed: one for each pipeline. */
+export interface ObservedService {
+  readonly protocol: ObservedProtocol;
+  readonly config: ServiceConfig;
+  /** Who hears of them; serves until the list of observers is another. Writer: Observers. */
+  audience: Audience | undefined;
+}
+
+/** What all observations of one service for one list of observers have in common: they are made on the path of a call. */
 export class Audience {
   readonly by: readonly Attached[];
   readonly protocol: ObservedProtocol;
+  readonly config: ServiceConfig;
   readonly runtime: Runtime;
 
-  constructor(by: readonly Attached[], protocol: ObservedProtocol, runtime: Runtime) {
+  constructor(by: readonly Attached[], { protocol, config }: ObservedService, runtime: Runtime) {
     this.by = by;
     this.protocol = protocol;
+    this.config = config;
     this.runtime = runtime;
   }
 }
@@ -47,6 +62,8 @@ export class CallObservation implements CallObserved, EndedCall {
   sentBytes = 0;
   receivedBytes = 0;
   lastAttempt: AttemptObservation | undefined = undefined;
+  /** What the traces of its mesh keep of it: a field, because a WeakMap costs more than the rest. Writer: traces. */
+  traced: unknown = undefined;
   readonly #call: Call<RouteFacts>;
   readonly #audience: Audience;
   #endedAt = 0;
@@ -63,6 +80,24 @@ export class CallObservation implements CallObserved, EndedCall {
 
   get service(): string {
     return this.#call.service;
+  }
+
+  get scheme(): "http" | "https" {
+    return this.#audience.config.scheme;
+  }
+
+  get authority(): string {
+    return this.#audience.config.authority;
+  }
+
+  /** What a service of ours may be told of the request being served. */
+  get toPeer(): boolean {
+    return this.#audience.config.peer;
+  }
+
+  get tracedByOthers(): boolean {
+    const { tracedByOthers } = this.#audience.protocol;
+    return tracedByOthers !== undefined && tracedByOthers(this.#call.request as never);
   }
 
   get route(): string {
@@ -148,11 +183,13 @@ export class CallObservation implements CallObserved, EndedCall {
   }
 }
 
-class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
+export class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
   readonly call: CallObservation;
   readonly previous: AttemptObservation | undefined;
   sentBytes = 0;
   receivedBytes = 0;
+  /** As with a call. */
+  traced: unknown = undefined;
   readonly #attempt: Attempt;
   readonly #audience: Audience;
   #headAt = 0;
@@ -205,8 +242,21 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
     return PICKED_BECAUSE[this.#attempt.rule];
   }
 
+  get cost(): number {
+    return this.#attempt.cluster!.costOf(this.#attempt.endpoint!);
+  }
+
+  get breaker(): BreakerState {
+    return this.#attempt.endpoint!.breaker.state;
+  }
+
   get startedAt(): number {
     return this.#attempt.startedAt;
+  }
+
+  /** It is sent inside `within`. Before it is sent. */
+  runIn(within: Within): void {
+    this.#attempt.within = within;
   }
 
   setHeader(name: string, value: string): void {

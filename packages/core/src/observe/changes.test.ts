@@ -183,6 +183,8 @@ it("a request being served is told from its head to its end, once, and calls mad
     traceparent: undefined,
     tracestate: undefined,
     peer: ConnectionPeer.unknown,
+    tracedByOthers: false,
+    within: undefined,
   });
   const call = new Call("orders", new StubRequest(), true, true);
   served.adopt(call);

@@ -12,7 +12,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { HOOK_ERRORS } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { Attached, HOOK_NAMES, type HookName } from "./attached.ts";
-import { Audience, CallObservation, type ObservedProtocol } from "./call-observation.ts";
+import { Audience, CallObservation, type ObservedService } from "./call-observation.ts";
 import type { Observer } from "./observer.ts";
 import { ServedObservation, type ServedFacts } from "./served-observation.ts";
 
@@ -34,7 +34,6 @@ export class Observers {
   readonly #runtime: Runtime;
   readonly #telemetry: Telemetry;
   readonly #log: Log;
-  #audience: Audience | undefined = undefined;
   #calls = 0;
   #served = 0;
   #errors = 0;
@@ -59,17 +58,16 @@ export class Observers {
     };
   }
 
-  callStarted(call: Call<RouteFacts>, protocol: ObservedProtocol): void {
-    const observed = new CallObservation(++this.#calls, call, this.#audienceOf(protocol));
+  callStarted(call: Call<RouteFacts>, service: ObservedService): void {
+    const observed = new CallObservation(++this.#calls, call, this.#audienceOf(service));
     call.observed = observed;
     observed.started();
   }
 
-  /** The last one serves until the list, or the protocol, is another. */
-  #audienceOf(protocol: ObservedProtocol): Audience {
-    const last = this.#audience;
-    if (last !== undefined && last.by === this.attached && last.protocol === protocol) return last;
-    return (this.#audience = new Audience(this.attached!, protocol, this.#runtime));
+  #audienceOf(service: ObservedService): Audience {
+    const last = service.audience;
+    if (last !== undefined && last.by === this.attached) return last;
+    return (service.audience = new Audience(this.attached!, service, this.#runtime));
   }
 
   /** For servers: undefined if there is no observer. What it gives is called at the end of the request. */

@@ -1,5 +1,5 @@
 /** A request being served as observers see it. The pipeline of a server makes one by `servedStarted`. */
-import type { Outcome } from "../call.ts";
+import type { Outcome, Within } from "../call.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { Attached } from "./attached.ts";
@@ -9,6 +9,9 @@ import type { EndedRequest, ObservedRequest } from "./observer.ts";
 export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "startedAt"> {
   /** The server's name. */
   readonly service: string;
+  /** Another instrumentation makes a span for it, where its handler is called. */
+  readonly tracedByOthers: boolean;
+  within: Within | undefined;
 }
 
 export class ServedObservation implements EndedRequest {
@@ -18,6 +21,8 @@ export class ServedObservation implements EndedRequest {
   status: number | undefined = undefined;
   reason: string | undefined = undefined;
   durationMs = 0;
+  /** What the traces of its mesh keep of it. Writer: traces. */
+  traced: unknown = undefined;
   readonly #facts: ServedFacts;
   readonly #by: readonly Attached[];
   readonly #runtime: Runtime;
@@ -73,6 +78,15 @@ export class ServedObservation implements EndedRequest {
 
   get peer(): ServerPeer {
     return this.#facts.peer;
+  }
+
+  get tracedByOthers(): boolean {
+    return this.#facts.tracedByOthers;
+  }
+
+  /** Its handler runs inside `within`. Before the handler has it. */
+  runIn(within: Within): void {
+    this.#facts.within = within;
   }
 
   /** How it ended, once; later calls have no effect. */

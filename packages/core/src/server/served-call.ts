@@ -88,6 +88,8 @@ export abstract class ServedCall extends ServedRequest implements ServerRequest 
   abstract readonly query: string;
   abstract override get peer(): ServerPeer;
   abstract header(name: string): string | undefined;
+  /** Another instrumentation makes a span for it, where its handler is called. */
+  abstract readonly tracedByOthers: boolean;
 
   /** What was sent: the protocol's own status, the one of HTTP that stands for it, and what they say. */
   abstract readonly endStatus: number;

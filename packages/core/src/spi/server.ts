@@ -25,6 +25,7 @@ export {
 export {
   CALLBACKS_RESTORE,
   context,
+  runServed,
   ServedRequest,
   type Priority,
   type ServedRequestInit,
@@ -35,6 +36,7 @@ export type { Beliefs, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
 export { hasTraceparentShape } from "../traceparent.ts";
+export { isInstrumented } from "../observe/instrumented.ts";
 
 // Limits, what a connection has misused, and the end of a server.
 export {

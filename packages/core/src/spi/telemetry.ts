@@ -15,6 +15,9 @@ export type {
 export { Recorder } from "../telemetry/recorder.ts";
 export { INSTRUMENTS } from "../telemetry/instruments.ts";
 
+// What takes them out of every mesh of the process.
+export { exportEveryMesh, type Exporter, type ProcessMesh } from "../exporter.ts";
+
 // What observers of calls and attempts are given.
 export { Observers } from "../observe/observers.ts";
 export type { AttemptObserved, CallObserved, CallRecorder } from "../call.ts";

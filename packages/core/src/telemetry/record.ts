@@ -170,24 +170,24 @@ export class ServedRecord {
   }
 }
 
-/** What a record needs of the observers of its mesh, which are given the protocol too. */
-export interface CallObservers<P> {
+/** What a record needs of the observers of its mesh, which are given the service too. */
+export interface CallObservers<S> {
   /** Undefined: there are none. */
   readonly attached: unknown;
-  callStarted(call: Call<RouteFacts>, protocol: P): void;
+  callStarted(call: Call<RouteFacts>, service: S): void;
 }
 
 /**
  * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
-export function callRecord<Req extends RouteFacts, R extends Reply, P>(
+export function callRecord<Req extends RouteFacts, R extends Reply, S>(
   record: RouteRecord,
   active: ActiveCalls,
   runtime: Runtime,
   endsBelow: boolean,
-  observers: CallObservers<P>,
-  protocol: P,
+  observers: CallObservers<S>,
+  service: S,
 ): Layer<Call<Req>, R> {
   // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>
@@ -195,7 +195,7 @@ export function callRecord<Req extends RouteFacts, R extends Reply, P>(
       call.startedAt = runtime.now();
       call.recorder = record;
       active.add(call);
-      if (observers.attached !== undefined) observers.callStarted(call, protocol);
+      if (observers.attached !== undefined) observers.callStarted(call, service);
       let sent: Promise<R>;
       try {
         if (call.cancelled !== undefined) throw call.cancelled; // before it began

@@ -2,10 +2,11 @@
 import { ServiceTls, type Protocol } from "@inmesh/core/spi";
 import { HttpConnection } from "./connection.ts";
 import type { HttpResult } from "./lease.ts";
-import type { HttpRequest } from "./request.ts";
+import { tracedByOthers, type HttpRequest } from "./request.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpResult> = {
   name: "http",
+  tracedByOthers,
   transport: (service, runtime, identities) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;

@@ -39,6 +39,11 @@ export interface WireWatcher {
 /** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
 const instrumented = channel("undici:request:create");
 
+/** What checks a connection out is not sent by undici. */
+export function tracedByOthers(request: HttpRequest): boolean {
+  return instrumented.hasSubscribers && !request.leased;
+}
+
 /** What `stamp` writes. */
 const STAMPS: ReadonlySet<string> = new Set([ATTEMPT, TIMEOUT_MS]);
 
@@ -157,7 +162,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** … and of one that is over, whose work goes on. */
   inheritTrace({ traceparent, tracestate }: ServedRequest): void {
-    if (!this.toPeer || traceparent === undefined || instrumented.hasSubscribers) return;
+    if (!this.toPeer || traceparent === undefined || tracedByOthers(this)) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
     if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);

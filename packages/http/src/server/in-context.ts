@@ -5,7 +5,7 @@
  */
 import { executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
-import { CALLBACKS_RESTORE, context } from "@inmesh/core/spi";
+import { CALLBACKS_RESTORE, context, runServed } from "@inmesh/core/spi";
 import type { Inbound } from "./inbound.ts";
 
 /** On every response, and requests that need it: one function serves them all. */
@@ -21,6 +21,7 @@ export function callbackId(): number {
 
 export function serveInContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T): T {
   const { connection } = inbound;
+  if (inbound.within !== undefined) return runServed(inbound, inner, inbound);
   // Applications may emit requests themselves: only inside Node's own callback it is restored for us.
   if (connection.callbackId !== undefined && executionAsyncId() === connection.callbackId) {
     context.enterWith(inbound);
@@ -35,16 +36,17 @@ export function serveInContext<T>(inbound: Inbound, inner: (inbound: Inbound) =>
  */
 export function emitInContext(this: WithInbound & EventEmitter, ...event: never[]): boolean {
   const inbound = this[INBOUND]!;
-  return context.getStore() === inbound
-    ? emitOf(this, event)
-    : context.run(inbound, emitOf, this, event);
+  if (context.getStore() === inbound) return emitOf(this, event);
+  return inbound.within === undefined
+    ? context.run(inbound, emitOf, this, event)
+    : runServed(inbound, (args) => emitOf(this, args), event);
 }
 
 /** Runs what emits the last events of a message. Without a handler, or inside its context, at once. */
 export function runInContext<T extends WithInbound>(message: T, run: (message: T) => void): void {
   const inbound = message[INBOUND];
   if (inbound === undefined || context.getStore() === inbound) run(message);
-  else context.run(inbound, run, message);
+  else runServed(inbound, run, message);
 }
 
 function emitOf(emitter: EventEmitter, event: never[]): boolean {

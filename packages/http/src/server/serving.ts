@@ -39,6 +39,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly members: ServerMembers;
   readonly keepAlive: string | undefined;
+  readonly tracedByOthers: boolean;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
   readonly #parts: ServingParts;
   readonly #connections: Connections;
@@ -55,6 +56,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts = parts;
     this.name = core.name;
     this.members = members;
+    this.tracedByOthers = parts.tracedByOthers;
     this.#connections = parts.connections;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     const saysByItself = given || members.hintsIdle;
