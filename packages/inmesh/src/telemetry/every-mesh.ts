@@ -14,21 +14,24 @@ export class EveryMesh implements MeshMetricProducer {
     MeteredMesh,
     { readonly producer: MeshMetricProducer; readonly number: number }
   >();
+  readonly #closed = new Set<MeteredMesh>();
   #made = 0;
 
   add(mesh: MeteredMesh): void {
     this.#producers.set(mesh, { producer: metricProducer(mesh), number: ++this.#made });
   }
 
-  /** Its series end with it. */
+  /** It is closed. Its series end with the next collection, which has what it counted last. */
   remove(mesh: MeteredMesh): void {
-    this.#producers.delete(mesh);
+    this.#closed.add(mesh);
   }
 
   async collect(): Promise<ProducedMetrics> {
     const all: ProducedMetrics[] = [];
-    for (const { producer, number } of this.#producers.values()) {
+    for (const [mesh, { producer, number }] of this.#producers) {
+      const isClosed = this.#closed.delete(mesh);
       const produced = await producer.collect();
+      if (isClosed) this.#producers.delete(mesh);
       if (number > 1) nameMesh(produced, String(number));
       all.push(produced);
     }

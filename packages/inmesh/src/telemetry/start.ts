@@ -4,7 +4,7 @@
  */
 import { trace } from "@opentelemetry/api";
 import { traceMesh } from "@inmesh/core/traces";
-import { exportEveryMesh, type ProcessMesh } from "@inmesh/core/spi";
+import { exportEveryMesh, NodeRuntime, type ProcessMesh, type Runtime } from "@inmesh/core/spi";
 import { EveryMesh } from "./every-mesh.ts";
 import { readersOfEnv } from "./readers.ts";
 import { loadSdk, type Sdk } from "./sdk.cjs";
@@ -16,17 +16,15 @@ export type TelemetryState = "started" | "registered" | "disabled";
 export interface ProcessTelemetry {
   readonly state: TelemetryState;
   /**
-   * Sends what is held, and ends the SDK; idempotent. At the end of the process it is called by itself: call it
-   * before a `process.exit` of your own. Never rejects. No effect on an SDK that was registered by others.
+   * Sends what is held, and ends the SDK; idempotent. Resolves after `withinMs` (default 2,000) at the latest, and never
+   * rejects. At the end of the process it is called by itself: call it before a `process.exit` of your own. No
+   * effect on an SDK that was registered by others.
    */
-  close(): Promise<void>;
-}
-
-interface Flushing {
-  forceFlush?(): Promise<void>;
+  close(withinMs?: number): Promise<void>;
 }
 
 const CODE = "INMESH_TELEMETRY";
+const CLOSE_MS = 2_000;
 
 /** Throws an Error that says what to install. */
 export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
@@ -55,26 +53,54 @@ function startSdk(env: NodeJS.ProcessEnv): ProcessTelemetry {
   // Without instrumentations: those of node:http and undici would write spans of what the mesh has spans of.
   const running = new NodeSDK({ metricReaders: readers, instrumentations: [] });
   running.start();
+  const runtime = new NodeRuntime();
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => (closing ??= ended(running.shutdown()));
-  // Signals stay the application's. When nothing is left to do, this is.
-  process.once("beforeExit", () => void close());
-  const flush = async (): Promise<void> => {
-    const flushing: Flushing[] = [...readers, tracerProvider()];
-    await Promise.all(flushing.map((one) => ended(one.forceFlush?.())));
+  let isClosed = false;
+  const shutDown = async (): Promise<void> => {
+    // What an exporter could not send is its own to say (`OTEL_LOG_LEVEL`).
+    await running.shutdown().catch(() => {});
+    isClosed = true;
   };
+  const close = (withinMs = CLOSE_MS): Promise<void> => {
+    closing ??= shutDown();
+    return Promise.race([closing, elapsed(runtime, withinMs)]);
+  };
+  closeAtTheEnd(async () => {
+    await close();
+    return isClosed;
+  });
   exportEveryMesh((mesh: ProcessMesh) => ({
     name: "inmesh/telemetry",
     start() {
       traceMesh(mesh);
       meshes.add(mesh);
     },
-    async close() {
-      if (closing === undefined) await flush();
-      meshes.remove(mesh);
-    },
+    // Nothing is sent now: a collector that does not answer would keep the process for many seconds.
+    close: () => meshes.remove(mesh),
   }));
   return { state: "started", close };
+}
+
+function elapsed(runtime: Runtime, ms: number): Promise<void> {
+  return new Promise((resolve) => void runtime.after(ms, resolve, undefined));
+}
+
+/**
+ * Signals stay the application's: when it has nothing left to do, there is this. Exporters try again for many seconds
+ * where no collector answers, and a process that is over must not wait for them: if nothing else has come up
+ * meanwhile, it ends as it would have ended without us.
+ */
+function closeAtTheEnd(close: () => Promise<boolean>): void {
+  process.prependOnceListener("beforeExit", () => {
+    const before = process.getActiveResourcesInfo().length;
+    // Behind the other listeners, which may have begun something.
+    process.nextTick(() => {
+      const isOver = process.getActiveResourcesInfo().length === before;
+      void close().then((isClosed) => {
+        if (isOver && !isClosed) process.exit();
+      });
+    });
+  });
 }
 
 function sdk(): Sdk {
@@ -90,23 +116,8 @@ function sdk(): Sdk {
   }
 }
 
-/** What an exporter could not send is its own to say (`OTEL_LOG_LEVEL`). */
-async function ended(work: Promise<unknown> | undefined): Promise<void> {
-  try {
-    await work;
-  } catch {
-    // it has said so
-  }
-}
-
 interface Proxy {
-  getDelegate?(): object;
   getDelegateTracer?(name: string): unknown;
-}
-
-function tracerProvider(): object {
-  const provider = trace.getTracerProvider() as Proxy;
-  return provider.getDelegate?.() ?? provider;
 }
 
 /** The API gives a proxy, which has no tracer as long as there is no SDK behind it. */
