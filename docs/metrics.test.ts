@@ -11,7 +11,9 @@ import {
   type Telemetry,
 } from "@inmesh/core/spi";
 import type { IdentitySink, IdentityWatch } from "@inmesh/core";
-import { createMesh, meshClient } from "@inmesh/http";
+import { meshGrpc, meshGrpcServer } from "@inmesh/grpc";
+import { createMesh, meshClient, meshServer } from "@inmesh/http";
+import { Client, Metadata } from "@grpc/grpc-js";
 import { expect, onTestFinished, test } from "vitest";
 
 interface Row {
@@ -22,20 +24,24 @@ interface Row {
 }
 
 const page: string = readFileSync(new URL("reference/metrics.md", import.meta.url), "utf8");
-const rows: Row[] = [...page.matchAll(/^\| `(inmesh\.[^`]+)` \|([^\n]+)\|$/gm)].map(
-  ([, name = "", rest = ""]) => {
-    const cells = rest.split("|").map((cell) => cell.trim());
-    return {
-      name,
-      unit: (cells[1] ?? "").replaceAll("`", ""),
-      labels: (cells[2] ?? "")
-        .split(",")
-        .map((label) => label.trim())
-        .filter(Boolean),
-      meaning: cells.at(-1) ?? "",
-    };
-  },
-);
+const allRows: Row[] = [
+  ...page.matchAll(/^\| `((?:inmesh|http|rpc)\.[^`]+)` \|([^\n]+)\|$/gm),
+].flatMap(([, name = "", rest = ""]) => {
+  const cells = rest.split("|").map((cell) => cell.trim());
+  if (cells.length < 4) return [];
+  const row: Row = {
+    name,
+    unit: (cells[1] ?? "").replaceAll("`", ""),
+    labels: (cells[2] ?? "")
+      .split(",")
+      .map((label) => label.trim())
+      .filter(Boolean),
+    meaning: cells.at(-1) ?? "",
+  };
+  return [row];
+});
+const rows: Row[] = allRows.filter(({ name }) => name.startsWith("inmesh."));
+const standard: Row[] = allRows.filter(({ name }) => !name.startsWith("inmesh."));
 
 test("every instrument is documented, in its unit and its own words, and nothing else is", () => {
   const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
@@ -52,7 +58,7 @@ test("every instrument is documented, in its unit and its own words, and nothing
 test("every instrument has the labels that the page says, as a mesh writes them", async () => {
   const seen = new Map<string, string[]>();
   const note = ({ name }: Instrument, labels: Labels): void => {
-    seen.set(name, Object.keys(labels).toSorted());
+    if (name.startsWith("inmesh.")) seen.set(name, Object.keys(labels).toSorted());
   };
   const telemetry: Telemetry = {
     counter: (instrument, labels) => (note(instrument, labels), { add() {} }),
@@ -96,4 +102,60 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   for (const { name, labels } of plain.metrics()) seen.set(name, Object.keys(labels).toSorted());
   const said = rows.map(({ name, labels }) => [name, labels.toSorted()] as const);
   expect(Object.fromEntries(seen)).toEqual(Object.fromEntries(said));
+});
+
+test("every standard metric has the unit and the attributes that the page says", async () => {
+  const mesh = createMesh({
+    env: {},
+    config: { services: { closed: { discovery: { static: ["127.0.0.1:1"] } } } },
+  });
+  onTestFinished(() => mesh.close(0));
+  const limits = { maxLoopDelayMs: Infinity };
+  const web = meshServer(
+    (request, response) => {
+      response.statusCode = request.url === "/" ? 200 : 500;
+      response.end();
+    },
+    { mesh, limits },
+  );
+  const { port } = await web.listen(0, "127.0.0.1");
+  onTestFinished(() => web.close(0));
+  for (const path of ["/", "/broken"]) {
+    const reply = await meshClient(`http://127.0.0.1:${port}`, { mesh }).fetch(path);
+    await reply.text();
+  }
+  const rpc = meshGrpcServer({ mesh, limits });
+  const same = (value: Buffer): Buffer => value;
+  const fails = { code: 13, details: "no" };
+  const calls = { path: "/a.B/C", requestStream: false, responseStream: false } as const;
+  const serializers = {
+    requestSerialize: same,
+    requestDeserialize: same,
+    responseSerialize: same,
+    responseDeserialize: same,
+  };
+  rpc.server.addService(
+    { c: { ...calls, ...serializers } },
+    { c: (_: unknown, answer: (error: object) => void) => answer(fails) },
+  );
+  onTestFinished(() => rpc.close(0));
+  const rpcPort = await rpc.listen("127.0.0.1:0");
+  const client = new Client(...meshGrpc(`http://127.0.0.1:${rpcPort}`, { mesh }));
+  await new Promise((resolve) =>
+    client.makeUnaryRequest("/a.B/C", same, same, Buffer.alloc(0), new Metadata(), resolve),
+  );
+  const found = (): Record<string, { unit: string; labels: string[] }> => {
+    const byName: Record<string, { unit: string; labels: string[] }> = {};
+    for (const { name, unit, labels } of mesh.metrics()) {
+      if (name.startsWith("inmesh.")) continue;
+      const names = new Set([...(byName[name]?.labels ?? []), ...Object.keys(labels)]);
+      byName[name] = { unit, labels: [...names].toSorted() };
+    }
+    return byName;
+  };
+  const said = Object.fromEntries(
+    standard.map(({ name, unit, labels }) => [name, { unit, labels: labels.toSorted() }]),
+  );
+  expect(Object.keys(said)).toHaveLength(4);
+  await expect.poll(found).toEqual(said);
 });

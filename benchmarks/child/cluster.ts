@@ -14,7 +14,9 @@ import {
   Recorder,
 } from "@inmesh/core/spi";
 import type { Discovery, EndpointInfo, EndpointSink, ServiceConfig } from "@inmesh/core/spi";
+import { EndpointSeriesCount } from "../../packages/core/src/backend-series.ts";
 import { RunningBackend } from "../../packages/core/src/running-backend.ts";
+import { Bounds } from "../../packages/core/src/telemetry/bounds.ts";
 
 export interface Busy {
   readonly backend: RunningBackend<StubRequest, StubReply>;
@@ -55,16 +57,15 @@ export function busyCluster(size: number, traffic = true): Busy {
   const transport = stubProtocol(() => {}).transport(config, runtime);
   const telemetry = new Recorder(runtime);
   const observers = new Observers(runtime, telemetry, () => {});
-  const backend = new RunningBackend(
-    config,
-    "stub",
-    discovery,
-    transport,
+  const backend = new RunningBackend(config, "stub", discovery, transport, {
     telemetry,
     runtime,
-    undefined,
+    log: undefined,
     observers,
-  );
+    zone: undefined,
+    endpointSeries: new EndpointSeriesCount(),
+    bounds: new Bounds(telemetry),
+  });
   backend.wake({});
   if (traffic) work(backend.cluster, runtime);
   return { backend, sink: sink!, infos, runtime };

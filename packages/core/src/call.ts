@@ -36,7 +36,7 @@ export interface Reply {
   readonly code: number;
   /** The server's request to wait before the next attempt; undefined when it gave none. */
   readonly retryAfterMs: number | undefined;
-  /** It asks so for the whole service: another endpoint is no way around it. */
+  /** The pushback is for the whole service: another endpoint must not be asked either. */
   readonly waitsForAll: boolean;
   /** Once, before the caller has the reply; what the layers below it ask does not change. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
@@ -54,27 +54,25 @@ export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
 }
 
-/** Tells the observers of the mesh about a call; observe/call-observation.ts. */
+/** Notifies the observers of the mesh of a call; observe/call-observation.ts. */
 export interface CallObserved extends CallRecorder {
   /** An endpoint was picked, and nothing has been sent yet. */
   attemptStarted(attempt: Attempt): void;
 }
 
-/** The same about an attempt. It exists only while somebody observes the call. */
+/** The same about an attempt. It exists only while an observer of the call is attached. */
 export interface AttemptObserved extends AttemptListener {
   /** The head of the reply is here. */
   answered(): void;
   /** Bytes of bodies, or of messages, so far. Writer: transport. */
   sentBytes: number;
   receivedBytes: number;
-  /** The protocol's own status, where that is not `attempt.code`. Writer: transport. */
-  status: number | undefined;
 }
 
 /** What becomes of a call whose reply, or error, goes to the application. */
 export interface CallEnds {
   delivered(call: Call): void;
-  /** Gives the error. */
+  /** The call has failed. Gives the error for its caller. */
   failed(call: Call, error: unknown): unknown;
 }
 
@@ -148,6 +146,11 @@ export class Call<Req = unknown> {
   nextAdopted: Call | undefined = undefined;
   /** Writer: telemetry. */
   startedAt = 0;
+  /**
+   * The sampled trace that its measurements are examples of; undefined: it is in none. Writers: protocol, and an
+   * observer that traces.
+   */
+  traceId: string | undefined = undefined;
   /** Name of the matched route. Writer: route. */
   route = "";
   recorder: CallRecorder | undefined = undefined;
@@ -300,8 +303,12 @@ export class Attempt<Req = unknown> {
   startedAt = 0;
   /** The loop clock as it started. Writer: balance. */
   stallMark = 0;
+  /** It has waited for the first answer of discovery. Writer: balance. */
+  heldUp = false;
   /** Writer: the picker. */
   rule: PickRule = "only";
+  /** Its connection had carried an attempt before; undefined: it has none. Writer: transport. */
+  connectionReused: boolean | undefined = undefined;
   /** It had a connection; 0 until then. Latency counts from here: dialling is no answer. Writer: transport. */
   sentAt = 0;
   /** First byte of the reply's body, or its end; 0 until then. Writer: transport. */
@@ -319,6 +326,10 @@ export class Attempt<Req = unknown> {
   busyForMs = 0;
   /** The reply's code, or why there is none. For records. Writer: transport. */
   code = 0;
+  /** The protocol's own status, where that is not `code`; undefined: there is none. Writer: transport. */
+  status: number | undefined = undefined;
+  /** Major version of the protocol on its connection; 0: it never had one, or the protocol has no versions. Writer: transport. */
+  wireVersion = 0;
   /** Writers: transport; `cancel`, where nothing was sent yet. */
   error: MeshError | undefined = undefined;
   /** What ends it. Writers: transport; balance, while it waits for discovery. */

@@ -7,6 +7,7 @@ import { linesAbout, type LimitedLog } from "./limited-log.ts";
 import type { Log } from "./log.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { CONFIG_REFUSED, CONFIG_UPDATES } from "./telemetry/instruments.ts";
+import { CONFIG_LAST_APPLIED } from "./telemetry/process-instruments.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 import { SourceFollower, type SourceResult } from "./config/follow.ts";
 import type { MeshInput } from "./config/input.ts";
@@ -39,13 +40,13 @@ export interface SourcesParts {
   changed(source: string, result: SourceResult, mistakes: readonly Mistake[]): void;
 }
 
-/** State of one source; code is none, as it is told what is wrong at once. */
+/** State of one source; code is none, because `mesh.update` throws its mistakes. */
 export interface ConfigSourceSnapshot {
   readonly name: string;
   readonly rank: SourceRank;
   /**
    * `waiting`: it has said nothing yet; `refused`: what it says now is not in force, because of `mistakes`;
-   * `failed`: it cannot tell. In both its last good layer stays.
+   * `failed`: it does not know its layer. In both its last good layer stays.
    */
   readonly state: "waiting" | "current" | "refused" | "failed";
   /** What the source calls its layer in force. */
@@ -61,8 +62,10 @@ export class ConfigSources {
   readonly #followers: readonly SourceFollower[];
   readonly #lines = new Map<string, LimitedLog>();
   readonly #ends: (() => void)[] = [];
+  /** By source; in milliseconds since 1970. */
+  readonly #appliedAtWallMs = new Map<string, number>();
   #closed = false;
-  /** Those who wait for the first answers, to be told of each, and of the end. */
+  /** Those who wait for the first answers: called for each of them, and for the end. */
   readonly #waiters = new Set<(isEnd: boolean) => void>();
 
   /** Reads those that are required. Throws ConfigError with the mistakes of all of them. */
@@ -87,6 +90,7 @@ export class ConfigSources {
       void this.close();
       throw error;
     }
+    if (config !== undefined) this.#applied("code");
   }
 
   /** With what the required sources say, or else what stands in for it. */
@@ -99,8 +103,11 @@ export class ConfigSources {
     let incomplete = false;
     for (const follower of required) {
       const { layer, mistakes: its } = follower.first();
-      if (layer !== undefined) Object.assign(layers, { [follower.source.rank]: layer });
-      else incomplete = true;
+      if (layer === undefined) incomplete = true;
+      else {
+        Object.assign(layers, { [follower.source.rank]: layer });
+        this.#applied(follower.source.name);
+      }
       if (its.length > 0) failed.push(follower);
       mistakes.push(...its);
     }
@@ -143,7 +150,7 @@ export class ConfigSources {
     return follower;
   }
 
-  /** Once changes can be applied. */
+  /** Starts the sources; called when changes can be applied. */
   begin(): void {
     // What was required is in force already, and has to be known as such when others bring changes.
     for (const isFirst of [true, false]) {
@@ -174,12 +181,23 @@ export class ConfigSources {
 
   #happened(source: string, result: SourceResult, mistakes: readonly Mistake[]): void {
     this.#parts.telemetry.counter(CONFIG_UPDATES, { source, result }).add(1);
+    if (result === "applied") this.#applied(source);
     this.#say(source, result, mistakes);
     this.#parts.changed(source, result, mistakes);
     for (const wake of this.#waiters) wake(false);
     if (result !== "applied" && result !== "unchanged") return;
     // What this one said before may have stood against another.
     for (const follower of this.#followers) if (follower.source.name !== source) follower.retry();
+  }
+
+  /** What it says is in force from now on. */
+  #applied(source: string): void {
+    const { runtime, telemetry } = this.#parts;
+    const isFirst = !this.#appliedAtWallMs.has(source);
+    this.#appliedAtWallMs.set(source, runtime.wallNow());
+    if (!isFirst) return;
+    const read = (): number => this.#appliedAtWallMs.get(source)! / 1_000;
+    this.#ends.push(telemetry.gauge(CONFIG_LAST_APPLIED, { source }, read));
   }
 
   #say(source: string, result: SourceResult, mistakes: readonly Mistake[]): void {
@@ -194,7 +212,7 @@ export class ConfigSources {
     }
     const stays = (): string =>
       `${describeMistakes(mistakes)}\nconfiguration ${this.store.version} stays in force`;
-    // Code is told by what `mesh.update` throws.
+    // Code learns it from what `mesh.update` throws.
     if (result === "refused") lines?.write("config.refused", stays);
     if (result === "failed") lines?.write("config.failed", stays);
     if (result === "late")

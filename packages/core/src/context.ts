@@ -11,7 +11,7 @@ import type { Call, Served, Within } from "./call.ts";
 import { MeshError } from "./errors.ts";
 import type { ServedObservation } from "./observe/served-observation.ts";
 import type { ServerPeer } from "./tls/peer.ts";
-import { isTraceparent } from "./traceparent.ts";
+import { isTraceparent, sampledTraceId } from "./traceparent.ts";
 
 /** How much a request matters when not everything can be served. What says nothing is `normal`. */
 export type Priority = "critical" | "normal" | "sheddable";
@@ -52,6 +52,8 @@ export class ServedRequest implements Served {
   /** Its cancellation has reached a call made for it: later ones are work that outlives it. */
   #delivered = false;
   #traceRead = false;
+  /** null: not looked at yet. */
+  #traceId: string | undefined | null = null;
 
   constructor(init?: ServedRequestInit) {
     if (init === undefined) return; // a server wrapper fills in what it reads
@@ -79,6 +81,23 @@ export class ServedRequest implements Served {
   get tracestate(): string | undefined {
     if (!this.#traceRead) this.#readTrace();
     return this.rawTracestate;
+  }
+
+  /**
+   * The sampled trace that its measurements, and those of the calls made for it, are examples of; undefined: it
+   * is in none. What came says so, unless an observer that traces has said otherwise.
+   */
+  get traceId(): string | undefined {
+    if (this.#traceId === null) {
+      // Looking at what came is only worth it where something came.
+      this.#traceId =
+        this.rawTraceparent === undefined ? undefined : sampledTraceId(this.traceparent);
+    }
+    return this.#traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#traceId = traceId;
   }
 
   #readTrace(): void {

@@ -57,8 +57,10 @@ export type {
 } from "./observe/observer.ts";
 export type { ObserversSnapshot } from "./observe/observers.ts";
 export type { ExportedMesh, Exporter } from "./exporter.ts";
+export type { StandardMetrics } from "./telemetry/standard.ts";
 export type {
   Counter,
+  Exemplar,
   Histogram,
   Instrument,
   Labels,

@@ -11,6 +11,14 @@ import type { Runtime, Timer } from "./runtime/runtime.ts";
 const MAX_LINES = 20;
 const WINDOW_MS = 60_000;
 
+/** Hears of every line that is left out of a log, by that log. */
+const omitted = new WeakMap<Log, () => void>();
+
+/** `count` is called for each line that is left out of `log` from now on. */
+export function countOmitted(log: Log, count: () => void): void {
+  omitted.set(log, count);
+}
+
 export class LimitedLog {
   readonly #log: Log;
   readonly #runtime: Runtime;
@@ -48,6 +56,7 @@ export class LimitedLog {
     }
     if (this.#written >= this.#maxLines) {
       this.#omitted++;
+      omitted.get(this.#log)?.();
       if (this.#state === undefined) return;
       const leftMs = this.#windowAt + WINDOW_MS - now;
       this.#timer ??= this.#runtime.after(leftMs, () => this.#flush(), undefined);
@@ -88,6 +97,8 @@ export function linesAbout(
   maxLines?: number,
 ): LimitedLog {
   const own: Log = (line) => log({ ...line, service: undefined });
+  const count = omitted.get(log);
+  if (count !== undefined) omitted.set(own, count);
   return new LimitedLog(own, runtime, name, undefined, maxLines);
 }
 

@@ -1,4 +1,4 @@
-/** What inmesh tells people, one line at a time. Nothing is ever written to the console. */
+/** What inmesh reports to people, one line at a time. Nothing is ever written to the console. */
 
 /** The ids are stable: filters and alerts are made of them. docs/reference/log.md explains each. */
 export type LogEvent =
@@ -34,7 +34,7 @@ export type LogEvent =
   | "service.accepting"
   | "service.refusing";
 
-/** Every event with its level. `warn` is for what somebody may have to do something about. */
+/** Every event with its level. `warn` is for what may need action. */
 export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
   "balancer.panic": "warn",
   "balancer.panic_over": "info",

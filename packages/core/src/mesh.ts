@@ -36,7 +36,13 @@ import {
   type View,
 } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
+import { EndpointSeriesCount, MAX_ENDPOINT_SERIES } from "./backend-series.ts";
+import { countOmitted } from "./limited-log.ts";
+import { processGauges } from "./process-gauges.ts";
 import type { MeshSnapshot } from "./snapshot.ts";
+import { Bounds, fullest } from "./telemetry/bounds.ts";
+import { ConnectionRecords, type ConnectionRecord } from "./telemetry/connections.ts";
+import { HANDLES, LOG_SUPPRESSED } from "./telemetry/process-instruments.ts";
 import {
   CONFIG_GENERATION,
   METRICS_OVERFLOW,
@@ -45,8 +51,13 @@ import {
 } from "./telemetry/instruments.ts";
 import { exporterMistakes, Exporters, exportersOfProcess, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
-import { guardedTelemetry } from "./telemetry/guarded.ts";
-import { Recorder } from "./telemetry/recorder.ts";
+import { guardedTelemetry, NO_TELEMETRY } from "./telemetry/guarded.ts";
+import { MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
+import {
+  STANDARD_METRICS,
+  type StandardClient,
+  type StandardMetrics,
+} from "./telemetry/standard.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import { Identities, identityMistakes } from "./tls/identities.ts";
 import type { IdentitySource } from "./tls/identity.ts";
@@ -87,8 +98,18 @@ export interface MeshOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Time, chance and timers. Default: the process's own. */
   readonly runtime?: Runtime;
-  /** Receives every measurement. Default: an in-memory recorder that `mesh.metrics()` reads. */
-  readonly telemetry?: Telemetry;
+  /**
+   * Receives every measurement. `false`: nothing is measured, and calls do nothing for it; exporters get none
+   * either. Default: an in-memory recorder that `mesh.metrics()` reads.
+   */
+  readonly telemetry?: Telemetry | false;
+  /**
+   * Whether durations are recorded under the names of OpenTelemetry's semantic conventions too
+   * (`http.client.request.duration` and three more, docs/reference/metrics.md). `auto`: all but those that an
+   * instrumentation of OpenTelemetry in this process records itself, so that nothing is counted twice; `on`: all;
+   * `off`: none. No effect with `telemetry: false`. Default `auto`.
+   */
+  readonly standardMetrics?: StandardMetrics;
   /**
    * What takes metrics and events out of the process. Each gets what `telemetry`, or the recorder in its
    * place, gets too; the mesh starts them, and closes them at the end of its own `close`. Default: none.
@@ -110,6 +131,11 @@ export interface MeshOptions {
    * at the end of its `close`. Default: none.
    */
   readonly identities?: readonly IdentitySource[];
+  /**
+   * The zone in which this process stands, as discovery names those of endpoints: metrics say how much goes to
+   * other zones. Default: unknown. No effect on balancing.
+   */
+  readonly zone?: string;
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
   readonly callLayers?: readonly Layer<Call, Reply>[];
   /** Layers around every attempt. Default: none. */
@@ -124,11 +150,13 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   log: "function",
   env: "object",
   runtime: "object",
-  telemetry: "object",
+  telemetry: "any",
+  standardMetrics: "any",
   exporters: "list",
   discovery: "function",
   discoveries: "list",
   identities: "list",
+  zone: "text",
   callLayers: "list",
   attemptLayers: "list",
 };
@@ -149,9 +177,19 @@ export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
   statusOf?(error: MeshError): number;
   /** Another instrumentation makes a span for each attempt of such a request, and writes it into its head. */
-  tracedByOthers?(request: Req): boolean;
-  /** `identities`: of the mesh, for services with TLS. Default: there are files alone. */
-  transport(service: ServiceConfig, runtime: Runtime, identities?: Identities): Transport<Req, R>;
+  tracedByOthers?(request: Req, service: ServiceConfig): boolean;
+  /** Durations under OpenTelemetry's names, of attempts or of calls. Default: none. */
+  readonly standard?: StandardClient<Req>;
+  /**
+   * `identities`: of the mesh, for services with TLS. Default: there are files alone. `connections`: where it
+   * reports those of the service. Default: nowhere.
+   */
+  transport(
+    service: ServiceConfig,
+    runtime: Runtime,
+    identities?: Identities,
+    connections?: ConnectionRecord,
+  ): Transport<Req, R>;
 }
 
 /** One service as one protocol's clients use it. */
@@ -181,6 +219,8 @@ export class Mesh implements AsyncDisposable {
   readonly runtime: Runtime;
   /** Where everything is measured: for server halves and layers that count something of their own. */
   readonly telemetry: Telemetry;
+  /** For server halves: which durations they record under OpenTelemetry's names. */
+  readonly standardMetrics: StandardMetrics;
   /** The application's log, which cannot throw: for server halves that have something to say. */
   readonly log: Log;
   readonly #options: MeshOptions;
@@ -195,7 +235,12 @@ export class Mesh implements AsyncDisposable {
   readonly replayMemory: ReplayMemory = new ReplayMemory();
   /** Who this process is to peers: for server halves. */
   readonly identities: Identities;
+  /** For server halves: where they report their connections. */
+  readonly connections: ConnectionRecords;
+  /** For server halves: how full what they hold is. */
+  readonly bounds: Bounds;
   readonly #recorder: Recorder | undefined;
+  readonly #endpointSeries = new EndpointSeriesCount();
   readonly #exporters: Exporters;
   readonly #gauges: (() => void)[];
   readonly #unwatchDegraded: () => void;
@@ -211,14 +256,24 @@ export class Mesh implements AsyncDisposable {
     this.#options = options;
     this.runtime = options.runtime ?? new NodeRuntime();
     const { telemetry, exporters = [] } = options;
+    this.standardMetrics = options.standardMetrics ?? "auto";
     this.#recorder = telemetry === undefined ? new Recorder(this.runtime) : undefined;
-    this.telemetry = fanOut([
-      this.#recorder ?? guardedTelemetry(telemetry!),
-      ...exporters.flatMap((one) =>
-        one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
-      ),
-    ]);
+    this.telemetry =
+      telemetry === false
+        ? NO_TELEMETRY
+        : fanOut([
+            this.#recorder ?? guardedTelemetry(telemetry!),
+            ...exporters.flatMap((one) =>
+              one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
+            ),
+          ]);
+    this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
+    this.bounds = new Bounds(this.telemetry);
     this.log = safeLog(options.log);
+    if (options.log !== undefined) {
+      const suppressed = this.telemetry.counter(LOG_SUPPRESSED, { reason: "rate" });
+      countOmitted(this.log, () => suppressed.add(1));
+    }
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#sources = new ConfigSources(options, {
       kinds,
@@ -234,7 +289,7 @@ export class Mesh implements AsyncDisposable {
     });
     const { store } = this.#sources;
     this.#config = store;
-    this.#discoveries = new Discoveries(kinds, this.runtime, this.log);
+    this.#discoveries = new Discoveries(kinds, this.runtime, this.log, this.telemetry, this.bounds);
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
@@ -245,7 +300,12 @@ export class Mesh implements AsyncDisposable {
     this.#gauges = [
       this.telemetry.gauge(CONFIG_GENERATION, {}, () => store.version),
       this.telemetry.gauge(RUNTIME_SUPPORTED, {}, () => (problem === undefined ? 1 : 0)),
+      ...processGauges(this.telemetry, this.runtime),
     ];
+    // It stays after a close, to show that nothing is left.
+    this.telemetry.gauge(HANDLES, { kind: "socket" }, () => this.connections.size);
+    this.telemetry.gauge(HANDLES, { kind: "server" }, () => this.connections.servers);
+    this.#bound();
     if (this.#recorder !== undefined) this.#measure(this.#recorder);
     this.identities = new Identities(
       options.identities ?? [],
@@ -259,7 +319,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   /**
-   * Tells `observer` what happens from now on (docs/reference/observers.md), until the function that it gives
+   * Calls the hooks of `observer` from now on (docs/reference/observers.md), until the function that it gives
    * is called. Both may be done while calls run. Throws ConfigError for hooks that do not exist or are no
    * functions.
    */
@@ -324,6 +384,7 @@ export class Mesh implements AsyncDisposable {
         left: (backend) => this.#closeUnused(backend),
         callLayers: this.#options.callLayers ?? [],
         attemptLayers: this.#options.attemptLayers ?? [],
+        standardMetrics: this.standardMetrics,
         telemetry: this.telemetry,
         runtime: this.runtime,
         log: this.#optionalLog,
@@ -341,14 +402,24 @@ export class Mesh implements AsyncDisposable {
       config,
       protocol.name,
       this.#discoveryOf(config),
-      protocol.transport(config, this.runtime, this.identities),
-      this.telemetry,
-      this.runtime,
-      this.#optionalLog,
-      this.observers,
+      this.#transportOf(config, protocol),
+      {
+        telemetry: this.telemetry,
+        runtime: this.runtime,
+        log: this.#optionalLog,
+        observers: this.observers,
+        zone: this.#options.zone,
+        endpointSeries: this.#endpointSeries,
+        bounds: this.bounds,
+      },
     );
     this.#backends.set(key, { backend, protocol });
     return backend;
+  }
+
+  #transportOf(config: ServiceConfig, protocol: AnyProtocol): Transport<RoutedRequest, Reply> {
+    const connections = this.connections.of("outbound", config.name, protocol.name);
+    return protocol.transport(config, this.runtime, this.identities, connections);
   }
 
   /** Undefined if there is no log: what writes no line keeps no account of lines. */
@@ -422,7 +493,7 @@ export class Mesh implements AsyncDisposable {
     const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
     const transport = sameConnections(config, before)
       ? undefined
-      : protocol.transport(config, this.runtime, this.identities);
+      : this.#transportOf(config, protocol);
     return () => backend.configure(config, discovery, transport);
   }
 
@@ -437,10 +508,31 @@ export class Mesh implements AsyncDisposable {
     void backend.close(backend.config.drainGraceMs);
   }
 
+  /** How full what it holds is. */
+  #bound(): void {
+    const { bounds, replayMemory } = this;
+    bounds.add("services", () => ({ size: this.#services.size, limit: MAX_SERVICES }));
+    bounds.add("calls", () => fullest([...this.#services.values()].map(({ load }) => load)));
+    bounds.add("replay_bytes", () => ({
+      size: replayMemory.bytes,
+      limit: replayMemory.maxBytes,
+    }));
+    bounds.add("endpoint_series", () => ({
+      size: this.#endpointSeries.count,
+      limit: MAX_ENDPOINT_SERIES,
+    }));
+    const recorder = this.#recorder;
+    if (recorder === undefined) return;
+    bounds.add("metric_series", () => ({ size: recorder.most, limit: MAX_SERIES_PER_METRIC }));
+  }
+
   /** How much there is to read. */
   #measure(recorder: Recorder): void {
-    const overflow = this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" });
-    recorder.onOverflow = () => overflow.add(1);
+    const overflow = {
+      metric: this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" }),
+      process: this.telemetry.counter(METRICS_OVERFLOW, { limit: "process" }),
+    };
+    recorder.onOverflow = (limit) => overflow[limit].add(1);
     this.#gauges.push(this.telemetry.gauge(METRICS_SERIES, {}, () => recorder.size));
   }
 
@@ -467,7 +559,7 @@ export class Mesh implements AsyncDisposable {
     };
   }
 
-  /** Every series of the in-memory recorder; empty if `telemetry` was given. */
+  /** Every series of the in-memory recorder; empty if `telemetry` was given, or is `false`. */
   metrics(): Series[] {
     return this.#recorder?.read() ?? [];
   }
@@ -491,6 +583,7 @@ export class Mesh implements AsyncDisposable {
   async #close(graceMs: number): Promise<void> {
     const startedAt = this.runtime.now();
     this.#state = "closing";
+    this.connections.ending = true;
     const sourcesEnd = this.#sources.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
@@ -504,6 +597,7 @@ export class Mesh implements AsyncDisposable {
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await sourcesEnd;
     for (const remove of this.#gauges) remove();
+    this.bounds.close();
     this.#unwatchDegraded();
     this.#state = "closed";
   }
@@ -513,6 +607,7 @@ export class Mesh implements AsyncDisposable {
 function listMistakes(options: MeshOptions): Mistake[] {
   const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
+  mistakes.push(...telemetryMistakes(options));
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
   if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
@@ -521,6 +616,20 @@ function listMistakes(options: MeshOptions): Mistake[] {
       if (typeof layer === "function") continue;
       mistakes.push(makeMistake([name, i], "must be a function", layer, "createMesh"));
     }
+  }
+  return mistakes;
+}
+
+function telemetryMistakes({ telemetry, standardMetrics }: MeshOptions): Mistake[] {
+  const mistakes: Mistake[] = [];
+  if (telemetry !== undefined && telemetry !== false && !isRaw(telemetry)) {
+    mistakes.push(
+      makeMistake(["telemetry"], "must be an object, or false", telemetry, "createMesh"),
+    );
+  }
+  if (standardMetrics !== undefined && !STANDARD_METRICS.includes(standardMetrics)) {
+    const rule = `must be one of ${STANDARD_METRICS.join(", ")}`;
+    mistakes.push(makeMistake(["standardMetrics"], rule, standardMetrics, "createMesh"));
   }
   return mistakes;
 }

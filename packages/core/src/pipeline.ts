@@ -16,7 +16,7 @@
  *
  * Endpoint breakers are not in the list: they listen to outcomes, and change which endpoints the
  * picker of 7 can see. Neither are observers (observe/): 1, 7 and the two ends (`Call.end`,
- * `Attempt.settle`) tell them, where there are any. Applications may add layers after 1 (`callLayers`) and
+ * `Attempt.settle`) notify them, where there are any. Applications may add layers after 1 (`callLayers`) and
  * after 6 (`attemptLayers`); where they do, own-layers.ts stands above them.
  */
 import type { ActiveCalls } from "./active-calls.ts";
@@ -38,17 +38,36 @@ import { route, type CompiledRoute } from "./route/route.ts";
 import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { attemptRecord, callEnds, callRecord, RouteRecord } from "./telemetry/record.ts";
-import type { Telemetry } from "./telemetry/telemetry.ts";
+import { SHED } from "./telemetry/endpoint-instruments.ts";
+import { NO_TELEMETRY } from "./telemetry/guarded.ts";
+import {
+  attemptRecord,
+  callEnds,
+  callRecord,
+  NoRecord,
+  RouteRecord,
+  type StandardRecords,
+} from "./telemetry/record.ts";
+import { StandardSeries, type StandardClient, type StandardMetrics } from "./telemetry/standard.ts";
+import type { Counter, Telemetry } from "./telemetry/telemetry.ts";
+
+/** What a pipeline has to know of its protocol. */
+export interface PipelineProtocol<Req> extends ObservedProtocol {
+  /** Durations under OpenTelemetry's names. Left out: it has none. */
+  readonly standard?: StandardClient<Req> | undefined;
+}
 
 export interface PipelineParts<Req, R extends Reply> {
   readonly service: ServiceConfig;
-  readonly protocol: ObservedProtocol;
+  readonly protocol: PipelineProtocol<Req>;
+  /** Default `auto`. */
+  readonly standardMetrics?: StandardMetrics;
   readonly observers: Observers;
   /** The running backend of a service, by name: the service's own, or one that a route refers to. */
   readonly backendOf: (name: string) => Backend<Req, R>;
   readonly budget: RetryBudget;
   readonly active: ActiveCalls;
+  /** `NO_TELEMETRY`: nothing is measured, and no layer for it is there. */
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
   /** Hears of calls that the limit refuses. Default: nothing does. */
@@ -91,7 +110,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
       ...(own ? [neverThrow<Call<Req>, R>] : []),
-      limit(service.limits.maxInFlight, active, parts.refusals), // 2
+      limit(service.limits.maxInFlight, active, parts.refusals, shedOf(parts)), // 2
     ],
     route(table), // 3
   );
@@ -101,7 +120,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
 function compileRoute<Req extends RoutedRequest, R extends Reply>(
   parts: PipelineParts<Req, R>,
   config: RouteConfig,
-  record: RouteRecord,
+  record: RouteRecord | NoRecord,
   endsCalls: boolean,
 ): CompiledRoute<Req, R> {
   const { service, runtime } = parts;
@@ -112,7 +131,10 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   const backends = refs.map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));
   const choose = compileSplit(backends, ({ cluster }) => !cluster.known || cluster.usable);
   const send = chain<Attempt<Req>, R>(
-    [attemptRecord(record), ...(parts.attemptLayers ?? [])], // 6
+    [
+      ...(record instanceof RouteRecord ? [attemptRecord<Req, R>(record)] : []), // 6
+      ...(parts.attemptLayers ?? []),
+    ],
     balance(choose, backends.length === 1, config.timeouts.backendRequestMs, runtime), // 7
   );
   const policy = {
@@ -139,10 +161,35 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   };
 }
 
-function recordOf<Req, R extends Reply>(parts: PipelineParts<Req, R>, name: string): RouteRecord {
-  const { service, protocol, telemetry, active, runtime } = parts;
+/** Bound with the first call that is refused: most services never refuse one. */
+function shedOf<Req, R extends Reply>({
+  service,
+  protocol,
+  telemetry,
+}: PipelineParts<Req, R>): Counter {
+  let counter: Counter | undefined;
+  const labels = {
+    direction: "outbound",
+    service: service.name,
+    protocol: protocol.name,
+    reason: "concurrency",
+  };
+  return { add: (count) => (counter ??= telemetry.counter(SHED, labels)).add(count) };
+}
+
+function recordOf<Req, R extends Reply>(
+  parts: PipelineParts<Req, R>,
+  name: string,
+): RouteRecord | NoRecord {
+  const { service, protocol, telemetry, active, runtime, standardMetrics: mode = "auto" } = parts;
+  if (telemetry === NO_TELEMETRY) return new NoRecord(active);
   const labels = { service: service.name, route: name, protocol: protocol.name };
-  return new RouteRecord(telemetry, labels, active, runtime);
+  const { standard } = protocol;
+  const records: StandardRecords = {
+    attempts: StandardSeries.of(telemetry, mode, standard?.attempts?.(service)),
+    calls: StandardSeries.of(telemetry, mode, standard?.calls?.(service)),
+  };
+  return new RouteRecord(telemetry, labels, active, runtime, records);
 }
 
 function chain<In, Out>(

@@ -14,6 +14,7 @@ import type { EndpointInfo } from "./endpoint-info.ts";
 import { watchGuarded } from "./discovery/guarded.ts";
 import type { Log } from "./log.ts";
 import type { DiscoveryChange, EndpointChange } from "./observe/observer.ts";
+import { BackendSeries, type EndpointSeriesCount } from "./backend-series.ts";
 import type { Observers } from "./observe/observers.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import {
@@ -28,12 +29,44 @@ import {
   ENDPOINTS_EXCESS,
   TRANSPORT_PROBLEM,
 } from "./telemetry/instruments.ts";
-import type { Telemetry } from "./telemetry/telemetry.ts";
+import { CONNECTION_REUSE } from "./telemetry/connection-instruments.ts";
+import {
+  DISCOVERY_LAST_UPDATE,
+  DISCOVERY_RESTARTS,
+  DISCOVERY_UPDATE_DURATION,
+  OVERHEAD_DURATION,
+  QUEUE_DURATION,
+  SHED,
+} from "./telemetry/endpoint-instruments.ts";
+import { type Bounds, type Fill, fullest } from "./telemetry/bounds.ts";
+import type { Counter, Histogram, Telemetry } from "./telemetry/telemetry.ts";
 import type { Transport } from "./transport.ts";
 import { Cluster } from "./cluster/cluster.ts";
 import { ClusterLog } from "./cluster/cluster-log.ts";
 import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
+
+/** What a backend has of its mesh. */
+export interface BackendParts {
+  readonly telemetry: Telemetry;
+  readonly runtime: Runtime;
+  readonly log: Log | undefined;
+  readonly observers: Observers;
+  /** Of this process; undefined: it is not known. */
+  readonly zone: string | undefined;
+  readonly endpointSeries: EndpointSeriesCount;
+  readonly bounds: Bounds;
+}
+
+/** What is measured of the source that is watched. */
+interface SourceInstruments {
+  readonly errors: Counter;
+  readonly updates: Histogram;
+  readonly restarts: Counter;
+  /** It has named endpoints. */
+  updated(): void;
+  remove(): void;
+}
 
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
@@ -46,19 +79,19 @@ export class RunningBackend<Req, R extends Reply> {
   readonly #runtime: Runtime;
   /** Undefined: there is no log to write to. */
   readonly #log: ClusterLog<Req, R> | undefined;
-  #errors: { add(value: number): void };
-  #removeSourceGauges: () => void;
+  readonly #series: BackendSeries<Req, R>;
+  #source: SourceInstruments;
   readonly #gauges: readonly (() => void)[];
   #watch: EndpointWatch | undefined = undefined;
   /** The source watched now has named endpoints. */
   #answered = false;
-  /** Waits for that. */
+  /** The transport to use as soon as the source watched now has named endpoints. */
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
   readonly #protocol: string;
   readonly #observers: Observers;
-  /** Since observers last heard what discovery says: endpoints have come, gone or got other weights. */
+  /** Since the last report to observers of what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
   #toldState: DiscoveryChange["state"] | undefined = undefined;
 
@@ -67,10 +100,7 @@ export class RunningBackend<Req, R extends Reply> {
     protocol: string,
     discovery: Discovery,
     transport: Transport<Req, R>,
-    telemetry: Telemetry,
-    runtime: Runtime,
-    log: Log | undefined,
-    observers: Observers,
+    { telemetry, runtime, log, observers, zone, endpointSeries, bounds }: BackendParts,
   ) {
     const labels = { service: service.name, protocol };
     this.#protocol = protocol;
@@ -90,9 +120,15 @@ export class RunningBackend<Req, R extends Reply> {
     this.#log = log && new ClusterLog(log, this.cluster, runtime);
     this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
-    [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
+    this.#source = this.#sourceInstruments();
     const { cluster } = this;
+    this.#series = new BackendSeries(cluster, telemetry, runtime, labels, zone, endpointSeries);
     this.#gauges = [
+      bounds.add("endpoints", () => this.#fill(cluster.endpoints.size)),
+      bounds.add("endpoints_departed", () =>
+        this.#fill(cluster.every().length - cluster.endpoints.size),
+      ),
+      bounds.add("queue", () => this.#queue()),
       telemetry.gauge(BALANCER_PANIC, labels, () => (cluster.lists.panic ? 1 : 0)),
       telemetry.gauge(TRANSPORT_PROBLEM, labels, () => (cluster.problem === undefined ? 0 : 1)),
     ];
@@ -123,8 +159,22 @@ export class RunningBackend<Req, R extends Reply> {
     if (this.#watch === undefined || this.#answered) this.#reconnect();
   }
 
+  #fill(size: number): Fill {
+    return { size, limit: this.config.limits.maxEndpoints };
+  }
+
+  /** Attempts that wait at the endpoint where most do. */
+  #queue(): Fill {
+    const limit = this.config.limits.maxQueuedPerEndpoint;
+    return fullest(
+      this.cluster.every().map(({ connection }) => ({ size: connection?.waiting ?? 0, limit })),
+    );
+  }
+
   #endpointChanged(endpoint: Endpoint, kind: EndpointChange["kind"]): void {
     if (kind !== "breaker") this.#changed = true;
+    if (kind === "added") this.#series.added(endpoint);
+    else if (kind === "removed") this.#series.removed(endpoint);
     if (this.#observers.attached === undefined) return;
     const { address, zone, weight, draining, breaker } = endpoint;
     this.#observers.tellSoon("endpointChanged", {
@@ -174,8 +224,8 @@ export class RunningBackend<Req, R extends Reply> {
   #rewatch(discovery: Discovery): void {
     if (discovery.source !== this.discovery.source) {
       this.discovery = discovery;
-      this.#removeSourceGauges();
-      [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
+      this.#source.remove();
+      this.#source = this.#sourceInstruments();
     }
     this.discovery = discovery;
     if (this.#watch === undefined) return;
@@ -183,19 +233,42 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch = this.#startWatch();
   }
 
-  #sourceInstruments(): [{ add(value: number): void }, () => void] {
+  #sourceInstruments(): SourceInstruments {
     const labels = { service: this.name, source: this.discovery.source };
     const { cluster } = this;
+    const telemetry = this.#telemetry;
+    const runtime = this.#runtime;
     const gauges = [
-      this.#telemetry.gauge(DISCOVERY_ENDPOINTS, labels, () => cluster.endpoints.size),
-      this.#telemetry.gauge(DISCOVERY_STALE, labels, () => (cluster.stale === undefined ? 0 : 1)),
+      telemetry.gauge(DISCOVERY_ENDPOINTS, labels, () => cluster.endpoints.size),
+      telemetry.gauge(DISCOVERY_STALE, labels, () => (cluster.stale === undefined ? 0 : 1)),
     ];
-    return [
-      this.#telemetry.counter(DISCOVERY_ERRORS, labels),
-      () => {
-        for (const remove of gauges) remove();
+    let updatedAtWallMs = 0;
+    return {
+      errors: telemetry.counter(DISCOVERY_ERRORS, labels),
+      updates: telemetry.histogram(DISCOVERY_UPDATE_DURATION, labels),
+      restarts: telemetry.counter(DISCOVERY_RESTARTS, { ...labels, trigger: "error" }),
+      updated() {
+        // Before that there is no time to tell, and 1970 would look like an age.
+        if (updatedAtWallMs === 0) {
+          const read = (): number => updatedAtWallMs / 1_000;
+          gauges.push(telemetry.gauge(DISCOVERY_LAST_UPDATE, labels, read));
+        }
+        updatedAtWallMs = runtime.wallNow();
       },
-    ];
+      remove() {
+        for (const remove of gauges.splice(0)) remove();
+      },
+    };
+  }
+
+  /** Applies what the source says, and measures that. */
+  #apply(act: () => void): void {
+    const startedAt = this.#runtime.now();
+    act();
+    const { updates } = this.#source;
+    updates.record((this.#runtime.now() - startedAt) / 1_000);
+    this.#source.updated();
+    this.#discovered("current");
   }
 
   get asleep(): boolean {
@@ -215,17 +288,15 @@ export class RunningBackend<Req, R extends Reply> {
       replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();
-        cluster.replace(infos, why);
-        this.#discovered("current");
+        this.#apply(() => cluster.replace(infos, why));
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
-        cluster.change(upserted, removed);
-        this.#discovered("current");
+        this.#apply(() => cluster.change(upserted, removed));
       },
       failed: (error: Error) => {
-        this.#errors.add(1);
+        this.#source.errors.add(1);
         cluster.failed(error);
         this.#discovered("stale");
       },
@@ -234,7 +305,10 @@ export class RunningBackend<Req, R extends Reply> {
     const { ready } = cluster;
     let isStopped = false;
     const watch = (): EndpointWatch =>
-      watchGuarded(this.discovery, sink, this.#runtime, this.#lateReports());
+      watchGuarded(this.discovery, sink, this.#runtime, {
+        late: this.#lateReports(),
+        restarted: () => this.#source.restarts.add(1),
+      });
     let inner = ready === undefined ? watch() : undefined;
     // Without endpoints calls wait, and their errors say why there are none.
     void ready?.then(() => {
@@ -276,8 +350,9 @@ export class RunningBackend<Req, R extends Reply> {
   async close(graceMs: number): Promise<void> {
     this.#watch?.stop();
     this.#watch = undefined;
-    this.#removeSourceGauges();
+    this.#source.remove();
     for (const remove of this.#gauges) remove();
+    this.#series.close();
     this.#log?.close();
     await this.cluster.close(graceMs);
   }
@@ -287,7 +362,13 @@ export class RunningBackend<Req, R extends Reply> {
     const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
     const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
     const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
+    const changed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "change" });
     const excess = telemetry.counter(ENDPOINTS_EXCESS, labels);
+    const fresh = telemetry.counter(CONNECTION_REUSE, { ...labels, result: "new" });
+    const reuse = telemetry.counter(CONNECTION_REUSE, { ...labels, result: "reused" });
+    const waits = telemetry.histogram(QUEUE_DURATION, labels);
+    const overhead = telemetry.histogram(OVERHEAD_DURATION, { direction: "outbound" });
+    const shed = { ...labels, direction: "outbound", reason: "queue_full" };
     return {
       transition: (endpoint) => {
         const { state, trigger = "none" } = endpoint.breaker;
@@ -295,7 +376,15 @@ export class RunningBackend<Req, R extends Reply> {
         this.#log?.breaker(endpoint);
         this.#endpointChanged(endpoint, "breaker");
       },
-      changed: (endpoint, kind) => this.#endpointChanged(endpoint, kind),
+      changed: (endpoint, kind) => {
+        if (kind === "weight" || kind === "draining") changed.add(1);
+        this.#endpointChanged(endpoint, kind);
+      },
+      forgotten: (endpoint) => this.#series.forgotten(endpoint),
+      waited: (ms) => waits.record(ms / 1_000),
+      queueFull: () => telemetry.counter(SHED, shed).add(1),
+      connected: (reused) => (reused ? reuse : fresh).add(1),
+      handedOver: (ms) => overhead.record(ms / 1_000),
       suppressed: () => suppressed.add(1),
       panic: (on) => this.#log?.panic(on),
       updated(plus, minus) {

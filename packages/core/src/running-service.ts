@@ -10,24 +10,27 @@ import type { ServiceConfig } from "./config/types.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import type { Log } from "./log.ts";
-import type { ObservedProtocol } from "./observe/call-observation.ts";
 import type { Observers } from "./observe/observers.ts";
-import { compilePipeline } from "./pipeline.ts";
+import { compilePipeline, type PipelineProtocol } from "./pipeline.ts";
 import { RefusalLog } from "./refusal-log.ts";
 import { RetryBudget } from "./retry/budget.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { snapshotEndpoints, type ServiceSnapshot } from "./snapshot.ts";
+import { CONCURRENCY_LIMIT } from "./telemetry/endpoint-instruments.ts";
 import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
+import type { Fill } from "./telemetry/bounds.ts";
+import type { StandardMetrics } from "./telemetry/standard.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
-/** Of a client that waits for a connection, for the first answer of discovery. */
+/** How long a client that waits for a connection waits for the first answer of discovery. */
 const REACH_PATIENCE_MS = 3_000;
 /** After this share of idleMs without a call it is looked at again. */
 const SWEEPS_PER_IDLE = 4;
 
 export interface ServiceParts<Req, R extends Reply> {
-  readonly protocol: ObservedProtocol;
+  readonly protocol: PipelineProtocol<Req>;
+  readonly standardMetrics: StandardMetrics;
   readonly observers: Observers;
   /** The running backend of a service, made if it is not there. */
   readonly backendOf: (config: ServiceConfig) => RunningBackend<Req, R>;
@@ -126,7 +129,8 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     view: View,
     before: Compiled<Req, R> | undefined,
   ): Compiled<Req, R> {
-    const { protocol, observers, telemetry, runtime, callLayers, attemptLayers } = this.#parts;
+    const { protocol, standardMetrics, observers, telemetry, runtime, callLayers, attemptLayers } =
+      this.#parts;
     const backends = new Set<RunningBackend<Req, R>>();
     const backendOf = (name: string): RunningBackend<Req, R> => {
       const backend = this.#parts.backendOf(view(name)!);
@@ -141,6 +145,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const pipeline = compilePipeline<Req, R>({
       service: config,
       protocol,
+      standardMetrics,
       observers,
       backendOf,
       budget,
@@ -318,6 +323,11 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     const labels = { service: this.name, protocol: protocol.name };
     this.#gauges = [
       telemetry.gauge(CALL_ACTIVE, { ...labels, direction: "outbound" }, () => this.#active.calls),
+      telemetry.gauge(
+        CONCURRENCY_LIMIT,
+        { ...labels, direction: "outbound" },
+        () => this.config.limits.maxInFlight,
+      ),
       telemetry.gauge(RETRY_BUDGET_BALANCE, labels, () => this.#compiled.budget.balance()),
     ];
   }
@@ -325,6 +335,11 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
   #removeGauges(): void {
     for (const remove of this.#gauges) remove();
     this.#gauges = [];
+  }
+
+  /** Calls in progress, of those that may be. */
+  get load(): Fill {
+    return { size: this.#active.calls, limit: this.config.limits.maxInFlight };
   }
 
   snapshot(): ServiceSnapshot {

@@ -9,6 +9,26 @@ export function isTraceparent(text: string): boolean {
   return TRACEPARENT_00.test(text) || TRACEPARENT_LATER.test(text);
 }
 
+/**
+ * The trace that a valid `traceparent` belongs to, if its sender records it (the last bit of the flags); undefined
+ * if not. Makes a text only for what is sampled.
+ */
+export function sampledTraceId(traceparent: string | undefined): string | undefined {
+  if (traceparent === undefined || traceparent.length < 55) return undefined;
+  const flags = traceparent.charCodeAt(54);
+  // Of digits the code is as odd as the digit, of the letters a to f it is the other way round.
+  const isSampled = flags <= 57 ? (flags & 1) === 1 : (flags & 1) === 0;
+  return isSampled ? traceparent.slice(3, 35) : undefined;
+}
+
+const TRACE_ID = /^(?!0{32})[0-9a-f]{32}$/;
+
+/** As it is; throws a TypeError for what is no trace id, which would stand on pages of metrics. */
+export function checkedTraceId(text: string | undefined): string | undefined {
+  if (text === undefined || (typeof text === "string" && TRACE_ID.test(text))) return text;
+  throw new TypeError(`traceId: must be 32 hexadecimal digits in lower case, not all 0`);
+}
+
 /** Cheap, and false for most that are not one: where it matters, `isTraceparent` is asked. */
 export function hasTraceparentShape(text: string): boolean {
   return (

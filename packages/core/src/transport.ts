@@ -30,5 +30,7 @@ export interface Connection<Req, Res extends Reply> {
   /** Completes a handshake and keeps the connection; for breakers that opened on a refused one. */
   probe(): Promise<boolean>;
   /** There is a connection that takes an attempt at this moment. Undefined: the protocol does not say. */
-  readonly connected?: boolean;
+  readonly connected?: boolean | undefined;
+  /** Attempts that wait for a connection, or for a stream of one. Undefined: the protocol does not say. */
+  readonly waiting?: number;
 }

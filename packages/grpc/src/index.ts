@@ -1,6 +1,7 @@
 /** gRPC for inmesh: any client of @grpc/grpc-js, with the powers of the mesh. */
 export { meshChannel, meshGrpc, type GrpcOptions } from "./mesh-channel.ts";
 export { callInfo, type CallInfo } from "./client/call-info.ts";
+export type { MethodDefinitions } from "./client/method-names.ts";
 export { createMesh, type MeshOptions } from "@inmesh/core";
 export {
   meshGrpcServer,

@@ -18,6 +18,7 @@ import { assertClientOptions, defaultMesh, ReplayMemory, type Service } from "@i
 import type { Deadline, ServedCall, WireCall } from "./call-types.ts";
 import { Connectivity } from "./client/connectivity.ts";
 import { MeshCall } from "./client/mesh-call.ts";
+import { MethodNames, type MethodDefinitions } from "./client/method-names.ts";
 import { GRPC } from "./client/protocol.ts";
 import type { GrpcReply } from "./client/reply.ts";
 import { GrpcRequest, wiringOf, type Wiring } from "./client/request.ts";
@@ -47,6 +48,13 @@ export interface GrpcOptions extends ServiceInput {
    * is overload, and every other status is the endpoint's job done.
    */
   readonly classify?: Classify;
+  /**
+   * The services that are called through it, as generated code describes them: `OrdersClient.service` of
+   * grpc-js, `OrdersDefinition` of ts-proto. Metrics name their methods (`rpc.method` of
+   * `rpc.client.call.duration`); those of no definition, and that no route names, are `_OTHER`. A TypeError for
+   * what describes no service. Default: none.
+   */
+  readonly definitions?: readonly MethodDefinitions[];
 }
 
 const MAX_METADATA_BYTES = 8_192;
@@ -56,6 +64,7 @@ const OWN_OPTIONS = {
   maxMetadataBytes: "any",
   channelOptions: "object",
   classify: "function",
+  definitions: "list",
 } as const;
 
 /**
@@ -91,6 +100,7 @@ function openChannel(
     maxMetadataBytes = MAX_METADATA_BYTES,
     channelOptions,
     classify,
+    definitions = [],
     ...input
   } = options;
   const said = Object.keys(input).length === 0 ? undefined : input;
@@ -100,6 +110,7 @@ function openChannel(
     maxMetadataBytes,
     classify,
     channelOptions,
+    new MethodNames(definitions),
   );
   return channel as unknown as Channel;
 }
@@ -109,6 +120,7 @@ class MeshChannel implements ChannelInterface {
   readonly #maxMetadataBytes: number;
   readonly #classify: Classify | undefined;
   readonly #wiring: Wiring | undefined;
+  readonly #methods: MethodNames;
   /** For all calls of the client together. */
   readonly #memory: ReplayMemory;
   readonly #connectivity: Connectivity;
@@ -120,7 +132,9 @@ class MeshChannel implements ChannelInterface {
     maxMetadataBytes: number,
     classify: Classify | undefined,
     channelOptions: ChannelOptions | undefined,
+    methods: MethodNames,
   ) {
+    this.#methods = methods;
     this.#service = service;
     this.#memory = memory;
     this.#maxMetadataBytes = maxMetadataBytes;
@@ -148,6 +162,7 @@ class MeshChannel implements ChannelInterface {
       until === Infinity ? Infinity : runtime.now() + (Number(until) - runtime.wallNow());
     const request = new GrpcRequest(path, host ?? undefined, this.#classify, this.#memory);
     request.wiring = this.#wiring;
+    request.methodName = this.#methods.of(path, this.#service.config);
     const call = new MeshCall(this.#service, request, deadlineAt, this.#maxMetadataBytes);
     if (parent !== null && (passed & propagate.CANCELLATION) !== 0) call.endWith(parent);
     return call;

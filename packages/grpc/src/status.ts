@@ -75,12 +75,15 @@ const STATUS_OF: Readonly<Record<ErrorCode, Status>> = {
   bad_config: Status.INTERNAL,
 };
 
+/** Its code alone. */
+export function codeOf(error: MeshError): Status {
+  return error.reason === "header_too_large" ? Status.RESOURCE_EXHAUSTED : STATUS_OF[error.code];
+}
+
 /** The status a caller sees for a failure of the mesh's own; the MeshError itself is its `cause`. */
 export function statusOf(error: MeshError): WireStatus {
-  const code =
-    error.reason === "header_too_large" ? Status.RESOURCE_EXHAUSTED : STATUS_OF[error.code];
   const status: WireStatus & { cause: unknown } = {
-    code,
+    code: codeOf(error),
     details: error.message,
     metadata: new Metadata(),
     cause: error,

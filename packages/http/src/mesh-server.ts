@@ -31,7 +31,7 @@ import { shown } from "./client/call-input.ts";
 import { ServerMembers } from "./node-internals.ts";
 import { ChosenRules } from "./server/chosen-rules.ts";
 import { Connections } from "./server/connections.ts";
-import type { CutReason } from "./server/cuts.ts";
+import { COUNTED, type CutReason } from "./server/cuts.ts";
 import { Health, type HealthOptions } from "./server/health.ts";
 import { HeadReader } from "./server/inbound.ts";
 import { DEFAULT_LIMITS, type ServerLimits } from "./server/limits.ts";
@@ -45,6 +45,7 @@ import {
 import { countMalformed } from "./server/malformed.ts";
 import { guardRequests } from "./server/request-events.ts";
 import { Serving } from "./server/serving.ts";
+import { serverDuration } from "./server/standard.ts";
 import { guardTunnels } from "./server/tunnels.ts";
 import { Validator } from "./server/validate.ts";
 
@@ -168,7 +169,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     if (health !== undefined && health !== false) {
       assertOptions("meshServer: health", health, HEALTH_OPTIONS);
     }
-    const core = new ServerCore<CutReason>("meshServer", "http", settings);
+    const core = new ServerCore<CutReason>("meshServer", "http", settings, COUNTED);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
@@ -180,7 +181,16 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.server = (given ? target : makeServer({ http2, tls: identity?.options, limits })) as S;
     this.#weaker = given ? tighten(this.server, limits) : [];
     const secure = this.server instanceof TlsServer;
-    const connections = new Connections(this.server, secure, !given, limits, runtime, count);
+    const { connections: record } = core;
+    const connections = new Connections(
+      this.server,
+      secure,
+      !given,
+      limits,
+      runtime,
+      count,
+      record,
+    );
     this.#connections = connections;
     identity?.follow(this.server as unknown as TlsServer, (withinMs) =>
       connections.renew(withinMs),
@@ -197,11 +207,22 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       validator: new Validator(limits, secure),
       chosen,
       health: health === false ? undefined : new Health(health),
+      standard: serverDuration(secure),
       keep,
       linger,
       tracedByOthers: isInstrumented(this.server, "emit"),
       given,
     }));
+    core.bound("connections", () => ({
+      size: connections.size,
+      limit: limits.maxConnections,
+    }));
+    if (secure) {
+      core.bound("handshakes", () => ({
+        size: connections.handshakes,
+        limit: limits.maxHandshakes,
+      }));
+    }
     core.leavesBy(
       connections,
       all.idleWaitMs ?? IDLE_WAIT_MS,
@@ -209,6 +230,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       () => (identity?.expired === true ? "certificate expired" : undefined),
     );
     // As a server of Node's may. What listens after its end would otherwise never end again.
+    core.countsListening(this.server);
     this.server.on("listening", () => {
       if (core.reopen()) connections.stay();
     });
@@ -225,7 +247,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /**
    * Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. Of `{ path }`, a Unix
-   * socket, what a killed process left behind is taken away, unless somebody answers on it. With an identity
+   * socket, what a killed process left behind is taken away, unless a process answers on it. With an identity
    * source it waits for the first certificate, at most 10 s.
    */
   async listen(port: number | ListenOptions = 0, host?: string): Promise<AddressInfo> {
@@ -259,7 +281,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   }
 
   /**
-   * The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. With a
+   * The same without waiting for discovery to notice; `graceMs` 0 destroys at once. Idempotent. With a
    * function instead, that is called when it has closed, as by `close` of Node's servers.
    */
   close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {

@@ -60,6 +60,7 @@ export type {
   EndpointSnapshot,
   ErrorCode,
   ErrorReason,
+  Exemplar,
   ExportedMesh,
   Exporter,
   Histogram,
@@ -95,6 +96,7 @@ export type {
   ServiceSnapshot,
   SourceMesh,
   SourceRank,
+  StandardMetrics,
   StartedAttempt,
   Telemetry,
 } from "@inmesh/core";

@@ -6,7 +6,7 @@ import { createServer, type RequestListener } from "node:http";
 import { type AddressInfo, createServer as createSocketServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createMesh, type HttpMesh, meshClient, type Series } from "inmesh";
+import { createMesh, type HttpMesh, meshClient, meshServer, type Series } from "inmesh";
 import { metricsPage } from "inmesh/metrics";
 import { describe, expect, it, onTestFinished } from "vitest";
 
@@ -65,6 +65,17 @@ interface Answer {
   };
 }
 
+interface Exemplars {
+  readonly data: {
+    readonly seriesLabels: Record<string, string>;
+    readonly exemplars: {
+      readonly labels: Record<string, string>;
+      readonly value: string;
+      readonly timestamp: number;
+    }[];
+  }[];
+}
+
 /** A Prometheus that scrapes `targets`, each as a job of its name. */
 async function prometheus(targets: Readonly<Record<string, string>>): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "inmesh-prometheus-"));
@@ -83,6 +94,7 @@ async function prometheus(targets: Readonly<Record<string, string>>): Promise<st
       `--config.file=${config}`,
       `--storage.tsdb.path=${join(folder, "data")}`,
       `--web.listen-address=${address}`,
+      "--enable-feature=exemplar-storage",
     ],
     { stdio: "ignore" },
   );
@@ -213,8 +225,26 @@ describe.skipIf(missing.length > 0)("read by Prometheus", () => {
     // Every series of the page is there: nothing was dropped on the way.
     const { body } = await metricsPage(mesh, "text/plain");
     const lines = body.match(/^[^#\n]/gm)!.length;
-    const of = '{job="plain",__name__=~"inmesh_.*|acme_.*"}';
+    const of = '{job="plain",__name__=~"inmesh_.*|acme_.*|http_.*"}';
     expect(await numberOf(address, `count(${of})`)).toBe(lines);
+    // Standard metrics have the names and labels that the Collector would give them.
+    const standard = 'sort_desc(http_client_request_duration_seconds_count{job="negotiated"})';
+    const byStatus = (await ask(address, standard)).map(({ metric, value }) => [metric, value[1]]);
+    const common = {
+      __name__: "http_client_request_duration_seconds_count",
+      http_request_method: "GET",
+      network_protocol_version: "1.1",
+      server_address: "orders",
+      url_scheme: "http",
+      job: "negotiated",
+    };
+    expect(byStatus).toEqual([
+      [expect.objectContaining({ ...common, http_response_status_code: "200" }), "15"],
+      [
+        expect.objectContaining({ ...common, http_response_status_code: "404", error_type: "404" }),
+        "5",
+      ],
+    ]);
     const reply = await fetch(
       `http://${address}/api/v1/metadata?metric=inmesh_call_duration_seconds`,
     );
@@ -224,5 +254,64 @@ describe.skipIf(missing.length > 0)("read by Prometheus", () => {
       unit: "seconds",
       help: "From the start of a call to the last byte of its reply.",
     });
+  });
+
+  it("exemplars lead from buckets and counters to traces", { timeout: 60_000 }, async () => {
+    const backend = await listen((_, response) => void response.end("x"));
+    const mesh = createMesh({
+      env: {},
+      config: { services: { orders: { url: `http://${backend}` } } },
+    });
+    onTestFinished(() => mesh.close(0));
+    const client = meshClient("orders", { mesh });
+    const server = meshServer(
+      async (_, response) => void response.end(await (await client.fetch("/")).text()),
+      { mesh, limits: { maxLoopDelayMs: Infinity } },
+    );
+    onTestFinished(() => server.close(0));
+    const { port } = await server.listen(0, "127.0.0.1");
+    const sampled = "0af7651916cd43dd8448eb211c80319c";
+    const unsampled = "1af7651916cd43dd8448eb211c80319c";
+    for (const [trace, flags] of [
+      [sampled, "01"],
+      [unsampled, "00"],
+    ]) {
+      const traceparent = `00-${trace}-b7ad6b7169203331-${flags}`;
+      await (await fetch(`http://127.0.0.1:${port}/`, { headers: { traceparent } })).text();
+    }
+    const startedAt = Date.now() / 1000;
+    const address = await prometheus({
+      app: await listen(async (request, response) => {
+        const page = await metricsPage(mesh, request.headers.accept);
+        response.setHeader("content-type", page.contentType).end(page.body);
+      }),
+    });
+    const exemplars = async (query: string): Promise<Exemplars["data"]> => {
+      const asked = new URLSearchParams({
+        query,
+        start: String(startedAt - 60),
+        end: String(startedAt + 120),
+      });
+      const reply = await fetch(`http://${address}/api/v1/query_exemplars?${asked}`);
+      return ((await reply.json()) as Exemplars).data;
+    };
+    for (const [query, directions] of [
+      ["inmesh_calls_total", 2],
+      ["inmesh_call_duration_seconds_bucket", 2],
+      ["inmesh_attempt_duration_seconds_bucket", 1],
+      ["http_client_request_duration_seconds_bucket", 1],
+      ["http_server_request_duration_seconds_bucket", 1],
+    ] as const) {
+      await expect
+        .poll(async () => (await exemplars(query)).length, { timeout: 20_000 })
+        .toBe(directions);
+      for (const { exemplars: found } of await exemplars(query)) {
+        expect(found).toHaveLength(1);
+        expect(found[0]!.labels).toEqual({ trace_id: sampled });
+        expect(Math.abs(found[0]!.timestamp - startedAt)).toBeLessThan(60);
+      }
+    }
+    const [counted] = await exemplars("inmesh_calls_total");
+    expect(counted!.exemplars[0]!.value).toBe("1");
   });
 });

@@ -113,7 +113,7 @@ function countedCalls(metrics: readonly Request[]): Record<string, number> {
             );
             if (labels["inmesh.direction"] !== "outbound") continue;
             const key = `${labels["inmesh.service"]} ${labels["inmesh.mesh"] ?? 1}`;
-            counted[key] = Number(point.asDouble ?? point.asInt);
+            counted[key] = point.asDouble!;
           }
         }
       }

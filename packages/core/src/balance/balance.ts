@@ -10,6 +10,8 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Picker } from "./picker.ts";
 
 /** A call waits this long for the first answer of discovery, then it fails. */
+/** Of the calls of an endpoint, one in so many is looked at; a power of two. */
+const SAMPLED = 64;
 const DISCOVERY_PATIENCE_MS = 3_000;
 
 /** A cluster with the picker over it: what a route's backendRef leads to. */
@@ -38,6 +40,8 @@ export function balance<Req, R extends Reply>(
     const endpoint = picker.pick(attempt, now);
     if (endpoint === undefined) return noEndpoint(cluster, attempt);
     cluster.begin(attempt, endpoint, now);
+    if ((endpoint.picks & (SAMPLED - 1)) === 1 && attempt.number === 1)
+      handedOver(cluster, attempt);
     const { observed } = attempt.call;
     if (observed !== undefined) {
       observed.attemptStarted(attempt);
@@ -59,7 +63,15 @@ export function balance<Req, R extends Reply>(
     throw refusal(cluster, attempt);
   }
 
+  /** What waited for discovery says nothing about what the mesh itself takes. */
+  function handedOver(cluster: Cluster<Req, R>, attempt: Attempt<Req>): void {
+    if (attempt.heldUp) return;
+    cluster.handedOver(runtime.now() - attempt.call.startedAt);
+  }
+
   function waitForDiscovery(cluster: Cluster<Req, R>, attempt: Attempt<Req>): Promise<void> {
+    const since = runtime.now();
+    attempt.heldUp = true;
     return new Promise((resolve) => {
       attempt.canceller = {
         cancelAttempt(error) {
@@ -69,6 +81,7 @@ export function balance<Req, R extends Reply>(
       };
       void cluster.whenKnown(DISCOVERY_PATIENCE_MS).then(() => {
         attempt.canceller = undefined;
+        cluster.waited(runtime.now() - since);
         resolve();
       });
     });

@@ -39,6 +39,11 @@ function setUp(first: readonly EndpointInfo[], probe = (): boolean => true, seed
       excess() {},
       answered() {},
       failed() {},
+      forgotten() {},
+      waited() {},
+      queueFull() {},
+      connected() {},
+      handedOver() {},
     },
     runtime,
   );

@@ -1,5 +1,5 @@
 /**
- * A set of interchangeable endpoints: takes what discovery says, hears how every attempt ended, and
+ * A set of interchangeable endpoints: takes what discovery says, learns how every attempt ended, and
  * keeps the lists that pickers draw from. Each of these is a part of its own; this is what the others of
  * core use.
  */
@@ -76,6 +76,18 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return sum;
   }
 
+  /** Also those that were removed lately. */
+  every(): Endpoint<Req, R>[] {
+    return this.#state.every();
+  }
+
+  /** Attempts that wait for an endpoint, a connection or a stream. O(n): for those who ask. */
+  get waiting(): number {
+    let sum = this.#members.waiting;
+    for (const { connection } of this.#state.every()) sum += connection?.waiting ?? 0;
+    return sum;
+  }
+
   // ── configuration ────────────────────────────────────────────────────────────────────────────
 
   /** New settings: endpoints keep all they have learned, and their connections. */
@@ -104,7 +116,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return this.#members.known;
   }
 
-  /** The last thing discovery said was that it cannot tell. */
+  /** The last report of discovery was a failure. */
   get stale(): Error | undefined {
     return this.#members.stale;
   }
@@ -149,6 +161,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       endpoint.probe = attempt;
     }
     this.#state.connectionOf(endpoint);
+  }
+
+  /** An attempt has waited for the first answer of discovery. */
+  waited(ms: number): void {
+    this.#state.recorder.waited(ms);
+  }
+
+  /** An attempt, one of a sample, is handed over so long after its call began. */
+  handedOver(ms: number): void {
+    this.#state.recorder.handedOver(ms);
   }
 
   answered(attempt: Attempt): void {

@@ -17,7 +17,7 @@ const REMEMBER_MS = 60_000;
 export class Members<Req, R extends Reply> implements EndpointSink {
   /** Discovery has answered at least once. */
   known = false;
-  /** The last thing discovery said was that it cannot tell. */
+  /** The last report of discovery was a failure. */
   stale: Error | undefined = undefined;
   /** How discovery knows that there are none, if it says so. */
   emptyBecause: string | undefined = undefined;
@@ -148,7 +148,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     if (departed.size > options.maxEndpoints) this.#forget(departed.values().next().value!);
   }
 
-  /** It is not to be forgotten. */
+  /** Cancels the timer that would forget an endpoint. */
   #remember(endpoint: Endpoint<Req, R>): void {
     this.#forgetting.get(endpoint)?.cancel();
     this.#forgetting.delete(endpoint);
@@ -158,6 +158,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     this.#state.departed.delete(endpoint.key);
     this.#remember(endpoint);
     this.#guard.forget(endpoint);
+    this.#state.recorder.forgotten(endpoint);
     this.#state.disconnect(endpoint);
   }
 
@@ -182,7 +183,12 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     });
   }
 
-  /** Those that wait to know. */
+  /** How many wait to know. */
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  /** Resolves the promises of `whenKnown`. */
   wake(): void {
     const waiters = this.#waiters;
     this.#waiters = [];
@@ -196,6 +202,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     for (const endpoint of this.#state.every()) {
       this.#remember(endpoint);
       this.#guard.forget(endpoint);
+      this.#state.recorder.forgotten(endpoint);
       lists.put(endpoint, LIST_NONE);
       if (endpoint.connection !== undefined) closing.push(endpoint.connection.close(graceMs));
     }

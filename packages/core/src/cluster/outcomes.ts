@@ -35,6 +35,9 @@ export class Outcomes<Req, R extends Reply> {
     const now = this.#state.runtime.now();
     attempt.endedAt = now;
     endpoint.ended(attempt);
+    const { connectionReused, sentAt } = attempt;
+    if (connectionReused !== undefined) this.#state.recorder.connected(connectionReused);
+    if (sentAt !== attempt.startedAt) this.#waited(attempt, sentAt, now);
     const g = this.peerMedian(now);
     // The time this process was held up is not the endpoint's.
     const stalledMs = this.#state.runtime.loop.leave(now) - attempt.stallMark;
@@ -76,6 +79,15 @@ export class Outcomes<Req, R extends Reply> {
     const trigger =
       outcome === "overloaded" ? breaker.overloaded(now, window) : breaker.failure(now, window);
     if (trigger !== undefined) this.#guard.open(endpoint, trigger, now);
+  }
+
+  /** It was not sent at once: it waited for a connection, or was refused one. */
+  #waited({ startedAt, connectFailed, error }: Attempt, sentAt: number, now: number): void {
+    const { recorder } = this.#state;
+    if (sentAt > 0) return recorder.waited(sentAt - startedAt);
+    const reason = error?.reason;
+    if (reason === "queue_full") recorder.queueFull();
+    else if (connectFailed || reason === "queue_wait") recorder.waited(now - startedAt);
   }
 
   #learn(

@@ -18,7 +18,7 @@ export interface ClusterOptions {
   readonly drainGraceMs: number;
 }
 
-/** What the cluster tells telemetry, the log and observers. Called when the change has been made. */
+/** What the cluster reports to telemetry, the log and observers. Called when the change has been made. */
 export interface ClusterRecorder {
   /** The breaker of the endpoint has changed its state. */
   transition(endpoint: Endpoint): void;
@@ -31,8 +31,18 @@ export interface ClusterRecorder {
   excess(count: number, maxEndpoints: number): void;
   /** Discovery has answered. */
   answered(): void;
-  /** Discovery has said that it cannot tell. */
+  /** Discovery has reported a failure. */
   failed(error: Error): void;
+  /** An endpoint's counters are given up. */
+  forgotten(endpoint: Endpoint): void;
+  /** An attempt had to wait so long for an endpoint, a connection or a stream. */
+  waited(ms: number): void;
+  /** An attempt was refused because too many wait already. */
+  queueFull(): void;
+  /** An attempt had a connection. `reused`: which had carried another before. */
+  connected(reused: boolean): void;
+  /** A call was handed to its first connection so long after it had begun; of a sample. */
+  handedOver(ms: number): void;
 }
 
 export class ClusterState<Req, R extends Reply> {

@@ -75,7 +75,7 @@ export function makeMistake(
   return Object.freeze(line === undefined ? base : { ...base, line });
 }
 
-/** What stands under this name is not shown to anybody. */
+/** What stands under this name is never shown. */
 export function isSecretKey(name: string): boolean {
   return SECRET_KEY.test(name);
 }

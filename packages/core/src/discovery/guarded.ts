@@ -15,21 +15,28 @@ export const NEVER_ANSWERED_MS = 30_000;
 export const RESTART_MS = 5_000;
 export const MAX_RESTART_MS = 60_000;
 
-/** `late`: the source has reported something after its watch was stopped. */
+/** What a guarded watch tells of its source. */
+export interface WatchEvents {
+  /** It has reported something after its watch was stopped. */
+  late(): void;
+  /** It is asked again, because its watch had failed. */
+  restarted(): void;
+}
+
 export function watchGuarded(
   discovery: Discovery,
   sink: EndpointSink,
   runtime: Runtime,
-  late: () => void,
+  events: WatchEvents,
 ): EndpointWatch {
-  return new GuardedWatch(discovery, sink, runtime, late);
+  return new GuardedWatch(discovery, sink, runtime, events);
 }
 
 class GuardedWatch implements EndpointWatch, EndpointSink {
   readonly #discovery: Discovery;
   readonly #sink: EndpointSink;
   readonly #runtime: Runtime;
-  readonly #late: () => void;
+  readonly #events: WatchEvents;
   #watch: EndpointWatch | undefined = undefined;
   #restart: Timer | undefined = undefined;
   #restartMs = RESTART_MS;
@@ -38,11 +45,11 @@ class GuardedWatch implements EndpointWatch, EndpointSink {
   #answered = false;
   #stopped = false;
 
-  constructor(discovery: Discovery, sink: EndpointSink, runtime: Runtime, late: () => void) {
+  constructor(discovery: Discovery, sink: EndpointSink, runtime: Runtime, events: WatchEvents) {
     this.#discovery = discovery;
     this.#sink = sink;
     this.#runtime = runtime;
-    this.#late = late;
+    this.#events = events;
     this.#start();
     if (this.#answered) return;
     this.#patience = runtime.after(NEVER_ANSWERED_MS, () => this.#neverAnswered(), undefined);
@@ -74,10 +81,15 @@ class GuardedWatch implements EndpointWatch, EndpointSink {
         this.#watch = watch as EndpointWatch;
       },
       () => {
-        this.#restart = this.#runtime.after(this.#restartMs, () => this.#start(), undefined);
+        this.#restart = this.#runtime.after(this.#restartMs, () => this.#again(), undefined);
         this.#restartMs = Math.min(2 * this.#restartMs, MAX_RESTART_MS);
       },
     );
+  }
+
+  #again(): void {
+    this.#events.restarted();
+    this.#start();
   }
 
   #neverAnswered(): void {
@@ -109,14 +121,14 @@ class GuardedWatch implements EndpointWatch, EndpointSink {
   }
 
   failed(error: Error): void {
-    if (this.#stopped) return this.#late();
+    if (this.#stopped) return this.#events.late();
     this.#heard();
     this.#sink.failed(errorOf(error));
   }
 
   #refuses(method: string, ...lists: readonly (readonly EndpointInfo[])[]): boolean {
     if (this.#stopped) {
-      this.#late();
+      this.#events.late();
       return true;
     }
     this.#heard();

@@ -6,6 +6,8 @@
 import type { WrittenKind } from "../config/kind.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Bounds } from "../telemetry/bounds.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Discovery } from "./discovery.ts";
 
 /** What a kind may use of its mesh. */
@@ -13,6 +15,10 @@ export interface DiscoveryMesh {
   /** Time, chance and timers. */
   readonly runtime: Runtime;
   readonly log: Log;
+  /** For instruments of its own. */
+  readonly telemetry: Telemetry;
+  /** For caches and tables of its own: how full they are. */
+  readonly bounds: Pick<Bounds, "add">;
   /**
    * What `make` gives, made once for this mesh and this function: a resolver, or one watch that serves many
    * services (`SharedDiscovery`).

@@ -4,6 +4,8 @@ import { SOURCE_NAME } from "../config/source.ts";
 import type { DiscoveryConfig } from "../config/types.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Bounds } from "../telemetry/bounds.ts";
+import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Discovery } from "./discovery.ts";
 import type { DiscoveryKind, DiscoveryMesh } from "./kind.ts";
 
@@ -11,12 +13,20 @@ export class Discoveries {
   readonly #kinds: readonly DiscoveryKind[];
   readonly #mesh: DiscoveryMesh;
 
-  constructor(kinds: readonly DiscoveryKind[], runtime: Runtime, log: Log) {
+  constructor(
+    kinds: readonly DiscoveryKind[],
+    runtime: Runtime,
+    log: Log,
+    telemetry: Telemetry,
+    bounds: Bounds,
+  ) {
     this.#kinds = kinds;
     const made = new Map<(mesh: DiscoveryMesh) => unknown, unknown>();
     const mesh: DiscoveryMesh = {
       runtime,
       log,
+      telemetry,
+      bounds,
       shared<T>(make: (mesh: DiscoveryMesh) => T): T {
         if (!made.has(make)) made.set(make, make(mesh));
         return made.get(make) as T;

@@ -5,7 +5,7 @@
  *
  * https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
  */
-import type { Labels, Series } from "../telemetry/telemetry.ts";
+import type { Exemplar, Labels, Series } from "../telemetry/telemetry.ts";
 import { attributeName, familyName, labelName, unitWord } from "./names.ts";
 
 export type Format = "openmetrics" | "text";
@@ -96,12 +96,13 @@ function* samples(family: Family, name: string, format: Format): Generator<strin
         bounds = series.bounds;
         limits = bounds.map((bound) => limitText(bound, format));
       }
-      yield histogram(name, labels, series, limits);
+      yield histogram(name, labels, series, limits, format);
     } else if (series.kind === "gauge") {
       yield `${name}${braced(labels)} ${numberText(series.value)}\n`;
     } else if (series.value >= 0) {
       // A counter is never negative, and never NaN.
-      yield `${name}_total${braced(labels)} ${numberText(series.value)}\n`;
+      const { value, exemplar } = series;
+      yield `${name}_total${braced(labels)} ${numberText(value)}${exemplarText(exemplar, format)}\n`;
     }
   }
 }
@@ -109,23 +110,34 @@ function* samples(family: Family, name: string, format: Format): Generator<strin
 function histogram(
   name: string,
   labels: string,
-  { counts, sum }: Series & { kind: "histogram" },
+  { counts, sum, exemplars = [] }: Series & { kind: "histogram" },
   limits: readonly string[],
+  format: Format,
 ): string {
   const start = `${name}_bucket{${labels}${labels === "" ? "" : ","}le="`;
   let text = "";
   let below = 0;
   for (const [i, limit] of limits.entries()) {
     below += counts[i] ?? 0;
-    text += `${start}${limit}"} ${below}\n`;
+    text += `${start}${limit}"} ${below}${exemplarText(exemplars[i], format)}\n`;
   }
   const count = below + (counts[limits.length] ?? 0);
   const all = braced(labels);
-  text += `${start}+Inf"} ${count}\n`;
+  text += `${start}+Inf"} ${count}${exemplarText(exemplars[limits.length], format)}\n`;
   // Without a sum there must be no count either.
   if (Number.isNaN(sum)) return text;
   return `${text}${name}_sum${all} ${numberText(sum)}\n${name}_count${all} ${count}\n`;
 }
+
+/** What stands behind a sample. The plain format has none. An exemplar that is no number would cost the page. */
+function exemplarText(exemplar: Exemplar | undefined, format: Format): string {
+  if (exemplar === undefined || format !== "openmetrics") return "";
+  const { traceId, value, atWallMs } = exemplar;
+  if (!TRACE_ID.test(traceId) || !Number.isFinite(value)) return "";
+  return ` # {trace_id="${traceId}"} ${value} ${atWallMs / 1000}`;
+}
+
+const TRACE_ID = /^[0-9a-f]{32}$/;
 
 /** The labels of a family's series, whose names are the same for most of them. */
 class LabelWriter {

@@ -103,6 +103,45 @@ inmesh_calls_total{inmesh_outcome="success",inmesh_service="orders"} 3
   });
 });
 
+describe("exemplars", () => {
+  const runtime = new SimRuntime(1);
+  const recorder = new Recorder(runtime);
+  const trace = "0af7651916cd43dd8448eb211c80319c";
+  const took = { ...CALL_DURATION, name: "acme.wait", bounds: [0.5, 1] };
+  const wait = recorder.histogram(took, {});
+  wait.record(0.1);
+  wait.record(0.7, trace);
+  wait.record(3, trace);
+  recorder.counter(CALLS, {}).add(1, trace);
+
+  it("OpenMetrics has them behind buckets and counters", async () => {
+    const at = runtime.wallNow() / 1000;
+    const lines = (await pageOf(recorder)).match(/^[^#].*$/gm);
+    expect(lines).toEqual([
+      'acme_wait_seconds_bucket{le="0.5"} 1',
+      `acme_wait_seconds_bucket{le="1.0"} 2 # {trace_id="${trace}"} 0.7 ${at}`,
+      `acme_wait_seconds_bucket{le="+Inf"} 3 # {trace_id="${trace}"} 3 ${at}`,
+      "acme_wait_seconds_sum 3.8",
+      "acme_wait_seconds_count 3",
+      `inmesh_calls_total 1 # {trace_id="${trace}"} 1 ${at}`,
+    ]);
+  });
+
+  it("text 0.0.4 has none", async () => {
+    expect(await pageOf(recorder, "text/plain")).not.toContain(trace);
+  });
+
+  it("one that is no trace, or no number, is left out, and its sample stays", async () => {
+    const broken = new Recorder(runtime);
+    broken.counter(CALLS, { service: "a" }).add(1, '"} 1\n# EOF');
+    broken.histogram(took, {}).record(Infinity, trace);
+    const page = await pageOf(broken);
+    expect(page).toContain('\ninmesh_calls_total{inmesh_service="a"} 1\n');
+    expect(page).toContain('\nacme_wait_seconds_bucket{le="+Inf"} 1\n');
+    expect(page).not.toContain(trace);
+  });
+});
+
 describe("names", () => {
   it.each([
     ["acme.size", "By", "gauge", "acme_size_bytes"],
@@ -112,7 +151,7 @@ describe("names", () => {
     ["acme.hits", "1", "counter", "acme_hits_total"],
     ["acme.hits_total", "{hit}", "counter", "acme_hits_total"],
     ["acme.busy", "s", "counter", "acme_busy_seconds_total"],
-    ["acme..odd/name-", "", "gauge", "acme_odd_name"],
+    ["acme..my/name-", "", "gauge", "acme_my_name"],
     ["1st", "", "gauge", "_1st"],
     ["größe", "", "gauge", "gr_e"],
     ["", "", "gauge", "_"],

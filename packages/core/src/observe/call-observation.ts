@@ -1,7 +1,7 @@
 /**
- * A call and its attempts as observers see them: one object for each, which the pipeline tells what
+ * A call and its attempts as observers see them: one object for each, which the pipeline notifies of what
  * happens and which reads the rest off the call when it is asked. They exist only for calls that began
- * while somebody observed, and tell those observers alone.
+ * while observers were attached, and notify those observers alone.
  */
 import { PICKED_BECAUSE } from "../balance/why.ts";
 import type {
@@ -20,6 +20,7 @@ import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 import type { RouteFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedAttempt, EndedCall, ObservedRequest, StartedAttempt } from "./observer.ts";
 
@@ -29,7 +30,7 @@ export interface ObservedProtocol {
   /** The status that a caller sees for a failure of the mesh's own; undefined: it sees the error itself. */
   readonly statusOf?: ((error: MeshError) => number) | undefined;
   /** Another instrumentation makes a span for each of its attempts, and writes it into their heads. */
-  readonly tracedByOthers?: ((request: never) => boolean) | undefined;
+  readonly tracedByOthers?: ((request: never, service: ServiceConfig) => boolean) | undefined;
 }
 
 /** Whose calls are observed: one for each pipeline. */
@@ -96,8 +97,8 @@ export class CallObservation implements CallObserved, EndedCall {
   }
 
   get tracedByOthers(): boolean {
-    const { tracedByOthers } = this.#audience.protocol;
-    return tracedByOthers !== undefined && tracedByOthers(this.#call.request as never);
+    const { protocol, config } = this.#audience;
+    return protocol.tracedByOthers?.(this.#call.request as never, config) === true;
   }
 
   get route(): string {
@@ -122,6 +123,14 @@ export class CallObservation implements CallObserved, EndedCall {
 
   get deadlineAt(): number {
     return this.#call.deadlineAt;
+  }
+
+  get traceId(): string | undefined {
+    return this.#call.traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#call.traceId = checkedTraceId(traceId);
   }
 
   get attempts(): number {
@@ -193,7 +202,6 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
   readonly #attempt: Attempt;
   readonly #audience: Audience;
   #headAt = 0;
-  #status: number | undefined = undefined;
 
   constructor(
     call: CallObservation,
@@ -228,6 +236,10 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
 
   get endpoint(): string {
     return this.#attempt.endpoint!.address;
+  }
+
+  get connectionReused(): boolean | undefined {
+    return this.#attempt.connectionReused;
   }
 
   get zone(): string | undefined {
@@ -275,12 +287,8 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
   get status(): number | undefined {
     const { statusOf } = this.#audience.protocol;
     if (statusOf === undefined) return this.#attempt.code || undefined;
-    const { error } = this.#attempt;
-    return this.#status ?? (error === undefined ? undefined : statusOf(error));
-  }
-
-  set status(status: number | undefined) {
-    this.#status = status;
+    const { error, status } = this.#attempt;
+    return status ?? (error === undefined ? undefined : statusOf(error));
   }
 
   get progress(): Progress | "replied" {

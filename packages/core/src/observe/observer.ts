@@ -1,5 +1,5 @@
 /**
- * What an observer hears: the contract of `mesh.observe`. Everything here is plain to read and typed,
+ * What an observer sees: the contract of `mesh.observe`. Everything here is plain to read and typed,
  * the same for HTTP and gRPC, and holds nothing of the mesh that could be changed by accident. Instants
  * (`…At`) are milliseconds of the mesh's monotonic clock, `mesh.runtime.now()`; only differences of them
  * mean something. Bytes are those of bodies (gRPC: of messages, before compression), without heads.
@@ -16,9 +16,9 @@ import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
  * `inmesh.hook.errors`) and logged once, and changes nothing for the call. Hooks are on the path of every
  * call: one that takes a millisecond makes every call a millisecond slower.
  *
- * An observer hears of the calls and served requests that begin while it is attached, from their
- * beginning; of those that began before it hears nothing, so an end always follows its start. From the
- * moment it is detached it hears nothing any more, also not the ends of what is in progress.
+ * An observer sees the calls and served requests that begin while it is attached, from their
+ * beginning; of those that began before it sees nothing, so an end always follows its start. From the
+ * moment it is detached it sees nothing any more, also not the ends of what is in progress.
  */
 export interface Observer {
   /**
@@ -73,6 +73,13 @@ export interface ObservedCall {
   readonly attempts: number;
   /** The request being served that it is made for; undefined outside of one, or where that is not observed. */
   readonly servedFor: ObservedRequest | undefined;
+  /**
+   * The sampled trace that the measurements of the call carry as exemplars: 32 hexadecimal digits. From the
+   * `traceparent` that the call was given, or that of the request being served; undefined: neither is sampled. An
+   * observer that makes spans may set it in `callStarted`, or take it away. Setting it to anything else throws a
+   * TypeError.
+   */
+  traceId: string | undefined;
 }
 
 /** A call that is over. */
@@ -90,7 +97,7 @@ export interface EndedCall extends ObservedCall {
   readonly notRetried: NoRetry | undefined;
   /** From `startedAt` to the last byte of the reply. */
   readonly durationMs: number;
-  /** Of all its attempts that have ended. */
+  /** Bytes that all its attempts that have ended have sent. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
   /** The last that was begun; undefined: no endpoint was picked for the call. */
@@ -146,6 +153,8 @@ export interface EndedAttempt extends ObservedAttempt {
   readonly error: MeshError | undefined;
   /** How far the request got: `replied` once the head of a reply is here. */
   readonly progress: Progress | "replied";
+  /** Its connection had carried an attempt before; undefined: it never had a connection. */
+  readonly connectionReused: boolean | undefined;
   /** Until it had a connection; undefined: it never did. */
   readonly queuedMs: number | undefined;
   /** Until the head of the reply was here; undefined: it never was. */
@@ -180,6 +189,8 @@ export interface ObservedRequest {
   /** W3C trace context as it came, if it is valid. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
+  /** As of a call: from the `traceparent` that came, until an observer sets it. */
+  traceId: string | undefined;
   /** Who is at the other end of its connection; looked up when it is asked for. */
   readonly peer: ServerPeer;
 }
@@ -197,6 +208,13 @@ export interface EndedRequest extends ObservedRequest {
   /** Why the server refused it, or cut it short; undefined: its handler answered. */
   readonly reason: string | undefined;
   readonly durationMs: number;
+  /**
+   * What the handler has written as the body of the reply; over gRPC messages as they are framed, compressed and
+   * with 5 bytes each in front. 0 for a refusal, and for gRPC where its streams are not seen.
+   */
+  readonly sentBytes: number;
+  /** What has come of the request's body, read or not; over gRPC as for `sentBytes`. */
+  readonly receivedBytes: number;
 }
 
 export interface EndpointChange {
@@ -219,7 +237,7 @@ export interface EndpointChange {
 export interface ConfigChange {
   /** `code`, `environment`, `file`, or the name of a source of the application. */
   readonly source: string;
-  /** `failed`: the source could not tell; `late`: it spoke after its end, and was ignored. */
+  /** `failed`: the source reported a failure; `late`: it spoke after its end, and was ignored. */
   readonly result: "applied" | "unchanged" | "refused" | "failed" | "late";
   /** Of the configuration in force afterwards. */
   readonly version: number;

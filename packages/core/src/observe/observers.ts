@@ -16,7 +16,7 @@ import { Audience, CallObservation, type ObservedService } from "./call-observat
 import type { Observer } from "./observer.ts";
 import { ServedObservation, type ServedFacts } from "./served-observation.ts";
 
-/** Of an error that is kept and logged. */
+/** Characters of an error's text that are kept and logged. */
 const MAX_TEXT = 2_000;
 
 export interface ObserversSnapshot {
@@ -96,7 +96,7 @@ export class Observers {
     this.#log({ level: "warn", event: "observer.failed", message });
   }
 
-  /** Counts what somebody else's code has thrown, and gives it as text. */
+  /** Counts what the application's code has thrown, and gives it as text. */
   failed(where: string, error: unknown): string {
     const line = textOf(error);
     this.#errors++;

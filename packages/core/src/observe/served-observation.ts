@@ -2,6 +2,7 @@
 import type { Outcome, Within } from "../call.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
+import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedRequest, ObservedRequest } from "./observer.ts";
 
@@ -12,6 +13,7 @@ export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "st
   /** Another instrumentation makes a span for it, where its handler is called. */
   readonly tracedByOthers: boolean;
   within: Within | undefined;
+  traceId: string | undefined;
 }
 
 export class ServedObservation implements EndedRequest {
@@ -23,6 +25,9 @@ export class ServedObservation implements EndedRequest {
   durationMs = 0;
   /** What the traces of its mesh keep of it. Writer: traces. */
   traced: unknown = undefined;
+  /** Writer: the protocol, as is its neighbour's. */
+  sentBytes = 0;
+  receivedBytes = 0;
   readonly #facts: ServedFacts;
   readonly #by: readonly Attached[];
   readonly #runtime: Runtime;
@@ -74,6 +79,14 @@ export class ServedObservation implements EndedRequest {
 
   get tracestate(): string | undefined {
     return this.#facts.tracestate;
+  }
+
+  get traceId(): string | undefined {
+    return this.#facts.traceId;
+  }
+
+  set traceId(traceId: string | undefined) {
+    this.#facts.traceId = checkedTraceId(traceId);
   }
 
   get peer(): ServerPeer {

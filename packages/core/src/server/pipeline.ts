@@ -30,6 +30,7 @@ import type { Log } from "../log.ts";
 import type { Observers } from "../observe/observers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServedRecords } from "../telemetry/served-records.ts";
+import type { StandardDuration, StandardSeries } from "../telemetry/standard.ts";
 import type { Admission } from "./admission.ts";
 import { SHARED_REFUSALS, type Refusal } from "./refusals.ts";
 import type { ServedCall, ServerEnd } from "./served-call.ts";
@@ -43,6 +44,9 @@ import {
   type Stage,
 } from "./server-layer.ts";
 
+/** Why a request has no whole reply, where its client has left: the reason of a call that its caller gave up. */
+const LEFT = "caller";
+
 /** What a protocol does at the stages that are its own. */
 export interface ServerProtocol<R extends ServedCall> {
   /** Reads the head into `request`, and validates it. */
@@ -51,15 +55,17 @@ export interface ServerProtocol<R extends ServedCall> {
   readonly answersHealth: ((request: R) => boolean) | undefined;
   /** What its connection, or a rule of this protocol alone, refuses. */
   check(request: R): Refusal | undefined;
-  /** It is in progress: `ended` has to be called when it has ended. */
+  /** The request is in progress: `ended` has to be called when it has ended. */
   admitted(request: R): void;
-  /** It was refused after that: it holds nothing any more, and its refusal is written next. */
+  /** The request was refused after `admitted`: it holds nothing any more, and its refusal is written next. */
   released(request: R): void;
   /** Runs `inner` where calls inherit from the request. */
   enter(request: R, inner: Stage<R>): ServerAnswer;
   /** Gives it to its handler. */
   handle(request: R): void;
   refuse(request: R, refusal: Refusal): void;
+  /** The duration of its requests under OpenTelemetry's name. Left out: it has none. */
+  readonly standard?: StandardDuration<R> | undefined;
 }
 
 export interface ServerParts<R extends ServedCall> {
@@ -69,6 +75,8 @@ export interface ServerParts<R extends ServedCall> {
   readonly admission: Admission;
   /** Undefined: requests are not counted. */
   readonly records: ServedRecords | undefined;
+  /** The same under OpenTelemetry's name. */
+  readonly standard?: StandardSeries<R> | undefined;
   /** Of its mesh; undefined: it has none. */
   readonly observers: Observers | undefined;
   readonly layers: readonly ServerLayer[];
@@ -100,6 +108,7 @@ export function compileServer<R extends ServedCall>(parts: ServerParts<R>): Serv
       admit<R>(admission, runtime), // 4
       check((request) => protocol.check(request)), // 5
       inProgress(protocol, admission), // 6
+      ...(records === undefined ? [] : [sample<R>(records, runtime)]),
       (inner) => (request) => protocol.enter(request, inner), // 7
     ],
     layers.length > 0
@@ -141,6 +150,9 @@ export function compileServer<R extends ServedCall>(parts: ServerParts<R>): Serv
   };
 }
 
+/** Of the requests of a server, one in so many is looked at; a power of two. */
+const SAMPLED = 64;
+
 type Wrap<R extends ServedCall> = (inner: Stage<R>) => Stage<R>;
 
 /** 1. Its duration is measured from here. */
@@ -151,15 +163,25 @@ function clock<R extends ServedCall>(runtime: Runtime): Wrap<R> {
   };
 }
 
-/** 1. */
+/** Stage 1, the inbound record: reports the end of each request. */
 function reportEnd<R extends ServedCall>(
-  { records, runtime }: ServerParts<R>,
+  { records, standard, runtime }: ServerParts<R>,
   log: LimitedLog,
 ): (request: R, reason: string | undefined, refusal: Refusal | undefined) => void {
   return (request, reason, refusal) => {
     const durationMs = runtime.now() - request.startedAt;
     const outcome = refusal === undefined ? request.endOutcome : refusal.outcome;
-    records?.ended(request.route, outcome, request.endHttpStatus, reason, durationMs);
+    if (records !== undefined) {
+      const { traceId } = request;
+      records.ended(request.route, outcome, request.endHttpStatus, reason, durationMs, traceId);
+      if (standard !== undefined) {
+        const why = reason ?? (outcome === "abandoned" ? LEFT : undefined);
+        // What is refused reaches no handler, and so no instrumentation of the application.
+        if (refusal === undefined) {
+          standard.recordOnce(request, undefined, why, durationMs, traceId);
+        } else standard.record(request, undefined, why, durationMs, traceId);
+      }
+    }
     // No status of HTTP: nothing was sent. That of gRPC may be 0, which is OK.
     const status = request.endHttpStatus === 0 ? undefined : request.endStatus;
     request.observed?.ended(outcome, status, reason);
@@ -177,7 +199,7 @@ function reportEnd<R extends ServedCall>(
   };
 }
 
-/** 2 and 5. */
+/** Stages 2 and 5, which are the protocol's: they refuse a request or let it pass. */
 function check<R extends ServedCall>(refuses: (request: R) => Refusal | undefined): Wrap<R> {
   return (inner) => (request) => refuses(request) ?? inner(request);
 }
@@ -217,6 +239,15 @@ function inProgress<R extends ServedCall>(
     request.phase = "admitted";
     admission.inFlight++;
     protocol.admitted(request);
+    return inner(request);
+  };
+}
+
+/** What came before it took so long, of one request in 64. Layers and handler are the application's. */
+function sample<R extends ServedCall>(records: ServedRecords, runtime: Runtime): Wrap<R> {
+  let count = 0;
+  return (inner) => (request) => {
+    if ((count++ & (SAMPLED - 1)) === 0) records.begun(runtime.now() - request.startedAt);
     return inner(request);
   };
 }

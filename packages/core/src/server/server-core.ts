@@ -6,14 +6,26 @@ import { renderValue } from "../config/mistakes.ts";
 import type { OptionKinds } from "../config/options.ts";
 import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
+import type { Fill } from "../telemetry/bounds.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { ConnectionRecord } from "../telemetry/connections.ts";
+import {
+  CONCURRENCY_LIMIT,
+  DEADLINE_EXPIRED,
+  GLITCHES,
+  REQUESTS_REJECTED,
+  SHED,
+} from "../telemetry/endpoint-instruments.ts";
+import { NO_TELEMETRY } from "../telemetry/guarded.ts";
 import { ServedRecords } from "../telemetry/served-records.ts";
+import { StandardSeries } from "../telemetry/standard.ts";
+import type { Counter } from "../telemetry/telemetry.ts";
 import { Admission } from "./admission.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
 import type { SharedLimits } from "./limits.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
-import { BELIEFS, type Beliefs, type Posture } from "./posture.ts";
+import { TRUST, type Trust, type Posture } from "./posture.ts";
 import { Readiness } from "./readiness.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { ServedCall } from "./served-call.ts";
@@ -97,18 +109,40 @@ function processRuntime(): Runtime {
   return (ownRuntime ??= new NodeRuntime());
 }
 
+/** What is read of a server of Node's. */
+export interface ListeningServer {
+  readonly listening: boolean;
+  on(event: "listening" | "close", listener: () => void): unknown;
+}
+
+/** What a reason of `refused` stands for in metrics, beside those for load, which all servers have. */
+export interface CountedReasons<Reason extends string> {
+  /** Requests that were refused because of what they are. */
+  readonly rejected: readonly Reason[];
+  /** Irregularities that were tolerated. */
+  readonly glitches: readonly Reason[];
+}
+
+const SHEDDING: ReadonlySet<string> = new Set(["concurrency", "loop_delay", "heap"]);
+
 /** `Reason`: what is counted in `refused`, beside the reasons of the application's own refusals. */
 export class ServerCore<Reason extends string> {
   readonly name: string;
   readonly posture: Posture;
-  readonly beliefs: Beliefs;
+  readonly trust: Trust;
   readonly runtime: Runtime;
   readonly log: Log;
   readonly admission: Admission;
   readonly #options: SharedServerOptions;
   readonly #settings: ServerSettings<SharedServerOptions, SharedLimits>;
   readonly #records: ServedRecords | undefined;
+  /** Where it reports its connections; undefined: it has no mesh. */
+  readonly connections: ConnectionRecord | undefined;
+  readonly #protocol: string;
   readonly #refused = new Map<string, number>();
+  readonly #counters = new Map<string, Counter>();
+  readonly #counted: CountedReasons<Reason>;
+  #gauges: (() => void)[] = [];
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
   #isLeaving = false;
@@ -119,17 +153,18 @@ export class ServerCore<Reason extends string> {
     owner: string,
     protocol: string,
     settings: ServerSettings<SharedServerOptions, SharedLimits>,
+    counted: CountedReasons<Reason>,
   ) {
     const { name, options, limits, log } = settings;
     const { posture = "edge", mesh } = options;
-    const beliefs = BELIEFS[posture];
-    if (beliefs === undefined) {
-      const known = Object.keys(BELIEFS).join(", ");
+    const trust = TRUST[posture];
+    if (trust === undefined) {
+      const known = Object.keys(TRUST).join(", ");
       throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
     this.posture = posture;
-    this.beliefs = beliefs;
+    this.trust = trust;
     this.runtime = mesh?.runtime ?? processRuntime();
     this.log = log;
     this.admission = new Admission(limits, this.runtime, name, log);
@@ -137,33 +172,76 @@ export class ServerCore<Reason extends string> {
     this.#settings = settings;
     settings.follow(() => this.admission.configure());
     this.#records =
-      mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+      mesh === undefined || mesh.telemetry === NO_TELEMETRY
+        ? undefined
+        : new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
+    this.#protocol = protocol;
+    this.#counted = counted;
+    this.connections = mesh?.connections.of("inbound", name, protocol);
+    this.#addGauges();
   }
 
-  /** What a connection is believed. Asked once for each. */
-  beliefsOf(peer: () => ServerPeer): Beliefs {
+  #addGauges(): void {
+    const { mesh } = this.#options;
+    if (mesh === undefined) return;
+    const { limits } = this.#settings;
+    const labels = { service: this.name, protocol: this.#protocol, direction: "inbound" };
+    this.#gauges = [
+      mesh.telemetry.gauge(CONCURRENCY_LIMIT, labels, () => limits.maxInFlight),
+      mesh.bounds.add("requests", () => ({
+        size: this.admission.inFlight,
+        limit: limits.maxInFlight,
+      })),
+      mesh.bounds.add("refusal_reasons", () => ({ size: this.#refused.size, limit: MAX_REASONS })),
+    ];
+  }
+
+  /** Counts a server of Node's among those of the mesh while it listens. */
+  countsListening(server: ListeningServer): void {
+    const connections = this.#options.mesh?.connections;
+    if (connections === undefined) return;
+    let listens = false;
+    const changed = (now: boolean): void => {
+      if (now !== listens) connections.servers += now ? 1 : -1;
+      listens = now;
+    };
+    changed(server.listening);
+    server.on("listening", () => changed(true));
+    server.on("close", () => changed(false));
+  }
+
+  /** How full something that this server holds is, until it has closed. */
+  bound(structure: string, read: () => Fill): void {
+    const { mesh } = this.#options;
+    if (mesh !== undefined) this.#gauges.push(mesh.bounds.add(structure, read));
+  }
+
+  /** What is believed of the peer of a connection. Asked once for each. */
+  trustOf(peer: () => ServerPeer): Trust {
     const { postureOf } = this.#options;
-    if (postureOf === undefined) return this.beliefs;
+    if (postureOf === undefined) return this.trust;
     const known = peer();
-    if (known.certificate === undefined) return this.beliefs;
+    if (known.certificate === undefined) return this.trust;
     try {
       const posture = postureOf(known) ?? this.posture;
-      if (Object.hasOwn(BELIEFS, posture)) return BELIEFS[posture];
+      if (Object.hasOwn(TRUST, posture)) return TRUST[posture];
     } catch {
-      // A function that cannot decide must not make anybody trusted.
+      // A function that cannot decide must not make any peer trusted.
     }
-    return BELIEFS.edge;
+    return TRUST.edge;
   }
 
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */
   pipeline<R extends ServedCall>(protocol: ServerProtocol<R>): ServerPipeline<R> {
     const { name, admission, runtime, log } = this;
+    const { mesh } = this.#options;
     return compileServer<R>({
       name,
       protocol,
       admission,
       records: this.#records,
-      observers: this.#options.mesh?.observers,
+      standard: mesh && StandardSeries.of(mesh.telemetry, mesh.standardMetrics, protocol.standard),
+      observers: mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,
@@ -194,6 +272,7 @@ export class ServerCore<Reason extends string> {
     this.#leaves();
     this.#isLeaving = false;
     this.#records?.open();
+    this.#addGauges();
     this.#settings.follow();
     return true;
   }
@@ -204,6 +283,7 @@ export class ServerCore<Reason extends string> {
     if (!this.#isLeaving) {
       void left.then(() => {
         this.#records?.close();
+        for (const remove of this.#gauges.splice(0)) remove();
         this.admission.close();
         this.#settings.close();
       });
@@ -223,6 +303,7 @@ export class ServerCore<Reason extends string> {
 
   /** Gives the reason under which it was counted. */
   count(reason: Reason): string {
+    this.#measure(reason);
     const before = this.#refused.get(reason);
     if (before === undefined && this.#refused.size >= MAX_REASONS) {
       this.#refused.set(FURTHER_REASONS, (this.#refused.get(FURTHER_REASONS) ?? 0) + 1);
@@ -230,6 +311,30 @@ export class ServerCore<Reason extends string> {
     }
     this.#refused.set(reason, (before ?? 0) + 1);
     return reason;
+  }
+
+  /** Once for a refusal, or something tolerated; a request that is served pays nothing. */
+  #measure(reason: Reason): void {
+    if (this.#options.mesh === undefined) return;
+    let counter = this.#counters.get(reason);
+    if (counter === undefined) {
+      counter = this.#counterOf(reason);
+      if (counter !== undefined) this.#counters.set(reason, counter);
+    }
+    counter?.add(1);
+  }
+
+  #counterOf(reason: Reason): Counter | undefined {
+    const { telemetry } = this.#options.mesh!;
+    const labels = { direction: "inbound", service: this.name, protocol: this.#protocol };
+    if (reason === "expired_on_arrival") return telemetry.counter(DEADLINE_EXPIRED, labels);
+    if (SHEDDING.has(reason)) return telemetry.counter(SHED, { ...labels, reason });
+    const { rejected, glitches } = this.#counted;
+    if (rejected.includes(reason)) {
+      return telemetry.counter(REQUESTS_REJECTED, { reason });
+    }
+    if (!glitches.includes(reason)) return undefined;
+    return telemetry.counter(GLITCHES, { direction: "inbound", kind: reason });
   }
 
   snapshot(problem: string | undefined, degraded: readonly string[]): SharedServerSnapshot<Reason> {

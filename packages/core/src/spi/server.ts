@@ -5,6 +5,7 @@
 
 // What every server has once, and the order of everything that happens to a request.
 export {
+  type CountedReasons,
   ServerCore,
   SHARED_SERVER_OPTIONS,
   type SharedServerOptions,
@@ -32,11 +33,15 @@ export {
 } from "../context.ts";
 export { ConnectionPeer, type ServerPeer } from "../tls/peer.ts";
 export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
-export type { Beliefs, Posture } from "../server/posture.ts";
+export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
-export { hasTraceparentShape } from "../traceparent.ts";
+export { hasTraceparentShape, isTraceparent, sampledTraceId } from "../traceparent.ts";
 export { isInstrumented } from "../observe/instrumented.ts";
+
+// Where the connections of a server are reported.
+export { measureConnections, type ServedConnectionEvents } from "../server/served-connections.ts";
+export type { CloseTrigger, ConnectionRecord, Spoken } from "../telemetry/connections.ts";
 
 // Limits, what a connection has misused, and the end of a server.
 export {

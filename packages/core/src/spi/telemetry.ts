@@ -6,6 +6,7 @@
 // Where measurements go, and which there are.
 export type {
   Counter,
+  Exemplar,
   Histogram,
   Instrument,
   Labels,
@@ -17,6 +18,8 @@ export { INSTRUMENTS } from "../telemetry/instruments.ts";
 
 // What takes them out of every mesh of the process.
 export { exportEveryMesh, type Exporter, type ProcessMesh } from "../exporter.ts";
+// Durations under the names of OpenTelemetry's semantic conventions, which protocols describe.
+export type { StandardClient, StandardDuration, StandardMetrics } from "../telemetry/standard.ts";
 
 // What observers of calls and attempts are given.
 export { Observers } from "../observe/observers.ts";

@@ -69,6 +69,16 @@ export { ReplayMemory } from "../replay/memory.ts";
 export { context, inheritedDeadlineAt, inheritFrom } from "../context.ts";
 export { withoutCaller } from "../no-caller.ts";
 
+// Where the connections of a service are reported.
+export type {
+  CloseTrigger,
+  ConnectionRecord,
+  Mutual,
+  Nearness,
+  ResetTrigger,
+  Spoken,
+} from "../telemetry/connections.ts";
+
 // Time, chance, and how long connections live.
 export type { Runtime, Timer } from "../runtime/runtime.ts";
 export { NodeRuntime } from "../runtime/node-runtime.ts";

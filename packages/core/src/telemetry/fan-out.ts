@@ -1,5 +1,5 @@
 /** One Telemetry in front of several: what is measured goes to all of them, in their order. */
-import type { Telemetry } from "./telemetry.ts";
+import { totalIn, type Telemetry } from "./telemetry.ts";
 
 /** With one it is that one itself, so that a call pays for a second only where there is one. */
 export function fanOut(all: readonly Telemetry[]): Telemetry {
@@ -8,21 +8,27 @@ export function fanOut(all: readonly Telemetry[]): Telemetry {
     counter(instrument, labels) {
       const counters = all.map((one) => one.counter(instrument, labels));
       return {
-        add(value) {
-          for (const counter of counters) counter.add(value);
+        add(value, traceId) {
+          for (const counter of counters) counter.add(value, traceId);
         },
       };
     },
     histogram(instrument, labels) {
       const histograms = all.map((one) => one.histogram(instrument, labels));
       return {
-        record(value) {
-          for (const histogram of histograms) histogram.record(value);
+        record(value, traceId) {
+          for (const histogram of histograms) histogram.record(value, traceId);
         },
       };
     },
     gauge(instrument, labels, read) {
       const removals = all.map((one) => one.gauge(instrument, labels, read));
+      return () => {
+        for (const remove of removals) remove();
+      };
+    },
+    total(instrument, labels, read) {
+      const removals = all.map((one) => totalIn(one, instrument, labels, read));
       return () => {
         for (const remove of removals) remove();
       };

@@ -2,19 +2,26 @@
  * An application's own telemetry, whose faults stay its own (P2): what throws is not measured, and
  * neither fails a call nor keeps a mesh from closing. Our own recorder does without this.
  */
-import type { Counter, Histogram, Telemetry } from "./telemetry.ts";
+import { totalIn, type Counter, type Histogram, type Telemetry } from "./telemetry.ts";
 
 const NO_COUNTER: Counter = { add() {} };
 const NO_HISTOGRAM: Histogram = { record() {} };
+
+/** Nothing is measured: pipelines and servers leave their records out for it. */
+export const NO_TELEMETRY: Telemetry = {
+  counter: () => NO_COUNTER,
+  histogram: () => NO_HISTOGRAM,
+  gauge: () => () => {},
+};
 
 export function guardedTelemetry(inner: Telemetry): Telemetry {
   return {
     counter: (instrument, labels) => {
       const counter = safely(() => inner.counter(instrument, labels)) ?? NO_COUNTER;
       return {
-        add(value) {
+        add(value, traceId) {
           try {
-            counter.add(value);
+            counter.add(value, traceId);
           } catch {
             // not measured
           }
@@ -24,9 +31,9 @@ export function guardedTelemetry(inner: Telemetry): Telemetry {
     histogram: (instrument, labels) => {
       const histogram = safely(() => inner.histogram(instrument, labels)) ?? NO_HISTOGRAM;
       return {
-        record(value) {
+        record(value, traceId) {
           try {
-            histogram.record(value);
+            histogram.record(value, traceId);
           } catch {
             // not measured
           }
@@ -35,6 +42,12 @@ export function guardedTelemetry(inner: Telemetry): Telemetry {
     },
     gauge: (instrument, labels, read) => {
       const remove = safely(() => inner.gauge(instrument, labels, read));
+      return () => {
+        safely(() => remove?.());
+      };
+    },
+    total: (instrument, labels, read) => {
+      const remove = safely(() => totalIn(inner, instrument, labels, read));
       return () => {
         safely(() => remove?.());
       };

@@ -1,9 +1,9 @@
 /** Every metric that core writes, by name. docs/reference/metrics.md is checked against this list. */
+import { SECONDS, type Histogrammed } from "./buckets.ts";
+import { CONNECTION_INSTRUMENTS } from "./connection-instruments.ts";
+import { ENDPOINT_INSTRUMENTS } from "./endpoint-instruments.ts";
+import { PROCESS_INSTRUMENTS } from "./process-instruments.ts";
 import type { Instrument } from "./telemetry.ts";
-
-const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-
-type Histogrammed = Instrument & { readonly bounds: readonly number[] };
 
 export const CALLS: Instrument = {
   name: "inmesh.calls",
@@ -75,7 +75,7 @@ export const IDENTITY_PROBLEM: Instrument = {
 export const BALANCER_UPDATES: Instrument = {
   name: "inmesh.balancer.updates",
   unit: "{change}",
-  description: "Endpoints added and removed.",
+  description: "Endpoints that were added, removed, or changed in weight or draining.",
 };
 export const DISCOVERY_ENDPOINTS: Instrument = {
   name: "inmesh.discovery.endpoints",
@@ -85,7 +85,7 @@ export const DISCOVERY_ENDPOINTS: Instrument = {
 export const DISCOVERY_STALE: Instrument = {
   name: "inmesh.discovery.stale",
   unit: "{state}",
-  description: "1 while the last good endpoints are served because discovery cannot tell.",
+  description: "1 while the last good endpoints are served because discovery fails.",
 };
 export const DISCOVERY_ERRORS: Instrument = {
   name: "inmesh.discovery.errors",
@@ -171,4 +171,7 @@ export const INSTRUMENTS: readonly Instrument[] = [
   HOOK_ERRORS,
   METRICS_SERIES,
   METRICS_OVERFLOW,
+  ...CONNECTION_INSTRUMENTS,
+  ...ENDPOINT_INSTRUMENTS,
+  ...PROCESS_INSTRUMENTS,
 ];

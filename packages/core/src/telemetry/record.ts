@@ -27,6 +27,7 @@ import {
   CALL_DURATION,
   RETRY_DECISIONS,
 } from "./instruments.ts";
+import type { StandardSeries } from "./standard.ts";
 import type { Counter, Histogram, Labels, Telemetry } from "./telemetry.ts";
 
 const OUTCOMES: readonly Outcome[] = ["success", "failure", "timeout", "overloaded", "abandoned"];
@@ -73,11 +74,18 @@ class Results {
     this.#labels = labels;
   }
 
-  record(outcome: Outcome, code: number, reason: string | undefined, elapsedMs: number): void {
+  /** `traceId`: of the sampled trace that it belongs to. */
+  record(
+    outcome: Outcome,
+    code: number,
+    reason: string | undefined,
+    elapsedMs: number,
+    traceId: string | undefined,
+  ): void {
     const o = outcomeIndex(outcome);
     if (reason === undefined) {
       const i = o * 8 + (code >= 100 && code < 600 ? Math.floor(code / 100) : 0);
-      (this.#plain[i] ??= this.#bind(outcome, code, "none")).add(1);
+      (this.#plain[i] ??= this.#bind(outcome, code, "none")).add(1, traceId);
     } else {
       const key = `${o}|${reason}`;
       let counter = this.#byReason.get(key);
@@ -85,12 +93,12 @@ class Results {
         counter = this.#bind(outcome, 0, reason);
         this.#byReason.set(key, counter);
       }
-      counter.add(1);
+      counter.add(1, traceId);
     }
     (this.#durations[o] ??= this.#telemetry.histogram(this.#duration, {
       ...this.#labels,
       outcome: OUTCOMES[o]!,
-    })).record(elapsedMs / 1000);
+    })).record(elapsedMs / 1000, traceId);
   }
 
   #bind(outcome: Outcome, code: number, reason: string): Counter {
@@ -103,6 +111,27 @@ class Results {
   }
 }
 
+/** What calls and attempts of a route have under OpenTelemetry's names; undefined: nothing. */
+export interface StandardRecords {
+  readonly attempts?: StandardSeries<Attempt> | undefined;
+  readonly calls?: StandardSeries<Call> | undefined;
+}
+
+/** Where nothing is measured: calls in progress are known all the same. */
+export class NoRecord implements CallRecorder, RetryRecorder {
+  readonly #active: ActiveCalls;
+
+  constructor(active: ActiveCalls) {
+    this.#active = active;
+  }
+
+  ended(call: Call): void {
+    this.#active.remove(call);
+  }
+
+  decided(): void {}
+}
+
 /** One per route: the records of its calls and attempts, and of the decisions between them. */
 export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder {
   readonly #runtime: Runtime;
@@ -112,8 +141,16 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
   readonly #telemetry: Telemetry;
   readonly #labels: Labels;
   readonly #active: ActiveCalls;
+  readonly #standard: StandardRecords;
 
-  constructor(telemetry: Telemetry, labels: Labels, active: ActiveCalls, runtime: Runtime) {
+  constructor(
+    telemetry: Telemetry,
+    labels: Labels,
+    active: ActiveCalls,
+    runtime: Runtime,
+    standard: StandardRecords = {},
+  ) {
+    this.#standard = standard;
     this.#runtime = runtime;
     this.#telemetry = telemetry;
     this.#labels = labels;
@@ -135,12 +172,19 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
     const { attempt } = call;
     // A call whose reply was delivered ended with its attempt: the clock was read for that.
     const endedAt = (error === undefined && attempt?.endedAt) || this.#runtime.now();
-    this.#calls.record(outcome, attempt?.code ?? 0, error?.reason, endedAt - call.startedAt);
+    const elapsedMs = endedAt - call.startedAt;
+    const { traceId } = call;
+    const reason = error?.reason;
+    this.#calls.record(outcome, attempt?.code ?? 0, reason, elapsedMs, traceId);
+    this.#standard.calls?.recordOnce(call, error, reason, elapsedMs, traceId);
   }
 
   settled(attempt: Attempt, outcome: Outcome): void {
     const elapsedMs = (attempt.endedAt || this.#runtime.now()) - attempt.startedAt;
-    this.#attempts[attempt.kind].record(outcome, attempt.code, attempt.error?.reason, elapsedMs);
+    const { error, code, kind } = attempt;
+    const { traceId } = attempt.call;
+    this.#attempts[kind].record(outcome, code, error?.reason, elapsedMs, traceId);
+    this.#standard.attempts?.recordOnce(attempt, error, error?.reason, elapsedMs, traceId);
   }
 
   decided(decision: RetryDecision, kind: AttemptKind): void {
@@ -165,8 +209,14 @@ export class ServedRecord {
   }
 
   /** `code` is HTTP-like; `reason` says why the call did not reach its handler, or was cut short. */
-  ended(outcome: Outcome, code: number, reason: string | undefined, elapsedMs: number): void {
-    this.#results.record(outcome, code, reason, elapsedMs);
+  ended(
+    outcome: Outcome,
+    code: number,
+    reason: string | undefined,
+    elapsedMs: number,
+    traceId: string | undefined,
+  ): void {
+    this.#results.record(outcome, code, reason, elapsedMs, traceId);
   }
 }
 
@@ -182,7 +232,7 @@ export interface CallObservers<S> {
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
 export function callRecord<Req extends RouteFacts, R extends Reply, S>(
-  record: RouteRecord,
+  record: CallRecorder,
   active: ActiveCalls,
   runtime: Runtime,
   endsBelow: boolean,

@@ -5,17 +5,78 @@
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { INSTRUMENTS } from "./instruments.ts";
-import type { Counter, Histogram, Instrument, Labels, Series, Telemetry } from "./telemetry.ts";
+import type {
+  Counter,
+  Exemplar,
+  Histogram,
+  Instrument,
+  Labels,
+  Series,
+  Telemetry,
+} from "./telemetry.ts";
 
-const MAX_SERIES_PER_METRIC = 2_000;
+export const MAX_SERIES_PER_METRIC = 2_000;
+/** As Prometheus counts them. */
+const MAX_SERIES = 20_000;
 const MAX_LABEL_LENGTH = 128;
 /** They are bound on the path of a call, where nothing may be in their way. */
 const OWN = new Map(INSTRUMENTS.map((one) => [one.name, one]));
 
+/** Which limit a record has met: 2,000 series of one metric, or 20,000 of the process. */
+export type Overflow = "metric" | "process";
+
+/** The last exemplar of each bucket, in place. They exist once something sampled was recorded. */
+class Exemplars {
+  readonly #traceIds: (string | undefined)[];
+  readonly #values: Float64Array;
+  readonly #at: Float64Array;
+
+  constructor(buckets: number) {
+    this.#traceIds = Array.from({ length: buckets }, () => undefined);
+    this.#values = new Float64Array(buckets);
+    this.#at = new Float64Array(buckets);
+  }
+
+  set(bucket: number, traceId: string, value: number, atWallMs: number): void {
+    this.#traceIds[bucket] = traceId;
+    this.#values[bucket] = value;
+    this.#at[bucket] = atWallMs;
+  }
+
+  get(bucket: number): Exemplar | undefined {
+    const traceId = this.#traceIds[bucket];
+    if (traceId === undefined) return undefined;
+    return { traceId, value: this.#values[bucket]!, atWallMs: this.#at[bucket]! };
+  }
+}
+
 class MemoryCounter implements Counter {
   value = 0;
-  add(value: number): void {
+  exemplars: Exemplars | undefined = undefined;
+  readonly #wallNow: () => number;
+
+  constructor(wallNow: () => number) {
+    this.#wallNow = wallNow;
+  }
+
+  add(value: number, traceId?: string): void {
     this.value += value;
+    if (traceId !== undefined) {
+      (this.exemplars ??= new Exemplars(1)).set(0, traceId, value, this.#wallNow());
+    }
+  }
+}
+
+/** A counter that is kept elsewhere. */
+class ReadCounter {
+  readonly read: () => number;
+
+  constructor(read: () => number) {
+    this.read = read;
+  }
+
+  get value(): number {
+    return valueOf(this.read);
   }
 }
 
@@ -23,16 +84,29 @@ class MemoryHistogram implements Histogram {
   readonly counts: Float64Array;
   readonly bounds: readonly number[];
   sum = 0;
-  constructor(bounds: readonly number[]) {
+  exemplars: Exemplars | undefined = undefined;
+  readonly #wallNow: () => number;
+
+  constructor(bounds: readonly number[], wallNow: () => number) {
     this.bounds = bounds;
     this.counts = new Float64Array(bounds.length + 1);
+    this.#wallNow = wallNow;
   }
-  record(value: number): void {
+
+  record(value: number, traceId?: string): void {
     const { bounds } = this;
     let i = 0;
     while (i < bounds.length && value > bounds[i]!) i++;
     this.counts[i]!++;
     this.sum += value;
+    if (traceId !== undefined) {
+      (this.exemplars ??= new Exemplars(this.counts.length)).set(
+        i,
+        traceId,
+        value,
+        this.#wallNow(),
+      );
+    }
   }
 }
 
@@ -45,17 +119,21 @@ interface One<T> {
 interface Metric<T> {
   readonly instrument: Instrument;
   readonly series: Map<string, One<T>>;
+  /** Lines of the page for each series. */
+  readonly lines: number;
 }
 
 export class Recorder implements Telemetry {
   /** Called for each record that is counted under `other`, and for each gauge that is left out. */
-  onOverflow: () => void = () => {};
+  onOverflow: (limit: Overflow) => void = () => {};
   readonly #wallNow: () => number;
   /** Of what kind and unit each name is: two packages that use one name must mean the same by it. */
   readonly #known = new Map<string, string>();
   readonly #counters = new Map<string, Metric<MemoryCounter>>();
   readonly #histograms = new Map<string, Metric<MemoryHistogram>>();
+  readonly #totals = new Map<string, Metric<ReadCounter>>();
   readonly #gauges = new Map<string, Metric<() => number>>();
+  #size = 0;
 
   /** `runtime` gives the time at which series begin. */
   constructor(runtime: Pick<Runtime, "wallNow"> = new NodeRuntime()) {
@@ -68,32 +146,49 @@ export class Recorder implements Telemetry {
    */
   counter(instrument: Instrument, labels: Labels): Counter {
     this.#check(instrument, "counter");
-    const make = (): MemoryCounter => new MemoryCounter();
-    const { value, isOther } = this.#bind(this.#counters, instrument, labels, make);
-    if (!isOther) return value;
-    return { add: (amount) => (this.onOverflow(), value.add(amount)) };
+    const make = (): MemoryCounter => new MemoryCounter(this.#wallNow);
+    const { value, full } = this.#bind(this.#counters, instrument, labels, 1, make);
+    if (full === undefined) return value;
+    return { add: (amount, traceId) => (this.onOverflow(full), value.add(amount, traceId)) };
   }
 
   histogram(instrument: Instrument & { bounds: readonly number[] }, labels: Labels): Histogram {
     this.#check(instrument, "histogram");
-    const make = (): MemoryHistogram => new MemoryHistogram(instrument.bounds);
-    const { value, isOther } = this.#bind(this.#histograms, instrument, labels, make);
-    if (!isOther) return value;
-    return { record: (measured) => (this.onOverflow(), value.record(measured)) };
+    const make = (): MemoryHistogram => new MemoryHistogram(instrument.bounds, this.#wallNow);
+    const lines = instrument.bounds.length + 3;
+    const { value, full } = this.#bind(this.#histograms, instrument, labels, lines, make);
+    if (full === undefined) return value;
+    return {
+      record: (measured, traceId) => (this.onOverflow(full), value.record(measured, traceId)),
+    };
   }
 
   gauge(instrument: Instrument, labels: Labels, read: () => number): () => void {
     this.#check(instrument, "gauge");
+    return this.#add(metricOf(this.#gauges, instrument, 1), labels, read);
+  }
+
+  /** One with the labels of another takes its place. */
+  total(instrument: Instrument, labels: Labels, read: () => number): () => void {
+    this.#check(instrument, "counter");
+    return this.#add(metricOf(this.#totals, instrument, 1), labels, new ReadCounter(read));
+  }
+
+  #add<T>(metric: Metric<T>, labels: Labels, value: T): () => void {
     const used = cap(labels);
     const key = keyOf(used);
-    const metric = metricOf(this.#gauges, instrument);
-    if (metric.series.size < MAX_SERIES_PER_METRIC) {
-      metric.series.set(key, { labels: used, value: read, startedAtWallMs: this.#wallNow() });
+    const isNew = !metric.series.has(key);
+    const full = isNew ? this.#fullFor(metric) : undefined;
+    if (full === undefined) {
+      metric.series.set(key, { labels: used, value, startedAtWallMs: this.#wallNow() });
+      if (isNew) this.#size++;
     } else {
-      this.onOverflow();
+      this.onOverflow(full);
     }
     return () => {
-      if (metric.series.get(key)?.value === read) metric.series.delete(key);
+      if (metric.series.get(key)?.value !== value) return;
+      metric.series.delete(key);
+      this.#size--;
     };
   }
 
@@ -106,10 +201,10 @@ export class Recorder implements Telemetry {
       for (const { labels, value, startedAtWallMs } of series.values()) {
         if (value instanceof MemoryHistogram) {
           const counts = [...value.counts];
-          const { bounds, sum } = value;
+          const { bounds, sum, exemplars } = value;
           let count = 0;
           for (const one of counts) count += one;
-          all.push({
+          const histogram: Series & { kind: "histogram" } = {
             kind: "histogram",
             name,
             unit,
@@ -120,10 +215,12 @@ export class Recorder implements Telemetry {
             sum,
             bounds,
             counts,
-          });
-        } else if (value instanceof MemoryCounter) {
+          };
+          if (exemplars !== undefined) histogram.exemplars = counts.map((_, i) => exemplars.get(i));
+          all.push(histogram);
+        } else if (value instanceof MemoryCounter || value instanceof ReadCounter) {
           const { value: total } = value;
-          all.push({
+          const counter: Series & { kind: "counter" | "gauge" } = {
             kind: "counter",
             name,
             unit,
@@ -131,7 +228,10 @@ export class Recorder implements Telemetry {
             labels,
             startedAtWallMs,
             value: total,
-          });
+          };
+          const exemplars = value instanceof MemoryCounter ? value.exemplars : undefined;
+          if (exemplars !== undefined) counter.exemplar = exemplars.get(0)!;
+          all.push(counter);
         } else {
           const now = valueOf(value);
           all.push({ kind: "gauge", name, unit, description, labels, startedAtWallMs, value: now });
@@ -143,19 +243,26 @@ export class Recorder implements Telemetry {
 
   /** Series as Prometheus counts them: a histogram is one for each limit, and sum and count. */
   get size(): number {
-    let size = 0;
-    for (const { series } of this.#counters.values()) size += series.size;
-    for (const { series } of this.#gauges.values()) size += series.size;
-    for (const { series } of this.#histograms.values()) {
-      const [first] = series.values();
-      size += series.size * ((first?.value.bounds.length ?? 0) + 3);
-    }
-    return size;
+    return this.#size;
   }
 
-  #byName(): Metric<MemoryCounter | MemoryHistogram | (() => number)>[] {
+  /** Why the metric takes no further series; undefined: it takes one. */
+  #fullFor({ series, lines }: Metric<unknown>): Overflow | undefined {
+    if (series.size >= MAX_SERIES_PER_METRIC) return "metric";
+    return this.#size + lines > MAX_SERIES ? "process" : undefined;
+  }
+
+  /** Series of the instrument that has the most of them, which is the first to be full. */
+  get most(): number {
+    let most = 0;
+    for (const { series } of this.#byName()) most = Math.max(most, series.size);
+    return most;
+  }
+
+  #byName(): Metric<MemoryCounter | ReadCounter | MemoryHistogram | (() => number)>[] {
     return [
       ...this.#counters.values(),
+      ...this.#totals.values(),
       ...this.#gauges.values(),
       ...this.#histograms.values(),
     ].toSorted((a, b) => (a.instrument.name < b.instrument.name ? -1 : 1));
@@ -175,20 +282,25 @@ export class Recorder implements Telemetry {
     metrics: Map<string, Metric<T>>,
     instrument: Instrument,
     labels: Labels,
+    lines: number,
     make: () => T,
-  ): { value: T; isOther: boolean } {
-    const metric = metricOf(metrics, instrument);
-    const full = metric.series.size >= MAX_SERIES_PER_METRIC && !metric.series.has(keyOf(labels));
-    const used = full
-      ? Object.fromEntries(Object.keys(labels).map((name) => [name, "other"]))
-      : cap(labels);
+  ): { value: T; full: Overflow | undefined } {
+    const metric = metricOf(metrics, instrument, lines);
+    const own = cap(labels);
+    const full = metric.series.has(keyOf(own)) ? undefined : this.#fullFor(metric);
+    const used =
+      full === undefined
+        ? own
+        : Object.fromEntries(Object.keys(labels).map((name) => [name, "other"]));
     const key = keyOf(used);
     let entry = metric.series.get(key);
     if (entry === undefined) {
+      // What is folded has its one series beyond the limits: there is one for each metric.
       entry = { labels: used, value: make(), startedAtWallMs: this.#wallNow() };
       metric.series.set(key, entry);
+      this.#size += lines;
     }
-    return { value: entry.value, isOther: full };
+    return { value: entry.value, full };
   }
 }
 
@@ -201,10 +313,14 @@ function valueOf(read: () => number): number {
   }
 }
 
-function metricOf<T>(metrics: Map<string, Metric<T>>, instrument: Instrument): Metric<T> {
+function metricOf<T>(
+  metrics: Map<string, Metric<T>>,
+  instrument: Instrument,
+  lines: number,
+): Metric<T> {
   let metric = metrics.get(instrument.name);
   if (metric === undefined) {
-    metric = { instrument, series: new Map() };
+    metric = { instrument, series: new Map(), lines };
     metrics.set(instrument.name, metric);
   }
   return metric;

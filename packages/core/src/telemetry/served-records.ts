@@ -1,14 +1,16 @@
 /** What a server is asked for, counted: one record per route, and the number in progress. */
 import type { Outcome } from "../call.ts";
+import { OVERHEAD_DURATION } from "./endpoint-instruments.ts";
 import { CALL_ACTIVE } from "./instruments.ts";
 import { ServedRecord } from "./record.ts";
-import type { Telemetry } from "./telemetry.ts";
+import type { Histogram, Telemetry } from "./telemetry.ts";
 
 export class ServedRecords {
   readonly #telemetry: Telemetry;
   readonly #service: string;
   readonly #protocol: string;
   readonly #inFlight: () => number;
+  readonly #overhead: Histogram;
   #removeActive: (() => void) | undefined = undefined;
   readonly #records = new Map<string, ServedRecord>();
 
@@ -18,6 +20,7 @@ export class ServedRecords {
     this.#service = service;
     this.#protocol = protocol;
     this.#inFlight = inFlight;
+    this.#overhead = telemetry.histogram(OVERHEAD_DURATION, { direction: "inbound" });
     this.open();
   }
 
@@ -27,6 +30,11 @@ export class ServedRecords {
     this.#removeActive ??= this.#telemetry.gauge(CALL_ACTIVE, labels, this.#inFlight);
   }
 
+  /** A request, one of a sample, came to layers and handler after so long. */
+  begun(ms: number): void {
+    this.#overhead.record(ms / 1_000);
+  }
+
   /** `route`: of a closed set. `code` is HTTP-like, see ServedRecord. */
   ended(
     route: string,
@@ -34,6 +42,7 @@ export class ServedRecords {
     code: number,
     reason: string | undefined,
     elapsedMs: number,
+    traceId: string | undefined,
   ): void {
     let record = this.#records.get(route);
     if (record === undefined) {
@@ -41,7 +50,7 @@ export class ServedRecords {
       record = new ServedRecord(this.#telemetry, labels);
       this.#records.set(route, record);
     }
-    record.ended(outcome, code, reason, elapsedMs);
+    record.ended(outcome, code, reason, elapsedMs, traceId);
   }
 
   /** The server has closed. */

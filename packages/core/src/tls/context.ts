@@ -23,6 +23,8 @@ function tls(): Tls {
 export class TlsContext {
   /** The name that a peer's certificate must be for. */
   readonly serverName: string;
+  /** We show a certificate of our own: with a server that asks for it, both ends are proven. */
+  readonly hasCertificate: boolean;
   /** Wall-clock milliseconds at which our own certificate ends; Infinity without one. */
   readonly expiresAt: number;
   /** For libraries that shake hands themselves; together with `checkServerIdentity`. */
@@ -50,6 +52,7 @@ export class TlsContext {
     this.#source = source;
     const name = config.serverName ?? hostOf(authority);
     this.serverName = name;
+    this.hasCertificate = pem.cert !== undefined;
     this.expiresAt = pem.expiresAt;
     this.secureContext = tls().createSecureContext({
       ...contextOf(pem),

@@ -1,5 +1,5 @@
 /**
- * What one identity source says, followed while somebody uses it. New material is proven to fit together,
+ * What one identity source says, followed while it is used. New material is proven to fit together,
  * and only then given out; until then the last good one stays, and `problem` says why. Whatever a source
  * does, it throws nothing here: it may be the application's own.
  */
@@ -34,11 +34,13 @@ export interface FollowerParts {
   readonly runtime: Runtime;
   /** Counts what became of an answer, and logs what was refused. */
   readonly updated?: ((result: UpdateResult, why: string | undefined) => void) | undefined;
+  /** Gets what is in force while somebody uses it, and undefined behind that. Default: nothing does. */
+  readonly shown?: ((pem: TlsPem | undefined) => void) | undefined;
   /** Stands before the field that something is wrong with. Default: nothing. */
   readonly prefix?: string;
 }
 
-/** `failed`: the source could not tell. */
+/** `failed`: the source reported a failure. */
 export type UpdateResult = "applied" | "unchanged" | "refused" | "failed";
 
 export class IdentityFollower {
@@ -74,7 +76,10 @@ export class IdentityFollower {
 
   /** Starts watching with the first user. Call what it returns once. */
   use(user: IdentityUser): () => void {
-    if (this.#users.size === 0) this.#start();
+    if (this.#users.size === 0) {
+      this.#start();
+      if (this.pem !== undefined) this.#parts.shown?.(this.pem);
+    }
     this.#users.add(user);
     if (this.pem !== undefined) this.#give(user, this.pem);
     return () => {
@@ -128,6 +133,7 @@ export class IdentityFollower {
       timer?.cancel();
     }
     this.#gapTimer = this.#held = undefined;
+    this.#parts.shown?.(undefined);
     const watch = this.#watch;
     this.#watch = undefined;
     safely(() => watch?.stop());
@@ -171,6 +177,7 @@ export class IdentityFollower {
     }
     this.pem = pem;
     this.problem = undefined;
+    this.#parts.shown?.(pem);
     if (isOver) this.#refuse("refused", EXPIRED);
     else this.#parts.updated?.("applied", undefined);
     for (const user of this.#users) this.#give(user, pem);

@@ -2,7 +2,7 @@
  * The identity sources of a mesh: those that are registered are followed from its start to its end, files
  * by each service and server that names some. A service or server asks for its own by what `tls` says.
  */
-import { FILES, type TlsTexts } from "./pem.ts";
+import { FILES, type TlsPem, type TlsTexts } from "./pem.ts";
 import { makeMistake, type Mistake } from "../config/mistakes.ts";
 import { isRaw } from "../config/plain.ts";
 import { linesAbout } from "../limited-log.ts";
@@ -10,6 +10,7 @@ import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { IDENTITY_PROBLEM, IDENTITY_UPDATES } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
+import { CertificateSeries } from "./certificate-series.ts";
 import { fileIdentity } from "./file-identity.ts";
 import { IdentityFollower, type IdentityUser, type UpdateResult } from "./follow.ts";
 import { nameRule, type IdentitySource } from "./identity.ts";
@@ -29,6 +30,7 @@ const KEEPER: IdentityUser = { drainGraceMs: 0, take() {}, renew() {} };
 
 export class Identities {
   readonly #runtime: Runtime;
+  readonly #telemetry: Telemetry | undefined;
   readonly #followers = new Map<string, IdentityFollower>();
   readonly #ends: (() => void)[] = [];
 
@@ -40,12 +42,14 @@ export class Identities {
     log?: Log,
   ) {
     this.#runtime = runtime;
+    this.#telemetry = telemetry;
     for (const source of sources) {
       const identity = source.name;
       const lines = log && linesAbout(identity, log, runtime);
       const follower: IdentityFollower = new IdentityFollower({
         source,
         runtime,
+        shown: this.#seriesOf(identity, ""),
         updated: (result: UpdateResult, why: string | undefined) => {
           telemetry?.counter(IDENTITY_UPDATES, { identity, result }).add(1);
           if (why === undefined) return;
@@ -63,12 +67,23 @@ export class Identities {
     }
   }
 
-  /** Files are followed for each that asks, while it uses them. Throws for a name that is not registered. */
-  of(tls: TlsTexts & { readonly identity: string }): IdentityFollower {
+  #seriesOf(identity: string, service: string): ((pem: TlsPem | undefined) => void) | undefined {
+    if (this.#telemetry === undefined) return undefined;
+    const series = new CertificateSeries(this.#telemetry, { identity, service });
+    return (pem) => series.show(pem);
+  }
+
+  /**
+   * Files are followed for each that asks, while it uses them; `user` is the name of the service or server. Throws
+   * for a name that is not registered.
+   */
+  of(tls: TlsTexts & { readonly identity: string }, user: string): IdentityFollower {
     const { identity } = tls;
     const runtime = this.#runtime;
     if (identity === FILES) {
-      return new IdentityFollower({ source: fileIdentity(tls, runtime), runtime, prefix: "tls." });
+      const source = fileIdentity(tls, runtime);
+      const shown = this.#seriesOf(identity, user);
+      return new IdentityFollower({ source, runtime, prefix: "tls.", shown });
     }
     const follower = this.#followers.get(identity);
     if (follower !== undefined) return follower;

@@ -1,6 +1,6 @@
 /**
  * Reads certificates and keys, from files or from the configuration itself, and proves them before
- * anybody uses them. Node accepts almost anything: an empty `ca` becomes the public roots, a broken
+ * they are used. Node accepts almost anything: an empty `ca` becomes the public roots, a broken
  * one trusts no peer and gives no error, an empty `cert` makes a context that cannot serve. So every text
  * is parsed to certificates first, and "nothing" is a mistake.
  */
@@ -16,6 +16,12 @@ export interface TlsPem {
   readonly key: string | undefined;
   /** Wall-clock milliseconds at which the first certificate of `cert` ends, or must not be used any more; Infinity without one. */
   readonly expiresAt: number;
+  /** The same of the next one in `cert`, which has issued it; Infinity without one. */
+  readonly issuerExpiresAt?: number;
+  /** Wall-clock milliseconds from which the first certificate of `cert` is valid; undefined without one. */
+  readonly issuedAt?: number;
+  /** When the first of the bundle ends; Infinity without a bundle. */
+  readonly bundleExpiresAt?: number;
 }
 
 export interface TlsMistake {
@@ -91,9 +97,16 @@ export function proveTexts(
       ca: bundle?.map(String),
       cert: chain?.map(String).join(""),
       key,
-      expiresAt: leaf === undefined ? Infinity : leaf.validToDate.getTime(),
+      expiresAt: endOf(leaf),
+      issuerExpiresAt: endOf(chain?.[1]),
+      ...(leaf !== undefined && { issuedAt: leaf.validFromDate.getTime() }),
+      bundleExpiresAt: Math.min(Infinity, ...(bundle ?? []).map(endOf)),
     },
   };
+}
+
+function endOf(certificate: X509Certificate | undefined): number {
+  return certificate === undefined ? Infinity : certificate.validToDate.getTime();
 }
 
 function textOf(written: string): string | { readonly rule: string } {

@@ -86,7 +86,7 @@ export class ServerIdentity implements IdentityUser {
     this.#parts = parts;
     const { runtime, owner, identities = new Identities([], runtime) } = parts;
     const { identity = FILES, cert, key, ca } = tls;
-    this.#follower = identities.of({ identity, cert, key, ca });
+    this.#follower = identities.of({ identity, cert, key, ca }, parts.name);
     this.#lines = linesAbout(parts.name, parts.log, runtime);
     this.#follower.use(this)(); // files are read at once, and what does not fit is a mistake
     if (identity === FILES && this.#pem === undefined) {

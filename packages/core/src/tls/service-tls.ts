@@ -22,7 +22,7 @@ export class ServiceTls implements IdentityUser {
   constructor(service: ServiceConfig, runtime: Runtime, identities?: Identities) {
     this.#service = service;
     this.drainGraceMs = service.drainGraceMs;
-    this.#follower = (identities ?? new Identities([], runtime)).of(service.tls);
+    this.#follower = (identities ?? new Identities([], runtime)).of(service.tls, service.name);
   }
 
   /** Why what the source says is not used; undefined: it is. */

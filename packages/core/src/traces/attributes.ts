@@ -3,7 +3,7 @@
  * own for the rest, and what a call, an attempt and a served request have under them. Nothing here is asked for
  * unless a span is recorded. docs/reference/traces.md is checked against these lists.
  */
-import { SpanStatusCode, type Attributes, type Span } from "@opentelemetry/api";
+import { SpanStatusCode, TraceFlags, type Attributes, type Span } from "@opentelemetry/api";
 import type { Outcome } from "../call.ts";
 import type { CallObservation } from "../observe/call-observation.ts";
 import type {
@@ -220,6 +220,12 @@ function aboutOutcome(
       protocol === GRPC ? (STATUSES[status] ?? String(status)) : String(status);
   }
   return attributes;
+}
+
+/** For exemplars: of a span that is exported. */
+export function sampledId(span: Span): string | undefined {
+  const { traceId, traceFlags } = span.spanContext();
+  return (traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : traceId;
 }
 
 /** Overload that another endpoint has answered, and what nobody waited for, are no errors. */

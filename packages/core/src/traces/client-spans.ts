@@ -20,6 +20,7 @@ import { context as serving } from "../context.ts";
 import type { AttemptObservation, CallObservation } from "../observe/call-observation.ts";
 import type { EndedAttempt, EndedCall, ObservedCall, StartedAttempt } from "../observe/observer.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { sampledTraceId } from "../traceparent.ts";
 import {
   attemptAttributes,
   endedAttemptAttributes,
@@ -29,6 +30,7 @@ import {
   NAMES,
   pickedAttributes,
   requestName,
+  sampledId,
 } from "./attributes.ts";
 import { inject, isPassedOn } from "./carriers.ts";
 
@@ -98,6 +100,7 @@ export class ClientSpans {
     const span = this.#tracer.startSpan(name, options, active);
     if (span.isRecording()) {
       const byOthers = call.tracedByOthers || hasOwnTrace(call);
+      call.traceId = sampledId(span) ?? call.traceId;
       call.traced = new CallTrace(span, trace.setSpan(active, span), byOthers);
       return;
     }
@@ -189,7 +192,7 @@ export class ClientSpans {
     if (!call.toPeer || call.tracedByOthers) return false;
     const written = call.header(TRACEPARENT);
     if (written === undefined) return true;
-    return !hasOwnTrace(call) && !(saysUnsampled(written) && isPassedOn(active));
+    return !hasOwnTrace(call) && !(sampledTraceId(written) === undefined && isPassedOn(active));
   }
 
   #keptOf(service: string): Kept {
@@ -213,11 +216,6 @@ function isDecidedAgainst(parent: Span): boolean {
   return (
     (traceFlags & TraceFlags.SAMPLED) === 0 && isRemote !== true && traceId !== INVALID_TRACEID
   );
-}
-
-/** Of a valid one: the lowest bit of its flags. */
-function saysUnsampled(traceparent: string): boolean {
-  return (Number.parseInt(traceparent.charAt(54), 16) & TraceFlags.SAMPLED) === 0;
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   EVENTS,
   NAMES,
   requestName,
+  sampledId,
   servedAttributes,
 } from "./attributes.ts";
 import { extract } from "./carriers.ts";
@@ -34,7 +35,9 @@ export class ServerSpans {
     if (remote === active && !trace.isSpanContextValid(span.spanContext())) return;
     const within = trace.setSpan(remote, span);
     request.runIn((run) => context.with(within, run));
-    if (span.isRecording()) request.traced = span;
+    if (!span.isRecording()) return;
+    request.traced = span;
+    request.traceId = sampledId(span) ?? request.traceId;
   }
 
   ended(ended: EndedRequest): void {

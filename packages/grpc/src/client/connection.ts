@@ -12,13 +12,15 @@ import {
   timeoutError,
   ServiceTls,
   type Attempt,
+  type CloseTrigger,
   type Connection,
+  type ConnectionRecord,
   type EndpointInfo,
   type Outcome,
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { wasShaking } from "./connect-failure.ts";
+import { wasHandshaking } from "./connect-failure.ts";
 import { Exchange, type ExchangeOwner } from "./exchange.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import { Lane } from "./lane.ts";
@@ -44,6 +46,8 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   readonly #runtime: Runtime;
   readonly #maxLanes: number;
   readonly #redial: Redial;
+  readonly #record: ConnectionRecord | undefined;
+  readonly #zone: string | undefined;
   #lanes: Lane[] = [];
   readonly #leaving = new Set<Lane>();
   #exhaustedUntil = 0;
@@ -51,22 +55,25 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
-  /** `tls`, of an https service, and `freezes` are shared by its connections. */
+  /** `tls`, of an https service, and `freezes` are shared by its connections. `record`: default nowhere. */
   constructor(
     endpoint: EndpointInfo,
     service: ServiceConfig,
     runtime: Runtime,
     tls?: ServiceTls,
     freezes: FreezeWatch = new FreezeWatch(runtime),
+    record?: ConnectionRecord,
   ) {
+    this.#record = record;
+    this.#zone = endpoint.zone;
     this.service = service;
     this.#runtime = runtime;
     this.#redial = new Redial(runtime);
     this.#freezes = freezes;
-    this.#unwatchFreezes = freezes.use(() => this.#renew());
+    this.#unwatchFreezes = freezes.use(() => this.#renew("idle"));
     // If it is forgotten, nothing may be sent in plain text.
     this.#tls = tls ?? (service.scheme === "https" ? new ServiceTls(service, runtime) : undefined);
-    this.#unwatch = this.#tls?.use(() => this.#renew());
+    this.#unwatch = this.#tls?.use(() => this.#renew("identity"));
     this.#target = targetOf(endpoint);
     this.#options = channelOptions(service);
     this.#maxLanes = Math.min(MAX_LANES, service.limits.maxConnectionsPerEndpoint);
@@ -102,11 +109,13 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   #replace(now: number, wiring: Wiring | undefined): Lane {
     const old = this.#lanes;
     this.#lanes = old.filter((lane) => !lane.retired && now <= lane.endsAt);
-    for (const lane of old) if (!this.#lanes.includes(lane)) this.#dismiss(lane);
+    for (const lane of old) if (!this.#lanes.includes(lane)) this.#dismiss(lane, "age");
     return this.#lane(now, wiring);
   }
 
-  #dismiss(lane: Lane): void {
+  /** `why`: unless it was to end for another reason already. */
+  #dismiss(lane: Lane, why: CloseTrigger): void {
+    if (!lane.retired) this.#record?.closing(lane, why);
     if (lane.exchanges.size > 0) this.#leaving.add(lane);
     lane.retire();
   }
@@ -115,7 +124,9 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     const [own, options] =
       this.#tls === undefined
         ? [credentials.createInsecure(), {}]
-        : tlsCredentials(this.#tls.context);
+        : tlsCredentials(this.#tls.context, this.#record);
+    const record = this.#record;
+    const hasCertificate = this.#tls?.context.hasCertificate === true;
     const lane = new Lane(
       this.#target,
       own,
@@ -126,23 +137,28 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
       (late) => this.#timedOut(late),
       (empty) => this.#emptied(empty),
       wiring?.key,
+      record && {
+        record,
+        mutual: hasCertificate ? "true" : "false",
+        zone: record.nearness(this.#zone),
+      },
     );
     this.#lanes.push(lane);
     return lane;
   }
 
   /** Other certificates, or a process that was frozen: new calls make new connections, the old ones end with their calls. */
-  #renew(): void {
+  #renew(why: CloseTrigger): void {
     const old = this.#lanes;
     this.#lanes = [];
-    for (const lane of old) this.#dismiss(lane);
+    for (const lane of old) this.#dismiss(lane, why);
   }
 
   #timedOut(lane: Lane): void {
     const { connectMs } = this.service.timeouts;
-    const shaking = wasShaking(lane.credentials, lane.hasSocket);
+    const handshaking = wasHandshaking(lane.credentials, lane.hasSocket);
     for (const exchange of lane.exchanges) {
-      exchange.refuse(timeoutError(exchange.where, connectMs, shaking));
+      exchange.refuse(timeoutError(exchange.where, connectMs, handshaking));
     }
   }
 
@@ -165,6 +181,13 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   get connected(): boolean {
     return this.#lanes.some((lane) => !lane.retired && lane.connected);
+  }
+
+  get waiting(): number {
+    let count = 0;
+    for (const lane of this.#lanes) count += lane.waiting;
+    for (const lane of this.#leaving) count += lane.waiting;
+    return count;
   }
 
   get inFlight(): number {
@@ -224,6 +247,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   async #close(graceMs: number): Promise<void> {
     const lanes = this.#lanes;
+    for (const lane of lanes) this.#record?.closing(lane, "drain");
     if (this.inFlight > 0) {
       await new Promise<void>((resolve) => {
         const timer = this.#runtime.after(

@@ -51,12 +51,23 @@ export function onLane<T>(open: () => T): T {
   }
 }
 
+/** Hears of the sockets of a lane. */
+export interface DialEvents {
+  /** It is being dialled. */
+  dialling(socket: Socket): void;
+  /** It has become the lane's connection. */
+  won(socket: Socket): void;
+}
+
 export class Dials {
+  readonly #events: DialEvents | undefined;
   readonly #sockets = new Set<Socket>();
   #seen = false;
   #over = false;
 
-  constructor() {
+  /** `events`: default none. */
+  constructor(events?: DialEvents) {
+    this.#events = events;
     subscribeOnce();
   }
 
@@ -71,7 +82,10 @@ export class Dials {
     socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
     // Not at once: a socket that is destroyed before it connects comes back to life when it does.
     if (this.#over) process.nextTick(destroy, socket);
-    else this.#sockets.add(socket);
+    else {
+      this.#sockets.add(socket);
+      this.#events?.dialling(socket);
+    }
   }
 
   /** TCP has connected, and what comes after that is under way. */
@@ -84,7 +98,10 @@ export class Dials {
   /** There is a connection: of two address families one was faster. */
   won(): void {
     if (!this.#seen) dialledUnseen();
-    for (const socket of this.#sockets) if (socket.connecting) socket.destroy();
+    for (const socket of this.#sockets) {
+      if (socket.connecting) socket.destroy();
+      else if (!socket.destroyed) this.#events?.won(socket);
+    }
     this.#sockets.clear();
   }
 

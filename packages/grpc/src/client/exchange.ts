@@ -1,6 +1,6 @@
 /**
  * One attempt on the wire: a call of grpc-js on a channel to one endpoint. It sends what the request
- * has and will have, holds what comes back until somebody listens, and settles its attempt once.
+ * has and will have, holds what comes back until there is a listener, and settles its attempt once.
  *
  * A reply with one message is held back until its status is here: until then another endpoint may
  * still answer. A streamed reply is the reader's from its head on.
@@ -27,7 +27,7 @@ import { GrpcReply, type ReplySource } from "./reply.ts";
 import type { GrpcRequest, RequestSender } from "./request.ts";
 import { httpCodeOf, normal, outcomeOf, statusOf } from "../status.ts";
 
-/** The server hears of a cancelled call at once; where a write is under way, no later than this. */
+/** The server is notified of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;
 
 /** What an exchange asks of the way to its endpoint. */
@@ -64,6 +64,8 @@ export class Exchange
   #inner: WireCall | undefined = undefined;
   #resolve!: (reply: GrpcReply) => void;
   #reject!: (error: unknown) => void;
+  /** Inside `send`. */
+  #sending = false;
   #closed = false;
   #replied = false;
   #done = false;
@@ -85,7 +87,9 @@ export class Exchange
 
   send(lane: Lane): Promise<GrpcReply> {
     const promise = this.#promise(lane);
+    this.#sending = true;
     this.#begin(lane, this.attempt.startedAt);
+    this.#sending = false;
     return promise;
   }
 
@@ -135,7 +139,11 @@ export class Exchange
   connected(): void {
     if (this.#holding !== undefined) return this.#release();
     this.started = true;
-    if (this.attempt.sentAt === 0) this.attempt.sentAt = this.#runtime.now();
+    const { attempt } = this;
+    if (attempt.sentAt > 0) return;
+    // Inside `send` it is the instant of the pick, to a few microseconds.
+    attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
+    attempt.connectionReused = this.#lane!.reuse();
   }
 
   // ── the application's half ───────────────────────────────────────────────────────────────────
@@ -260,7 +268,7 @@ export class Exchange
     else this.runInAsyncScope(giveMessage, undefined, listener, message);
   }
 
-  /** grpc-js tells the status of a success when all was read, so a second message is asked for. */
+  /** grpc-js reports the status of a success when all was read, so a second message is asked for. */
   #only(message: unknown): void {
     if (this.#message === undefined) {
       this.#message = message;
@@ -283,11 +291,12 @@ export class Exchange
     }
     const lane = this.#lane!;
     const { connectFailed, error, outcome: charged, sessionGone } = failureOf(status, this);
-    if (sessionGone) lane.retire();
+    if (sessionGone) lane.sessionGone();
     if (isRefusal(status, this)) lane.streamRefused();
     else if (error === undefined) lane.streamAnswered();
     if (error !== undefined) {
       attempt.connectFailed = connectFailed;
+      if (connectFailed) lane.failed(error.reason);
       if (error.reason === "local_exhaustion") {
         this.#connection.exhaustedBy((error.cause as { code?: unknown }).code);
       }
@@ -301,7 +310,7 @@ export class Exchange
     const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
     const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
     attempt.code = httpCodeOf(code);
-    if (attempt.observed !== undefined) attempt.observed.status = code;
+    attempt.status = code;
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
@@ -352,7 +361,7 @@ export class Exchange
   }
 
   /**
-   * Tells the server. Not between a write and its callback: Node then drops the RST_STREAM with the
+   * Notifies the server. Not between a write and its callback: Node then drops the RST_STREAM with the
    * data, and the server waits for ever. A write that is stuck is not waited for.
    */
   #abort(why: string): void {
@@ -375,6 +384,7 @@ export class Exchange
   refuse(error: MeshError): void {
     if (this.#done) return;
     this.attempt.connectFailed = true;
+    this.#lane?.failed(error.reason);
     this.#fail(error, "failure");
     this.#abort(error.message);
   }

@@ -13,7 +13,11 @@ import {
   endOfAge,
   StreamEnds,
   type AttemptCanceller,
+  type CloseTrigger,
+  type ConnectionRecord,
   type MeshError,
+  type Mutual,
+  type Nearness,
   type Redial,
   type Runtime,
   type ServiceConfig,
@@ -21,7 +25,7 @@ import {
   type Where,
 } from "@inmesh/core/spi";
 import type { WireCall } from "../call-types.ts";
-import { Dials } from "./dials.ts";
+import { Dials, type DialEvents } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
 import { standingOf, type Standing } from "../internals.ts";
 
@@ -30,6 +34,13 @@ const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_me
 
 /** A server that is slow with everything is not dialled more often than this. */
 const TRUSTED_MS = 500;
+
+/** Where a lane reports its connections, and what it says of them. */
+export interface LaneReport {
+  readonly record: ConnectionRecord;
+  readonly mutual: Mutual;
+  readonly zone: Nearness;
+}
 
 /** An attempt, as far as its lane, and who owns the lane, ask of it. */
 export interface LaneUser extends AttemptCanceller {
@@ -80,7 +91,12 @@ export class Lane {
   readonly #authority: string;
   /** Its messages go out as they are. */
   readonly #plain: boolean;
-  readonly #dials = new Dials();
+  readonly #dials: Dials;
+  readonly #report: LaneReport | undefined;
+  /** Why no connection came about was reported. */
+  #failed = false;
+  /** Its connection has carried an attempt. */
+  #used = false;
   readonly #redial: Redial;
   /** Of the connection it has. */
   #ends = new StreamEnds();
@@ -103,7 +119,10 @@ export class Lane {
     onTimeout: (lane: Lane) => void,
     onEmpty: (lane: Lane) => void,
     key: string | undefined,
+    report?: LaneReport,
   ) {
+    this.#report = report;
+    this.#dials = new Dials(report && this.#reportTo(report));
     this.credentials = credentials;
     this.key = key;
     this.#authority = String(options["grpc.default_authority"]);
@@ -116,6 +135,45 @@ export class Lane {
     this.#redial = redial;
     this.#onTimeout = onTimeout;
     this.#onEmpty = onEmpty;
+  }
+
+  #reportTo({ record, mutual, zone }: LaneReport): DialEvents {
+    return {
+      dialling: (socket) => {
+        const startedAt = this.#runtime.now();
+        socket.once("connect", () => record.connected("tcp", this.#runtime.now() - startedAt));
+      },
+      won: (socket) => {
+        record.opened(socket, { protocol: "grpc", mutual, zone, owner: this });
+        record.explain(socket, () => this.#endedBy);
+      },
+    };
+  }
+
+  /** Without a reason, and not from here: it was the peer. */
+  get #endedBy(): CloseTrigger | undefined {
+    return this.#life === "shut" ? undefined : "peer";
+  }
+
+  /** No connection came about, for that reason. Reported once: then the lane is given up. */
+  failed(reason: string): void {
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#report?.record.failed("grpc", reason);
+  }
+
+  /** An attempt begins on its connection. True: that has carried another before. */
+  reuse(): boolean {
+    const used = this.#used;
+    this.#used = true;
+    return used;
+  }
+
+  /** Attempts on it that have no connection yet. */
+  get waiting(): number {
+    let count = 0;
+    for (const { started } of this.exchanges) if (!started) count++;
+    return count;
   }
 
   /** It gets no further attempts. */
@@ -161,7 +219,15 @@ export class Lane {
    * to say so. New attempts get another connection; those on this one may still be answered.
    */
   suspect(since: number): void {
-    if (this.#answeredAt < since && this.#runtime.now() > this.#trustedUntil) this.retire();
+    if (this.#answeredAt >= since || this.#runtime.now() <= this.#trustedUntil) return;
+    this.#report?.record.closing(this, "error");
+    this.retire();
+  }
+
+  /** The server leaves it, or has gone. */
+  sessionGone(): void {
+    this.#report?.record.closing(this, "peer");
+    this.retire();
   }
 
   /** The server has answered a call. */
@@ -171,11 +237,13 @@ export class Lane {
 
   /** A call that had begun was given up, which resets its stream. */
   streamReset(): void {
+    this.#report?.record.reset("client");
     if (this.#ends.reset()) this.retire();
   }
 
   /** The server has refused the stream of a call. */
   streamRefused(): void {
+    this.#report?.record.reset("server");
     if (this.retired || !this.#ends.refused()) return;
     if (!this.#redial.replaces(this.#ends.served)) return;
     this.#retire("refusing");
@@ -212,7 +280,11 @@ export class Lane {
     if (state === connectivityState.READY) this.#reached();
     else {
       if (this.#connection.state === "ready") this.#lost(this.#connection.since);
-      if (state === connectivityState.TRANSIENT_FAILURE) return this.#dialled(false);
+      if (state === connectivityState.TRANSIENT_FAILURE) {
+        // Attempts hear why, and say so.
+        if (this.exchanges.size === 0) this.failed("connect_refused");
+        return this.#dialled(false);
+      }
     }
     if (this.#watching || this.#life === "shut") return;
     this.#watching = true;
@@ -232,6 +304,7 @@ export class Lane {
   #reached(): void {
     this.#disarm();
     this.#ends = new StreamEnds();
+    this.#used = false;
     const standing = this.#plain ? standingOf(this.channel) : undefined;
     this.#connection = { state: "ready", since: this.#runtime.now(), standing };
     for (const exchange of this.exchanges) if (!exchange.started) exchange.connected();
@@ -262,6 +335,7 @@ export class Lane {
     const stalledMs = this.#disarm();
     if (stalledMs > 0) return this.#arm(stalledMs);
     this.#takeNoMore("retired");
+    if (this.exchanges.size === 0) this.failed("connect_timeout");
     this.#onTimeout(this);
     this.#dialled(false);
   }

@@ -154,6 +154,7 @@ export class MeshCall implements WireCall, WireListener {
       const served = this.#served;
       const toPeer = this.#service.config.peer;
       this.#request.begin(own, toPeer ? served : undefined, this.#inherits);
+      call.traceId = this.#request.traceId ?? served?.traceId;
       if (this.#inherits) served!.adopt(call);
     } catch (error) {
       process.nextTick(finish, this, failure(error));

@@ -4,17 +4,19 @@ import { GrpcConnection } from "./connection.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
-import { statusOf } from "../status.ts";
+import { callDuration } from "../standard.ts";
+import { codeOf } from "../status.ts";
 
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
-  statusOf: (error) => statusOf(error).code,
-  transport: (service, runtime, identities) => {
+  statusOf: codeOf,
+  standard: { calls: callDuration },
+  transport: (service, runtime, identities, record) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     const freezes = new FreezeWatch(runtime);
     return {
-      connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes),
+      connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes, record),
       get problem() {
         return tls?.problem;
       },

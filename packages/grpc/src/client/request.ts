@@ -5,7 +5,9 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import {
+  isTraceparent,
   ReplayBuffer,
+  sampledTraceId,
   type Attempt,
   type Call,
   type HeaderChanges,
@@ -28,6 +30,7 @@ import {
   TRACEPARENT,
   TRACESTATE,
 } from "../metadata.ts";
+import { OTHER_METHOD } from "../standard.ts";
 import type { Classify } from "../status.ts";
 
 /** gRPC's own value (gRFC A6): what a call keeps. */
@@ -76,6 +79,8 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
   /** One message comes back, if the call succeeds: head and message are the same news. */
   unary = false;
   readonly classify: Classify | undefined;
+  /** For metrics: `package.Service/Method` if that is known to be one. Writer: MeshChannel. */
+  methodName: string = OTHER_METHOD;
   /** What it is the request of. Writer: MeshCall. */
   call: Call<GrpcRequest> | undefined = undefined;
   /** The attempt in progress; of several side by side the first, until one is chosen. */
@@ -105,6 +110,12 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
 
   queryParam(): undefined {
     return undefined;
+  }
+
+  /** The sampled trace that the application has put it into; undefined: none. */
+  get traceId(): string | undefined {
+    const own = textOf(this.metadata, TRACEPARENT);
+    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */

@@ -12,7 +12,7 @@ import {
   type ChannelOptions,
   type experimental,
 } from "@grpc/grpc-js";
-import type { TlsContext } from "@inmesh/core/spi";
+import { connectError, type ConnectionRecord, type TlsContext } from "@inmesh/core/spi";
 import { takesOwnCredentials } from "../internals.ts";
 
 type Connector = ReturnType<ChannelCredentials["_createSecureConnector"]>;
@@ -34,9 +34,12 @@ const NO_NAME = "endpoint.invalid";
 /** Of credentials that grpc-js has made, which says of a failed handshake no more than a text: their server name. */
 export const foreignNames: WeakMap<ChannelCredentials, string> = new WeakMap();
 
-/** For one channel, with the options that it needs for them. */
-export function tlsCredentials(context: TlsContext): [ChannelCredentials, ChannelOptions] {
-  if (takesOwnCredentials()) return [new TlsCredentials(context), {}];
+/** For one channel, with the options that it needs for them. `record`: where handshakes are reported. */
+export function tlsCredentials(
+  context: TlsContext,
+  record?: ConnectionRecord,
+): [ChannelCredentials, ChannelOptions] {
+  if (takesOwnCredentials()) return [new TlsCredentials(context, record), {}];
   const { secureContext, checkServerIdentity, serverName } = context;
   const foreign = credentials.createFromSecureContext(secureContext, {
     checkServerIdentity,
@@ -53,12 +56,15 @@ export class TlsCredentials extends ChannelCredentials {
   /** Why the last handshake failed; undefined: it did not. */
   failure: (Error & { readonly code?: unknown }) | undefined = undefined;
   /** TCP has connected, and the handshake is under way. */
-  shaking = false;
+  handshaking = false;
   readonly serverName: string;
   readonly #context: TlsContext;
 
-  constructor(context: TlsContext) {
+  readonly #record: ConnectionRecord | undefined;
+
+  constructor(context: TlsContext, record?: ConnectionRecord) {
     super();
+    this.#record = record;
     this.#context = context;
     this.serverName = context.serverName;
   }
@@ -87,22 +93,31 @@ export class TlsCredentials extends ChannelCredentials {
 
   #connect(socket: Socket): Promise<Connected> {
     return new Promise((resolve, reject) => {
-      this.shaking = true;
+      this.handshaking = true;
+      const record = this.#record;
+      const startedAt = record?.now() ?? 0;
       const secure = this.#context.connect({ socket }, PROTOCOLS) as TLSSocket;
       // It stays: an error after the handshake is the session's to report, not the process's.
       secure.on("error", (error) => {
-        this.shaking = false;
+        if (this.handshaking) this.#failed(error);
+        this.handshaking = false;
         this.failure ??= error;
         reject(error);
       });
       secure.once("close", () => reject(new Error("TLS handshake: the connection was closed")));
       secure.once("secureConnect", () => {
-        this.shaking = false;
+        this.handshaking = false;
+        record?.connected("tls", record.now() - startedAt);
         if (secure.alpnProtocol === "h2") {
           this.failure = undefined;
           resolve({ socket: secure, secure: true });
         } else secure.destroy(new Error(NO_ALPN));
       });
     });
+  }
+
+  #failed(error: Error): void {
+    const where = { service: "", address: "", serverName: this.serverName };
+    this.#record?.handshakeFailed(connectError(where, error, true).reason);
   }
 }

@@ -47,6 +47,9 @@ export function enterContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T
   return inner(inbound);
 }
 
+/** By path; only registered methods come here, so it stays as small as they are few. */
+const METHOD_NAMES = new Map<string, string>();
+
 const CANCELLED = 1;
 const STATUS = "grpc-status";
 
@@ -235,6 +238,13 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
   /** Registered methods only reach an interceptor: a closed set. */
   get route(): string {
     return this.path;
+  }
+
+  /** As metrics have it: without the slash in front. */
+  get methodName(): string {
+    let name = METHOD_NAMES.get(this.path);
+    if (name === undefined) METHOD_NAMES.set(this.path, (name = this.path.slice(1)));
+    return name;
   }
 
   get method(): string {

@@ -42,7 +42,7 @@ import {
   type GivenGrpcLimit,
   type GrpcServerLimits,
 } from "./limits.ts";
-import type { GrpcCutReason } from "./refusals.ts";
+import { COUNTED, type GrpcCutReason } from "./refusals.ts";
 import { serverCredentials } from "./server-credentials.ts";
 import { GrpcServing } from "./serving.ts";
 import { Sessions } from "./sessions.ts";
@@ -137,7 +137,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     const settings = new ServerSettings("meshGrpcServer", options, DEFAULT_GRPC_LIMITS);
     const { limits, options: all } = settings;
     const { health = {}, channelOptions } = all;
-    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings);
+    const core = new ServerCore<GrpcCutReason>("meshGrpcServer", "grpc", settings, COUNTED);
     const { runtime } = core;
     this.name = core.name;
     this.#core = core;
@@ -145,6 +145,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     const count = (reason: GrpcCutReason): void => void core.count(reason);
     this.#calls = new InboundCalls(limits.writeStallTimeoutMs, runtime, (inbound) => {
       inbound.cut = core.count("write_stall");
+      core.connections?.reset("server");
     });
     const intercept = this.#interceptor();
     this.server = given ?? this.#make(intercept, channelOptions);
@@ -165,10 +166,23 @@ export class MeshGrpcServer implements AsyncDisposable {
             limits.maxWatchers,
             runtime,
           );
-    this.#sessions = new Sessions(this.server, this.#inside, limits, runtime, count, () => {
-      this.#health?.close();
-      this.#calls.endReflection();
-    });
+    this.#sessions = new Sessions(
+      this.server,
+      this.#inside,
+      limits,
+      runtime,
+      count,
+      () => {
+        this.#health?.close();
+        this.#calls.endReflection();
+      },
+      core.connections,
+      (http2) => core.countsListening(http2),
+    );
+    core.bound("connections", () => ({
+      size: this.#sessions.count,
+      limit: limits.maxConnections,
+    }));
     const { tls, mesh } = options;
     this.#identity =
       tls &&
@@ -286,7 +300,7 @@ export class MeshGrpcServer implements AsyncDisposable {
    * Binds: a port on every address of this host, or `host:port`, or `unix:path`. Resolves to the
    * port; 0, the default, chooses one. `credentials` default to those of `tls`, for whose first certificate it
    * waits at most 10 s; without `tls` to none: cleartext. Rejects if it cannot.
-   * A socket that a killed process left behind is taken away, unless somebody answers on it.
+   * A socket that a killed process left behind is taken away, unless a process answers on it.
    */
   async listen(address: number | string = 0, credentials?: ServerCredentials): Promise<number> {
     await this.#identity?.answered();
@@ -330,7 +344,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     return this.#leave(graceMs, false);
   }
 
-  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
+  /** The same without waiting for discovery to notice; `graceMs` 0 destroys at once. Idempotent. */
   close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     return this.#leave(graceMs, true);
   }

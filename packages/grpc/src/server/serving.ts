@@ -4,20 +4,23 @@
  * of the stages is in core (`server/pipeline.ts`). Health is not among them: its calls never come here.
  */
 import type {
-  Beliefs,
+  Trust,
   Refusal,
   ServerAnswer,
   ServerCore,
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { SHARED_REFUSALS } from "@inmesh/core/spi";
 import type { HeadReader } from "./head-reader.ts";
+import type { Http2Stream } from "../internals.ts";
 import type { InboundCalls } from "./inbound-calls.ts";
 import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 import { refusalStatuses, type GrpcCutReason, type StatusOfRefusal } from "./refusals.ts";
+import { SERVED_DURATION } from "../standard.ts";
 import type { SessionUse, Sessions } from "./sessions.ts";
 
 export interface GrpcServingParts {
@@ -36,6 +39,7 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
   readonly tracedByOthers: boolean;
+  readonly standard: StandardDuration<Inbound> = SERVED_DURATION;
   readonly #parts: GrpcServingParts;
   /** Of callers that get the reason of a refusal, and of others. */
   readonly #telling: StatusOfRefusal = refusalStatuses(true);
@@ -57,14 +61,14 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   read(inbound: Inbound): Refusal | undefined {
     const { core, limits, reader } = this.#parts;
     const { runtime } = core;
-    const beliefs = this.#beliefsOf(inbound);
+    const trust = this.#trustOf(inbound);
     inbound.startedAt ||= runtime.now(); // sessions ask how long it was in progress
-    const unread = reader.read(inbound, inbound.metadata!, beliefs);
+    const unread = reader.read(inbound, inbound.metadata!, trust);
     if (unread !== undefined) return SHARED_REFUSALS[unread];
     const deadline = inbound.getDeadline();
     if (deadline !== Infinity) {
       inbound.remainingMs = Math.min(Number(deadline) - runtime.wallNow(), limits.maxTimeoutMs);
-      inbound.untrustedDeadline = !beliefs.deadlineIsOurs;
+      inbound.untrustedDeadline = !trust.deadlineIsOurs;
     }
     return undefined;
   }
@@ -74,6 +78,8 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   admitted(inbound: Inbound): void {
+    const { observed, stream } = inbound;
+    if (observed !== undefined && stream !== undefined) countMessages(stream, observed);
     this.#parts.sessions.began(inbound);
     this.#parts.calls.add(inbound);
   }
@@ -93,18 +99,18 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   refuse(inbound: Inbound, refusal: Refusal): void {
-    const { tellsReasons } = this.#beliefsOf(inbound);
-    inbound.refuse(tellsReasons ? this.#telling(refusal) : this.#silent(refusal));
+    const { givesReasons } = this.#trustOf(inbound);
+    inbound.refuse(givesReasons ? this.#telling(refusal) : this.#silent(refusal));
   }
 
   /** Decided once for each connection; for each call where the connection is not known. */
-  #beliefsOf(inbound: Inbound): Beliefs {
+  #trustOf(inbound: Inbound): Trust {
     const { core } = this.#parts;
     const use = this.useOf(inbound);
-    if (use?.beliefs !== undefined) return use.beliefs;
-    const beliefs = core.beliefsOf(() => inbound.peer);
-    if (use !== undefined) use.beliefs = beliefs;
-    return beliefs;
+    if (use?.trust !== undefined) return use.trust;
+    const trust = core.trustOf(() => inbound.peer);
+    if (use !== undefined) use.trust = trust;
+    return trust;
   }
 
   useOf(inbound: Inbound): SessionUse | undefined {
@@ -116,4 +122,25 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts.sessions.ended(inbound);
     this.#pipeline.ended(inbound);
   }
+}
+
+/** Of a call that somebody observes, what comes and goes on its stream behind the heads. */
+function countMessages(
+  stream: Http2Stream,
+  bytes: { sentBytes: number; receivedBytes: number },
+): void {
+  const push = stream.push.bind(stream);
+  stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    bytes.receivedBytes += lengthOf(chunk);
+    return push(chunk, encoding);
+  };
+  const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+  stream.write = ((...args: unknown[]): boolean => {
+    bytes.sentBytes += lengthOf(args[0]);
+    return write(...args);
+  }) as never;
+}
+
+function lengthOf(chunk: unknown): number {
+  return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }

@@ -5,14 +5,18 @@
  * (docs/decisions/0011-grpc-server.md). What crosses the one GOAWAY its client sends again at once.
  */
 import type { Socket } from "node:net";
+import { Server as TlsServer } from "node:tls";
 import type { Server } from "@grpc/grpc-js";
 import {
   destroyStream,
   endSocketFirst,
+  measureConnections,
   Misuse,
   Tally,
   watchSending,
-  type Beliefs,
+  type CloseTrigger,
+  type ConnectionRecord,
+  type Trust,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
@@ -20,21 +24,33 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Http2Server, Http2Session, Http2Stream, ServerInside } from "../internals.ts";
-import type { Inbound } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 
 /** What a connection has done, and does. */
 export interface SessionUse extends ConnectionUse<Http2Session> {
   /** Calls in progress. */
   active: number;
-  /** What it is believed; decided with its first call. Writer: GrpcServing. */
-  beliefs: Beliefs | undefined;
+  /** What is believed of its peer; decided with its first call. Writer: GrpcServing. */
+  trust: Trust | undefined;
   /** Looked up when it is first asked for. Writer: Inbound. */
   peer: ServerPeer | undefined;
   /** Undefined if it came past the server's own events. */
   readonly socket: Socket | undefined;
-  /** It was asked to end, and had no call in progress at the last look. */
+  /** It was asked to end, and had no call in progress at the last check. */
   lingers: boolean;
+  /** What this side has ended it for; undefined: it has not. */
+  endedFor: CloseTrigger | undefined;
+}
+
+/** A call, as far as the connection that it came by is concerned. */
+export interface SessionCall {
+  /** Undefined if it is not known. */
+  readonly stream: Http2Stream | undefined;
+  /** Undefined until it is found, or if it is not known. Writer: Sessions. */
+  connection: SessionUse | undefined;
+  readonly headBytes: number;
+  readonly startedAt: number;
+  readonly deadlineAt: number;
 }
 
 /** On each socket, itself: `session.socket` refuses to be destroyed, and gives what hangs on the socket. */
@@ -61,7 +77,7 @@ export class Sessions implements LeavingConnections {
   readonly #runtime: Runtime;
   readonly #inside: ServerInside;
   readonly #known = new WeakSet<Http2Server>();
-  /** Stands before what else hears of its connections. Writer: MeshGrpcServer. */
+  /** Stands before the other listeners for its connections. Writer: MeshGrpcServer. */
   onFound: ((http2: Http2Server) => void) | undefined = undefined;
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
@@ -69,11 +85,17 @@ export class Sessions implements LeavingConnections {
   readonly #misuse: Misuse<Http2Session, never>;
   readonly #count: (reason: SessionCut) => void;
   readonly #beforeLast: () => void;
+  readonly #onListening: (http2: Http2Server) => void;
+  readonly #record: ConnectionRecord | undefined;
+  /** By socket, also shortly after their end. */
+  readonly #uses = new WeakMap<Socket, SessionUse>();
+  /** Why all of them end. */
+  #endsFor: CloseTrigger | undefined = undefined;
   accepted = 0;
   #gone = false;
   #lookTimer: Timer | undefined = undefined;
 
-  /** `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
+  /** `record`: where they are reported; default nowhere. `beforeLast` ends what would keep a connection for ever: watchers, and questions of tools. */
   constructor(
     server: Server,
     inside: ServerInside,
@@ -81,7 +103,11 @@ export class Sessions implements LeavingConnections {
     runtime: Runtime,
     count: (reason: SessionCut) => void,
     beforeLast: () => void,
+    record?: ConnectionRecord,
+    onListening: (http2: Http2Server) => void = () => {},
   ) {
+    this.#onListening = onListening;
+    this.#record = record;
     this.#misuse = new Misuse<Http2Session, never>(limits, runtime, calmDown, count);
     this.#count = count;
     this.#server = server;
@@ -103,7 +129,12 @@ export class Sessions implements LeavingConnections {
     this.known = true;
     this.onFound?.(http2);
     this.#tighten(http2);
+    this.#onListening(http2);
     http2.on("drop", () => this.#count("connections"));
+    measureConnections(http2, http2 instanceof TlsServer, this.#record, {
+      spoken: () => "grpc",
+      endedBy: (connection) => this.#endedBy(connection),
+    });
     http2.prependListener("connection", mark);
     http2.on("connection", () => this.accepted++);
     http2.prependListener("secureConnection", mark);
@@ -134,10 +165,18 @@ export class Sessions implements LeavingConnections {
     });
   }
 
+  /** What ended a connection, as far as that is known here. */
+  #endedBy(socket: Socket): CloseTrigger {
+    const use = this.#uses.get(socket);
+    if (use?.evicted === true) return "glitch";
+    if (socket.errored !== null) return "error";
+    return use?.endedFor ?? this.#endsFor ?? "peer";
+  }
+
   #opened(session: Http2Session): void {
     const socket = (session.socket as WithSocket)[SOCKET];
     if (socket !== undefined) endSocketFirst(session, socket);
-    this.#sessions.set(session, {
+    const use: SessionUse = {
       session,
       evicted: false,
       streams: 0,
@@ -145,11 +184,14 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
-      beliefs: undefined,
+      trust: undefined,
       peer: undefined,
       socket,
       lingers: false,
-    });
+      endedFor: undefined,
+    };
+    this.#sessions.set(session, use);
+    if (socket !== undefined) this.#uses.set(socket, use);
     this.#look();
     session.on("error", ignore); // without a listener it would be an uncaught exception of the host
     const timer = this.#runtime.after(
@@ -188,6 +230,7 @@ export class Sessions implements LeavingConnections {
 
   /** GOAWAY, and no new connections; a session closes when its last call has ended. */
   leave(): void {
+    this.#endsFor = "drain";
     this.#beforeLast();
     this.#server.tryShutdown(() => {
       this.#gone = true;
@@ -196,12 +239,12 @@ export class Sessions implements LeavingConnections {
   }
 
   /** Its connection; undefined if that is not known. */
-  useOf({ connection, stream }: Inbound): SessionUse | undefined {
+  useOf({ connection, stream }: SessionCall): SessionUse | undefined {
     return connection ?? this.#sessions.get(stream?.session as Http2Session);
   }
 
   /** It has come on its connection. False: its metadata is too much beside that of the others there. */
-  holds(inbound: Inbound): boolean {
+  holds(inbound: SessionCall): boolean {
     const { stream } = inbound;
     if (stream === undefined) this.#inside.arrivedUnseen();
     const use = this.useOf(inbound);
@@ -212,33 +255,36 @@ export class Sessions implements LeavingConnections {
     return true;
   }
 
-  began({ connection: use, headBytes }: Inbound): void {
+  began({ connection: use, headBytes }: SessionCall): void {
     if (use === undefined) return;
     use.active++;
     use.headBytes += headBytes;
   }
 
-  left({ connection: use, headBytes }: Inbound): void {
+  left({ connection: use, headBytes }: SessionCall): void {
     if (use === undefined) return;
     use.active--;
     use.headBytes -= headBytes;
   }
 
-  ended(inbound: Inbound): void {
+  ended(inbound: SessionCall): void {
     const { connection: use, stream, startedAt, deadlineAt } = inbound;
     this.left(inbound);
     // A handler cannot reset: what ends without a reply was ended by the client.
-    if (use !== undefined && !stream!.headersSent) this.#misuse.reset(use, startedAt, deadlineAt);
+    if (use === undefined || stream!.headersSent) return;
+    this.#record?.reset("client");
+    this.#misuse.reset(use, startedAt, deadlineAt);
   }
 
   /** Those that are open now leave within `withinMs`, one by one: GOAWAY, and what is in progress goes on. */
   renew(withinMs: number): void {
-    for (const session of this.#sessions.keys()) {
+    for (const [session, use] of this.#sessions) {
+      use.endedFor = "identity";
       this.#runtime.after(this.#runtime.random() * withinMs, (old) => leave(old), session);
     }
   }
 
-  /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */
+  /** Sessions close by themselves when both ends are done; one that is idle at two checks has not managed to. */
   closeIdle(): void {
     const idle = new Set<Http2Session>();
     for (const [session, { active }] of this.#sessions) {
@@ -250,6 +296,7 @@ export class Sessions implements LeavingConnections {
   }
 
   destroy(): void {
+    this.#endsFor = "shutdown";
     this.#lookTimer?.cancel();
     this.#server.forceShutdown();
     for (const [session, { socket }] of this.#sessions) {

@@ -9,7 +9,9 @@ import {
   endOfAge,
   ServiceTls,
   type Attempt,
+  type CloseTrigger,
   type Connection,
+  type ConnectionRecord,
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
@@ -46,15 +48,25 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   #endsAt = Infinity;
   #leasedSockets: LeasedSockets | undefined = undefined;
   #closing: Promise<void> | undefined = undefined;
+  readonly #record: ConnectionRecord | undefined;
+  /** What the connections of the pool belong to. */
+  #owner: object = {};
 
-  /** `tls`: of an https service, shared by its connections. */
-  constructor(endpoint: EndpointInfo, service: ServiceConfig, runtime: Runtime, tls?: ServiceTls) {
+  /** `tls`: of an https service, shared by its connections. `record`: default nowhere. */
+  constructor(
+    endpoint: EndpointInfo,
+    service: ServiceConfig,
+    runtime: Runtime,
+    tls?: ServiceTls,
+    record?: ConnectionRecord,
+  ) {
+    this.#record = record;
     this.service = service;
     this.#endpoint = endpoint;
     this.#runtime = runtime;
     // If it is forgotten, nothing may be sent in plain text.
     this.#tls = tls ?? (service.scheme === "https" ? new ServiceTls(service, runtime) : undefined);
-    this.#unwatch = this.#tls?.use(() => this.#renew());
+    this.#unwatch = this.#tls?.use(() => this.#renew("identity"));
     this.pool = this.#open();
   }
 
@@ -63,7 +75,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
       return lease(attempt, this.#leasable(), this.#runtime);
     }
     const { startedAt } = attempt;
-    if (startedAt > this.#endsAt) this.#renew();
+    if (startedAt > this.#endsAt) this.#renew("age");
     else if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
     this.#usedAt = startedAt;
     return new Exchange(attempt, this, this.#runtime).send();
@@ -100,8 +112,20 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
       : `; ${unread} held by replies whose body has not been read: read it, or call discard()`;
   }
 
+  /** Undefined without a mesh to report to. */
+  get connected(): boolean | undefined {
+    const record = this.#record;
+    return record && (record.has(this.#owner) || record.has(this));
+  }
+
+  get waiting(): number {
+    return this.queued + (this.#leasedSockets?.waiting ?? 0);
+  }
+
   close(graceMs: number): Promise<void> {
     this.#unwatch?.();
+    this.#record?.closing(this.#owner, "drain");
+    this.#record?.closing(this, "drain");
     this.#leasedSockets?.close();
     this.#closing ??= Promise.all(
       [this.pool, ...this.#retired].map((pool) => this.#shut(pool, graceMs)),
@@ -113,7 +137,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   #leasable(): LeasedSockets {
     return (this.#leasedSockets ??= new LeasedSockets(
       this.service,
-      (done) => this.#connector(HTTP1).dial(done),
+      (done) => this.#connector(HTTP1, "http1", this).dial(done),
       this.#runtime,
     ));
   }
@@ -122,23 +146,27 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     const { service } = this;
     this.#endsAt = endOfAge(service.limits.maxConnectionAgeMs, this.#runtime);
     const secure = this.#tls?.context;
-    const http1 = (): Http1Pool => new Http1Pool(service, this.#connector(HTTP1));
+    const owner = {};
+    this.#owner = owner;
+    const http1 = (): Http1Pool => new Http1Pool(service, this.#connector(HTTP1, "http1", owner));
     if (!service.http2) return http1();
     return new Http2Pool(
       service,
-      this.#connector(secure === undefined ? [] : HTTP2),
+      this.#connector(secure === undefined ? [] : HTTP2, "http2", owner),
       this.#runtime,
       http1,
     );
   }
 
-  #connector(protocols: readonly string[]): Connector {
+  #connector(protocols: readonly string[], protocol: "http1" | "http2", owner: object): Connector {
+    const record = this.#record;
     return new Connector(
       this.#endpoint,
       this.service,
       this.#runtime,
       this.#tls?.context,
       protocols,
+      record && { record, protocol, owner },
     );
   }
 
@@ -146,8 +174,9 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
    * New calls make new connections, with the certificates in force; the old end with their calls. A
    * pool is as old as the first of its connections: none is older than its age, most are younger.
    */
-  #renew(): void {
+  #renew(why: CloseTrigger): void {
     if (this.#closing !== undefined) return;
+    this.#record?.closing(this.#owner, why);
     const old = this.pool;
     this.pool = this.#open();
     this.#retired.add(old);
@@ -157,7 +186,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
 
   /** HTTP/2 asks its connections whether they are alive; those of HTTP/1.1 cannot be asked. */
   #distrust(): void {
-    if (this.pool.prove === undefined) this.#renew();
+    if (this.pool.prove === undefined) this.#renew("idle");
     else this.pool.prove();
   }
 

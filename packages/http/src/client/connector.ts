@@ -1,7 +1,7 @@
 /**
  * Dials one endpoint for a pool whose origin is the service: Host and SNI are the service's, the
  * address is the endpoint's. The only place that opens sockets; undici and HTTP/2 get theirs here.
- * Keeps what undici does not tell: which connections ended in an error.
+ * Keeps what undici does not report: which connections ended in an error.
  */
 import { connect as connectTcp, type Socket } from "node:net";
 import {
@@ -13,7 +13,10 @@ import {
   socketPathOf,
   timeoutError,
   withoutCaller,
+  type CloseTrigger,
+  type ConnectionRecord,
   type EndpointInfo,
+  type ResetTrigger,
   type Runtime,
   type ServiceConfig,
   type TlsContext,
@@ -28,6 +31,15 @@ const KEEPALIVE_DELAY_MS = 10_000;
 /** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
 const EXHAUSTED_PAUSE_MS = 100;
 
+/** Where a connector reports what it opens. */
+export interface Reported {
+  readonly record: ConnectionRecord;
+  /** What is to be spoken, unless TLS agrees on something else. */
+  readonly protocol: "http1" | "http2";
+  /** What its connections belong to. */
+  readonly owner: object;
+}
+
 export type Dialled = (error: MeshError | null, socket: Socket | null) => void;
 
 export class Connector {
@@ -38,10 +50,12 @@ export class Connector {
   readonly #protocols: readonly string[];
   readonly #watchesAlerts: boolean;
   readonly #options: object;
+  readonly #reported: Reported | undefined;
+  readonly #zone: string | undefined;
   /** Errors by which a peer refused our certificate after the handshake (faults.md T5). */
   readonly #rejections = new WeakSet<Error>();
   /**
-   * undici ends a reply whose length only the close tells as if it were complete, also when the close
+   * undici ends a reply whose length only the close shows as if it were complete, also when the close
    * was a reset (faults.md C12), and it may do so long after the event if the reader had paused.
    */
   readonly #broken = new WeakSet<Socket>();
@@ -50,14 +64,20 @@ export class Connector {
   #exhaustedBy = "";
   #spare: Socket | undefined = undefined;
 
-  /** `secure`: TLS with this context, else plain TCP. `protocols`: for ALPN, best first. */
+  /**
+   * `secure`: TLS with this context, else plain TCP. `protocols`: for ALPN, best first. `reported`: default
+   * nowhere.
+   */
   constructor(
     endpoint: EndpointInfo,
     service: ServiceConfig,
     runtime: Runtime,
     secure: TlsContext | undefined,
     protocols: readonly string[],
+    reported?: Reported,
   ) {
+    this.#reported = reported;
+    this.#zone = endpoint.zone;
     this.#service = service;
     this.#runtime = runtime;
     this.#secure = secure;
@@ -149,6 +169,10 @@ export class Connector {
       queueMicrotask(() => done(refusal, null));
       return;
     }
+    const reported = this.#reported;
+    const record = reported?.record;
+    const dialledAt = this.#runtime.now();
+    let connectedAt = dialledAt;
     let settled = false;
     let reached = false;
     /** The peer has sent something: an alert after that proves nothing about requests. */
@@ -158,12 +182,19 @@ export class Connector {
       settled = true;
       timer.cancel();
       this.#dialling.delete(socket);
-      if (error === null) return done(null, socket);
+      if (error === null) {
+        if (reported !== undefined) this.#report(socket, reported);
+        return done(null, socket);
+      }
       const failed =
         error instanceof MeshError
           ? error
           : connectError(this.where, error, this.#secure !== undefined && reached);
       this.#noteExhaustion(error);
+      if (reported !== undefined) {
+        record!.failed(reported.protocol, failed.reason);
+        if (this.#secure !== undefined && reached) record!.handshakeFailed(failed.reason);
+      }
       done(failed, null);
     };
     const socket = withoutCaller(() => this.#open());
@@ -179,10 +210,15 @@ export class Connector {
     // Of a TLS socket this is TCP's part alone; what fails after it is the handshake.
     socket.once("connect", () => {
       reached = true;
+      connectedAt = this.#runtime.now();
+      record?.connected("tcp", connectedAt - dialledAt);
     });
     socket.once(this.#secure === undefined ? "connect" : "secureConnect", () => {
       // HTTP/2 takes the handle away from the stream, and has its own proof.
       if (this.#watchesAlerts) socket.once("readable", () => (heard = true));
+      if (this.#secure !== undefined) {
+        record?.connected("tls", this.#runtime.now() - connectedAt);
+      }
       finish(null);
     });
     // Ours is the first `error` listener: it counts before undici ends the reply.
@@ -192,13 +228,35 @@ export class Connector {
       finish(error);
     });
     // libuv before 1.52 (Node 22) reports a reset that came while the reader had paused as an end,
-    // without the read that would tell. Only after a FIN does the socket still know its peer. A Unix
+    // without the read that would show it. Only after a FIN does the socket still know its peer. A Unix
     // socket never knows it, and libuv reports its resets.
     if ("host" in this.#options) {
       socket.on("end", () => {
         if (socket.remoteAddress === undefined) this.#broken.add(socket);
       });
     }
+  }
+
+  /** It is open, and what is spoken on it is known. */
+  #report(socket: Socket, { record, protocol, owner }: Reported): void {
+    const { alpnProtocol } = socket as Socket & { readonly alpnProtocol?: unknown };
+    const fellBack = this.#secure !== undefined && alpnProtocol !== "h2";
+    record.opened(socket, {
+      protocol: fellBack ? "http1" : protocol,
+      mutual: this.#secure?.hasCertificate === true ? "true" : "false",
+      zone: record.nearness(this.#zone),
+      owner,
+    });
+  }
+
+  /** What ends one of its connections, where it ends in another way than by its owner. */
+  explain(socket: Socket, why: () => CloseTrigger | undefined): void {
+    this.#reported?.record.explain(socket, why);
+  }
+
+  /** A stream of one of its connections was reset. */
+  streamReset(trigger: ResetTrigger): void {
+    this.#reported?.record.reset(trigger);
   }
 
   #open(): Socket {

@@ -18,6 +18,7 @@ import {
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
+import { HTTP_1_1, HTTP_2 } from "../standard.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
@@ -127,7 +128,9 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     if (this.#done !== undefined) throw this.#done === true ? new Error("over") : this.#done;
     this.#controller = controller;
     const attempt = this.#attempt;
+    attempt.wireVersion = this.line === undefined ? HTTP_2 : HTTP_1_1;
     // Inside `send` it is the instant of the pick, to a few microseconds.
+    attempt.connectionReused = this.line?.reuse();
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;

@@ -16,6 +16,7 @@ import {
   type Runtime,
 } from "@inmesh/core/spi";
 import { KEEP_ALIVE, retryAfterMs, single, type RawHeaders } from "../headers.ts";
+import { HTTP_1_1 } from "../standard.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import type { LeasedSockets } from "./leased-sockets.ts";
 import type { HttpReply } from "./reply.ts";
@@ -80,7 +81,7 @@ export class Lease implements Reply, AttemptCanceller {
     reject: (error: MeshError) => void,
   ): void {
     this.#sockets = sockets;
-    const borrower = (error: MeshError | null, socket: Socket | null): void => {
+    const borrower = (error: MeshError | null, socket: Socket | null, reused: boolean): void => {
       const attempt = this.#attempt;
       if (attempt.outcome !== undefined) {
         // Cancelled while a connection was opened: the next one can have it.
@@ -95,6 +96,8 @@ export class Lease implements Reply, AttemptCanceller {
       }
       this.socket = socket;
       attempt.sentAt = this.#runtime.now();
+      attempt.connectionReused = reused;
+      attempt.wireVersion = HTTP_1_1;
       this.onCancel = undefined;
       resolve(this);
     };

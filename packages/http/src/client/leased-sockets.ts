@@ -18,7 +18,12 @@ const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 
 /** Gets a socket or an error, once; a socket never in the turn of `take`. */
-export type Borrower = (error: MeshError | null, socket: Socket | null) => void;
+export type Borrower = (
+  error: MeshError | null,
+  socket: Socket | null,
+  /** It has carried a request before. */
+  reused: boolean,
+) => void;
 
 interface Idle {
   readonly socket: Socket;
@@ -54,10 +59,15 @@ export class LeasedSockets {
     const { maxConnectionsPerEndpoint, maxQueuedPerEndpoint } = this.#service.limits;
     if (this.#open < maxConnectionsPerEndpoint) this.#connect(borrower);
     else if (this.#waiting.length < maxQueuedPerEndpoint) this.#waiting.push(borrower);
-    else borrower(this.#full(), null);
+    else borrower(this.#full(), null, false);
   }
 
-  /** Who waits no longer. */
+  /** Those who wait. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Takes a borrower that no longer waits out of the queue. */
   leave(borrower: Borrower): void {
     const at = this.#waiting.indexOf(borrower);
     if (at >= 0) this.#waiting.splice(at, 1);
@@ -82,7 +92,7 @@ export class LeasedSockets {
     this.#open++;
     this.#dial((error, socket) => {
       if (socket === null) {
-        borrower(error, null);
+        borrower(error, null, false);
         this.#gone();
         return;
       }
@@ -97,7 +107,7 @@ export class LeasedSockets {
       socket.on("free", onFree);
       socket.on("close", onClose);
       socket.on("agentRemove", onClose);
-      borrower(null, socket);
+      borrower(null, socket, false);
     });
   }
 
@@ -122,7 +132,7 @@ export class LeasedSockets {
       }
       socket.off("error", ignore);
       socket.off("data", surplus);
-      borrower(null, socket);
+      borrower(null, socket, true);
     };
     this.#runtime.afterIo(() => this.#runtime.afterIo(lease));
   }

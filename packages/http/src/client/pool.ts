@@ -18,6 +18,8 @@ export interface PoolHandler extends Dispatcher.DispatchHandler {
 export interface Line {
   /** Its connection ended, or is ending, in an error instead of an orderly close. */
   readonly broken: boolean;
+  /** A request begins on its connection. True: the connection has carried another before. */
+  reuse(): boolean;
 }
 
 export interface HttpPool {
@@ -40,19 +42,20 @@ const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 
 /**
- * undici tells a handler neither its connection nor how that ended. A Client has one connection and,
+ * undici shows a handler neither its connection nor how that ended. A Client has one connection and,
  * without pipelining, one request at a time: as long as a reply has not ended, the connection opened
  * last is its own.
  */
 class LineClient extends Client implements Line {
   readonly #connector: Connector;
-  readonly #opened: { socket: Socket | null };
+  readonly #opened: { socket: Socket | null; used: boolean };
 
   constructor(origin: URL | string, options: object, connector: Connector) {
-    const opened: { socket: Socket | null } = { socket: null };
+    const opened: { socket: Socket | null; used: boolean } = { socket: null, used: false };
     const connect: Connector["connect"] = (target, done) =>
       connector.connect(target, (error, socket) => {
         opened.socket = socket;
+        opened.used = false;
         done(error, socket);
       });
     super(origin, { ...options, connect } as UndiciClient.Options);
@@ -63,6 +66,12 @@ class LineClient extends Client implements Line {
   get broken(): boolean {
     const { socket } = this.#opened;
     return socket !== null && this.#connector.broke(socket);
+  }
+
+  reuse(): boolean {
+    const { used } = this.#opened;
+    this.#opened.used = true;
+    return used;
   }
 
   override dispatch(

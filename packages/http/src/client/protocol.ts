@@ -3,15 +3,17 @@ import { ServiceTls, type Protocol } from "@inmesh/core/spi";
 import { HttpConnection } from "./connection.ts";
 import type { HttpResult } from "./lease.ts";
 import { tracedByOthers, type HttpRequest } from "./request.ts";
+import { clientDuration } from "./standard.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpResult> = {
   name: "http",
   tracedByOthers,
-  transport: (service, runtime, identities) => {
+  standard: { attempts: clientDuration },
+  transport: (service, runtime, identities, record) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     return {
-      connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls),
+      connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls, record),
       get problem() {
         return tls?.problem;
       },

@@ -3,8 +3,14 @@
  * handed to `pool.dispatch` as it is for every attempt: nothing is copied below.
  */
 import type { Duplex } from "node:stream";
-import { channel } from "node:diagnostics_channel";
-import type { HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
+import {
+  isTraceparent,
+  sampledTraceId,
+  type HeaderChanges,
+  type RoutedRequest,
+  type ServedRequest,
+  type ServiceConfig,
+} from "@inmesh/core/spi";
 import {
   ATTEMPT,
   HOPS,
@@ -19,6 +25,7 @@ import {
   type RawHeaders,
 } from "../headers.ts";
 import { isStreamed, type RequestBody } from "./body.ts";
+import { isUndiciInstrumented } from "../instrumented.ts";
 import { badHeaders, badHost, headerText } from "./call-input.ts";
 import type { HeadersInput } from "./call-options.ts";
 import { changedList } from "./header-changes.ts";
@@ -36,12 +43,9 @@ export interface WireWatcher {
   upgraded(status: number, headers: RawHeaders, socket: Duplex, raw: unknown): void;
 }
 
-/** Has subscribers when another instrumentation writes trace headers; two of them would contradict. */
-const instrumented = channel("undici:request:create");
-
-/** What checks a connection out is not sent by undici. */
-export function tracedByOthers(request: HttpRequest): boolean {
-  return instrumented.hasSubscribers && !request.leased;
+/** What checks a connection out is not sent by undici, and HTTP/2 is not undici's here. */
+export function tracedByOthers(request: HttpRequest, { http2 }: ServiceConfig): boolean {
+  return isUndiciInstrumented() && !request.leased && !http2;
 }
 
 /** What `stamp` writes. */
@@ -162,10 +166,16 @@ export class HttpRequest implements RoutedRequest {
 
   /** … and of one that is over, whose work goes on. */
   inheritTrace({ traceparent, tracestate }: ServedRequest): void {
-    if (!this.toPeer || traceparent === undefined || tracedByOthers(this)) return;
+    if (!this.toPeer || traceparent === undefined) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
     if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);
+  }
+
+  /** The sampled trace that the application has put it into; undefined: none. */
+  get traceId(): string | undefined {
+    const own = this.header(TRACEPARENT);
+    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */

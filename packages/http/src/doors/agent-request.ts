@@ -104,7 +104,7 @@ class Watched {
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
   #interim = 0;
-  /** The head of a reply that handed the connection over, if somebody took it. */
+  /** The head of a reply that handed the connection over, if it was taken. */
   #handed: IncomingMessage | undefined = undefined;
   /** The reply breaks a limit: nothing of it counts. */
   #refused: AgentError | undefined = undefined;

@@ -9,7 +9,10 @@ import { Server as NetServer, type Socket } from "node:net";
 import {
   endOfAge,
   endSocketFirst,
+  measureConnections,
   Tally,
+  type CloseTrigger,
+  type ConnectionRecord,
   type LeavingConnections,
   type Runtime,
   type Timer,
@@ -41,15 +44,17 @@ export class Connections implements LeavingConnections {
   readonly #limits: ServerLimits;
   readonly #runtime: Runtime;
   readonly #count: (reason: CutReason) => void;
+  readonly #record: ConnectionRecord | undefined;
   readonly misuse: HttpMisuse;
   readonly #lookMs: number;
   readonly #closesIdle: boolean;
   #accepted = 0;
   #leaving = false;
+  #destroyed = false;
   #lookTimer: Timer | undefined = undefined;
   onEmpty: (() => void) | undefined = undefined;
 
-  /** `closesIdle`: Node does not close what is idle for long. */
+  /** `closesIdle`: Node does not close what is idle for long. `record`: where they are reported; default nowhere. */
   constructor(
     server: NetServer,
     secure: boolean,
@@ -57,8 +62,10 @@ export class Connections implements LeavingConnections {
     limits: ServerLimits,
     runtime: Runtime,
     count: (reason: CutReason) => void,
+    record?: ConnectionRecord,
   ) {
     this.#server = server;
+    this.#record = record;
     this.#closesIdle = closesIdle;
     this.#limits = limits;
     this.#runtime = runtime;
@@ -89,13 +96,34 @@ export class Connections implements LeavingConnections {
     }
     server.on("session", (session: Http2Session) => this.#opened(session));
     server.on("sessionError", ignore);
+    const isHttp2 = "updateSettings" in server;
+    measureConnections(server, secure, record, {
+      spoken: (socket) => {
+        const { alpnProtocol } = socket as Socket & { readonly alpnProtocol?: unknown };
+        return isHttp2 && (!secure || alpnProtocol === "h2") ? "http2" : "http1";
+      },
+      endedBy: (socket) => this.#endedBy(socket),
+    });
+  }
+
+  /** What ended a connection, as far as that is known here. */
+  #endedBy(socket: Socket): CloseTrigger | undefined {
+    const own = (socket as WithConnection)[CONNECTION];
+    const state = own?.carried ?? own;
+    if (state?.evicted === true) return "glitch";
+    if (socket.errored !== null) return "error";
+    if (this.#destroyed) return "shutdown";
+    if (this.#leaving) return "drain";
+    if (state?.leaving === true) return state.renewed ? "identity" : "age";
+    // A session ends with its socket: who ended that first is known by the session.
+    return state?.session !== undefined && !state.closed ? "peer" : undefined;
   }
 
   /** The state of a socket or session, made when it is first asked for. */
   stateOf(holder: WithConnection): ConnectionState {
     return (holder[CONNECTION] ??= {
       endsAt: endOfAge(this.#limits.maxConnectionAgeMs, this.#runtime),
-      beliefs: undefined,
+      trust: undefined,
       peer: undefined,
       active: 0,
       pipelined: false,
@@ -104,6 +132,9 @@ export class Connections implements LeavingConnections {
       surplus: false,
       closing: false,
       session: undefined,
+      carried: undefined,
+      closed: false,
+      renewed: false,
       evicted: false,
       streams: 0,
       resets: 0,
@@ -128,6 +159,11 @@ export class Connections implements LeavingConnections {
     return this.sockets.size;
   }
 
+  /** TLS handshakes in progress. */
+  get handshakes(): number {
+    return this.sockets.size - this.#readable.size;
+  }
+
   get accepted(): number {
     return this.#accepted;
   }
@@ -138,7 +174,7 @@ export class Connections implements LeavingConnections {
 
   #connected(socket: Socket, secure: boolean): void {
     this.#accepted++;
-    if (secure && this.sockets.size - this.#readable.size >= this.#limits.maxHandshakes) {
+    if (secure && this.handshakes >= this.#limits.maxHandshakes) {
       this.#count("handshakes");
       socket.destroy();
       return;
@@ -254,9 +290,10 @@ export class Connections implements LeavingConnections {
    */
   #countHidden(session: Http2Session, state: ConnectionState): void {
     const last = session.state.lastProcStreamID ?? 0;
-    const hidden = Math.floor((last + 1) / 2) - state.shown; // odd ones from 1 on; 0 is none
+    const hidden = Math.floor((last + 1) / 2) - state.shown; // every second number from 1 on; 0 is none
     for (; state.hidden < hidden; state.hidden++) {
       this.#count("hidden_streams");
+      this.#record?.reset("limit");
       if (this.misuse.glitch(state)) state.hidden = hidden;
     }
   }
@@ -267,6 +304,7 @@ export class Connections implements LeavingConnections {
     const lastAt = now + withinMs;
     for (const holder of [...this.#readable, ...this.#sessions]) {
       const state = (holder as WithConnection)[CONNECTION]!;
+      if (state.endsAt > lastAt) state.renewed = true;
       if (state.endsAt > lastAt) state.endsAt = now + this.#runtime.random() * withinMs;
     }
     if (withinMs === 0) this.#lookAtAll();
@@ -282,7 +320,7 @@ export class Connections implements LeavingConnections {
 
   /** The server listens once more after its end: new connections are as at first. */
   stay(): void {
-    this.#leaving = false;
+    this.#leaving = this.#destroyed = false;
   }
 
   get leaving(): boolean {
@@ -297,8 +335,14 @@ export class Connections implements LeavingConnections {
   /** Sends GOAWAY with the last stream; later ones are known to be unprocessed. Ends with the last. */
   #close(session: Http2Session): void {
     if (session.closed || session.destroyed) return;
+    this.stateOf(session as WithConnection).closed = true;
     makeEnd(session, this.stateOf(session as WithConnection), this.#runtime);
     session.close();
+  }
+
+  /** A stream was reset before its end. */
+  streamReset(by: "client" | "server"): void {
+    this.#record?.reset(by);
   }
 
   /** Closes those on which nothing has begun: nothing is lost. */
@@ -309,6 +353,7 @@ export class Connections implements LeavingConnections {
   }
 
   destroy(): void {
+    this.#destroyed = true;
     this.#lookTimer?.cancel();
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.sockets) socket.destroy();
@@ -318,8 +363,11 @@ export class Connections implements LeavingConnections {
 function ignore(): void {}
 
 function endByItsSocket(session: Http2Session): void {
+  if (session.destroyed) return;
   const socket = socketOf(session);
-  if (socket !== undefined && !session.destroyed) endSocketFirst(session, socket);
+  if (socket === undefined) return;
+  (socket as WithConnection)[CONNECTION]!.carried = (session as WithConnection)[CONNECTION];
+  endSocketFirst(session, socket);
 }
 
 /** Its socket is not Node's HTTP/1 parser's. A session is opened before we hear of its socket. */

@@ -14,6 +14,7 @@ import {
   type ServerPipeline,
   type ServerProtocol,
   type Stage,
+  type StandardDuration,
 } from "@inmesh/core/spi";
 import { TIMEOUT_MS } from "../headers.ts";
 import type { ServerMembers } from "../node-internals.ts";
@@ -35,6 +36,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly keepAlive: undefined = undefined;
   readonly tracedByOthers: boolean;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #pipeline: ServerPipeline<Inbound>;
 
@@ -43,13 +45,14 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     this.name = parts.core.name;
     this.members = parts.members;
     this.tracedByOthers = parts.tracedByOthers;
+    this.standard = parts.standard;
     this.answersHealth = answersHealth;
     this.#pipeline = parts.core.pipeline<Inbound>(this);
   }
 
   request(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
     const connection = this.#parts.connections.stateOf({}); // what is refused may say that it ends
-    connection.beliefs = this.#parts.core.beliefs;
+    connection.trust = this.#parts.core.trust;
     const inbound = new Inbound(request, response, connection, this, false, handler);
     inbound.ownHeaders = true;
     fillRaw(request);
@@ -94,7 +97,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   refuse(inbound: Inbound, refusal: Refusal): void {
     inbound.hasBody = false; // it is no stream that holds anything up
     const { core, linger } = this.#parts;
-    refuse(inbound, refusal, core.beliefs.tellsReasons, linger);
+    refuse(inbound, refusal, core.trust.givesReasons, linger);
   }
 
   ended(inbound: Inbound): void {

@@ -14,7 +14,8 @@ import {
   replaceSend,
   type ServerMembers,
 } from "../node-internals.ts";
-import { INBOUND, type WithInbound } from "./in-context.ts";
+import { INBOUND } from "./in-context.ts";
+import type { WithInbound } from "./inbound.ts";
 import type { Inbound } from "./inbound.ts";
 
 type Response = ServerResponse & WithInbound;

@@ -1,11 +1,11 @@
 /** What the stages of a server over HTTP need, with and without a connection. */
-import type { ServerCore } from "@inmesh/core/spi";
+import type { ServerCore, StandardDuration } from "@inmesh/core/spi";
 import type { ServerMembers } from "../node-internals.ts";
 import type { ChosenRules } from "./chosen-rules.ts";
 import type { Connections } from "./connections.ts";
 import type { CutReason } from "./cuts.ts";
 import type { Health } from "./health.ts";
-import type { HeadReader } from "./inbound.ts";
+import type { HeadReader, Inbound } from "./inbound.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { LingerOptions } from "./surplus.ts";
 import type { Validator } from "./validate.ts";
@@ -19,6 +19,8 @@ export interface ServingParts {
   readonly validator: Validator;
   readonly chosen: ChosenRules | undefined;
   readonly health: Health | undefined;
+  /** Of its requests, under OpenTelemetry's name. */
+  readonly standard: StandardDuration<Inbound>;
   /** Lower-case names of claims that stay. */
   readonly keep: ReadonlySet<string>;
   readonly linger: LingerOptions;

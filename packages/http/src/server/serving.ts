@@ -10,6 +10,7 @@ import type {
   ServerPipeline,
   ServerProtocol,
   Stage,
+  StandardDuration,
 } from "@inmesh/core/spi";
 import { LEAVING } from "../headers.ts";
 import { hintIdle, replaceDump, type ServerMembers } from "../node-internals.ts";
@@ -18,11 +19,12 @@ import type { Connections } from "./connections.ts";
 import { watchBody, watchHead } from "./cut-bodies.ts";
 import { answerAndCut, cutShort } from "./cut-short.ts";
 import type { CutReason } from "./cuts.ts";
-import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./in-context.ts";
-import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
+import { emitInContext, INBOUND, serveInContext } from "./in-context.ts";
+import { Inbound, responseClosed, type InboundOwner, type WithInbound } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
 import { watchPipelined } from "./left-behind.ts";
 import { NODE_HTTP } from "./listeners.ts";
+import { countBodies } from "./observed-bytes.ts";
 import { writeOwnHead } from "./own-marks.ts";
 import { peerOf } from "./peer.ts";
 import { linger, refuse, sayClose } from "./refuse.ts";
@@ -41,6 +43,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly keepAlive: string | undefined;
   readonly tracedByOthers: boolean;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
+  readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
   readonly #connections: Connections;
   /** Said to clients over HTTP/1, as Node does where it keeps the time itself; undefined: it does. */
@@ -55,6 +58,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { core, limits, members, given, health } = parts;
     this.#parts = parts;
     this.name = core.name;
+    this.standard = parts.standard;
     this.members = members;
     this.tracedByOthers = parts.tracedByOthers;
     this.#connections = parts.connections;
@@ -88,7 +92,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const connection = this.#connections.stateOf(holder);
     // Behind the last request of the connection: never answered.
     if (connection.ended) return dropSurplus(request.socket, this.#parts.linger);
-    connection.beliefs ??= this.#parts.core.beliefsOf(() => peerOf(connection, request));
+    connection.trust ??= this.#parts.core.trustOf(() => peerOf(connection, request));
     const inbound = new Inbound(request, response, connection, this, http2, handler);
     inbound.asksToContinue = asksToContinue;
     connection.streams++;
@@ -145,6 +149,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { request, response, http2, hasBody, handler } = inbound;
     const { given, limits, chosen } = this.#parts;
     response.writeHead = writeOwnHead;
+    const { observed } = inbound;
     if (!http2) {
       watchLength(response, this.members);
       if (!hasBody && this.members.seesDump) replaceDump(request, endUnheard);
@@ -155,6 +160,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     if (inbound.chunked || (http2 && hasBody)) {
       filterTrailers(inbound, limits, chosen?.refusesUnderscores === true);
     }
+    if (observed !== undefined) countBodies(request, response, observed);
     if (inbound.asksToContinue) response.writeContinue();
     if (http2) {
       const ofRequest = Object.getPrototypeOf(request) as object;
@@ -176,7 +182,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   refuse(inbound: Inbound, refusal: Refusal): void {
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, inbound.connection.beliefs!.tellsReasons, this.#parts.linger);
+    refuse(inbound, refusal, inbound.connection.trust!.givesReasons, this.#parts.linger);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
@@ -185,6 +191,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   ended(inbound: Inbound): void {
     const { connection, request, response, http2 } = inbound;
     if (http2 && inbound.isReset) {
+      this.#connections.streamReset("client");
       const { deadlineAt, remainingMs } = inbound;
       this.#connections.misuse.reset(connection, deadlineAt - remainingMs, deadlineAt);
     }
@@ -249,6 +256,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   #writeStalled(inbound: Inbound): void {
+    if (inbound.http2) this.#connections.streamReset("server");
     this.#cut(inbound, "write_stall");
     cutShort(inbound);
   }

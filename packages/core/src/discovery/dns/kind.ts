@@ -4,6 +4,7 @@
  */
 import { isIP } from "node:net";
 import { authorityOf, hostRule } from "../../config/address.ts";
+import { DNS_LOOKUPS } from "../../telemetry/endpoint-instruments.ts";
 import type { DiscoveryKind, DiscoveryMesh } from "../kind.ts";
 import { lazyDiscovery } from "../lazy.ts";
 import type { Discovery } from "../discovery.ts";
@@ -85,8 +86,12 @@ function inDns(target: DnsTarget, mesh: DiscoveryMesh): Discovery {
   return lazyDiscovery("dns", async () => (await mesh.shared(loadDns))(target));
 }
 
-async function loadDns({ runtime }: DiscoveryMesh): Promise<(target: DnsTarget) => Discovery> {
+async function loadDns(mesh: DiscoveryMesh): Promise<(target: DnsTarget) => Discovery> {
+  const { runtime, telemetry, bounds } = mesh;
   const { dnsDiscovery, StubResolver } = await import("./dns.ts");
-  const resolver = new StubResolver(runtime);
+  const resolver = new StubResolver(runtime, {
+    onLookup: (result) => telemetry.counter(DNS_LOOKUPS, { result }).add(1),
+  });
+  bounds.add("dns_answers", () => resolver.fill);
   return (target) => dnsDiscovery(target, { runtime, resolver });
 }

@@ -6,7 +6,7 @@
 import { domainToASCII } from "node:url";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { type Found, MAX_ALIASES, readAnswer, type SrvRecord } from "./answer.ts";
-import { DnsError } from "./dns-error.ts";
+import { DnsError, type DnsErrorCode } from "./dns-error.ts";
 import { exchange, plainName, type QueryType, responseCode } from "./exchange.ts";
 import { Expiring } from "./expiring.ts";
 import { BADVERS, FORMERR, NOERROR, NXDOMAIN, rcodeName, REFUSED } from "./rcode.ts";
@@ -49,6 +49,9 @@ export interface LookupOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What came of a question to a server; `empty`: there are no such records. */
+export type LookupResult = "ok" | "empty" | Exclude<DnsErrorCode, "cancelled">;
+
 /** Rejects when it cannot find out; "there are none" is an answer. */
 export interface Resolver {
   /** A and AAAA records. A trailing dot makes the name absolute. */
@@ -71,6 +74,8 @@ export interface StubResolverOptions {
   readonly recheckMs?: number;
   /** Answers kept. Default 1000. */
   readonly maxAnswers?: number;
+  /** Called when a question to a server has ended. Default: none. */
+  readonly onLookup?: (result: LookupResult) => void;
 }
 
 const FRESH_MS = 1000;
@@ -79,13 +84,13 @@ const MAX_NAME = 253;
 
 interface Entry {
   readonly found: Found;
-  /** Who said so last. */
+  /** The server that gave the last of these answers. */
   readonly server: NameServer;
   readonly ttlMs: number;
   readonly at: number;
 }
 
-/** One question under way, shared by everybody who asks it. */
+/** One question under way, shared by all who ask it. */
 interface Flight {
   readonly promise: Promise<Entry>;
   readonly controller: AbortController;
@@ -121,6 +126,8 @@ export class StubResolver implements Resolver {
   readonly #lookupTimeoutMs: number;
   readonly #tryTimeoutMs: number;
   readonly #familyGraceMs: number;
+  readonly #onLookup: (result: LookupResult) => void;
+  readonly #maxAnswers: number;
   readonly #cache: Expiring<Entry>;
   readonly #flights = new Map<string, Flight>();
   /** Which candidate had records, by name as it was asked for. */
@@ -143,8 +150,15 @@ export class StubResolver implements Resolver {
     this.#tryTimeoutMs = options.tryTimeoutMs ?? 2000;
     this.#familyGraceMs = options.familyGraceMs ?? 1000;
     const maxAnswers = options.maxAnswers ?? 1000;
+    this.#maxAnswers = maxAnswers;
+    this.#onLookup = options.onLookup ?? ((): void => {});
     this.#cache = new Expiring(maxAnswers, runtime);
     this.#winners = new Expiring(maxAnswers, runtime);
+  }
+
+  /** Answers that are kept, of those that may be. */
+  get fill(): { readonly size: number; readonly limit: number } {
+    return { size: this.#cache.size, limit: this.#maxAnswers };
   }
 
   async addresses(name: string, options: LookupOptions = {}): Promise<AddressAnswer> {
@@ -181,7 +195,7 @@ export class StubResolver implements Resolver {
    * failure is the result if no other has records, because then it is not known that there are none.
    *
    * Not passed over is the candidate that had records within the last five minutes: what the next one
-   * names may be somebody else's service, and no news is better than wrong news. Neither is one whose
+   * names may belong to another service, and no news is better than wrong news. Neither is one whose
    * servers are silent: the others have the same servers, and the time is the same.
    */
   async #search(key: string, name: string, options: LookupOptions, ask: Asking): Promise<Answered> {
@@ -382,6 +396,20 @@ export class StubResolver implements Resolver {
   }
 
   async #askOne(ask: Parameters<typeof exchange>[1]): Promise<Found> {
+    try {
+      const found = await this.#askedOne(ask);
+      const { addresses, services, alias } = found;
+      const isEmpty = addresses.length + services.length === 0 && alias === undefined;
+      this.#onLookup(isEmpty ? "empty" : "ok");
+      return found;
+    } catch (error) {
+      const code = error instanceof DnsError ? error.code : "malformed";
+      if (code !== "cancelled") this.#onLookup(code);
+      throw error;
+    }
+  }
+
+  async #askedOne(ask: Parameters<typeof exchange>[1]): Promise<Found> {
     let packet = await exchange(this.#runtime, ask);
     let code = responseCode(packet);
     if (code === FORMERR || code === BADVERS) {

@@ -179,6 +179,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
       this.#released(stream),
     );
     this.#streams.add(stream);
+    handler.line = session;
     stream.start(fields, body);
   }
 
@@ -245,6 +246,7 @@ export class Http2Pool implements HttpPool, SessionOwner {
     }
     const session = new Http2Session(socket, this.#service, this.#runtime, this, this.#patience);
     this.#settling = session;
+    this.#connector.explain(socket, () => session.endedBy);
     const { connectMs } = this.#service.timeouts;
     const timer = this.#runtime.after(
       connectMs,
@@ -264,6 +266,10 @@ export class Http2Pool implements HttpPool, SessionOwner {
       if (this.#queue.length === 0) session.unref();
     }
     this.#drain();
+  }
+
+  streamReset(by: "client" | "server"): void {
+    this.#connector.streamReset(by);
   }
 
   leaving(session: Http2Session): void {

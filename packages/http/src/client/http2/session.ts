@@ -5,10 +5,12 @@
  */
 import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
+import type { Line } from "../pool.ts";
 import {
   endStreamsFirst,
   StreamEnds,
   watchOpen,
+  type CloseTrigger,
   type Runtime,
   type ServiceConfig,
   type Timer,
@@ -33,6 +35,8 @@ const MAX_SESSION_MEMORY_MB = 2 ** 32 - 1;
 export interface SessionOwner {
   /** The peer's settings are here: streams may start. Again when they change. */
   roomChanged(session: Http2Session): void;
+  /** One of its streams was reset. */
+  streamReset(by: "client" | "server"): void;
   /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
   leaving(session: Http2Session): void;
   /** The peer takes no requests on it. True: it is to be left for another. */
@@ -51,7 +55,9 @@ export interface SessionOwner {
  */
 type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
 
-export class Http2Session {
+export class Http2Session implements Line {
+  /** A reply has an end of its own here. */
+  readonly broken = false;
   streams = 0;
   #state: SessionState = "settling";
   /** Those of them that nothing here waits for, and whose peer does not know yet. */
@@ -78,6 +84,9 @@ export class Http2Session {
   #watch: Timer | undefined = undefined;
   #idle: Timer | undefined = undefined;
   #bytesSeen = 0;
+  #used = false;
+  /** It was ended from here. */
+  #ending = false;
   #pingedAt = -1;
 
   /** `patience`: times the usual interval between pings, after a peer that found them too many. */
@@ -131,6 +140,19 @@ export class Http2Session {
       // Streams hear of it in ticks of their own: they are to find the reason above.
       owner.closed(this, refusing);
     });
+  }
+
+  reuse(): boolean {
+    const used = this.#used;
+    this.#used = true;
+    return used;
+  }
+
+  /** What ends it, as far as that is known here. */
+  get endedBy(): CloseTrigger | undefined {
+    if (this.lastStreamId !== Infinity) return "peer";
+    if (this.error !== undefined) return "error";
+    return this.#ending ? undefined : "peer";
   }
 
   /** Streams that can start now. */
@@ -195,6 +217,7 @@ export class Http2Session {
 
   /** A stream was reset from here. */
   streamReset(): void {
+    this.#owner.streamReset("client");
     if (this.#ends.reset()) this.leave();
   }
 
@@ -209,6 +232,11 @@ export class Http2Session {
     }
     if (++this.#unwanted === this.streams) this.destroy(undefined);
     return false;
+  }
+
+  /** The peer has reset a stream. */
+  resetByPeer(): void {
+    this.#owner.streamReset("server");
   }
 
   /** The peer has refused a stream. */
@@ -240,12 +268,14 @@ export class Http2Session {
   /** Ends when its streams have ended. */
   close(): void {
     this.#takeNoMore("leaving");
+    this.#ending = true;
     if (this.#state !== "closed") this.#http2.close();
   }
 
   /** Ends now; its streams fail. */
   destroy(error: Error | undefined): void {
     this.#takeNoMore("leaving");
+    this.#ending = true;
     this.error ??= error;
     this.#http2.destroy();
     this.#socket.destroy();

@@ -1,0 +1,50 @@
+/**
+ * Calls of HTTP through the whole pipeline, over a stub that replies at once, in a fresh process: argv is what is
+ * measured (`off`, `metrics`), the calls per round and the rounds. Prints microseconds of CPU time per call, round
+ * by round, as JSON. Both make and record the same; only what is measured of them differs.
+ */
+import { Call } from "@inmesh/core/spi";
+import { stubProtocol } from "@inmesh/core/testing";
+import { HTTP, HttpRequest } from "@inmesh/http/spi";
+import { createMesh } from "inmesh";
+import { threadMs } from "../child.ts";
+
+const ENDPOINTS = 10;
+const WARM_ROUNDS = 4;
+
+const [kind = "metrics", perRound = "100000", rounds = "5"] = process.argv.slice(2);
+const calls = Number(perRound);
+const endpoints = Array.from({ length: ENDPOINTS }, (_, i) => `10.0.0.${i + 1}:8080`);
+const mesh = createMesh({
+  env: {},
+  config: { services: { orders: { discovery: { static: endpoints } } } },
+  ...(kind === "off" && { telemetry: false }),
+});
+const { transport } = stubProtocol(({ attempt, reply }) => {
+  attempt.wireVersion = 1;
+  reply();
+});
+const service = mesh.service("orders", { ...HTTP, transport } as unknown as typeof HTTP);
+const request = new HttpRequest("/orders/1", "GET", undefined, null);
+
+async function make(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const reply = await service.current(new Call("orders", request, true, true));
+    if (reply.code !== 200) throw new Error(`reply ${reply.code}`);
+  }
+}
+
+const cpuUs: number[] = [];
+for (let round = -WARM_ROUNDS; round < Number(rounds); round++) {
+  const before = threadMs();
+  await make(calls);
+  if (round >= 0) cpuUs.push(((threadMs() - before) * 1000) / calls);
+}
+const made = calls * (Number(rounds) + WARM_ROUNDS);
+const counted = mesh
+  .metrics()
+  .filter(({ name }) => name === "http.client.request.duration")
+  .reduce((sum, one) => sum + (one.kind === "histogram" ? one.count : 0), 0);
+if (counted !== (kind === "off" ? 0 : made)) throw new Error(`${counted} of ${made} were counted`);
+process.stdout.write(JSON.stringify(cpuUs));
+process.exit();

@@ -1,0 +1,212 @@
+/**
+ * The series of one running backend that are read when somebody scrapes: its endpoints by state and zone, the
+ * attempts that wait, and, while they are few, each endpoint by itself. Nothing here is kept for it: every
+ * number is one that balancing needs anyway.
+ */
+import type { Reply } from "./call.ts";
+import type { Cluster } from "./cluster/cluster.ts";
+import type { Endpoint } from "./cluster/endpoint.ts";
+import type { Runtime, Timer } from "./runtime/runtime.ts";
+import { nearness, ZONES, type Nearness } from "./telemetry/connections.ts";
+import {
+  BALANCER_PICKS,
+  ENDPOINT_COST,
+  ENDPOINT_IN_FLIGHT,
+  ENDPOINT_LATENCY,
+  ENDPOINT_PICKS,
+  ENDPOINT_STATE,
+  ENDPOINTS,
+  QUEUE_DEPTH,
+} from "./telemetry/endpoint-instruments.ts";
+import { totalIn, type Labels, type Telemetry } from "./telemetry/telemetry.ts";
+
+/** Above it a service has no series for each endpoint. */
+const MAX_ENDPOINTS = 50;
+/** The same for all services of a mesh. */
+export const MAX_ENDPOINT_SERIES = 500;
+/** The series of an endpoint stay so long after it has gone. */
+const ENDED_MS = 600_000;
+
+const STATES = ["ready", "connecting", "open", "half_open", "draining"] as const;
+type State = (typeof STATES)[number];
+const BREAKER_STATES = ["closed", "open", "half-open"] as const;
+
+/** How many endpoints of a mesh have series of their own. */
+export class EndpointSeriesCount {
+  count = 0;
+}
+
+interface Shown {
+  readonly remove: () => void;
+  /** Armed since it has gone. */
+  timer: Timer | undefined;
+}
+
+/** Endpoints by state and zone. */
+type Census = Record<State, Record<Nearness, number>>;
+
+export class BackendSeries<Req, R extends Reply> {
+  readonly #cluster: Cluster<Req, R>;
+  readonly #telemetry: Telemetry;
+  readonly #runtime: Runtime;
+  readonly #labels: Labels;
+  readonly #zone: string | undefined;
+  readonly #mesh: EndpointSeriesCount;
+  readonly #shown = new Map<Endpoint, Shown>();
+  readonly #gauges: (() => void)[] = [];
+  /** Of endpoints that are forgotten. */
+  readonly #formerPicks: Record<Nearness, number> = { local: 0, remote: 0, unknown: 0 };
+  #census: Census | undefined = undefined;
+
+  /** `zone`: of this process. `labels`: service and protocol. */
+  constructor(
+    cluster: Cluster<Req, R>,
+    telemetry: Telemetry,
+    runtime: Runtime,
+    labels: Labels,
+    zone: string | undefined,
+    mesh: EndpointSeriesCount,
+  ) {
+    this.#cluster = cluster;
+    this.#telemetry = telemetry;
+    this.#runtime = runtime;
+    this.#labels = labels;
+    this.#zone = zone;
+    this.#mesh = mesh;
+    for (const near of ZONES) {
+      for (const state of STATES) {
+        this.#gauge(ENDPOINTS, { state, zone: near }, () => this.#counted()[state][near]);
+      }
+      totalIn(telemetry, BALANCER_PICKS, { ...labels, zone: near }, () => this.#picks(near));
+    }
+    this.#gauge(QUEUE_DEPTH, {}, () => cluster.waiting);
+  }
+
+  #gauge(instrument: typeof ENDPOINTS, labels: Labels, read: () => number): void {
+    this.#gauges.push(this.#telemetry.gauge(instrument, { ...this.#labels, ...labels }, read));
+  }
+
+  #near(endpoint: Endpoint): Nearness {
+    return nearness(endpoint.zone, this.#zone);
+  }
+
+  /** One count for all the gauges of a scrape, which reads them in one turn. */
+  #counted(): Census {
+    if (this.#census !== undefined) return this.#census;
+    const none = (): Record<Nearness, number> => ({ local: 0, remote: 0, unknown: 0 });
+    const census: Census = {
+      ready: none(),
+      connecting: none(),
+      open: none(),
+      half_open: none(),
+      draining: none(),
+    };
+    for (const endpoint of this.#cluster.endpoints.values()) {
+      census[stateOf(endpoint)][this.#near(endpoint)]++;
+    }
+    this.#census = census;
+    queueMicrotask(() => (this.#census = undefined));
+    return census;
+  }
+
+  #picks(near: Nearness): number {
+    let picks = this.#formerPicks[near];
+    for (const endpoint of this.#cluster.every()) {
+      if (this.#near(endpoint) === near) picks += endpoint.picks;
+    }
+    return picks;
+  }
+
+  // ── each endpoint ────────────────────────────────────────────────────────────────────────────
+
+  added(endpoint: Endpoint): void {
+    const shown = this.#shown.get(endpoint);
+    if (shown !== undefined) {
+      shown.timer?.cancel();
+      shown.timer = undefined;
+    } else if (this.#fits()) this.#show(endpoint);
+    else if (this.#cluster.endpoints.size > MAX_ENDPOINTS) this.#hideAll();
+  }
+
+  /** It has gone, and may come back. */
+  removed(endpoint: Endpoint): void {
+    const shown = this.#shown.get(endpoint);
+    if (shown === undefined) this.#showAll();
+    else shown.timer ??= this.#runtime.after(ENDED_MS, (one) => this.#hide(one), endpoint);
+  }
+
+  /** Its counters are given up. */
+  forgotten(endpoint: Endpoint): void {
+    this.#formerPicks[this.#near(endpoint)] += endpoint.picks;
+  }
+
+  #fits(): boolean {
+    const { size } = this.#cluster.endpoints;
+    return size <= MAX_ENDPOINTS && this.#mesh.count < MAX_ENDPOINT_SERIES;
+  }
+
+  /** The service has become small enough. */
+  #showAll(): void {
+    for (const endpoint of this.#cluster.endpoints.values()) {
+      if (!this.#fits()) return;
+      if (!this.#shown.has(endpoint)) this.#show(endpoint);
+    }
+  }
+
+  #show(endpoint: Endpoint): void {
+    const cluster = this.#cluster;
+    const telemetry = this.#telemetry;
+    const runtime = this.#runtime;
+    const labels = { ...this.#labels, endpoint: endpoint.address };
+    const ends = [
+      telemetry.gauge(ENDPOINT_LATENCY, labels, () => {
+        const now = runtime.now();
+        return endpoint.latency.projected(now, cluster.peerMedian(now)) / 1_000;
+      }),
+      telemetry.gauge(ENDPOINT_COST, labels, () => {
+        const now = runtime.now();
+        return endpoint.cost(now, cluster.peerMedian(now));
+      }),
+      telemetry.gauge(ENDPOINT_IN_FLIGHT, labels, () => endpoint.inFlight),
+      totalIn(telemetry, ENDPOINT_PICKS, labels, () => endpoint.picks),
+      ...BREAKER_STATES.map((state) =>
+        telemetry.gauge(ENDPOINT_STATE, { ...labels, state: state.replace("-", "_") }, () =>
+          endpoint.breaker.state === state ? 1 : 0,
+        ),
+      ),
+    ];
+    const remove = (): void => {
+      for (const end of ends) end();
+    };
+    this.#shown.set(endpoint, { remove, timer: undefined });
+    this.#mesh.count++;
+  }
+
+  #hide(endpoint: Endpoint): void {
+    const shown = this.#shown.get(endpoint);
+    if (shown === undefined) return;
+    this.#shown.delete(endpoint);
+    shown.timer?.cancel();
+    shown.remove();
+    this.#mesh.count--;
+  }
+
+  #hideAll(): void {
+    for (const endpoint of this.#shown.keys()) this.#hide(endpoint);
+  }
+
+  /** The backend has closed. Counters stay. */
+  close(): void {
+    this.#hideAll();
+    for (const remove of this.#gauges) remove();
+  }
+}
+
+/** What may be done with an endpoint. One that nothing has been sent to yet is ready. */
+function stateOf({ breaker, draining, connection }: Endpoint): State {
+  if (draining) return "draining";
+  if (breaker.state === "open") return "open";
+  if (breaker.state === "half-open") return "half_open";
+  const dials = (connection?.waiting ?? 0) > 0 && connection?.connected === false;
+  return dials ? "connecting" : "ready";
+}

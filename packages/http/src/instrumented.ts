@@ -1,0 +1,28 @@
+/**
+ * Which instrumentations of OpenTelemetry see the requests of this process. They record the standard metrics, and
+ * write trace headers, themselves; what both would do is done once.
+ */
+import { channel } from "node:diagnostics_channel";
+import { isInstrumented } from "@inmesh/core/spi";
+
+/** Has subscribers where instrumentation-undici is active. One channel for every undici of the process. */
+const undiciRequests = channel("undici:request:create");
+
+export function isUndiciInstrumented(): boolean {
+  return undiciRequests.hasSubscribers;
+}
+
+const { Server } = process.getBuiltinModule("node:http");
+
+/** Requests that servers of node:http and node:https give to their listeners. Not those of node:http2. */
+export function areServersInstrumented(): boolean {
+  return isInstrumented(Server.prototype, "emit");
+}
+
+/** Requests that applications make by node:http or node:https. */
+export function areRequestsInstrumented(): boolean {
+  return (
+    isInstrumented(process.getBuiltinModule("node:http"), "request") ||
+    isInstrumented(process.getBuiltinModule("node:https"), "request")
+  );
+}

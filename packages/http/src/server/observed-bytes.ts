@@ -1,0 +1,55 @@
+/**
+ * The bytes of the bodies of a request that somebody observes, counted where its messages take and give them.
+ * Requests that nobody observes pay nothing.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+
+/** Where they are counted. */
+export interface BodyBytes {
+  sentBytes: number;
+  receivedBytes: number;
+}
+
+type Write = (...args: unknown[]) => unknown;
+
+/** Before its handler has them. */
+export function countBodies(
+  request: IncomingMessage,
+  response: ServerResponse,
+  bytes: BodyBytes,
+): void {
+  const push = request.push.bind(request);
+  request.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+    bytes.receivedBytes += lengthOf(chunk, encoding);
+    return push(chunk, encoding);
+  };
+  const hasBody = (): boolean => {
+    const { statusCode, writableEnded, destroyed } = response;
+    if (writableEnded || destroyed || request.method === "HEAD") return false;
+    return statusCode !== 204 && statusCode !== 304;
+  };
+  // `end` of HTTP/2 gives its chunk to `write`.
+  let isEnding = false;
+  const write = response.write.bind(response) as Write;
+  response.write = ((...args: unknown[]): unknown => {
+    if (!isEnding && hasBody()) bytes.sentBytes += lengthOf(args[0], args[1]);
+    return write(...args);
+  }) as never;
+  const end = response.end.bind(response) as Write;
+  response.end = ((...args: unknown[]): unknown => {
+    if (hasBody()) bytes.sentBytes += lengthOf(args[0], args[1]);
+    isEnding = true;
+    try {
+      return end(...args);
+    } finally {
+      isEnding = false;
+    }
+  }) as never;
+}
+
+function lengthOf(chunk: unknown, encoding: unknown): number {
+  if (typeof chunk === "string") {
+    return Buffer.byteLength(chunk, typeof encoding === "string" ? (encoding as "utf8") : "utf8");
+  }
+  return chunk instanceof Uint8Array ? chunk.byteLength : 0;
+}
