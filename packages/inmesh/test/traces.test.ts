@@ -95,7 +95,7 @@ describe("a call with a retry", () => {
     const ofKind = (kind: SpanKind): ReadableSpan[] =>
       spans()
         .filter((span) => span.kind === kind)
-        .toSorted((a, b) => (a.startTime[1] < b.startTime[1] ? -1 : 1));
+        .toSorted((a, b) => a.startTime[0] - b.startTime[0] || a.startTime[1] - b.startTime[1]);
     const attempts = named(spans(), "GET").filter(({ kind }) => kind === SpanKind.CLIENT);
     const servers = ofKind(SpanKind.SERVER);
     expect(parentOf(call)).toBe(idOf(app));
