@@ -1,20 +1,28 @@
 /** The page about metrics and the instruments of the code say the same. */
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import {
   type EndpointSink,
   INSTRUMENTS,
   type Instrument,
   type Labels,
+  NodeRuntime,
   staticDiscovery,
   type Telemetry,
 } from "@inmesh/core/spi";
-import type { IdentitySink, IdentityWatch } from "@inmesh/core";
+import { accessLog, type IdentitySink, type IdentityWatch, type Mesh } from "@inmesh/core";
 import { meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { createMesh, meshClient, meshServer } from "@inmesh/http";
 import { Client, Metadata } from "@grpc/grpc-js";
 import { expect, onTestFinished, test } from "vitest";
+import { measuredResolver } from "../packages/core/src/discovery/dns/measured.ts";
+import { DnsServer } from "../packages/core/src/testing/dns-server.ts";
+import { TestCa } from "../packages/http/test/support/ca.ts";
 
 interface Row {
   readonly name: string;
@@ -58,12 +66,16 @@ test("every instrument is documented, in its unit and its own words, and nothing
 test("every instrument has the labels that the page says, as a mesh writes them", async () => {
   const seen = new Map<string, string[]>();
   const note = ({ name }: Instrument, labels: Labels): void => {
-    if (name.startsWith("inmesh.")) seen.set(name, Object.keys(labels).toSorted());
+    if (!name.startsWith("inmesh.")) return;
+    const names = Object.keys(labels).toSorted();
+    expect(seen.get(name) ?? names, name).toEqual(names); // the same at every place
+    seen.set(name, names);
   };
   const telemetry: Telemetry = {
     counter: (instrument, labels) => (note(instrument, labels), { add() {} }),
     histogram: (instrument, labels) => (note(instrument, labels), { record() {} }),
     gauge: (instrument, labels) => (note(instrument, labels), () => {}),
+    total: (instrument, labels) => (note(instrument, labels), () => {}),
   };
   const folder = mkdtempSync(join(tmpdir(), "inmesh-metrics-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
@@ -72,10 +84,13 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   // Nothing listens there: attempts fail, a breaker opens, and a retry is decided on.
   const closedPorts = staticDiscovery([1, 2].map((port) => ({ host: "127.0.0.1", port })));
   const sinks: EndpointSink[] = [];
-  const discovery = (): typeof closedPorts => ({
-    source: "test",
-    watch: (sink) => (sinks.push(sink), closedPorts.watch(sink)),
-  });
+  const discovery = ({ name }: { name: string }): typeof closedPorts | undefined =>
+    name === "orders"
+      ? {
+          source: "test",
+          watch: (sink) => (sinks.push(sink), closedPorts.watch(sink)),
+        }
+      : undefined;
   const identities = [
     {
       name: "silent",
@@ -85,7 +100,18 @@ test("every instrument has the labels that the page says, as a mesh writes them"
       },
     },
   ];
-  const mesh = createMesh({ env: {}, configFile, telemetry, discovery, identities });
+  const log = (): void => {};
+  const exporters = [accessLog({ stream: new Writable() })];
+  const mesh = createMesh({
+    env: {},
+    configFile,
+    telemetry,
+    discovery,
+    identities,
+    log,
+    exporters,
+  });
+  mesh.tap();
   onTestFinished(() => mesh.close(0));
   mesh.observe({
     callStarted() {
@@ -93,6 +119,8 @@ test("every instrument has the labels that the page says, as a mesh writes them"
     },
   });
   await expect(meshClient("orders", { mesh }).fetch("/")).rejects.toThrow("orders");
+  await serveAndRefuse(mesh);
+  await measureDns(telemetry, mesh.bounds, folder);
   mesh.update({});
   await mesh.close(0);
   for (const sink of sinks) sink.failed(new Error("after its watch was stopped"));
@@ -159,3 +187,61 @@ test("every standard metric has the unit and the attributes that the page says",
   expect(Object.keys(said)).toHaveLength(4);
   await expect.poll(found).toEqual(said);
 });
+
+/** A server with TLS and HTTP/2: a request that is served, and some that are not. */
+async function serveAndRefuse(mesh: Mesh): Promise<void> {
+  const ca = new TestCa();
+  const { cert, key } = ca.issue({ names: ["stock.test"] });
+  const server = meshServer((_, response) => void response.end("ok"), {
+    mesh,
+    name: "stock",
+    posture: "mesh",
+    http2: true,
+    tls: { cert, key },
+    limits: { maxInFlight: 1 },
+  });
+  onTestFinished(() => server.close(0));
+  const { port } = await server.listen(0, "127.0.0.1");
+  const client = meshClient("stock", {
+    mesh,
+    scheme: "https",
+    authority: "stock.test",
+    discovery: { static: [`127.0.0.1:${port}`] },
+    http2: true,
+    tls: { ca: ca.cert },
+    limits: { maxInFlight: 1 },
+    retry: { attempts: 1 },
+  });
+  await (await client.fetch("/", { headers: { traceparent: "none" } })).text();
+  // Whose time is over already.
+  const late = get({
+    host: "127.0.0.1",
+    port,
+    servername: "stock.test",
+    ca: ca.cert,
+    agent: false,
+    headers: { "x-mesh-timeout-ms": "0" },
+  });
+  const [reply] = (await once(late, "response")) as [IncomingMessage];
+  expect(reply.resume().statusCode).toBe(504);
+  await (await client.fetch(`/${"x".repeat(9_000)}`)).text();
+  const given = new AbortController();
+  const two = [client.fetch("/", { signal: given.signal }), client.fetch("/")];
+  given.abort();
+  await Promise.allSettled(two);
+  await server.close(0);
+}
+
+async function measureDns(
+  telemetry: Telemetry,
+  bounds: Mesh["bounds"],
+  folder: string,
+): Promise<void> {
+  const dns = await DnsServer.start();
+  onTestFinished(() => dns.close());
+  const resolvConfPath = join(folder, "resolv.conf");
+  writeFileSync(resolvConfPath, `nameserver 127.0.0.1#${dns.port}\n`);
+  const runtime = new NodeRuntime();
+  const resolver = measuredResolver({ runtime, telemetry, bounds }, { resolvConfPath });
+  await resolver.addresses("orders.test.");
+}

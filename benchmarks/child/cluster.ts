@@ -60,7 +60,7 @@ export function busyCluster(size: number, traffic = true): Busy {
   const backend = new RunningBackend(config, "stub", discovery, transport, {
     telemetry,
     runtime,
-    log: undefined,
+    log: () => {},
     observers,
     zone: undefined,
     endpointSeries: new EndpointSeriesCount(),

@@ -1,5 +1,5 @@
 /**
- * The series of one running backend that are read when somebody scrapes: its endpoints by state and zone, the
+ * The series of one running backend that are read with each scrape: its endpoints by state and zone, the
  * attempts that wait, and, while they are few, each endpoint by itself. Nothing here is kept for it: every
  * number is one that balancing needs anyway.
  */
@@ -54,6 +54,8 @@ export class BackendSeries<Req, R extends Reply> {
   readonly #mesh: EndpointSeriesCount;
   readonly #shown = new Map<Endpoint, Shown>();
   readonly #gauges: (() => void)[] = [];
+  /** There are endpoints without series. */
+  #someHidden = false;
   /** Of endpoints that are forgotten. */
   readonly #formerPicks: Record<Nearness, number> = { local: 0, remote: 0, unknown: 0 };
   #census: Census | undefined = undefined;
@@ -125,14 +127,17 @@ export class BackendSeries<Req, R extends Reply> {
       shown.timer?.cancel();
       shown.timer = undefined;
     } else if (this.#fits()) this.#show(endpoint);
-    else if (this.#cluster.endpoints.size > MAX_ENDPOINTS) this.#hideAll();
+    else {
+      this.#someHidden = true;
+      if (this.#cluster.endpoints.size > MAX_ENDPOINTS) this.#hideAll();
+    }
   }
 
   /** It has gone, and may come back. */
   removed(endpoint: Endpoint): void {
     const shown = this.#shown.get(endpoint);
-    if (shown === undefined) this.#showAll();
-    else shown.timer ??= this.#runtime.after(ENDED_MS, (one) => this.#hide(one), endpoint);
+    if (shown === undefined) return;
+    shown.timer ??= this.#runtime.after(ENDED_MS, (one) => this.#hide(one), endpoint);
   }
 
   /** Its counters are given up. */
@@ -145,11 +150,14 @@ export class BackendSeries<Req, R extends Reply> {
     return size <= MAX_ENDPOINTS && this.#mesh.count < MAX_ENDPOINT_SERIES;
   }
 
-  /** The service has become small enough. */
-  #showAll(): void {
+  /** All that discovery has said was applied: the service may have become small enough. */
+  updated(): void {
+    if (!this.#someHidden || !this.#fits()) return;
+    this.#someHidden = false;
     for (const endpoint of this.#cluster.endpoints.values()) {
-      if (!this.#fits()) return;
-      if (!this.#shown.has(endpoint)) this.#show(endpoint);
+      if (this.#shown.has(endpoint)) continue;
+      if (this.#mesh.count < MAX_ENDPOINT_SERIES) this.#show(endpoint);
+      else this.#someHidden = true;
     }
   }
 
@@ -203,10 +211,11 @@ export class BackendSeries<Req, R extends Reply> {
 }
 
 /** What may be done with an endpoint. One that nothing has been sent to yet is ready. */
-function stateOf({ breaker, draining, connection }: Endpoint): State {
+function stateOf(endpoint: Endpoint): State {
+  const { breaker, draining, connection } = endpoint;
   if (draining) return "draining";
   if (breaker.state === "open") return "open";
   if (breaker.state === "half-open") return "half_open";
-  const dials = (connection?.waiting ?? 0) > 0 && connection?.connected === false;
+  const dials = endpoint.unsent > 0 && connection?.connected === false;
   return dials ? "connecting" : "ready";
 }

@@ -88,11 +88,7 @@ export class ServedRequest implements Served {
    * is in none. What came says so, unless an observer that traces has said otherwise.
    */
   get traceId(): string | undefined {
-    if (this.#traceId === null) {
-      // Looking at what came is only worth it where something came.
-      this.#traceId =
-        this.rawTraceparent === undefined ? undefined : sampledTraceId(this.traceparent);
-    }
+    if (this.#traceId === null) this.#traceId = sampledTraceId(this.rawTraceparent);
     return this.#traceId;
   }
 

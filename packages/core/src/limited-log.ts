@@ -11,7 +11,7 @@ import type { Runtime, Timer } from "./runtime/runtime.ts";
 const MAX_LINES = 20;
 const WINDOW_MS = 60_000;
 
-/** Hears of every line that is left out of a log, by that log. */
+/** Called for every line that a log has left out. */
 const omitted = new WeakMap<Log, () => void>();
 
 /** `count` is called for each line that is left out of `log` from now on. */

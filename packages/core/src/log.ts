@@ -2,6 +2,8 @@
 
 /** The ids are stable: filters and alerts are made of them. docs/reference/log.md explains each. */
 export type LogEvent =
+  | "access_log.dropped"
+  | "access_log.failed"
   | "balancer.panic"
   | "balancer.panic_over"
   | "breaker.ejected"
@@ -36,6 +38,8 @@ export type LogEvent =
 
 /** Every event with its level. `warn` is for what may need action. */
 export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
+  "access_log.dropped": "warn",
+  "access_log.failed": "warn",
   "balancer.panic": "warn",
   "balancer.panic_over": "info",
   "breaker.ejected": "warn",

@@ -26,6 +26,7 @@ import { type Log, safeLog } from "./log.ts";
 import { ReplayMemory } from "./replay/memory.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Observer } from "./observe/observer.ts";
+import { publishWarning } from "./observe/channels.ts";
 import { Observers } from "./observe/observers.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
@@ -52,7 +53,7 @@ import {
 import { exporterMistakes, Exporters, exportersOfProcess, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry, NO_TELEMETRY } from "./telemetry/guarded.ts";
-import { MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
+import { MAX_SERIES, MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
 import {
   STANDARD_METRICS,
   type StandardClient,
@@ -61,6 +62,8 @@ import {
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import { Identities, identityMistakes } from "./tls/identities.ts";
 import type { IdentitySource } from "./tls/identity.ts";
+import type { TapOptions } from "./tap/options.ts";
+import { type Tap, Taps } from "./tap/taps.ts";
 import type { Transport } from "./transport.ts";
 import type { Watch } from "./watch/watch.ts";
 
@@ -242,6 +245,7 @@ export class Mesh implements AsyncDisposable {
   readonly #recorder: Recorder | undefined;
   readonly #endpointSeries = new EndpointSeriesCount();
   readonly #exporters: Exporters;
+  readonly #taps: Taps;
   readonly #gauges: (() => void)[];
   readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
@@ -269,12 +273,16 @@ export class Mesh implements AsyncDisposable {
           ]);
     this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
     this.bounds = new Bounds(this.telemetry);
-    this.log = safeLog(options.log);
+    this.log = safeLog((line) => {
+      publishWarning(line);
+      options.log?.(line);
+    });
     if (options.log !== undefined) {
       const suppressed = this.telemetry.counter(LOG_SUPPRESSED, { reason: "rate" });
       countOmitted(this.log, () => suppressed.add(1));
     }
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
+    this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {
       kinds,
       runtime: this.runtime,
@@ -325,6 +333,17 @@ export class Mesh implements AsyncDisposable {
    */
   observe(observer: Observer): () => void {
     return this.observers.attach(observer);
+  }
+
+  /**
+   * Shows calls and served requests as they end, from now on, to a loop: `for await (const event of
+   * mesh.tap({ status: "5xx" }))` (docs/reference/tap.md). It ends when its loop is left, by `return()`, after
+   * `limit` calls, or with the mesh. A reader that is too slow loses the oldest events, and gets their number.
+   * Throws ConfigError with every mistake in `options`, and MeshError for more than 8 at the same time
+   * (`overloaded`) and for a mesh that is closed (`closed`).
+   */
+  tap(options: TapOptions = {}): Tap {
+    return this.#taps.open(options);
   }
 
   /** The configuration in force; services that clients opened by URL are not in it. */
@@ -387,7 +406,7 @@ export class Mesh implements AsyncDisposable {
         standardMetrics: this.standardMetrics,
         telemetry: this.telemetry,
         runtime: this.runtime,
-        log: this.#optionalLog,
+        log: this.log,
       } as ServiceParts<RoutedRequest, Reply>,
     );
     if (this.#state !== "open") service.refuse();
@@ -406,7 +425,7 @@ export class Mesh implements AsyncDisposable {
       {
         telemetry: this.telemetry,
         runtime: this.runtime,
-        log: this.#optionalLog,
+        log: this.log,
         observers: this.observers,
         zone: this.#options.zone,
         endpointSeries: this.#endpointSeries,
@@ -418,13 +437,11 @@ export class Mesh implements AsyncDisposable {
   }
 
   #transportOf(config: ServiceConfig, protocol: AnyProtocol): Transport<RoutedRequest, Reply> {
-    const connections = this.connections.of("outbound", config.name, protocol.name);
+    const connections =
+      this.telemetry === NO_TELEMETRY
+        ? undefined
+        : this.connections.of("outbound", config.name, protocol.name);
     return protocol.transport(config, this.runtime, this.identities, connections);
-  }
-
-  /** Undefined if there is no log: what writes no line keeps no account of lines. */
-  get #optionalLog(): Log | undefined {
-    return this.#options.log === undefined ? undefined : this.log;
   }
 
   #discoveryOf(service: ServiceConfig): Discovery {
@@ -524,6 +541,7 @@ export class Mesh implements AsyncDisposable {
     const recorder = this.#recorder;
     if (recorder === undefined) return;
     bounds.add("metric_series", () => ({ size: recorder.most, limit: MAX_SERIES_PER_METRIC }));
+    bounds.add("process_series", () => ({ size: recorder.size, limit: MAX_SERIES }));
   }
 
   /** How much there is to read. */
@@ -584,6 +602,7 @@ export class Mesh implements AsyncDisposable {
     const startedAt = this.runtime.now();
     this.#state = "closing";
     this.connections.ending = true;
+    this.#taps.refuse();
     const sourcesEnd = this.#sources.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
@@ -596,6 +615,7 @@ export class Mesh implements AsyncDisposable {
     this.identities.close();
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await sourcesEnd;
+    this.#taps.close();
     for (const remove of this.#gauges) remove();
     this.bounds.close();
     this.#unwatchDegraded();

@@ -38,7 +38,6 @@ import { route, type CompiledRoute } from "./route/route.ts";
 import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { SHED } from "./telemetry/endpoint-instruments.ts";
 import { NO_TELEMETRY } from "./telemetry/guarded.ts";
 import {
   attemptRecord,
@@ -49,7 +48,7 @@ import {
   type StandardRecords,
 } from "./telemetry/record.ts";
 import { StandardSeries, type StandardClient, type StandardMetrics } from "./telemetry/standard.ts";
-import type { Counter, Telemetry } from "./telemetry/telemetry.ts";
+import type { Telemetry } from "./telemetry/telemetry.ts";
 
 /** What a pipeline has to know of its protocol. */
 export interface PipelineProtocol<Req> extends ObservedProtocol {
@@ -110,7 +109,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
       ...(own ? [neverThrow<Call<Req>, R>] : []),
-      limit(service.limits.maxInFlight, active, parts.refusals, shedOf(parts)), // 2
+      limit(service.limits.maxInFlight, active, parts.refusals), // 2
     ],
     route(table), // 3
   );
@@ -159,22 +158,6 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
       attempts,
     ),
   };
-}
-
-/** Bound with the first call that is refused: most services never refuse one. */
-function shedOf<Req, R extends Reply>({
-  service,
-  protocol,
-  telemetry,
-}: PipelineParts<Req, R>): Counter {
-  let counter: Counter | undefined;
-  const labels = {
-    direction: "outbound",
-    service: service.name,
-    protocol: protocol.name,
-    reason: "concurrency",
-  };
-  return { add: (count) => (counter ??= telemetry.counter(SHED, labels)).add(count) };
 }
 
 function recordOf<Req, R extends Reply>(

@@ -1,4 +1,4 @@
-/** What a mesh says about its process. Everything is read when somebody scrapes. */
+/** What a mesh says about its process. Everything is read with each scrape. */
 import { LoopWindow } from "./runtime/loop-window.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import {

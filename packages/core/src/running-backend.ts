@@ -36,7 +36,6 @@ import {
   DISCOVERY_UPDATE_DURATION,
   OVERHEAD_DURATION,
   QUEUE_DURATION,
-  SHED,
 } from "./telemetry/endpoint-instruments.ts";
 import { type Bounds, type Fill, fullest } from "./telemetry/bounds.ts";
 import type { Counter, Histogram, Telemetry } from "./telemetry/telemetry.ts";
@@ -50,7 +49,7 @@ import type { Endpoint } from "./cluster/endpoint.ts";
 export interface BackendParts {
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
-  readonly log: Log | undefined;
+  readonly log: Log;
   readonly observers: Observers;
   /** Of this process; undefined: it is not known. */
   readonly zone: string | undefined;
@@ -77,8 +76,7 @@ export class RunningBackend<Req, R extends Reply> {
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
-  /** Undefined: there is no log to write to. */
-  readonly #log: ClusterLog<Req, R> | undefined;
+  readonly #log: ClusterLog<Req, R>;
   readonly #series: BackendSeries<Req, R>;
   #source: SourceInstruments;
   readonly #gauges: readonly (() => void)[];
@@ -117,7 +115,7 @@ export class RunningBackend<Req, R extends Reply> {
       this.#recorder(labels),
       runtime,
     );
-    this.#log = log && new ClusterLog(log, this.cluster, runtime);
+    this.#log = new ClusterLog(log, this.cluster, runtime);
     this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     this.#source = this.#sourceInstruments();
@@ -163,11 +161,11 @@ export class RunningBackend<Req, R extends Reply> {
     return { size, limit: this.config.limits.maxEndpoints };
   }
 
-  /** Attempts that wait at the endpoint where most do. */
+  /** The queue of the endpoint that has the longest. */
   #queue(): Fill {
     const limit = this.config.limits.maxQueuedPerEndpoint;
     return fullest(
-      this.cluster.every().map(({ connection }) => ({ size: connection?.waiting ?? 0, limit })),
+      this.cluster.every().map(({ connection }) => ({ size: connection?.queued ?? 0, limit })),
     );
   }
 
@@ -331,7 +329,7 @@ export class RunningBackend<Req, R extends Reply> {
     let reported = false;
     return () => {
       this.#telemetry.counter(DISCOVERY_LATE, labels).add(1);
-      if (!reported) this.#log?.late(source);
+      if (!reported) this.#log.late(source);
       reported = true;
     };
   }
@@ -353,7 +351,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#source.remove();
     for (const remove of this.#gauges) remove();
     this.#series.close();
-    this.#log?.close();
+    this.#log.close();
     await this.cluster.close(graceMs);
   }
 
@@ -368,12 +366,11 @@ export class RunningBackend<Req, R extends Reply> {
     const reuse = telemetry.counter(CONNECTION_REUSE, { ...labels, result: "reused" });
     const waits = telemetry.histogram(QUEUE_DURATION, labels);
     const overhead = telemetry.histogram(OVERHEAD_DURATION, { direction: "outbound" });
-    const shed = { ...labels, direction: "outbound", reason: "queue_full" };
     return {
       transition: (endpoint) => {
         const { state, trigger = "none" } = endpoint.breaker;
         telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
-        this.#log?.breaker(endpoint);
+        this.#log.breaker(endpoint);
         this.#endpointChanged(endpoint, "breaker");
       },
       changed: (endpoint, kind) => {
@@ -382,21 +379,23 @@ export class RunningBackend<Req, R extends Reply> {
       },
       forgotten: (endpoint) => this.#series.forgotten(endpoint),
       waited: (ms) => waits.record(ms / 1_000),
-      queueFull: () => telemetry.counter(SHED, shed).add(1),
       connected: (reused) => (reused ? reuse : fresh).add(1),
       handedOver: (ms) => overhead.record(ms / 1_000),
       suppressed: () => suppressed.add(1),
-      panic: (on) => this.#log?.panic(on),
+      panic: (on) => this.#log.panic(on),
       updated(plus, minus) {
         if (plus > 0) added.add(plus);
         if (minus > 0) removed.add(minus);
       },
       excess: (count, maxEndpoints) => {
         if (count > 0) excess.add(count);
-        this.#log?.excess(count, maxEndpoints);
+        this.#log.excess(count, maxEndpoints);
       },
-      answered: () => this.#log?.answered(this.discovery.source),
-      failed: (error) => this.#log?.failed(error, this.discovery.source),
+      answered: () => {
+        this.#series.updated();
+        this.#log.answered(this.discovery.source);
+      },
+      failed: (error) => this.#log.failed(error, this.discovery.source),
     };
   }
 }

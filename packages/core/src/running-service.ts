@@ -40,7 +40,7 @@ export interface ServiceParts<Req, R extends Reply> {
   readonly attemptLayers: readonly Layer<Attempt<Req>, R>[];
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
-  readonly log: Log | undefined;
+  readonly log: Log;
 }
 
 /** The services of a configuration, in force or about to be. */

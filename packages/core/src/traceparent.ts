@@ -10,15 +10,15 @@ export function isTraceparent(text: string): boolean {
 }
 
 /**
- * The trace that a valid `traceparent` belongs to, if its sender records it (the last bit of the flags); undefined
- * if not. Makes a text only for what is sampled.
+ * The trace that a `traceparent` belongs to, if it is valid and its sender records it (the last bit of the flags).
+ * What is not sampled costs a look at one character.
  */
 export function sampledTraceId(traceparent: string | undefined): string | undefined {
   if (traceparent === undefined || traceparent.length < 55) return undefined;
   const flags = traceparent.charCodeAt(54);
   // Of digits the code is as odd as the digit, of the letters a to f it is the other way round.
   const isSampled = flags <= 57 ? (flags & 1) === 1 : (flags & 1) === 0;
-  return isSampled ? traceparent.slice(3, 35) : undefined;
+  return isSampled && isTraceparent(traceparent) ? traceparent.slice(3, 35) : undefined;
 }
 
 const TRACE_ID = /^(?!0{32})[0-9a-f]{32}$/;

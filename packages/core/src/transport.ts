@@ -31,6 +31,6 @@ export interface Connection<Req, Res extends Reply> {
   probe(): Promise<boolean>;
   /** There is a connection that takes an attempt at this moment. Undefined: the protocol does not say. */
   readonly connected?: boolean | undefined;
-  /** Attempts that wait for a connection, or for a stream of one. Undefined: the protocol does not say. */
-  readonly waiting?: number;
+  /** Attempts in its queue, which `limits.maxQueuedPerEndpoint` bounds. Undefined: it has none. */
+  readonly queued?: number;
 }

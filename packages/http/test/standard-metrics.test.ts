@@ -263,11 +263,27 @@ it("off records none, and without telemetry nothing is measured at all", async (
   expect(total(off, CLIENT)).toBe(0);
   expect(total(off, "inmesh.call.duration")).toBe(1);
 
-  const unmeasured = httpMeshOf({ orders }, { telemetry: false });
+  let asked = 0;
+  const flaky = await serve((_, response) => {
+    response.statusCode = asked++ === 0 ? 503 : 200;
+    response.end("x");
+  });
+  const measures = (): never => expect.fail("it measures");
+  const exporter = {
+    name: "other",
+    telemetry: { counter: measures, histogram: measures, gauge: measures },
+  };
+  const unmeasured = httpMeshOf(
+    { orders: { discovery: { static: [flaky.address] } } },
+    { telemetry: false, exporters: [exporter] },
+  );
+  const ended: number[] = [];
+  unmeasured.observe({ callEnded: ({ attempts }) => void ended.push(attempts) });
   const server = await servedBy(unmeasured);
   const at = `http://127.0.0.1:${server.address()!.port}`;
   expect(await (await fetch(at)).text()).toBe("x");
   expect(await (await unmeasured.fetch("http://orders/")).text()).toBe("x");
+  expect(ended).toEqual([2]);
   expect(unmeasured.metrics()).toEqual([]);
   await expect.poll(() => unmeasured.snapshot().services[0]!.callsInFlight).toBe(0);
 });

@@ -153,7 +153,7 @@ it("instrumentation-http records what node:http sends and serves, and the mesh t
   await expect.poll(() => counts(SERVER)).toEqual({ http: 4, inmesh: 2 });
 });
 
-it("`on` records all of them, whoever else does", async () => {
+it("`on` records all of them, also where an instrumentation does", async () => {
   const address = await target();
   const orders = { discovery: { static: [address] } };
   const { mesh, counts } = counting([new UndiciInstrumentation()], {

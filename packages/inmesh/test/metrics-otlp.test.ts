@@ -111,6 +111,21 @@ it.each([
     "inmesh.direction": "outbound",
   });
 
+  // Standard metrics have their attributes as they are.
+  const standard = metrics.get("http.client.request.duration")!;
+  expect(standard).toMatchObject({ unit: "s", description: "Duration of HTTP client requests." });
+  expect(standard.histogram!.dataPoints.map(attributesOf)).toEqual([
+    {
+      "http.request.method": "GET",
+      "http.response.status_code": "200",
+      "network.protocol.version": "1.1",
+      "server.address": "orders",
+      "server.port": expect.stringMatching(/^\d+$/),
+      "url.scheme": "http",
+    },
+    expect.objectContaining({ "http.response.status_code": "404", "error.type": "404" }),
+  ]);
+
   expect(metrics.get("inmesh.discovery.endpoints")!.gauge!.dataPoints[0]!.asDouble).toBe(1);
 
   const duration = metrics.get("inmesh.call.duration")!;

@@ -41,7 +41,6 @@ function setUp(first: readonly EndpointInfo[], probe = (): boolean => true, seed
       failed() {},
       forgotten() {},
       waited() {},
-      queueFull() {},
       connected() {},
       handedOver() {},
     },

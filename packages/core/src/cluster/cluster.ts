@@ -84,7 +84,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   /** Attempts that wait for an endpoint, a connection or a stream. O(n): for those who ask. */
   get waiting(): number {
     let sum = this.#members.waiting;
-    for (const { connection } of this.#state.every()) sum += connection?.waiting ?? 0;
+    for (const endpoint of this.#state.every()) sum += endpoint.unsent;
     return sum;
   }
 

@@ -161,6 +161,13 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     return this.#oldest === undefined ? 0 : now - this.#oldest.startedAt;
   }
 
+  /** Attempts that have no connection yet. O(attempts in progress): for those who ask. */
+  get unsent(): number {
+    let count = 0;
+    for (let one = this.#oldest; one !== undefined; one = one.newer) if (one.sentAt === 0) count++;
+    return count;
+  }
+
   rank(now: number, attempt: Attempt): number {
     if (this.breaker.state === "closed") return this.busyUntil > now ? RANK_BUSY : RANK_READY;
     if (this.breaker.state === "open" || this.probe !== undefined) return RANK_EJECTED;

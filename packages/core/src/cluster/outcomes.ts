@@ -84,10 +84,8 @@ export class Outcomes<Req, R extends Reply> {
   /** It was not sent at once: it waited for a connection, or was refused one. */
   #waited({ startedAt, connectFailed, error }: Attempt, sentAt: number, now: number): void {
     const { recorder } = this.#state;
-    if (sentAt > 0) return recorder.waited(sentAt - startedAt);
-    const reason = error?.reason;
-    if (reason === "queue_full") recorder.queueFull();
-    else if (connectFailed || reason === "queue_wait") recorder.waited(now - startedAt);
+    if (sentAt > 0) recorder.waited(sentAt - startedAt);
+    else if (connectFailed || error?.reason === "queue_wait") recorder.waited(now - startedAt);
   }
 
   #learn(

@@ -37,8 +37,6 @@ export interface ClusterRecorder {
   forgotten(endpoint: Endpoint): void;
   /** An attempt had to wait so long for an endpoint, a connection or a stream. */
   waited(ms: number): void;
-  /** An attempt was refused because too many wait already. */
-  queueFull(): void;
   /** An attempt had a connection. `reused`: which had carried another before. */
   connected(reused: boolean): void;
   /** A call was handed to its first connection so long after it had begun; of a sample. */

@@ -15,7 +15,7 @@ export const NEVER_ANSWERED_MS = 30_000;
 export const RESTART_MS = 5_000;
 export const MAX_RESTART_MS = 60_000;
 
-/** What a guarded watch tells of its source. */
+/** What a guarded watch reports about its source. */
 export interface WatchEvents {
   /** It has reported something after its watch was stopped. */
   late(): void;

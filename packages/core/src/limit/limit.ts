@@ -3,7 +3,6 @@ import type { Call, Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { Layer } from "../handler.ts";
 import type { RefusalLog } from "../refusal-log.ts";
-import type { Counter } from "../telemetry/telemetry.ts";
 
 /** Calls of one service in progress; the call record adds and removes them. */
 export interface InFlight {
@@ -14,11 +13,9 @@ export function limit<Req, R extends Reply>(
   maxInFlight: number,
   inFlight: InFlight,
   refusals: RefusalLog | undefined,
-  shed?: Counter,
 ): Layer<Call<Req>, R> {
   return (inner) => (call) => {
     if (inFlight.calls > maxInFlight) {
-      shed?.add(1);
       refusals?.refused(() => `(concurrency): ${advice(maxInFlight)}`);
       throw tooMany(call, maxInFlight);
     }

@@ -10,6 +10,7 @@ import type {
   AttemptObserved,
   Call,
   CallObserved,
+  DeadlineSource,
   Outcome,
   PickRule,
   Within,
@@ -18,7 +19,7 @@ import type { BreakerState } from "../breaker/breaker.ts";
 import type { ServiceConfig } from "../config/types.ts";
 import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeadFacts, HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
@@ -65,11 +66,11 @@ export class CallObservation implements CallObserved, EndedCall {
   lastAttempt: AttemptObservation | undefined = undefined;
   /** What the traces of its mesh keep of it: a field, because a WeakMap costs more than the rest. Writer: traces. */
   traced: unknown = undefined;
-  readonly #call: Call<RouteFacts>;
+  readonly #call: Call<HeadFacts>;
   readonly #audience: Audience;
   #endedAt = 0;
 
-  constructor(id: number, call: Call<RouteFacts>, audience: Audience) {
+  constructor(id: number, call: Call<HeadFacts>, audience: Audience) {
     this.id = id;
     this.#call = call;
     this.#audience = audience;
@@ -113,8 +114,16 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#call.request.pathname;
   }
 
+  get query(): string {
+    return this.#call.request.queryText;
+  }
+
   header(name: string): string | undefined {
     return this.#call.request.header(name);
+  }
+
+  fields(): HeadField[] {
+    return this.#call.request.fields();
   }
 
   get startedAt(): number {
@@ -131,6 +140,10 @@ export class CallObservation implements CallObserved, EndedCall {
 
   set traceId(traceId: string | undefined) {
     this.#call.traceId = checkedTraceId(traceId);
+  }
+
+  get deadlineFrom(): DeadlineSource | undefined {
+    return this.deadlineAt === Infinity ? undefined : this.#call.deadlineFrom;
   }
 
   get attempts(): number {
@@ -271,6 +284,10 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
     this.#attempt.within = within;
   }
 
+  header(name: string): string | undefined {
+    return this.#attempt.headers?.get(name) ?? this.call.header(name);
+  }
+
   setHeader(name: string, value: string): void {
     this.#attempt.setHeader(name, value);
   }
@@ -307,7 +324,9 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
   }
 
   get durationMs(): number {
-    return this.#attempt.endedAt - this.startedAt;
+    // Where a layer of the application does not let a cancellation through, its call may end before it.
+    const endedAt = this.#attempt.endedAt || this.#audience.runtime.now();
+    return endedAt - this.startedAt;
   }
 
   // ── called by the pipeline ─────────────────────────────────────────────────────────────────────

@@ -174,8 +174,12 @@ it("a request being served is reported from its head to its end, once, and calls
   served.observed = mesh.observers.servedStarted({
     protocol: "http",
     service: "s",
+    route: "default",
     method: "GET",
     path: "/x",
+    query: "",
+    fields: () => [["a", "1"]],
+    httpVersion: "1.1",
     header: (name) => (name === "a" ? "1" : undefined),
     traceId: undefined,
     deadlineAt: served.deadlineAt,

@@ -5,10 +5,11 @@
  * mean something. Bytes are those of bodies (gRPC: of messages, before compression), without heads.
  */
 import type { BreakerState, BreakerTrigger } from "../breaker/breaker.ts";
-import type { AttemptKind, Outcome, PickRule } from "../call.ts";
+import type { AttemptKind, DeadlineSource, Outcome, PickRule } from "../call.ts";
 import type { Mistake } from "../config/mistakes.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
+import type { HeadField } from "../route/facts.ts";
 
 /**
  * Hooks that are called as things happen, in the turn in which they happen; each may be left out. What a
@@ -64,11 +65,17 @@ export interface ObservedCall {
   readonly method: string;
   /** Without query; for gRPC `/package.Service/Method`. */
   readonly path: string;
+  /** Behind the `?`, as sent; empty without one. */
+  readonly query: string;
   /** First value of a field of the request's head, by lower-case name, as all attempts send it. */
   header(name: string): string | undefined;
+  /** Every field of that head with its lower-case name, in a new list; secrets are in it. */
+  fields(): HeadField[];
   readonly startedAt: number;
   /** When the call's time is over; Infinity: no deadline is set (yet: a route's is set after `callStarted`). */
   readonly deadlineAt: number;
+  /** Who set it; undefined as long as there is none. */
+  readonly deadlineFrom: DeadlineSource | undefined;
   /** Attempts begun so far. */
   readonly attempts: number;
   /** The request being served that it is made for; undefined outside of one, or where that is not observed. */
@@ -101,7 +108,7 @@ export interface EndedCall extends ObservedCall {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   /** The last that was begun; undefined: no endpoint was picked for the call. */
-  readonly lastAttempt: ObservedAttempt | undefined;
+  readonly lastAttempt: EndedAttempt | undefined;
 }
 
 /** One try of a call against one endpoint. The same object in all its hooks. */
@@ -129,6 +136,8 @@ export interface ObservedAttempt {
   readonly breaker: BreakerState;
   /** The instant of the pick. */
   readonly startedAt: number;
+  /** Value of a field of the head by lower-case name, as this attempt sends it: its own, else the call's. */
+  header(name: string): string | undefined;
 }
 
 /** An attempt that is about to be sent. */
@@ -145,6 +154,7 @@ export interface StartedAttempt extends ObservedAttempt {
 
 /** An attempt that has ended. */
 export interface EndedAttempt extends ObservedAttempt {
+  readonly previous: EndedAttempt | undefined;
   /** What it says about its endpoint. */
   readonly outcome: Outcome;
   /** An HTTP status, or the number of a gRPC status; undefined: there was no reply, see `error`. */
@@ -174,12 +184,20 @@ export interface ObservedRequest {
   readonly protocol: string;
   /** The server's `name`. */
   readonly server: string;
+  /** As in the metrics: the full name of the method for gRPC, `default` for HTTP. */
+  readonly route: string;
   /** HTTP's method; `POST` for gRPC. */
   readonly method: string;
   /** Without query; for gRPC `/package.Service/Method`. */
   readonly path: string;
+  /** Behind the `?`; empty without one. */
+  readonly query: string;
   /** Value of a field of its head, by name, as the handler sees it. */
   header(name: string): string | undefined;
+  /** Every field of that head with its lower-case name, in a new list; secrets are in it. */
+  fields(): HeadField[];
+  /** Of the connection: `1.1`, or `2`, also for gRPC. */
+  readonly httpVersion: string;
   readonly startedAt: number;
   /** When the caller gives up; Infinity: it did not say. Known once the request is admitted. */
   readonly deadlineAt: number;
@@ -191,7 +209,7 @@ export interface ObservedRequest {
   readonly tracestate: string | undefined;
   /** As of a call: from the `traceparent` that came, until an observer sets it. */
   traceId: string | undefined;
-  /** Who is at the other end of its connection; looked up when it is asked for. */
+  /** Who is at the other end of its connection. */
   readonly peer: ServerPeer;
 }
 

@@ -7,11 +7,12 @@ import type { Call } from "../call.ts";
 import { ConfigError, makeMistake, type Mistake, type PathPart } from "../config/mistakes.ts";
 import { unknownKeyRule } from "../config/did-you-mean.ts";
 import type { Log } from "../log.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeadFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { HOOK_ERRORS } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { Attached, HOOK_NAMES, type HookName } from "./attached.ts";
+import { CHANNEL_OBSERVER, isSubscribed } from "./channels.ts";
 import { Audience, CallObservation, type ObservedService } from "./call-observation.ts";
 import type { Observer } from "./observer.ts";
 import { ServedObservation, type ServedFacts } from "./served-observation.ts";
@@ -20,7 +21,7 @@ import { ServedObservation, type ServedFacts } from "./served-observation.ts";
 const MAX_TEXT = 2_000;
 
 export interface ObserversSnapshot {
-  /** Attached now. */
+  /** Attached now; with a subscriber of a diagnostics channel one more. */
   readonly attached: number;
   /** How often a hook of an observer, or an exporter, has thrown or rejected. */
   readonly errors: number;
@@ -29,11 +30,12 @@ export interface ObserversSnapshot {
 }
 
 export class Observers {
-  /** Undefined: none. */
-  attached: readonly Attached[] | undefined = undefined;
+  #attached: readonly Attached[] | undefined = undefined;
   readonly #runtime: Runtime;
   readonly #telemetry: Telemetry;
   readonly #log: Log;
+  /** Undefined: no channel has a subscriber, as far as this mesh has noticed. */
+  #endChannels: (() => void) | undefined = undefined;
   #calls = 0;
   #served = 0;
   #errors = 0;
@@ -45,20 +47,32 @@ export class Observers {
     this.#log = log;
   }
 
+  /** Who hears of what begins now; undefined: there is none. */
+  get attached(): readonly Attached[] | undefined {
+    if (isSubscribed() !== (this.#endChannels !== undefined)) this.#followChannels();
+    return this.#attached;
+  }
+
+  #followChannels(): void {
+    const end = this.#endChannels;
+    this.#endChannels = end === undefined ? this.attach(CHANNEL_OBSERVER) : undefined;
+    end?.();
+  }
+
   /** Gives its end, which is idempotent. Throws ConfigError with every mistake. */
   attach(observer: Observer): () => void {
     const mistakes = observerMistakes(observer, []);
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     const one = new Attached(observer, (hook, error, by) => this.#hookFailed(hook, error, by));
-    this.attached = [...(this.attached ?? []), one];
+    this.#attached = [...(this.#attached ?? []), one];
     return () => {
       one.detach();
-      const others = this.attached?.filter((other) => other !== one);
-      this.attached = others === undefined || others.length === 0 ? undefined : others;
+      const others = this.#attached?.filter((other) => other !== one);
+      this.#attached = others === undefined || others.length === 0 ? undefined : others;
     };
   }
 
-  callStarted(call: Call<RouteFacts>, service: ObservedService): void {
+  callStarted(call: Call<HeadFacts>, service: ObservedService): void {
     const observed = new CallObservation(++this.#calls, call, this.#audienceOf(service));
     call.observed = observed;
     observed.started();
@@ -66,8 +80,8 @@ export class Observers {
 
   #audienceOf(service: ObservedService): Audience {
     const last = service.audience;
-    if (last !== undefined && last.by === this.attached) return last;
-    return (service.audience = new Audience(this.attached!, service, this.#runtime));
+    if (last !== undefined && last.by === this.#attached) return last;
+    return (service.audience = new Audience(this.#attached!, service, this.#runtime));
   }
 
   /** For servers: undefined if there is no observer. What it gives is called at the end of the request. */
@@ -107,7 +121,7 @@ export class Observers {
 
   snapshot(): ObserversSnapshot {
     return {
-      attached: this.attached?.length ?? 0,
+      attached: this.#attached?.length ?? 0,
       errors: this.#errors,
       lastError: this.#lastError,
     };

@@ -1,5 +1,6 @@
 /** A request being served as observers see it. The pipeline of a server makes one by `servedStarted`. */
 import type { Outcome, Within } from "../call.ts";
+import type { HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import { checkedTraceId } from "../traceparent.ts";
@@ -19,6 +20,8 @@ export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "st
 export class ServedObservation implements EndedRequest {
   readonly id: number;
   readonly startedAt: number;
+  /** Looked up now, which costs a connection something once: at the end, that of HTTP/2 is not known any more. */
+  readonly peer: ServerPeer;
   outcome: Outcome = "abandoned";
   status: number | undefined = undefined;
   reason: string | undefined = undefined;
@@ -36,6 +39,7 @@ export class ServedObservation implements EndedRequest {
   constructor(id: number, facts: ServedFacts, by: readonly Attached[], runtime: Runtime) {
     this.id = id;
     this.startedAt = runtime.now();
+    this.peer = facts.peer;
     this.#facts = facts;
     this.#by = by;
     this.#runtime = runtime;
@@ -49,6 +53,10 @@ export class ServedObservation implements EndedRequest {
     return this.#facts.service;
   }
 
+  get route(): string {
+    return this.#facts.route;
+  }
+
   get method(): string {
     return this.#facts.method;
   }
@@ -57,8 +65,20 @@ export class ServedObservation implements EndedRequest {
     return this.#facts.path;
   }
 
+  get query(): string {
+    return this.#facts.query;
+  }
+
   header(name: string): string | undefined {
     return this.#facts.header(name);
+  }
+
+  fields(): HeadField[] {
+    return this.#facts.fields();
+  }
+
+  get httpVersion(): string {
+    return this.#facts.httpVersion;
   }
 
   get deadlineAt(): number {
@@ -87,10 +107,6 @@ export class ServedObservation implements EndedRequest {
 
   set traceId(traceId: string | undefined) {
     this.#facts.traceId = checkedTraceId(traceId);
-  }
-
-  get peer(): ServerPeer {
-    return this.#facts.peer;
   }
 
   get tracedByOthers(): boolean {

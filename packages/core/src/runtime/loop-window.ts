@@ -1,7 +1,7 @@
 /**
  * How late the event loop of this process is and how much of its time it works, over the last ten seconds.
  * Node measures the delay by a timer of its own every 20 ms, which would keep an idle process from resting: it
- * runs from the first question on, and ends when nobody has asked for two minutes.
+ * runs from the first question on, and ends when it has not been read for two minutes.
  */
 import type { Runtime, Timer } from "./runtime.ts";
 

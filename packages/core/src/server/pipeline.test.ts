@@ -35,6 +35,12 @@ class Request extends ServedCall {
   }
 
   header(): undefined {}
+
+  readonly httpVersion = "1.1";
+
+  fields(): [] {
+    return [];
+  }
 }
 
 const BAD = refusal({ code: "invalid_argument", reason: "bad" });

@@ -136,7 +136,7 @@ export class ServerCore<Reason extends string> {
   readonly #options: SharedServerOptions;
   readonly #settings: ServerSettings<SharedServerOptions, SharedLimits>;
   readonly #records: ServedRecords | undefined;
-  /** Where it reports its connections; undefined: it has no mesh. */
+  /** Where it reports its connections; undefined: it has no mesh, or nothing is measured. */
   readonly connections: ConnectionRecord | undefined;
   readonly #protocol: string;
   readonly #refused = new Map<string, number>();
@@ -171,13 +171,13 @@ export class ServerCore<Reason extends string> {
     this.#options = options;
     this.#settings = settings;
     settings.follow(() => this.admission.configure());
-    this.#records =
-      mesh === undefined || mesh.telemetry === NO_TELEMETRY
-        ? undefined
-        : new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
     this.#protocol = protocol;
     this.#counted = counted;
-    this.connections = mesh?.connections.of("inbound", name, protocol);
+    const measuring = mesh?.telemetry === NO_TELEMETRY ? undefined : mesh;
+    this.#records =
+      measuring &&
+      new ServedRecords(measuring.telemetry, name, protocol, () => this.admission.inFlight);
+    this.connections = measuring?.connections.of("inbound", name, protocol);
     this.#addGauges();
   }
 

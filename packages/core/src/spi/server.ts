@@ -14,6 +14,7 @@ export {
 export type { ServerPipeline, ServerProtocol } from "../server/pipeline.ts";
 export type { ServerAnswer, Stage } from "../server/server-layer.ts";
 export { ServedCall } from "../server/served-call.ts";
+export type { HeadField } from "../route/facts.ts";
 export {
   Refusal,
   REFUSAL_CODES,
@@ -36,7 +37,7 @@ export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
 export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
-export { hasTraceparentShape, isTraceparent, sampledTraceId } from "../traceparent.ts";
+export { hasTraceparentShape, sampledTraceId } from "../traceparent.ts";
 export { isInstrumented } from "../observe/instrumented.ts";
 
 // Where the connections of a server are reported.

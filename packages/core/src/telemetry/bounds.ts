@@ -1,6 +1,6 @@
 /**
  * How full the queues, caches and tables of a mesh are: every one has a limit (faults.md B1), and this says how
- * far it is. Read when somebody scrapes.
+ * far it is. Read with each scrape.
  */
 import { BOUNDED_LIMIT, BOUNDED_SIZE } from "./process-instruments.ts";
 import type { Telemetry } from "./telemetry.ts";

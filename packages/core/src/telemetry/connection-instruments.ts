@@ -33,7 +33,7 @@ export const CONNECT_DURATION: Histogrammed = {
 export const IO: Instrument = {
   name: "inmesh.io",
   unit: "By",
-  description: "Bytes of connections, with heads, framing and encryption.",
+  description: "Bytes of connections, with heads and framing.",
 };
 export const TLS_HANDSHAKES: Instrument = {
   name: "inmesh.tls.handshakes",

@@ -1,7 +1,7 @@
 /**
  * The connections of a mesh as they are measured: how many are open, how they came about and ended, and what
  * went over them. Transports and servers report them here. What a connection knows by itself, such as its
- * bytes, is read when somebody scrapes: a call pays for none of it.
+ * bytes, is read with each scrape: a call pays for none of it.
  */
 import type { Runtime } from "../runtime/runtime.ts";
 import {

@@ -18,8 +18,9 @@ import { MeshError, placed, placedRefusal } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import type { ActiveCalls } from "../active-calls.ts";
 import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeadFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { SHED } from "./endpoint-instruments.ts";
 import {
   ATTEMPTS,
   ATTEMPT_DURATION,
@@ -138,6 +139,7 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
   readonly #calls: Results;
   readonly #attempts: Record<AttemptKind, Results>;
   readonly #decisions = new Map<string, Counter>();
+  readonly #shedding = new Map<string, Counter>();
   readonly #telemetry: Telemetry;
   readonly #labels: Labels;
   readonly #active: ActiveCalls;
@@ -171,12 +173,25 @@ export class RouteRecord implements CallRecorder, AttemptListener, RetryRecorder
     this.#active.remove(call);
     const { attempt } = call;
     // A call whose reply was delivered ended with its attempt: the clock was read for that.
+    if (error?.code === "overloaded") this.#shed(error.reason);
     const endedAt = (error === undefined && attempt?.endedAt) || this.#runtime.now();
     const elapsedMs = endedAt - call.startedAt;
     const { traceId } = call;
     const reason = error?.reason;
     this.#calls.record(outcome, attempt?.code ?? 0, reason, elapsedMs, traceId);
     this.#standard.calls?.recordOnce(call, error, reason, elapsedMs, traceId);
+  }
+
+  /** This process itself has refused it. */
+  #shed(reason: string): void {
+    let counter = this.#shedding.get(reason);
+    if (counter === undefined) {
+      const { service, protocol } = this.#labels as Record<"service" | "protocol", string>;
+      const labels = { direction: "outbound", service, protocol, reason };
+      counter = this.#telemetry.counter(SHED, labels);
+      this.#shedding.set(reason, counter);
+    }
+    counter.add(1);
   }
 
   settled(attempt: Attempt, outcome: Outcome): void {
@@ -224,14 +239,14 @@ export class ServedRecord {
 export interface CallObservers<S> {
   /** Undefined: there are none. */
   readonly attached: unknown;
-  callStarted(call: Call<RouteFacts>, service: S): void;
+  callStarted(call: Call<HeadFacts>, service: S): void;
 }
 
 /**
  * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
-export function callRecord<Req extends RouteFacts, R extends Reply, S>(
+export function callRecord<Req extends HeadFacts, R extends Reply, S>(
   record: CallRecorder,
   active: ActiveCalls,
   runtime: Runtime,

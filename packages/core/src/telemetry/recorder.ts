@@ -17,7 +17,7 @@ import type {
 
 export const MAX_SERIES_PER_METRIC = 2_000;
 /** As Prometheus counts them. */
-const MAX_SERIES = 20_000;
+export const MAX_SERIES = 20_000;
 const MAX_LABEL_LENGTH = 128;
 /** They are bound on the path of a call, where nothing may be in their way. */
 const OWN = new Map(INSTRUMENTS.map((one) => [one.name, one]));

@@ -85,3 +85,14 @@ it.each([..."0123456789abcdef"])(
     expect(sampledTraceId(`00-${id}-b7ad6b7169203331-0${digit}`)).toBe(isSampled ? id : undefined);
   },
 );
+
+it.each([
+  "",
+  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1",
+  "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0B",
+  "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+  "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+  '00-0af7651916cd43dd8448"} 1\n1c80319c-b7ad6b7169203331-01',
+])("%j is no sampled trace", (text) => {
+  expect(sampledTraceId(text)).toBeUndefined();
+});

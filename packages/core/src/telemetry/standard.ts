@@ -1,6 +1,6 @@
 /**
  * Durations under the names of OpenTelemetry's semantic conventions, beside those of the mesh. Core knows no
- * protocol, so the protocol says what the instrument is, what tells series apart, and what their attributes are:
+ * protocol, so the protocol says what the instrument is, what distinguishes series, and what their attributes are:
  * a text of a closed set (the method) and a number (the result). Attributes are made for the first of their kind;
  * what follows finds its series by text and number.
  */
@@ -23,7 +23,7 @@ export interface StandardDuration<T> {
   readonly instrument: Instrument & { readonly bounds: readonly number[] };
   /** One of a closed set of texts, never one that came from outside. */
   methodOf(of: T): string;
-  /** Its result, and what else tells series apart: a whole number from 0 to 65,535. `error`: why there is no reply, or no whole one. */
+  /** Its result, and what else distinguishes series: a whole number from 0 to 65,535. `error`: why there is no reply, or no whole one. */
   numberOf(of: T, error: MeshError | undefined): number;
   /** For each series once. `reason`: of a failure of the mesh's own, or of a request that was refused or cut short. */
   attributesOf(method: string, number: number, reason: string | undefined): Labels;

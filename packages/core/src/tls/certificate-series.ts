@@ -16,7 +16,7 @@ export class CertificateSeries {
     this.#labels = labels;
   }
 
-  /** These are in force. Undefined: nobody uses them any more. */
+  /** These are in force. Undefined: they are not used any more. */
   show(pem: TlsPem | undefined): void {
     for (const remove of this.#gauges.splice(0)) remove();
     if (pem === undefined) return;

@@ -34,7 +34,7 @@ export interface FollowerParts {
   readonly runtime: Runtime;
   /** Counts what became of an answer, and logs what was refused. */
   readonly updated?: ((result: UpdateResult, why: string | undefined) => void) | undefined;
-  /** Gets what is in force while somebody uses it, and undefined behind that. Default: nothing does. */
+  /** Gets what is in force while it is used, and undefined after that. Default: nothing does. */
   readonly shown?: ((pem: TlsPem | undefined) => void) | undefined;
   /** Stands before the field that something is wrong with. Default: nothing. */
   readonly prefix?: string;

@@ -183,13 +183,6 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     return this.#lanes.some((lane) => !lane.retired && lane.connected);
   }
 
-  get waiting(): number {
-    let count = 0;
-    for (const lane of this.#lanes) count += lane.waiting;
-    for (const lane of this.#leaving) count += lane.waiting;
-    return count;
-  }
-
   get inFlight(): number {
     let count = 0;
     for (const lane of this.#lanes) count += lane.exchanges.size;

@@ -51,7 +51,7 @@ export function onLane<T>(open: () => T): T {
   }
 }
 
-/** Hears of the sockets of a lane. */
+/** Is called for the sockets of a lane. */
 export interface DialEvents {
   /** It is being dialled. */
   dialling(socket: Socket): void;

@@ -169,13 +169,6 @@ export class Lane {
     return used;
   }
 
-  /** Attempts on it that have no connection yet. */
-  get waiting(): number {
-    let count = 0;
-    for (const { started } of this.exchanges) if (!started) count++;
-    return count;
-  }
-
   /** It gets no further attempts. */
   get retired(): boolean {
     return this.#life !== "open";

@@ -5,11 +5,11 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import {
-  isTraceparent,
   ReplayBuffer,
   sampledTraceId,
   type Attempt,
   type Call,
+  type HeadField,
   type HeaderChanges,
   type ReplayConsumer,
   type ReplayMemory,
@@ -21,6 +21,7 @@ import {
 import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
+  fieldsOf,
   formatTimeout,
   HOPS,
   PREVIOUS_ATTEMPTS,
@@ -114,8 +115,15 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
 
   /** The sampled trace that the application has put it into; undefined: none. */
   get traceId(): string | undefined {
-    const own = textOf(this.metadata, TRACEPARENT);
-    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
+    return sampledTraceId(textOf(this.metadata, TRACEPARENT));
+  }
+
+  get queryText(): string {
+    return "";
+  }
+
+  fields(): HeadField[] {
+    return fieldsOf(this.metadata);
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */

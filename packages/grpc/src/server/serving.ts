@@ -124,7 +124,7 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 }
 
-/** Of a call that somebody observes, what comes and goes on its stream behind the heads. */
+/** What comes and goes behind the heads on the stream of a call that has observers. */
 function countMessages(
   stream: Http2Stream,
   bytes: { sentBytes: number; receivedBytes: number },

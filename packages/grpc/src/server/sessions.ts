@@ -296,7 +296,8 @@ export class Sessions implements LeavingConnections {
   }
 
   destroy(): void {
-    this.#endsFor = "shutdown";
+    // At the end of a drain nothing is left but what is closing.
+    if (!this.#gone) this.#endsFor = "shutdown";
     this.#lookTimer?.cancel();
     this.#server.forceShutdown();
     for (const [session, { socket }] of this.#sessions) {

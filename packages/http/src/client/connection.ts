@@ -36,7 +36,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   readonly service: ServiceConfig;
   /** For new attempts. */
   pool: HttpPool;
-  queued = 0;
+  /** Of them those that are no leases. */
+  waiting = 0;
   unread = 0;
   readonly #endpoint: EndpointInfo;
   readonly #runtime: Runtime;
@@ -96,11 +97,11 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
         `target and headers have ${request.headBytes} bytes, more than limits.maxRequestHeaderBytes (${maxRequestHeaderBytes})`,
       );
     }
-    if (this.queued < maxQueuedPerEndpoint) return undefined;
+    if (this.waiting < maxQueuedPerEndpoint) return undefined;
     return this.#refused(
       "overloaded",
       "queue_full",
-      `${this.queued} attempts wait for a connection already (limits.maxQueuedPerEndpoint)${this.unreadHint}`,
+      `${this.waiting} attempts wait for a connection already (limits.maxQueuedPerEndpoint)${this.unreadHint}`,
     );
   }
 
@@ -118,8 +119,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     return record && (record.has(this.#owner) || record.has(this));
   }
 
-  get waiting(): number {
-    return this.queued + (this.#leasedSockets?.waiting ?? 0);
+  get queued(): number {
+    return this.waiting + (this.#leasedSockets?.waiting ?? 0);
   }
 
   close(graceMs: number): Promise<void> {

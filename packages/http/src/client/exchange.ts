@@ -18,7 +18,6 @@ import {
 } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { CONTENT_LENGTH, retryAfterMs, TRANSFER_ENCODING, type RawHeaders } from "../headers.ts";
-import { HTTP_1_1, HTTP_2 } from "../standard.ts";
 import { classify, isCallerFault } from "./classify.ts";
 import { endBody } from "./end-body.ts";
 import { failureOf } from "./failure.ts";
@@ -37,7 +36,7 @@ export interface ExchangeOwner {
   /** For new exchanges; one that has begun keeps its own. */
   readonly pool: ExchangePool;
   /** Attempts that wait for a connection. Writer: the exchange. */
-  queued: number;
+  waiting: number;
   /** Replies that hold a connection, or stream, because their body has not been asked for. Writer: the exchange. */
   unread: number;
   /** What to add to the message of an attempt that waited for a connection in vain. */
@@ -128,9 +127,12 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     if (this.#done !== undefined) throw this.#done === true ? new Error("over") : this.#done;
     this.#controller = controller;
     const attempt = this.#attempt;
-    attempt.wireVersion = this.line === undefined ? HTTP_2 : HTTP_1_1;
+    const { line } = this;
+    if (line !== undefined) {
+      attempt.wireVersion = line.version;
+      attempt.connectionReused = line.reuse();
+    }
     // Inside `send` it is the instant of the pick, to a few microseconds.
-    attempt.connectionReused = this.line?.reuse();
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;
@@ -392,7 +394,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
   #wait(): void {
     const connection = this.#connection;
     this.#queued = true;
-    connection.queued++;
+    connection.waiting++;
     const { queueMs } = connection.service.timeouts;
     const leftMs = this.#attempt.call.deadlineAt - this.#runtime.now();
     if (queueMs < leftMs) this.#queueTimer = this.#runtime.after(queueMs, lookQueued, this);
@@ -400,7 +402,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
 
   #leaveQueue(): void {
     this.#queued = false;
-    this.#connection.queued--;
+    this.#connection.waiting--;
     this.#queueTimer?.cancel();
   }
 

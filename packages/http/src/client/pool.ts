@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import type { ServiceConfig } from "@inmesh/core/spi";
 import type { Client as UndiciClient, Dispatcher, Pool as UndiciPool } from "undici";
+import { HTTP_1_1 } from "../standard.ts";
 import type { Connector } from "./connector.ts";
 import type { HttpRequest } from "./request.ts";
 import { Client, Pool } from "./undici.ts";
@@ -16,6 +17,8 @@ export interface PoolHandler extends Dispatcher.DispatchHandler {
 
 /** What carries one request at a time over one connection at a time. */
 export interface Line {
+  /** Of HTTP, as it is spoken on the connection: 1 or 2. */
+  readonly version: number;
   /** Its connection ended, or is ending, in an error instead of an orderly close. */
   readonly broken: boolean;
   /** A request begins on its connection. True: the connection has carried another before. */
@@ -47,6 +50,7 @@ const KEEP_ALIVE_MARGIN_MS = 2_000;
  * last is its own.
  */
 class LineClient extends Client implements Line {
+  readonly version: number = HTTP_1_1;
   readonly #connector: Connector;
   readonly #opened: { socket: Socket | null; used: boolean };
 

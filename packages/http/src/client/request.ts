@@ -4,8 +4,8 @@
  */
 import type { Duplex } from "node:stream";
 import {
-  isTraceparent,
   sampledTraceId,
+  type HeadField,
   type HeaderChanges,
   type RoutedRequest,
   type ServedRequest,
@@ -114,10 +114,23 @@ export class HttpRequest implements RoutedRequest {
 
   queryParam(name: string): string | undefined {
     if (this.#query === undefined) {
-      const start = this.path.indexOf("?");
-      this.#query = new URLSearchParams(start < 0 ? "" : this.path.slice(start + 1));
+      this.#query = new URLSearchParams(this.queryText);
     }
     return this.#query.get(name) ?? undefined;
+  }
+
+  /** Not `query`, which undici would take for an option of its own and add to the path. */
+  get queryText(): string {
+    const start = this.path.indexOf("?");
+    return start < 0 ? "" : this.path.slice(start + 1);
+  }
+
+  fields(): HeadField[] {
+    const all: HeadField[] = [];
+    for (let i = 0; i < this.headers.length; i += 2) {
+      all.push([this.headers[i]!.toLowerCase(), this.headers[i + 1]!]);
+    }
+    return all;
   }
 
   /** Of target and headers, as HTTP/1.1 writes them, without the few that we add. */
@@ -174,8 +187,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** The sampled trace that the application has put it into; undefined: none. */
   get traceId(): string | undefined {
-    const own = this.header(TRACEPARENT);
-    return own !== undefined && isTraceparent(own) ? sampledTraceId(own) : undefined;
+    return sampledTraceId(this.header(TRACEPARENT));
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */

@@ -34,7 +34,7 @@ function sendToMock(
   }
   const connection: ExchangeOwner = {
     service: config,
-    queued: 0,
+    waiting: 0,
     unread: 0,
     unreadHint: "",
     refusal: () => undefined,

@@ -353,7 +353,8 @@ export class Connections implements LeavingConnections {
   }
 
   destroy(): void {
-    this.#destroyed = true;
+    // At the end of a drain there is none left.
+    this.#destroyed ||= this.sockets.size > 0;
     this.#lookTimer?.cancel();
     for (const session of this.#sessions) session.destroy();
     for (const socket of this.sockets) socket.destroy();

@@ -10,6 +10,7 @@ import {
   isClaim,
   parseCount,
   ServedCall,
+  type HeadField,
   type Trust,
   type Outcome,
   type Refusal,
@@ -186,6 +187,19 @@ export class Inbound extends ServedCall {
   header(name: string): string | undefined {
     const value = this.request.headers[name.toLowerCase()];
     return Array.isArray(value) ? value.join(", ") : value;
+  }
+
+  get httpVersion(): string {
+    return this.http2 ? "2" : this.request.httpVersion;
+  }
+
+  fields(): HeadField[] {
+    const all: HeadField[] = [];
+    for (const [name, value] of Object.entries(this.request.headers)) {
+      if (value === undefined || name.startsWith(":")) continue;
+      all.push([name, Array.isArray(value) ? value.join(", ") : value]);
+    }
+    return all;
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────

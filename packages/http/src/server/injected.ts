@@ -22,6 +22,7 @@ import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { refuse } from "./refuse.ts";
+import { countBodies } from "./observed-bytes.ts";
 import type { ServingParts } from "./serving-parts.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
@@ -90,7 +91,8 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     return runServed(inbound, inner, inbound);
   }
 
-  handle({ handler, request, response }: Inbound): void {
+  handle({ handler, request, response, observed }: Inbound): void {
+    if (observed !== undefined) countBodies(request, response, observed);
     handler(request, response);
   }
 

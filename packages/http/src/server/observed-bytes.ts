@@ -1,6 +1,6 @@
 /**
- * The bytes of the bodies of a request that somebody observes, counted where its messages take and give them.
- * Requests that nobody observes pay nothing.
+ * The bytes of the bodies of a request with an observer, counted where its messages take and give them.
+ * Requests without an observer pay nothing.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 

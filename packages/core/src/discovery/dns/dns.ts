@@ -15,7 +15,7 @@ import { DnsError } from "./dns-error.ts";
 import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolver.ts";
 import { errorOf } from "../../errors.ts";
 
-export { StubResolver } from "./resolver.ts";
+export { measuredResolver } from "./measured.ts";
 
 export type DnsTarget =
   /** A and AAAA records of `host`. */

@@ -4,7 +4,6 @@
  */
 import { isIP } from "node:net";
 import { authorityOf, hostRule } from "../../config/address.ts";
-import { DNS_LOOKUPS } from "../../telemetry/endpoint-instruments.ts";
 import type { DiscoveryKind, DiscoveryMesh } from "../kind.ts";
 import { lazyDiscovery } from "../lazy.ts";
 import type { Discovery } from "../discovery.ts";
@@ -87,11 +86,8 @@ function inDns(target: DnsTarget, mesh: DiscoveryMesh): Discovery {
 }
 
 async function loadDns(mesh: DiscoveryMesh): Promise<(target: DnsTarget) => Discovery> {
-  const { runtime, telemetry, bounds } = mesh;
-  const { dnsDiscovery, StubResolver } = await import("./dns.ts");
-  const resolver = new StubResolver(runtime, {
-    onLookup: (result) => telemetry.counter(DNS_LOOKUPS, { result }).add(1),
-  });
-  bounds.add("dns_answers", () => resolver.fill);
+  const { runtime } = mesh;
+  const { dnsDiscovery, measuredResolver } = await import("./dns.ts");
+  const resolver = measuredResolver(mesh);
   return (target) => dnsDiscovery(target, { runtime, resolver });
 }

@@ -5,6 +5,7 @@
  */
 import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
+import { HTTP_2 } from "../../standard.ts";
 import type { Line } from "../pool.ts";
 import {
   endStreamsFirst,
@@ -56,6 +57,7 @@ export interface SessionOwner {
 type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
 
 export class Http2Session implements Line {
+  readonly version: number = HTTP_2;
   /** A reply has an end of its own here. */
   readonly broken = false;
   streams = 0;
