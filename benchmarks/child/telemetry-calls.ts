@@ -1,13 +1,16 @@
 /**
  * Calls of HTTP through the whole pipeline, over a stub that replies at once, in a fresh process: argv is what is
- * measured (`off`, `metrics`), the calls per round and the rounds. Prints microseconds of CPU time per call, round
- * by round, as JSON. Both make and record the same; only what is measured of them differs.
+ * measured (`off`, `metrics`, `traces`: metrics and one root in a hundred recorded), the calls per round and the rounds.
+ * Prints microseconds of CPU time per call, round by round, as JSON. All make the same; only what is measured of
+ * them differs.
  */
 import { Call } from "@inmesh/core/spi";
 import { stubProtocol } from "@inmesh/core/testing";
 import { HTTP, HttpRequest } from "@inmesh/http/spi";
 import { createMesh } from "inmesh";
+import { traceMesh } from "inmesh/traces";
 import { threadMs } from "../child.ts";
+import { traceSampled } from "./sampled-tracing.ts";
 
 const ENDPOINTS = 10;
 const WARM_ROUNDS = 4;
@@ -20,6 +23,8 @@ const mesh = createMesh({
   config: { services: { orders: { discovery: { static: endpoints } } } },
   ...(kind === "off" && { telemetry: false }),
 });
+const exported = kind === "traces" ? traceSampled() : undefined;
+if (exported !== undefined) traceMesh(mesh);
 const { transport } = stubProtocol(({ attempt, reply }) => {
   attempt.wireVersion = 1;
   reply();
@@ -46,5 +51,11 @@ const counted = mesh
   .filter(({ name }) => name === "http.client.request.duration")
   .reduce((sum, one) => sum + (one.kind === "histogram" ? one.count : 0), 0);
 if (counted !== (kind === "off" ? 0 : made)) throw new Error(`${counted} of ${made} were counted`);
+if (exported !== undefined) {
+  await exported.flush();
+  // Two spans for each of them.
+  const share = exported.count / 2 / made;
+  if (share < 0.005 || share > 0.02) throw new Error(`${share} of the calls were recorded`);
+}
 process.stdout.write(JSON.stringify(cpuUs));
 process.exit();
