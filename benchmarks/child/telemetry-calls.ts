@@ -30,10 +30,10 @@ const { transport } = stubProtocol(({ attempt, reply }) => {
   reply();
 });
 const service = mesh.service("orders", { ...HTTP, transport } as unknown as typeof HTTP);
-const request = new HttpRequest("/orders/1", "GET", undefined, null);
 
 async function make(count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
+    const request = new HttpRequest("/orders/1", "GET", undefined, null);
     const reply = await service.current(new Call("orders", request, true, true));
     if (reply.code !== 200) throw new Error(`reply ${reply.code}`);
   }

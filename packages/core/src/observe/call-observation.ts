@@ -19,7 +19,7 @@ import type { BreakerState } from "../breaker/breaker.ts";
 import type { ServiceConfig } from "../config/types.ts";
 import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
-import type { HeadFacts, HeadField } from "../route/facts.ts";
+import type { HeadFacts, HeadField, RoutedRequest } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
@@ -90,6 +90,14 @@ export class CallObservation implements CallObserved, EndedCall {
 
   get authority(): string {
     return this.#audience.config.authority;
+  }
+
+  /** A `traceparent` for all attempts of a call that has none, before the first; false: the request takes none. */
+  setTrace(traceparent: string): boolean {
+    const request: Partial<RoutedRequest> = this.#call.request;
+    if (request.setTrace === undefined) return false;
+    request.setTrace(traceparent);
+    return true;
   }
 
   /** What a service of ours may be told of the request being served. */

@@ -34,20 +34,27 @@ export function extract(context: Context, request: ObservedRequest): Context {
   return propagation.extract(context, request, GETTER);
 }
 
-/** What core passes on by itself, or only says who sent what it passes on. */
 const W3C: ReadonlySet<string> = new Set(["traceparent", "tracestate", "baggage"]);
-let onlyW3c: boolean | undefined;
 
-/**
- * What was received and is passed on as it came says all that the propagators would say of this context: for
- * what is not recorded nothing has to be written.
- */
-export function isPassedOn(context: Context): boolean {
-  if (propagation.getBaggage(context) !== undefined) return false;
-  if (onlyW3c === undefined) {
-    const fields = propagation.fields();
-    if (fields.length === 0) return true; // none is registered, so far
-    onlyW3c = fields.every((name) => W3C.has(name.toLowerCase()));
+/** What the registered propagators would write of a context that is not recorded, without asking them to. */
+export class Written {
+  /** Undefined: none was registered, so far. */
+  #isW3c: boolean | undefined = undefined;
+
+  /** Nothing but a W3C `traceparent`, and a `tracestate` if there is one. */
+  isTraceparent(context: Context): boolean {
+    return this.#asksW3c() === true && propagation.getBaggage(context) === undefined;
   }
-  return onlyW3c;
+
+  /** Nothing that is not passed on anyway, as it came. */
+  isPassedOn(context: Context): boolean {
+    return this.#asksW3c() !== false && propagation.getBaggage(context) === undefined;
+  }
+
+  #asksW3c(): boolean | undefined {
+    if (this.#isW3c !== undefined) return this.#isW3c;
+    const fields = propagation.fields().map((name) => name.toLowerCase());
+    if (fields.length === 0) return undefined;
+    return (this.#isW3c = fields.includes("traceparent") && fields.every((name) => W3C.has(name)));
+  }
 }

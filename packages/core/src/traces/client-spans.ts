@@ -32,7 +32,7 @@ import {
   requestName,
   sampledId,
 } from "./attributes.ts";
-import { inject, isPassedOn } from "./carriers.ts";
+import { inject, Written } from "./carriers.ts";
 
 const TRACEPARENT = "traceparent";
 /** More than a mesh holds services; a name that is not kept is made anew. */
@@ -72,16 +72,15 @@ interface CallingMesh {
   readonly configVersion: number;
 }
 
-interface Kept {
-  readonly name: string;
-  readonly options: SpanOptions;
-}
+/** Without attributes, which the SDK would copy for each call that is not recorded. The name has the service. */
+const INTERNAL: SpanOptions = { kind: SpanKind.INTERNAL };
 
 export class ClientSpans {
   readonly #tracer: Tracer;
   readonly #mesh: CallingMesh;
-  /** Name and options of the span, by service. */
-  readonly #kept = new Map<string, Kept>();
+  readonly #written = new Written();
+  /** Of the call's span, by service. */
+  readonly #names = new Map<string, string>();
 
   constructor(tracer: Tracer, mesh: CallingMesh) {
     this.#tracer = tracer;
@@ -92,23 +91,40 @@ export class ClientSpans {
     const call = observed as CallObservation;
     const active = context.active();
     const parent = trace.getSpan(active);
-    if (parent !== undefined && isDecidedAgainst(parent)) {
-      if (this.#isToBeSaid(call, active)) call.traced = new Unrecorded(active, false);
-      return;
-    }
-    const { name, options } = this.#keptOf(call.service);
-    const span = this.#tracer.startSpan(name, options, active);
+    if (parent !== undefined && isDecidedAgainst(parent))
+      return this.#unrecorded(call, active, parent);
+    const span = this.#tracer.startSpan(this.#nameOf(call.service), INTERNAL, active);
     if (span.isRecording()) {
       const byOthers = call.tracedByOthers || hasOwnTrace(call);
+      span.setAttribute(NAMES.service, call.service);
       call.traceId = sampledId(span) ?? call.traceId;
       call.traced = new CallTrace(span, trace.setSpan(active, span), byOthers);
       return;
     }
     // Without an SDK there is nothing to say; nor is there in a context without tracing, as that of an exporter.
-    if (span.spanContext().traceId === INVALID_TRACEID) return;
-    const byOthers = call.tracedByOthers;
-    if (!byOthers && !this.#isToBeSaid(call, active)) return;
-    call.traced = new Unrecorded(trace.setSpan(active, span), byOthers);
+    if (span.spanContext().traceId !== INVALID_TRACEID) this.#unrecorded(call, active, span);
+  }
+
+  /**
+   * The heads of its attempts say that it is not recorded: at once, where that is one field that is the same for all
+   * of them, and by the propagators where it is more. Where others make the spans, they are made to follow.
+   */
+  #unrecorded(call: CallObservation, active: Context, span: Span): void {
+    if (call.tracedByOthers) {
+      call.traced = new Unrecorded(trace.setSpan(active, span), true);
+      return;
+    }
+    if (!call.toPeer) return;
+    const written = call.header(TRACEPARENT);
+    if (written !== undefined) {
+      if (hasOwnTrace(call)) return;
+      if (sampledTraceId(written) === undefined && this.#written.isPassedOn(active)) return;
+    } else if (this.#written.isTraceparent(active)) {
+      const { traceId, spanId, traceFlags, traceState } = span.spanContext();
+      const isPlain = traceFlags === TraceFlags.NONE && traceState === undefined;
+      if (isPlain && call.setTrace(`00-${traceId}-${spanId}-00`)) return;
+    }
+    call.traced = new Unrecorded(trace.setSpan(active, span), false);
   }
 
   attemptStarted(started: StartedAttempt): void {
@@ -187,22 +203,13 @@ export class ClientSpans {
     endSpan(span, outcome, error?.message, endedCallAttributes(call, this.#mesh.configVersion));
   }
 
-  /** Whether the head of an attempt has to say that the call is not recorded. */
-  #isToBeSaid(call: CallObservation, active: Context): boolean {
-    if (!call.toPeer || call.tracedByOthers) return false;
-    const written = call.header(TRACEPARENT);
-    if (written === undefined) return true;
-    return !hasOwnTrace(call) && !(sampledTraceId(written) === undefined && isPassedOn(active));
-  }
-
-  #keptOf(service: string): Kept {
-    let kept = this.#kept.get(service);
-    if (kept === undefined) {
-      const attributes = { [NAMES.service]: service };
-      kept = { name: `inmesh ${service}`, options: { kind: SpanKind.INTERNAL, attributes } };
-      if (this.#kept.size < MAX_KEPT) this.#kept.set(service, kept);
+  #nameOf(service: string): string {
+    let name = this.#names.get(service);
+    if (name === undefined) {
+      name = `inmesh ${service}`;
+      if (this.#names.size < MAX_KEPT) this.#names.set(service, name);
     }
-    return kept;
+    return name;
   }
 }
 

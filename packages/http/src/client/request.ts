@@ -190,6 +190,10 @@ export class HttpRequest implements RoutedRequest {
     return sampledTraceId(this.header(TRACEPARENT));
   }
 
+  setTrace(traceparent: string): void {
+    this.headers.push(TRACEPARENT, traceparent);
+  }
+
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
   stamp(number: number, remainingMs: number): void {
     if (!this.toPeer) return;
