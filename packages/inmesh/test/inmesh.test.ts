@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as inmesh from "inmesh";
 import * as metrics from "inmesh/metrics";
+import * as traces from "inmesh/traces";
 import { ConfigError, isMeshError, MeshError } from "inmesh";
 import { expect, it, onTestFinished, vi } from "vitest";
 
@@ -73,6 +74,7 @@ it("exports the documented names and no others", () => {
     "refusal",
   ]);
   expect(Object.keys(metrics).toSorted()).toEqual(["metricProducer", "metricsPage"]);
+  expect(Object.keys(traces)).toEqual(["traceMesh"]);
 });
 
 it("a program reads mesh.yaml from INMESH_CONFIG and a service from INMESH_SERVICE_ORDERS", async () => {

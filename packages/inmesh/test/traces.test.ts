@@ -121,6 +121,7 @@ describe("a call with a retry", () => {
       "network.peer.address": "127.0.0.1",
       "network.peer.port": Number(address.split(":")[1]),
       "server.address": "orders",
+      "server.port": 80,
       "url.full": "http://orders/v1/orders/42",
     });
     expect(first?.attributes["inmesh.endpoint.cost"]).toBeGreaterThanOrEqual(0);
@@ -128,6 +129,7 @@ describe("a call with a retry", () => {
     expect(second?.attributes).toMatchObject({
       "http.request.resend_count": 1,
       "inmesh.attempt.kind": "retry",
+      "inmesh.connection.reused": true,
       "inmesh.outcome": "success",
     });
     expect(call?.attributes).toEqual({

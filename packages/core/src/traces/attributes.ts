@@ -37,6 +37,7 @@ export const NAMES = {
   attempts: "inmesh.attempts",
   backend: "inmesh.split.backend",
   code: "inmesh.code",
+  connectionReused: "inmesh.connection.reused",
   configGeneration: "inmesh.config.generation",
   deadlineMs: "inmesh.deadline.remaining_ms",
   decision: "inmesh.decision",
@@ -115,6 +116,11 @@ function aboutPeer(address: string): Attributes {
   };
 }
 
+function portOf(authority: string, scheme: "http" | "https"): number {
+  const [, port] = /:(\d+)$/.exec(authority) ?? [];
+  return port === undefined ? (scheme === "https" ? 443 : 80) : Number(port);
+}
+
 /** Known at the start of an attempt, where samplers can see it. */
 export function attemptAttributes(attempt: StartedAttempt, call: CallObservation): Attributes {
   const { number, kind, endpoint, zone, cost, breaker, pickedBy } = attempt;
@@ -123,6 +129,7 @@ export function attemptAttributes(attempt: StartedAttempt, call: CallObservation
     ...aboutRequest(call),
     ...aboutPeer(endpoint),
     [NAMES.serverAddress]: service,
+    [NAMES.serverPort]: portOf(authority, scheme),
     [NAMES.service]: service,
     [NAMES.route]: route,
     [NAMES.attemptNumber]: number,
@@ -156,10 +163,11 @@ export function pickedAttributes(attempt: StartedAttempt): Attributes {
 }
 
 export function endedAttemptAttributes(
-  { outcome, status, error, progress }: EndedAttempt,
+  { outcome, status, error, progress, connectionReused }: EndedAttempt,
   protocol: string,
 ): Attributes {
   return {
+    ...(connectionReused === undefined ? undefined : { [NAMES.connectionReused]: connectionReused }),
     ...aboutStatus(protocol, status),
     ...aboutOutcome(outcome, error?.reason, protocol, status),
     ...(error === undefined ? undefined : { [NAMES.code]: error.code }),
