@@ -1,6 +1,8 @@
 /** Every entry of every package, so that all their declarations are checked. */
 import * as inmesh from "inmesh";
 import * as inmeshMetrics from "inmesh/metrics";
+import * as inmeshTelemetry from "inmesh/telemetry";
+import * as inmeshTraces from "inmesh/traces";
 import * as core from "@inmesh/core";
 import * as spi from "@inmesh/core/spi";
 import * as discovery from "@inmesh/core/spi/discovery";
@@ -9,6 +11,7 @@ import * as telemetry from "@inmesh/core/spi/telemetry";
 import * as transport from "@inmesh/core/spi/transport";
 import * as metrics from "@inmesh/core/metrics";
 import * as testing from "@inmesh/core/testing";
+import * as traces from "@inmesh/core/traces";
 import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
 import * as grpc from "@inmesh/grpc";
@@ -27,7 +30,7 @@ export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh)
 }
 
 const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
-const outside = [inmeshMetrics, metrics];
+const outside = [inmeshMetrics, metrics, inmeshTelemetry, inmeshTraces, traces];
 console.log(
   [...entries, ...outside, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0),
 );

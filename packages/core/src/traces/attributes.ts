@@ -167,7 +167,9 @@ export function endedAttemptAttributes(
   protocol: string,
 ): Attributes {
   return {
-    ...(connectionReused === undefined ? undefined : { [NAMES.connectionReused]: connectionReused }),
+    ...(connectionReused === undefined
+      ? undefined
+      : { [NAMES.connectionReused]: connectionReused }),
     ...aboutStatus(protocol, status),
     ...aboutOutcome(outcome, error?.reason, protocol, status),
     ...(error === undefined ? undefined : { [NAMES.code]: error.code }),

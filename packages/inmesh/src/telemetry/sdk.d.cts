@@ -6,5 +6,7 @@ export interface Sdk {
     readonly instrumentations: readonly never[];
   }) => { start(): void; shutdown(): Promise<void> };
 }
+export declare function loadApi(): typeof import("@opentelemetry/api");
+export declare function loadTraces(): typeof import("@inmesh/core/traces");
 export declare function loadSdk(): Sdk;
 export declare function loadOfSdk(name: string): unknown;

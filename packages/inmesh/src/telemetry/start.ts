@@ -2,12 +2,10 @@
  * Starts the SDK of OpenTelemetry for a process that has none, and makes every mesh part of what it exports. Where
  * there is one already, only the spans are ours to add: a reader takes a producer when it is made, and not later.
  */
-import { trace } from "@opentelemetry/api";
-import { traceMesh } from "@inmesh/core/traces";
 import { exportEveryMesh, NodeRuntime, type ProcessMesh, type Runtime } from "@inmesh/core/spi";
 import { EveryMesh } from "./every-mesh.ts";
 import { readersOfEnv } from "./readers.ts";
-import { loadSdk, type Sdk } from "./sdk.cjs";
+import { loadApi, loadSdk, loadTraces } from "./sdk.cjs";
 
 /** What became of it: it runs, another one was there before, or `OTEL_SDK_DISABLED` is `true`. */
 export type TelemetryState = "started" | "registered" | "disabled";
@@ -24,6 +22,7 @@ export interface ProcessTelemetry {
 }
 
 const CODE = "INMESH_TELEMETRY";
+const MISSING = /'@opentelemetry\/(?:api|sdk-node)'/;
 const CLOSE_MS = 2_000;
 
 /** Throws an Error that says what to install. */
@@ -35,6 +34,7 @@ export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
     const text =
       "inmesh/telemetry: an SDK of OpenTelemetry is registered already, so none is started and only spans are added; give metricProducer(mesh) of inmesh/metrics to a reader of that SDK for the metrics";
     process.emitWarning(text, { code: CODE });
+    const { traceMesh } = loadTraces();
     exportEveryMesh((mesh) => ({
       name: "inmesh/telemetry",
       start: () => void traceMesh(mesh),
@@ -45,7 +45,8 @@ export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
 }
 
 function startSdk(env: NodeJS.ProcessEnv): ProcessTelemetry {
-  const { NodeSDK } = sdk();
+  const { NodeSDK } = needed(loadSdk);
+  const { traceMesh } = loadTraces();
   const meshes = new EveryMesh();
   const { readers, mistakes } = readersOfEnv(env, meshes);
   for (const mistake of mistakes)
@@ -103,12 +104,12 @@ function closeAtTheEnd(close: () => Promise<boolean>): void {
   });
 }
 
-function sdk(): Sdk {
+function needed<T>(load: () => T): T {
   try {
-    return loadSdk();
+    return load();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "MODULE_NOT_FOUND" || !message.includes("@opentelemetry/sdk-node")) throw error;
+    if (code !== "MODULE_NOT_FOUND" || !MISSING.test(message)) throw error;
     throw new Error(
       "inmesh/telemetry starts the SDK of OpenTelemetry, which is not installed: npm install @opentelemetry/api @opentelemetry/sdk-node",
       { cause: error },
@@ -122,7 +123,7 @@ interface Proxy {
 
 /** The API gives a proxy, which has no tracer as long as there is no SDK behind it. */
 function isRegistered(): boolean {
-  const provider = trace.getTracerProvider() as Proxy;
+  const provider = needed(loadApi).trace.getTracerProvider() as Proxy;
   return (
     provider.getDelegateTracer === undefined || provider.getDelegateTracer("inmesh") !== undefined
   );
