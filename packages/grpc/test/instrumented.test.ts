@@ -1,7 +1,7 @@
 /**
  * The instrumentations of OpenTelemetry for undici, node:http and grpc-js beside the spans of a mesh, registered
  * before inmesh is imported, after it, and when the servers exist: one CLIENT span and one SERVER span for each
- * attempt, whoever makes it, and one `traceparent` on the wire, which names that CLIENT span.
+ * attempt, ours or theirs, and one `traceparent` on the wire, which names that CLIENT span.
  */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
@@ -12,7 +12,7 @@ const PROGRAM = join(import.meta.dirname, "fixtures/instrumented.ts");
 
 interface Seen {
   readonly spans: readonly string[];
-  readonly told: readonly (readonly string[])[];
+  readonly wire: readonly (readonly string[])[];
 }
 
 type Played = Record<"undici" | "agent" | "grpc", Seen>;
@@ -51,7 +51,7 @@ describe("HTTP over undici, and over node:http by the mesh's agent", () => {
         "undici CLIENT < inmesh INTERNAL",
         `${server} < undici CLIENT`,
       ].toSorted(),
-      told: [["undici CLIENT"]],
+      wire: [["undici CLIENT"]],
     });
     expect(agent).toEqual({
       spans: [
@@ -60,7 +60,7 @@ describe("HTTP over undici, and over node:http by the mesh's agent", () => {
         "inmesh INTERNAL < http CLIENT",
         `${server} < http CLIENT`,
       ].toSorted(),
-      told: [["http CLIENT"]],
+      wire: [["http CLIENT"]],
     });
   });
 });
@@ -75,7 +75,7 @@ describe("gRPC", () => {
         "grpc SERVER < grpc CLIENT",
         "inmesh INTERNAL < grpc CLIENT",
       ],
-      told: [["grpc CLIENT"]],
+      wire: [["grpc CLIENT"]],
     });
   });
 
@@ -92,7 +92,7 @@ describe("gRPC", () => {
         "inmesh CLIENT < inmesh INTERNAL",
         CALL_BELOW_APPLICATION,
       ].toSorted(),
-      told: [["inmesh CLIENT"]],
+      wire: [["inmesh CLIENT"]],
     });
   });
 });

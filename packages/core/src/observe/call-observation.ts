@@ -100,7 +100,7 @@ export class CallObservation implements CallObserved, EndedCall {
     return true;
   }
 
-  /** What a service of ours may be told of the request being served. */
+  /** The service is one of ours: what belongs to the request being served may be sent to it. */
   get toPeer(): boolean {
     return this.#audience.config.peer;
   }

@@ -238,7 +238,7 @@ export function sampledId(span: Span): string | undefined {
   return (traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : traceId;
 }
 
-/** Overload that another endpoint has answered, and what nobody waited for, are no errors. */
+/** Overload that another endpoint has answered, and what its caller no longer waited for, are no errors. */
 export function endSpan(
   span: Span,
   outcome: Outcome,

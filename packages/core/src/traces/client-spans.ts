@@ -35,6 +35,8 @@ import {
 import { inject, Written } from "./carriers.ts";
 
 const TRACEPARENT = "traceparent";
+/** Neither sampled nor anything else, as `00` on the wire. */
+const NO_FLAGS = 0;
 /** More than a mesh holds services; a name that is not kept is made anew. */
 const MAX_KEPT = 1_000;
 /** Less is the dispatch itself. */
@@ -121,7 +123,7 @@ export class ClientSpans {
       if (sampledTraceId(written) === undefined && this.#written.isPassedOn(active)) return;
     } else if (this.#written.isTraceparent(active)) {
       const { traceId, spanId, traceFlags, traceState } = span.spanContext();
-      const isPlain = traceFlags === TraceFlags.NONE && traceState === undefined;
+      const isPlain = traceFlags === NO_FLAGS && traceState === undefined;
       if (isPlain && call.setTrace(`00-${traceId}-${spanId}-00`)) return;
     }
     call.traced = new Unrecorded(trace.setSpan(active, span), false);

@@ -15,7 +15,7 @@ export interface TracedMesh {
   readonly runtime: Runtime;
 }
 
-/** A mesh is traced once, whoever asks for it: two would make every span twice. */
+/** A mesh is traced once, however often that is asked for: two would make every span twice. */
 const traced = new WeakMap<TracedMesh, () => void>();
 
 /**
