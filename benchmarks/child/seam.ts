@@ -1,8 +1,8 @@
 /**
  * The whole pipeline over a stub that replies at once, in a fresh process: argv is the kind of call
- * (`mesh`, `observed`, `bare`, `cockatiel`), the calls per round and the rounds. Prints `SeamRun` as JSON.
+ * (`mesh`, `observed`, `tapped`, `bare`, `cockatiel`), the calls per round and the rounds. Prints `SeamRun` as JSON.
  */
-import { createMesh, type Mesh, type Observer } from "@inmesh/core";
+import { createMesh, type Mesh, type Observer, type TapOptions } from "@inmesh/core";
 import { Call } from "@inmesh/core/spi";
 import { StubRequest, stubProtocol } from "@inmesh/core/testing";
 import {
@@ -54,13 +54,14 @@ function observedSubject(): Subject {
   };
 }
 
-function meshSubject(observer?: Observer): Subject {
+function meshSubject(observer?: Observer, tapped?: TapOptions): Subject {
   let served = 0;
   const mesh = createMesh({
     env: {},
     config: { services: { orders: { discovery: { static: addresses() } } } },
   });
   if (observer !== undefined) mesh.observe(observer);
+  if (tapped !== undefined) mesh.tap(tapped);
   const protocol = stubProtocol((exchange) => {
     served++;
     exchange.reply();
@@ -160,6 +161,8 @@ function equal(what: string, actual: number, expected: number): void {
 const SUBJECTS: Record<string, () => Subject> = {
   mesh: () => meshSubject(),
   observed: observedSubject,
+  // With a tap that looks for failures, of which there are none.
+  tapped: () => meshSubject(undefined, { service: "orders", status: "5xx" }),
   bare: bareSubject,
   cockatiel: cockatielSubject,
 };

@@ -291,6 +291,7 @@ it("the mesh says its versions, how full its tables are, and what its process do
     "endpoints",
     "endpoints_departed",
     "metric_series",
+    "process_series",
     "queue",
     "replay_bytes",
     "services",
@@ -306,7 +307,7 @@ it("the loop's delay and utilization are those of the last ten seconds", async (
   const { runtime, mesh } = setUp(many(1));
   const delay = (quantile: string): number | undefined =>
     read(mesh, "inmesh.runtime.loop.delay", { quantile });
-  expect(delay("0.99")).toBe(0); // nothing was measured before somebody asked
+  expect(delay("0.99")).toBe(0); // nothing was measured before the first reading
   await new Promise((resolve) => setTimeout(resolve, 60));
   const until = performance.now() + 300;
   while (performance.now() < until);

@@ -277,10 +277,8 @@ export class Mesh implements AsyncDisposable {
       publishWarning(line);
       options.log?.(line);
     });
-    if (options.log !== undefined) {
-      const suppressed = this.telemetry.counter(LOG_SUPPRESSED, { reason: "rate" });
-      countOmitted(this.log, () => suppressed.add(1));
-    }
+    const suppressed = this.telemetry.counter(LOG_SUPPRESSED, { reason: "rate" });
+    countOmitted(this.log, () => suppressed.add(1));
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {

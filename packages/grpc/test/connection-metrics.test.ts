@@ -62,7 +62,7 @@ it("connections are counted as they open, are used again and close, with their b
   expect(read(mesh, "inmesh.handles", { kind: "server" })).toBe(0);
 });
 
-it("the close of a mesh is told from others, and the server sees its peer go", async () => {
+it("the close of a mesh has a trigger of its own, and the server sees its peer go", async () => {
   const mesh = meshOf();
   const { orders } = await served({}, { mesh });
   const { mesh: outside, client } = clientOf([orders.address]);
@@ -118,7 +118,7 @@ it("TLS handshakes are counted with their time at both ends", async () => {
   const expiry = read(mesh, "inmesh.cert.expiry.timestamp", { identity: "files", kind: "leaf" });
   expect(expiry).toBeGreaterThan(Date.now() / 1_000);
 
-  const stranger = createMesh({
+  const distrustful = createMesh({
     env: {},
     config: {
       services: {
@@ -132,10 +132,10 @@ it("TLS handshakes are counted with their time at both ends", async () => {
       },
     },
   });
-  onTestFinished(() => stranger.close(0));
-  await failed(get(new Orders(...meshGrpc("orders", { mesh: stranger })), {}));
+  onTestFinished(() => distrustful.close(0));
+  await failed(get(new Orders(...meshGrpc("orders", { mesh: distrustful })), {}));
   const untrusted = { direction: "outbound", result: "peer_untrusted" };
-  expect(read(stranger, "inmesh.tls.handshakes", untrusted)).toBeGreaterThan(0);
+  expect(read(distrustful, "inmesh.tls.handshakes", untrusted)).toBeGreaterThan(0);
   await until(() => (read(mesh, "inmesh.tls.handshakes", { direction: "inbound" }) ?? 0) > 1);
 });
 
@@ -169,7 +169,7 @@ it("an outbound call that is given up is a stream that this side has reset", asy
   await until(() => read(mesh, "inmesh.streams.reset", byUs) === 1);
 });
 
-it("bytes of a served call are told to those who observe", async () => {
+it("an observer gets the bytes of a served call", async () => {
   const mesh = meshOf();
   const ended: EndedRequest[] = [];
   mesh.observe({ servedEnded: (one) => void ended.push(one) });

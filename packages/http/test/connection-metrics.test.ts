@@ -97,7 +97,7 @@ describe.each([
     expect(["peer", "error"]).toContain(closed[0]);
   });
 
-  it("the close of a mesh, and of a server that drains, is told from others", async () => {
+  it("the close of a mesh, and the drain of a server, have triggers of their own", async () => {
     const mesh = meshOf({});
     const { server, address } = await started(mesh, { http2, discoveryWaitMs: 0, idleWaitMs: 0 });
     const first = meshOf({});
@@ -189,7 +189,7 @@ describe.each([
     expect(seen()).toBeGreaterThan(0);
   });
 
-  it("bytes of a served request are told to those who observe", async () => {
+  it("an observer gets the bytes of a served request", async () => {
     const mesh = meshOf({});
     const ended: EndedRequest[] = [];
     mesh.observe({ servedEnded: (one) => void ended.push(one) });
@@ -253,7 +253,7 @@ it("attempts that wait for a connection are a queue with a depth and a time, and
   expect(read(mesh, "inmesh.queue.depth")).toBe(0);
 });
 
-it("an attempt for which nobody accepts a connection shows an endpoint that is connecting", async () => {
+it("an attempt whose connection is not accepted shows an endpoint that is connecting", async () => {
   const silent = createServer((socket) => void socket.on("error", () => {}));
   silent.listen(0, "127.0.0.1");
   await once(silent, "listening");
@@ -389,7 +389,7 @@ it("what is idle for long, is reset, or has other certificates ends with that re
   await comes(outside, 1, "inmesh.connection.closed", { direction: "outbound", trigger: "error" });
 });
 
-it("new certificates end the connections of old ones at both ends, and their times are told", async () => {
+it("new certificates end the connections of old ones at both ends, and metrics have their times", async () => {
   const material = (days: number) => ({
     ...ca.issue({ names: ["orders.test"], notAfter: Date.now() + days * 86_400_000 }),
     ca: ca.cert,

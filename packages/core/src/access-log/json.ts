@@ -11,7 +11,7 @@ import { shown } from "./shown.ts";
 type Fields = Record<string, string | number | boolean | undefined>;
 
 export function requestLine(request: EndedRequest, wallMs: number, query: boolean): string {
-  const { peer, reason, protocol, sentBytes } = request;
+  const { peer, reason } = request;
   const id = peer.uris[0] ?? peer.names[0];
   return line({
     timestamp: isoTime(wallMs),
@@ -30,17 +30,14 @@ export function requestLine(request: EndedRequest, wallMs: number, query: boolea
     "error.type": reason,
     "inmesh.attempt.number": request.attempt,
     "inmesh.duration_ms": rounded(request.durationMs),
-    [protocol === "http" ? "http.response.body.size" : "inmesh.sent_bytes"]: sentBytes,
+    ...sizes(request, request.receivedBytes, request.sentBytes),
     trace_id: traceIdOf(request),
   });
 }
 
 export function callLine(call: EndedCall, wallMs: number, query: boolean): string {
-  const { error, protocol } = call;
+  const { error } = call;
   const last = call.lastAttempt;
-  const http = protocol === "http";
-  const sent = http ? "http.request.body.size" : "inmesh.sent_bytes";
-  const received = http ? "http.response.body.size" : "inmesh.received_bytes";
   return line({
     timestamp: isoTime(wallMs),
     "inmesh.direction": "outbound",
@@ -55,8 +52,7 @@ export function callLine(call: EndedCall, wallMs: number, query: boolean): strin
     "inmesh.attempts": call.attempts,
     "inmesh.not_retried": call.notRetried,
     "inmesh.duration_ms": rounded(call.durationMs),
-    [sent]: call.sentBytes,
-    [received]: call.receivedBytes,
+    ...sizes(call, call.sentBytes, call.receivedBytes),
     trace_id: traceIdOf(call),
   });
 }
@@ -77,6 +73,13 @@ function status({ protocol, status: code }: EndedCall | EndedRequest): Fields {
   return protocol === "grpc"
     ? { "rpc.status_code": grpcStatusName(code) }
     : { "http.response.status_code": code };
+}
+
+/** Of the request and of the reply: OpenTelemetry has no attributes for those of messages. */
+function sizes({ protocol }: EndedCall | EndedRequest, request: number, reply: number): Fields {
+  return protocol === "grpc"
+    ? { "inmesh.request.size": request, "inmesh.response.size": reply }
+    : { "http.request.body.size": request, "http.response.body.size": reply };
 }
 
 /** To a microsecond. */

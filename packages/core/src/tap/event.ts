@@ -3,6 +3,7 @@
  * served. Nothing refers to the mesh, and everything is what JSON can carry; a field that is undefined is
  * not there. Text that came from outside (path, query, header values, messages of errors) has its control
  * characters escaped and is cut at 256 characters, where it then ends in `…`. Bodies are never in it.
+ * Times are milliseconds, to a microsecond.
  *
  * The shape is versioned: within `version` 1 fields may be added and none is removed or changes its meaning.
  */
@@ -39,6 +40,9 @@ export interface TapEnd {
   readonly durationMs: number;
   /** Time that it had when it began (a call's) or was admitted (a request's); not there without a deadline. */
   readonly deadlineMs?: number;
+  /** Of bodies: of a call those of all attempts, before compression; of a request as they were sent and came. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
   readonly decisions: readonly TapDecision[];
 }
 
@@ -61,9 +65,6 @@ export interface TapCall extends TapEnd {
   readonly servedFor?: number;
   /** In the order in which they began; empty: no endpoint was picked. */
   readonly attempts: readonly TapAttempt[];
-  /** Bytes of bodies (gRPC: of messages) of all attempts. */
-  readonly sentBytes: number;
-  readonly receivedBytes: number;
 }
 
 /** A request that this process served. */
@@ -108,6 +109,8 @@ export interface TapAttempt {
   readonly why: string;
   /** From the beginning of the call until the endpoint was picked. */
   readonly startedMs: number;
+  /** Its connection had carried an attempt before; not there if it never had one. */
+  readonly connectionReused?: boolean;
   /** From the pick: until there was a connection; not there if there never was one. */
   readonly queuedMs?: number;
   /** From the pick: until the head of the reply was here; not there if it never was. */

@@ -28,8 +28,6 @@ export function callEvent(call: EndedCall, shown: Shown, runtime: Runtime): TapC
     ...(servedFor !== undefined && { servedFor: servedFor.id }),
     decisions: decisionsOf(call, attempts),
     attempts: attempts.map((attempt) => attemptOf(attempt, call)),
-    sentBytes: call.sentBytes,
-    receivedBytes: call.receivedBytes,
   };
 }
 
@@ -64,7 +62,7 @@ function endOf(
     version: 1,
     event: "call",
     id: ended.id,
-    at: runtime.wallNow() - (runtime.now() - startedAt),
+    at: rounded(runtime.wallNow() - (runtime.now() - startedAt)),
     protocol: ended.protocol,
     method: eventText(ended.method),
     path: eventText(ended.path),
@@ -73,9 +71,16 @@ function endOf(
     ...(traceId !== undefined && { traceId }),
     outcome: ended.outcome,
     ...(status !== undefined && { status }),
-    durationMs: ended.durationMs,
-    ...(deadlineAt !== Infinity && { deadlineMs: deadlineAt - startedAt }),
+    durationMs: rounded(ended.durationMs),
+    ...(deadlineAt !== Infinity && { deadlineMs: rounded(deadlineAt - startedAt) }),
+    sentBytes: ended.sentBytes,
+    receivedBytes: ended.receivedBytes,
   };
+}
+
+/** To a microsecond: further digits are noise of the clock, and make every event longer. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
 }
 
 /** In the order in which they began. */
@@ -86,7 +91,7 @@ function attemptsOf({ lastAttempt }: EndedCall): EndedAttempt[] {
 }
 
 function attemptOf(attempt: EndedAttempt, call: EndedCall): TapAttempt {
-  const { retryReason, zone, queuedMs, headMs, status, error } = attempt;
+  const { retryReason, zone, connectionReused, queuedMs, headMs, status, error } = attempt;
   return {
     number: attempt.number,
     kind: attempt.kind,
@@ -96,10 +101,11 @@ function attemptOf(attempt: EndedAttempt, call: EndedCall): TapAttempt {
     ...(zone !== undefined && { zone }),
     pickedBy: attempt.pickedBy,
     why: attempt.why,
-    startedMs: attempt.startedAt - call.startedAt,
-    ...(queuedMs !== undefined && { queuedMs }),
-    ...(headMs !== undefined && { headMs }),
-    durationMs: attempt.durationMs,
+    startedMs: rounded(attempt.startedAt - call.startedAt),
+    ...(connectionReused !== undefined && { connectionReused }),
+    ...(queuedMs !== undefined && { queuedMs: rounded(queuedMs) }),
+    ...(headMs !== undefined && { headMs: rounded(headMs) }),
+    durationMs: rounded(attempt.durationMs),
     outcome: attempt.outcome,
     ...(status !== undefined && { status }),
     ...(error !== undefined && { reason: error.reason }),

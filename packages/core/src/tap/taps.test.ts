@@ -6,14 +6,23 @@ import { ConfigError } from "../config/mistakes.ts";
 import { MeshError } from "../errors.ts";
 import { createMesh, type MeshOptions } from "../mesh.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
-import { StubRequest, stubProtocol, type StubServer } from "../testing/stub-transport.ts";
+import { sideBySide } from "../testing/side-by-side.ts";
+import {
+  type StubReply,
+  StubRequest,
+  stubProtocol,
+  type StubServer,
+} from "../testing/stub-transport.ts";
 import type { TapCall, TapEvent } from "./event.ts";
 import type { TapOptions } from "./options.ts";
 
-function setUp(serve: StubServer = (exchange) => exchange.reply(), input: ServiceInput = {}) {
+function setUp(
+  serve: StubServer = (exchange) => exchange.reply(),
+  input: ServiceInput = {},
+  more: MeshOptions = {},
+) {
   const runtime = new SimRuntime(11);
-  const options: MeshOptions = { env: {}, runtime };
-  const mesh = createMesh(options);
+  const mesh = createMesh({ env: {}, runtime, ...more });
   const service = mesh.service("orders", stubProtocol(serve), {
     discovery: { static: ["10.0.0.1:80", "10.0.0.2:80"] },
     ...input,
@@ -107,7 +116,7 @@ describe("an event", () => {
     });
     expect(second!.why).not.toBe("");
     expect(second!.startedMs).toBeGreaterThanOrEqual(5);
-    expect(call.durationMs).toBe(second!.startedMs + 20);
+    expect(call.durationMs).toBeCloseTo(second!.startedMs + 20, 2);
     expect(call.decisions).toEqual([
       { what: "route", result: "default", why: "no route matches" },
       { what: "deadline", result: "service", why: "15000 ms from its beginning" },
@@ -157,6 +166,54 @@ describe("an event", () => {
     const closed = mesh.close(0);
     await runtime.advance(10);
     await closed;
+  });
+
+  it("of a route with backendRefs says which service it was sent to", async () => {
+    const blue = { discovery: { static: ["10.0.1.1:80"] } };
+    const routes = [{ name: "split", backendRefs: [{ name: "blue" }] }];
+    const { mesh, send } = setUp(undefined, { routes }, { config: { services: { blue } } });
+    const tap = mesh.tap();
+    await send();
+    const { value } = await tap.next();
+    expect(value).toMatchObject({
+      service: "orders",
+      route: "split",
+      attempts: [{ backend: "blue", endpoint: "10.0.1.1:80" }],
+    });
+    expect((value as TapCall).decisions).toContainEqual({
+      what: "split",
+      result: "blue",
+      why: "drawn by the weights of the route's backendRefs",
+      attempt: 1,
+    });
+    await mesh.close();
+  });
+
+  it("of attempts side by side has both, and which of them was chosen", async () => {
+    const { mesh, send } = setUp(
+      (exchange) => {
+        if (exchange.attempt.number === 2) exchange.reply("success", 201);
+      },
+      {},
+      { attemptLayers: [sideBySide<StubRequest, StubReply>() as never] },
+    );
+    const tap = mesh.tap();
+    await send();
+    const { value } = await tap.next();
+    expect(value).toMatchObject({
+      status: 201,
+      attempts: [
+        { number: 1, kind: "first", outcome: "abandoned", reason: "hedge_lost" },
+        { number: 2, kind: "hedge", outcome: "success", status: 201 },
+      ],
+    });
+    expect((value as TapCall).decisions.at(-1)).toEqual({
+      what: "retry",
+      result: "hedge",
+      why: "beside one that was still running",
+      attempt: 2,
+    });
+    await mesh.close();
   });
 
   it("shows headers when asked, and never the value of a secret", async () => {

@@ -63,9 +63,9 @@ export class Taps {
         progress: "not-sent",
       });
     }
-    const tap: Tap = new Tap(options, this.#runtime, this.#counters(), () => this.#all.delete(tap));
+    const ended = (): void => void this.#all.delete(tap);
+    const tap: Tap = new Tap(options, this.#observers, this.#runtime, this.#counters(), ended);
     this.#all.add(tap);
-    tap.begin(this.#observers);
     return tap;
   }
 
@@ -94,7 +94,7 @@ export class Taps {
 type Read = (result: IteratorResult<TapEvent, undefined>) => void;
 
 /** One of them, as an iterator: `for await (const event of mesh.tap())`. */
-export class Tap implements AsyncIterableIterator<TapEvent, undefined>, AsyncDisposable {
+export class Tap implements AsyncIterableIterator<TapEvent>, AsyncDisposable {
   readonly #runtime: Runtime;
   readonly #filter: TapFilter;
   readonly #shown: Shown;
@@ -105,7 +105,7 @@ export class Tap implements AsyncIterableIterator<TapEvent, undefined>, AsyncDis
   readonly #ended: () => void;
   readonly #buffer: TapEvent[] = [];
   readonly #reads: Read[] = [];
-  #detach: (() => void) | undefined = undefined;
+  readonly #detach: () => void;
   /** Calls that are still shown. */
   #left: number;
   /** Dropped from the buffer, and not yet announced. */
@@ -118,7 +118,13 @@ export class Tap implements AsyncIterableIterator<TapEvent, undefined>, AsyncDis
   #secondEnd: Timer | undefined = undefined;
   #isOver = false;
 
-  constructor(options: TapOptions, runtime: Runtime, counts: TapCounts, ended: () => void) {
+  constructor(
+    options: TapOptions,
+    observers: Observers,
+    runtime: Runtime,
+    counts: TapCounts,
+    ended: () => void,
+  ) {
     const { headers = false, query = false, redact = [] } = options;
     this.#runtime = runtime;
     this.#counts = counts;
@@ -133,9 +139,6 @@ export class Tap implements AsyncIterableIterator<TapEvent, undefined>, AsyncDis
     this.#maxPerSecond = options.maxPerSecond ?? DEFAULT_PER_SECOND;
     this.#maxBuffered = options.buffer ?? DEFAULT_BUFFER;
     this.#left = options.limit ?? Infinity;
-  }
-
-  begin(observers: Observers): void {
     this.#detach = observers.attach({
       callEnded: (call) => {
         if (!this.#filter.call(call) || this.#isSkipped()) this.#counts.filtered.add(1);
@@ -255,7 +258,7 @@ export class Tap implements AsyncIterableIterator<TapEvent, undefined>, AsyncDis
     if (this.#isOver) return;
     this.#announceOverRate();
     this.#isOver = true;
-    this.#detach?.();
+    this.#detach();
     this.#ended();
     for (const read of this.#reads.splice(0)) read({ done: true, value: undefined });
   }

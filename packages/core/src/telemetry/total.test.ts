@@ -1,4 +1,4 @@
-/** Counters that are kept elsewhere: read when somebody scrapes, at every place that measurements go to. */
+/** Counters that are kept elsewhere: read with each scrape, at every place that measurements go to. */
 import { expect, it } from "vitest";
 import { fanOut } from "./fan-out.ts";
 import { guardedTelemetry } from "./guarded.ts";
