@@ -39,7 +39,7 @@ export class Observers {
   #calls = 0;
   #served = 0;
   #errors = 0;
-  #lastError: string | undefined = undefined;
+  #lastError: unknown = undefined;
 
   constructor(runtime: Runtime, telemetry: Telemetry, log: Log) {
     this.#runtime = runtime;
@@ -103,27 +103,32 @@ export class Observers {
   }
 
   #hookFailed(hook: HookName, error: unknown, by: Attached): void {
-    const line = this.failed(hook, error);
+    this.#count(hook, error);
     if (by.logged) return;
     by.logged = true;
+    const line = textOf(error);
     const message = `an observer failed in ${hook}, and will not be named again: ${line}`;
     this.#log({ level: "warn", event: "observer.failed", message });
   }
 
   /** Counts what the application's code has thrown, and gives it as text. */
   failed(where: string, error: unknown): string {
-    const line = textOf(error);
+    this.#count(where, error);
+    return textOf(error);
+  }
+
+  /** A hook may fail for every call: to make text of an error costs more than the call. */
+  #count(where: string, error: unknown): void {
     this.#errors++;
-    this.#lastError = line;
+    this.#lastError = error;
     this.#telemetry.counter(HOOK_ERRORS, { hook: where }).add(1);
-    return line;
   }
 
   snapshot(): ObserversSnapshot {
     return {
       attached: this.#attached?.length ?? 0,
       errors: this.#errors,
-      lastError: this.#lastError,
+      lastError: this.#errors === 0 ? undefined : textOf(this.#lastError),
     };
   }
 }
