@@ -463,6 +463,41 @@ describe("instrumentation-undici", () => {
     expect(received.flat()[0]).toMatch(/-00$/);
   });
 
+  it("does not see HTTP/2: there the spans are ours, and what is served is passed on", async () => {
+    const { spans } = recordSpans();
+    const mesh = tracedMesh();
+    instrument();
+    const received: string[][] = [];
+    const address = await serving(
+      (request, response) => {
+        received.push(traceFields(request));
+        response.end("x");
+      },
+      { http2: true },
+    );
+    const input = { discovery: { static: [address] }, http2: true };
+    await get(meshClient("orders", { mesh, ...input }));
+    expect(spans().map(({ name, kind }) => [name, kind])).toEqual([
+      ["GET", SpanKind.CLIENT],
+      ["inmesh orders", SpanKind.INTERNAL],
+    ]);
+    expect(received).toEqual([[traceparentOf(spans()[0]!)]]);
+    // Without our spans as well: the trace of a request being served goes on over HTTP/2.
+    const plain = createMesh({ env: {} });
+    onTestFinished(() => plain.close(0));
+    const orders = meshClient("orders", { mesh: plain, ...input });
+    const front = await serving(async (_request, response) => {
+      await get(orders);
+      response.end("x");
+    });
+    const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const sent = nodeRequest(`http://${front}/`, { headers: { traceparent } }).end();
+    const [reply] = (await once(sent, "response")) as [IncomingMessage];
+    reply.resume();
+    await once(reply, "close");
+    expect(received[1]).toEqual([traceparent]);
+  });
+
   it("does not see what an agent lends: there the spans are ours", async () => {
     const { spans } = recordSpans();
     const mesh = tracedMesh();
@@ -480,6 +515,46 @@ describe("instrumentation-undici", () => {
     await vi.waitFor(() => expect(spans()).toHaveLength(2));
     expect(received).toEqual([[traceparentOf(named(spans(), "GET")[0]!)]]);
   });
+});
+
+it("calls that share connections keep their own spans, in retries and while bodies are read", async () => {
+  const { spans } = recordSpans();
+  const mesh = tracedMesh();
+  const asked = new Map<string, number>();
+  const address = await serving((request, response) => {
+    const path = request.url!;
+    const times = (asked.get(path) ?? 0) + 1;
+    asked.set(path, times);
+    response.statusCode = times === 1 ? 503 : 200;
+    response.write("first");
+    setTimeout(() => response.end("last"), 5);
+  });
+  const limits = { maxConnectionsPerEndpoint: 2 };
+  const retryBudget = { ratio: 1, minPerSecond: 100 };
+  const input = { discovery: { static: [address] }, limits, retryBudget };
+  const orders = meshClient("orders", { mesh, ...input });
+  const active: [expected: string, seen: string | undefined][] = [];
+  await Promise.all(
+    Array.from({ length: 12 }, (_, i) =>
+      inSpan(`app ${i}`, async () => {
+        const own = trace.getActiveSpan()!.spanContext().spanId;
+        const note = (): void => {
+          active.push([own, trace.getActiveSpan()?.spanContext().spanId]);
+        };
+        const reply = await orders.fetch(`/${i}`);
+        note();
+        for await (const _chunk of reply.webBody!) note();
+        note();
+      }),
+    ),
+  );
+  for (const [expected, seen] of active) expect(seen).toBe(expected);
+  await vi.waitFor(() => expect(spans()).toHaveLength(12 * 4));
+  const byId = new Map(spans().map((span) => [idOf(span), span]));
+  for (const attempt of named(spans(), "GET")) {
+    const app = byId.get(parentOf(byId.get(parentOf(attempt))));
+    expect(attempt.attributes["url.full"]).toBe(`http://orders/${app?.name.slice("app ".length)}`);
+  }
 });
 
 describe("the span of a served request", () => {
