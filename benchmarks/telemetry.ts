@@ -27,6 +27,8 @@ const STALL_BAR_MS = 10;
 
 /** Fresh processes in turns, forth and back, so that a slow minute of the machine falls on both. */
 const PAIRS = 12;
+/** `traces` beside `spans`: each call is below a span of the application; `roots` beside `off`: it is not. */
+const KINDS = ["off", "metrics", "roots", "spans", "traces"] as const;
 /** Of a round: some 150 ms, because CPU time is counted in steps of up to 4 ms. */
 const CALLS = 100_000;
 const ROUNDS = 5;
@@ -59,12 +61,15 @@ async function callRows(options: Options): Promise<Row[]> {
   const { quick, progress } = options;
   const pairs = quick ? 1 : PAIRS;
   const calls = quick ? 5_000 : CALLS;
-  const taken = { off: [] as number[][], metrics: [] as number[][], traces: [] as number[][] };
+  const taken: Record<(typeof KINDS)[number], number[][]> = {
+    off: [],
+    metrics: [],
+    roots: [],
+    spans: [],
+    traces: [],
+  };
   for (let i = 0; i < pairs; i++) {
-    const kinds =
-      i % 2 === 0
-        ? (["traces", "off", "metrics"] as const)
-        : (["metrics", "off", "traces"] as const);
+    const kinds = i % 2 === 0 ? KINDS : KINDS.toReversed();
     for (const kind of kinds) {
       const args = [kind, String(calls), String(ROUNDS)];
       taken[kind].push(await child<number[]>("telemetry-calls.ts", args));
@@ -73,13 +78,14 @@ async function callRows(options: Options): Promise<Row[]> {
     progress(`telemetry: calls, pair ${i + 1} of ${pairs}: ${us.join(", ")} µs`);
   }
   // Pair by pair: the two that are compared ran one after the other.
-  const overOff = (kind: "metrics" | "traces"): number[] =>
-    taken[kind].map((one, i) => quantile(one, 0.25) - quantile(taken.off[i]!, 0.25));
-  const sampled = overOff("traces");
+  const over = (kind: keyof typeof taken, base: keyof typeof taken): number[] =>
+    taken[kind].map((one, i) => quantile(one, 0.25) - quantile(taken[base][i]!, 0.25));
+  const sampled = over("traces", "spans");
   const theirs = await undiciCosts(options);
   return [
-    row("telemetry.us_per_call.metrics", "µs", overOff("metrics"), METRICS_BAR_US),
+    row("telemetry.us_per_call.metrics", "µs", over("metrics", "off"), METRICS_BAR_US),
     row("telemetry.us_per_call.sampled_1pct", "µs", sampled, SAMPLED_BAR_US),
+    row("telemetry.us_per_call.sampled_1pct_roots", "µs", over("roots", "off")),
     row("telemetry.us_per_call.otel_undici", "µs", theirs),
     row(
       "telemetry.ratio.otel_undici",

@@ -191,7 +191,8 @@ export class HttpRequest implements RoutedRequest {
   }
 
   setTrace(traceparent: string): void {
-    this.headers.push(TRACEPARENT, traceparent);
+    if (this.headers.length > 0) this.headers.push(TRACEPARENT, traceparent);
+    else this.headers = [TRACEPARENT, traceparent]; // a push would make room for sixteen
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */
