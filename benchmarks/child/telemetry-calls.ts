@@ -34,7 +34,7 @@ const { transport } = stubProtocol(({ attempt, reply }) => {
 });
 const service = mesh.service("orders", { ...HTTP, transport } as unknown as typeof HTTP);
 
-async function one(): Promise<void> {
+async function makeCall(): Promise<void> {
   const request = new HttpRequest("/orders/1", "GET", undefined, null);
   const reply = await service.current(new Call("orders", request, true, true));
   if (reply.code !== 200) throw new Error(`reply ${reply.code}`);
@@ -42,10 +42,10 @@ async function one(): Promise<void> {
 
 const below = (): Promise<void> =>
   tracer.startActiveSpan("application", async (span) => {
-    await one();
+    await makeCall();
     span.end();
   });
-const play = kind === "spans" || kind === "traces" ? below : one;
+const play = kind === "spans" || kind === "traces" ? below : makeCall;
 
 async function make(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await play();
