@@ -31,8 +31,13 @@ interface Ran {
 }
 
 /** Rejects with what the program printed when its exit code is not 0. */
-async function exec(command: string, args: readonly string[], cwd: string = home): Promise<Ran> {
-  const env = { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1", FORCE_COLOR: "0" };
+async function exec(
+  command: string,
+  args: readonly string[],
+  cwd: string = home,
+  more: Readonly<Record<string, string>> = {},
+): Promise<Ran> {
+  const env = { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1", FORCE_COLOR: "0", ...more };
   try {
     return await run(command, args, { cwd, env, timeout: 120_000 });
   } catch (error) {
@@ -155,6 +160,18 @@ const rows: Row[] = [
     run: async () => expectLine(await node("required.cjs"), allTrue(5)),
   },
   { what: "node: import", run: async () => expectLine(await node("imported.mjs"), allTrue(3)) },
+  ...[
+    ["--require", "required.cjs"],
+    ["--import", "imported.mjs"],
+  ].map(([flag = "", file = ""]) => ({
+    what: `node ${flag} inmesh/telemetry: the calls of the program are spans`,
+    run: async () => {
+      const spansOnly = { OTEL_METRICS_EXPORTER: "none", OTEL_LOGS_EXPORTER: "none" };
+      const env = { ...spansOnly, OTEL_TRACES_EXPORTER: "console" };
+      const { stdout } = await exec(process.execPath, [flag, "inmesh/telemetry", file], home, env);
+      if (!stdout.includes("name: 'inmesh 127.0.0.1:1'")) throw new Error(stdout);
+    },
+  })),
   {
     what: `node: at most ${MAX_LOADED_FILES} files at the start`,
     run: async () => {

@@ -2,6 +2,8 @@
 import * as inmesh from "inmesh";
 import * as inmeshInspect from "inmesh/inspect";
 import * as inmeshMetrics from "inmesh/metrics";
+import * as inmeshTelemetry from "inmesh/telemetry";
+import * as inmeshTraces from "inmesh/traces";
 import * as core from "@inmesh/core";
 import * as spi from "@inmesh/core/spi";
 import * as discovery from "@inmesh/core/spi/discovery";
@@ -12,6 +14,7 @@ import * as transport from "@inmesh/core/spi/transport";
 import * as inspect from "@inmesh/core/inspect";
 import * as metrics from "@inmesh/core/metrics";
 import * as testing from "@inmesh/core/testing";
+import * as traces from "@inmesh/core/traces";
 import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
 import * as grpc from "@inmesh/grpc";
@@ -30,7 +33,16 @@ export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh)
 }
 
 const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
-const outside = [inmeshInspect, inmeshMetrics, inspect, metrics, spiInspect];
+const outside = [
+  inmeshInspect,
+  inmeshMetrics,
+  inmeshTelemetry,
+  inmeshTraces,
+  inspect,
+  metrics,
+  spiInspect,
+  traces,
+];
 console.log(
   [...entries, ...outside, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0),
 );

@@ -4,6 +4,7 @@
  * costs more than it does: the rule is one writer per field, named in its comment.
  */
 import { AttemptHeaders } from "./attempt-headers.ts";
+import type { BreakerState } from "./breaker/breaker.ts";
 import { MeshError, type NoRetry, type Progress } from "./errors.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
@@ -97,7 +98,11 @@ export interface EndpointRef {
   /** `host:port` or `unix:path`. */
   readonly address: string;
   readonly zone: string | undefined;
+  readonly breaker: { readonly state: BreakerState };
 }
+
+/** Runs a function in a context of the application's, such as that of a span, and gives what it gives. */
+export type Within = <T>(run: () => T) => T;
 
 /** Which rule of the picker decided; a closed set, for people who ask why. */
 export type PickRule =
@@ -281,6 +286,8 @@ export interface AttemptCluster extends AttemptListener {
   /** Of the service whose endpoints they are. */
   readonly name: string;
   answered(attempt: Attempt): void;
+  /** What the picker compares, of an endpoint of this cluster, now. */
+  costOf(endpoint: EndpointRef): number;
   /** An endpoint that the call has not tried takes calls, and has not asked to be spared. */
   hasAnother(attempt: Attempt): boolean;
 }
@@ -333,6 +340,8 @@ export class Attempt<Req = unknown> {
   observed: AttemptObserved | undefined = undefined;
   /** What this attempt alone sends; undefined: what the call sends. Writer: `setHeader`. */
   headers: AttemptHeaders | undefined = undefined;
+  /** Where it is sent; undefined: where the layer above it runs. Writer: an observation. */
+  within: Within | undefined = undefined;
   /** Its reply was given to the application: the call ends with this attempt. Writer: telemetry. */
   delivered = false;
   outcome: Outcome | undefined = undefined;

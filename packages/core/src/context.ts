@@ -7,7 +7,7 @@
  * request with `context.exit`.
  */
 import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
-import type { Call, Served } from "./call.ts";
+import type { Call, Served, Within } from "./call.ts";
 import { MeshError } from "./errors.ts";
 import type { ServedObservation } from "./observe/served-observation.ts";
 import type { ServerPeer } from "./tls/peer.ts";
@@ -40,6 +40,8 @@ export class ServedRequest implements Served {
   untrustedDeadline: boolean = false;
   /** Undefined: no observer was attached when it came. Writer: a server wrapper. */
   observed: ServedObservation | undefined = undefined;
+  /** A context of the application's that its handler runs in as well, such as that of a span. Writer: an observation. */
+  within: Within | undefined = undefined;
   /** As it came, which may be anything: read `traceparent` and `tracestate` instead. */
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;
@@ -167,6 +169,14 @@ export class ServedRequest implements Served {
  * (docs/guides/work-that-outlives-a-request.md).
  */
 export const context: AsyncLocalStorage<ServedRequest> = new AsyncLocalStorage();
+
+/** Runs what is done for a request being served: its handler, and the listeners of its messages. */
+export function runServed<A, T>(served: ServedRequest, run: (argument: A) => T, argument: A): T {
+  const { within } = served;
+  return within === undefined
+    ? context.run(served, run, argument)
+    : within(() => context.run(served, run, argument));
+}
 
 /**
  * Node puts back what was before when one of its own callbacks returns (24 and later): who is sure to

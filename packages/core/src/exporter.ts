@@ -36,6 +36,24 @@ export interface Exporter {
   close?(withinMs: number): void | Promise<void>;
 }
 
+/** What an exporter of the process may use of each mesh. */
+export interface ProcessMesh extends ExportedMesh {
+  observe(observer: Observer): () => void;
+  readonly configVersion: number;
+}
+
+const makers: ((mesh: ProcessMesh) => Exporter)[] = [];
+
+/** Every mesh that is made from now on has what `make` gives, beside the exporters among its options. */
+export function exportEveryMesh(make: (mesh: ProcessMesh) => Exporter): void {
+  makers.push(make);
+}
+
+/** Those of the process, for a mesh that is being made. */
+export function exportersOfProcess(mesh: ProcessMesh): Exporter[] {
+  return makers.map((make) => make(mesh));
+}
+
 /** Kept back of the time of a `close`, so that calls in progress cannot use up all of it. */
 const FLUSH_MS = 1_000;
 const FLUSH_SHARE = 0.1;

@@ -51,7 +51,7 @@ import {
   METRICS_SERIES,
   RUNTIME_SUPPORTED,
 } from "./telemetry/instruments.ts";
-import { exporterMistakes, Exporters, type Exporter } from "./exporter.ts";
+import { exporterMistakes, Exporters, exportersOfProcess, type Exporter } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry, NO_TELEMETRY } from "./telemetry/guarded.ts";
 import { MAX_SERIES, MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
@@ -180,6 +180,8 @@ export interface Protocol<Req extends RoutedRequest, R extends Reply> {
   readonly name: string;
   /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
   statusOf?(error: MeshError): number;
+  /** Another instrumentation makes a span for each attempt of such a request, and writes it into its head. */
+  tracedByOthers?(request: Req, service: ServiceConfig): boolean;
   /** Durations under OpenTelemetry's names, of attempts or of calls. Default: none. */
   readonly standard?: StandardClient<Req>;
   /**
@@ -345,7 +347,8 @@ export class Mesh implements AsyncDisposable {
       this.telemetry,
       this.log,
     );
-    this.#exporters = new Exporters(exporters, this.observers, this);
+    const all = [...exporters, ...exportersOfProcess(this)];
+    this.#exporters = new Exporters(all, this.observers, this);
     this.#sources.begin();
   }
 
@@ -372,6 +375,11 @@ export class Mesh implements AsyncDisposable {
   /** The configuration in force; services that clients opened by URL are not in it. */
   get config(): Watch<MeshConfig> {
     return this.#config.current;
+  }
+
+  /** Of the configuration in force: goes up by one with each change, as `inmesh.config.generation` says. */
+  get configVersion(): number {
+    return this.#config.version;
   }
 
   /**

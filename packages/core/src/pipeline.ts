@@ -26,7 +26,7 @@ import type { RouteConfig, ServiceConfig } from "./config/types.ts";
 import { deadline } from "./deadline/deadline.ts";
 import type { Handler, Layer } from "./handler.ts";
 import { limit } from "./limit/limit.ts";
-import type { ObservedProtocol } from "./observe/call-observation.ts";
+import type { ObservedProtocol, ObservedService } from "./observe/call-observation.ts";
 import type { Observers } from "./observe/observers.ts";
 import { neverThrow, outliveLayers } from "./own-layers.ts";
 import type { RefusalLog } from "./refusal-log.ts";
@@ -107,6 +107,11 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
   const { callLayers = [], attemptLayers = [] } = parts;
   const own = callLayers.length + attemptLayers.length > 0;
   const record = recordOf(parts, "default");
+  const observed: ObservedService = {
+    protocol: parts.protocol,
+    config: service,
+    audience: undefined,
+  };
   const routes = service.routes.map((config) => ({
     config,
     value: compileRoute(parts, config, recordOf(parts, config.name), !own),
@@ -114,7 +119,7 @@ export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
   const table = compileTable(routes, compileRoute(parts, fallback, record, !own));
   return chain<Call<Req>, R>(
     [
-      callRecord(record, active, runtime, !own, parts.observers, parts.protocol), // 1
+      callRecord(record, active, runtime, !own, parts.observers, observed), // 1
       ...(own ? [outliveLayers<Req, R>(service.timeouts.requestMs, runtime)] : []),
       ...callLayers,
       ...(own ? [neverThrow<Call<Req>, R>] : []),

@@ -3,6 +3,7 @@
  * write trace headers, themselves; what both would do is done once.
  */
 import { channel } from "node:diagnostics_channel";
+import { isInstrumented } from "@inmesh/core/spi";
 
 /** Has subscribers where instrumentation-undici is active. One channel for every undici of the process. */
 const undiciRequests = channel("undici:request:create");
@@ -12,26 +13,17 @@ export function isUndiciInstrumented(): boolean {
 }
 
 /**
- * instrumentation-http takes the place of functions of node:http, and marks what it puts there, so that others
- * can ask (`isWrapped` of `@opentelemetry/instrumentation`).
- */
-function isWrapped(holder: object, name: string): boolean {
-  const put = (holder as Readonly<Record<string, { readonly __wrapped?: unknown }>>)[name];
-  return put?.__wrapped === true;
-}
-
-/**
  * Requests that this server gives to its listeners. Asked before the mesh stands in front of them: it keeps the
  * `emit` that was there. Those of node:http2 are none.
  */
 export function isServerInstrumented(server: object): boolean {
-  return isWrapped(server, "emit");
+  return isInstrumented(server, "emit");
 }
 
 /** Requests that applications make by node:http or node:https. */
 export function areRequestsInstrumented(): boolean {
   return (
-    isWrapped(process.getBuiltinModule("node:http"), "request") ||
-    isWrapped(process.getBuiltinModule("node:https"), "request")
+    isInstrumented(process.getBuiltinModule("node:http"), "request") ||
+    isInstrumented(process.getBuiltinModule("node:https"), "request")
   );
 }

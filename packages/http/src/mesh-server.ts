@@ -198,6 +198,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     const keep = new Set(all.keepHeaders?.map((name) => name.toLowerCase()));
     const chosen = ChosenRules.of(all);
     const linger = { limits, runtime };
+    const instrumented = isServerInstrumented(this.server);
     const ownHealth = health === false ? undefined : new Health(health);
     const serving = (this.#serving = new Serving({
       core,
@@ -208,9 +209,10 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       validator: new Validator(limits, secure),
       chosen,
       health: ownHealth,
-      standard: serverDuration(secure, isServerInstrumented(this.server)),
+      standard: serverDuration(secure, instrumented),
       keep,
       linger,
+      tracedByOthers: instrumented,
       given,
     }));
     core.bound("connections", () => ({

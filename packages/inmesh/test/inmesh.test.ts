@@ -9,6 +9,7 @@ import { join } from "node:path";
 import * as inmesh from "inmesh";
 import * as inspect from "inmesh/inspect";
 import * as metrics from "inmesh/metrics";
+import * as traces from "inmesh/traces";
 import { ConfigError, isMeshError, MeshError } from "inmesh";
 import { expect, it, onTestFinished, vi } from "vitest";
 
@@ -84,6 +85,7 @@ it("exports the documented names and no others", () => {
     "since",
     "successRatio",
   ]);
+  expect(Object.keys(traces)).toEqual(["traceMesh"]);
 });
 
 it("a program reads mesh.yaml from INMESH_CONFIG and a service from INMESH_SERVICE_ORDERS", async () => {

@@ -47,7 +47,10 @@ export function balance<Req, R extends Reply>(
       observed.attemptStarted(attempt);
       if (attempt.call.cancelled !== undefined) return givenUp(attempt, attempt.call.cancelled);
     }
-    const sent = endpoint.connection!.send(attempt);
+    const { within } = attempt;
+    const connection = endpoint.connection!;
+    const sent =
+      within === undefined ? connection.send(attempt) : within(() => connection.send(attempt));
     return attemptTimeoutMs === Infinity ? sent : timed(attempt, sent);
   }
 

@@ -3,7 +3,7 @@
  * keeps the lists that pickers draw from. Each of these is a part of its own; this is what the others of
  * core use.
  */
-import type { Attempt, AttemptListener, Outcome, Reply } from "../call.ts";
+import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../call.ts";
 import type { EndpointSink } from "../discovery/discovery.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -173,6 +173,11 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   answered(attempt: Attempt): void {
     (attempt.endpoint as Endpoint<Req, R>).answered(attempt);
+  }
+
+  costOf(endpoint: EndpointRef): number {
+    const now = this.#state.runtime.now();
+    return (endpoint as Endpoint<Req, R>).cost(now, this.peerMedian(now));
   }
 
   hasAnother(attempt: Attempt): boolean {

@@ -13,10 +13,13 @@ import type {
   DeadlineSource,
   Outcome,
   PickRule,
+  Within,
 } from "../call.ts";
+import type { BreakerState } from "../breaker/breaker.ts";
+import type { ServiceConfig } from "../config/types.ts";
 import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
-import type { HeadFacts, HeadField } from "../route/facts.ts";
+import type { HeadFacts, HeadField, RoutedRequest } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
@@ -27,17 +30,29 @@ export interface ObservedProtocol {
   readonly name: string;
   /** The status that a caller sees for a failure of the mesh's own; undefined: it sees the error itself. */
   readonly statusOf?: ((error: MeshError) => number) | undefined;
+  /** Another instrumentation makes a span for each of its attempts, and writes it into their heads. */
+  readonly tracedByOthers?: ((request: never, service: ServiceConfig) => boolean) | undefined;
 }
 
-/** What all observations of one list of observers have in common: they are made on the path of a call. */
+/** Whose calls are observed: one for each pipeline. */
+export interface ObservedService {
+  readonly protocol: ObservedProtocol;
+  readonly config: ServiceConfig;
+  /** Who hears of them; serves until the list of observers is another. Writer: Observers. */
+  audience: Audience | undefined;
+}
+
+/** What all observations of one service for one list of observers have in common: they are made on the path of a call. */
 export class Audience {
   readonly by: readonly Attached[];
   readonly protocol: ObservedProtocol;
+  readonly config: ServiceConfig;
   readonly runtime: Runtime;
 
-  constructor(by: readonly Attached[], protocol: ObservedProtocol, runtime: Runtime) {
+  constructor(by: readonly Attached[], { protocol, config }: ObservedService, runtime: Runtime) {
     this.by = by;
     this.protocol = protocol;
+    this.config = config;
     this.runtime = runtime;
   }
 }
@@ -49,6 +64,8 @@ export class CallObservation implements CallObserved, EndedCall {
   sentBytes = 0;
   receivedBytes = 0;
   lastAttempt: AttemptObservation | undefined = undefined;
+  /** What the traces of its mesh keep of it: a field, because a WeakMap costs more than the rest. Writer: traces. */
+  traced: unknown = undefined;
   readonly #call: Call<HeadFacts>;
   readonly #audience: Audience;
   #endedAt = 0;
@@ -65,6 +82,32 @@ export class CallObservation implements CallObserved, EndedCall {
 
   get service(): string {
     return this.#call.service;
+  }
+
+  get scheme(): "http" | "https" {
+    return this.#audience.config.scheme;
+  }
+
+  get authority(): string {
+    return this.#audience.config.authority;
+  }
+
+  /** A `traceparent` for all attempts of a call that has none, before the first; false: the request takes none. */
+  setTrace(traceparent: string): boolean {
+    const request: Partial<RoutedRequest> = this.#call.request;
+    if (request.setTrace === undefined) return false;
+    request.setTrace(traceparent);
+    return true;
+  }
+
+  /** The service is one of ours: what belongs to the request being served may be sent to it. */
+  get toPeer(): boolean {
+    return this.#audience.config.peer;
+  }
+
+  get tracedByOthers(): boolean {
+    const { protocol, config } = this.#audience;
+    return protocol.tracedByOthers?.(this.#call.request as never, config) === true;
   }
 
   get route(): string {
@@ -170,11 +213,13 @@ export class CallObservation implements CallObserved, EndedCall {
   }
 }
 
-class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
+export class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
   readonly call: CallObservation;
   readonly previous: AttemptObservation | undefined;
   sentBytes = 0;
   receivedBytes = 0;
+  /** As with a call. */
+  traced: unknown = undefined;
   readonly #attempt: Attempt;
   readonly #audience: Audience;
   #headAt = 0;
@@ -230,8 +275,21 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
     return PICKED_BECAUSE[this.#attempt.rule];
   }
 
+  get cost(): number {
+    return this.#attempt.cluster!.costOf(this.#attempt.endpoint!);
+  }
+
+  get breaker(): BreakerState {
+    return this.#attempt.endpoint!.breaker.state;
+  }
+
   get startedAt(): number {
     return this.#attempt.startedAt;
+  }
+
+  /** It is sent inside `within`. Before it is sent. */
+  runIn(within: Within): void {
+    this.#attempt.within = within;
   }
 
   header(name: string): string | undefined {

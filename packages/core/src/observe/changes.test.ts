@@ -188,6 +188,8 @@ it("a request being served is reported from its head to its end, once, and calls
     traceparent: undefined,
     tracestate: undefined,
     peer: ConnectionPeer.unknown,
+    tracedByOthers: false,
+    within: undefined,
   });
   const call = new Call("orders", new StubRequest(), true, true);
   served.adopt(call);

@@ -4,7 +4,7 @@
  * (`…At`) are milliseconds of the mesh's monotonic clock, `mesh.runtime.now()`; only differences of them
  * mean something. Bytes are those of bodies (gRPC: of messages, before compression), without heads.
  */
-import type { BreakerTrigger } from "../breaker/breaker.ts";
+import type { BreakerState, BreakerTrigger } from "../breaker/breaker.ts";
 import type { AttemptKind, DeadlineSource, Outcome, PickRule } from "../call.ts";
 import type { Mistake } from "../config/mistakes.ts";
 import type { ServerPeer } from "../tls/peer.ts";
@@ -55,6 +55,10 @@ export interface ObservedCall {
   /** `http` or `grpc`. */
   readonly protocol: string;
   readonly service: string;
+  /** Of the service: whether its connections are TLS. */
+  readonly scheme: "http" | "https";
+  /** What the service is addressed as, in Host or `:authority`: `orders`, `orders.shop.svc:8080`. */
+  readonly authority: string;
   /** Name of the matched route, or `default`; empty in `callStarted`, before a route is matched. */
   readonly route: string;
   /** HTTP's method; `POST` for gRPC. */
@@ -126,6 +130,10 @@ export interface ObservedAttempt {
   /** Which rule of the balancer decided; `why` says it in words. */
   readonly pickedBy: PickRule;
   readonly why: string;
+  /** What the balancer compares of this endpoint (expected milliseconds, scaled by load), when it is asked for. */
+  readonly cost: number;
+  /** State of the endpoint's breaker, when it is asked for: `half-open` at the start of an attempt is a probe. */
+  readonly breaker: BreakerState;
   /** The instant of the pick. */
   readonly startedAt: number;
   /** Value of a field of the head by lower-case name, as this attempt sends it: its own, else the call's. */

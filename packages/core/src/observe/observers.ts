@@ -13,7 +13,7 @@ import { HOOK_ERRORS } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { Attached, HOOK_NAMES, type HookName } from "./attached.ts";
 import { CHANNEL_OBSERVER, isSubscribed } from "./channels.ts";
-import { Audience, CallObservation, type ObservedProtocol } from "./call-observation.ts";
+import { Audience, CallObservation, type ObservedService } from "./call-observation.ts";
 import type { Observer } from "./observer.ts";
 import { ServedObservation, type ServedFacts } from "./served-observation.ts";
 
@@ -34,13 +34,12 @@ export class Observers {
   readonly #runtime: Runtime;
   readonly #telemetry: Telemetry;
   readonly #log: Log;
-  #audience: Audience | undefined = undefined;
   /** Undefined: no channel has a subscriber, as far as this mesh has noticed. */
   #endChannels: (() => void) | undefined = undefined;
   #calls = 0;
   #served = 0;
   #errors = 0;
-  #lastError: string | undefined = undefined;
+  #lastError: unknown = undefined;
 
   constructor(runtime: Runtime, telemetry: Telemetry, log: Log) {
     this.#runtime = runtime;
@@ -73,17 +72,16 @@ export class Observers {
     };
   }
 
-  callStarted(call: Call<HeadFacts>, protocol: ObservedProtocol): void {
-    const observed = new CallObservation(++this.#calls, call, this.#audienceOf(protocol));
+  callStarted(call: Call<HeadFacts>, service: ObservedService): void {
+    const observed = new CallObservation(++this.#calls, call, this.#audienceOf(service));
     call.observed = observed;
     observed.started();
   }
 
-  /** The last one serves until the list, or the protocol, is another. */
-  #audienceOf(protocol: ObservedProtocol): Audience {
-    const last = this.#audience;
-    if (last !== undefined && last.by === this.#attached && last.protocol === protocol) return last;
-    return (this.#audience = new Audience(this.#attached!, protocol, this.#runtime));
+  #audienceOf(service: ObservedService): Audience {
+    const last = service.audience;
+    if (last !== undefined && last.by === this.#attached) return last;
+    return (service.audience = new Audience(this.#attached!, service, this.#runtime));
   }
 
   /** For servers: undefined if there is no observer. What it gives is called at the end of the request. */
@@ -105,27 +103,32 @@ export class Observers {
   }
 
   #hookFailed(hook: HookName, error: unknown, by: Attached): void {
-    const line = this.failed(hook, error);
+    this.#count(hook, error);
     if (by.logged) return;
     by.logged = true;
+    const line = textOf(error);
     const message = `an observer failed in ${hook}, and will not be named again: ${line}`;
     this.#log({ level: "warn", event: "observer.failed", message });
   }
 
   /** Counts what the application's code has thrown, and gives it as text. */
   failed(where: string, error: unknown): string {
-    const line = textOf(error);
+    this.#count(where, error);
+    return textOf(error);
+  }
+
+  /** A hook may fail for every call: to make text of an error costs more than the call. */
+  #count(where: string, error: unknown): void {
     this.#errors++;
-    this.#lastError = line;
+    this.#lastError = error;
     this.#telemetry.counter(HOOK_ERRORS, { hook: where }).add(1);
-    return line;
   }
 
   snapshot(): ObserversSnapshot {
     return {
       attached: this.#attached?.length ?? 0,
       errors: this.#errors,
-      lastError: this.#lastError,
+      lastError: this.#errors === 0 ? undefined : textOf(this.#lastError),
     };
   }
 }

@@ -1,5 +1,5 @@
 /** A request being served as observers see it. The pipeline of a server makes one by `servedStarted`. */
-import type { Outcome } from "../call.ts";
+import type { Outcome, Within } from "../call.ts";
 import type { HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
@@ -11,6 +11,9 @@ import type { EndedRequest, ObservedRequest } from "./observer.ts";
 export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "startedAt"> {
   /** The server's name. */
   readonly service: string;
+  /** Another instrumentation makes a span for it, where its handler is called. */
+  readonly tracedByOthers: boolean;
+  within: Within | undefined;
   traceId: string | undefined;
 }
 
@@ -23,6 +26,8 @@ export class ServedObservation implements EndedRequest {
   status: number | undefined = undefined;
   reason: string | undefined = undefined;
   durationMs = 0;
+  /** What the traces of its mesh keep of it. Writer: traces. */
+  traced: unknown = undefined;
   /** Writer: the protocol, as is its neighbour's. */
   sentBytes = 0;
   receivedBytes = 0;
@@ -102,6 +107,15 @@ export class ServedObservation implements EndedRequest {
 
   set traceId(traceId: string | undefined) {
     this.#facts.traceId = checkedTraceId(traceId);
+  }
+
+  get tracedByOthers(): boolean {
+    return this.#facts.tracedByOthers;
+  }
+
+  /** Its handler runs inside `within`. Before the handler has it. */
+  runIn(within: Within): void {
+    this.#facts.within = within;
   }
 
   /** How it ended, once; later calls have no effect. */

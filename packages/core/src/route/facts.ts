@@ -24,4 +24,6 @@ export type HeadField = readonly [name: string, value: string];
 export interface RoutedRequest extends HeadFacts {
   /** Once per call, after the route was found and before the first attempt. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
+  /** Writes a W3C `traceparent`, which it does not have, for all attempts. Left out: it takes none. */
+  setTrace?(traceparent: string): void;
 }

@@ -19,6 +19,7 @@ class Request extends ServedCall {
   readonly method = "GET";
   readonly query = "";
   readonly peer: ServerPeer = ConnectionPeer.unknown;
+  readonly tracedByOthers = false;
   readonly path: string;
   endStatus = 200;
   endOutcome: Outcome = "success";

@@ -89,6 +89,8 @@ export abstract class ServedCall extends ServedRequest implements ServerRequest 
   abstract readonly query: string;
   abstract override get peer(): ServerPeer;
   abstract header(name: string): string | undefined;
+  /** Another instrumentation makes a span for it, where its handler is called. */
+  abstract readonly tracedByOthers: boolean;
   /** For observers: of its connection. */
   abstract readonly httpVersion: string;
   /** For observers: every field of its head, with lower-case name. */

@@ -27,6 +27,7 @@ export {
 export {
   CALLBACKS_RESTORE,
   context,
+  runServed,
   ServedRequest,
   type Priority,
   type ServedRequestInit,
@@ -37,6 +38,7 @@ export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
 export { hasTraceparentShape, sampledTraceId } from "../traceparent.ts";
+export { isInstrumented } from "../observe/instrumented.ts";
 
 // Where the connections of a server are reported.
 export { measureConnections, type ServedConnectionEvents } from "../server/served-connections.ts";

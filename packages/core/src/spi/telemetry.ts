@@ -16,6 +16,8 @@ export type {
 export { Recorder } from "../telemetry/recorder.ts";
 export { INSTRUMENTS } from "../telemetry/instruments.ts";
 
+// What takes them out of every mesh of the process.
+export { exportEveryMesh, type Exporter, type ProcessMesh } from "../exporter.ts";
 // Durations under the names of OpenTelemetry's semantic conventions, which protocols describe.
 export type { StandardClient, StandardDuration, StandardMetrics } from "../telemetry/standard.ts";
 

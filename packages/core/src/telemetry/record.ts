@@ -235,24 +235,24 @@ export class ServedRecord {
   }
 }
 
-/** What a record needs of the observers of its mesh, which are given the protocol too. */
-export interface CallObservers<P> {
+/** What a record needs of the observers of its mesh, which are given the service too. */
+export interface CallObservers<S> {
   /** Undefined: there are none. */
   readonly attached: unknown;
-  callStarted(call: Call<HeadFacts>, protocol: P): void;
+  callStarted(call: Call<HeadFacts>, service: S): void;
 }
 
 /**
  * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
-export function callRecord<Req extends HeadFacts, R extends Reply, P>(
+export function callRecord<Req extends HeadFacts, R extends Reply, S>(
   record: CallRecorder,
   active: ActiveCalls,
   runtime: Runtime,
   endsBelow: boolean,
-  observers: CallObservers<P>,
-  protocol: P,
+  observers: CallObservers<S>,
+  service: S,
 ): Layer<Call<Req>, R> {
   // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>
@@ -260,7 +260,7 @@ export function callRecord<Req extends HeadFacts, R extends Reply, P>(
       call.startedAt = runtime.now();
       call.recorder = record;
       active.add(call);
-      if (observers.attached !== undefined) observers.callStarted(call, protocol);
+      if (observers.attached !== undefined) observers.callStarted(call, service);
       let sent: Promise<R>;
       try {
         if (call.cancelled !== undefined) throw call.cancelled; // before it began

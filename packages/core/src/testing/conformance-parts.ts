@@ -79,7 +79,7 @@ export function watched<Req>(request: Req): Watched<Req> {
 
 export function watch<Req>(attempt: Attempt<Req>): Watched<Req> {
   const outcomes: Outcome[] = [];
-  const endpoint = { address: "endpoint", zone: undefined };
+  const endpoint = { address: "endpoint", zone: undefined, breaker: { state: "closed" } } as const;
   attempt.endpoint = endpoint;
   attempt.startedAt = performance.now();
   // Attempt.settle ignores a second verdict; here a second one is a mistake of the transport.

@@ -144,6 +144,10 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
     changeMetadata(this.metadata, changes);
   }
 
+  setTrace(traceparent: string): void {
+    this.metadata.set(TRACEPARENT, traceparent);
+  }
+
   /** Writes what the next hop has to know of this attempt. grpc-js copies it when the attempt starts. */
   stamp(attempt: Attempt<GrpcRequest>, now: number): Metadata {
     const { headers, kind } = attempt;

@@ -12,6 +12,7 @@ import {
   CALLBACKS_RESTORE,
   ConnectionPeer,
   context,
+  runServed,
   ServedCall,
   type HeadField,
   type Outcome,
@@ -27,6 +28,8 @@ import type { SessionUse } from "./sessions.ts";
 export interface InboundOwner {
   /** Of the server. */
   readonly name: string;
+  /** Handlers are wrapped by another instrumentation, which makes a span for each call. */
+  readonly tracedByOthers: boolean;
   /** Its metadata is here: it is begun, or refused. */
   serve(inbound: Inbound): void;
   /** Its connection; undefined if that is not known. */
@@ -41,7 +44,7 @@ let beginLate: (inbound: Inbound) => void;
 
 /** Only grpc-js calls what uses this, in callbacks of Node's, which restore the context behind it. */
 export function enterContext<T>(inbound: Inbound, inner: (inbound: Inbound) => T): T {
-  if (!CALLBACKS_RESTORE) return context.run(inbound, inner, inbound);
+  if (!CALLBACKS_RESTORE || inbound.within !== undefined) return runServed(inbound, inner, inbound);
   context.enterWith(inbound);
   return inner(inbound);
 }
@@ -160,7 +163,7 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
     if (!this.#begun) return; // layers of the application still decide
     if (this.#scope !== undefined) {
       this.#scope.runInAsyncScope(forwardCancel, undefined, this.#listener!);
-    } else if (this.status === undefined) context.run(this, forwardCancel, this.#listener!);
+    } else if (this.status === undefined) runServed(this, forwardCancel, this.#listener!);
     else this.#listener!.onCancel(); // it had its reply
     const over = this.#oneRequest && this.status !== undefined && this.#written === undefined;
     if (over && !stuck) this.#letGo();
@@ -252,6 +255,10 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
 
   get query(): string {
     return "";
+  }
+
+  get tracedByOthers(): boolean {
+    return this.#owner.tracedByOthers;
   }
 
   get peer(): ServerPeer {

@@ -14,6 +14,7 @@ import {
 import {
   assertOptions,
   graceMistake,
+  isInstrumented,
   removeStaleSocket,
   ServerCore,
   ServerIdentity,
@@ -212,6 +213,7 @@ export class MeshGrpcServer implements AsyncDisposable {
       reader: new HeadReader(limits, keep),
       calls: this.#calls,
       sessions: this.#sessions,
+      tracedByOthers: isInstrumented(this.server, "register"),
       layered: (all.serverLayers?.length ?? 0) > 0,
     });
     this.#watchBinding();

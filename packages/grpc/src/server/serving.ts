@@ -29,6 +29,8 @@ export interface GrpcServingParts {
   readonly reader: HeadReader;
   readonly calls: InboundCalls;
   readonly sessions: Sessions;
+  /** Another instrumentation wraps handlers as they are registered. */
+  readonly tracedByOthers: boolean;
   /** Layers of the application decide about each call. */
   readonly layered: boolean;
 }
@@ -36,6 +38,7 @@ export interface GrpcServingParts {
 export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
+  readonly tracedByOthers: boolean;
   readonly standard: StandardDuration<Inbound> = SERVED_DURATION;
   readonly #parts: GrpcServingParts;
   /** Of callers that get the reason of a refusal, and of others. */
@@ -47,6 +50,7 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
     const { core } = parts;
     this.name = core.name;
     this.#parts = parts;
+    this.tracedByOthers = parts.tracedByOthers;
     this.#pipeline = core.pipeline<Inbound>(this);
   }
 

@@ -2,11 +2,12 @@
 import { ServiceTls, type Protocol } from "@inmesh/core/spi";
 import { HttpConnection } from "./connection.ts";
 import type { HttpResult } from "./lease.ts";
-import type { HttpRequest } from "./request.ts";
+import { tracedByOthers, type HttpRequest } from "./request.ts";
 import { clientDuration } from "./standard.ts";
 
 export const HTTP: Protocol<HttpRequest, HttpResult> = {
   name: "http",
+  tracedByOthers,
   standard: { attempts: clientDuration },
   transport: (service, runtime, identities, record) => {
     const tls =

@@ -9,6 +9,7 @@ import {
   type HeaderChanges,
   type RoutedRequest,
   type ServedRequest,
+  type ServiceConfig,
 } from "@inmesh/core/spi";
 import {
   ATTEMPT,
@@ -40,6 +41,11 @@ export interface WireWatcher {
   interim(status: number, headers: RawHeaders, statusText: string, raw: unknown): void;
   /** The connection is the caller's now: after `101`, or any reply to CONNECT. */
   upgraded(status: number, headers: RawHeaders, socket: Duplex, raw: unknown): void;
+}
+
+/** What checks a connection out is not sent by undici, and HTTP/2 is not undici's here. */
+export function tracedByOthers(request: HttpRequest, { http2 }: ServiceConfig): boolean {
+  return isUndiciInstrumented() && !request.leased && !http2;
 }
 
 /** What `stamp` writes. */
@@ -173,8 +179,7 @@ export class HttpRequest implements RoutedRequest {
 
   /** … and of one that is over, whose work goes on. */
   inheritTrace({ traceparent, tracestate }: ServedRequest): void {
-    // Two trace headers would contradict each other.
-    if (!this.toPeer || traceparent === undefined || isUndiciInstrumented()) return;
+    if (!this.toPeer || traceparent === undefined) return;
     if (this.header(TRACEPARENT) !== undefined) return;
     this.headers.push(TRACEPARENT, traceparent);
     if (tracestate !== undefined) this.headers.push(TRACESTATE, tracestate);
@@ -183,6 +188,11 @@ export class HttpRequest implements RoutedRequest {
   /** The sampled trace that the application has put it into; undefined: none. */
   get traceId(): string | undefined {
     return sampledTraceId(this.header(TRACEPARENT));
+  }
+
+  setTrace(traceparent: string): void {
+    if (this.headers.length > 0) this.headers.push(TRACEPARENT, traceparent);
+    else this.headers = [TRACEPARENT, traceparent]; // a push would make room for sixteen
   }
 
   /** Writes what the next hop has to know of this attempt. undici reads headers inside dispatch. */

@@ -7,7 +7,7 @@ import type { CallInit } from "./call-options.ts";
 import { isIdempotent } from "./classify.ts";
 import type { HttpResult } from "./lease.ts";
 import type { HttpReply } from "./reply.ts";
-import type { HttpRequest } from "./request.ts";
+import { tracedByOthers, type HttpRequest } from "./request.ts";
 import { cancelUnread } from "./supplied-body.ts";
 import { surfaced } from "./surface.ts";
 
@@ -74,7 +74,8 @@ export function callOf(
       served.adopt(call);
       request.inherit(served);
     }
-    request.inheritTrace(served);
+    // Two trace headers would contradict each other.
+    if (!tracedByOthers(request, service.config)) request.inheritTrace(served);
     call.traceId ??= served.traceId;
   }
   return call;

@@ -5,7 +5,7 @@
  */
 import { executionAsyncId } from "node:async_hooks";
 import { EventEmitter } from "node:events";
-import { CALLBACKS_RESTORE, context, type ServedRequest } from "@inmesh/core/spi";
+import { CALLBACKS_RESTORE, context, runServed, type ServedRequest } from "@inmesh/core/spi";
 
 /** On every response, and requests that need it: one function serves them all. */
 export const INBOUND: unique symbol = Symbol("inmesh.inbound");
@@ -28,6 +28,7 @@ export function serveInContext<I extends EnteredRequest, T>(
   inner: (inbound: I) => T,
 ): T {
   const { connection } = inbound;
+  if (inbound.within !== undefined) return runServed(inbound, inner, inbound);
   // Applications may emit requests themselves: only inside Node's own callback it is restored for us.
   if (connection.callbackId !== undefined && executionAsyncId() === connection.callbackId) {
     context.enterWith(inbound);
@@ -42,16 +43,17 @@ export function serveInContext<I extends EnteredRequest, T>(
  */
 export function emitInContext(this: WithContext & EventEmitter, ...event: never[]): boolean {
   const inbound = this[INBOUND]!;
-  return context.getStore() === inbound
-    ? emitOf(this, event)
-    : context.run(inbound, emitOf, this, event);
+  if (context.getStore() === inbound) return emitOf(this, event);
+  return inbound.within === undefined
+    ? context.run(inbound, emitOf, this, event)
+    : runServed(inbound, (args) => emitOf(this, args), event);
 }
 
 /** Runs what emits the last events of a message. Without a handler, or inside its context, at once. */
 export function runInContext<T extends WithContext>(message: T, run: (message: T) => void): void {
   const inbound = message[INBOUND];
   if (inbound === undefined || context.getStore() === inbound) run(message);
-  else context.run(inbound, run, message);
+  else runServed(inbound, run, message);
 }
 
 function emitOf(emitter: EventEmitter, event: never[]): boolean {

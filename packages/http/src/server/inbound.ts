@@ -61,6 +61,8 @@ export interface InboundOwner {
   /** An anomaly in it was tolerated. */
   countGlitch(inbound: Inbound, what: CutReason): void;
   readonly members: ServerMembers;
+  /** The listeners of the server are called by another instrumentation, which makes a span. */
+  readonly tracedByOthers: boolean;
   /** What `Keep-Alive` says, where Node does not say it by itself. HTTP/1. */
   readonly keepAlive: string | undefined;
 }
@@ -172,6 +174,10 @@ export class Inbound extends ServedCall {
     const target = this.request.url!;
     const at = target.indexOf("?");
     return at < 0 ? "" : target.slice(at + 1);
+  }
+
+  get tracedByOthers(): boolean {
+    return this.owner.tracedByOthers;
   }
 
   get peer(): ServerPeer {

@@ -7,8 +7,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { Stream } from "node:stream";
 import {
-  context,
   isClaim,
+  runServed,
   type Refusal,
   type ServerAnswer,
   type ServerPipeline,
@@ -35,6 +35,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly members: ServerMembers;
   readonly keepAlive: undefined = undefined;
+  readonly tracedByOthers: boolean;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
   readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
@@ -44,6 +45,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     this.#parts = parts;
     this.name = parts.core.name;
     this.members = parts.members;
+    this.tracedByOthers = parts.tracedByOthers;
     this.standard = parts.standard;
     this.answersHealth = answersHealth;
     this.#pipeline = parts.core.pipeline<Inbound>(this);
@@ -86,7 +88,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
   released(): void {}
 
   enter(inbound: Inbound, inner: Stage<Inbound>): ServerAnswer {
-    return context.run(inbound, inner, inbound);
+    return runServed(inbound, inner, inbound);
   }
 
   handle({ handler, request, response, observed }: Inbound): void {

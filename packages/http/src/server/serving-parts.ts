@@ -24,6 +24,8 @@ export interface ServingParts {
   /** Lower-case names of claims that stay. */
   readonly keep: ReadonlySet<string>;
   readonly linger: LingerOptions;
+  /** Its `emit` is wrapped by another instrumentation. */
+  readonly tracedByOthers: boolean;
   /** The server was given: the messages of its requests over HTTP/2 are Node's own. */
   readonly given: boolean;
 }

@@ -41,6 +41,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly members: ServerMembers;
   readonly keepAlive: string | undefined;
+  readonly tracedByOthers: boolean;
   readonly answersHealth: ((inbound: Inbound) => boolean) | undefined;
   readonly standard: StandardDuration<Inbound>;
   readonly #parts: ServingParts;
@@ -59,6 +60,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     this.name = core.name;
     this.standard = parts.standard;
     this.members = members;
+    this.tracedByOthers = parts.tracedByOthers;
     this.#connections = parts.connections;
     this.#idleHintMs = given ? undefined : limits.keepAliveIdleMs;
     const saysByItself = given || members.hintsIdle;
