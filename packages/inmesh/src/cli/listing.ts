@@ -1,0 +1,197 @@
+/** What `stat`, `routes`, `endpoints` and `config` have in common: formats, columns, order, `-w`. */
+import type { Answer } from "@inmesh/core/inspect";
+import { Admin } from "./admin.ts";
+import { loadSuggest, type Parsed, type Values } from "./arguments.ts";
+import { pause } from "./clock.ts";
+import type { Context } from "./command.ts";
+import { EXIT, UsageFailure, type ExitCode } from "./failure.ts";
+import { duration } from "./numbers.ts";
+import type { CONNECTION, LISTING } from "./options.ts";
+import { parseOrder } from "./order.ts";
+import { InPlace } from "./screen.ts";
+import {
+  cellText,
+  chosenColumns,
+  renderTable,
+  sortRows,
+  type Column,
+  type Order,
+} from "./table.ts";
+import { targetOf } from "./target.ts";
+import { reading, windowMs, type Reading } from "./traffic.ts";
+
+export type ListingValues = Values<typeof CONNECTION & typeof LISTING> & {
+  readonly window?: number | undefined;
+  readonly every?: number | undefined;
+};
+
+export interface Listing<A extends Answer, Row> {
+  /** Of the JSON document: `StatList`; a row of jsonl is a `Stat`. */
+  readonly kind: string;
+  readonly columns: readonly Column<Row>[];
+  readonly read: (admin: Admin) => Promise<A>;
+  readonly rows: (reading: Reading<A>) => readonly Row[];
+  /** Numbers are counted over time: `--window`. */
+  readonly counts: boolean;
+  /** Where there are no rows. */
+  readonly empty: string;
+  /** Sentences for stderr. */
+  readonly notes?: (reading: Reading<A>) => readonly string[];
+}
+
+const DEFAULT_PERIOD_MS = 2000;
+
+export async function list<A extends Answer, Row>(
+  listing: Listing<A, Row>,
+  values: ListingValues,
+  context: Context,
+): Promise<ExitCode> {
+  const view = await viewOf(listing, values);
+  const admin = new Admin(targetOf(values, context), context);
+  const { output, clock, signal } = context;
+  const period = values.window ?? values.every ?? DEFAULT_PERIOD_MS;
+  const inPlace = output.isTerminal && view.format === "table" ? new InPlace(output) : undefined;
+  try {
+    let before: A | undefined;
+    if (values.window !== undefined && !values.watch) {
+      before = await listing.read(admin);
+      await pause(clock, period, signal);
+      if (signal.aborted) return EXIT.interrupted;
+    }
+    for (;;) {
+      const read = reading(await listing.read(admin), listing.counts ? before : undefined);
+      show(listing, read, view, context, values.watch ? inPlace : undefined);
+      if (!values.watch) return EXIT.ok;
+      before = read.now;
+      await pause(clock, period, signal);
+      if (signal.aborted) return EXIT.interrupted;
+      if (inPlace === undefined && view.format === "table") output.line("");
+    }
+  } finally {
+    admin.close();
+  }
+}
+
+interface View<Row> {
+  readonly format: "table" | "json" | "jsonl" | "name";
+  readonly columns: readonly Column<Row>[];
+  readonly headers: boolean;
+  readonly order: Order<Row> | undefined;
+}
+
+/** Throws a `UsageFailure` with all that is wrong. */
+async function viewOf<A extends Answer, Row>(
+  { columns: all, counts }: Listing<A, Row>,
+  values: ListingValues,
+): Promise<View<Row>> {
+  const mistakes: string[] = [];
+  const { output = "table" } = values;
+  if (values.json && values.output !== undefined && values.output !== "json") {
+    mistakes.push(`--json and -o ${values.output} exclude each other`);
+  }
+  if (counts && values.window === 0) mistakes.push("--window must be longer than 0");
+  if (!counts && values.every !== undefined && !values.watch) mistakes.push("--every needs -w");
+  const names = (values.columns ?? "").split(",").flatMap((name) => name.trim() || []);
+  if (values.columns !== undefined && names.length === 0) mistakes.push("--columns names no column");
+  const { columns, unknown } = chosenColumns(all, names, output === "wide");
+  if (unknown.length > 0) {
+    const suggest = await loadSuggest();
+    const known = all.map(({ name }) => name);
+    for (const name of unknown) mistakes.push(`--columns ${JSON.stringify(name)} ${suggest(name, known)}`);
+  }
+  const { order, mistake } = values.sort === undefined ? {} : await parseOrder(all, values.sort);
+  if (mistake !== undefined) mistakes.push(mistake);
+  if (mistakes.length > 0) throw new UsageFailure(mistakes);
+  const format = values.json ? "json" : output === "wide" ? "table" : output;
+  return { format, columns, headers: !values["no-headers"], order };
+}
+
+function show<A extends Answer, Row>(
+  listing: Listing<A, Row>,
+  read: Reading<A>,
+  view: View<Row>,
+  context: Context,
+  inPlace: InPlace | undefined,
+): void {
+  const { output } = context;
+  let rows = listing.rows(read);
+  if (view.order !== undefined) rows = sortRows(rows, view.order);
+  if (view.format === "json" || view.format === "jsonl") {
+    printJson(listing, read, rows, view.format, context);
+    return;
+  }
+  if (view.format === "name") {
+    const found = listing.columns.filter(({ identifies }) => identifies === true);
+    for (const row of rows) output.line(found.map((one) => output.safe(cellText(one, row))).join(" "));
+    return;
+  }
+  const { lines, leftOut } = renderTable(view.columns, rows, output, { headers: view.headers });
+  const notes = notesOf(listing, read, rows, leftOut);
+  if (inPlace !== undefined) {
+    inPlace.draw([...lines, ...notes.map((note) => output.paint("dim", note))]);
+    return;
+  }
+  for (const line of rows.length === 0 ? [] : lines) output.line(line);
+  for (const note of notes) output.error(output.safe(note));
+}
+
+function notesOf<A extends Answer, Row>(
+  { empty, counts, notes }: Listing<A, Row>,
+  read: Reading<A>,
+  rows: readonly Row[],
+  leftOut: readonly string[],
+): string[] {
+  if (rows.length === 0) return [empty];
+  const all: string[] = [];
+  if (counts) {
+    const length = duration(windowMs(read));
+    all.push(
+      read.before === undefined
+        ? `counted for ${length}, since the mesh was made; --window 10s or -w counts what happens now`
+        : `counted for ${length}`,
+    );
+  }
+  if (leftOut.length > 0) {
+    all.push(`no room for ${leftOut.join(", ")}; a wider terminal, a pipe, --columns or -o json shows them`);
+  }
+  return [...all, ...(notes?.(read) ?? [])];
+}
+
+function printJson<A extends Answer, Row>(
+  { columns, kind, counts }: Listing<A, Row>,
+  read: Reading<A>,
+  rows: readonly Row[],
+  format: "json" | "jsonl",
+  { output }: Context,
+): void {
+  const { apiVersion, instance, readAtWallMs } = read.now;
+  const head = { instance, readAtWallMs, ...(counts ? { windowMs: windowMs(read) } : {}) };
+  const items = rows.map((row) =>
+    Object.fromEntries(columns.map(({ key, datum }) => [key, datum(row)])),
+  );
+  if (format === "json") output.json({ apiVersion, kind: `${kind}List`, ...head, items }, 2);
+  else for (const item of items) output.json({ apiVersion, kind, ...head, ...item });
+}
+
+/** Those that the arguments name, in the order of the process; all without one. Throws a `UsageFailure`. */
+export async function onlyServices<T extends { readonly name: string }>(
+  all: readonly T[],
+  names: readonly string[],
+): Promise<readonly T[]> {
+  if (names.length === 0) return all;
+  const known = [...new Set(all.map(({ name }) => name))];
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    const suggest = await loadSuggest();
+    throw new UsageFailure(
+      unknown.map((name) =>
+        known.length === 0
+          ? `The process calls no service yet, so not ${JSON.stringify(name)}`
+          : `The service ${JSON.stringify(name)} ${suggest(name, known)}`,
+      ),
+    );
+  }
+  return all.filter(({ name }) => names.includes(name));
+}
+
+export type ParsedListing = Parsed<typeof CONNECTION & typeof LISTING>;
