@@ -2,11 +2,16 @@
 
 /** The ids are stable: filters and alerts are made of them. docs/reference/log.md explains each. */
 export type LogEvent =
+  | "admin.changed"
+  | "admin.listening"
+  | "admin.refused"
+  | "attempt.failed"
   | "balancer.panic"
   | "balancer.panic_over"
   | "breaker.ejected"
   | "breaker.probing"
   | "breaker.recovered"
+  | "call.failed"
   | "config.applied"
   | "config.failed"
   | "config.late"
@@ -34,13 +39,21 @@ export type LogEvent =
   | "service.accepting"
   | "service.refusing";
 
+/** `debug` lines are written only while somebody has asked for them: `PUT /api/v1/log-level`. */
+export type LogLevel = "debug" | "info" | "warn";
+
 /** Every event with its level. `warn` is for what somebody may have to do something about. */
-export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
+export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
+  "admin.changed": "info",
+  "admin.listening": "info",
+  "admin.refused": "warn",
+  "attempt.failed": "debug",
   "balancer.panic": "warn",
   "balancer.panic_over": "info",
   "breaker.ejected": "warn",
   "breaker.probing": "info",
   "breaker.recovered": "info",
+  "call.failed": "debug",
   "config.applied": "info",
   "config.failed": "warn",
   "config.late": "warn",
@@ -70,7 +83,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, "info" | "warn">> = {
 };
 
 export interface LogLine {
-  readonly level: "info" | "warn";
+  readonly level: LogLevel;
   /** Closed set, for filters. */
   readonly event: LogEvent;
   /** For people; its wording may change. Begins with the name of the service or server, if it is about one. */
@@ -82,6 +95,28 @@ export interface LogLine {
 }
 
 export type Log = (line: LogLine) => void;
+
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn"];
+
+/** The application's log, and which lines it gets. */
+export class LogFilter {
+  /** Lines below it are left out. */
+  least: LogLevel = "info";
+  /** Cannot throw. */
+  readonly log: Log;
+  /** False: nobody gets lines. */
+  readonly hasLog: boolean;
+
+  constructor(log: Log | undefined) {
+    const safe = safeLog(log);
+    this.hasLog = log !== undefined;
+    // Who has changed something is written whatever the level: it may be the level that was changed.
+    this.log = (line) => {
+      const isLow = LEVELS.indexOf(line.level) < LEVELS.indexOf(this.least);
+      if (!isLow || line.event === "admin.changed") safe(line);
+    };
+  }
+}
 
 /** The application's log, whose faults stay its own; without one, silence. */
 export function safeLog(log: Log | undefined): Log {

@@ -22,7 +22,8 @@ import { Discoveries } from "./discovery/open.ts";
 import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
-import { type Log, safeLog } from "./log.ts";
+import { type Log, LogFilter } from "./log.ts";
+import { MeshServers } from "./mesh-servers.ts";
 import { ReplayMemory } from "./replay/memory.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Observer } from "./observe/observer.ts";
@@ -36,7 +37,7 @@ import {
   type View,
 } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import type { MeshSnapshot } from "./snapshot.ts";
+import type { ConfigSnapshot, MeshSnapshot } from "./snapshot.ts";
 import {
   CONFIG_GENERATION,
   METRICS_OVERFLOW,
@@ -166,6 +167,24 @@ export interface Service<Req, R extends Reply> {
   reach(): Promise<boolean>;
 }
 
+/** The running parts of a mesh, as they are: everything in them changes while calls run. */
+export interface Running {
+  readonly state: MeshSnapshot["state"];
+  /** Instant at which the mesh was made. */
+  readonly startedAt: number;
+  /** One for each service and protocol whose clients have asked for it. */
+  readonly services: readonly RunningService<RoutedRequest, Reply>[];
+  /** What they send to, those of routes included. */
+  readonly backends: readonly RunningBackend<RoutedRequest, Reply>[];
+  /** Built-in kinds of discovery, and those of the application. */
+  readonly kinds: readonly DiscoveryKind[];
+  readonly config: ConfigSnapshot;
+  /** There is a recorder to read: `createMesh` was given no `telemetry`. */
+  readonly measured: boolean;
+  /** Who has written the value in force at a path; lays the configuration together once for all questions. */
+  origins(): (path: readonly PathPart[]) => ConfigOrigin;
+}
+
 const MAX_SERVICES = 500;
 
 type AnyBackend = RunningBackend<RoutedRequest, Reply>;
@@ -181,7 +200,13 @@ export class Mesh implements AsyncDisposable {
   readonly telemetry: Telemetry;
   /** The application's log, which cannot throw: for server halves that have something to say. */
   readonly log: Log;
+  /** Which lines the log gets. */
+  readonly logFilter: LogFilter;
+  /** Those that were made with this mesh. */
+  readonly servers: MeshServers = new MeshServers();
   readonly #options: MeshOptions;
+  readonly #kinds: readonly DiscoveryKind[];
+  readonly #startedAt: number;
   readonly #sources: ConfigSources;
   readonly #config: ConfigStore;
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
@@ -207,7 +232,9 @@ export class Mesh implements AsyncDisposable {
     const kinds = kindsOf(isRaw(options) ? options : {}, mistakes);
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     this.#options = options;
+    this.#kinds = kinds;
     this.runtime = options.runtime ?? new NodeRuntime();
+    this.#startedAt = this.runtime.now();
     const { telemetry, exporters = [] } = options;
     this.#recorder = telemetry === undefined ? new Recorder(this.runtime) : undefined;
     this.telemetry = fanOut([
@@ -216,7 +243,8 @@ export class Mesh implements AsyncDisposable {
         one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
       ),
     ]);
-    this.log = safeLog(options.log);
+    this.logFilter = new LogFilter(options.log);
+    this.log = this.logFilter.log;
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#sources = new ConfigSources(options, {
       kinds,
@@ -441,21 +469,39 @@ export class Mesh implements AsyncDisposable {
   /** State behind every decision, as plain data. Costs O(endpoints); never called by a call. */
   snapshot(): MeshSnapshot {
     const services = [...this.#services.values()].filter(({ removed }) => !removed);
-    const sources = this.#sources.snapshot();
-    const mistakes = sources.flatMap((source) => source.mistakes);
     return {
-      config: {
-        version: this.#config.version,
-        file: this.#sources.file,
-        state: mistakes.length > 0 ? "refused" : "current",
-        mistakes,
-        sources,
-      },
+      config: this.#configSnapshot(),
       state: this.#state,
       services: services.map((service) => service.snapshot()),
       identities: this.identities.snapshot(),
       observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
+    };
+  }
+
+  #configSnapshot(): ConfigSnapshot {
+    const sources = this.#sources.snapshot();
+    const mistakes = sources.flatMap((source) => source.mistakes);
+    return {
+      version: this.#config.version,
+      file: this.#sources.file,
+      state: mistakes.length > 0 ? "refused" : "current",
+      mistakes,
+      sources,
+    };
+  }
+
+  /** What runs in it, for packages that show it to people. O(services) to ask for; never called by a call. */
+  get running(): Running {
+    return {
+      state: this.#state,
+      startedAt: this.#startedAt,
+      services: [...this.#services.values()].filter(({ removed }) => !removed),
+      backends: [...this.#backends.values()].map(({ backend }) => backend),
+      kinds: this.#kinds,
+      config: this.#configSnapshot(),
+      measured: this.#recorder !== undefined,
+      origins: () => this.#config.origins(),
     };
   }
 

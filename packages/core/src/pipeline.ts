@@ -35,6 +35,7 @@ import { retry } from "./retry/retry.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import { headerChanges } from "./route/header-changes.ts";
 import { route, type CompiledRoute } from "./route/route.ts";
+import type { BackendRefConfig } from "./route/types.ts";
 import { compileSplit } from "./route/split.ts";
 import { compileTable } from "./route/table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -57,21 +58,34 @@ export interface PipelineParts<Req, R extends Reply> {
   readonly attemptLayers?: readonly Layer<Attempt<Req>, R>[];
 }
 
-export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
-  parts: PipelineParts<Req, R>,
-): Handler<Call<Req>, R> {
-  const { service, active, runtime } = parts;
-  const fallback: RouteConfig = {
+/** What holds for calls that no route matches. */
+export function defaultRoute({ timeouts, retry: policy }: ServiceConfig): RouteConfig {
+  return {
     name: "default",
     matches: [],
-    timeouts: service.timeouts,
-    retry: service.retry,
+    timeouts,
+    retry: policy,
     idempotent: false,
     overloadedMeansUnprocessed: false,
     streaming: false,
     filters: [],
     backendRefs: [],
   };
+}
+
+/** Where a route sends to, by weight: without backendRefs the service itself. */
+export function backendsOf(
+  service: ServiceConfig,
+  { backendRefs }: RouteConfig,
+): readonly BackendRefConfig[] {
+  return backendRefs.length === 0 ? [{ name: service.name, weight: 1 }] : backendRefs;
+}
+
+export function compilePipeline<Req extends RoutedRequest, R extends Reply>(
+  parts: PipelineParts<Req, R>,
+): Handler<Call<Req>, R> {
+  const { service, active, runtime } = parts;
+  const fallback = defaultRoute(service);
   const { callLayers = [], attemptLayers = [] } = parts;
   const own = callLayers.length + attemptLayers.length > 0;
   const record = recordOf(parts, "default");
@@ -102,9 +116,7 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   const { service, runtime } = parts;
   // Where there is one route, all of the budget is its own.
   const budget = service.routes.length === 0 ? parts.budget : parts.budget.forRoute();
-  const refs =
-    config.backendRefs.length === 0 ? [{ name: service.name, weight: 1 }] : config.backendRefs;
-  const backends = refs.map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));
+  const backends = backendsOf(service, config).map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));
   const choose = compileSplit(backends, ({ cluster }) => !cluster.known || cluster.usable);
   const send = chain<Attempt<Req>, R>(
     [attemptRecord(record), ...(parts.attemptLayers ?? [])], // 6

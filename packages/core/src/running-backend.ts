@@ -35,6 +35,18 @@ import { ClusterLog } from "./cluster/cluster-log.ts";
 import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
 
+/** For people who ask. Instants are those of the runtime's monotonic clock; counts never go down. */
+export interface DiscoveryHeard {
+  answeredAt: number | undefined;
+  failedAt: number | undefined;
+  answers: number;
+  added: number;
+  removed: number;
+  errors: number;
+  /** Endpoints of the last answer that `limits.maxEndpoints` had no room for. */
+  excess: number;
+}
+
 export class RunningBackend<Req, R extends Reply> {
   readonly name: string;
   readonly cluster: Cluster<Req, R>;
@@ -56,7 +68,17 @@ export class RunningBackend<Req, R extends Reply> {
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
-  readonly #protocol: string;
+  readonly protocol: string;
+  /** What discovery has said since it is watched. */
+  readonly heard: DiscoveryHeard = {
+    answeredAt: undefined,
+    failedAt: undefined,
+    answers: 0,
+    added: 0,
+    removed: 0,
+    errors: 0,
+    excess: 0,
+  };
   readonly #observers: Observers;
   /** Since observers last heard what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
@@ -73,7 +95,7 @@ export class RunningBackend<Req, R extends Reply> {
     observers: Observers,
   ) {
     const labels = { service: service.name, protocol };
-    this.#protocol = protocol;
+    this.protocol = protocol;
     this.#observers = observers;
     this.name = service.name;
     this.discovery = discovery;
@@ -129,7 +151,7 @@ export class RunningBackend<Req, R extends Reply> {
     const { address, zone, weight, draining, breaker } = endpoint;
     this.#observers.tellSoon("endpointChanged", {
       service: this.name,
-      protocol: this.#protocol,
+      protocol: this.protocol,
       kind,
       endpoint: address,
       zone,
@@ -149,7 +171,7 @@ export class RunningBackend<Req, R extends Reply> {
     if (!isNews || this.#observers.attached === undefined) return;
     this.#observers.tellSoon("discoveryChanged", {
       service: this.name,
-      protocol: this.#protocol,
+      protocol: this.protocol,
       source: this.discovery.source,
       state,
       endpoints: state === "idle" ? 0 : cluster.endpoints.size,
@@ -215,17 +237,21 @@ export class RunningBackend<Req, R extends Reply> {
       replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();
+        this.#heard();
         cluster.replace(infos, why);
         this.#discovered("current");
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
+        this.#heard();
         cluster.change(upserted, removed);
         this.#discovered("current");
       },
       failed: (error: Error) => {
         this.#errors.add(1);
+        this.heard.errors++;
+        this.heard.failedAt = this.#runtime.now();
         cluster.failed(error);
         this.#discovered("stale");
       },
@@ -248,6 +274,11 @@ export class RunningBackend<Req, R extends Reply> {
         inner?.stop();
       },
     };
+  }
+
+  #heard(): void {
+    this.heard.answers++;
+    this.heard.answeredAt = this.#runtime.now();
   }
 
   /** Counts what a source reports after its watch was stopped, and writes a line for the first of it. */
@@ -301,9 +332,12 @@ export class RunningBackend<Req, R extends Reply> {
       updated(plus, minus) {
         if (plus > 0) added.add(plus);
         if (minus > 0) removed.add(minus);
+        this.heard.added += plus;
+        this.heard.removed += minus;
       },
       excess: (count, maxEndpoints) => {
         if (count > 0) excess.add(count);
+        this.heard.excess = count;
         this.#log?.excess(count, maxEndpoints);
       },
       answered: () => this.#log?.answered(this.discovery.source),

@@ -97,6 +97,23 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
     return this.#compiled.config;
   }
 
+  get protocol(): string {
+    return this.#parts.protocol.name;
+  }
+
+  /** Of the configuration in force: its own, and those that its routes refer to. */
+  get backends(): ReadonlySet<RunningBackend<Req, R>> {
+    return this.#compiled.backends;
+  }
+
+  get budget(): RetryBudget {
+    return this.#compiled.budget;
+  }
+
+  get callsInFlight(): number {
+    return this.#active.calls;
+  }
+
   /** No source names it any more. */
   get removed(): boolean {
     return this.#state === "removed";

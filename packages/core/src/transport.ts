@@ -31,4 +31,18 @@ export interface Connection<Req, Res extends Reply> {
   probe(): Promise<boolean>;
   /** There is a connection that takes an attempt at this moment. Undefined: the protocol does not say. */
   readonly connected?: boolean;
+  /** For people who ask; never for a call. Left out: the protocol does not say. */
+  describe?(): ConnectionFacts;
+}
+
+/** What there is to say of the way to one endpoint. */
+export interface ConnectionFacts {
+  /** Connections that are established. */
+  readonly open: number;
+  /** `http/1.1` or `h2`; undefined before the first connection. */
+  readonly application: string | undefined;
+  /** Attempts that wait for a connection; undefined: they do not wait here. */
+  readonly queued: number | undefined;
+  /** Replies whose body the application has not read, each of which holds a connection. */
+  readonly unread: number | undefined;
 }

@@ -130,7 +130,8 @@ function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attemp
   });
 }
 
-function whyNone<Req, R extends Reply>(
+/** Why nothing of a cluster can be picked: the reason of the error, and in words. */
+export function whyNone<Req, R extends Reply>(
   cluster: Cluster<Req, R>,
 ): readonly ["no_endpoints" | "all_open" | "discovery_pending", string] {
   const { name, endpoints, lists } = cluster;

@@ -28,6 +28,8 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   readonly latency: Latency;
   readonly breaker: Breaker;
   picks = 0;
+  /** Instant at which discovery first named it. Writer: members. */
+  knownSince = 0;
   /** The one attempt a half-open breaker let through. */
   probe: Attempt | undefined = undefined;
   /** Index in the list it stands in; -1 in none. Writer: EndpointLists. */

@@ -105,6 +105,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     if (endpoint === undefined) {
       const { balancer, breaker } = options;
       endpoint = new Endpoint<Req, R>(key, info, balancer, breaker);
+      endpoint.knownSince = runtime.now();
       // The first set is alone; a newcomer among busy peers starts with a small share.
       if (joinsOthers) endpoint.rampUntil = runtime.now() + balancer.slowStartMs;
     } else {

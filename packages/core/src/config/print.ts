@@ -9,7 +9,7 @@ import { formatDuration } from "./duration.ts";
 import { type Field, groupOf, nameOf } from "./field.ts";
 import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import { kindAndOptions, type WrittenKind } from "./kind.ts";
-import type { DiscoveryConfig, MeshConfig, RouteConfig } from "./types.ts";
+import type { DiscoveryConfig, MeshConfig, RouteConfig, ServiceConfig } from "./types.ts";
 
 type Printed = Record<string, unknown>;
 
@@ -19,18 +19,22 @@ export function printConfig(
 ): Printed {
   const services: [string, Printed][] = Object.entries(config.services).map(([name, service]) => [
     name,
-    {
-      scheme: service.scheme,
-      authority: service.authority,
-      discovery: printDiscovery(service.discovery, kinds),
-      ...printPolicies(service, POLICY_FIELDS),
-      routes: service.routes.map(printRoute),
-    },
+    printService(service, kinds),
   ]);
   return {
     defaults: printPolicies(config.defaults, POLICY_FIELDS),
     services: Object.fromEntries(services),
     ...(config.servers !== undefined && { servers: printServers(config.servers) }),
+  };
+}
+
+export function printService(service: ServiceConfig, kinds: readonly WrittenKind[]): Printed {
+  return {
+    scheme: service.scheme,
+    authority: service.authority,
+    discovery: printDiscovery(service.discovery, kinds),
+    ...printPolicies(service, POLICY_FIELDS),
+    routes: service.routes.map(printRoute),
   };
 }
 

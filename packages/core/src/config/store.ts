@@ -12,7 +12,7 @@ import { unknownKeyRule } from "./did-you-mean.ts";
 import type { ServiceInput } from "./input.ts";
 import type { WrittenKind } from "./kind.ts";
 import { loadLayers } from "./load.ts";
-import { type LocatedLayer, mergeConfig, type Place, placeIn } from "./merge.ts";
+import { type LocatedLayer, mergeConfig, type MergedConfig, type Place, placeIn } from "./merge.ts";
 import { ConfigError, makeMistake, type PathPart } from "./mistakes.ts";
 import { assertNameOrUrl } from "./options.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw, rawOf } from "./plain.ts";
@@ -189,8 +189,17 @@ export class ConfigStore {
    * so that nothing is kept for it.
    */
   explain(path: readonly PathPart[]): ConfigOrigin {
+    return this.origins()(path);
+  }
+
+  /** The same for many paths: the layers are laid together once. */
+  origins(): (path: readonly PathPart[]) => ConfigOrigin {
     const clients = layerOfClients(this.#opened, servicesIn(mergeConfig(inOrder(this.#layers))));
     const merged = mergeConfig(inOrder(this.#layers, clients));
+    return (path) => this.#originOf(path, merged);
+  }
+
+  #originOf(path: readonly PathPart[], merged: MergedConfig): ConfigOrigin {
     const [section, name = "", ...rest] = path;
     const isUrls = rest.length > 0 && OF_URL.has(String(rest[0]));
     const paths =

@@ -5,6 +5,7 @@
  * Paths and methods are compared as sent: nothing is decoded, `/a%2Fb` is one element, and `get`
  * is not `GET`.
  */
+import { isSecretKey } from "../config/mistakes.ts";
 import type { RouteMatchConfig, ValueMatchConfig } from "./types.ts";
 import type { RouteFacts } from "./facts.ts";
 import { compileSafeRegExp } from "./regex.ts";
@@ -144,7 +145,8 @@ function valueTest(config: ValueMatchConfig): (actual: string | undefined) => bo
 function whyValue(what: string, config: ValueMatchConfig, actual: string | undefined): string {
   if (actual === undefined) return `${what} is absent`;
   const verb = config.type === "Exact" ? "is not" : "does not match";
-  return `${what} ${verb} ${JSON.stringify(config.value)}`;
+  const wanted = isSecretKey(config.name) ? "what the route asks for" : JSON.stringify(config.value);
+  return `${what} ${verb} ${wanted}`;
 }
 
 function distinct(

@@ -6,6 +6,7 @@ import { renderValue } from "../config/mistakes.ts";
 import type { OptionKinds } from "../config/options.ts";
 import type { Log } from "../log.ts";
 import type { Mesh } from "../mesh.ts";
+import type { ServerFacts, ServerOfMesh } from "../mesh-servers.ts";
 import { NodeRuntime } from "../runtime/node-runtime.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { ServedRecords } from "../telemetry/served-records.ts";
@@ -100,7 +101,10 @@ function processRuntime(): Runtime {
 /** `Reason`: what is counted in `refused`, beside the reasons of the application's own refusals. */
 export class ServerCore<Reason extends string> {
   readonly name: string;
+  readonly protocol: string;
   readonly posture: Posture;
+  /** What only the server of a protocol knows, for those who look at the mesh. Default: nothing. */
+  facts: () => ServerFacts = () => ({});
   readonly beliefs: Beliefs;
   readonly runtime: Runtime;
   readonly log: Log;
@@ -113,6 +117,8 @@ export class ServerCore<Reason extends string> {
   #readiness: Readiness | undefined = undefined;
   #isLeaving = false;
   #leaves: () => void = none;
+  /** Takes it out of the servers of its mesh. */
+  #remove: () => void = none;
 
   /** `owner`: the function that got the options. Throws a TypeError for a posture that there is not. */
   constructor(
@@ -128,6 +134,7 @@ export class ServerCore<Reason extends string> {
       throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
+    this.protocol = protocol;
     this.posture = posture;
     this.beliefs = beliefs;
     this.runtime = mesh?.runtime ?? processRuntime();
@@ -186,6 +193,37 @@ export class ServerCore<Reason extends string> {
       this.#readiness = new Readiness(this.admission, this.#drain, problem);
     };
     this.#leaves();
+    this.#add();
+  }
+
+  #add(): void {
+    const { mesh } = this.#options;
+    if (mesh !== undefined) this.#remove = mesh.servers.add(this.#ofMesh());
+  }
+
+  #ofMesh(): ServerOfMesh {
+    const core = this;
+    return {
+      name: core.name,
+      protocol: core.protocol,
+      posture: core.posture,
+      get state() {
+        return core.state;
+      },
+      get readiness() {
+        return core.readiness;
+      },
+      get requestsInFlight() {
+        return core.admission.inFlight;
+      },
+      get refused() {
+        return Object.fromEntries(core.#refused);
+      },
+      get pending() {
+        return core.#settings.pending;
+      },
+      facts: () => core.facts(),
+    };
   }
 
   /** It listens once more. False: it had not closed. */
@@ -193,6 +231,7 @@ export class ServerCore<Reason extends string> {
     if (this.state !== "closed") return false;
     this.#leaves();
     this.#isLeaving = false;
+    this.#add();
     this.#records?.open();
     this.#settings.follow();
     return true;
@@ -203,6 +242,7 @@ export class ServerCore<Reason extends string> {
     const left = this.#drain!.start(graceMs, noticed); // always the same promise
     if (!this.#isLeaving) {
       void left.then(() => {
+        this.#remove();
         this.#records?.close();
         this.admission.close();
         this.#settings.close();

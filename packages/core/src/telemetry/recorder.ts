@@ -8,7 +8,7 @@ import { INSTRUMENTS } from "./instruments.ts";
 import type { Counter, Histogram, Instrument, Labels, Series, Telemetry } from "./telemetry.ts";
 
 const MAX_SERIES_PER_METRIC = 2_000;
-const MAX_LABEL_LENGTH = 128;
+export const MAX_LABEL_LENGTH = 128;
 /** They are bound on the path of a call, where nothing may be in their way. */
 const OWN = new Map(INSTRUMENTS.map((one) => [one.name, one]));
 

@@ -1,0 +1,376 @@
+/**
+ * What a person would look at first, each thing with an id, a sentence and what to do. docs/reference/checks.md has a
+ * section for each id, and is compared with this list.
+ */
+import { describeMistakes } from "../config/mistakes.ts";
+import { degradedInProcess } from "../degraded.ts";
+import type { Mesh } from "../mesh.ts";
+import { runtimeProblem } from "../runtime/supported.ts";
+import { METRICS_OVERFLOW } from "../telemetry/instruments.ts";
+import type { Body } from "./answer.ts";
+import type { Check, Checks, CheckStatus } from "./api.ts";
+import { endpointCounts } from "./endpoints.ts";
+
+/** The groups in their order, and the ids in each. */
+export const CHECKS = {
+  runtime: ["runtime-supported", "runtime-whole"],
+  configuration: ["configuration-current", "configuration-answered"],
+  identity: ["identity-current", "identity-life"],
+  services: [
+    "discovery-current",
+    "endpoints-known",
+    "endpoints-available",
+    "endpoints-closed",
+    "endpoints-within-limit",
+    "certificates-current",
+    "retry-budget",
+    "calls-within-limit",
+  ],
+  servers: ["server-ready", "server-configured", "server-certificates"],
+  telemetry: ["metrics-within-limit", "observers-work"],
+} as const;
+
+type Group = keyof typeof CHECKS;
+export type CheckId = (typeof CHECKS)[Group][number];
+
+const PAGE = "docs/reference/checks.md";
+/** Certificates that end sooner should have been renewed. */
+const SHORT_LIFE_MS = 24 * 3_600_000;
+/** Of `limits.maxInFlight`. */
+const HIGH_RATIO = 0.8;
+
+const WORSE: Readonly<Record<CheckStatus, number>> = { ok: 0, warning: 1, failure: 2 };
+
+/** What a finding says; undefined: it is good. */
+type Finding = readonly [status: "warning" | "failure", message: string, hint: string] | undefined;
+
+export function checks(mesh: Mesh): Body<Checks> {
+  const found = [
+    ...runtimeChecks(),
+    ...configurationChecks(mesh),
+    ...identityChecks(mesh),
+    ...serviceChecks(mesh),
+    ...serverChecks(mesh),
+    ...telemetryChecks(mesh),
+  ];
+  const count = (status: CheckStatus): number => found.filter((one) => one.status === status).length;
+  const status = found.reduce<CheckStatus>(
+    (worst, one) => (WORSE[one.status] > WORSE[worst] ? one.status : worst),
+    "ok",
+  );
+  return { status, failures: count("failure"), warnings: count("warning"), checks: found };
+}
+
+function check<G extends Group>(
+  group: G,
+  id: (typeof CHECKS)[G][number],
+  subject: string | undefined,
+  good: string,
+  finding: Finding,
+): Check {
+  const [status, message, hint] = finding ?? ["ok" as const, good, undefined];
+  return { id, group, subject, status, message, hint, page: `${PAGE}#${id}` };
+}
+
+function runtimeChecks(): Check[] {
+  const problem = runtimeProblem(process.version);
+  const degraded = degradedInProcess();
+  return [
+    check(
+      "runtime",
+      "runtime-supported",
+      undefined,
+      `Node ${process.version} is supported`,
+      problem === undefined
+        ? undefined
+        : ["warning", problem, "update Node: docs/reference/runtimes.md names the versions"],
+    ),
+    check(
+      "runtime",
+      "runtime-whole",
+      undefined,
+      "nothing works less well than it could",
+      degraded.length === 0
+        ? undefined
+        : [
+            "warning",
+            `${degraded.length === 1 ? "one thing works" : `${degraded.length} things work`} less well: ${degraded.join("; ")}`,
+            "use versions of Node and of libraries that inmesh is tested with, or update inmesh",
+          ],
+    ),
+  ];
+}
+
+function configurationChecks({ running }: Mesh): Check[] {
+  const { version, sources } = running.config;
+  const current = `configuration ${version} is in force`;
+  if (sources.length === 0) {
+    return [check("configuration", "configuration-current", undefined, current, undefined)];
+  }
+  return sources.flatMap(({ name, state, mistakes }) => [
+    check(
+      "configuration",
+      "configuration-current",
+      name,
+      `what it says is in force, in configuration ${version}`,
+      state === "refused" || state === "failed"
+        ? [
+            "failure",
+            state === "refused" ? describeMistakes(mistakes) : `it cannot tell: ${mistakes[0]?.rule ?? "no reason given"}`,
+            "correct what the lines name; what it said before stays in force",
+          ]
+        : undefined,
+    ),
+    check(
+      "configuration",
+      "configuration-answered",
+      name,
+      "it has answered",
+      state === "waiting"
+        ? [
+            "warning",
+            "it has said nothing yet",
+            "look whether the source can be reached; calls go on without it",
+          ]
+        : undefined,
+    ),
+  ]);
+}
+
+function identityChecks(mesh: Mesh): Check[] {
+  const now = mesh.runtime.wallNow();
+  return mesh.identities.snapshot().flatMap(({ name, state, problem, expiresAt }) => {
+    const leftMs = expiresAt - now;
+    const left = leftMs <= 0 ? "has ended" : `ends in ${hours(leftMs)}`;
+    return [
+      check(
+        "identity",
+        "identity-current",
+        name,
+        "its last answer is in use",
+        state === "current"
+          ? undefined
+          : state === "waiting"
+            ? [
+                "failure",
+                "it has given nothing that can be used yet",
+                "look at the source; services that need it wait",
+              ]
+            : [
+                "warning",
+                problem ?? "what it said last is not used",
+                "correct the source; the last good certificate stays in use",
+              ],
+      ),
+      check(
+        "identity",
+        "identity-life",
+        name,
+        Number.isFinite(expiresAt) ? `its certificate ${left}` : "no certificate of it ends",
+        leftMs > SHORT_LIFE_MS || !Number.isFinite(expiresAt)
+          ? undefined
+          : [
+              leftMs <= 0 ? "failure" : "warning",
+              `its certificate ${left}`,
+              "let the source renew it; short-lived certificates that are renewed in time are no problem",
+            ],
+      ),
+    ];
+  });
+}
+
+function hours(ms: number): string {
+  const whole = Math.floor(ms / 3_600_000);
+  return whole < 1 ? `${Math.max(1, Math.round(ms / 60_000))} min` : `${whole} h`;
+}
+
+function serviceChecks(mesh: Mesh): Check[] {
+  const now = mesh.runtime.now();
+  const found: Check[] = [];
+  for (const { name, protocol, cluster, asleep, heard, config } of mesh.running.backends) {
+    if (asleep) continue;
+    const subject = `${name} (${protocol})`;
+    const say = (id: (typeof CHECKS)["services"][number], good: string, finding: Finding): void =>
+      void found.push(check("services", id, subject, good, finding));
+    const { total, available, open, refusing, halfOpen } = endpointCounts([{ cluster }], now);
+    say(
+      "discovery-current",
+      "discovery answers",
+      cluster.stale === undefined
+        ? undefined
+        : [
+            cluster.known ? "warning" : "failure",
+            `discovery cannot tell: ${cluster.stale.message}`,
+            cluster.known
+              ? "the endpoints that it named last stay in use; look at the source"
+              : "look at the name and the source: there is no endpoint to use",
+          ],
+    );
+    say(
+      "endpoints-known",
+      `${total} known`,
+      cluster.known && total === 0
+        ? [
+            "failure",
+            `discovery names none${cluster.emptyBecause === undefined ? "" : `: ${cluster.emptyBecause}`}`,
+            "start the service, or correct its name",
+          ]
+        : undefined,
+    );
+    say(
+      "endpoints-available",
+      total === 0 ? "none to look at" : `${available + halfOpen} of ${total} can be picked`,
+      total > 0 && available + halfOpen === 0 && !cluster.usable
+        ? [
+            "failure",
+            `none of ${total} can be picked`,
+            "GET /api/v1/endpoints says why of each; all that fail alike have something in common",
+          ]
+        : undefined,
+    );
+    say(
+      "endpoints-closed",
+      "no breaker is open",
+      open + refusing > 0
+        ? [
+            "warning",
+            `${open + refusing} of ${total} ${open + refusing === 1 ? "is" : "are"} open${cluster.lists.panic ? ", and more than breaker.maxEjectedRatio allows" : ""}`,
+            "look at these endpoints: GET /api/v1/endpoints says why and when they are tried again",
+          ]
+        : undefined,
+    );
+    say(
+      "endpoints-within-limit",
+      "all that discovery names are used",
+      heard.excess > 0
+        ? [
+            "warning",
+            `${heard.excess} are left out because of limits.maxEndpoints (${config.limits.maxEndpoints})`,
+            "raise the limit, or let discovery name fewer",
+          ]
+        : undefined,
+    );
+    say(
+      "certificates-current",
+      config.scheme === "https" ? "certificates are in use" : "the service is called without TLS",
+      cluster.problem === undefined
+        ? undefined
+        : [
+            "failure",
+            cluster.problem,
+            "correct the certificate files or the identity source; the last good ones stay in use",
+          ],
+    );
+  }
+  for (const { name, protocol, budget, callsInFlight, config } of mesh.running.services) {
+    const subject = `${name} (${protocol})`;
+    const { maxInFlight } = config.limits;
+    found.push(
+      check(
+        "services",
+        "retry-budget",
+        subject,
+        "pays for retries",
+        budget.balance() < 1 && budget.refused > 0
+          ? [
+              "warning",
+              `is spent: ${budget.refused} retries were not made`,
+              "find out why so many attempts fail: more retries would add load where there is too much",
+            ]
+          : undefined,
+      ),
+      check(
+        "services",
+        "calls-within-limit",
+        subject,
+        `${callsInFlight} in progress of at most ${maxInFlight}`,
+        callsInFlight >= maxInFlight * HIGH_RATIO
+          ? [
+              callsInFlight >= maxInFlight ? "failure" : "warning",
+              `${callsInFlight} in progress of at most ${maxInFlight} (limits.maxInFlight)`,
+              "find out why they take so long, send less, or raise the limit",
+            ]
+          : undefined,
+      ),
+    );
+  }
+  return found;
+}
+
+function serverChecks({ servers }: Mesh): Check[] {
+  return servers.list.flatMap((server) => {
+    const { readiness, pending } = server;
+    const { problem } = server.facts();
+    const subject = `${server.name} (${server.protocol})`;
+    return [
+      check(
+        "servers",
+        "server-ready",
+        subject,
+        "takes requests",
+        readiness === "ok"
+          ? undefined
+          : ["warning", `is not ready: ${readiness}`, "nothing, if it is to stop; else see the section"],
+      ),
+      check(
+        "servers",
+        "server-configured",
+        subject,
+        "does what the configuration says",
+        pending.length === 0
+          ? undefined
+          : [
+              "warning",
+              `the configuration says something else of ${pending.join(", ")}`,
+              "restart the process: a running server cannot take these",
+            ],
+      ),
+      check(
+        "servers",
+        "server-certificates",
+        subject,
+        "certificates are in use",
+        problem === undefined
+          ? undefined
+          : ["failure", problem, "correct the certificate files or the identity source"],
+      ),
+    ];
+  });
+}
+
+function telemetryChecks(mesh: Mesh): Check[] {
+  const { observers } = mesh;
+  let lost = 0;
+  for (const one of mesh.metrics()) {
+    if (one.name === METRICS_OVERFLOW.name && one.kind !== "histogram") lost += one.value;
+  }
+  const { errors } = observers.snapshot();
+  return [
+    check(
+      "telemetry",
+      "metrics-within-limit",
+      undefined,
+      "every series has its own labels",
+      lost === 0
+        ? undefined
+        : [
+            "warning",
+            `${lost} records were counted under other, because there are too many series`,
+            "use fixed names for services, routes and servers, and not one for each request",
+          ],
+    ),
+    check(
+      "telemetry",
+      "observers-work",
+      undefined,
+      "no hook has failed",
+      errors === 0
+        ? undefined
+        : [
+            "warning",
+            `hooks of observers or exporters have failed ${errors} times`,
+            "look for hook.failed, observer.failed and exporter.failed in the log",
+          ],
+    ),
+  ];
+}

@@ -1,0 +1,175 @@
+/** Endpoints and connections of running backends, as plain data. */
+import type { Reply } from "../call.ts";
+import type { Endpoint } from "../cluster/endpoint.ts";
+import { LIST_DOWN, LIST_DRAINING, LIST_EJECTED, LIST_SPARE } from "../cluster/lists.ts";
+import { readableTime } from "../limited-log.ts";
+import type { RoutedRequest } from "../route/facts.ts";
+import type { RunningBackend } from "../running-backend.ts";
+import type {
+  ConnectionCounts,
+  EndpointCounts,
+  EndpointState,
+  EndpointView,
+  OutboundConnections,
+} from "./api.ts";
+
+export type AnyBackend = RunningBackend<RoutedRequest, Reply>;
+export type AnyEndpoint = Endpoint<RoutedRequest, Reply>;
+
+/** `now`: instant of the runtime. */
+export function stateOf(endpoint: AnyEndpoint, now: number): EndpointState {
+  switch (endpoint.list) {
+    case LIST_DRAINING:
+      return "draining";
+    case LIST_DOWN:
+      return "refusing";
+    case LIST_EJECTED:
+      return "open";
+  }
+  if (endpoint.breaker.state === "half-open") return "half-open";
+  if (endpoint.busyUntil > now) return "busy";
+  return endpoint.list === LIST_SPARE ? "spare" : "available";
+}
+
+/** In words, for people; undefined: there is nothing to say. */
+export function whyOf(endpoint: AnyEndpoint, now: number): string | undefined {
+  const { breaker } = endpoint;
+  const ago = readableTime(Math.max(0, now - breaker.changedAt));
+  switch (stateOf(endpoint, now)) {
+    case "draining":
+      return "discovery says that it is about to go";
+    case "refusing":
+      return `accepts no connection since ${readableTime(Math.max(0, now - breaker.outSince))}; next try ${soon(breaker.openUntil - now)}`;
+    case "open":
+      return `open since ${ago}: ${triggerOf(endpoint)}; next probe ${soon(breaker.openUntil - now)}`;
+    case "half-open":
+      return `half-open since ${ago}: ${endpoint.probe === undefined ? "the next call that can be repeated may try it" : "a call is trying it"}`;
+    case "busy":
+      return `asked to be spared for ${readableTime(endpoint.busyUntil - now)} more (429 or Retry-After)`;
+    case "spare":
+      return "weight 0: only where no other is";
+    case "available":
+      return endpoint.rampUntil > now
+        ? `warms up for ${readableTime(endpoint.rampUntil - now)} more`
+        : undefined;
+  }
+}
+
+function triggerOf({ breaker }: AnyEndpoint): string {
+  switch (breaker.trigger) {
+    case "streak":
+      return breaker.streak === 1 ? "a failure" : `${breaker.streak} failures in a row`;
+    case "ratio":
+      return "too many failures compared with its peers";
+    case "connect":
+      return "no connection";
+    case "probe":
+      return "the last probe failed";
+    case undefined:
+      return "failures";
+  }
+}
+
+function soon(ms: number): string {
+  return ms <= 0 ? "now" : `in ${readableTime(ms)}`;
+}
+
+export function endpointCounts(
+  backends: Iterable<Pick<AnyBackend, "cluster">>,
+  now: number,
+): EndpointCounts {
+  const counts = { total: 0, available: 0, open: 0, refusing: 0, halfOpen: 0, draining: 0 };
+  for (const { cluster } of backends) {
+    for (const endpoint of cluster.endpoints.values()) {
+      counts.total++;
+      const state = stateOf(endpoint, now);
+      if (state === "half-open") counts.halfOpen++;
+      else if (state === "open" || state === "refusing" || state === "draining") counts[state]++;
+      else counts.available++;
+    }
+  }
+  return counts;
+}
+
+export function endpointViews(
+  { name, protocol, cluster, config }: AnyBackend,
+  now: number,
+): EndpointView[] {
+  const g = cluster.peerMedian(now);
+  const { slowStartMs } = config.balancer;
+  const endpoints = [...cluster.endpoints.values()];
+  let picks = 0;
+  for (const endpoint of endpoints) picks += endpoint.picks;
+  return endpoints.map((endpoint) => {
+    const { breaker, info } = endpoint;
+    const { state, trigger, changedAt, streak } = breaker;
+    return {
+      service: name,
+      protocol,
+      address: endpoint.address,
+      host: info.host,
+      port: info.port,
+      zone: info.zone,
+      weight: endpoint.weight,
+      state: stateOf(endpoint, now),
+      why: whyOf(endpoint, now),
+      breaker: {
+        state,
+        trigger: state === "closed" ? undefined : trigger,
+        changedAgoMs: changedAt === -Infinity ? undefined : Math.max(0, now - changedAt),
+        nextProbeInMs: state === "open" ? Math.max(0, breaker.openUntil - now) : 0,
+        consecutiveFailures: streak,
+      },
+      cost: endpoint.cost(now, g),
+      inFlight: endpoint.inFlight,
+      picks: endpoint.picks,
+      share: picks === 0 ? 0 : endpoint.picks / picks,
+      latencyMs: endpoint.latency.projected(now, g),
+      penaltyMs: endpoint.latency.penalty(now),
+      busyForMs: Math.max(0, endpoint.busyUntil - now),
+      rampRatio: endpoint.ramp(now, slowStartMs),
+      ageMs: Math.max(0, now - endpoint.knownSince),
+      connections: endpoint.connection?.describe?.().open ?? 0,
+    };
+  });
+}
+
+/** `problem`: of the service's own backend. */
+export function connectionCounts(
+  backends: Iterable<AnyBackend>,
+  problem: string | undefined,
+): ConnectionCounts {
+  let open: number | undefined = 0;
+  for (const { cluster } of backends) {
+    for (const { connection } of cluster.endpoints.values()) {
+      if (connection === undefined || open === undefined) continue;
+      const facts = connection.describe?.();
+      open = facts === undefined ? undefined : open + facts.open;
+    }
+  }
+  return { open, problem };
+}
+
+export function outboundConnections({
+  name,
+  protocol,
+  cluster,
+  config,
+}: AnyBackend): OutboundConnections[] {
+  return [...cluster.endpoints.values()].flatMap(({ address, connection, inFlight }) => {
+    if (connection === undefined) return [];
+    const facts = connection.describe?.();
+    return {
+      service: name,
+      protocol,
+      endpoint: address,
+      open: facts?.open,
+      maxOpen: config.limits.maxConnectionsPerEndpoint,
+      application: facts?.application,
+      tls: config.scheme === "https",
+      inFlight,
+      queued: facts?.queued,
+      unread: facts?.unread,
+    };
+  });
+}

@@ -1,0 +1,13 @@
+/**
+ * `@inmesh/core/spi/inspect`: for a package that serves what a mesh says about itself. An entry of its own, because
+ * only who asks for that loads it. Not covered by semver before 1.0.
+ */
+export { Inspection, type AboutContext, type Selection } from "../inspect/inspection.ts";
+export { InspectionError } from "../inspect/error.ts";
+export type { Lazily } from "../inspect/answer.ts";
+export { CHECKS, type CheckId } from "../inspect/checks.ts";
+export { LOG_LEVELS, MAX_LOG_LEVEL_MS, MIN_LOG_LEVEL_MS } from "../inspect/log-level.ts";
+
+// The page of metrics, and long work in pieces with the I/O of the process in between.
+export { metricsPage } from "../metrics/page.ts";
+export { inSlices } from "../metrics/slices.ts";
