@@ -1,6 +1,6 @@
 /** Columns of `stat`, `routes`, `endpoints`, `config` and `top`: what the reference page and the tests read too. */
 import type { EndpointView, ConfigValue } from "@inmesh/core/inspect";
-import { NOTHING, decimal, duration, percent, rate } from "./numbers.ts";
+import { NOTHING, decimal, duration, percent, rate, share } from "./numbers.ts";
 import type { Style } from "./output.ts";
 import type { Column, Datum } from "./table.ts";
 
@@ -30,7 +30,7 @@ export interface StatRow extends Quantiles {
 }
 
 export const STAT_COLUMNS: readonly Column<StatRow>[] = [
-  { name: "NAME", key: "name", identifies: true, datum: (row) => row.name, meaning: "The service, or the server." },
+  { name: "NAME", key: "name", identifies: true, least: 20, datum: (row) => row.name, meaning: "The service, or the server." },
   {
     name: "DIR",
     key: "direction",
@@ -95,7 +95,8 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   {
     name: "NOTE",
     key: "notes",
-    least: 12,
+    least: 20,
+    below: true,
     datum: (row) => row.notes,
     text: (row) => row.notes.join("; "),
     style: (row) => (row.notes.length > 0 ? "yellow" : undefined),
@@ -133,8 +134,8 @@ export interface RouteRow extends Quantiles {
 }
 
 export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
-  { name: "ROUTE", key: "route", identifies: true, datum: (row) => row.route, meaning: "Its name; `default` for calls that match none." },
-  { name: "SERVICE", key: "service", identifies: true, datum: (row) => row.service, meaning: "The service whose route it is." },
+  { name: "ROUTE", key: "route", identifies: true, least: 14, datum: (row) => row.route, meaning: "Its name; `default` for calls that match none." },
+  { name: "SERVICE", key: "service", identifies: true, least: 14, datum: (row) => row.service, meaning: "The service whose route it is." },
   {
     name: "EFFECTIVE_SUCCESS",
     brief: "EFF_SUCC",
@@ -178,9 +179,9 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     name: "WEIGHTS",
     key: "backends",
     wide: true,
-    least: 12,
+    least: 20,
     datum: (row) => row.backends,
-    text: (row) => row.backends.map(({ backend, share }) => `${backend} ${percent(share)}`).join(", "),
+    text: (row) => row.backends.map(({ backend, share: part }) => `${backend} ${share(part)}`).join(", "),
     meaning: "Where it sends, with the share that its weights want.",
   },
   { name: "PROTOCOL", key: "protocol", wide: true, datum: (row) => row.protocol, meaning: "`http` or `grpc`." },
@@ -202,7 +203,7 @@ const STATE_STYLES: Readonly<Record<string, Style>> = {
 };
 
 export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
-  { name: "IP", key: "host", identifies: true, datum: ({ view }) => view.host, meaning: "Its address or name; `unix:` and the path of a socket." },
+  { name: "IP", key: "host", identifies: true, least: 20, datum: ({ view }) => view.host, meaning: "Its address or name; `unix:` and the path of a socket." },
   {
     name: "PORT",
     key: "port",
@@ -211,13 +212,13 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     datum: ({ view }) => view.port || null,
     meaning: "Nothing for a socket.",
   },
-  { name: "SERVICE", key: "service", identifies: true, datum: ({ view }) => view.service, meaning: "The service whose endpoint it is." },
+  { name: "SERVICE", key: "service", identifies: true, least: 14, datum: ({ view }) => view.service, meaning: "The service whose endpoint it is." },
   {
     name: "STATE",
     key: "state",
     datum: ({ view }) => view.state,
     text: ({ view: { state, breaker } }) =>
-      state === "open" && breaker.nextProbeInMs > 0 ? `${state}, probe ${duration(breaker.nextProbeInMs)}` : state,
+      state === "open" && breaker.nextProbeInMs > 0 ? `${state}, probe ${Math.ceil(breaker.nextProbeInMs / 1000)}s` : state,
     style: ({ view }) => STATE_STYLES[view.state],
     meaning: "`available`, `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
   },
@@ -250,7 +251,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "share",
     align: "right",
     datum: (row) => known(row.share),
-    text: (row) => percent(row.share),
+    text: (row) => share(row.share),
     meaning: "Of the picks of its service; in JSON from 0 to 1.",
   },
   {
@@ -265,7 +266,8 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
   {
     name: "WHY",
     key: "why",
-    least: 12,
+    least: 20,
+    below: true,
     datum: ({ view }) => view.why ?? null,
     text: ({ view }) => view.why ?? "",
     meaning: "Why its state is what it is.",
@@ -305,7 +307,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     wide: true,
     align: "right",
     datum: ({ view }) => view.rampRatio,
-    text: ({ view }) => percent(view.rampRatio),
+    text: ({ view }) => share(view.rampRatio),
     meaning: "Slow start: how much of its share a new endpoint gets by now.",
   },
   { name: "PICKS", key: "picks", wide: true, align: "right", datum: ({ view }) => view.picks, meaning: "Since it is known." },
@@ -322,7 +324,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
 ];
 
 export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
-  { name: "PATH", key: "path", identifies: true, datum: (row) => row.path, meaning: "As in a configuration file, with dots." },
+  { name: "PATH", key: "path", identifies: true, least: 32, datum: (row) => row.path, meaning: "As in a configuration file, with dots." },
   {
     name: "VALUE",
     key: "value",
@@ -342,6 +344,7 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
     name: "ORIGIN",
     key: "origin",
     least: 12,
+    middle: true,
     datum: (row) => row.origin,
     text: ({ origin, line }) => (line === undefined ? origin : `${origin}:${line}`),
     meaning: "The file and its line, the variable, or the name of the source.",
@@ -363,10 +366,10 @@ export interface TopRow {
 }
 
 export const TOP_COLUMNS: readonly Column<TopRow>[] = [
-  { name: "SOURCE", key: "source", identifies: true, datum: (row) => row.source, meaning: "Who called: `self`, or the peer of a request that was served." },
-  { name: "DESTINATION", brief: "DEST", key: "destination", identifies: true, datum: (row) => row.destination, meaning: "The service that was called, or the server." },
-  { name: "METHOD", key: "method", datum: (row) => row.method, meaning: "Of HTTP." },
-  { name: "PATH", key: "path", identifies: true, datum: (row) => row.path, meaning: "Without query; with `--routes` the name of the route." },
+  { name: "SOURCE", key: "source", identifies: true, least: 10, datum: (row) => row.source, meaning: "Who called: `self`, or the peer of a request that was served." },
+  { name: "DESTINATION", brief: "DEST", key: "destination", identifies: true, least: 12, datum: (row) => row.destination, meaning: "The service that was called, or the server." },
+  { name: "METHOD", key: "method", spare: 1, datum: (row) => row.method, meaning: "Of HTTP." },
+  { name: "PATH", key: "path", identifies: true, least: 16, datum: (row) => row.path, meaning: "Without query; with `--routes` the name of the route." },
   { name: "COUNT", key: "count", align: "right", datum: (row) => row.count, meaning: "Calls that ended while the command ran." },
   ...(["best", "worst", "last"] as const).map((which) => ({
     name: which.toUpperCase(),

@@ -18,6 +18,7 @@ import {
   type Order,
 } from "./table.ts";
 import { targetOf } from "./target.ts";
+import { cutEnd } from "./text.ts";
 import { reading, windowMs, type Reading } from "./traffic.ts";
 
 export type ListingValues = Values<typeof CONNECTION & typeof LISTING> & {
@@ -125,14 +126,15 @@ function show<A extends Answer, Row>(
     for (const row of rows) output.line(found.map((one) => output.safe(cellText(one, row))).join(" "));
     return;
   }
-  const { lines, leftOut } = renderTable(view.columns, rows, output, { headers: view.headers });
-  const notes = notesOf(listing, read, rows, leftOut);
+  const { lines, leftOut, below } = renderTable(view.columns, rows, output, view.headers);
+  const notes = [...below, ...notesOf(listing, read, rows, leftOut).map((note) => output.safe(note))];
   if (inPlace !== undefined) {
-    inPlace.draw([...lines, ...notes.map((note) => output.paint("dim", note))]);
+    const short = notes.map((note) => cutEnd(note, output.width, output.symbol("cut")));
+    inPlace.draw([...lines, ...short.map((note) => output.paint("dim", note))]);
     return;
   }
   for (const line of rows.length === 0 ? [] : lines) output.line(line);
-  for (const note of notes) output.error(output.safe(note));
+  for (const note of notes) output.note(note);
 }
 
 function notesOf<A extends Answer, Row>(

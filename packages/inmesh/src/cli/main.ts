@@ -75,15 +75,15 @@ function nameIn([name = ""]: readonly string[]): string | undefined {
 /** What happened, why, and what to do next. */
 function report(error: Failure, name: string | undefined, { output }: Context): void {
   if (error instanceof UsageFailure) {
-    for (const mistake of error.mistakes) output.error(output.safe(mistake));
+    for (const mistake of error.mistakes) output.note(output.safe(mistake));
     const usage = name === undefined ? "Usage: inmesh <command> [options]" : usageOf(name, COMMANDS[name]!);
     output.error(`\n${usage}\nMore: inmesh ${name === undefined ? "" : `${name} `}--help`);
     return;
   }
   const { what, why, next } = error.text;
-  output.error(`${output.safe(what)}.`);
-  if (why !== undefined) output.error(output.safe(`  why   ${why}`));
-  if (next !== undefined) output.error(output.safe(`  next  ${next}`));
+  output.note(`${output.safe(what)}.`);
+  if (why !== undefined) output.note(`  why   ${output.safe(why)}`, 8);
+  if (next !== undefined) output.note(`  next  ${output.safe(next)}`, 8);
 }
 
 /** With those of its causes. */

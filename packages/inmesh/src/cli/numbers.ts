@@ -48,9 +48,11 @@ export function decimal(value: number | undefined, digits = 2): string {
   return value.toFixed(digits);
 }
 
-export function whole(value: number | undefined): string {
-  if (value === undefined || !Number.isFinite(value)) return NOTHING;
-  return String(Math.round(value));
+/** A part of 1 that somebody chose or that only gives a picture: `70%`, `33.3%`. */
+export function share(ratio: number | undefined): string {
+  if (ratio === undefined || !Number.isFinite(ratio)) return NOTHING;
+  if (ratio > 0 && ratio < 0.001) return "<0.1%";
+  return `${Number((ratio * 100).toFixed(1))}%`;
 }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };

@@ -49,11 +49,13 @@ export const LISTING = {
   columns: {
     type: "text",
     value: "<names>",
+    completes: "column",
     meaning: "These columns in this order, with commas between them, wide ones too.",
   },
   sort: {
     type: "text",
     value: "<column>",
+    completes: "column",
     meaning:
       "By this column, also one that is not shown: numbers from the largest, text from the first letter. :asc or :desc behind the name says otherwise.",
   },
@@ -219,7 +221,12 @@ export const TOP = {
   },
   for: { type: "duration", value: "<duration>", meaning: "End after this long." },
   rows: { type: "count", value: "<rows>", meaning: "Show at most so many. Default: what fits; else 20." },
-  sort: LISTING.sort,
+  sort: {
+    type: "text",
+    value: "<column>",
+    completes: "column",
+    meaning: "By this column. Default: count.",
+  },
   json: { type: "flag", meaning: "Print a JSON document on a line for each drawing." },
 } as const;
 

@@ -57,6 +57,11 @@ export class Output {
     this.#err.write(`${text}\n`);
   }
 
+  /** A sentence on stderr, in lines that fit if that is a terminal. `indent` is that of all lines but the first. */
+  note(text: string, indent = 0): void {
+    this.error(this.#err.isTTY === true ? this.wrap(text, indent).slice(indent) : text);
+  }
+
   /** One JSON document on one line, or on several. */
   json(value: unknown, space?: number): void {
     this.line(safeJson(value, space, !this.unicode));

@@ -1,13 +1,11 @@
-/**
- * Tables that fit. What is known of a column is data: help, `--columns`, `--sort`, JSON and the reference page are
- * made of the same list.
- */
+/** Tables that fit their terminal. */
 import type { Output, Style } from "./output.ts";
 import { cutEnd, cutMiddle, padded, widthOf } from "./text.ts";
 
 /** What a program reads. */
 export type Datum = string | number | boolean | null | readonly unknown[];
 
+/** What is known of a column is data: help, `--columns`, `--sort`, JSON and the reference page are made of it. */
 export interface Column<Row> {
   /** As the table's head has it, and `--columns` and `--sort` take it in any case. */
   readonly name: string;
@@ -18,14 +16,18 @@ export interface Column<Row> {
   /** One sentence, for the reference page. */
   readonly meaning: string;
   readonly align?: "right";
-  /** A row is found by it: it is shortened last and only so far that rows stay different. */
+  /** A row is found by it: it is never left out, and shortened only so far that rows stay different. */
   readonly identifies?: true;
   /** Shown by `-o wide` and `--columns` only. */
   readonly wide?: true;
-  /** May be cut to this many columns of the terminal; others are left out instead. */
+  /** May be cut to this many columns of the terminal; without it, it is shown whole or left out. */
   readonly least?: number;
+  /** Cut in its middle, because the end says as much as the beginning. */
+  readonly middle?: true;
   /** Left out before the others where there is no room, the highest first. */
   readonly spare?: number;
+  /** Where there is no room for it, what it says is printed below the table. */
+  readonly below?: true;
   /** For programs: null where there is nothing to say. */
   readonly datum: (row: Row) => Datum;
   /** For people; without it, the datum as it is. Need not be escaped. */
@@ -33,14 +35,17 @@ export interface Column<Row> {
   readonly style?: (row: Row) => Style | undefined;
 }
 
-const GAP = "  ";
-const IDENTIFYING_LEAST = 8;
-
 export interface Rendered {
   readonly lines: readonly string[];
-  /** Names of columns for which there was no room. */
+  /** Names of columns for which there was no room, without those that `below` has. */
   readonly leftOut: readonly string[];
+  /** What columns that were left out and are important say, a line for each. */
+  readonly below: readonly string[];
 }
+
+const GAP = "  ";
+/** Of a column by which rows are found, where even without all others the rest is too wide. */
+const SHORTEST_NAME = 8;
 
 export function cellText<Row>({ text, datum }: Column<Row>, row: Row): string {
   if (text !== undefined) return text(row);
@@ -53,28 +58,32 @@ export function renderTable<Row>(
   columns: readonly Column<Row>[],
   rows: readonly Row[],
   output: Output,
-  { headers = true, width = output.tableWidth } = {},
+  headers = true,
 ): Rendered {
+  const width = output.tableWidth;
   const mark = output.symbol("cut");
-  let shown = columns.map((column) => measured(column, rows, output, headers));
-  const leftOut: string[] = [];
-  // Long names of columns give way first, then free text, then whole columns, then what rows are found by.
+  const all = columns.map((column) => measured(column, rows, output, headers));
+  let shown = all;
+  // Long names of columns give way first, then text, then whole columns, and at last what rows are found by.
   if (total(shown) > width) for (const one of shown) abbreviate(one, headers);
-  shrink(shown, width, ({ column: { identifies, least } }) => (identifies ? undefined : least));
+  const leasts = new Map(shown.map((one) => [one, leastOf(one, one.column.least, mark)]));
+  shrink(shown, width, leasts);
   while (total(shown) > width) {
     const last = leastNeeded(shown);
     if (last < 0) break;
-    leftOut.unshift(shown[last]!.column.name);
     shown = shown.toSpliced(last, 1);
   }
-  if (leftOut.length > 0) widen(shown, width);
-  shrink(shown, width, () => IDENTIFYING_LEAST);
-  for (const one of shown) one.cells = cut(one, mark);
+  if (shown.length < all.length) widen(shown, width);
+  if (total(shown) > width) {
+    shrink(shown, width, new Map(shown.map((one) => [one, leastOf(one, SHORTEST_NAME, mark)])));
+  }
+  const cells = shown.map((one) => shortened(one, one.width, mark) ?? one.cells);
   const lines = rows.map((row, i) =>
     shown
-      .map(({ column, cells, width: columns }, at) => {
+      .map(({ column, width: room }, at) => {
         const isLast = at === shown.length - 1 && column.align !== "right";
-        const text = isLast ? cells[i]! : padded(cells[i]!, columns, column.align ?? "left");
+        const cell = cells[at]![i]!;
+        const text = isLast ? cell : padded(cell, room, column.align ?? "left");
         const style = column.style?.(row);
         return style === undefined ? text : output.paint(style, text);
       })
@@ -82,19 +91,22 @@ export function renderTable<Row>(
       .trimEnd(),
   );
   if (headers) {
-    const head = shown.map(({ column, name, width: columns }) =>
-      padded(cutEnd(name, columns, ""), columns, column.align ?? "left"),
+    const head = shown.map(({ column, name, width: room }) =>
+      padded(cutEnd(name, room, ""), room, column.align ?? "left"),
     );
     lines.unshift(output.paint("bold", head.join(GAP).trimEnd()));
   }
-  return { lines, leftOut };
+  const leftOut = all.filter((one) => !shown.includes(one));
+  const below = belowOf(leftOut, all);
+  const silent = leftOut.filter(({ column }) => column.below !== true);
+  return { lines, leftOut: silent.map(({ column }) => column.name), below };
 }
 
 interface Measured<Row> {
   readonly column: Column<Row>;
   /** At the head. */
   name: string;
-  cells: readonly string[];
+  readonly cells: readonly string[];
   /** Of the widest cell. */
   readonly content: number;
   /** Of cells and head. */
@@ -121,6 +133,41 @@ function abbreviate<Row>(one: Measured<Row>, headers: boolean): void {
   one.width = one.natural;
 }
 
+function total<Row>(shown: readonly Measured<Row>[]): number {
+  return shown.reduce((sum, { width }) => sum + width, GAP.length * Math.max(0, shown.length - 1));
+}
+
+/** How narrow it may become: never below its head, and names only so far that they stay different. */
+function leastOf<Row>(one: Measured<Row>, least: number | undefined, mark: string): number {
+  const { natural, name, column } = one;
+  if (least === undefined) return natural;
+  let width = Math.min(natural, Math.max(least, name.length));
+  if (column.identifies !== true) return width;
+  while (width < natural && shortened(one, width, mark) === undefined) {
+    width = Math.min(natural, width + 4);
+  }
+  return width;
+}
+
+/** Takes from the widest that may give, until all fit or none can. */
+function shrink<Row>(
+  shown: readonly Measured<Row>[],
+  width: number,
+  leasts: ReadonlyMap<Measured<Row>, number>,
+): void {
+  let over = total(shown) - width;
+  while (over > 0) {
+    let widest: Measured<Row> | undefined;
+    for (const one of shown) {
+      if (one.width <= leasts.get(one)!) continue;
+      if (widest === undefined || one.width > widest.width) widest = one;
+    }
+    if (widest === undefined) return;
+    widest.width--;
+    over--;
+  }
+}
+
 /** Which column goes next: the highest `spare`, and among equals the one on the right; -1 when only names are left. */
 function leastNeeded<Row>(shown: readonly Measured<Row>[]): number {
   let found = -1;
@@ -129,30 +176,6 @@ function leastNeeded<Row>(shown: readonly Measured<Row>[]): number {
     if (found < 0 || (column.spare ?? 0) >= (shown[found]!.column.spare ?? 0)) found = i;
   }
   return found;
-}
-
-function total<Row>(shown: readonly Measured<Row>[]): number {
-  return shown.reduce((sum, { width }) => sum + width, GAP.length * Math.max(0, shown.length - 1));
-}
-
-/** Takes from the widest that may give, until all fit or none can. */
-function shrink<Row>(
-  shown: readonly Measured<Row>[],
-  width: number,
-  least: (one: Measured<Row>) => number | undefined,
-): void {
-  let over = total(shown) - width;
-  while (over > 0) {
-    let widest: Measured<Row> | undefined;
-    for (const one of shown) {
-      const floor = least(one);
-      if (floor === undefined || one.width <= floor) continue;
-      if (widest === undefined || one.width > widest.width) widest = one;
-    }
-    if (widest === undefined) return;
-    widest.width--;
-    over--;
-  }
 }
 
 /** Gives back what a column that was left out has made free. */
@@ -169,16 +192,37 @@ function widen<Row>(shown: readonly Measured<Row>[], width: number): void {
 /** Shares of the room that the end of a name gets: what rows differ in may be at either side. */
 const END_SHARES = [0.5, 0.75, 0.25, 0.9, 0.1];
 
-function cut<Row>({ column, cells, width, natural }: Measured<Row>, mark: string): readonly string[] {
+/** Undefined: in this width names that differ would look the same. */
+function shortened<Row>(
+  { column, cells, natural }: Measured<Row>,
+  width: number,
+  mark: string,
+): readonly string[] | undefined {
   if (width >= natural) return cells;
-  if (column.identifies !== true) return cells.map((cell) => cutEnd(cell, width, mark));
+  if (column.identifies !== true) {
+    const cut = column.middle === true ? cutMiddle : cutEnd;
+    return cells.map((cell) => cut(cell, width, mark));
+  }
   const different = new Set(cells).size;
   for (const share of END_SHARES) {
     const shorter = cells.map((cell) => cutMiddle(cell, width, mark, share));
     if (new Set(shorter).size === different) return shorter;
   }
-  // No shorter form tells them apart: a line that is too long does.
-  return cells;
+  return undefined;
+}
+
+function belowOf<Row>(
+  leftOut: readonly Measured<Row>[],
+  all: readonly Measured<Row>[],
+): string[] {
+  const names = all.filter(({ column }) => column.identifies === true);
+  return leftOut
+    .filter(({ column }) => column.below === true)
+    .flatMap(({ cells }) =>
+      cells.flatMap((cell, i) =>
+        cell === "" || cell === "-" ? [] : `${names.map((one) => one.cells[i]).join(" ")}: ${cell}`,
+      ),
+    );
 }
 
 /** The columns that `--columns` names, or those that the format shows. Throws what is not known, by name. */

@@ -1,5 +1,5 @@
 /** The tap of a process, as `tap` and `top` read it. */
-import type { TapCall, TapEvent, TapLost, TapRequest } from "@inmesh/core/inspect";
+import type { TapCall, TapEvent, TapLost, TapRequest } from "@inmesh/core";
 import type { Admin } from "./admin.ts";
 import { loadSuggest, type Values } from "./arguments.ts";
 import { EXIT, Failure, UsageFailure } from "./failure.ts";

@@ -1,6 +1,7 @@
 /** `inmesh explain GET http://checkout/pay`: where a call would go now, by which route, and why not elsewhere. */
 import type {
   Candidate,
+  ExplainedMatch,
   ExplainedRoute,
   ExplainRequest,
   Explanation,
@@ -11,7 +12,7 @@ import type { Parsed } from "../arguments.ts";
 import type { Context } from "../command.ts";
 import { EXIT, UsageFailure, type ExitCode } from "../failure.ts";
 import { headersIn } from "../header-option.ts";
-import { counted, decimal, duration, percent } from "../numbers.ts";
+import { counted, decimal, duration, share } from "../numbers.ts";
 import type { CONNECTION, EXPLAIN } from "../options.ts";
 import type { Output } from "../output.ts";
 import { widthOf } from "../text.ts";
@@ -66,31 +67,40 @@ function explained(answer: Explanation, output: Output): string[] {
     const text = `${refused.reason}: ${refused.why}`;
     block.rows("refused", [[output.paint("red", output.safe(text))]]);
   }
-  const taken = matches.find((one) => one.taken);
-  const by = taken === undefined ? "no match, so what the service says for all" : `match ${taken.match + 1}`;
   block.rows("route", [
-    [output.paint("green", output.safe(route.name)), by],
+    [output.paint("green", output.safe(route.name)), takenBy(matches)],
     ...matches
       .filter((one) => !one.taken)
-      .map(({ route: name, match, matched, why }): string[] => [
-        output.safe(name),
-        output.safe(
-          `match ${match + 1}: ${matched ? "would match, and stands behind the one taken" : `not, ${why ?? "a condition failed"}`}`,
-        ),
-      ]),
+      .map((one) => [output.safe(matchName(one, matches)), output.safe(notTaken(one))]),
   ]);
   block.rows("written by", writers(route.wroteBy, output));
   block.rows("timeout", [[timeoutOf(route)]]);
   block.rows("attempts", [[attemptsOf(route)]]);
   block.rows(
     "split",
-    split.map(({ backend, share, shareNow, why }) => {
-      const now = Math.abs(share - shareNow) < 0.00005 ? "" : `, now ${percent(shareNow)}`;
-      return [output.safe(backend), `${percent(share)}${now}`, output.safe(why ?? "")];
+    split.map(({ backend, share: wanted, shareNow, why }) => {
+      const now = Math.abs(wanted - shareNow) < 0.0005 ? "" : `, now ${share(shareNow)}`;
+      return [output.safe(backend), `${share(wanted)}${now}`, output.safe(why ?? "")];
     }),
   );
   block.rows("endpoint", candidateRows(answer.candidates, output));
   return lines;
+}
+
+/** Its number only where the route has several. */
+function matchName({ route, match }: ExplainedMatch, all: readonly ExplainedMatch[]): string {
+  const isOnly = !all.some((one) => one.route === route && one.match !== match);
+  return isOnly ? route : `${route}, match ${match + 1}`;
+}
+
+function takenBy(matches: readonly ExplainedMatch[]): string {
+  const taken = matches.find((one) => one.taken);
+  if (taken === undefined) return "no match of a route holds, so what the service says for all";
+  return matchName(taken, matches) === taken.route ? "" : `by its match ${taken.match + 1}`;
+}
+
+function notTaken({ matched, why }: ExplainedMatch): string {
+  return matched ? "not: it would match, and others come before it" : `not: ${why ?? "a condition does not hold"}`;
 }
 
 /** A word on the left, and rows whose cells stand below each other on its right. */
@@ -140,7 +150,9 @@ function bareWidth(text: string): number {
 function writers(wroteBy: readonly WrittenBy[], output: Output): string[][] {
   return wroteBy.map(({ path, rank, origin, line }) => {
     const place = line === undefined ? origin : `${origin}:${line}`;
-    return [output.safe(path), output.safe(place === rank ? rank : `${rank}, ${place}`)];
+    // Most origins begin with what their source is.
+    const isClear = origin === rank || /^(file|env):/.test(origin);
+    return [output.safe(path), output.safe(isClear ? place : `${rank}, ${place}`)];
   });
 }
 
@@ -159,7 +171,7 @@ function candidateRows(candidates: readonly Candidate[], output: Output): string
   if (candidates.length === 0) return [["none"]];
   const rows = candidates.slice(0, MOST_ENDPOINTS).map(({ endpoint, chance, cost, inFlight, why }) => [
     output.safe(endpoint),
-    chance > 0 ? percent(chance) : "never",
+    chance > 0 ? share(chance) : "never",
     `cost ${decimal(cost, 1)}`,
     `${inFlight} in flight`,
     output.safe(why),

@@ -1,5 +1,5 @@
 /** `inmesh tap`: calls as they end, a line for each. */
-import type { TapAttempt, TapDecision } from "@inmesh/core/inspect";
+import type { TapAttempt, TapDecision } from "@inmesh/core";
 import { Admin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import type { Context } from "../command.ts";
@@ -70,7 +70,7 @@ function callLine(event: Ended, output: Output): string {
   const name = padded(cutMiddle(who, narrow ? 18 : 28, mark), narrow ? 18 : 28, "left");
   const where = output.safe(outbound ? endpointOf(event.attempts) : peerOf(event));
   const whereWidth = narrow ? 0 : 24;
-  const right = output.safe(endOf(event));
+  const right = output.safe(endOf(event, narrow));
   const query = event.query === undefined ? "" : `?${event.query}`;
   const request = output.safe(`${event.method} ${event.path}${query}`);
   const fixed = widthOf(left) + 1 + widthOf(name) + 1;
@@ -112,9 +112,9 @@ function peerOf({ peer }: Extract<Ended, { direction: "inbound" }>): string {
 }
 
 /** Nothing for a success: a screen full of calls shows what is not one. */
-function endOf(event: Ended): string {
-  if (event.outcome === "success" && event.reason === undefined) return "";
-  return event.reason === undefined ? event.outcome : `${event.outcome}: ${event.reason}`;
+function endOf({ outcome, reason }: Ended, narrow: boolean): string {
+  if (reason === undefined) return outcome === "success" ? "" : outcome;
+  return narrow ? reason : `${outcome}: ${reason}`;
 }
 
 function headLines({ headers }: Ended, output: Output): string[] {

@@ -1,5 +1,5 @@
 /** `inmesh top`: which calls there are most of, added up while it runs, from the tap of the process. */
-import type { TapLost, TapRequest } from "@inmesh/core/inspect";
+import type { TapLost, TapRequest } from "@inmesh/core";
 import { Admin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import { TOP_COLUMNS, type TopRow } from "../columns.ts";
