@@ -39,7 +39,7 @@ export type LogEvent =
   | "service.accepting"
   | "service.refusing";
 
-/** `debug` lines are written only while somebody has asked for them: `PUT /api/v1/log-level`. */
+/** `debug` lines are written only while they are asked for: `PUT /api/v1/log-level`. */
 export type LogLevel = "debug" | "info" | "warn";
 
 /** Every event with its level. `warn` is for what somebody may have to do something about. */
@@ -104,7 +104,7 @@ export class LogFilter {
   least: LogLevel = "info";
   /** Cannot throw. */
   readonly log: Log;
-  /** False: nobody gets lines. */
+  /** False: there is none, and lines go nowhere. */
   readonly hasLog: boolean;
 
   constructor(log: Log | undefined) {

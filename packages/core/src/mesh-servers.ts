@@ -22,6 +22,8 @@ export interface ServerFacts {
   readonly connections?: number | undefined;
   /** Sessions of HTTP/2 among them. */
   readonly sessions?: number | undefined;
+  /** Why requests should not come to it although nothing else stands against that; undefined: nothing does. */
+  readonly notReady?: string | undefined;
   /** Why what its certificate files or its identity source say is not used. */
   readonly problem?: string | undefined;
 }

@@ -116,7 +116,10 @@ function compileRoute<Req extends RoutedRequest, R extends Reply>(
   const { service, runtime } = parts;
   // Where there is one route, all of the budget is its own.
   const budget = service.routes.length === 0 ? parts.budget : parts.budget.forRoute();
-  const backends = backendsOf(service, config).map(({ name, weight }) => ({ weight, value: parts.backendOf(name) }));
+  const backends = backendsOf(service, config).map(({ name, weight }) => ({
+    weight,
+    value: parts.backendOf(name),
+  }));
   const choose = compileSplit(backends, ({ cluster }) => !cluster.known || cluster.usable);
   const send = chain<Attempt<Req>, R>(
     [attemptRecord(record), ...(parts.attemptLayers ?? [])], // 6

@@ -315,6 +315,7 @@ export class RunningBackend<Req, R extends Reply> {
 
   #recorder(labels: Record<string, string>): ClusterRecorder {
     const telemetry = this.#telemetry;
+    const { heard } = this;
     const suppressed = telemetry.counter(BREAKER_SUPPRESSED, labels);
     const added = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "add" });
     const removed = telemetry.counter(BALANCER_UPDATES, { ...labels, op: "remove" });
@@ -332,12 +333,12 @@ export class RunningBackend<Req, R extends Reply> {
       updated(plus, minus) {
         if (plus > 0) added.add(plus);
         if (minus > 0) removed.add(minus);
-        this.heard.added += plus;
-        this.heard.removed += minus;
+        heard.added += plus;
+        heard.removed += minus;
       },
       excess: (count, maxEndpoints) => {
         if (count > 0) excess.add(count);
-        this.heard.excess = count;
+        heard.excess = count;
         this.#log?.excess(count, maxEndpoints);
       },
       answered: () => this.#log?.answered(this.discovery.source),

@@ -11,6 +11,7 @@ import {
   Mesh,
   type MeshOptions,
 } from "@inmesh/core/spi";
+import { MeshAdmin } from "./admin/admin.ts";
 import { shown } from "./client/call-input.ts";
 import { MeshAgent } from "./doors/agent.ts";
 import type { MeshDispatcher as PublicDispatcher } from "./doors/any-dispatcher.ts";
@@ -26,11 +27,15 @@ export function createMesh(options?: MeshOptions): HttpMesh {
 /** Puts back what was there: call it, or let `using` do so. */
 export type Installation = (() => void) & Disposable;
 
+/** Answers that are being read as everything else has ended. */
+const ADMIN_GRACE_MS = 1_000;
+
 export class HttpMesh extends Mesh {
   #dispatcher: MeshDispatcher | undefined = undefined;
   #fetch: Fetch | undefined = undefined;
   readonly #agents: { http?: MeshAgent; https?: MeshAgent } = {};
   #installed: Installation | undefined = undefined;
+  #admin: MeshAdmin | undefined = undefined;
 
   /**
    * An undici Dispatcher, for `setGlobalDispatcher`, `{ dispatcher }` and libraries that take one: of
@@ -87,9 +92,17 @@ export class HttpMesh extends Mesh {
     return Object.assign(remove, { [Symbol.dispose]: remove });
   }
 
+  /** The API of this process: metrics, health and state, for programs on this machine. Off before its `listen`. */
+  get admin(): MeshAdmin {
+    return (this.#admin ??= new MeshAdmin(this));
+  }
+
   override async close(graceMs = 30_000): Promise<void> {
+    const endsAt = this.runtime.now() + graceMs;
     await super.close(graceMs);
     this.#installed?.();
+    // Last, so that the process can be looked at while it leaves.
+    await this.admin.close(Math.max(0, Math.min(ADMIN_GRACE_MS, endsAt - this.runtime.now())));
   }
 }
 

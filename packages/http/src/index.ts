@@ -2,6 +2,10 @@
 
 export { meshClient, MeshClient, type ClientOptions } from "./mesh-client.ts";
 export { createMesh, defaultMesh, HttpMesh, type Installation } from "./http-mesh.ts";
+export type { MeshAdmin } from "./admin/admin.ts";
+export { AdminError } from "./admin/admin-error.ts";
+export type { AdminListener } from "./admin/listener.ts";
+export type { AdminOptions } from "./admin/options.ts";
 export { HTTP } from "./client/protocol.ts";
 export type { MeshDispatcher } from "./doors/any-dispatcher.ts";
 export type { PublicReply as HttpReply } from "./client/public-reply.ts";

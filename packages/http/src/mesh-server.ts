@@ -187,6 +187,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     const keep = new Set(all.keepHeaders?.map((name) => name.toLowerCase()));
     const chosen = ChosenRules.of(all);
     const linger = { limits, runtime };
+    const ownHealth = health === false ? undefined : new Health(health);
     const serving = (this.#serving = new Serving({
       core,
       limits,
@@ -195,7 +196,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       reader: new HeadReader(limits, keep),
       validator: new Validator(limits, secure),
       chosen,
-      health: health === false ? undefined : new Health(health),
+      health: ownHealth,
       keep,
       linger,
       given,
@@ -206,6 +207,18 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       () => this.#stopListening(),
       () => (identity?.expired === true ? "certificate expired" : undefined),
     );
+    core.facts = () => ({
+      connections: connections.sockets.size,
+      sessions: connections.sessions,
+      problem: identity?.problem,
+      // Bun's servers do not say whether they listen.
+      notReady:
+        (this.server as { readonly listening?: boolean }).listening === false
+          ? "not listening"
+          : ownHealth?.isMet === false
+            ? "not ready"
+            : undefined,
+    });
     // As a server of Node's may. What listens after its end would otherwise never end again.
     this.server.on("listening", () => {
       if (core.reopen()) connections.stay();

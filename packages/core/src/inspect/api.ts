@@ -192,8 +192,8 @@ export interface DiscoverySummary {
   /** `static`, `file`, `dns`, or the name that a discovery of the application gave itself. */
   readonly source: string;
   /**
-   * `pending`: no answer yet; `stale`: it cannot tell, and the last good endpoints stay in use; `idle`: nobody
-   * calls the service, so nothing is watched.
+   * `pending`: no answer yet; `stale`: it cannot tell, and the last good endpoints stay in use; `idle`: no call
+   * was made for a while, so nothing is watched.
    */
   readonly state: "pending" | "current" | "stale" | "idle";
   /** Why it is stale. */
@@ -476,7 +476,7 @@ export interface ConfigValue {
   readonly path: string;
   /** As a configuration file would have it. */
   readonly value: ConfigJson;
-  /** Who has written it; `default`: nobody. */
+  /** Who has written it; `default`: no source has. */
   readonly rank: string;
   /** `file:/etc/mesh.yaml`, `env:INMESH_SERVICE_ORDERS`, `code`, `default`. */
   readonly origin: string;
@@ -621,13 +621,13 @@ export interface LogLevelAnswer extends Answer {
   readonly standard: LogLevel;
   /** Until the override ends and `standard` holds again; undefined: there is none. */
   readonly endsInMs: number | undefined;
-  /** False: `createMesh` was given no log, so nobody gets lines. */
+  /** False: `createMesh` was given no log, so there is none that gets lines. */
   readonly hasLog: boolean;
 }
 
 /** Body of PUT. */
 export interface LogLevelRequest {
-  /** `debug`: also a line for each attempt that failed and each call that did, at most 20 a second. */
+  /** `debug`: also a line for each attempt that failed and each call that did, at most 600 a minute of each service. */
   readonly level: LogLevel;
   /** After which `standard` holds again: 1,000 to 86,400,000. */
   readonly forMs: number;

@@ -53,7 +53,8 @@ export function checks(mesh: Mesh): Body<Checks> {
     ...serverChecks(mesh),
     ...telemetryChecks(mesh),
   ];
-  const count = (status: CheckStatus): number => found.filter((one) => one.status === status).length;
+  const count = (status: CheckStatus): number =>
+    found.filter((one) => one.status === status).length;
   const status = found.reduce<CheckStatus>(
     (worst, one) => (WORSE[one.status] > WORSE[worst] ? one.status : worst),
     "ok",
@@ -116,7 +117,9 @@ function configurationChecks({ running }: Mesh): Check[] {
       state === "refused" || state === "failed"
         ? [
             "failure",
-            state === "refused" ? describeMistakes(mistakes) : `it cannot tell: ${mistakes[0]?.rule ?? "no reason given"}`,
+            state === "refused"
+              ? describeMistakes(mistakes)
+              : `it cannot tell: ${mistakes[0]?.rule ?? "no reason given"}`,
             "correct what the lines name; what it said before stays in force",
           ]
         : undefined,
@@ -310,7 +313,11 @@ function serverChecks({ servers }: Mesh): Check[] {
         "takes requests",
         readiness === "ok"
           ? undefined
-          : ["warning", `is not ready: ${readiness}`, "nothing, if it is to stop; else see the section"],
+          : [
+              "warning",
+              `is not ready: ${readiness}`,
+              "nothing, if it is to stop; else see the section",
+            ],
       ),
       check(
         "servers",

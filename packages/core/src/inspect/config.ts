@@ -47,7 +47,9 @@ export function* configValues(
 /** Without credentials in URLs, and without what stands under names that say that it is secret. */
 function redacted(value: unknown): unknown {
   if (typeof value === "string") {
-    return value.includes("-----BEGIN ") ? "(a PEM text, not shown)" : value.replace(USERINFO, "//…@");
+    return value.includes("-----BEGIN ")
+      ? "(a PEM text, not shown)"
+      : value.replace(USERINFO, "//…@");
   }
   if (Array.isArray(value)) return value.map(redacted);
   if (!isRaw(value)) return value;

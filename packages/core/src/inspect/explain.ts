@@ -33,7 +33,14 @@ const DRAWS = 1_000;
 /** Endpoints that are looked at for the lowest cost. */
 const MAX_COMPARED = 10_000;
 /** Methods of which doing it twice is doing it once (RFC 9110, section 9.2.2). */
-const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+const IDEMPOTENT: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "OPTIONS",
+  "TRACE",
+  "PUT",
+  "DELETE",
+]);
 
 /** As routes ask about it. */
 class ExplainedCall implements RoutedRequest {
@@ -65,10 +72,7 @@ class ExplainedCall implements RoutedRequest {
 }
 
 /** Throws an InspectionError for a service that no client has asked for, and for a path that is none. */
-export function explain(
-  mesh: Mesh,
-  request: ExplainRequest,
-): Body<Explanation> {
+export function explain(mesh: Mesh, request: ExplainRequest): Body<Explanation> {
   const { service, path: fromUrl } = serviceOf(mesh, request);
   const { config } = service;
   const method = request.method ?? (service.protocol === "grpc" ? "POST" : "GET");
@@ -194,7 +198,8 @@ function whyNothing(backend: AnyBackend | undefined, weight: number): string | u
   if (weight === 0) return "its weight is 0";
   if (backend === undefined) return "it is not running";
   const { cluster, asleep } = backend;
-  if (asleep) return "nothing is watched, because no call was made for a while; the next one starts it";
+  if (asleep)
+    return "nothing is watched, because no call was made for a while; the next one starts it";
   if (cluster.usable) return undefined;
   const [, why] = whyNone(cluster);
   return cluster.stale === undefined ? why : `${why} (${cluster.stale.message})`;
@@ -267,7 +272,8 @@ function candidatesOf(
         chance: (seen?.count ?? 0) / DRAWS,
         why:
           seen === undefined
-            ? (whyOf(endpoint, now) ?? `cost ${shown(cost)} against ${shown(cheapest)} of the cheapest`)
+            ? (whyOf(endpoint, now) ??
+              `cost ${shown(cost)} against ${shown(cheapest)} of the cheapest`)
             : `${PICKED_BECAUSE[mostOf(seen.rules)]}: cost ${shown(cost)}`,
       };
     })
@@ -286,7 +292,11 @@ function shown(cost: number): string {
 function writersOf(
   service: string,
   isDefault: boolean,
-  origin: (path: readonly PathPart[]) => { rank: string; origin: string; line?: number | undefined },
+  origin: (path: readonly PathPart[]) => {
+    rank: string;
+    origin: string;
+    line?: number | undefined;
+  },
 ): WrittenBy[] {
   const paths: PathPart[][] = [
     ...(isDefault ? [] : [["services", service, "routes"]]),

@@ -111,7 +111,16 @@ function debugLines(mesh: Mesh): () => void {
   };
 }
 
-function attemptText({ call, number, kind, endpoint, outcome, status, error, durationMs }: EndedAttempt): string {
+function attemptText({
+  call,
+  number,
+  kind,
+  endpoint,
+  outcome,
+  status,
+  error,
+  durationMs,
+}: EndedAttempt): string {
   const why = error === undefined ? `status ${status}` : error.message;
   return `${whatOf(call)}: attempt ${number} (${kind}) to ${endpoint} ended after ${Math.round(durationMs)} ms with ${outcome}: ${escapeText(why)}`;
 }

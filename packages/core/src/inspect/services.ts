@@ -19,7 +19,7 @@ import type { TrafficTable } from "./traffic.ts";
 
 type AnyService = RunningService<RoutedRequest, Reply>;
 
-/** `traffic`: undefined where somebody else takes the measurements. */
+/** `traffic`: undefined where the telemetry of the application takes the measurements. */
 export function serviceView(
   service: AnyService,
   traffic: TrafficTable | undefined,
@@ -84,7 +84,8 @@ function notesOf(service: AnyService, own: AnyBackend, now: number): string[] {
   if (total > 0 && available + halfOpen === 0) notes.push("no endpoint can be picked");
   else if (cluster.known && total === 0) notes.push("discovery names no endpoint");
   if (cluster.lists.panic) notes.push("so many endpoints fail that verdicts are not enforced");
-  if (refusing > 0) notes.push(`${of(refusing)} ${refusing === 1 ? "refuses" : "refuse"} connections`);
+  if (refusing > 0)
+    notes.push(`${of(refusing)} ${refusing === 1 ? "refuses" : "refuse"} connections`);
   if (open > 0) notes.push(`${of(open)} ${is(open)} open`);
   if (halfOpen > 0) notes.push(`${of(halfOpen)} ${is(halfOpen)} half-open`);
   if (cluster.stale !== undefined) notes.push(`discovery is stale: ${cluster.stale.message}`);

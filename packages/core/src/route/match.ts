@@ -145,7 +145,9 @@ function valueTest(config: ValueMatchConfig): (actual: string | undefined) => bo
 function whyValue(what: string, config: ValueMatchConfig, actual: string | undefined): string {
   if (actual === undefined) return `${what} is absent`;
   const verb = config.type === "Exact" ? "is not" : "does not match";
-  const wanted = isSecretKey(config.name) ? "what the route asks for" : JSON.stringify(config.value);
+  const wanted = isSecretKey(config.name)
+    ? "what the route asks for"
+    : JSON.stringify(config.value);
   return `${what} ${verb} ${wanted}`;
 }
 

@@ -211,7 +211,8 @@ export class ServerCore<Reason extends string> {
         return core.state;
       },
       get readiness() {
-        return core.readiness;
+        const { readiness } = core;
+        return readiness === "ok" ? (core.facts().notReady ?? readiness) : readiness;
       },
       get requestsInFlight() {
         return core.admission.inFlight;

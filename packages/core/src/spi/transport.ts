@@ -9,7 +9,7 @@ export { defaultMesh, makeDefaultMeshBy, useAsDefaultMesh } from "../default-mes
 export type { Reachability } from "../running-service.ts";
 
 // The seam: a transport makes connections, which send attempts of calls and settle them.
-export type { Connection, Transport } from "../transport.ts";
+export type { Connection, ConnectionFacts, Transport } from "../transport.ts";
 export type { Handler, Layer } from "../handler.ts";
 export {
   Attempt,
@@ -89,6 +89,7 @@ export {
   optionMistakes,
   type OptionKinds,
 } from "../config/options.ts";
+export { makeMistake, type Mistake } from "../config/mistakes.ts";
 export { unknownKeyRule } from "../config/did-you-mean.ts";
 export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
 export { CONNECTION_FIELDS, TOKEN } from "../field-names.ts";

@@ -13,6 +13,7 @@ import {
   ServiceTls,
   type Attempt,
   type Connection,
+  type ConnectionFacts,
   type EndpointInfo,
   type Outcome,
   type Runtime,
@@ -165,6 +166,18 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   get connected(): boolean {
     return this.#lanes.some((lane) => !lane.retired && lane.connected);
+  }
+
+  describe(): ConnectionFacts {
+    let open = 0;
+    let queued = 0;
+    for (const lanes of [this.#lanes, this.#leaving]) {
+      for (const lane of lanes) {
+        if (lane.connected) open++;
+        for (const exchange of lane.exchanges) if (!exchange.started) queued++;
+      }
+    }
+    return { open, application: open > 0 ? "h2" : undefined, queued, unread: undefined };
   }
 
   get inFlight(): number {

@@ -197,6 +197,11 @@ export class MeshGrpcServer implements AsyncDisposable {
       layered: (all.serverLayers?.length ?? 0) > 0,
     });
     this.#watchBinding();
+    core.facts = () => ({
+      connections: this.#sessions.known ? this.#sessions.count : undefined,
+      sessions: this.#sessions.known ? this.#sessions.count : undefined,
+      problem: identity?.problem,
+    });
     core.leavesBy(
       this.#sessions,
       IDLE_WAIT_MS,

@@ -10,6 +10,7 @@ import {
   ServiceTls,
   type Attempt,
   type Connection,
+  type ConnectionFacts,
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
@@ -67,6 +68,18 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     else if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
     this.#usedAt = startedAt;
     return new Exchange(attempt, this, this.#runtime).send();
+  }
+
+  describe(): ConnectionFacts {
+    const leased = this.#leasedSockets;
+    let open = this.pool.open + (leased?.open ?? 0);
+    for (const pool of this.#retired) open += pool.open;
+    return {
+      open,
+      application: this.pool.application ?? (leased === undefined ? undefined : "http/1.1"),
+      queued: this.queued + (leased?.waiting ?? 0),
+      unread: this.unread,
+    };
   }
 
   probe(): Promise<boolean> {

@@ -43,6 +43,15 @@ export class LeasedSockets {
     this.#runtime = runtime;
   }
 
+  /** Leased, idle, and being opened. */
+  get open(): number {
+    return this.#open;
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
   take(borrower: Borrower): void {
     // The one used last is the one least likely to have been closed by the server.
     for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {

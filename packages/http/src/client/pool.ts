@@ -25,6 +25,10 @@ export interface HttpPool {
   dispatch(request: HttpRequest, handler: PoolHandler): boolean;
   /** The same error, or a better one where the pool knows more than the event says. */
   explain(error: Error): Error;
+  /** Connections that are established. */
+  readonly open: number;
+  /** `http/1.1` or `h2`; undefined before the first connection. */
+  readonly application: string | undefined;
   /** Completes a handshake and keeps the connection for the next request. */
   probe(): Promise<boolean>;
   /** Uses no connection again before it has answered a ping. Left out where there are none. */
@@ -98,6 +102,14 @@ export class Http1Pool implements HttpPool {
 
   dispatch(request: HttpRequest, handler: PoolHandler): boolean {
     return this.#pool.dispatch(request as unknown as Dispatcher.DispatchOptions, handler);
+  }
+
+  get open(): number {
+    return this.#pool.stats.connected;
+  }
+
+  get application(): string | undefined {
+    return this.open > 0 ? "http/1.1" : undefined;
   }
 
   explain(error: Error): Error {

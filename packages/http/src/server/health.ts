@@ -40,9 +40,14 @@ export class Health {
     return true;
   }
 
+  /** The application's own condition, if it has one. */
+  get isMet(): boolean {
+    return isMet(this.#isReady);
+  }
+
   #readiness(why: () => string): string {
     const state = why();
     if (state !== "ok") return state;
-    return isMet(this.#isReady) ? "ok" : "not ready";
+    return this.isMet ? "ok" : "not ready";
   }
 }

@@ -109,6 +109,14 @@ export class Http2Pool implements HttpPool, SessionOwner {
     return false;
   }
 
+  get open(): number {
+    return this.#fallbacks().reduce((sum, pool) => sum + pool.open, this.#sessions.size);
+  }
+
+  get application(): string | undefined {
+    return this.#sessions.size > 0 ? "h2" : this.#fallback?.application;
+  }
+
   explain(error: Error): Error {
     return this.#fallback?.explain(error) ?? error;
   }

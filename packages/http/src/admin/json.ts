@@ -1,0 +1,44 @@
+/** Answers as JSON texts that can be printed without harm, made in pieces because there may be much to say. */
+
+/**
+ * What JSON leaves as it is and a terminal or an editor does not: further control characters, line separators, and
+ * characters that turn the direction of text. They stand in strings alone, where `\u….` means the same.
+ */
+// oxlint-disable-next-line no-control-regex -- they are what is looked for
+const UNSAFE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
+/** Members of an answer, and of the answers within a dump; further below nothing is long. */
+const DEPTH = 2;
+
+export function safeJson(value: unknown): string {
+  return escaped(JSON.stringify(value));
+}
+
+/** The same as `safeJson`; lists may be iterables. */
+export function* jsonPieces(value: object, depth: number = DEPTH): Iterable<string> {
+  if (Symbol.iterator in value) {
+    yield "[";
+    let comma = "";
+    for (const item of value as Iterable<unknown>) {
+      yield comma + safeJson(item);
+      comma = ",";
+    }
+    yield "]";
+    return;
+  }
+  yield "{";
+  let comma = "";
+  for (const [name, member] of Object.entries(value) as [string, unknown][]) {
+    if (member === undefined) continue;
+    yield `${comma}${safeJson(name)}:`;
+    if (depth > 0 && typeof member === "object" && member !== null) {
+      yield* jsonPieces(member, depth - 1);
+    } else yield safeJson(member);
+    comma = ",";
+  }
+  yield "}";
+}
+
+function escaped(json: string): string {
+  return json.replace(UNSAFE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
