@@ -1,5 +1,5 @@
 /** Asks one process, over its administration API. Everything that can go wrong becomes a `Failure`. */
-import { Agent, request, type ClientRequest, type IncomingMessage } from "node:http";
+import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import type { Answer, Failure as ApiFailure } from "@inmesh/core/inspect";
 import type { Context } from "./command.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
@@ -22,12 +22,12 @@ export interface ServerEvent {
 export class Admin {
   readonly #target: Target;
   readonly #context: Context;
-  readonly #agent: Agent;
+  /** Of node:http, which is loaded for the first question: the joined build has this file in every start. */
+  #agent: Agent | undefined = undefined;
 
   constructor(target: Target, context: Context) {
     this.#target = target;
     this.#context = context;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: 1 });
   }
 
   get shown(): string {
@@ -35,7 +35,7 @@ export class Admin {
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#agent?.destroy();
   }
 
   async get<A extends Answer>(kind: A["kind"], path: string): Promise<A> {
@@ -82,7 +82,7 @@ export class Admin {
     }
   }
 
-  #ask(
+  async #ask(
     method: string,
     path: string,
     body: string | undefined,
@@ -90,6 +90,8 @@ export class Admin {
   ): Promise<Asked> {
     const { host, port, socketPath, token, timeoutMs } = this.#target;
     const { clock, signal } = this.#context;
+    const { Agent: Made, request } = await import("node:http");
+    const agent = (this.#agent ??= new Made({ keepAlive: true, maxSockets: 1 }));
     const headers: Record<string, string> = { accept };
     if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
     if (body !== undefined) headers["content-type"] = "application/json";
@@ -107,7 +109,7 @@ export class Admin {
           method,
           path: BASE + path,
           headers,
-          agent: this.#agent,
+          agent,
           ...(socketPath === undefined ? { host, port } : { socketPath }),
         },
         (response) => {

@@ -90,7 +90,7 @@ function valuesOf(
 }
 
 async function named(
-  what: Positional["completes"] | "command",
+  what: Positional["completes"] | "column",
   words: readonly string[],
   options: Options,
   context: Context,

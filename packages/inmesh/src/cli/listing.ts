@@ -1,10 +1,10 @@
 /** What `stat`, `routes`, `endpoints` and `config` have in common: formats, columns, order, `-w`. */
 import type { Answer } from "@inmesh/core/inspect";
 import { Admin } from "./admin.ts";
-import { loadSuggest, type Parsed, type Values } from "./arguments.ts";
+import { loadSuggest, type Values } from "./arguments.ts";
 import { pause } from "./clock.ts";
 import type { Context } from "./command.ts";
-import { EXIT, UsageFailure, type ExitCode } from "./failure.ts";
+import { EXIT, Failure, UsageFailure, type ExitCode } from "./failure.ts";
 import { duration } from "./numbers.ts";
 import type { CONNECTION, LISTING } from "./options.ts";
 import { parseOrder } from "./order.ts";
@@ -175,7 +175,7 @@ function printJson<A extends Answer, Row>(
   else for (const item of items) output.json({ apiVersion, kind, ...head, ...item });
 }
 
-/** Those that the arguments name, in the order of the process; all without one. Throws a `UsageFailure`. */
+/** Those that the arguments name, in the order of the process; all without one. Throws a `Failure`. */
 export async function onlyServices<T extends { readonly name: string }>(
   all: readonly T[],
   names: readonly string[],
@@ -183,17 +183,11 @@ export async function onlyServices<T extends { readonly name: string }>(
   if (names.length === 0) return all;
   const known = [...new Set(all.map(({ name }) => name))];
   const unknown = names.filter((name) => !known.includes(name));
-  if (unknown.length > 0) {
-    const suggest = await loadSuggest();
-    throw new UsageFailure(
-      unknown.map((name) =>
-        known.length === 0
-          ? `The process calls no service yet, so not ${JSON.stringify(name)}`
-          : `The service ${JSON.stringify(name)} ${suggest(name, known)}`,
-      ),
-    );
-  }
-  return all.filter(({ name }) => names.includes(name));
+  if (unknown.length === 0) return all.filter(({ name }) => names.includes(name));
+  const suggest = await loadSuggest();
+  const what = unknown.map((name) => `The service ${JSON.stringify(name)} ${suggest(name, known)}`);
+  throw new Failure(EXIT.usage, {
+    what: known.length === 0 ? "The process has called no service yet" : what.join("\n"),
+    next: "A service is known once it has been called: inmesh stat lists them.",
+  });
 }
-
-export type ParsedListing = Parsed<typeof CONNECTION & typeof LISTING>;

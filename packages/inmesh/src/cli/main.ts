@@ -41,7 +41,10 @@ async function dispatch(args: readonly string[], context: Context): Promise<Exit
     return EXIT.ok;
   }
   const asksForHelp = name === "--help" || name === "-h" || name === "help";
-  if (name === undefined) throw new UsageFailure(["Which command?"]);
+  if (name === undefined) {
+    output.error(generalHelp(output));
+    return EXIT.usage;
+  }
   if (asksForHelp && rest.length === 0) {
     output.line(generalHelp(output));
     return EXIT.ok;
@@ -81,7 +84,7 @@ function report(error: Failure, name: string | undefined, { output }: Context): 
     return;
   }
   const { what, why, next } = error.text;
-  output.note(`${output.safe(what)}.`);
+  for (const sentence of what.split("\n")) output.note(output.safe(/[.?!]$/.test(sentence) ? sentence : `${sentence}.`));
   if (why !== undefined) output.note(`  why   ${output.safe(why)}`, 8);
   if (next !== undefined) output.note(`  next  ${output.safe(next)}`, 8);
 }

@@ -3,17 +3,16 @@
 /** Where there is no number: nothing was counted, or the process does not say. */
 export const NOTHING = "-";
 
-/** `0.4ms`, `12ms`, `1.24s`, `3m12s`, `2h05m`, `4d03h`. */
+/** `0.4ms`, `12ms`, `1.24s`, `15s`, `3m12s`, `2h05m`, `4d03h`. */
 export function duration(ms: number | undefined): string {
   if (ms === undefined || Number.isNaN(ms)) return NOTHING;
   if (!Number.isFinite(ms)) return "never";
   if (ms < 0) return `-${duration(-ms)}`;
   if (ms === 0) return "0ms";
-  if (ms < 9.95) return `${ms < 0.05 ? "<0.1" : ms.toFixed(1)}ms`;
-  if (ms < 999.5) return `${Math.round(ms)}ms`;
+  if (ms < 0.05) return "<0.1ms";
+  if (ms < 999.5) return `${Number(ms.toFixed(ms < 9.95 ? 1 : 0))}ms`;
   const seconds = ms / 1000;
-  if (seconds < 9.995) return `${seconds.toFixed(2)}s`;
-  if (seconds < 59.95) return `${seconds.toFixed(1)}s`;
+  if (seconds < 59.95) return `${Number(seconds.toFixed(seconds < 9.995 ? 2 : 1))}s`;
   const whole = Math.round(seconds);
   if (whole < 3600) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`;
   const minutes = Math.round(seconds / 60);

@@ -26,7 +26,7 @@ export interface Column<Row> {
   readonly middle?: true;
   /** Left out before the others where there is no room, the highest first. */
   readonly spare?: number;
-  /** Where there is no room for it, what it says is printed below the table. */
+  /** What there is no room for in a cell is printed below the table. */
   readonly below?: true;
   /** For programs: null where there is nothing to say. */
   readonly datum: (row: Row) => Datum;
@@ -39,7 +39,7 @@ export interface Rendered {
   readonly lines: readonly string[];
   /** Names of columns for which there was no room, without those that `below` has. */
   readonly leftOut: readonly string[];
-  /** What columns that were left out and are important say, a line for each. */
+  /** What had no room in a cell and is important, a line for each. */
   readonly below: readonly string[];
 }
 
@@ -97,7 +97,7 @@ export function renderTable<Row>(
     lines.unshift(output.paint("bold", head.join(GAP).trimEnd()));
   }
   const leftOut = all.filter((one) => !shown.includes(one));
-  const below = belowOf(leftOut, all);
+  const below = belowOf(all, new Map(shown.map((one, i) => [one, cells[i]!])));
   const silent = leftOut.filter(({ column }) => column.below !== true);
   return { lines, leftOut: silent.map(({ column }) => column.name), below };
 }
@@ -211,18 +211,21 @@ function shortened<Row>(
   return undefined;
 }
 
+/** Of columns that are left out, and of cells that were cut. */
 function belowOf<Row>(
-  leftOut: readonly Measured<Row>[],
   all: readonly Measured<Row>[],
+  shown: ReadonlyMap<Measured<Row>, readonly string[]>,
 ): string[] {
   const names = all.filter(({ column }) => column.identifies === true);
-  return leftOut
-    .filter(({ column }) => column.below === true)
-    .flatMap(({ cells }) =>
-      cells.flatMap((cell, i) =>
-        cell === "" || cell === "-" ? [] : `${names.map((one) => one.cells[i]).join(" ")}: ${cell}`,
-      ),
-    );
+  const lines: string[] = [];
+  for (const one of all) {
+    if (one.column.below !== true) continue;
+    for (const [i, cell] of one.cells.entries()) {
+      if (cell === "" || cell === "-" || shown.get(one)?.[i] === cell) continue;
+      lines.push(`${names.map(({ cells }) => cells[i]).join(" ")}: ${cell}`);
+    }
+  }
+  return lines;
 }
 
 /** The columns that `--columns` names, or those that the format shows. Throws what is not known, by name. */

@@ -27,7 +27,7 @@ export function namesProcess(values: ConnectionValues, { env }: Context): boolea
 }
 
 /** Throws a `UsageFailure`. */
-export function targetOf(values: ConnectionValues, { env }: Context): Target {
+export function targetOf(values: ConnectionValues, { env, output }: Context): Target {
   const fromFlag = values.admin !== undefined;
   const shown = values.admin ?? env["INMESH_ADMIN"] ?? "";
   if (shown === "") {
@@ -45,8 +45,16 @@ export function targetOf(values: ConnectionValues, { env }: Context): Target {
   }
   if (typeof address === "string" || mistakes.length > 0) throw new UsageFailure(mistakes);
   const timeoutMs = values.timeout ?? DEFAULT_TIMEOUT_MS;
-  return { ...address, shown, token: tokenOf(values, env), timeoutMs };
+  const token = tokenOf(values, env);
+  if (token !== undefined && address.host !== undefined && !LOOPBACK.test(address.host)) {
+    output.note(
+      `The token goes to ${output.safe(address.host)} in plain text; kubectl port-forward or ssh -L would hide it from the network`,
+    );
+  }
+  return { ...address, shown, token, timeoutMs };
 }
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/;
 
 type Address = Pick<Target, "host" | "port" | "socketPath">;
 
@@ -63,10 +71,6 @@ function addressIn(text: string): Address | string {
   if (url?.protocol !== "http:") return "must be http://127.0.0.1:<port> or unix:<path>";
   if (url.pathname !== "/" || url.search !== "" || url.hash !== "" || url.username !== "") {
     return "must be an address alone, without a path";
-  }
-  // The token would cross a network that anyone on it can read.
-  if (!/^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname)) {
-    return "must be an address of this machine; kubectl port-forward or ssh -L bring that of another one here";
   }
   const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
   return { host, port: Number(url.port || 80), socketPath: undefined };

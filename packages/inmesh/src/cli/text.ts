@@ -40,6 +40,8 @@ function inJson(character: string): string {
 }
 
 const NO_WIDTH = /^[\p{Mn}\p{Me}]$/u;
+/** Katakana and Hangul in half their width. */
+const HALF = /^[\uff61-\uffdc\uffe8-\uffee]$/;
 const WIDE =
   /^[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]$/u;
 
@@ -54,7 +56,7 @@ export function widthOf(text: string): number {
 function characterWidth(character: string): number {
   if (PLAIN.test(character)) return 1;
   if (NO_WIDTH.test(character)) return 0;
-  return WIDE.test(character) ? 2 : 1;
+  return WIDE.test(character) && !HALF.test(character) ? 2 : 1;
 }
 
 export function padded(text: string, width: number, align: "left" | "right"): string {

@@ -50,7 +50,7 @@ export function checkFiles(
   { output, env }: Context,
 ): ExitCode {
   if (given.filter((file) => file === STDIN).length > 1) {
-    throw new UsageFailure(["The standard input can be read once, and - is written twice"]);
+    throw new UsageFailure(["The standard input can be read once, and - is written twice."]);
   }
   const files = given.length === 0 ? [undefined] : given;
   const kinds = names.map(uncheckedKind);

@@ -11,18 +11,26 @@ type Options = typeof CONNECTION & typeof LISTING & typeof EVERY & typeof CONFIG
 
 export function run({ values, positionals }: Parsed<Options>, context: Context): Promise<ExitCode> {
   const query = new URLSearchParams();
-  for (const name of positionals) query.append("service", name);
+  const [first, ...more] = positionals;
+  // The process takes one name, and knows which there are.
+  if (first !== undefined && more.length === 0) query.append("service", first);
   if (values.all) query.append("all", "true");
+  const path = query.size === 0 ? "config" : `config?${query}`;
   const listing: Listing<Config, ConfigValue> = {
     kind: "ConfigValue",
     columns: CONFIG_COLUMNS,
     counts: false,
-    empty: "No source has written anything; --all shows the defaults.",
-    read: (admin) => admin.get<Config>("Config", query.size === 0 ? "config" : `config?${query}`),
-    rows: ({ now }) => now.values,
+    empty: "No source has written anything about it; --all shows the defaults.",
+    read: (admin) => admin.get<Config>("Config", path),
+    rows: ({ now }) => (more.length === 0 ? now.values : now.values.filter(isAbout(positionals))),
     notes: ({ now }) => sourceNotes(now),
   };
   return list(listing, values, context);
+}
+
+function isAbout(names: readonly string[]): (value: ConfigValue) => boolean {
+  const paths = names.map((name) => `services.${name}`);
+  return ({ path }) => paths.some((one) => path === one || path.startsWith(`${one}.`));
 }
 
 /** The version in force, and what a source says that is not. */

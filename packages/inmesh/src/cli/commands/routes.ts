@@ -6,8 +6,7 @@ import type { Context } from "../command.ts";
 import type { ExitCode } from "../failure.ts";
 import { list, onlyServices, type Listing } from "../listing.ts";
 import type { CONNECTION, LISTING, WINDOW } from "../options.ts";
-import { windowMs, type Reading } from "../traffic.ts";
-import { quantilesOf, sameService, unmeasured } from "./stat.ts";
+import { quantilesOf, sameService, unmeasured, windowMs, type Reading } from "../traffic.ts";
 
 type Options = typeof CONNECTION & typeof LISTING & typeof WINDOW;
 

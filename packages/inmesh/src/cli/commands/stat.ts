@@ -5,18 +5,16 @@ import {
   latencySince,
   since,
   successRatio,
-  type LatencyHistogram,
   type ServerView,
   type Services,
-  type ServiceView,
 } from "@inmesh/core/inspect";
 import type { Parsed } from "../arguments.ts";
-import { STAT_COLUMNS, type Quantiles, type StatRow } from "../columns.ts";
+import { STAT_COLUMNS, type StatRow } from "../columns.ts";
 import type { Context } from "../command.ts";
 import type { ExitCode } from "../failure.ts";
 import { list, onlyServices, type Listing } from "../listing.ts";
 import type { CONNECTION, LISTING, WINDOW } from "../options.ts";
-import { windowMs, type Reading } from "../traffic.ts";
+import { quantilesOf, sameService, unmeasured, windowMs, type Reading } from "../traffic.ts";
 
 type Options = typeof CONNECTION & typeof LISTING & typeof WINDOW;
 
@@ -40,12 +38,6 @@ export function run({ values, positionals }: Parsed<Options>, context: Context):
     notes: ({ now }) => unmeasured(now),
   };
   return list(listing, values, context);
-}
-
-export function unmeasured({ measured }: Services): readonly string[] {
-  return measured
-    ? []
-    : ["nothing is counted here: createMesh({ telemetry }) of the process takes all measurements"];
 }
 
 /** Services first, by name, then servers. */
@@ -95,24 +87,9 @@ function statRows(reading: Reading<Services>): StatRow[] {
   return [...services, ...servers];
 }
 
-export function quantilesOf(
-  latency: LatencyHistogram | undefined,
-  boundsSeconds: readonly number[],
-): Quantiles {
-  const { p50Ms, p95Ms, p99Ms } = latency ?? {};
-  return { p50Ms, p95Ms, p99Ms, maxMs: (boundsSeconds.at(-1) ?? 0) * 1000 };
-}
-
 function notesOf({ readiness, problem, pending }: ServerView): string[] {
   const notes = readiness === "ok" ? [] : [`not ready: ${readiness}`];
   if (problem !== undefined) notes.push(problem);
   if (pending.length > 0) notes.push(`needs a restart for ${pending.join(", ")}`);
   return notes;
-}
-
-type Named = Pick<ServiceView, "name" | "protocol">;
-
-/** A service that HTTP and gRPC both call stands in the list twice. */
-export function sameService(one: Named, other: Named): boolean {
-  return one.name === other.name && one.protocol === other.protocol;
 }
