@@ -46,7 +46,7 @@ export function row(
 
 /**
  * As `row`, with the lower quartile instead of the median: for times that others of the machine may
- * lengthen, for minutes on end, and nobody shortens.
+ * lengthen, for minutes on end, and nothing shortens.
  */
 export function undisturbed(
   metric: string,

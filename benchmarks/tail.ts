@@ -3,7 +3,7 @@
  * of each run are fresh, and clients run one after the other, but for what is compared: the healthy run and
  * the slow one are at the same time, so that what else the machine does meets both. Their processes have
  * run their code before (WARM_CALLS), because one that has just begun answers its first call after some
- * 100 ms, during which nothing can be learned of anybody; the mesh that is measured is new, and knows
+ * 100 ms, during which nothing can be learned of any endpoint; the mesh that is measured is new, and knows
  * nothing. `slow.cold` is a run without that. What has a bar and hangs on few calls is the median of
  * ROUNDS. On such runs linkerd2-proxy fails 0.67 of the requests beside a server that answers 500 at once
  * and 0.67 beside one that refuses connections, Envoy 0.49 and 0.31; beside a slow one their p99 is 1.15

@@ -14,7 +14,7 @@ test.each(readdirSync(join(root, "docs/guides")).filter((file) => file.endsWith(
     const text = readFileSync(join(root, "docs/guides", file), "utf8");
     const blocks = [...text.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, code = ""]) => code);
     expect(blocks.length).toBeGreaterThan(0);
-    // Inside the repository, so that `inmesh` resolves as it does for whoever installed it.
+    // Inside the repository, so that `inmesh` resolves as it does in a project that installed it.
     const folder = join(root, ".tmp");
     const program = join(folder, `guide-${file}-${process.pid}.ts`);
     mkdirSync(folder, { recursive: true });

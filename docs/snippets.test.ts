@@ -21,7 +21,7 @@ interface Snippet {
 
 const root: string = join(import.meta.dirname, "..");
 const run = promisify(execFile);
-// Inside the repository, so that `inmesh` resolves as it does for whoever installed it.
+// Inside the repository, so that `inmesh` resolves as it does in a project that installed it.
 const folder: string = join(root, ".tmp", `snippets-${process.pid}`);
 
 const snippets: Snippet[] = globSync(["README.md", "packages/*/README.md"], { cwd: root })
@@ -89,7 +89,7 @@ test("all of them are type-correct", async () => {
   expect(stdout).toBe("");
 });
 
-/** Ports that are printed, and free ones in their place: somebody else may run the same test. */
+/** Puts free ports in the place of those that are printed, because the same test may run twice at once. */
 async function withFreePorts(code: string): Promise<string> {
   let text = code;
   for (const printed of new Set(code.match(/\bport: \d+/g))) {

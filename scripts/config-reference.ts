@@ -28,7 +28,7 @@ Code wins over the file, the file over the environment, the environment over the
 service and field by field. Lists are replaced as a whole, and a new \`url\` also replaces the
 \`discovery\`, \`scheme\` and \`authority\` of the sources below it.
 
-Every mistake of all sources is told at once, with its path, rule and value, and with the line where
+Every mistake of all sources is reported at once, with its path, rule and value, and with the line where
 it stands in the file. A configuration with a mistake is not used at all. The file is followed while the
 process runs: [live-config.md](../guides/live-config.md) says what a change touches, and
 [mesh.schema.json](mesh.schema.json) is for editors.

@@ -55,10 +55,10 @@ const SECTIONS: readonly Section[] = [
       "with goes to the log as `hook.failed`. Throws a ConfigError for another name.",
     types: ["ClientHooks"],
   },
-  { title: "Hooks: what `onRequest` hears", intro: "", types: ["HookedCall"] },
-  { title: "Hooks: what `onReply` hears", intro: "", types: ["HookedReply"] },
-  { title: "Hooks: what `onRetry` hears", intro: "", types: ["HookedRetry"] },
-  { title: "Hooks: what `onError` hears", intro: "", types: ["HookedError"] },
+  { title: "Hooks: what `onRequest` receives", intro: "", types: ["HookedCall"] },
+  { title: "Hooks: what `onReply` receives", intro: "", types: ["HookedReply"] },
+  { title: "Hooks: what `onRetry` receives", intro: "", types: ["HookedRetry"] },
+  { title: "Hooks: what `onError` receives", intro: "", types: ["HookedError"] },
   {
     title: "Calls: `client.fetch(path, init)`, `client.request(init)`",
     intro:

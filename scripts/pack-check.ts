@@ -1,6 +1,6 @@
 /**
  * What would be published, as npm would pack it: publint for the manifest, attw for the types. And
- * whether what it says of Node is fresh: an old table is told, and with `--release` it fails.
+ * whether what it says of Node is fresh: an old table is reported, and with `--release` it fails.
  */
 import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";

@@ -62,7 +62,7 @@ export function busyCluster(size: number, traffic = true): Busy {
     transport,
     telemetry,
     runtime,
-    undefined,
+    () => {},
     observers,
   );
   backend.wake({});

@@ -5,6 +5,7 @@
 import { credentials, makeGenericClientConstructor, type Client } from "@grpc/grpc-js";
 import { connect, type ClientHttp2Session } from "node:http2";
 import { request as httpRequest } from "node:http";
+import { setImmediate as turn } from "node:timers/promises";
 import { createMesh, meshClient } from "@inmesh/http";
 import { meshGrpc } from "@inmesh/grpc";
 import { Pool } from "undici";
@@ -68,7 +69,7 @@ const doors: readonly Send[] = [
         },
       );
       request.on("error", reject);
-      // After a 101 that nobody listens for, all that Node says.
+      // After a 101 without a listener, all that Node says.
       request.on("close", () => setTimeout(reject, 200, new Error("closed")));
       request.end(name);
     }),
@@ -148,7 +149,18 @@ function senders(): readonly Send[] {
   return [protocol === "http2" ? bareHttp2 : bareHttp1];
 }
 
+/**
+ * The message that begins a play may be read in the same turn of the event loop in which late bytes of the input
+ * before it arrive: undici would send the next request before it has seen them, and take them for its reply.
+ * After two turns they have been read.
+ */
+async function readAllThatCame(): Promise<void> {
+  await turn();
+  await turn();
+}
+
 async function play({ slot, id, door }: Play): Promise<Outcome> {
+  await readAllThatCame();
   const all = senders();
   const send = all[door % all.length]!;
   const startedAt = performance.now();

@@ -1,8 +1,8 @@
 /**
- * What a process under attack tells its parent: errors that nothing caught, the most memory it held,
+ * What a process under attack reports to its parent: errors that nothing caught, the most memory it held,
  * and answers to questions. It ends with its parent.
  */
-export type Told =
+export type Message =
   | { readonly ready: number }
   | { readonly fault: "crash" | "unhandled"; readonly text: string }
   | { readonly answer: number; readonly value: unknown; readonly peakMb: number };
@@ -22,25 +22,25 @@ export interface Settled {
 }
 
 const MB = 1_048_576;
-const MAX_TOLD = 20;
+const MAX_FAULTS = 20;
 
 let peakBytes = 0;
-let told = 0;
+let faults = 0;
 
 /** The kernel's own count of the most: a loop that is blocked takes no samples. */
 function sample(): void {
   peakBytes = Math.max(peakBytes, 1_024 * process.resourceUsage().maxRSS);
 }
 
-function tell(news: Told): void {
+function send(news: Message): void {
   if (process.connected) process.send!(news);
 }
 
 /** An error that would have ended the process, or that is unhandled, with its stack. */
 function fault(kind: "crash" | "unhandled", error: unknown): void {
-  if (told++ >= MAX_TOLD) return;
+  if (faults++ >= MAX_FAULTS) return;
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  tell({ fault: kind, text });
+  send({ fault: kind, text });
 }
 
 /** `answers`: by the name of the question. `alive` and `settle` are answered here. */
@@ -68,7 +68,7 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
     answer().then(
       (value) => {
         sample();
-        tell({ answer: question, value, peakMb: peakBytes / MB });
+        send({ answer: question, value, peakMb: peakBytes / MB });
       },
       (error: unknown) => fault("unhandled", error),
     );
@@ -76,5 +76,5 @@ export function watched(answers: Record<string, (about: never) => unknown>): voi
 }
 
 export function ready(port = 0): void {
-  tell({ ready: port });
+  send({ ready: port });
 }

@@ -30,7 +30,7 @@ export interface RollingGrpcRun {
   readonly failedUnary: number;
   /** Missing, double or out of their order, where the call says that all is well. */
   readonly lostMessages: number;
-  /** Streams that ended early, and whose caller was told UNAVAILABLE: it may begin anew. */
+  /** Streams that ended early, and whose caller got UNAVAILABLE: it may begin anew. */
   readonly endedStreams: number;
   /** Streams that ended early in any other way. */
   readonly brokenStreams: number;
@@ -84,7 +84,7 @@ function open(): { client: RollingClient; close(): Promise<void> } {
 
 const { client, close } = open();
 
-/** Sends the numbers with a pause between two, as long as anybody wants them. */
+/** Sends the numbers with a pause between two, as long as a caller wants them. */
 function send(stream: ClientWritableStream<string> | ClientDuplexStream<string, string>): void {
   let number = 0;
   const next = (): void => {

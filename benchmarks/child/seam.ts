@@ -38,17 +38,17 @@ const WARM_ROUNDS = 4;
 
 /** With an observer attached that takes every hook of a call and does no more than count. */
 function observedSubject(): Subject {
-  const told = { callStarted: 0, attemptStarted: 0, attemptEnded: 0, callEnded: 0 };
+  const counts = { callStarted: 0, attemptStarted: 0, attemptEnded: 0, callEnded: 0 };
   const subject = meshSubject({
-    callStarted: () => void told.callStarted++,
-    attemptStarted: () => void told.attemptStarted++,
-    attemptEnded: () => void told.attemptEnded++,
-    callEnded: () => void told.callEnded++,
+    callStarted: () => void counts.callStarted++,
+    attemptStarted: () => void counts.attemptStarted++,
+    attemptEnded: () => void counts.attemptEnded++,
+    callEnded: () => void counts.callEnded++,
   });
   return {
     calls: (count) => subject.calls(count),
     async verify(count) {
-      for (const [hook, times] of Object.entries(told)) equal(hook, times, count);
+      for (const [hook, times] of Object.entries(counts)) equal(hook, times, count);
       await subject.verify(count);
     },
   };

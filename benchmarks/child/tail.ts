@@ -12,7 +12,7 @@ export interface TailRun {
   /** From the instant a call was due to its last byte, without calls that failed; null: all did. */
   readonly p50: number | null;
   readonly p99: number | null;
-  /** The first few errors, for whoever wonders. */
+  /** The first few errors, to look for their cause. */
   readonly errors: readonly string[];
 }
 

@@ -70,7 +70,7 @@ export function mutate(input: Input, others: readonly Input[], random: Random): 
   let { text } = input;
   const rounds = 1 + random.below(ROUNDS);
   for (let i = 0; i < rounds; i++) text = mutated(text, input.surface, others, random);
-  // A mutation of a flood is a flood that nobody has looked at: repetitions get smaller.
+  // A mutation of a flood is a flood that has not been reviewed: repetitions get smaller.
   text = text
     .slice(0, MAX_LENGTH)
     .replaceAll(/\{(\d{4,})\*/g, (_, count: string) => `{${Number(count) % 2_000}*`)

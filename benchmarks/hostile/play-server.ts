@@ -115,9 +115,9 @@ export class ServerPlayer implements Player {
     await wire.play(steps);
     await wire.quiet(quietMs);
     const openMs = patient ? await this.#openAfterMs(target, wire, peer) : undefined;
-    const told = await target.ask<Connection & { open: boolean }>("seen", peer);
+    const seenByServer = await target.ask<Connection & { open: boolean }>("seen", peer);
     wire.socket.destroy();
-    return told && { seen: told.seen, received: wire.received, openMs };
+    return seenByServer && { seen: seenByServer.seen, received: wire.received, openMs };
   }
 
   /** A busy machine is late with every limit of time: believed if it stays so. */
@@ -258,7 +258,7 @@ function isStartOf({ messages, whole }: SeenCall, stream: Stream): boolean {
   const { body } = stream;
   for (let at = 0; at + 5 <= body.length;) {
     const length = body.readUInt32BE(at + 1);
-    // Compressed: compared by nobody.
+    // Compressed: not compared.
     if (body[at] !== 0) return true;
     if (at + 5 + length > body.length) break;
     sent.push(sha1(body.subarray(at + 5, at + 5 + length)));

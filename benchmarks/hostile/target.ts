@@ -3,11 +3,11 @@ import { fork, type ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { Question, Settled, Told } from "../child/hostile-watched.ts";
+import type { Question, Settled, Message } from "../child/hostile-watched.ts";
 import { isCalm, noteBare, stretched } from "./load.ts";
 
 const FLAGS = [
-  // Garbage is no growth that anybody caused. V8 lets it grow by how busy the machine is: by 50 MB from one
+  // Garbage is no growth that an input caused. V8 lets it grow by how busy the machine is: by 50 MB from one
   // run to the next of the same inputs. So the heap may grow by a tenth beyond what is alive, in both processes.
   "--max-semi-space-size=4",
   "--heap-growing-percent=10",
@@ -101,7 +101,7 @@ export class Target {
         START_WITHIN_MS,
       );
       child.on("message", (message) => {
-        const news = message as Told;
+        const news = message as Message;
         if ("ready" in news) {
           this.port = news.ready;
           clearTimeout(late);
@@ -197,7 +197,7 @@ export class Target {
     this.#questions.clear();
   }
 
-  /** Closed as a process is that is told to stop: this must come to an end. */
+  /** Closed as a process is that is asked to stop: this must come to an end. */
   async end(): Promise<void> {
     await this.ask("close", null);
     this.kill();

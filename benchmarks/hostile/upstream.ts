@@ -31,7 +31,9 @@ export class Upstream {
   #connections = 0;
 
   constructor(speaks: Speaks) {
-    this.#server = createServer((socket) => {
+    // Without it the kernel holds a second small write back until the first is acknowledged, which the client does
+    // with its next request: what an input wrote long before would come as the reply to that.
+    this.#server = createServer({ noDelay: true }, (socket) => {
       const number = ++this.#connections;
       this.#hear(`${number} opened`);
       socket.on("close", () => this.#hear(`${number} closed`));

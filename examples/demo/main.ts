@@ -232,7 +232,7 @@ for (const [signal, exitCode] of [
     stop.abort();
   });
 }
-process.stdout.on("error", () => stop.abort()); // Whoever read us has left.
+process.stdout.on("error", () => stop.abort()); // The reader of our output has left.
 try {
   await demo(read, stop.signal);
 } catch (error) {

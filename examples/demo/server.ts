@@ -20,7 +20,7 @@ export const SLOW_FACTOR = 20;
 export const FAIL_SHARE = 0.3;
 const BASE_MS = 5;
 
-/** Nobody has to be told by discovery here: the list is fixed, and the client sees for itself. */
+/** Discovery has nothing to report here: the list is fixed, and the client sees for itself. */
 const DISCOVERY_WAIT_MS = 50;
 /** At this load a connection that was idle so long stays idle. */
 const IDLE_WAIT_MS = 300;

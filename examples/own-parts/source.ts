@@ -1,6 +1,6 @@
 /**
  * A configuration source: a control plane that is asked over HTTP, gives whole documents with a version, and
- * is told which of them are in force and what is wrong with the others. Run with
+ * gets a report of which of them are in force and what is wrong with the others. Run with
  * `node --conditions=inmesh-source examples/own-parts/source.ts`.
  */
 import { createMesh, meshClient, meshServer, type ConfigSource } from "inmesh";

@@ -40,6 +40,12 @@ export class AttemptHeaders implements HeaderChanges {
     }
   }
 
+  /** By lower-case name. */
+  get(lower: string): string | undefined {
+    const at = this.#indexOf(lower);
+    return at < 0 ? undefined : this.given[at];
+  }
+
   /** Of the value of that name; -1 if it has none yet. */
   #indexOf(lower: string): number {
     for (let i = 0; i < this.given.length; i += 2) if (this.given[i] === lower) return i + 1;

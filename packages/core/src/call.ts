@@ -35,7 +35,7 @@ export interface Reply {
   readonly code: number;
   /** The server's request to wait before the next attempt; undefined when it gave none. */
   readonly retryAfterMs: number | undefined;
-  /** It asks so for the whole service: another endpoint is no way around it. */
+  /** The pushback is for the whole service: another endpoint must not be asked either. */
   readonly waitsForAll: boolean;
   /** Once, before the caller has the reply; what the layers below it ask does not change. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
@@ -53,13 +53,13 @@ export interface CallRecorder {
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void;
 }
 
-/** Tells the observers of the mesh about a call; observe/call-observation.ts. */
+/** Notifies the observers of the mesh of a call; observe/call-observation.ts. */
 export interface CallObserved extends CallRecorder {
   /** An endpoint was picked, and nothing has been sent yet. */
   attemptStarted(attempt: Attempt): void;
 }
 
-/** The same about an attempt. It exists only while somebody observes the call. */
+/** The same about an attempt. It exists only while an observer of the call is attached. */
 export interface AttemptObserved extends AttemptListener {
   /** The head of the reply is here. */
   answered(): void;
@@ -73,7 +73,7 @@ export interface AttemptObserved extends AttemptListener {
 /** What becomes of a call whose reply, or error, goes to the application. */
 export interface CallEnds {
   delivered(call: Call): void;
-  /** Gives the error. */
+  /** The call has failed. Gives the error for its caller. */
   failed(call: Call, error: unknown): unknown;
 }
 

@@ -1,6 +1,6 @@
-/** Names of header fields that say who somebody is. A leaf: the configuration refuses them, servers take them out. */
+/** Names of header fields that state the identity of a client. A leaf: the configuration refuses them, servers take them out. */
 
-/** Who somebody is, in the words of meshes and proxies: a client that can connect must not be believed on them. */
+/** The identity of a client, in the words of meshes and proxies: a client that can connect must not be believed on them. */
 const CLAIMS =
   /^(?:x-mesh-|l5d-|x-envoy-|x-forwarded-client-cert$|x-ssl-|x-client-cert|ssl-client-)/;
 

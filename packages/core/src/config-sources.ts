@@ -39,13 +39,13 @@ export interface SourcesParts {
   changed(source: string, result: SourceResult, mistakes: readonly Mistake[]): void;
 }
 
-/** State of one source; code is none, as it is told what is wrong at once. */
+/** State of one source; code is none, because `mesh.update` throws its mistakes. */
 export interface ConfigSourceSnapshot {
   readonly name: string;
   readonly rank: SourceRank;
   /**
    * `waiting`: it has said nothing yet; `refused`: what it says now is not in force, because of `mistakes`;
-   * `failed`: it cannot tell. In both its last good layer stays.
+   * `failed`: it does not know its layer. In both its last good layer stays.
    */
   readonly state: "waiting" | "current" | "refused" | "failed";
   /** What the source calls its layer in force. */
@@ -62,7 +62,7 @@ export class ConfigSources {
   readonly #lines = new Map<string, LimitedLog>();
   readonly #ends: (() => void)[] = [];
   #closed = false;
-  /** Those who wait for the first answers, to be told of each, and of the end. */
+  /** Those who wait for the first answers: called for each of them, and for the end. */
   readonly #waiters = new Set<(isEnd: boolean) => void>();
 
   /** Reads those that are required. Throws ConfigError with the mistakes of all of them. */
@@ -143,7 +143,7 @@ export class ConfigSources {
     return follower;
   }
 
-  /** Once changes can be applied. */
+  /** Starts the sources; called when changes can be applied. */
   begin(): void {
     // What was required is in force already, and has to be known as such when others bring changes.
     for (const isFirst of [true, false]) {
@@ -194,7 +194,7 @@ export class ConfigSources {
     }
     const stays = (): string =>
       `${describeMistakes(mistakes)}\nconfiguration ${this.store.version} stays in force`;
-    // Code is told by what `mesh.update` throws.
+    // Code learns it from what `mesh.update` throws.
     if (result === "refused") lines?.write("config.refused", stays);
     if (result === "failed") lines?.write("config.failed", stays);
     if (result === "late")

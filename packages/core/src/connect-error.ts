@@ -38,14 +38,14 @@ export function textOfWhere({ address, service }: Where): string {
   return `${service} → ${address}`;
 }
 
-/** `shaking`: TCP had connected, and TLS was under way. */
-export function connectError(where: Where, cause: Error & Coded, shaking: boolean): MeshError {
+/** `handshaking`: TCP had connected, and TLS was under way. */
+export function connectError(where: Where, cause: Error & Coded, handshaking: boolean): MeshError {
   const code = typeof cause.code === "string" ? cause.code : "";
   const local = exhausted(where, code, cause);
   if (local !== undefined) return local;
   const fail = (reason: ErrorReason, what: string): MeshError =>
     failure(where, reason, what, cause);
-  if (!shaking)
+  if (!handshaking)
     return fail("connect_refused", `no connection (${code || cause.message})${hintFor(code)}`);
   const name = where.serverName ?? where.address;
   if (code === "CERT_HAS_EXPIRED") {
@@ -85,9 +85,9 @@ export function connectError(where: Where, cause: Error & Coded, shaking: boolea
   );
 }
 
-export function timeoutError(where: Where, connectMs: number, shaking: boolean): MeshError {
+export function timeoutError(where: Where, connectMs: number, handshaking: boolean): MeshError {
   const within = `within ${connectMs} ms (timeouts.connect)`;
-  return shaking
+  return handshaking
     ? failure(
         where,
         "tls_handshake",

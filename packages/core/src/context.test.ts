@@ -10,7 +10,7 @@ import { StubRequest, stubProtocol } from "./testing/stub-transport.ts";
 const callOf = (): Call => new Call("orders", new StubRequest("/"), true, true);
 
 describe("ServedRequest", () => {
-  it("whoever is still in progress when the caller leaves is cancelled, once, in any order of ends", () => {
+  it("a call that is in progress when the caller leaves is cancelled, once, in any order of ends", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(9), { maxLength: 20 }), (ends) => {
         const served = new ServedRequest();

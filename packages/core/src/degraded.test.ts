@@ -1,4 +1,4 @@
-/** A private member that is missing is visible, once, wherever somebody looks. */
+/** A private member that is missing is visible, once, in log, snapshot and metrics. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -45,7 +45,7 @@ describe("a private member that is missing is visible", () => {
     expect([degraded(before.log), degraded(after.log)]).toEqual([[line], [line]]);
   });
 
-  test("a closed mesh hears nothing more", async () => {
+  test("a closed mesh gets no further reports", async () => {
     const { mesh, log } = meshWithLog();
     await mesh.close(0);
     new Degraded().allows(LATER, false);

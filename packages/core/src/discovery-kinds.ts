@@ -47,7 +47,7 @@ export function kindsWith<Kind extends WrittenKind>(
   mistakes: Mistake[],
   opens: boolean,
 ): readonly (Kind | DiscoveryKind)[] {
-  // The same list for everybody who adds nothing: its schema is made once.
+  // The same list for all meshes that add nothing: its schema is made once.
   if (own === undefined || own.length === 0) return BUILT_IN_KINDS;
   const owners = new Map<string, string>();
   for (const { name, fields } of BUILT_IN_KINDS)

@@ -115,12 +115,12 @@ describe("series", () => {
 
 describe("an exporter", () => {
   it("is started with the mesh, observes from the first call, and closes after the last", async () => {
-    const told: string[] = [];
+    const received: string[] = [];
     const exporter: Exporter = {
       name: "x",
-      observer: { callEnded: ({ outcome }) => void told.push(`over ${outcome}`) },
-      start: (mesh) => void told.push(`start ${mesh.metrics().length > 0}`),
-      close: (withinMs) => void told.push(`close ${withinMs}`),
+      observer: { callEnded: ({ outcome }) => void received.push(`over ${outcome}`) },
+      start: (mesh) => void received.push(`start ${mesh.metrics().length > 0}`),
+      close: (withinMs) => void received.push(`close ${withinMs}`),
     };
     const { mesh, send, runtime } = setUp({ exporters: [exporter] }, true);
     await send();
@@ -129,7 +129,7 @@ describe("an exporter", () => {
     await runtime.advance(2_000);
     await closing;
     // The call that did not end had nine tenths of the time.
-    expect(told).toEqual(["start true", "over abandoned", "close 100"]);
+    expect(received).toEqual(["start true", "over abandoned", "close 100"]);
     expect(mesh.snapshot().observers.attached).toBe(0);
   });
 

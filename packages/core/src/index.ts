@@ -56,6 +56,21 @@ export type {
   StartedAttempt,
 } from "./observe/observer.ts";
 export type { ObserversSnapshot } from "./observe/observers.ts";
+export { accessLog, type AccessLogFormat, type AccessLogOptions } from "./access-log/access-log.ts";
+export type { LineStream } from "./access-log/lines.ts";
+export { parseTapOptions } from "./tap/parse.ts";
+export type { Tap } from "./tap/taps.ts";
+export type { TapOptions, TapStatus } from "./tap/options.ts";
+export type {
+  TapAttempt,
+  TapCall,
+  TapDecision,
+  TapEnd,
+  TapEvent,
+  TapLost,
+  TapPeer,
+  TapRequest,
+} from "./tap/event.ts";
 export type { ExportedMesh, Exporter } from "./exporter.ts";
 export type {
   Counter,

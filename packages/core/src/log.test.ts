@@ -1,4 +1,4 @@
-/** What the log hears of breakers, discovery and refusals, in virtual time. */
+/** The lines of the log about breakers, discovery and refusals, in virtual time. */
 import { describe, expect, it } from "vitest";
 import type { EndpointSink } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
@@ -211,7 +211,7 @@ describe("refusals for load", () => {
     ]);
   });
 
-  it("calls above limits.maxInFlight of a service are told in the same way", async () => {
+  it("calls above limits.maxInFlight of a service are logged in the same way", async () => {
     const lines: LogLine[] = [];
     const runtime = new SimRuntime(1);
     const mesh = createMesh({

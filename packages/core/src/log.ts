@@ -1,7 +1,9 @@
-/** What inmesh tells people, one line at a time. Nothing is ever written to the console. */
+/** What inmesh reports to people, one line at a time. Nothing is ever written to the console. */
 
 /** The ids are stable: filters and alerts are made of them. docs/reference/log.md explains each. */
 export type LogEvent =
+  | "access_log.dropped"
+  | "access_log.failed"
   | "admin.changed"
   | "admin.listening"
   | "admin.refused"
@@ -42,8 +44,10 @@ export type LogEvent =
 /** `debug` lines are written only while they are asked for: `PUT /api/v1/log-level`. */
 export type LogLevel = "debug" | "info" | "warn";
 
-/** Every event with its level. `warn` is for what somebody may have to do something about. */
+/** Every event with its level. `warn` is for what may need action. */
 export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
+  "access_log.dropped": "warn",
+  "access_log.failed": "warn",
   "admin.changed": "info",
   "admin.listening": "info",
   "admin.refused": "warn",

@@ -22,11 +22,12 @@ import { Discoveries } from "./discovery/open.ts";
 import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
-import { type Log, LogFilter } from "./log.ts";
+import { type Log, LogFilter, safeLog } from "./log.ts";
 import { MeshServers } from "./mesh-servers.ts";
 import { ReplayMemory } from "./replay/memory.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Observer } from "./observe/observer.ts";
+import { publishWarning } from "./observe/channels.ts";
 import { Observers } from "./observe/observers.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
@@ -51,6 +52,8 @@ import { Recorder } from "./telemetry/recorder.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 import { Identities, identityMistakes } from "./tls/identities.ts";
 import type { IdentitySource } from "./tls/identity.ts";
+import type { TapOptions } from "./tap/options.ts";
+import { type Tap, Taps } from "./tap/taps.ts";
 import type { Transport } from "./transport.ts";
 import type { Watch } from "./watch/watch.ts";
 
@@ -220,6 +223,7 @@ export class Mesh implements AsyncDisposable {
   readonly identities: Identities;
   readonly #recorder: Recorder | undefined;
   readonly #exporters: Exporters;
+  readonly #taps: Taps;
   readonly #gauges: (() => void)[];
   readonly #unwatchDegraded: () => void;
   #state: MeshSnapshot["state"] = "open";
@@ -244,8 +248,12 @@ export class Mesh implements AsyncDisposable {
       ),
     ]);
     this.logFilter = new LogFilter(options.log);
-    this.log = this.logFilter.log;
+    this.log = safeLog((line) => {
+      publishWarning(line);
+      this.logFilter.log(line);
+    });
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
+    this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {
       kinds,
       runtime: this.runtime,
@@ -284,12 +292,23 @@ export class Mesh implements AsyncDisposable {
   }
 
   /**
-   * Tells `observer` what happens from now on (docs/reference/observers.md), until the function that it gives
+   * Calls the hooks of `observer` from now on (docs/reference/observers.md), until the function that it gives
    * is called. Both may be done while calls run. Throws ConfigError for hooks that do not exist or are no
    * functions.
    */
   observe(observer: Observer): () => void {
     return this.observers.attach(observer);
+  }
+
+  /**
+   * Shows calls and served requests as they end, from now on, to a loop: `for await (const event of
+   * mesh.tap({ status: "5xx" }))` (docs/reference/tap.md). It ends when its loop is left, by `return()`, after
+   * `limit` calls, or with the mesh. A reader that is too slow loses the oldest events, and is told how many.
+   * Throws ConfigError with every mistake in `options`, and MeshError for more than 8 at the same time
+   * (`overloaded`) and for a mesh that is closed (`closed`).
+   */
+  tap(options: TapOptions = {}): Tap {
+    return this.#taps.open(options);
   }
 
   /** The configuration in force; services that clients opened by URL are not in it. */
@@ -346,7 +365,7 @@ export class Mesh implements AsyncDisposable {
         attemptLayers: this.#options.attemptLayers ?? [],
         telemetry: this.telemetry,
         runtime: this.runtime,
-        log: this.#optionalLog,
+        log: this.log,
       } as ServiceParts<RoutedRequest, Reply>,
     );
     if (this.#state !== "open") service.refuse();
@@ -364,16 +383,11 @@ export class Mesh implements AsyncDisposable {
       protocol.transport(config, this.runtime, this.identities),
       this.telemetry,
       this.runtime,
-      this.#optionalLog,
+      this.log,
       this.observers,
     );
     this.#backends.set(key, { backend, protocol });
     return backend;
-  }
-
-  /** Undefined if there is no log: what writes no line keeps no account of lines. */
-  get #optionalLog(): Log | undefined {
-    return this.#options.log === undefined ? undefined : this.log;
   }
 
   #discoveryOf(service: ServiceConfig): Discovery {
@@ -529,6 +543,7 @@ export class Mesh implements AsyncDisposable {
   async #close(graceMs: number): Promise<void> {
     const startedAt = this.runtime.now();
     this.#state = "closing";
+    this.#taps.refuse();
     const sourcesEnd = this.#sources.close();
     const services = [...this.#services.values()];
     for (const service of services) service.refuse();
@@ -541,6 +556,7 @@ export class Mesh implements AsyncDisposable {
     this.identities.close();
     await this.#exporters.close(Math.max(0, endsAt - this.runtime.now()));
     await sourcesEnd;
+    this.#taps.close();
     for (const remove of this.#gauges) remove();
     this.#unwatchDegraded();
     this.#state = "closed";

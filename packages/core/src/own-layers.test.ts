@@ -1,4 +1,4 @@
-/** P2: a layer of the application that never settles holds up nobody for longer than a deadline. */
+/** P2: a layer of the application that never settles holds up no call for longer than a deadline. */
 import { expect, it } from "vitest";
 import { Call, type Attempt, type Reply } from "./call.ts";
 import { MeshError } from "./errors.ts";

@@ -16,7 +16,7 @@
  *
  * Endpoint breakers are not in the list: they listen to outcomes, and change which endpoints the
  * picker of 7 can see. Neither are observers (observe/): 1, 7 and the two ends (`Call.end`,
- * `Attempt.settle`) tell them, where there are any. Applications may add layers after 1 (`callLayers`) and
+ * `Attempt.settle`) notify them, where there are any. Applications may add layers after 1 (`callLayers`) and
  * after 6 (`attemptLayers`); where they do, own-layers.ts stands above them.
  */
 import type { ActiveCalls } from "./active-calls.ts";

@@ -1,7 +1,7 @@
 /**
  * When an endpoint is dialled again whose connections end without having served a call, such as one
- * that says GOAWAY to everybody (faults.md G2): once at once, then after a pause that doubles, with
- * jitter. Calls meanwhile wait, or go elsewhere. A breaker does not see this: it hears of failed
+ * that says GOAWAY to all clients (faults.md G2): once at once, then after a pause that doubles, with
+ * jitter. Calls meanwhile wait, or go elsewhere. A breaker does not see this: it learns of failed
  * calls and refused connections, and these are neither.
  */
 import type { Runtime } from "./runtime/runtime.ts";
@@ -49,7 +49,7 @@ export class Redial {
     return true;
   }
 
-  /** None came about. */
+  /** A connection could not be made. */
   failed(): void {
     this.#pause(MIN_MS);
   }

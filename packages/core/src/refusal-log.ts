@@ -1,5 +1,5 @@
 /**
- * What the log hears of refusals for load, at a server and at a client: the first one with its reason,
+ * The lines of the log about refusals for load, at a server and at a client: the first one with its reason,
  * once a minute how many there were, and, when there has been none for 30 s, that it is over and how many
  * they were in all. What is not refused pays nothing.
  */

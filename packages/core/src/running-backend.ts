@@ -56,15 +56,14 @@ export class RunningBackend<Req, R extends Reply> {
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
-  /** Undefined: there is no log to write to. */
-  readonly #log: ClusterLog<Req, R> | undefined;
+  readonly #log: ClusterLog<Req, R>;
   #errors: { add(value: number): void };
   #removeSourceGauges: () => void;
   readonly #gauges: readonly (() => void)[];
   #watch: EndpointWatch | undefined = undefined;
   /** The source watched now has named endpoints. */
   #answered = false;
-  /** Waits for that. */
+  /** The transport to use as soon as the source watched now has named endpoints. */
   #nextTransport: Transport<Req, R> | undefined = undefined;
   /** Services that are awake: one that falls asleep leaves the backend to the others. */
   readonly #users = new Set<object>();
@@ -80,7 +79,7 @@ export class RunningBackend<Req, R extends Reply> {
     excess: 0,
   };
   readonly #observers: Observers;
-  /** Since observers last heard what discovery says: endpoints have come, gone or got other weights. */
+  /** Since the last report to observers of what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
   #toldState: DiscoveryChange["state"] | undefined = undefined;
 
@@ -91,7 +90,7 @@ export class RunningBackend<Req, R extends Reply> {
     transport: Transport<Req, R>,
     telemetry: Telemetry,
     runtime: Runtime,
-    log: Log | undefined,
+    log: Log,
     observers: Observers,
   ) {
     const labels = { service: service.name, protocol };
@@ -109,7 +108,7 @@ export class RunningBackend<Req, R extends Reply> {
       this.#recorder(labels),
       runtime,
     );
-    this.#log = log && new ClusterLog(log, this.cluster, runtime);
+    this.#log = new ClusterLog(log, this.cluster, runtime);
     this.picker = pickerOf(this.cluster, service.balancer, runtime);
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     [this.#errors, this.#removeSourceGauges] = this.#sourceInstruments();
@@ -288,7 +287,7 @@ export class RunningBackend<Req, R extends Reply> {
     let reported = false;
     return () => {
       this.#telemetry.counter(DISCOVERY_LATE, labels).add(1);
-      if (!reported) this.#log?.late(source);
+      if (!reported) this.#log.late(source);
       reported = true;
     };
   }
@@ -309,7 +308,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#watch = undefined;
     this.#removeSourceGauges();
     for (const remove of this.#gauges) remove();
-    this.#log?.close();
+    this.#log.close();
     await this.cluster.close(graceMs);
   }
 
@@ -324,12 +323,12 @@ export class RunningBackend<Req, R extends Reply> {
       transition: (endpoint) => {
         const { state, trigger = "none" } = endpoint.breaker;
         telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
-        this.#log?.breaker(endpoint);
+        this.#log.breaker(endpoint);
         this.#endpointChanged(endpoint, "breaker");
       },
       changed: (endpoint, kind) => this.#endpointChanged(endpoint, kind),
       suppressed: () => suppressed.add(1),
-      panic: (on) => this.#log?.panic(on),
+      panic: (on) => this.#log.panic(on),
       updated(plus, minus) {
         if (plus > 0) added.add(plus);
         if (minus > 0) removed.add(minus);
@@ -339,10 +338,10 @@ export class RunningBackend<Req, R extends Reply> {
       excess: (count, maxEndpoints) => {
         if (count > 0) excess.add(count);
         heard.excess = count;
-        this.#log?.excess(count, maxEndpoints);
+        this.#log.excess(count, maxEndpoints);
       },
-      answered: () => this.#log?.answered(this.discovery.source),
-      failed: (error) => this.#log?.failed(error, this.discovery.source),
+      answered: () => this.#log.answered(this.discovery.source),
+      failed: (error) => this.#log.failed(error, this.discovery.source),
     };
   }
 }

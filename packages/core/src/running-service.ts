@@ -21,7 +21,7 @@ import { snapshotEndpoints, type ServiceSnapshot } from "./snapshot.ts";
 import { CALL_ACTIVE, RETRY_BUDGET_BALANCE } from "./telemetry/instruments.ts";
 import type { Telemetry } from "./telemetry/telemetry.ts";
 
-/** Of a client that waits for a connection, for the first answer of discovery. */
+/** How long a client that waits for a connection waits for the first answer of discovery. */
 const REACH_PATIENCE_MS = 3_000;
 /** After this share of idleMs without a call it is looked at again. */
 const SWEEPS_PER_IDLE = 4;
@@ -37,7 +37,7 @@ export interface ServiceParts<Req, R extends Reply> {
   readonly attemptLayers: readonly Layer<Attempt<Req>, R>[];
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
-  readonly log: Log | undefined;
+  readonly log: Log;
 }
 
 /** The services of a configuration, in force or about to be. */

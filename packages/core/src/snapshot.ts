@@ -28,7 +28,7 @@ export interface ConfigSnapshot {
   readonly file: string | undefined;
   /** `refused`: what a source says now is not in force, because of `mistakes`; its last good layer is. */
   readonly state: "current" | "refused";
-  /** Of all sources. */
+  /** The mistakes of all sources. */
   readonly mistakes: readonly Mistake[];
   /** Environment, file and those of the application, where they have something to say. */
   readonly sources: readonly ConfigSourceSnapshot[];

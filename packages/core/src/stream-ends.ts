@@ -16,7 +16,7 @@
 const MAX_RESETS = 100;
 /**
  * Where a peer takes hundreds of streams at once, hundreds may be given up at once. The connection has
- * been left by then, and what is still wanted on it is worth more than to tell the peer of the others.
+ * been left by then, and what is still wanted on it is worth more than to announce the end of the others.
  */
 const LAST_RESETS = 150;
 /**
@@ -30,7 +30,7 @@ export class StreamEnds {
   /** The peer has answered a stream. */
   served = false;
   #resets = 0;
-  /** In a row. */
+  /** Refused streams in a row. */
   #refusals = 0;
 
   /** The peer has begun to answer a stream. */

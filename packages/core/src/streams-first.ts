@@ -23,7 +23,7 @@ const nextTurn = setImmediate;
 
 /**
  * Before its first stream. What destroys it from then on, Node itself too, destroys it in that order.
- * `ending` hears of it at once, with the error if there is one. Idempotent.
+ * `ending` is called for it at once, with the error if there is one. Idempotent.
  */
 export function endStreamsFirst(
   session: Session,

@@ -145,7 +145,7 @@ export class Standing {
     this.#subchannel = subchannel;
   }
 
-  /** It takes calls. It hears of an end before its channel does. */
+  /** It takes calls. It learns of an end before its channel does. */
   get ready(): boolean {
     return knowsStreamCalls && this.#subchannel.getConnectivityState() === connectivityState.READY;
   }

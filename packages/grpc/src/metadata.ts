@@ -3,7 +3,7 @@
  * send. Keys of the protocol are gRPC's own words where it has one: `grpc-timeout`, not a second.
  */
 import { Metadata } from "@grpc/grpc-js";
-import { CONNECTION_FIELDS, type HeaderChanges, MeshError } from "@inmesh/core/spi";
+import { CONNECTION_FIELDS, type HeadField, type HeaderChanges, MeshError } from "@inmesh/core/spi";
 
 /** Time the caller is still willing to wait. */
 export const TIMEOUT = "grpc-timeout";
@@ -64,6 +64,16 @@ export function changeMetadata(metadata: Metadata, { taken, given }: HeaderChang
 export function textOf(metadata: Metadata, key: string): string | undefined {
   const value = metadata.get(key)[0];
   return typeof value === "string" ? value : undefined;
+}
+
+/** All of it; binary values as they are on the wire. */
+export function fieldsOf(metadata: Metadata): HeadField[] {
+  return Object.entries(metadata.toJSON()).map(([name, values]) => [
+    name,
+    values
+      .map((value) => (typeof value === "string" ? value : value.toString("base64")))
+      .join(", "),
+  ]);
 }
 
 /** `grpc-timeout`: at most eight digits and a unit, rounded up so that it is never zero. */

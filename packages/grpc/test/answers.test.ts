@@ -1,4 +1,4 @@
-/** What the peers of `npm run interop` taught: odd ends of calls, and options of the connections. */
+/** What the peers of `npm run interop` taught: unusual ends of calls, and options of the connections. */
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import { NodeRuntime, type Runtime, type Timer } from "@inmesh/core/spi";
 import { createMesh, meshGrpc, type GrpcOptions } from "@inmesh/grpc";

@@ -107,7 +107,7 @@ it("B3 GC: an endpoint that fails fast attracts nothing and is taken out", async
   const { UNAVAILABLE = 0 } = await load(client, 4, first(300));
   expect(UNAVAILABLE).toBeLessThanOrEqual(10);
   expect(endpointOf(mesh, servers[0]!.address).picks).toBeLessThanOrEqual(15);
-  // Where calls may be repeated, nobody sees any of it.
+  // Where calls may be repeated, no caller sees any of it.
   const vouched = await balanced([down, after(3), after(3)], {
     routes: [{ name: "vouched", idempotent: true }],
   });
@@ -137,7 +137,7 @@ it("B4 GC: the last endpoint is never taken out for its answers", async () => {
   expect(servers[0]!.calls).toBe(100);
 });
 
-it("B4 GC: all refuse: told at once, without a queue", async () => {
+it("B4 GC: all refuse: the call fails at once, without a queue", async () => {
   const { client } = clientOf([await closedPort(), await closedPort()]);
   await load(client, 1, first(10));
   const took: number[] = [];

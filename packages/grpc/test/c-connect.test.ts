@@ -64,7 +64,7 @@ async function listening(server: Server, host = "127.0.0.1", port = 0): Promise<
 
 expectNothingLeft();
 
-describe("C2, C21: nobody answers", () => {
+describe("C2, C21: no answer", () => {
   it("C2 GC: a black hole ends at the connect timeout, and the call goes to the next endpoint", async () => {
     await using hole = await startBlackHole();
     const dead = `127.0.0.1:${hole.port}`;
@@ -93,7 +93,7 @@ describe("C2, C21: nobody answers", () => {
     }
   });
 
-  it("C21 GC: a handshake that nobody answers ends at the connect timeout as tls_handshake", async () => {
+  it("C21 GC: a handshake without an answer ends at the connect timeout as tls_handshake", async () => {
     const silent = await peerOf((connection) => connection.hold());
     const { client } = clientOf([silent.address], { ...TLS, timeouts: { connectMs: 150 } });
     expect(await failed(get(client, {}))).toMatchObject({
@@ -126,17 +126,17 @@ it("C3 GC: IPv6 of a dual-stack endpoint is dropped; IPv4 connects soon after", 
   expect(endpointOf(mesh, address)).toMatchObject({ picks: 1, breaker: { state: "closed" } });
 });
 
-it("C3 GC: a name that nobody has is a connection that did not come about", async () => {
+it("C3 GC: a name that does not exist is a connection that did not come about", async () => {
   const server = await serverOf();
   const lookup = vi
     .spyOn(dns.promises, "lookup")
-    .mockRejectedValue(new Error("getaddrinfo ENOTFOUND nobody.invalid"));
+    .mockRejectedValue(new Error("getaddrinfo ENOTFOUND absent.invalid"));
   onTestFinished(() => lookup.mockRestore());
-  const { client } = clientOf(["nobody.invalid:80", server.address], {
+  const { client } = clientOf(["absent.invalid:80", server.address], {
     balancer: { kind: "round-robin" },
   });
   for (let i = 0; i < 4; i++) expect((await get(client, {})).id).toBe(server.name);
-  const alone = clientOf(["nobody.invalid:80"]);
+  const alone = clientOf(["absent.invalid:80"]);
   expect(await failed(get(alone.client, {}))).toMatchObject({
     ...NOT_SENT,
     cause: { code: "connect_failed", reason: "connect_refused" },
@@ -288,7 +288,7 @@ describe("C17: the handshake is cut", () => {
   );
 });
 
-it("C17 GC: nobody is dialled for calls that are over", async () => {
+it("C17 GC: no endpoint is dialled for calls that are over", async () => {
   const bad = await peerOf(async (connection) => {
     await connection.readBytes(24);
     connection.rst();

@@ -10,7 +10,7 @@ it("C6 GC priv: a host vanishes without a word: attempts time out, TCP notices i
   const seen = await runInNamespace(child, namespaces);
   // The route vouches: to the other endpoint after the attempt's timeout.
   expect(seen["read"]).toMatchObject({ end: "near", attempts: 2 });
-  // It does not: told, and never sent elsewhere.
+  // It does not: the caller gets the error, and the call is never sent elsewhere.
   expect(seen["write"]).toMatchObject({ end: "attempt_timeout", attempts: 1 });
   const again = seen["again"] as { end: string; attempts: number }[];
   expect(new Set(again.map(({ end }) => end))).toEqual(new Set(["near"]));

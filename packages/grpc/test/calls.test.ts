@@ -187,7 +187,7 @@ describe("metadata, status, errors", () => {
     expect(callInfo({})).toBe(undefined);
   });
 
-  it("nobody listens: UNAVAILABLE, with the reason and the call's way", async () => {
+  it("no server listens: UNAVAILABLE, with the reason and the call's way", async () => {
     const gone = await new OrdersServer("gone").listen();
     gone.stop();
     const mesh = createMesh({

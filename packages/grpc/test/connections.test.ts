@@ -51,7 +51,7 @@ describe("TLS", () => {
     });
   });
 
-  it("a stranger's certificate is not believed", async () => {
+  it("a certificate of another authority is not believed", async () => {
     const server = await start(["orders.shop"]);
     const { client } = clientOf([server.address], {
       scheme: "https",

@@ -157,7 +157,7 @@ describe("D: discovery, gRPC client", () => {
     }
   });
 
-  it("D16 GC: calls in flight finish when the service goes, and new ones are told at once", async () => {
+  it("D16 GC: calls in flight finish when the service goes, and new ones fail at once", async () => {
     const waiting: (() => void)[] = [];
     const server = await serverOf({
       get: (_call, done) => void waiting.push(() => done(null, { id: "late" })),

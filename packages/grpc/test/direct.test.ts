@@ -1,5 +1,5 @@
 /**
- * Calls on a connection that stands go past grpc-js's channel, others through it. Nobody may notice:
+ * Calls on a connection that stands go past grpc-js's channel, others through it. Neither side may notice:
  * the first call of a client is one of the second kind, the next is one of the first.
  */
 import type { IncomingHttpHeaders } from "node:http2";
@@ -37,7 +37,7 @@ const order = (count: number): Buffer => Buffer.from([0x10, count]);
 describe("the connection below a channel, by private members", () => {
   beforeEach((context) => skipPublicOnly(context, "Channel.internalChannel is its subject"));
 
-  it("is found when it stands, and tells when it is gone", async () => {
+  it("is found when it stands, and reports when it is gone", async () => {
     const server = await new OrdersServer("a").listen();
     cleanups.push(() => server.stop());
     const channel = new Channel(server.address, credentials.createInsecure(), {
@@ -68,7 +68,7 @@ describe("the connection below a channel, by private members", () => {
 });
 
 describe("both ways", () => {
-  it("send the same head, whoever asks for what", async () => {
+  it("send the same head, by either way", async () => {
     const heads: IncomingHttpHeaders[] = [];
     const client = await scripted((stream, _path, _server, headers) => {
       heads.push(headers);

@@ -246,7 +246,7 @@ describe("health", () => {
     expect(await check(health(orders.port))).toBe(2);
   });
 
-  it("watchers hear of every change, and are sent away at the end", async () => {
+  it("watchers get every change, and are sent away at the end", async () => {
     let ready = true;
     const { orders, server } = await served(
       {},

@@ -402,7 +402,7 @@ it.each([
 
 it.each([
   ["what is not gzip", "gzip"],
-  ["an encoding that nobody knows", "snappy"],
+  ["an encoding that is unknown", "snappy"],
 ])("G19 GC: a compressed message: %s", async (_, encoding) => {
   const peer = await scripted((id) => [
     head(id, { ...REPLY_HEAD, "grpc-encoding": encoding }),

@@ -107,7 +107,7 @@ describe("messages", () => {
     expect(performance.now() - startedAt).toBeLessThan(1_000);
   });
 
-  it("wrong services and wrong content are told so", async () => {
+  it("wrong services and wrong content get an error that says so", async () => {
     const { orders, server } = await served();
     using caller = new Http2Caller(orders.port);
     const { status } = await caller.call("Nothing", SEVEN);
@@ -198,7 +198,7 @@ describe("slow and silent clients", () => {
     clearInterval(timer);
     expect((await ask(client)).error).toBeNull();
     await sleep(300);
-    // Who has said what he speaks is not silent.
+    // A client that has shown its protocol is not silent.
     expect(server.snapshot().sessions).toBe(1);
     expect((await ask(client)).error).toBeNull();
   });
@@ -222,7 +222,7 @@ describe("frames", () => {
     expect(orders.calls).toBe(1);
   });
 
-  it("G16 GS: illegal frames end their connection or stream, nobody else's", async () => {
+  it("G16 GS: illegal frames end their connection or stream, and no other", async () => {
     const { orders, client } = await served();
     for (const bad of [
       data(1, "before any head"),
@@ -265,7 +265,7 @@ describe("frames", () => {
     await until(() => server.snapshot().callsInFlight === 0);
   });
 
-  it("G3 GS: a flood of resets ends its connection, nobody else's", async () => {
+  it("G3 GS: a flood of resets ends its connection, and no other", async () => {
     const { orders, client, server } = await served({ get: () => {} });
     using raw = await RawGrpcClient.to(orders.port);
     for (let id = 1; id < 6_000 && !raw.closed; id += 2) {
@@ -294,7 +294,7 @@ describe("frames", () => {
 });
 
 describe("many", () => {
-  it("B8 GS: ten times the load: what fits is served, the rest is told at once, then all is well", async () => {
+  it("B8 GS: ten times the load: what fits is served, the rest is refused at once, then all is well", async () => {
     let running = 0;
     let most = 0;
     const { client, server } = await served(

@@ -1,4 +1,4 @@
-/** Hops in either mixture, on real sockets: what a call is told of the one it is made for, and its end. */
+/** Hops in either mixture, on real sockets: what a call learns of the one it is made for, and its end. */
 import { status as Status } from "@grpc/grpc-js";
 import { context, type Mesh, type ServedRequest } from "@inmesh/core";
 import { createMesh, meshGrpc, meshGrpcServer, type MeshGrpcServer } from "@inmesh/grpc";
@@ -80,7 +80,7 @@ async function replyWith(done: Done, work: () => Promise<Order>): Promise<void> 
   done(null, order);
 }
 
-const told = {
+const inherited = {
   hops: 2,
   attempt: 3,
   priority: "sheddable",
@@ -94,8 +94,8 @@ const httpHeaders = {
   traceparent: TRACE,
 };
 
-function expectTold(served: ServedRequest | undefined): void {
-  expect(served).toMatchObject(told);
+function expectInherited(served: ServedRequest | undefined): void {
+  expect(served).toMatchObject(inherited);
   const leftMs = served!.deadlineAt - performance.now();
   expect(leftMs).toBeGreaterThan(1_000);
   expect(leftMs).toBeLessThan(5_000);
@@ -116,7 +116,7 @@ describe("HTTP in, gRPC out", () => {
     });
     const response = await fetch(`http://${middle.address}/`, { headers: httpHeaders });
     expect(await response.text()).toBe("ok");
-    expectTold(served);
+    expectInherited(served);
   });
 
   it("a caller that leaves ends the call two hops below, within 100 ms", async () => {
@@ -163,7 +163,7 @@ describe("gRPC in, HTTP out", () => {
     ends.push(() => client.close());
     const answer = await ask(client, said, { deadline: Date.now() + 5_000 });
     expect(answer.order?.id).toBe("ok");
-    expectTold(served);
+    expectInherited(served);
   });
 
   /** A client of a server whose handler asks this one over HTTP. */

@@ -176,7 +176,7 @@ it("L2 GC: close while the first call is on its way to its first connection", as
   await server.drain();
 });
 
-it("L9 GC: calls after close are told so, whatever their kind", async () => {
+it("L9 GC: calls after close get an error that says so, whatever their kind", async () => {
   const server = await serverOf();
   const { client, mesh } = clientOf([server.address]);
   await get(client, {});

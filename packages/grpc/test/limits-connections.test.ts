@@ -36,7 +36,7 @@ async function evicted(client: RawGrpcClient): Promise<void> {
   await client.until(() => client.closed, "the end");
 }
 
-/** It answers, and has not been told to go. */
+/** It answers, and has not been asked to leave. */
 async function stays(client: RawGrpcClient, id: number): Promise<void> {
   client.send(callHead(id), data(id, NOW, true));
   await client.replied(id);
@@ -171,7 +171,7 @@ describe("resets", () => {
     expect(one.server.snapshot()).toMatchObject(SERVED);
   });
 
-  it("a client that gives up after a second is not told to go", async () => {
+  it("a client that gives up after a second is not asked to leave", async () => {
     const one = await hanging();
     const client = await rawTo(one);
     const ids = Array.from({ length: 60 }, (_, n) => 2 * n + 1);

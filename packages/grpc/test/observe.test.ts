@@ -1,4 +1,4 @@
-/** What observers are told of gRPC on real sockets, and what one attempt alone sends. */
+/** What observers see of gRPC on real sockets, and what one attempt alone sends. */
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import { createMesh, type EndedAttempt, type EndedCall, type EndedRequest } from "@inmesh/core";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -40,7 +40,7 @@ it("each attempt has its own traceparent, and what the call sends stays the same
   expect(metadata.get("traceparent")).toEqual(["of the caller"]);
 });
 
-it("a call is told with bytes, times and the status of gRPC", async () => {
+it("a call is reported with bytes, times and the status of gRPC", async () => {
   const { mesh, client, servers } = await bench({
     get: ({ request }, callback) => {
       if (request.count === 1) return callback(null, request);

@@ -17,7 +17,7 @@ const refuse = (code: Status, pushback?: string): OrdersHandlers["get"] => {
   return (_, callback) => {
     const metadata = new Metadata();
     if (pushback !== undefined) metadata.set("grpc-retry-pushback-ms", pushback);
-    callback({ code, details: "as told", metadata });
+    callback({ code, details: "as asked", metadata });
   };
 };
 const vouched = {
@@ -34,14 +34,14 @@ describe("balancing and breaking", () => {
     for (const { calls } of servers) expect(calls).toBeGreaterThan(5);
   });
 
-  it("C1 GC: an endpoint that goes away is left, and nobody sees it", async () => {
+  it("C1 GC: an endpoint that goes away is left, and no caller sees it", async () => {
     const { client, servers } = await bench([{}, {}]);
     for (let count = 0; count < 20; count++) await get(client, { count });
     servers[0]!.stop();
     for (let count = 0; count < 20; count++) expect((await get(client, {})).id).toBe("b");
   });
 
-  it("C1 GC: a burst of which half meets nobody is answered by the other endpoint, whatever the budget", async () => {
+  it("C1 GC: a burst of which half meets no server is answered by the other endpoint, whatever the budget", async () => {
     const server = await serverOf();
     const { client, mesh } = clientOf([await closedPort(), server.address]);
     const replies = await Promise.all(Array.from({ length: 200 }, () => get(client, {})));
@@ -64,13 +64,13 @@ describe("balancing and breaking", () => {
 });
 
 describe("retries", () => {
-  it("a failure of an idempotent route is tried elsewhere, and the server is told", async () => {
+  it("a failure of an idempotent route is tried elsewhere, and the server learns the attempt's number", async () => {
     const { client, servers } = await bench([{ get: refuse(Status.UNAVAILABLE) }, {}], vouched);
     for (let i = 0; i < 10; i++) expect((await get(client, {})).id).toBe("b");
     expect(servers[0]!.calls).toBeGreaterThan(0);
   });
 
-  it("grpc-previous-rpc-attempts counts, callInfo tells", async () => {
+  it("grpc-previous-rpc-attempts counts, and callInfo says so", async () => {
     const seen: unknown[] = [];
     const flaky: OrdersHandlers["get"] = (call, callback) => {
       seen.push(call.metadata.get("grpc-previous-rpc-attempts"));
@@ -93,7 +93,7 @@ describe("retries", () => {
     const { client, servers } = await bench({ get: refuse(Status.UNAVAILABLE) });
     expect(await failed(get(client, {}))).toMatchObject({
       code: Status.UNAVAILABLE,
-      details: "as told",
+      details: "as asked",
     });
     expect(servers[0]!.calls).toBe(1);
   });
@@ -193,7 +193,7 @@ describe("deadlines", () => {
     expect(servers[0]!.lastTimeoutMs).toBeLessThanOrEqual(1_000);
   });
 
-  it("it is over when it is over, and the server hears of it", async () => {
+  it("its call ends with it, and the server learns of it", async () => {
     const { client, servers, mesh } = await bench({ get: () => {} });
     const error = await failed(get(client, {}, { deadline: Date.now() + 100 }));
     expect(error.code).toBe(Status.DEADLINE_EXCEEDED);
@@ -226,7 +226,7 @@ describe("deadlines", () => {
     expect(lastMetadata!.get("x-mesh-hops")).toEqual(["3"]);
   });
 
-  it("when whoever asked is gone, so is the call", async () => {
+  it("when the caller is gone, so is the call", async () => {
     const { client, servers } = await bench({ get: () => {} });
     const served = new ServedRequest();
     const call = context.run(served, () => failed(get(client, {})));

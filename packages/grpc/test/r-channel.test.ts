@@ -36,7 +36,7 @@ async function server(port = 0): Promise<OrdersServer> {
   return one;
 }
 
-/** A port that nobody listens on. */
+/** A port without a listener. */
 async function freePort(): Promise<number> {
   const probe: NetServer = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
@@ -77,7 +77,7 @@ describe("R22: the connectivity of a channel", () => {
     expect(await ready(client, new Date(Date.now() + 5_000))).toBeUndefined();
   });
 
-  it("R22 GC: nobody listens: the deadline's error, TRANSIENT_FAILURE, and READY when somebody does", async () => {
+  it("R22 GC: no server listens: the deadline's error, TRANSIENT_FAILURE, and READY when one does", async () => {
     const port = await freePort();
     const { client } = clientOf([`127.0.0.1:${port}`]);
     const startedAt = performance.now();
@@ -113,7 +113,7 @@ describe("R22: the connectivity of a channel", () => {
     expect(stateOf(client)).toBe(TRANSIENT_FAILURE);
   });
 
-  it("R22 GC: watchers hear of the change, once, and of their deadline", async () => {
+  it("R22 GC: watchers are called for the change, once, and for their deadline", async () => {
     const one = await server();
     const { client } = clientOf([one.address]);
     const channel = client.getChannel();

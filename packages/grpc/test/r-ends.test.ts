@@ -34,7 +34,7 @@ const CUTS: readonly [string, (client: RawGrpcClient, id: number, send: Send) =>
       client.send(data(id, Buffer.alloc(97)), data(id, message(Buffer.alloc(9), 0, 1e9))),
     {},
   ],
-  ["nobody reads", () => {}, { "x-floods": "1" }],
+  ["nothing is read", () => {}, { "x-floods": "1" }],
 ];
 
 // Each sleeps most of its time.

@@ -32,7 +32,7 @@ it("R9 GC: a connection is left after 100 calls that were given up, and ends beh
     if (connection.number > 1) return;
     resets = () => connection.frames.filter(({ type }) => type === RST_STREAM).length;
     const id = await connection.request();
-    // Answered in part: nobody takes the connection for a dead one.
+    // Answered in part: the connection is not taken for a dead one.
     await connection.write(head(id, REPLY_HEAD), data(id, X_ORDER));
     finish = () => connection.write(data(id, X_ORDER), head(id, { "grpc-status": "0" }, true));
   });
@@ -85,7 +85,7 @@ it.each(["grpc-js", "mesh"])(
   },
 );
 
-it("R9 GS: resets of deadlines that have passed are no misuse, whoever sends them", async () => {
+it("R9 GS: resets of deadlines that have passed are no misuse, from either side", async () => {
   const one = await served(
     {
       get: ({ request }, done) => {

@@ -67,7 +67,7 @@ describe("handlers that use the processor", () => {
     const answers = await Promise.all(pending);
     const elapsedMs = performance.now() - startedAt;
     child.send({});
-    const [{ log, busyMs, snapshot }] = (await once(child, "message")) as [Told];
+    const [{ log, busyMs, snapshot }] = (await once(child, "message")) as [Report];
     const refused = answers.flatMap(({ error }) => (error === null ? [] : [error]));
     expect(refused.length).toBeGreaterThan(10);
     expect(snapshot.refused).toEqual({ loop_delay: refused.length });
@@ -81,7 +81,7 @@ describe("handlers that use the processor", () => {
   }, 60_000);
 });
 
-interface Told {
+interface Report {
   readonly log: readonly LogLine[];
   readonly busyMs: number;
   readonly snapshot: GrpcServerSnapshot;

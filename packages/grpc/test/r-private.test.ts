@@ -106,7 +106,7 @@ describe("R4: a private member of grpc-js that is missing", () => {
     async (member) => {
       const { seen, ofMesh } = await hidden(member, "tls");
       const { health: _, ...expected } = EXPECTED;
-      expect(seen).toEqual({ ...expected, strangers: [14, 14] });
+      expect(seen).toEqual({ ...expected, distrusted: [14, 14] });
       const name = "grpc-js ChannelCredentials._createSecureConnector";
       expect(ofMesh).toEqual(
         member === "none"

@@ -66,7 +66,7 @@ describe("R38: numbers of attempts", () => {
     return seen;
   };
 
-  it("R38 GS: handlers see them from the mesh, and from nobody who could make them up", async () => {
+  it("R38 GS: handlers see them from the mesh, and from no client that could make them up", async () => {
     expect(await seenBy("mesh", { [ATTEMPTS]: "2" })).toEqual(["2"]);
     expect(await seenBy("edge", { [ATTEMPTS]: "2" })).toEqual([]);
     expect(await seenBy("local", { [ATTEMPTS]: "2" })).toEqual([]);

@@ -144,7 +144,7 @@ describe.each(PLAYS)("a server that is %s", (_name, play) => {
     expect(got).toEqual(["0", "1", "2", "3", "4"]);
   });
 
-  it("each call is counted once, as it ended, and its end is heard", async () => {
+  it("each call is counted once, as it ended, and its end is reported", async () => {
     const mesh = createMesh({ env: {} });
     const ends: ServerEnd[] = [];
     const layer: ServerLayer = (inner) => (request) => {
@@ -190,7 +190,7 @@ describe.each(PLAYS)("a server that is %s", (_name, play) => {
     await mesh.close(0);
   });
 
-  it("a client that leaves while a layer waits: the handler is not begun, and the end is heard", async () => {
+  it("a client that leaves while a layer waits: the handler is not begun, and the end is reported", async () => {
     const ends: ServerEnd[] = [];
     let decide: (() => void) | undefined;
     let handled = 0;

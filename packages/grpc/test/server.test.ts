@@ -268,7 +268,7 @@ describe("refusals", () => {
     expect(server.snapshot().refused).toEqual({ concurrency: 1 });
   });
 
-  it("strangers are not told reasons", async () => {
+  it("callers that are not trusted get no reasons", async () => {
     const { client } = await served({}, { limits: { maxInFlight: 0 } });
     const { error } = await ask(client);
     expect(error?.code).toBe(Status.UNAVAILABLE);
@@ -363,7 +363,7 @@ describe("records", () => {
     const slow = message(Buffer.from("\n\x04slow"));
     const { status } = await caller.call("Get", slow, { "grpc-timeout": "50m" });
     expect(status).toBe(Status.DEADLINE_EXCEEDED);
-    // A reply that cannot be serialised: what its client is told counts, not what its handler said.
+    // A reply that cannot be serialised: what its client gets counts, not what its handler said.
     const { error } = await ask(client, {}, {}, { id: "wrong" });
     expect(error?.code).toBe(Status.INTERNAL);
     const six = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`k${i}`, "v"]));

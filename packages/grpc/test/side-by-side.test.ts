@@ -132,7 +132,7 @@ it("the deadline passes while both run: both endpoints held it, and the call has
   expect(calls[0]!.status).toBe(Status.DEADLINE_EXCEEDED);
 });
 
-it("the caller cancels while both run: both servers are told", async () => {
+it("the caller cancels while both run: both servers learn of it", async () => {
   const { client, arrived, expectEnds } = await setUp([1, 2]);
   let cancel = (): void => {};
   const sent = failed(

@@ -122,7 +122,7 @@ it("T1 GC: ten rotations of both sides under load: no failed call", async () => 
   await until(() => sockets.filter((socket) => !socket.destroyed).length <= 1);
 });
 
-it("T1 GC: a rotation in the middle of a handshake: who waits for it is answered, or told in time", async () => {
+it("T1 GC: a rotation in the middle of a handshake: a call that waits for it is answered, or fails in time", async () => {
   const files = filesIn(folder());
   const write = ({ cert, key }: Issued): void => {
     writeFileSync(files.cert, cert);
@@ -215,7 +215,7 @@ describe("T3: certificates of peers", () => {
     },
   );
 
-  it("T3 GC: the name is the service's, or tls.serverName; below tls.minVersion there is nobody", async () => {
+  it("T3 GC: the name is the service's, or tls.serverName; a peer below tls.minVersion is refused", async () => {
     const { address, sockets } = await tlsServer({
       ...ca.issue({ names: ["orders.test"] }),
       maxVersion: "TLSv1.2",
@@ -237,7 +237,7 @@ describe("T3: certificates of peers", () => {
     const good = await tlsServer(ca.issue({ names: ["127.0.0.1"] }));
     const one = secure([good.address], { ca: ca.cert }, { authority: good.address });
     expect(await asked(one)).toBe("OK");
-    // grpc-js's own credentials always name somebody.
+    // grpc-js's own credentials always name a peer.
     expect(good.sockets[0]!.servername).toBe(PUBLIC_ONLY ? "endpoint.invalid" : false);
     const other = await tlsServer(ca.issue({ names: ["127.0.0.2", "localhost"] }));
     const two = secure([other.address], { ca: ca.cert }, { authority: other.address });
@@ -265,7 +265,7 @@ it("T4 GC: rotation of the bundle: both are believed, then the old no more; live
   await rotate(ca.cert + next.cert);
   server.setSecureContext(next.issue());
   await rotate(next.cert);
-  // The old authority is nobody now.
+  // The old authority is not trusted any more.
   server.setSecureContext(ca.issue());
   sockets.at(-1)!.destroy();
   let end = "OK";
@@ -279,7 +279,7 @@ it("T4 GC: rotation of the bundle: both are believed, then the old no more; live
 describe("T5: our certificate is refused after the handshake", () => {
   const strictly: TlsOptions = { ...ASKING, minVersion: "TLSv1.3" };
 
-  it("T5 GC: by an alert: tls_rejected_by_peer, not sent, and nobody is charged", async () => {
+  it("T5 GC: by an alert: tls_rejected_by_peer, not sent, and no endpoint is charged", async () => {
     // OpenSSL itself refuses a client without a certificate, by an alert; it may be lost with a reset.
     const strict = await tlsServer(strictly);
     const { client, mesh } = secure([strict.address], { ca: ca.cert }, { breaker: NO_BREAKER });
@@ -372,7 +372,7 @@ describe("T7: the wall clock jumps", () => {
       await sleep(5);
     }
     expect(shown.length).toBeGreaterThan(before);
-    // After it nothing new is made, and nobody is told otherwise.
+    // After it nothing new is made, and no caller is promised one.
     runtime.offsetMs = DAY_MS + 1_000;
     let last = "OK";
     for (let i = 0; last === "OK" && i < 1_000; i++) {
@@ -461,7 +461,7 @@ it("T13 GC: every connection is a full handshake", async () => {
   expect(reused).toEqual([false, false, false, false]);
 });
 
-it("C14 GC: an address taken over by another service is told by its certificate, and nothing is sent", async () => {
+it("C14 GC: an address taken over by another service is known by its certificate, and nothing is sent", async () => {
   const before = await tlsServer(served);
   const other = await tlsServer(served);
   const caller = secure(
@@ -472,9 +472,9 @@ it("C14 GC: an address taken over by another service is told by its certificate,
   for (let i = 0; i < 2; i++) expect(await asked(caller)).toBe("OK");
   await before.stop();
   const port = Number(before.address.split(":")[1]);
-  const stranger = await tlsServer(ca.issue({ names: ["stranger.test"] }), port);
+  const impostor = await tlsServer(ca.issue({ names: ["impostor.test"] }), port);
   await sleep(50); // the client has seen its connection end
   for (let i = 0; i < 4; i++) expect(await asked(caller)).toBe("OK");
-  expect(stranger.calls).toBe(0);
+  expect(impostor.calls).toBe(0);
   expect(endpointOf(caller.mesh, before.address).breaker.state).not.toBe("closed");
 });

@@ -76,7 +76,7 @@ export class HttpMesh extends Mesh {
   /**
    * From now on requests of the process's own fetch, and of everyone who uses the global dispatcher,
    * go through this mesh when they go to configured services; all others go where they went. The
-   * function that is returned puts back what was there, unless somebody has installed something else
+   * function that is returned puts back what was there, unless something else has been installed
    * meanwhile; so does `close`. A second call changes nothing and returns the same function.
    */
   installGlobal(): Installation {

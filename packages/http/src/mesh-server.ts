@@ -236,7 +236,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
 
   /**
    * Starts to listen; `port` 0, the default, chooses one. Rejects if it cannot. Of `{ path }`, a Unix
-   * socket, what a killed process left behind is taken away, unless somebody answers on it. With an identity
+   * socket, what a killed process left behind is taken away, unless a process answers on it. With an identity
    * source it waits for the first certificate, at most 10 s.
    */
   async listen(port: number | ListenOptions = 0, host?: string): Promise<AddressInfo> {
@@ -270,7 +270,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   }
 
   /**
-   * The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. With a
+   * The same without waiting for discovery to notice; `graceMs` 0 destroys at once. Idempotent. With a
    * function instead, that is called when it has closed, as by `close` of Node's servers.
    */
   close(graceMs: number | (() => void) = DEFAULT_GRACE_MS): Promise<void> {

@@ -142,7 +142,7 @@ describe("mesh.agent() under node:http", () => {
   });
 
   it.each(["101 Switching Protocols", "000 Nothing"])(
-    "H7 LC: %s that nobody asked for is no reply",
+    "H7 LC: %s that was not asked for is no reply",
     async (status) => {
       const peer = await answering(`HTTP/1.1 ${status}\r\n\r\n`);
       const mesh = doorsOf([peer.address]);
@@ -343,7 +343,7 @@ describe("under clients that take an agent", () => {
     const discovery = { static: [`127.0.0.1:${port}`] };
     const mesh = httpMeshOf({
       bank: { ...bank, discovery, tls: { ca: ca.cert, serverName: "svc" } },
-      stranger: { ...bank, discovery, tls: { ca: new TestCa().cert, serverName: "svc" } },
+      distrusted: { ...bank, discovery, tls: { ca: new TestCa().cert, serverName: "svc" } },
     });
     const agent = mesh.agent("https");
     const client = axios.create({ httpsAgent: agent, adapter: "http" });
@@ -353,7 +353,7 @@ describe("under clients that take an agent", () => {
     );
     await until(() => counted(mesh, "inmesh.calls", { outcome: "success" }) === 2);
     expect(names).toEqual(["svc", "svc"]);
-    await expect(client.get("https://stranger/x")).rejects.toThrow(/certificate|tls/i);
+    await expect(client.get("https://distrusted/x")).rejects.toThrow(/certificate|tls/i);
     expect(names).toHaveLength(2);
   });
 

@@ -122,7 +122,7 @@ describe("B: overload and balancing, library client", () => {
     expect([...ends]).toEqual([["500 no", 100]]);
   });
 
-  it("B4 LC: all refuse: told at once, without a queue", async () => {
+  it("B4 LC: all refuse: the call fails at once, without a queue", async () => {
     const client = clientOf([await closedPort(), await closedPort()], {
       timeouts: { connectMs: 1_000 },
     });

@@ -90,7 +90,7 @@ describe("C: connect and transport, library client", () => {
     await peer.close();
   });
 
-  it("C1 LC: a burst of which half meets nobody is answered by the other endpoint, whatever the budget", async () => {
+  it("C1 LC: a burst of which half meets no server is answered by the other endpoint, whatever the budget", async () => {
     const dead = `127.0.0.1:${await closedPort()}`;
     const peer = await FaultPeer.start(echo);
     await using one = bench([dead, peer.address]);
@@ -474,10 +474,10 @@ describe("C: connect and transport, library client", () => {
     });
   }
 
-  // Surplus that comes after the next request was written cannot be told from its answer.
+  // Surplus that comes after the next request was written cannot be distinguished from its answer.
   for (const delay of [-1, 0, 2]) {
     const when = delay < 0 ? "in the same write" : `${delay} ms later`;
-    it(`C13 LC: a second response ${when} reaches nobody`, async () => {
+    it(`C13 LC: a second response ${when} reaches no caller`, async () => {
       const poison = answer("poison");
       const peer = await FaultPeer.start(async (connection) => {
         for (;;) {
@@ -646,7 +646,7 @@ describe("C: connect and transport, library client", () => {
     expect(await (await one.client.fetch("/next")).text()).toBe("/next");
     await sleep(30);
     expect(peer.requests.map(({ head }) => pathOf(head))).toEqual(["/first", "/next"]);
-    // Those whose turn came too late have cost nobody the connection.
+    // Those whose turn came too late have cost no other call the connection.
     expect(peer.connections).toBe(1);
     await peer.close();
   });
@@ -703,7 +703,7 @@ describe("C: connect and transport, library client", () => {
     expect(error).toMatchObject({ code: "connect_failed", reason: "connect_timeout" });
   });
 
-  it("C21 LC: a handshake that nobody answers ends at the connect timeout", async () => {
+  it("C21 LC: a handshake without an answer ends at the connect timeout", async () => {
     const peer = await FaultPeer.start((connection) => connection.hold());
     await using one = bench([peer.address], { scheme: "https", timeouts: { connectMs: 150 } });
     const error = await within(600, failure(one.client.fetch("/")));

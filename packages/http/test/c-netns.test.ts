@@ -10,7 +10,7 @@ describe.concurrent("C: lost packets", () => {
     const seen = await runInNamespace("host-vanishes.ts", namespaces);
     // Idempotent: to the other endpoint after the attempt's timeout.
     expect(seen["get"]).toMatchObject({ end: "near", attempts: 2 });
-    // Not so: told, and never sent elsewhere.
+    // Not so: the caller gets the error, and the call is never sent elsewhere.
     expect(seen["post"]).toMatchObject({
       end: "attempt_timeout",
       progress: "maybe-processed",
@@ -36,7 +36,7 @@ describe.concurrent("C: lost packets", () => {
     if (namespaces === undefined) return context.skip(NO_NAMESPACES);
     const seen = await runInNamespace("client-vanishes.ts", namespaces);
     const endedMs = seen["endedMs"] as Record<string, number>;
-    // A body that is owed, and a reply that nobody reads, have limits of their own.
+    // A body that is owed, and a reply that is not read, have limits of their own.
     expect(endedMs["upload"]).toBeGreaterThan(500);
     expect(endedMs["upload"]).toBeLessThan(10_000);
     expect(endedMs["large"]).toBeLessThan(15_000);

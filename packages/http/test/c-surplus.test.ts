@@ -1,5 +1,5 @@
 /**
- * C13: bytes that a server sends behind a whole reply, while nobody has asked for anything. They wait in
+ * C13: bytes that a server sends behind a whole reply, while no request has been sent. They wait in
  * the kernel when the next request takes the connection, and must not become its reply.
  */
 import { once } from "node:events";
@@ -76,7 +76,7 @@ describe.each(Object.entries(DOORS))("%s", (_door, ask) => {
 });
 
 // At the other doors undici waits one turn less. What comes during that turn is the reply, as what comes a
-// moment later is at every door: nobody can tell it from the reply of a server that is fast.
+// moment later is at every door: it cannot be distinguished from the reply of a server that is fast.
 describe("mesh.agent()", () => {
   it("C13 LC: a reply that came during the callback of I/O that sends the request is not its own", async () => {
     const { address, sockets } = await echoing();

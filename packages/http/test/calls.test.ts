@@ -189,7 +189,7 @@ describe("LC: hooks of a client", () => {
     return { lines, hooks };
   }
 
-  it("P20 LC: hear of a call, its retries and its reply", async () => {
+  it("P20 LC: see a call, its retries and its reply", async () => {
     const { lines, hooks } = recorded();
     const { address } = await echo([503, 503]);
     const client = clientTo(address, { hooks });
@@ -206,7 +206,7 @@ describe("LC: hooks of a client", () => {
     expect(reply.headers.get("x-echo")).toBe("yes");
   });
 
-  it("P20 LC: hear of an error, with what the caller gets", async () => {
+  it("P20 LC: see an error, with what the caller gets", async () => {
     const { lines, hooks } = recorded();
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();
@@ -294,7 +294,7 @@ describe("LC: throwOnError", () => {
     expect(error).toMatchObject({ status: 400, body: "half", isBodyCut: true });
   });
 
-  it("P20 LC: hooks hear of reply and error", async () => {
+  it("P20 LC: hooks see reply and error", async () => {
     const heard: string[] = [];
     const client = clientTo((await echo([404])).address, {
       throwOnError: true,

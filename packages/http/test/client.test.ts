@@ -218,7 +218,7 @@ describe("making a request", () => {
   });
 
   it("of an unknown service is an error at once", () => {
-    expect(() => meshClient("nobody", { mesh: meshOf({}) })).toThrow(ConfigError);
+    expect(() => meshClient("absent", { mesh: meshOf({}) })).toThrow(ConfigError);
   });
 
   it("by URL needs no configuration", async () => {

@@ -18,7 +18,7 @@ class HastyRuntime extends NodeRuntime {
 }
 
 describe("D: discovery, library client", () => {
-  it("D16 LC: calls in flight finish when the service goes, and new ones are told at once", async () => {
+  it("D16 LC: calls in flight finish when the service goes, and new ones fail at once", async () => {
     let answer = (): void => {};
     const released = new Promise<void>((resolve) => (answer = resolve));
     const peer = await peerOf(async (connection) => {

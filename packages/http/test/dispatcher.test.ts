@@ -12,7 +12,7 @@ import fc from "fast-check";
 import { Agent, errors, FormData, interceptors, request, stream, type Dispatcher } from "undici";
 import { describe, expect, it } from "vitest";
 import { createMesh } from "@inmesh/http";
-import { doorsOf, httpMeshOf, Told, withoutGlobalDispatcher } from "./support/doors.ts";
+import { doorsOf, httpMeshOf, Recorded, withoutGlobalDispatcher } from "./support/doors.ts";
 import { answering, counted, peerOf, serve, until, OK } from "./wire.ts";
 
 const ONCE = { retry: { attempts: 1 } };
@@ -47,9 +47,9 @@ describe("which origins are known", () => {
       expect(mesh.dispatcher.knows(origin)).toBe(true);
       expect(mesh.dispatcher.knows(new URL(origin))).toBe(true);
     }
-    const told = new Told(mesh.dispatcher, { origin: new URL("http://orders/other") });
-    expect(await told.over).toBeUndefined();
-    expect(told.headers["x-host"]).toBe("orders");
+    const recorded = new Recorded(mesh.dispatcher, { origin: new URL("http://orders/other") });
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.headers["x-host"]).toBe("orders");
     expect(counted(mesh, "inmesh.calls")).toBe(1);
   });
 
@@ -74,9 +74,9 @@ describe("which origins are known", () => {
       a: { url: "http://b", discovery: { static: [one.address] } },
       b: { url: "http://elsewhere:99", discovery: { static: [two.address] } },
     });
-    await new Told(mesh.dispatcher, { origin: "http://b" }).over;
+    await new Recorded(mesh.dispatcher, { origin: "http://b" }).over;
     expect([one.requests.length, two.requests.length]).toEqual([0, 1]);
-    await new Told(mesh.dispatcher, { origin: "http://elsewhere:99" }).over;
+    await new Recorded(mesh.dispatcher, { origin: "http://elsewhere:99" }).over;
     expect([one.requests.length, two.requests.length]).toEqual([0, 2]);
   });
 
@@ -87,10 +87,14 @@ describe("which origins are known", () => {
     await meshClient(`http://${address}`, { mesh }).fetch("/");
     const before = counted(mesh, "inmesh.calls");
     const headers = { "x-mesh-own": "kept", host: "someone.else" };
-    const told = new Told(mesh.dispatcher, { origin: `http://${address}`, path: "/x", headers });
-    expect(await told.over).toBeUndefined();
-    expect(told.headers["x-host"]).toBe("someone.else");
-    expect(told.headers["x-got"]).toContain("x-mesh-own");
+    const recorded = new Recorded(mesh.dispatcher, {
+      origin: `http://${address}`,
+      path: "/x",
+      headers,
+    });
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.headers["x-host"]).toBe("someone.else");
+    expect(recorded.headers["x-got"]).toContain("x-mesh-own");
     expect(counted(mesh, "inmesh.calls")).toBe(before);
   });
 
@@ -99,15 +103,15 @@ describe("which origins are known", () => {
     const { address } = await echo();
     const mesh = doorsOf([address]);
     const connected = once(mesh.dispatcher, "connect");
-    await new Told(mesh.dispatcher, { origin: `http://${address}` }).over;
+    await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over;
     const [origin] = (await connected) as [URL];
     expect(origin.host).toBe(address);
   });
 
   it("no origin at all is undici's error", () => {
-    const told = new Told(doorsOf(["127.0.0.1:1"]).dispatcher, { origin: "" });
-    expect(told.returned).toBe(false);
-    expect(told.error).toBeInstanceOf(errors.InvalidArgumentError);
+    const recorded = new Recorded(doorsOf(["127.0.0.1:1"]).dispatcher, { origin: "" });
+    expect(recorded.returned).toBe(false);
+    expect(recorded.error).toBeInstanceOf(errors.InvalidArgumentError);
   });
 
   it("those of a configuration that changes", async () => {
@@ -116,7 +120,7 @@ describe("which origins are known", () => {
     expect(mesh.dispatcher.knows("http://bank")).toBe(false);
     mesh.update({ services: { bank: { discovery: { static: [peer.address] } } } });
     expect(mesh.dispatcher.knows("http://orders")).toBe(false);
-    expect(await new Told(mesh.dispatcher, { origin: "http://bank" }).over).toBeUndefined();
+    expect(await new Recorded(mesh.dispatcher, { origin: "http://bank" }).over).toBeUndefined();
     expect(peer.requests).toHaveLength(1);
   });
 
@@ -139,7 +143,7 @@ describe("the callbacks", () => {
     });
     const mesh = doorsOf([peer.address]);
     const rawEnds: string[][] = [];
-    const told = new Told(
+    const recorded = new Recorded(
       mesh.dispatcher,
       { method: "POST", path: "/made", body: "four" },
       {
@@ -153,10 +157,10 @@ describe("the callbacks", () => {
           void rawEnds.push((rawTrailers as Buffer[]).map(String)),
       },
     );
-    expect(told.returned).toBe(true);
-    expect(told.events).toEqual(["start"]);
-    expect(await told.over).toBeUndefined();
-    expect(told.events).toEqual([
+    expect(recorded.returned).toBe(true);
+    expect(recorded.events).toEqual(["start"]);
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.events).toEqual([
       "start",
       "sent 4",
       "request sent",
@@ -167,8 +171,8 @@ describe("the callbacks", () => {
       "data",
       "end",
     ]);
-    expect(told.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
-    expect(told.trailers).toEqual({ "x-sum": "7" });
+    expect(recorded.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
+    expect(recorded.trailers).toEqual({ "x-sum": "7" });
     expect(rawEnds).toEqual([["x-sum", "7"]]);
     expect(counted(mesh, "inmesh.calls", { outcome: "success" })).toBe(1);
   });
@@ -221,15 +225,15 @@ describe("the callbacks", () => {
       const { dispatcher } = doorsOf([peer.address]);
       const wrong = new Error("the handler's own");
       const options = { method: "PUT", body: "x" } as const;
-      const told = new Told(dispatcher, options, {
+      const recorded = new Recorded(dispatcher, options, {
         [name]() {
           throw wrong;
         },
       });
-      expect(await told.over).toBe(wrong);
-      expect(told.events.filter((event) => event === "error")).toHaveLength(1);
-      expect(told.events.at(-1)).toBe("error");
-      await new Told(dispatcher, options).over; // the way is free again
+      expect(await recorded.over).toBe(wrong);
+      expect(recorded.events.filter((event) => event === "error")).toHaveLength(1);
+      expect(recorded.events.at(-1)).toBe("error");
+      await new Recorded(dispatcher, options).over; // the way is free again
       expect(peer.requests.length).toBeLessThanOrEqual(2);
     });
   }
@@ -238,25 +242,25 @@ describe("the callbacks", () => {
 describe("pausing and resuming", () => {
   it("holds the body back from the first byte, and gives all of it in order", async () => {
     const { address } = await serve((_incoming, outgoing) => outgoing.end("abc".repeat(50_000)));
-    const told = new Told(
+    const recorded = new Recorded(
       doorsOf([address]).dispatcher,
       {},
       {
         onResponseStart: (controller) => controller.pause(),
       },
     );
-    await until(() => told.status === 200);
-    expect(told.controller!.paused).toBe(true);
+    await until(() => recorded.status === 200);
+    expect(recorded.controller!.paused).toBe(true);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(told.bytes).toBe(0);
-    told.controller!.resume();
-    expect(await told.over).toBeUndefined();
-    expect(told.text).toBe("abc".repeat(50_000));
+    expect(recorded.bytes).toBe(0);
+    recorded.controller!.resume();
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.text).toBe("abc".repeat(50_000));
   });
 
   it("inside of onResponseStart is as if nothing was said", async () => {
     const { address } = await serve((_incoming, outgoing) => outgoing.end("all"));
-    const told = new Told(
+    const recorded = new Recorded(
       doorsOf([address]).dispatcher,
       {},
       {
@@ -266,15 +270,15 @@ describe("pausing and resuming", () => {
         },
       },
     );
-    expect(await told.over).toBeUndefined();
-    expect(told.text).toBe("all");
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.text).toBe("all");
   });
 
   it("after every chunk, from inside and from outside of the callback", async () => {
     const size = 300_000;
     const { address } = await serve((_incoming, outgoing) => outgoing.end(Buffer.alloc(size, "x")));
     let turn = 0;
-    const told = new Told(
+    const recorded = new Recorded(
       doorsOf([address]).dispatcher,
       {},
       {
@@ -285,8 +289,8 @@ describe("pausing and resuming", () => {
         },
       },
     );
-    expect(await told.over).toBeUndefined();
-    expect(told.bytes).toBe(size);
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.bytes).toBe(size);
   });
 
   it("loses, repeats and reorders nothing, whenever the reader pauses", async () => {
@@ -308,14 +312,14 @@ describe("pausing and resuming", () => {
             else controller.resume();
             if (now === "resume twice") controller.resume();
           };
-          const told = new Told(
+          const recorded = new Recorded(
             dispatcher,
             { method: "POST", body: Readable.from(pieces.map((one) => Buffer.from(one))) },
             { onResponseStart: next, onResponseData: next },
           );
-          expect(await told.over).toBeUndefined();
-          expect(Buffer.concat(told.chunks).equals(Buffer.concat(pieces))).toBe(true);
-          expect(told.events.filter((event) => event === "end")).toHaveLength(1);
+          expect(await recorded.over).toBeUndefined();
+          expect(Buffer.concat(recorded.chunks).equals(Buffer.concat(pieces))).toBe(true);
+          expect(recorded.events.filter((event) => event === "end")).toHaveLength(1);
         },
       ),
       { numRuns: 40 },
@@ -330,14 +334,14 @@ describe("pausing and resuming", () => {
       const piece = Buffer.alloc(100_000);
       for (; written < 1_000; written++) await connection.write(piece);
     });
-    const told = new Told(
+    const recorded = new Recorded(
       doorsOf([peer.address]).dispatcher,
       {},
       {
         onResponseStart: (controller) => controller.pause(),
       },
     );
-    await until(() => told.status === 200);
+    await until(() => recorded.status === 200);
     let before = -1;
     while (before !== written) {
       before = written;
@@ -345,8 +349,8 @@ describe("pausing and resuming", () => {
     }
     expect(written).toBeLessThan(500); // what the kernel's buffers hold
     const gone = new Error("enough");
-    told.controller!.abort(gone);
-    expect(await told.over).toBe(gone);
+    recorded.controller!.abort(gone);
+    expect(await recorded.over).toBe(gone);
   });
 });
 
@@ -356,24 +360,24 @@ describe("H20 LC: abort through the controller", () => {
   it("H20 LC: in onRequestStart: nothing is sent, the error comes inside dispatch", async () => {
     const peer = await answering(OK);
     const { dispatcher } = doorsOf([peer.address]);
-    const told = new Told(
+    const recorded = new Recorded(
       dispatcher,
       {},
       { onRequestStart: (controller) => controller.abort(reason) },
     );
-    expect(told.events).toEqual(["start", "error"]);
-    expect(told.error).toBe(reason);
-    expect(told.controller!.aborted).toBe(true);
-    expect(told.controller!.reason).toBe(reason);
+    expect(recorded.events).toEqual(["start", "error"]);
+    expect(recorded.error).toBe(reason);
+    expect(recorded.controller!.aborted).toBe(true);
+    expect(recorded.controller!.reason).toBe(reason);
     expect(peer.requests).toHaveLength(0);
   });
 
   it("H20 LC: while queued behind a silent peer: at once, and it is never sent", async () => {
     const peer = await silent();
     const mesh = doorsOf([peer.address], { limits: { maxConnectionsPerEndpoint: 1 } });
-    const first = new Told(mesh.dispatcher, {});
+    const first = new Recorded(mesh.dispatcher, {});
     await until(() => peer.requests.length === 1);
-    const queued = new Told(mesh.dispatcher, { path: "/queued" });
+    const queued = new Recorded(mesh.dispatcher, { path: "/queued" });
     await new Promise((resolve) => setTimeout(resolve, 20));
     queued.controller!.abort(reason);
     expect(queued.events.at(-1)).toBe("error");
@@ -386,7 +390,7 @@ describe("H20 LC: abort through the controller", () => {
 
   it("H20 LC: while the peer is silent, at the head, and in the body: the connection is closed", async () => {
     const peer = await silent();
-    const waiting = new Told(doorsOf([peer.address]).dispatcher, {});
+    const waiting = new Recorded(doorsOf([peer.address]).dispatcher, {});
     await until(() => peer.requests.length === 1);
     waiting.controller!.abort(reason);
     expect(waiting.error).toBe(reason);
@@ -398,29 +402,29 @@ describe("H20 LC: abort through the controller", () => {
         connection.socket.once("close", () => gone.resolve());
         await connection.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
       });
-      const told = new Told(
+      const recorded = new Recorded(
         doorsOf([half.address]).dispatcher,
         {},
         {
           [at]: (controller: Dispatcher.DispatchController) => controller.abort(reason),
         },
       );
-      expect(await told.over).toBe(reason);
+      expect(await recorded.over).toBe(reason);
       await gone.promise;
-      expect(told.events.filter((event) => event === "error")).toHaveLength(1);
+      expect(recorded.events.filter((event) => event === "error")).toHaveLength(1);
     }
   });
 
   it("H20 LC: after the end: without effect, and without a reason it is RequestAbortedError", async () => {
     const { address } = await echo();
     const { dispatcher } = doorsOf([address]);
-    const done = new Told(dispatcher, {});
+    const done = new Recorded(dispatcher, {});
     await done.over;
     done.controller!.abort(reason);
     expect(done.events.at(-1)).toBe("end");
-    const told = new Told(dispatcher, {});
-    told.controller!.abort(undefined as never);
-    expect(told.error).toBeInstanceOf(errors.RequestAbortedError);
+    const recorded = new Recorded(dispatcher, {});
+    recorded.controller!.abort(undefined as never);
+    expect(recorded.error).toBeInstanceOf(errors.RequestAbortedError);
   });
 
   it("H20 LC: a signal of undici's request, before, while waiting and in the body", async () => {
@@ -446,7 +450,7 @@ describe("wrong arguments", () => {
     ["a method that is no token", { method: "GE T" }, "invalid request method"],
     ["a header name with a blank", { headers: { "a b": "c" } }, "invalid header key"],
     ["a header value with a line break", { headers: { a: "b\r\nc: d" } }, "invalid a header"],
-    ["an odd array of headers", { headers: ["a"] }, "headers array must be even"],
+    ["an array of headers that is not even", { headers: ["a"] }, "headers array must be even"],
     ["headers that are no headers", { headers: 5 }, "headers must be an object or an array"],
     ["pairs that are no pairs", { headers: [["a"]] }, "headers must be in key-value pair format"],
     [
@@ -463,10 +467,10 @@ describe("wrong arguments", () => {
     "%s is undici's InvalidArgumentError, and nothing is sent",
     async (_what, options, message) => {
       const peer = await answering(OK);
-      const told = new Told(doorsOf([peer.address]).dispatcher, options);
-      await told.over;
-      expect(told.error).toBeInstanceOf(errors.InvalidArgumentError);
-      expect(String(told.error)).toContain(message);
+      const recorded = new Recorded(doorsOf([peer.address]).dispatcher, options);
+      await recorded.over;
+      expect(recorded.error).toBeInstanceOf(errors.InvalidArgumentError);
+      expect(String(recorded.error)).toContain(message);
       expect(peer.requests).toHaveLength(0);
     },
   );
@@ -479,17 +483,17 @@ describe("wrong arguments", () => {
   ])("R8 LC: %s is said to be wrong, whatever the service speaks or has", async (name, options) => {
     const peer = await answering(OK);
     for (const input of [{}, { http2: true }, { discovery: { static: [await refusing()] } }]) {
-      const told = new Told(doorsOf([peer.address], input).dispatcher, options);
-      await told.over;
-      expect(told.error).toBeInstanceOf(errors.InvalidArgumentError);
-      expect(String(told.error)).toContain(name);
+      const recorded = new Recorded(doorsOf([peer.address], input).dispatcher, options);
+      await recorded.over;
+      expect(recorded.error).toBeInstanceOf(errors.InvalidArgumentError);
+      expect(String(recorded.error)).toContain(name);
     }
     expect(peer.requests).toHaveLength(0);
   });
 
   it("opts.dispatcher is refused", () => {
     const { dispatcher } = doorsOf(["127.0.0.1:1"]);
-    expect(String(new Told(dispatcher, { dispatcher } as never).error)).toContain(
+    expect(String(new Recorded(dispatcher, { dispatcher } as never).error)).toContain(
       "opts.dispatcher",
     );
   });
@@ -498,8 +502,8 @@ describe("wrong arguments", () => {
 describe("headers", () => {
   async function sent(headers: unknown): Promise<string> {
     const peer = await answering(OK);
-    const told = new Told(doorsOf([peer.address]).dispatcher, { headers } as never);
-    expect(await told.over).toBeUndefined();
+    const recorded = new Recorded(doorsOf([peer.address]).dispatcher, { headers } as never);
+    expect(await recorded.over).toBeUndefined();
     return peer.requests[0]!.head.toLowerCase();
   }
 
@@ -550,13 +554,13 @@ describe("headers", () => {
       await connection.write(OK);
     });
     const mesh = doorsOf([peer.address]);
-    const told = new Told(mesh.dispatcher, {
+    const recorded = new Recorded(mesh.dispatcher, {
       method: "POST",
       query: { a: "1 2" },
       idempotent: true,
       reset: true,
     });
-    expect(await told.over).toBeUndefined();
+    expect(await recorded.over).toBeUndefined();
     expect(peer.requests).toHaveLength(2);
     expect(peer.requests[1]!.head).toMatch(/^POST \/\?a=1(\+|%20)2 /);
     expect(peer.requests[1]!.head.toLowerCase()).toContain("connection: close");
@@ -580,9 +584,12 @@ describe("bodies", () => {
     ["web stream", () => new Blob(["body"]).stream()],
   ])("%s", async (_kind, make) => {
     const { address } = await echo();
-    const told = new Told(doorsOf([address]).dispatcher, { method: "POST", body: make() as never });
-    expect(await told.over).toBeUndefined();
-    expect(told.text).toBe("body");
+    const recorded = new Recorded(doorsOf([address]).dispatcher, {
+      method: "POST",
+      body: make() as never,
+    });
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.text).toBe("body");
   });
 
   it("FormData, undici's own", async () => {
@@ -597,12 +604,12 @@ describe("bodies", () => {
   it("a stream that fails is the caller's own error", async () => {
     const peer = await peerOf(async (connection) => void (await connection.readHead()));
     const body = new PassThrough();
-    const told = new Told(doorsOf([peer.address]).dispatcher, { method: "POST", body });
+    const recorded = new Recorded(doorsOf([peer.address]).dispatcher, { method: "POST", body });
     body.write("x");
-    await until(() => told.events.includes("sent 1"));
+    await until(() => recorded.events.includes("sent 1"));
     const broken = new Error("disk");
     body.destroy(broken);
-    expect(await told.over).toBe(broken);
+    expect(await recorded.over).toBe(broken);
   });
 
   it("C1 LC: a refused connection sends any body of the dispatcher to the next endpoint", async () => {
@@ -611,7 +618,7 @@ describe("bodies", () => {
     for (let i = 0; i < 10; i++) {
       const body = i % 2 === 0 ? pieces() : "body";
       expect(
-        await new Told(mesh.dispatcher, { method: "POST", body } as never).over,
+        await new Recorded(mesh.dispatcher, { method: "POST", body } as never).over,
       ).toBeUndefined();
     }
     expect(peer.requests.map(({ body }) => String(body))).toEqual(Array(10).fill("body"));
@@ -623,8 +630,8 @@ describe("bodies", () => {
       connection.rst();
     });
     const mesh = doorsOf([peer.address]);
-    const told = new Told(mesh.dispatcher, { method: "PUT", body: pieces() } as never);
-    expect(await told.over).toMatchObject({ code: "connection_lost" });
+    const recorded = new Recorded(mesh.dispatcher, { method: "PUT", body: pieces() } as never);
+    expect(await recorded.over).toMatchObject({ code: "connection_lost" });
     expect(peer.requests).toHaveLength(1);
     expect(counted(mesh, "inmesh.retry.decisions", { decision: "not_replayable" })).toBe(1);
   });
@@ -640,23 +647,23 @@ describe("the pipeline behind it", () => {
       }
     });
     const mesh = doorsOf([peer.address]);
-    const told = new Told(mesh.dispatcher, {});
-    expect(await told.over).toBeUndefined();
-    expect(told.events.filter((event) => event.startsWith("head"))).toEqual(["head 200"]);
-    expect(told.events.filter((event) => event === "start")).toHaveLength(1);
+    const recorded = new Recorded(mesh.dispatcher, {});
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.events.filter((event) => event.startsWith("head"))).toEqual(["head 200"]);
+    expect(recorded.events.filter((event) => event === "start")).toHaveLength(1);
     expect(counted(mesh, "inmesh.attempts")).toBe(2);
   });
 
   it("its deadline covers the body", async () => {
     const peer = await answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
-    const told = new Told(
+    const recorded = new Recorded(
       doorsOf([peer.address], { timeouts: { request: "300ms" } }).dispatcher,
       {},
     );
-    const error = await told.over;
+    const error = await recorded.over;
     expect(error).toBeInstanceOf(MeshError);
     expect(error).toMatchObject({ code: "deadline_exceeded" });
-    expect(told.text).toBe("half");
+    expect(recorded.text).toBe("half");
   });
 
   it("C11 LC: a body cut by a reset is an error behind the dispatcher", async () => {
@@ -666,8 +673,8 @@ describe("the pipeline behind it", () => {
       await connection.pause(20);
       connection.rst();
     });
-    const told = new Told(doorsOf([peer.address]).dispatcher, {});
-    expect(await told.over).toMatchObject({
+    const recorded = new Recorded(doorsOf([peer.address]).dispatcher, {});
+    expect(await recorded.over).toMatchObject({
       code: "connection_lost",
       reason: "reset_mid_response",
     });
@@ -677,8 +684,10 @@ describe("the pipeline behind it", () => {
     const { address } = await echo();
     const mesh = doorsOf([address]);
     await mesh.close(0);
-    expect(await new Told(mesh.dispatcher, {}).over).toMatchObject({ code: "closed" });
-    expect(await new Told(mesh.dispatcher, { origin: `http://${address}` }).over).toBeUndefined();
+    expect(await new Recorded(mesh.dispatcher, {}).over).toMatchObject({ code: "closed" });
+    expect(
+      await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over,
+    ).toBeUndefined();
   });
 });
 
@@ -797,7 +806,7 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
       await connection.write("HTTP/1.1 101 Go\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
     });
     const wrong = new Error("the handler's own");
-    const told = new Told(
+    const recorded = new Recorded(
       doorsOf([peer.address]).dispatcher,
       { upgrade: "echo" },
       {
@@ -806,7 +815,7 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
         },
       },
     );
-    expect(await told.over).toBe(wrong);
+    expect(await recorded.over).toBe(wrong);
     await closed.promise;
   });
 
@@ -825,8 +834,8 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
 
   it("H7 LC: is refused where the service speaks HTTP/2", async () => {
     const mesh = doorsOf(["127.0.0.1:1"], { http2: true });
-    const told = new Told(mesh.dispatcher, { upgrade: "echo" }, { onRequestUpgrade() {} });
-    expect(told.error).toBeInstanceOf(errors.NotSupportedError);
+    const recorded = new Recorded(mesh.dispatcher, { upgrade: "echo" }, { onRequestUpgrade() {} });
+    expect(recorded.error).toBeInstanceOf(errors.NotSupportedError);
   });
 });
 
@@ -838,18 +847,18 @@ describe("close and destroy", () => {
       outgoing.end("late");
     });
     const { dispatcher } = doorsOf([address]);
-    const told = new Told(dispatcher, {});
+    const recorded = new Recorded(dispatcher, {});
     const order: string[] = [];
     const closed = dispatcher.close().then(() => order.push("closed"));
     const called = new Promise<void>((resolve) => dispatcher.close(() => resolve()));
-    const refused = new Told(dispatcher, {});
+    const refused = new Recorded(dispatcher, {});
     expect(refused.error).toBeInstanceOf(errors.ClientClosedError);
-    void told.over.then(() => order.push("reply"));
+    void recorded.over.then(() => order.push("reply"));
     release.resolve();
     await closed;
     await called;
     expect(order).toEqual(["reply", "closed"]);
-    expect(told.text).toBe("late");
+    expect(recorded.text).toBe("late");
     expect(dispatcher.closed).toBe(true);
   });
 
@@ -857,13 +866,13 @@ describe("close and destroy", () => {
     const peer = await silent();
     const mesh = doorsOf([peer.address]);
     const { dispatcher } = mesh;
-    const told = [new Told(dispatcher, {}), new Told(dispatcher, {})];
+    const recorded = [new Recorded(dispatcher, {}), new Recorded(dispatcher, {})];
     await until(() => peer.requests.length === 2);
     const why = new Error("over");
     await dispatcher.destroy(why);
-    expect(told.map(({ error }) => error)).toEqual([why, why]);
+    expect(recorded.map(({ error }) => error)).toEqual([why, why]);
     await new Promise<void>((resolve) => dispatcher.destroy(null, () => resolve()));
-    expect(new Told(dispatcher, {}).error).toBeInstanceOf(errors.ClientDestroyedError);
+    expect(new Recorded(dispatcher, {}).error).toBeInstanceOf(errors.ClientDestroyedError);
     expect(mesh.snapshot().services[0]!.callsInFlight).toBe(0);
   });
 
@@ -877,10 +886,10 @@ describe("close and destroy", () => {
     const { dispatcher } = mesh;
     const origins = ["http://orders", `http://${served.address}`];
     for (let i = 0; i < 40; i++) {
-      const told = new Told(dispatcher, { origin: origins[i % 2]! });
-      if (i % 4 === 3) await until(() => told.status === 200 || told.error !== undefined);
-      if (i % 4 >= 2) told.controller?.abort(new Error("enough"));
-      await told.over;
+      const recorded = new Recorded(dispatcher, { origin: origins[i % 2]! });
+      if (i % 4 === 3) await until(() => recorded.status === 200 || recorded.error !== undefined);
+      if (i % 4 >= 2) recorded.controller?.abort(new Error("enough"));
+      await recorded.over;
     }
     await mesh.close();
     await dispatcher.close();

@@ -82,7 +82,7 @@ it("retries behind it; what fails in the end is the cause of Fetch's TypeError",
 });
 
 describe("H19 LC: redirects of fetch", () => {
-  it("H19 LC: each hop is a call; authorization stays with its origin, x-mesh-* with nobody", async () => {
+  it("H19 LC: each hop is a call; authorization stays with its origin, x-mesh-* is sent to no other origin", async () => {
     const seen: Record<string, unknown>[] = [];
     const bank = await serve((incoming, outgoing) => {
       seen.push(incoming.headers);

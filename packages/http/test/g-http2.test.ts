@@ -563,19 +563,19 @@ describe("G5 LC: flow control", () => {
 });
 
 it("G7 LC: what remains of the deadline is sent, as a relative time", async () => {
-  const told: number[] = [];
+  const received: number[] = [];
   const address = await h2Server((server) =>
     server.on("stream", (stream, headers) => {
-      told.push(Number(headers["x-mesh-timeout-ms"]));
-      stream.respond({ ":status": told.length === 1 ? 503 : 200 });
+      received.push(Number(headers["x-mesh-timeout-ms"]));
+      stream.respond({ ":status": received.length === 1 ? 503 : 200 });
       stream.end("ok");
     }),
   );
   await using one = h2([address], { retry: { backoffMs: 40, maxBackoffMs: 40 } });
   await (await one.client.fetch("/", { timeoutMs: 1_000 })).text();
-  expect(told[0]).toBeGreaterThan(900);
-  expect(told[0]).toBeLessThanOrEqual(1_000);
-  expect(told[1]).toBeLessThan(told[0]!);
+  expect(received[0]).toBeGreaterThan(900);
+  expect(received[0]).toBeLessThanOrEqual(1_000);
+  expect(received[1]).toBeLessThan(received[0]!);
 });
 
 describe("G11 LC: pings", () => {
@@ -723,7 +723,7 @@ describe("G16 LC: illegal frames", () => {
     ],
     ["a frame larger than agreed", (id) => frame(DATA, 0, id, Buffer.alloc(70_000))],
     ["SETTINGS with half a value", () => frame(4, 0, 0, Buffer.from([0, 3, 0]))],
-    ["a stream that nobody opened", () => data(99, "x")],
+    ["a stream that was never opened", () => data(99, "x")],
     ["a push that was forbidden", (id) => frame(5, END_HEADERS, id, words(2))],
     [
       "a window over 2^31-1",
@@ -1033,7 +1033,7 @@ describe("C19 LC: the queue for connections", () => {
         expect(reply.mesh.endpoint).toBe(free.address);
         expect(await reply.text()).toBe("ok");
       }
-      // Nobody answered badly: no endpoint is out.
+      // No endpoint answered badly, so none is out.
       expect(endpointOf(one.mesh, full.address).breaker.consecutiveFailures).toBe(0);
       for (const reply of await Promise.all(held)) reply?.discard();
       await calm(one.mesh);

@@ -37,7 +37,7 @@ async function* pieces(count: number, piece: Uint8Array, pauseMs = 0): AsyncGene
   }
 }
 
-/** A port on which nobody listens. */
+/** A port without a listener. */
 async function refusing(): Promise<string> {
   const peer = await FaultPeer.start(() => {});
   const { address } = peer;
@@ -82,7 +82,7 @@ describe("H1 LC: a final reply while the upload still runs", () => {
 });
 
 describe("H2 LC: the caller leaves", () => {
-  it("H2 LC: in the middle of its upload: the server sees it within 100 ms, nobody is charged", async () => {
+  it("H2 LC: in the middle of its upload: the server sees it within 100 ms, and no endpoint is charged", async () => {
     let began = false;
     let closed = false;
     const server = await serve((request) => {
@@ -446,7 +446,7 @@ describe("H13 LC: length and body disagree", () => {
     expect(counted(client.mesh, "inmesh.attempts", { outcome: "failure" })).toBe(1);
   });
 
-  it("H13 LC: a reply longer than its length: the surplus reaches nobody", async () => {
+  it("H13 LC: a reply longer than its length: the surplus reaches no caller", async () => {
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();
       await connection.write(`${OK}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil`);
@@ -569,7 +569,7 @@ it("H19 LC: a redirect is returned, not followed", async () => {
 describe("H20 LC: abort", () => {
   const listeners = (signal: AbortSignal): number => getEventListeners(signal, "abort").length;
 
-  /** Microtask turns between the abort and the rejection, told by a macrotask that must come later. */
+  /** Microtask turns between the abort and the rejection, measured by a macrotask that must come later. */
   async function abortedInTurn(
     caller: AbortController,
     pending: Promise<unknown>,
@@ -795,7 +795,7 @@ describe("H21 LC: repeated fields", () => {
   });
 });
 
-describe("H22 LC: a body that nobody reads", () => {
+describe("H22 LC: a body that is never read", () => {
   async function flood(): Promise<{
     address: string;
     written: () => number;

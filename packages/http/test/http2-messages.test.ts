@@ -226,7 +226,7 @@ const SCRIPTS: Record<string, Script> = {
       attempt(note, "get", () => any["getHeader"]!(5));
       attempt(note, "has", () => any["hasHeader"]!(undefined));
       attempt(note, "remove", () => any["removeHeader"]!({}));
-      attempt(note, "odd list", () => any["writeHead"]!(200, ["a"]));
+      attempt(note, "uneven list", () => any["writeHead"]!(200, ["a"]));
       attempt(note, "100", () => (response.statusCode = 100));
       attempt(note, "700", () => (response.statusCode = 700));
       attempt(note, "20", () => (response.statusCode = 20));
@@ -502,7 +502,7 @@ const SCRIPTS: Record<string, Script> = {
     head: { ":method": "POST" },
     body: Buffer.alloc(100_000, 97),
   },
-  "request: a body that nobody reads": {
+  "request: a body that is never read": {
     handler(request, response, note) {
       watch(request, response, note);
       listen(request, "request", note, ["end"]);

@@ -235,7 +235,7 @@ it("T3 LS: what verifyPeer refuses where certificates are not required is served
     response.end("ok");
   };
   const ours = new GivenIdentity("ours", idOf(CART), only(ORDERS));
-  const theirs = new GivenIdentity("theirs", idOf(ORDERS), () => "nobody today");
+  const theirs = new GivenIdentity("theirs", idOf(ORDERS), () => "no peer today");
   const one = await pair(ours, theirs, { tls: { rejectUnauthorized: false }, handler });
   expect(await one.fetch()).toBe("ok");
   expect(peer).toMatchObject({ tls: true, certificate: undefined, uris: [] });

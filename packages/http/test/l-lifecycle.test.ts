@@ -142,7 +142,7 @@ function startCalling(address: string, version: string): { pid: number; ended: E
 }
 
 describe.concurrent("L7 LC: a process is stopped for six seconds", () => {
-  /** The connections of before are open, and nobody listens on them any more. */
+  /** The connections of before are open, and no server listens on them any more. */
   const forgotten = { h1: false, h2: false };
   const slow: Record<string, (() => void) | undefined> = {};
   const peers = {
@@ -186,7 +186,7 @@ describe.concurrent("L7 LC: a process is stopped for six seconds", () => {
       const count = ended.length;
       process.kill(pid, "SIGCONT");
       await until(() => ended.length >= count + 15, 20_000);
-      // Its deadline of four seconds had passed while nobody could look.
+      // Its deadline of four seconds had passed while the process could not look.
       expect(ended.find(({ path }) => path === "/slow")).toMatchObject({ end: "ok" });
       expect(new Set(ended.map(({ end }) => end))).toEqual(new Set(["ok"]));
       expect(new Set(ended.map(({ breaker }) => breaker))).toEqual(new Set(["closed"]));

@@ -141,7 +141,7 @@ describe("the age of connections", () => {
     }
   });
 
-  it("a connection that an agent lends out is not kept when it is old", async () => {
+  it("a connection that an agent checked out is not kept when it is old", async () => {
     const served = await serve((_request, response) => response.end("ok"));
     const runtime = new AheadRuntime();
     const mesh = doorsOf([served.address], { limits: { maxConnectionAgeMs: 10_000 } }, { runtime });
@@ -158,7 +158,7 @@ describe("the age of connections", () => {
   });
 });
 
-it("G13 LC: a flood of ORIGIN and ALTSVC frames costs no memory, and nobody a reply", async () => {
+it("G13 LC: a flood of ORIGIN and ALTSVC frames costs no memory, and no call its reply", async () => {
   const flood = Buffer.concat(
     Array.from({ length: 1_000 }, (_, i) =>
       Buffer.concat([

@@ -10,7 +10,7 @@ import { until } from "./wire.ts";
 const H = "host: svc\r\n";
 const GET = `GET / HTTP/1.1\r\n${H}\r\n`;
 /** Malformed, so it is dropped and the request is served. */
-const ODD = `GET / HTTP/1.1\r\n${H}traceparent: garbage\r\n\r\n`;
+const GLITCH = `GET / HTTP/1.1\r\n${H}traceparent: garbage\r\n\r\n`;
 const CLOSE = /connection: close/i;
 const CHUNKED = `POST / HTTP/1.1\r\n${H}transfer-encoding: chunked\r\n\r\n`;
 
@@ -19,12 +19,12 @@ describe("glitches", () => {
     [5, false],
     [6, true],
     [40, true],
-  ])("%i oddities where 5 are tolerated: the connection is closed: %s", async (count, closed) => {
+  ])("%i anomalies where 5 are tolerated: the connection is closed: %s", async (count, closed) => {
     const server = await start(undefined, { limits: { maxGlitches: 5 } });
     const client = await rawTo(server);
     let asked = 0;
     for (; asked < count && !client.closed; asked++) {
-      client.send(ODD);
+      client.send(GLITCH);
       const reply = await client.reply();
       expect(reply.status).toBe(200);
       if (CLOSE.test(reply.head)) await client.end();
@@ -42,7 +42,7 @@ describe("glitches", () => {
     const [first, second] = [await rawTo(server), await rawTo(server)];
     for (let i = 0; i < 20; i++) {
       for (const client of [first, second]) {
-        client.send(i === 0 ? ODD : GET);
+        client.send(i === 0 ? GLITCH : GET);
         expect((await client.reply()).head).not.toMatch(CLOSE);
       }
     }
@@ -259,7 +259,7 @@ describe("upgrades", () => {
     ["chunks", `${upgrade("transfer-encoding: chunked\r\n")}3\r\nabc\r\n0\r\n\r\n`],
     ["a request behind it", upgrade() + GET],
     ["a megabyte behind it", upgrade() + "x".repeat(1 << 20)],
-  ])("H7 LS: with %s: 400, closed, and nobody has seen it", async (_name, bytes) => {
+  ])("H7 LS: with %s: 400, closed, and no handler has seen it", async (_name, bytes) => {
     const { client, heads, refused } = await upgrading("after");
     const one = await client();
     one.send(bytes);
@@ -275,7 +275,7 @@ describe("upgrades", () => {
     ["with a body", "POST", "content-length: 3\r\n", "abc"],
     ["with chunks", "POST", "transfer-encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"],
     ["with an empty body", "POST", "content-length: 0\r\n", ""],
-  ])("where nobody listens, %s", (_name, method, framing, sent) => {
+  ])("where no listener is, %s", (_name, method, framing, sent) => {
     const h2c =
       "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n";
     const asking = `${method} /1 HTTP/1.1\r\n${H}${h2c}${framing}\r\n${sent}`;

@@ -42,14 +42,14 @@ async function evicted(client: H2Client, code: number = ENHANCE_YOUR_CALM): Prom
   await client.raw.end(5_000);
 }
 
-/** It answers, and has not been told to go. */
+/** It answers, and has not been asked to leave. */
 async function stays(client: H2Client, id: number): Promise<void> {
   client.send(head(id, REQUEST, true));
   await client.reply(id);
   expect(client.frames.some(({ type }) => type === GOAWAY)).toBe(false);
 }
 
-/** Nobody else was harmed, and nothing is left behind. */
+/** No other client was harmed, and nothing is left behind. */
 async function recovered(server: MeshServer): Promise<void> {
   await until(() => server.snapshot().connections === 0, 10_000);
   expect(server.snapshot()).toMatchObject({ sessions: 0, requestsInFlight: 0 });
@@ -439,7 +439,7 @@ describe.concurrent("resets", () => {
     await client.until(({ type }) => type === PING, "an answer");
   });
 
-  it("a client that has a deadline and gives up after a second is not told to go", async () => {
+  it("a client that has a deadline and gives up after a second is not asked to leave", async () => {
     const server = await some();
     const client = await h2To(server);
     const ids = Array.from({ length: 60 }, (_, n) => 2 * n + 1);
@@ -528,7 +528,7 @@ describe.concurrent("glitches", () => {
     },
   );
 
-  it("oddities that are dropped count too", async () => {
+  it("anomalies that are dropped count too", async () => {
     const server = await start(answerOk, { http2, limits: { maxGlitches: 2 } });
     const client = await h2To(server);
     for (const id of [1, 3]) {

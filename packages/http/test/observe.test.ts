@@ -1,4 +1,4 @@
-/** What observers are told of HTTP on real sockets, and what one attempt alone sends. */
+/** What observers see of HTTP on real sockets, and what one attempt alone sends. */
 import { once } from "node:events";
 import { request } from "node:http";
 import type {
@@ -54,7 +54,7 @@ describe.each([
     ]);
   });
 
-  it("a call with a body is told with bytes, times and status", async () => {
+  it("a call with a body is reported with bytes, times and status", async () => {
     const server = meshServer(
       (incoming, response) => {
         incoming.resume().on("end", () => response.end("hello"));
@@ -223,7 +223,7 @@ describe("requests being served", () => {
     expect(ended[0]).toMatchObject({ protocol: "http", server: "shop", attempt: 1 });
   });
 
-  it("what is refused before its handler has the reason, and is told once", async () => {
+  it("what is refused before its handler has the reason, and is reported once", async () => {
     const mesh = meshOf({});
     const { ended, started, address } = await observed(mesh, (_, response) => response.end(), {
       limits: { maxInFlight: 0 },

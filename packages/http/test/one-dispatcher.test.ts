@@ -118,7 +118,7 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R39 LC: over %s", (version) => {
   });
 });
 
-it("R39 LC: a handler of undici 6 and 7 hears what went wrong, and may abort; their option stays in", async () => {
+it("R39 LC: a handler of undici 6 and 7 gets the error, and may abort; their option stays in", async () => {
   const { dispatcher } = doorsOf(["127.0.0.1:1"]);
   const ends = (abortIt: boolean): Promise<Error> =>
     new Promise((resolve) => {

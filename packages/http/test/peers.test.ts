@@ -77,7 +77,7 @@ describe.each([false, true])("LC: http2 is %s", (http2) => {
   });
 });
 
-it("LC: a deadline holds at a service that is no peer, although it is not told", async () => {
+it("LC: a deadline holds at a service that is no peer, although it gets no header", async () => {
   const address = await serveWith(false, () => {});
   const client = meshClient("orders", { mesh: doorsOf([address], { peer: false }) });
   const error = await failureOf(client.fetch("/", { timeoutMs: 50 }));

@@ -14,7 +14,7 @@ import { MeshError } from "@inmesh/core/spi";
 import { meshClient, type HttpMesh } from "@inmesh/http";
 import { FormData as UndiciForm } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Told, doorsOf } from "./support/doors.ts";
+import { Recorded, doorsOf } from "./support/doors.ts";
 import { folder } from "./support/folders.ts";
 import { rejectionOf } from "./wire.ts";
 
@@ -32,10 +32,14 @@ const doors: readonly (readonly [string, Post])[] = [
   [
     "mesh.dispatcher",
     async (mesh, body, headers = {}) => {
-      const told = new Told(mesh.dispatcher, { method: "POST", body: body as string, headers });
-      const error = await told.over;
+      const recorded = new Recorded(mesh.dispatcher, {
+        method: "POST",
+        body: body as string,
+        headers,
+      });
+      const error = await recorded.over;
       if (error !== undefined) throw error as Error;
-      return told.text;
+      return recorded.text;
     },
   ],
   [

@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 import { meshClient, type HttpMesh } from "@inmesh/http";
 import { Request as UndiciRequest } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { doorsOf, Told } from "./support/doors.ts";
+import { doorsOf, Recorded } from "./support/doors.ts";
 import { OK, peerOf, serve, until } from "./wire.ts";
 
 const sri = (body: string): string =>
@@ -59,7 +59,7 @@ describe("R26 LC: foreign Request, and clones of a reply", () => {
       const slow = ask("/slow", { signal: cancel.signal });
       cancel.abort(new Error("mine"));
       await expect(slow, name).rejects.toThrow("mine");
-      const told = await ask("/", {
+      const recorded = await ask("/", {
         referrer: `${base}/from`,
         referrerPolicy: "unsafe-url",
         cache: "no-cache",
@@ -67,8 +67,8 @@ describe("R26 LC: foreign Request, and clones of a reply", () => {
       });
       // undici forgets the referrer of a Request of its own, with or without a mesh.
       const referrer = name === "undici's own" ? "undefined" : `${base}/from`;
-      expect(told.headers.get("x-referer"), name).toBe(referrer);
-      expect(told.headers.get("x-cache"), name).toBe("max-age=0");
+      expect(recorded.headers.get("x-referer"), name).toBe(referrer);
+      expect(recorded.headers.get("x-cache"), name).toBe("max-age=0");
       bodies.length = 0;
       const sent = { method: "POST", body: "sent", headers: { "x-own": "1" } };
       await (await ask("/", sent)).text();
@@ -104,17 +104,17 @@ describe("R26 LC: foreign Request, and clones of a reply", () => {
   });
 });
 
-describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
+describe("R39 LC: what a dispatcher's handler and body streams receive", () => {
   it("R39 LC: raw trailers are as they were sent", async () => {
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();
       const head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: X-Sum\r\n\r\n";
       await connection.write(`${head}2\r\nok\r\n0\r\nX-Sum: 1\r\nx-SUM: 2\r\n\r\n`);
     });
-    const told = new Told(doorsOf([peer.address]).dispatcher, {});
-    expect(await told.over).toBeUndefined();
-    expect(told.trailers).toEqual({ "x-sum": ["1", "2"] });
-    const raw = told.controller!.rawTrailers as Buffer[];
+    const recorded = new Recorded(doorsOf([peer.address]).dispatcher, {});
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.trailers).toEqual({ "x-sum": ["1", "2"] });
+    const raw = recorded.controller!.rawTrailers as Buffer[];
     expect(raw.map(String)).toEqual(["X-Sum", "1", "x-SUM", "2"]);
   });
 
@@ -190,7 +190,7 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
     for (const listens of [true, false]) {
       let story: string[] = [];
       let socket!: Duplex;
-      const told = new Told(
+      const recorded = new Recorded(
         mesh.dispatcher,
         { upgrade: "echo" },
         {
@@ -201,7 +201,7 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
           },
         },
       );
-      expect(await told.over).toMatchObject({ message: "mine" });
+      expect(await recorded.over).toMatchObject({ message: "mine" });
       await until(() => socket.closed && (!listens || story.includes("close")));
       expect(story).toEqual(listens ? ["error mine", "close"] : []);
     }
@@ -217,23 +217,23 @@ describe("R39 LC: what a dispatcher's handler and body streams hear", () => {
     const objects = Object.prototype as unknown as Record<symbol, unknown>;
     objects[Symbol.iterator] = function* () {};
     let asked: Promise<{ text(): Promise<string> }>;
-    let told: Told;
+    let recorded: Recorded;
     try {
       asked = client.fetch("/", { headers });
-      told = new Told(mesh.dispatcher, { headers });
+      recorded = new Recorded(mesh.dispatcher, { headers });
     } finally {
       delete objects[Symbol.iterator];
     }
     expect(await (await asked).text()).toBe("kept");
-    await told.over;
-    expect(told.text).toBe("kept");
+    await recorded.over;
+    expect(recorded.text).toBe("kept");
     const pairs = await client.fetch("/", { headers: new Map([["x-own", "pairs"]]) });
     expect(await pairs.text()).toBe("pairs");
   });
 });
 
 describe("R24 LC: events of a pooled connection in a caller's context, by the other doors", () => {
-  it("R24 LC: what fails on a connection is not heard in the context of the call that opened it", async () => {
+  it("R24 LC: an error on a connection is not emitted in the context of the call that opened it", async () => {
     const store = new AsyncLocalStorage<string>();
     const peer = await peerOf(async (connection) => {
       await connection.readRequest();
@@ -244,12 +244,12 @@ describe("R24 LC: events of a pooled connection in a caller's context, by the ot
       connection.rst();
     });
     const mesh = doorsOf([peer.address], { limits: { maxConnectionsPerEndpoint: 1 } });
-    await store.run("first", () => new Told(mesh.dispatcher, {}).over);
+    await store.run("first", () => new Recorded(mesh.dispatcher, {}).over);
     const seen: unknown[] = [];
-    const told = store.run(
+    const recorded = store.run(
       "second",
       () =>
-        new Told(
+        new Recorded(
           mesh.dispatcher,
           {},
           {
@@ -258,7 +258,7 @@ describe("R24 LC: events of a pooled connection in a caller's context, by the ot
           },
         ),
     );
-    expect(await told.over).toBeDefined();
+    expect(await recorded.over).toBeDefined();
     expect(peer.connections).toBe(1);
     expect(seen.length).toBeGreaterThan(1);
     expect(seen).not.toContain("first");

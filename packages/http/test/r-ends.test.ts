@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import type { FaultConnection } from "@inmesh/core/testing";
 import { meshClient, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Told, doorsOf } from "./support/doors.ts";
+import { Recorded, doorsOf } from "./support/doors.ts";
 import { folder } from "./support/folders.ts";
 import { failureOf, peerOf, sleep, until } from "./wire.ts";
 
@@ -22,10 +22,10 @@ const doors: readonly (readonly [string, Door])[] = [
   [
     "mesh.dispatcher",
     async (mesh, method, path) => {
-      const told = new Told(mesh.dispatcher, { method: method as "GET", path });
-      const error = await told.over;
+      const recorded = new Recorded(mesh.dispatcher, { method: method as "GET", path });
+      const error = await recorded.over;
       if (error !== undefined) throw error as Error;
-      return told.text;
+      return recorded.text;
     },
   ],
   [

@@ -186,7 +186,7 @@ it("R9 LC: hundreds given up at once on one connection cost the calls beside the
   await until(() => resets === 400); // the connection has ended behind the last call that was wanted
 });
 
-it("R9 LS: resets of deadlines that have passed are no misuse, whoever sends them", async () => {
+it("R9 LS: resets of deadlines that have passed are no misuse, from either side", async () => {
   const server = await start(({ url }, response) => void (url === "/" && response.end("ok")), {
     http2: true,
     limits: { maxStreamResets: 20 },

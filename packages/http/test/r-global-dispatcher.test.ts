@@ -13,7 +13,7 @@ import {
   type Dispatcher,
 } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { doorsOf, Told } from "./support/doors.ts";
+import { doorsOf, Recorded } from "./support/doors.ts";
 import { answering, counted, OK, serve } from "./wire.ts";
 
 const LEGACY = Symbol.for("undici.globalDispatcher.1");
@@ -92,7 +92,7 @@ describe("R29 LC: global dispatcher of the application", () => {
     const detour = new Detour(`http://${proxy.address}`);
     const outside = { origin: "http://outside.example" };
     setGlobal(detour);
-    expect(await new Told(mesh.dispatcher, outside).over).toBeUndefined();
+    expect(await new Recorded(mesh.dispatcher, outside).over).toBeUndefined();
     expect(await (await mesh.fetch("http://outside.example/")).text()).toBe("ok");
     expect(detour.origins.map(String)).toEqual(Array(2).fill("http://outside.example"));
     // Services are called as ever.
@@ -101,7 +101,7 @@ describe("R29 LC: global dispatcher of the application", () => {
 
     const second = new Detour(`http://${proxy.address}`);
     setGlobal(second);
-    expect(await new Told(mesh.dispatcher, outside).over).toBeUndefined();
+    expect(await new Recorded(mesh.dispatcher, outside).over).toBeUndefined();
     expect([detour.origins.length, second.origins.length]).toEqual([2, 1]);
   });
 
@@ -114,14 +114,14 @@ describe("R29 LC: global dispatcher of the application", () => {
     const mesh = doorsOf(["127.0.0.1:1"]);
     const detour = new LegacyDetour(`http://${address}`);
     setLegacyGlobal(detour);
-    const told = new Told(mesh.dispatcher, { origin: "http://outside.example" });
-    expect(await told.over).toBeUndefined();
-    expect(told.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
-    expect(told.text).toBe("ok");
+    const recorded = new Recorded(mesh.dispatcher, { origin: "http://outside.example" });
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.headers["set-cookie"]).toEqual(["a=1", "b=2"]);
+    expect(recorded.text).toBe("ok");
     const reply = await mesh.fetch("http://outside.example/large");
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(await reply.text()).toBe(large);
-    const aborted = new Told(mesh.dispatcher, { origin: "http://outside.example" });
+    const aborted = new Recorded(mesh.dispatcher, { origin: "http://outside.example" });
     const reason = new Error("enough");
     await new Promise((resolve) => setImmediate(resolve));
     aborted.controller!.abort(reason);
@@ -163,12 +163,12 @@ describe("R29 LC: global dispatcher of the application", () => {
   });
 
   it("R29 LC: the proxy of the environment has other origins of mesh.agent(), and no service", async () => {
-    const told = (name: string) =>
+    const recorded = (name: string) =>
       serve((incoming, outgoing) => {
         const { host, "proxy-connection": proxied } = incoming.headers;
         outgoing.end(`${name} ${incoming.url} ${host} ${proxied !== undefined}`);
       });
-    const [proxy, orders] = [await told("proxy"), await told("orders")];
+    const [proxy, orders] = [await recorded("proxy"), await recorded("orders")];
     const child = promisify(execFile)(
       process.execPath,
       [
@@ -199,9 +199,13 @@ describe("R29 LC: global dispatcher of the application", () => {
       ),
     ]) {
       setGlobal(dispatcher);
-      expect(await new Told(mesh.dispatcher, { origin: `http://${address}` }).over).toBeUndefined();
+      expect(
+        await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over,
+      ).toBeUndefined();
       const remove = mesh.installGlobal();
-      expect(await new Told(mesh.dispatcher, { origin: `http://${address}` }).over).toBeUndefined();
+      expect(
+        await new Recorded(mesh.dispatcher, { origin: `http://${address}` }).over,
+      ).toBeUndefined();
       remove();
     }
   });

@@ -19,7 +19,7 @@ import {
   type ServerOptions,
 } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Told, doorsOf } from "./support/doors.ts";
+import { Recorded, doorsOf } from "./support/doors.ts";
 import { answering, peerOf, rejectionOf, serve } from "./wire.ts";
 
 const FORGED = {
@@ -60,7 +60,7 @@ const doors: readonly (readonly [string, Door])[] = [
     "mesh.dispatcher",
     async (mesh) => {
       const raw: string[] = [];
-      const told = new Told(
+      const recorded = new Recorded(
         mesh.dispatcher,
         { method: "POST", body: "x" },
         {
@@ -70,12 +70,12 @@ const doors: readonly (readonly [string, Door])[] = [
           },
         },
       );
-      const error = await told.over;
+      const error = await recorded.over;
       if (error !== undefined) throw error as Error;
       return {
-        status: told.status,
-        names: [...Object.keys(told.headers), ...raw],
-        body: told.text,
+        status: recorded.status,
+        names: [...Object.keys(recorded.headers), ...raw],
+        body: recorded.text,
       };
     },
   ],
@@ -154,7 +154,7 @@ it("R17 LC: a gateway without meshServer that copies headers passes no refusal o
   expect([reply.status, reply.headers.get("x-own"), served]).toEqual([503, "kept", 1]);
 });
 
-it("R17 LC: why a server of the mesh refused is told beside the headers", async () => {
+it("R17 LC: the reason for which a server of the mesh refused is given beside the headers", async () => {
   const server = await meshed((_request, response) => void response.end(), {
     posture: "mesh",
     limits: { maxTargetBytes: 10 },

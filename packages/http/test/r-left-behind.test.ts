@@ -81,7 +81,7 @@ describe("R42 LS: a connection ends while pipelined replies wait for their turn"
     },
   );
 
-  it("a limit is free again for everybody else", async () => {
+  it("a limit is free again for all others", async () => {
     const heard = { begun: 0, closed: 0, ended: 0 };
     const server = await start(listener(heard), { limits: { maxInFlight: 4 }, health: false });
     for (let round = 1; round <= 3; round++) {

@@ -90,7 +90,7 @@ describe("handlers that use the processor", () => {
   });
 
   it("B6 LS, R12 LS: of more than it can serve, the rest of each turn is refused, and the thread stays busy", async () => {
-    const { port, tell } = await forkHolds(100);
+    const { port, report } = await forkHolds(100);
     const replies: RawReply[] = [];
     let notReady: string | undefined;
     const startedAt = performance.now();
@@ -112,7 +112,7 @@ describe("handlers that use the processor", () => {
     }
     await Promise.all(pending);
     const elapsedMs = performance.now() - startedAt;
-    const { log, busyMs, snapshot } = await tell();
+    const { log, busyMs, snapshot } = await report();
     const refused = replies.filter(({ status }) => status === 503);
     expect(refused.length).toBeGreaterThan(10);
     expect(snapshot.refused).toEqual({ loop_delay: refused.length });
@@ -129,7 +129,7 @@ describe("handlers that use the processor", () => {
   }, 60_000);
 });
 
-interface Told {
+interface Report {
   readonly log: readonly LogLine[];
   readonly busyMs: number;
   readonly snapshot: ServerSnapshot;
@@ -137,7 +137,7 @@ interface Told {
 
 async function forkHolds(
   maxLoopDelayMs: number,
-): Promise<{ port: number; tell: () => Promise<Told> }> {
+): Promise<{ port: number; report: () => Promise<Report> }> {
   const path = fileURLToPath(new URL("children/holds.ts", import.meta.url));
   const execArgv = ["--conditions=inmesh-source", "--disable-warning=ExperimentalWarning"];
   const child = fork(path, [String(maxLoopDelayMs)], { execArgv });
@@ -145,10 +145,10 @@ async function forkHolds(
   const [{ port }] = (await once(child, "message")) as [{ port: number }];
   return {
     port,
-    async tell() {
+    async report() {
       child.send({});
-      const [told] = (await once(child, "message")) as [Told];
-      return told;
+      const [report] = (await once(child, "message")) as [Report];
+      return report;
     },
   };
 }

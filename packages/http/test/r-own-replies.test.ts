@@ -209,7 +209,7 @@ describe.concurrent("R1 LS", () => {
     });
   });
 
-  it("R1 LS: the end of a drain is heard as the end of the client", async () => {
+  it("R1 LS: the end of a drain looks to a handler like the end of the client", async () => {
     await onAll({}, async (server, http2, paths) => {
       await beginAll(server, http2, paths);
       server.child.send("close");
@@ -218,7 +218,7 @@ describe.concurrent("R1 LS", () => {
     });
   });
 
-  it("R1 LS: a client that goes in the middle of its body is heard the same way", async () => {
+  it("R1 LS: a client that goes in the middle of its body looks the same", async () => {
     await onAll({}, async (server, http2, paths) => {
       for (const one of await beginAll(server, http2, paths)) one.leave();
       await sleep(1_500);

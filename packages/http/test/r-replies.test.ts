@@ -9,7 +9,7 @@ import { runInNewContext } from "node:vm";
 import type { ServiceInput } from "@inmesh/core";
 import { meshClient, type HttpReply } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { Told, doorsOf } from "./support/doors.ts";
+import { Recorded, doorsOf } from "./support/doors.ts";
 import { failureOf, peerOf, sleep, until } from "./wire.ts";
 
 type Version = "HTTP/1.1" | "HTTP/2";
@@ -57,7 +57,7 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R13 LC: over %s", (version) => {
   it("a handler of mesh.dispatcher may pause for longer than the idle limit", async () => {
     const mesh = doorsOf([await serve(version, large)], input);
     let pauses = 0;
-    const told = new Told(
+    const recorded = new Recorded(
       mesh.dispatcher,
       {},
       {
@@ -68,8 +68,8 @@ describe.each<Version>(["HTTP/1.1", "HTTP/2"])("R13 LC: over %s", (version) => {
         },
       },
     );
-    expect(await told.over).toBeUndefined();
-    expect(told.bytes).toBe(SIZE);
+    expect(await recorded.over).toBeUndefined();
+    expect(recorded.bytes).toBe(SIZE);
   });
 
   it("a reader of mesh.fetch may pause for longer than the idle limit", async () => {

@@ -6,7 +6,7 @@ import { ConfigError, createMesh as coreMesh } from "@inmesh/core";
 import { MeshError } from "@inmesh/core/spi";
 import { createMesh, meshClient, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { httpMeshOf, Told } from "./support/doors.ts";
+import { httpMeshOf, Recorded } from "./support/doors.ts";
 import { answering, OK, peerOf } from "./wire.ts";
 
 const SECRET = { authorization: "Bearer secret" };
@@ -115,9 +115,9 @@ describe("R16 LC: one host with two schemes, at every other door", () => {
     const wanted = { code: "bad_request", reason: "bad_target", progress: "not-sent" };
     for (const origin of [`http://127.0.0.1:${port}`, "https://orders"]) {
       expect(mesh.dispatcher.knows(origin)).toBe(false);
-      const told = new Told(mesh.dispatcher, { origin, headers: SECRET });
-      expect(await told.over).toBeInstanceOf(MeshError);
-      expect(told.error).toMatchObject(wanted);
+      const recorded = new Recorded(mesh.dispatcher, { origin, headers: SECRET });
+      expect(await recorded.over).toBeInstanceOf(MeshError);
+      expect(recorded.error).toMatchObject(wanted);
       const failed = await mesh.fetch(`${origin}/`, { headers: SECRET }).catch((e: Error) => e);
       expect(failed).toMatchObject({ cause: wanted });
       const remove = mesh.installGlobal();

@@ -167,7 +167,7 @@ describe("R2 LS", () => {
   });
 });
 
-it("R2 LS: a request without Host is refused, and what comes behind it is served by nobody", async () => {
+it("R2 LS: a request without Host is refused, and what comes behind it is not served", async () => {
   const seen: string[] = [];
   const server = await start((request, response) => {
     seen.push(request.url!);

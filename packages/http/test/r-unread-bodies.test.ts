@@ -5,7 +5,7 @@ import type { ServiceInput } from "@inmesh/core";
 import { meshClient, type HttpMesh } from "@inmesh/http";
 import { FormData as UndiciForm } from "undici";
 import { describe, expect, it } from "vitest";
-import { doorsOf, Told } from "./support/doors.ts";
+import { doorsOf, Recorded } from "./support/doors.ts";
 import { answering, OK, rejectionOf } from "./wire.ts";
 
 type Call = (mesh: HttpMesh, body: unknown, signal?: AbortSignal) => Promise<unknown>;
@@ -89,7 +89,7 @@ function formOf(Form: new () => unknown): unknown {
 }
 
 const dispatched: Call = async (mesh, body) => {
-  const error = await new Told(mesh.dispatcher, { method: "POST", body: body as string }).over;
+  const error = await new Recorded(mesh.dispatcher, { method: "POST", body: body as string }).over;
   if (error !== undefined) throw error as Error;
 };
 

@@ -11,7 +11,7 @@ import { meshServer } from "@inmesh/http";
 import axios from "axios";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { RawHeaders } from "../src/headers.ts";
-import { doorsOf, Told } from "./support/doors.ts";
+import { doorsOf, Recorded } from "./support/doors.ts";
 import { clientOf, failureOf, peerOf, serve, until } from "./wire.ts";
 
 const ROUTE: RouteInput = {
@@ -175,22 +175,24 @@ it("HTTP/2: the same fields, in lower case", async () => {
   expect(reply.headers.get("server")).toBe("mesh");
   expect(reply.headers.has("x-powered-by")).toBe(false);
 
-  const told = new Told(doorsOf([address], input).dispatcher, { headers: { "x-tier": "gold" } });
-  expect(await told.over).toBeUndefined();
-  expect(told.headers).toMatchObject(CHANGED);
-  expect(String(told.controller!.rawHeaders)).toContain("set-cookie,a=1,");
-  expect(String(told.controller!.rawHeaders)).toContain("server,mesh,set-cookie,b=2");
+  const recorded = new Recorded(doorsOf([address], input).dispatcher, {
+    headers: { "x-tier": "gold" },
+  });
+  expect(await recorded.over).toBeUndefined();
+  expect(recorded.headers).toMatchObject(CHANGED);
+  expect(String(recorded.controller!.rawHeaders)).toContain("set-cookie,a=1,");
+  expect(String(recorded.controller!.rawHeaders)).toContain("server,mesh,set-cookie,b=2");
 });
 
 describe("doors", () => {
   it("a dispatcher's handler gets the changed head in both forms", async () => {
     const peer = await answering(OK);
     const mesh = doorsOf([peer.address], { routes: [ROUTE] });
-    const told = new Told(mesh.dispatcher, { headers: SENT.flat() });
-    expect(await told.over).toBeUndefined();
+    const recorded = new Recorded(mesh.dispatcher, { headers: SENT.flat() });
+    expect(await recorded.over).toBeUndefined();
     expect(lines(peer.requests[0]!.head)).toEqual(["X-Via: caller", "x-tier: 7", "x-via: route"]);
-    expect(told.headers).toEqual({ ...CHANGED, "content-length": "2" });
-    const raw = (told.controller!.rawHeaders as Buffer[]).map(String);
+    expect(recorded.headers).toEqual({ ...CHANGED, "content-length": "2" });
+    const raw = (recorded.controller!.rawHeaders as Buffer[]).map(String);
     expect(raw.join()).toBe(
       "Set-Cookie,a=1,X-Kept,Yes,content-length,2,server,mesh,set-cookie,b=2",
     );
@@ -199,8 +201,8 @@ describe("doors", () => {
   it("a dispatched head that is too large is refused before it is sent", async () => {
     const peer = await answering(OK);
     const mesh = doorsOf([peer.address], { limits: { maxRequestHeaderBytes: 1_024 } });
-    const told = new Told(mesh.dispatcher, { headers: { "x-big": "x".repeat(2_000) } });
-    expect(await told.over).toMatchObject({ reason: "header_too_large" });
+    const recorded = new Recorded(mesh.dispatcher, { headers: { "x-big": "x".repeat(2_000) } });
+    expect(await recorded.over).toMatchObject({ reason: "header_too_large" });
     expect(peer.requests).toEqual([]);
   });
 
@@ -305,7 +307,7 @@ it("interim replies and upgrades keep their heads", async () => {
       },
     );
   });
-  // The call itself comes to its end after the handler was told.
+  // The call itself comes to its end after the handler was called.
   await until(() => mesh.snapshot().services[0]!.callsInFlight === 0);
   await new Promise(setImmediate);
   expect(heads).toMatchObject([{ "x-powered-by": "php" }, { "x-powered-by": "php" }]);

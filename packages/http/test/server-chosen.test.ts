@@ -67,7 +67,7 @@ describe("authorities", () => {
     expect((await client.reply()).status).toBe(421);
   });
 
-  it("HTTP/1.0 without Host is for nobody", async () => {
+  it("HTTP/1.0 without Host names no authority", async () => {
     const client = await rawTo(await start(answerOk, { authorities }));
     client.send("GET / HTTP/1.0\r\n\r\n");
     expect((await client.reply()).status).toBe(421);
@@ -108,7 +108,7 @@ describe("authorities", () => {
 });
 
 describe("refuseUnderscores", () => {
-  const told: RequestListener = (request, response) => {
+  const listener: RequestListener = (request, response) => {
     request.resume().on("end", () => response.end(JSON.stringify(request.trailers)));
   };
   const NAMES: [string, ServerOptions, boolean][] = [
@@ -123,7 +123,7 @@ describe("refuseUnderscores", () => {
   ];
 
   it.each(NAMES)("HTTP/1, %s with %j: served: %s", async (name, options, served) => {
-    const server = await start(told, options);
+    const server = await start(listener, options);
     const client = await rawTo(server);
     client.send(`GET / HTTP/1.1\r\nhost: svc\r\na: _\r\n${name}: 1\r\n\r\n`);
     expect((await client.reply()).status).toBe(served ? 200 : 400);
@@ -132,7 +132,7 @@ describe("refuseUnderscores", () => {
   });
 
   it.each(NAMES)("HTTP/2, %s with %j: served: %s", async (name, options, served) => {
-    const server = await start(told, { ...options, http2: true });
+    const server = await start(listener, { ...options, http2: true });
     const client = await h2To(server);
     const fields = { ":method": "GET", ":scheme": "http", ":path": "/_", ":authority": "svc" };
     client.send(head(1, { ...fields, a: "_", [name.toLowerCase()]: "1" }, true));
@@ -141,7 +141,7 @@ describe("refuseUnderscores", () => {
   });
 
   it("in trailers they are dropped", async () => {
-    const server = await start(told, { refuseUnderscores: true, http2: true });
+    const server = await start(listener, { refuseUnderscores: true, http2: true });
     const http2 = await h2To(server);
     const fields = { ":method": "POST", ":scheme": "http", ":path": "/", ":authority": "svc" };
     const trailers = block({ x_user: "1", "x-sum": "2" });
@@ -153,7 +153,7 @@ describe("refuseUnderscores", () => {
     const { payload } = await http2.reply(1);
     const body = payload.length > 0 ? payload.toString() : http2.raw.text;
     expect(body).toContain('{"x-sum":"2"}');
-    const http1 = await rawTo(await start(told, { refuseUnderscores: true }));
+    const http1 = await rawTo(await start(listener, { refuseUnderscores: true }));
     http1.send("POST / HTTP/1.1\r\nhost: svc\r\ntransfer-encoding: chunked\r\n\r\n");
     http1.send("0\r\nx_user: 1\r\nx-sum: 2\r\n\r\n");
     expect((await http1.reply()).body).toBe('{"x-sum":"2"}');

@@ -134,7 +134,7 @@ const REFUSED: readonly [string, Record<string, string>, string, number][] = [
 
 describe("G16 LS", () => {
   it.each(CONNECTION)(
-    "G16 LS: %s: the connection ends with an error, nobody else's",
+    "G16 LS: %s: the connection ends with an error, and no other one",
     async (_name, frames) => {
       const started = await start();
       const client = await started.client();
@@ -248,11 +248,11 @@ describe("G13 LS", () => {
   it("G13 LS: PRIORITY, unknown frames, settings and flags, ORIGIN and ALTSVC are ignored", async () => {
     const started = await start();
     const client = await started.client();
-    const odd = Buffer.from([0, 0, 0, 0, 7]);
+    const priority = Buffer.from([0, 0, 0, 0, 7]);
     let id = 1;
     for (; id < 60; id += 2) {
       client.send(
-        frame(PRIORITY, 0, id, odd),
+        frame(PRIORITY, 0, id, priority),
         frame(0x20, 0xff, id, Buffer.alloc(100, 1)),
         frame(0xfe, 0, 0),
         frame(ALTSVC, 0, 0, Buffer.from('\0\x0bhttp://svc/h2=":1"')),

@@ -285,7 +285,7 @@ describe("limits", () => {
     expect((await ask(sessionTo(server), { ":path": "/" })).status).toBe(200);
   });
 
-  it("a session that dies on one reset is nobody's uncaught exception", async () => {
+  it("a session that dies on one reset causes no uncaught exception", async () => {
     const server = await start(() => {});
     const session = sessionTo(server);
     session.request({ ":path": "/" }).on("error", () => {});

@@ -216,7 +216,7 @@ describe.each(KINDS)("%s", (kind) => {
     expect(server.snapshot().refused).toEqual({ layer_failed: 1 });
   });
 
-  it("each request is counted once, as it ended, and its end is heard", async () => {
+  it("each request is counted once, as it ended, and its end is reported", async () => {
     const mesh = createMesh({ env: {} });
     const ends: ServerEnd[] = [];
     const layer: ServerLayer = (inner) => (request) => {
@@ -272,7 +272,7 @@ describe.each(KINDS)("%s", (kind) => {
 });
 
 describe.each(MADE_OR_GIVEN)("%s: a client that leaves", (kind) => {
-  it("while a layer waits: the handler is not begun, and its end is heard", async () => {
+  it("while a layer waits: the handler is not begun, and its end is reported", async () => {
     const ends: ServerEnd[] = [];
     let decide: (() => void) | undefined;
     let handled = 0;

@@ -138,7 +138,7 @@ describe("H13 LS", () => {
       "",
     ],
     [
-      "a body for HEAD that nobody gets",
+      "a body for HEAD that is not sent",
       "HEAD",
       (response) => void response.setHeader("content-length", 5).end("abcde"),
       "",

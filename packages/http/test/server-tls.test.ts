@@ -201,7 +201,7 @@ for (const http2 of [false, true]) {
         expect(stream.rstCode).not.toBe(0);
       } else expect(await askWith(server, shown)).toBe("");
       expect(ran).toBe(0);
-      // Whoever is believed is served.
+      // A client that is trusted is served.
       const client = clientOf([addressOf(server)], {
         scheme: "https",
         tls: { ca: ca.cert, serverName: "svc", ...ca.issue() },
@@ -415,7 +415,7 @@ describe("handshakes", () => {
     },
   );
 
-  it("T12 LS: a flood of handshakes that are never finished: bounded, and nobody else is harmed", async () => {
+  it("T12 LS: a flood of handshakes that are never finished: bounded, and no other client is harmed", async () => {
     const server = await start(ca.issue(), { limits: { maxHandshakes: 32 } });
     const live = await handshake(server);
     const flood: RawClient[] = [];
@@ -464,7 +464,7 @@ describe("handshakes", () => {
   );
 });
 
-it("a drain and old age are told on connections of HTTP/1.1 over TLS too", async () => {
+it("a drain and old age are announced on connections of HTTP/1.1 over TLS too", async () => {
   const draining = await start(ca.issue(), { idleWaitMs: 5_000 });
   const idle = await handshake(draining);
   expect(await ask(idle)).not.toMatch(/connection: close/i);

@@ -36,7 +36,7 @@ interface Seen {
 
 let open = 0;
 
-/** Answers attempts by their number; what it is not told to play it answers whole. */
+/** Answers attempts by their number; what it has no script for it answers whole. */
 async function serverOf(http2: boolean, seen: Seen, plays: Record<string, Play>): Promise<string> {
   const listener = (request: IncomingMessage, response: ServerResponse): void => {
     open++;

@@ -176,7 +176,7 @@ for (const http2 of [false, true]) {
       minVersion: "TLSv1.3",
     };
 
-    it(`T5 LC: the peer's alert after the handshake, over ${version}: not sent, and nobody is charged`, async () => {
+    it(`T5 LC: the peer's alert after the handshake, over ${version}: not sent, and no endpoint is charged`, async () => {
       // OpenSSL itself refuses a client without a certificate, by an alert. Over HTTP/1.1 the request
       // is on its way by then, and Node's server closes on it: the alert may be lost with the reset.
       const strict = await tlsServer({ ...strictly, ca: ca.cert }, http2);
@@ -284,7 +284,7 @@ describe("T4 LC: rotation of the bundle", () => {
     server.setSecureContext(next.issue());
     await rotate(next.cert);
     expect(await (await one.client.fetch("/")).text()).toBe("ok");
-    // The old authority is nobody now.
+    // The old authority is not trusted any more.
     server.setSecureContext(ca.issue());
     sockets.at(-1)!.destroy();
     await sleep(50);
@@ -517,7 +517,7 @@ describe("T9 LC: nothing where certificates should be", () => {
     ["a version that is none", () => ({ minVersion: "TLSv1.1" as never }), /tls\.minVersion/],
   ];
   for (const [name, tls, rule] of cases) {
-    it(`T9 LC: ${name} is a mistake of the configuration, told at once`, () => {
+    it(`T9 LC: ${name} is a mistake of the configuration, reported at once`, () => {
       const text = refusedRule(tls());
       expect(text).toMatch(rule);
       expect(text).not.toContain("PRIVATE KEY");
@@ -605,7 +605,7 @@ for (const end of ["fin", "rst"] as const) {
   });
 }
 
-it("C14 LC: an address taken over by another service is told by its certificate, and nothing is sent", async () => {
+it("C14 LC: an address taken over by another service is known by its certificate, and nothing is sent", async () => {
   let strayed = 0;
   const before = await tlsServer(served);
   const { port } = before.server.address() as AddressInfo;
@@ -620,14 +620,14 @@ it("C14 LC: an address taken over by another service is told by its certificate,
   before.server.close();
   await once(before.server, "close");
   await sleep(50); // the client has seen its connections end
-  const stranger = createServer(ca.issue({ names: ["stranger.test"] }), (_, response) => {
+  const impostor = createServer(ca.issue({ names: ["impostor.test"] }), (_, response) => {
     strayed++;
     response.end("not yours");
   });
-  stranger.on("tlsClientError", () => {});
-  stranger.listen(port, "127.0.0.1");
-  await once(stranger, "listening");
-  onTestFinished(() => void stranger.close());
+  impostor.on("tlsClientError", () => {});
+  impostor.listen(port, "127.0.0.1");
+  await once(impostor, "listening");
+  onTestFinished(() => void impostor.close());
   for (let i = 0; i < 4; i++) expect(await (await one.client.fetch("/", POST)).text()).toBe("ok");
   expect(strayed).toBe(0);
   expect(endpointOf(one.mesh, before.address).breaker.state).not.toBe("closed");

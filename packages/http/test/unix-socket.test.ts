@@ -68,7 +68,7 @@ describe("a server on a Unix socket", () => {
     expect((await one.client.fetch("/")).status).toBe(200);
   });
 
-  it("leaves alone a socket on which somebody answers, and what is no socket", async () => {
+  it("leaves alone a socket on which a server answers, and what is no socket", async () => {
     const path = join(folder(), "used.sock");
     await serve(path);
     await expect(serve(path)).rejects.toMatchObject({ code: "EADDRINUSE" });

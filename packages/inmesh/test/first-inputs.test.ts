@@ -1,6 +1,6 @@
 /**
  * What people write wrong on their first day, and the sentence that each of it is answered with. The
- * sentences are kept in fixtures/first-inputs.txt, so that a change of one is seen by whoever reviews it:
+ * sentences are kept in fixtures/first-inputs.txt, so that a change of one is seen in review:
  * `npx vitest run --project inmesh-wire first-inputs -u` writes them anew.
  */
 import { createServer, type IncomingMessage } from "node:http";

@@ -1,6 +1,6 @@
 /**
  * `mesh.installGlobal()` and what loading `mesh.fetch` must not do, each in a fresh process: the
- * global symbols of undici are written once and for all by whoever comes first.
+ * global symbols of undici are written once and for all by the copy that comes first.
  */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";

@@ -62,12 +62,14 @@ it("exports the documented names and no others", () => {
     "MeshServer",
     "ServedRequest",
     "StatusError",
+    "accessLog",
     "context",
     "createMesh",
     "defaultMesh",
     "isMeshError",
     "meshClient",
     "meshServer",
+    "parseTapOptions",
     "refusal",
   ]);
   expect(Object.keys(metrics).toSorted()).toEqual(["metricProducer", "metricsPage"]);

@@ -48,7 +48,7 @@ function preload(text: string): string {
   return `--import=${path}`;
 }
 
-it("P1: faults of every kind end as errors; P7: nothing is printed and nobody listens to the process", async () => {
+it("P1: faults of every kind end as errors; P7: nothing is printed and the process has no listener", async () => {
   const listeners = preload(`
     const before = process.eventNames().map(String).sort().join();
     const count = () => process.eventNames().map((name) => process.listenerCount(name)).join();
@@ -95,7 +95,7 @@ it("P8: importing reads no variable of ours, opens nothing, starts nothing, and 
     "--input-type=module",
     "--eval",
     `
-      // Node looks at it for its colours as soon as anybody imports node:util.
+      // Node looks at it for its colours as soon as node:util is imported.
       void process.stderr;
       const before = process.getActiveResourcesInfo();
       await import("inmesh");

@@ -11,7 +11,7 @@ const SERVERS = 3;
 const RESTARTS = 2;
 
 /**
- * Free at this moment, no two the same, and below those that a system gives to whoever asks for any port: a
+ * Free at this moment, no two the same, and below those that a system gives where any port is asked for: a
  * port that is free while its server restarts must not become that of another test's server.
  */
 async function freePorts(count: number): Promise<number[]> {
@@ -61,7 +61,7 @@ test("L1 LC LS: three servers, two restarts of each under load: no call fails", 
   onTestFinished(() => mesh.close(0));
   const load = { stopped: false };
   const failures: string[] = [];
-  /** Who has answered, over which version. */
+  /** Which server has answered, over which version. */
   const answered = new Set<string>();
   const workers = (["http1", "http2"] as const).flatMap((name) => {
     const client = meshClient(name, { mesh });

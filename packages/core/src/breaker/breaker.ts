@@ -13,7 +13,7 @@ export type BreakerState = "closed" | "open" | "half-open";
 /** What opened the breaker: a streak, the window's ratio, no connection, a failed probe. */
 export type BreakerTrigger = "streak" | "ratio" | "connect" | "probe";
 
-/** Those of one endpoint. */
+/** The options that concern one endpoint alone. */
 export type BreakerOptions = Omit<BreakerConfig, "maxEjectedRatio">;
 
 /** The first pause spans about this many requests that the endpoint would have had. */

@@ -1,5 +1,5 @@
 /**
- * What the log hears of a cluster: endpoints that go and come back, and discovery that fails and recovers.
+ * The lines of the log about a cluster: endpoints that go and come back, and discovery that fails and recovers.
  * One line for each change at most; a call that changes nothing never gets here.
  */
 import type { BreakerTrigger } from "../breaker/breaker.ts";
@@ -86,7 +86,7 @@ export class ClusterLog<Req, R extends Reply> {
 
   // ── discovery ────────────────────────────────────────────────────────────────────────────────
 
-  /** The source cannot tell. It may say so again and again: the same text is written once. */
+  /** The source has failed. It may report so again and again: the same text is written once. */
   failed(error: Error, source: string): void {
     if (this.#problem === "failed" && this.#problemText === error.message) return;
     this.#begins("failed", error.message);

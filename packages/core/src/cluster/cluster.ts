@@ -1,5 +1,5 @@
 /**
- * A set of interchangeable endpoints: takes what discovery says, hears how every attempt ended, and
+ * A set of interchangeable endpoints: takes what discovery says, learns how every attempt ended, and
  * keeps the lists that pickers draw from. Each of these is a part of its own; this is what the others of
  * core use.
  */
@@ -104,7 +104,7 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     return this.#members.known;
   }
 
-  /** The last thing discovery said was that it cannot tell. */
+  /** The last report of discovery was a failure. */
   get stale(): Error | undefined {
     return this.#members.stale;
   }

@@ -98,7 +98,7 @@ export class Guard<Req, R extends Reply> {
     this.#pauses.set(endpoint, timer);
   }
 
-  /** It is there again: its pause may have ended while it was away. */
+  /** A removed endpoint is there again: its pause may have ended while it was away. */
   returned(endpoint: Endpoint<Req, R>): void {
     const { state, openUntil } = endpoint.breaker;
     if (state !== "open") return;

@@ -7,11 +7,11 @@ import type { Endpoint } from "./endpoint.ts";
 import { Scores } from "./scores.ts";
 
 export const LIST_NONE = 0;
-/** Fit to be picked. */
+/** Endpoints that may be picked. */
 export const LIST_AVAILABLE = 1;
 /** Out on a verdict (streak, ratio): used in panic. */
 export const LIST_EJECTED = 2;
-/** Out as a fact: it refuses connections. */
+/** Endpoints that refuse connections, which is a fact and not a verdict. */
 export const LIST_DOWN = 3;
 /** Weight 0: only when nothing else is there. */
 export const LIST_SPARE = 4;

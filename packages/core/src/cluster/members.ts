@@ -17,7 +17,7 @@ const REMEMBER_MS = 60_000;
 export class Members<Req, R extends Reply> implements EndpointSink {
   /** Discovery has answered at least once. */
   known = false;
-  /** The last thing discovery said was that it cannot tell. */
+  /** The last report of discovery was a failure. */
   stale: Error | undefined = undefined;
   /** How discovery knows that there are none, if it says so. */
   emptyBecause: string | undefined = undefined;
@@ -149,7 +149,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     if (departed.size > options.maxEndpoints) this.#forget(departed.values().next().value!);
   }
 
-  /** It is not to be forgotten. */
+  /** Cancels the timer that would forget an endpoint. */
   #remember(endpoint: Endpoint<Req, R>): void {
     this.#forgetting.get(endpoint)?.cancel();
     this.#forgetting.delete(endpoint);
@@ -183,7 +183,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     });
   }
 
-  /** Those that wait to know. */
+  /** Resolves the promises of `whenKnown`. */
   wake(): void {
     const waiters = this.#waiters;
     this.#waiters = [];

@@ -18,7 +18,7 @@ export interface ClusterOptions {
   readonly drainGraceMs: number;
 }
 
-/** What the cluster tells telemetry, the log and observers. Called when the change has been made. */
+/** What the cluster reports to telemetry, the log and observers. Called when the change has been made. */
 export interface ClusterRecorder {
   /** The breaker of the endpoint has changed its state. */
   transition(endpoint: Endpoint): void;
@@ -31,7 +31,7 @@ export interface ClusterRecorder {
   excess(count: number, maxEndpoints: number): void;
   /** Discovery has answered. */
   answered(): void;
-  /** Discovery has said that it cannot tell. */
+  /** Discovery has reported a failure. */
   failed(error: Error): void;
 }
 

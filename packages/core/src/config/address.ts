@@ -52,7 +52,7 @@ export function authorityOf(host: string, port: number, scheme: "http" | "https"
   return port === DEFAULT_PORTS[scheme] ? bracketed(host) : `${bracketed(host)}:${port}`;
 }
 
-/** As it stands before a port. */
+/** A host as it is written before a port: an IPv6 address in brackets. */
 export function bracketed(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }

@@ -1,4 +1,4 @@
-/** Names the key somebody probably meant, for mistakes about unknown keys. */
+/** Names the key that was probably meant, for mistakes about unknown keys. */
 export function unknownKeyRule(key: string, known: readonly string[]): string {
   let best: string | undefined;
   let bestDistance = Math.min(3, Math.floor(key.length / 2) + 1);

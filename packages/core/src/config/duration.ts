@@ -1,6 +1,6 @@
 /**
  * Durations as people write them: `500ms`, `2s`, `1h30m` (Gateway API's GEP-2257). Inside the mesh
- * a duration is a whole number of milliseconds, and Infinity where somebody wrote `none`.
+ * a duration is a whole number of milliseconds, and Infinity where the text is `none`.
  */
 const SHAPE = /^(?:[0-9]{1,5}(?:h|ms|m|s)){1,4}$/;
 /** For schemas: what `parseDuration` reads. */

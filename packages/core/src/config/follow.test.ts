@@ -98,7 +98,7 @@ function refusal(run: () => unknown): ConfigError {
 }
 
 describe("a source from outside", () => {
-  it("says what is in force, hears what became of it, and knows it by its version", async () => {
+  it("gives a layer, gets a report of what became of it, and knows it by its version", async () => {
     const control = new Said();
     const { mesh, runtime, retries, updates, state, events } = start([control]);
     expect(state()).toMatchObject({ state: "waiting", version: undefined });
@@ -209,7 +209,7 @@ describe("a source from outside", () => {
     expect(await silent.mesh.configured()).toBe(false);
   });
 
-  it("that was refused because of another is tried again when that changes, and told so", async () => {
+  it("that was refused because of another is tried again when that changes, and its source gets a report", async () => {
     const control = new Said();
     const person = new Said(
       [{ input: { services: { orders: { retry: { attempts: 2 } } } } }],
@@ -473,7 +473,7 @@ describe("bad input", () => {
     expect(retries()).toBe(2);
   });
 
-  it("observers hear of it, by name", async () => {
+  it("observers see it, by name", async () => {
     const control = new Said();
     const { mesh, runtime } = start([control]);
     const heard: ConfigChange[] = [];

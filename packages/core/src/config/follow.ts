@@ -32,7 +32,7 @@ export interface FollowerParts {
   readonly log: Log;
   /** Puts it in force, and says whether anything has changed. Throws ConfigError. */
   take(layer: LocatedLayer): boolean;
-  /** Counts and logs it. */
+  /** Counts and logs what became of a layer. */
   happened(result: SourceResult, mistakes: readonly Mistake[]): void;
   /** Version of the configuration in force. */
   generation(): number;
@@ -50,12 +50,12 @@ export class SourceFollower {
   state: "waiting" | "current" | "refused" | "failed" = "waiting";
   /** Why what it says now is not in force; empty while it is. */
   mistakes: readonly Mistake[] = [];
-  /** Of its layer in force, as the source calls it. */
+  /** Version of its layer in force, as the source calls it. */
   version: string | undefined = undefined;
   readonly #parts: FollowerParts;
   #watch: Partial<ConfigWatch> | undefined = undefined;
   #endOfSink: () => void = () => {};
-  /** Said, and not considered yet. */
+  /** What the source has said and what has not been considered yet. */
   #news: News = {};
   /** Until the start of the mesh has gone through: what is said is only kept. */
   #starting = true;
@@ -249,7 +249,7 @@ export class SourceFollower {
     if (promise instanceof Promise) promise.catch((error: unknown) => this.#faulty(error));
   }
 
-  /** It has thrown where it has nothing to say: what is in force stays, and so does its state. */
+  /** The source has thrown outside of a report: what is in force stays, and so does its state. */
   #faulty(error: unknown): void {
     if (!this.#stopped) this.#parts.happened("failed", this.#mistakesOf(error));
   }

@@ -19,7 +19,7 @@ export type KindField = Omit<
   "parsed" | "default" | "route" | "live" | "atLeast" | "atMost" | "option"
 > & { readonly meaning: string };
 
-/** What stands around it. */
+/** What the configuration says around the value that a kind reads. */
 export interface DiscoveryContext {
   /** Host and port of the service's `url`; undefined if it has none. */
   readonly url: { readonly host: string; readonly port: number } | undefined;

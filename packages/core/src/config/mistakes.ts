@@ -26,18 +26,19 @@ const SECRET_KEY =
   /^(?:metadata|headers|queryParams|re(?:quest|sponse)HeaderModifier)$|secret|passw|token|credential|api-?key|authorization|cookie/i;
 const USERINFO = /\/\/[^/?#\s]*@/g;
 const PLAIN_KEY = /^[A-Za-z0-9_*-]+$/;
-const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+const UNPRINTABLE = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
 /** The configuration was refused; `mistakes` names every one. The last good version stays. */
 export class ConfigError extends MeshError {
   readonly mistakes: readonly Mistake[];
 
-  constructor(mistakes: readonly Mistake[]) {
+  /** `what`: what was refused. Default: the configuration. */
+  constructor(mistakes: readonly Mistake[], what?: string) {
     super({
       code: "bad_config",
       reason: "invalid",
       progress: "not-sent",
-      message: describeMistakes(mistakes),
+      message: describeMistakes(mistakes, what),
     });
     this.mistakes = mistakes;
   }
@@ -75,7 +76,7 @@ export function makeMistake(
   return Object.freeze(line === undefined ? base : { ...base, line });
 }
 
-/** What stands under this name is not shown to anybody. */
+/** What stands under this name is never shown. */
 export function isSecretKey(name: string): boolean {
   return SECRET_KEY.test(name);
 }

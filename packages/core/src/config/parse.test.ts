@@ -361,7 +361,7 @@ describe("a mistake", () => {
     ],
     [
       "unknown backend",
-      inRoute({ backendRefs: [{ name: "nobody" }] }),
+      inRoute({ backendRefs: [{ name: "absent" }] }),
       "services.orders.routes[0].backendRefs[0].name",
       /service of this/,
     ],

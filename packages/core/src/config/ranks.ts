@@ -1,17 +1,18 @@
 /**
- * Who wins where two of them say something about the same value: the one list of it, weakest first, with the
- * reason for each place. Sources are laid over each other in this order, field by field (merge.ts).
+ * Which one has precedence where two of them say something about the same value: the one list of it, weakest
+ * first, with the reason for each place. Sources are laid over each other in this order, field by field
+ * (merge.ts).
  */
 export const RANKS = [
   // What holds where nothing is written. It stands with each option and is no layer.
   "default",
-  // Set for a whole container or machine, and often by somebody who does not know this program.
+  // Set for a whole container or machine, and often by an operator who does not know this program.
   "environment",
   // Written for this program and deployed with it, so it is more exact than its surroundings.
   "file",
   // What the mesh as a whole agrees on, now; a file was right when the program was deployed.
   "control-plane",
-  // Who wrote this program knows what it can bear. Clients and servers made in code are here too.
+  // The author of this program knows what it can bear. Clients and servers made in code are here too.
   "code",
   // A temporary change by a person: at night it must not lose against a constant in code.
   "override",

@@ -56,7 +56,7 @@ export class SchemaParts {
     return this.leaf({ ...option, path: "" });
   }
 
-  /** Of one field. */
+  /** The schema of one field. */
   leaf(field: Field): Zod.ZodType {
     const schema = this.#typed(field);
     return field.meaning === undefined ? schema : schema.meta({ description: field.meaning });

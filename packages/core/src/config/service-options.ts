@@ -20,7 +20,7 @@ export const SERVICE = {
    * The service is one of ours: `x-mesh-*` headers and the trace of the request being served go
    * to it. To others they do not, and a `user-agent` does.
    * - Reason: What a configuration names is mostly ours. Of a service that only an `https:` URL
-   *   in code describes the default is `false`: it is mostly somebody else's.
+   *   in code describes the default is `false`: it mostly belongs to a third party.
    * - No effect when no request is being served and the call has no deadline
    */
   peer: { type: "boolean", default: true },

@@ -23,7 +23,7 @@ function clock(runtime: SimRuntime) {
   const until = async (condition: () => boolean): Promise<void> => {
     const end = performance.now() + 10_000;
     while (!condition()) {
-      if (performance.now() > end) throw new Error("it was never told");
+      if (performance.now() > end) throw new Error("it was never reported");
       await runtime.advance(10);
       await pause(1);
     }

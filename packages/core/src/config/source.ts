@@ -31,7 +31,7 @@ export interface ConfigSink {
    * within 100 ms is taken as one, the newest.
    */
   replace(layer: ConfigLayer): void;
-  /** The source cannot tell at the moment; its last good layer stays. The mistakes of a ConfigError are shown. */
+  /** The source does not know its layer at the moment; its last good layer stays. The mistakes of a ConfigError are shown. */
   failed(error: Error): void;
 }
 
@@ -49,7 +49,7 @@ export interface ConfigReport {
 
 export interface ConfigWatch {
   /**
-   * Told once about each layer that was considered, and again if one that was refused is accepted later,
+   * Called once for each layer that was considered, and again if one that was refused is accepted later,
    * because another source has changed. Not about a layer that a newer one has overtaken. May be left out.
    */
   report?(report: ConfigReport): void;

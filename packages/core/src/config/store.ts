@@ -109,7 +109,7 @@ export class ConfigStore {
     return { config, changes: config !== before, layers, opened };
   }
 
-  /** Takes it into force. */
+  /** Puts a proposal in force. */
   accept(proposal: Proposal): void {
     this.#layers = proposal.layers;
     this.#opened = proposal.opened;

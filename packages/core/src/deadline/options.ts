@@ -40,7 +40,7 @@ export const TIMEOUTS = {
   connect: { type: "duration", default: "1s", min: "1ms", max: "5m" },
   /**
    * An attempt waits this long for a free connection; then another endpoint is tried.
-   * - Reason: Who waits longer is better served elsewhere.
+   * - Reason: A call that waits longer is better served elsewhere.
    * - No effect when a connection is free, or the call's own deadline comes first
    * - Elsewhere: Linkerd `failfast_timeout`
    */

@@ -7,7 +7,7 @@ import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 
 const at = (i: number): EndpointInfo => ({ host: `10.0.0.${i}`, port: 80 });
 
-/** What a consumer would have in the end, and when it was told. */
+/** What a consumer would have in the end, and when it got it. */
 class Consumer implements EndpointSink {
   readonly set = new Map<string, EndpointInfo>();
   readonly toldAt: number[] = [];

@@ -20,7 +20,7 @@ export class CoalescingSink implements EndpointSink {
   readonly #upserted = new Map<string, EndpointInfo>();
   readonly #removed = new Map<string, EndpointInfo>();
   #error: Error | undefined = undefined;
-  /** Something waits, maybe only the news that the source can tell again. */
+  /** Something waits, maybe only the news that the source works again. */
   #waiting = false;
   #stopped = false;
 
@@ -101,7 +101,7 @@ export class CoalescingSink implements EndpointSink {
   }
 }
 
-/** What tells endpoints of one source apart: address and uid. */
+/** What distinguishes the endpoints of one source: address and uid. */
 export function keyOf(info: EndpointInfo): string {
   return `${addressOf(info)}#${info.uid ?? ""}`;
 }

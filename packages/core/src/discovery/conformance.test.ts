@@ -27,7 +27,7 @@ function clock(runtime: SimRuntime, stepMs: number) {
   const until = async (condition: () => boolean): Promise<void> => {
     const end = performance.now() + 10_000;
     while (!condition()) {
-      if (performance.now() > end) throw new Error("it was never told");
+      if (performance.now() > end) throw new Error("it was never reported");
       await runtime.advance(stepMs);
       await pause(1);
     }

@@ -14,7 +14,7 @@ export interface EndpointSink {
   replace(endpoints: readonly EndpointInfo[], why?: string): void;
   /** A difference, for sources that know one: work is proportional to it, not to the set. */
   change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void;
-  /** The source cannot tell at the moment. The last good set stays in use. */
+  /** The source does not know its endpoints at the moment. The last good set stays in use. */
   failed(error: Error): void;
 }
 

@@ -1,4 +1,4 @@
-/** A source whose code is loaded when somebody first watches: importing inmesh must stay cheap. */
+/** A source whose code is loaded with its first watch: importing inmesh must stay cheap. */
 import type { Discovery, EndpointSink, EndpointWatch } from "./discovery.ts";
 import { errorOf } from "../errors.ts";
 

@@ -71,7 +71,7 @@ it("one watch serves all services, ends with the last that sleeps, and begins ag
   expect(watches[1]!.stopped).toBe(true);
 });
 
-it("a service that comes later is told what is known, and asks for what is not", () => {
+it("a service that comes later gets what is known, and asks for what is not", () => {
   const watches: SharedSink[] = [];
   let refreshed = 0;
   const shared = new SharedDiscovery("registry", (sink) => {

@@ -12,7 +12,7 @@ export interface SharedSink {
   replace(target: string, endpoints: readonly EndpointInfo[], why?: string): void;
   /** As `EndpointSink.change`. */
   change(target: string, upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void;
-  /** Without `target`: the registry cannot tell anything at the moment. */
+  /** Without `target`: the registry knows nothing at the moment. */
   failed(error: Error, target?: string): void;
 }
 

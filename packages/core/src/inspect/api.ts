@@ -17,6 +17,7 @@ export const API_VERSION = "inmesh.dev/v1";
 
 /** What every answer begins with. */
 export interface Answer {
+  /** Version of the shape of all answers. */
   readonly apiVersion: "inmesh.dev/v1";
   /** Which of the answers below it is. */
   readonly kind: string;
@@ -34,11 +35,13 @@ export interface Answer {
   readonly uptimeMs: number;
 }
 
-/** Every failure, with an HTTP status from 400 up. It is written without `instance` before a token was accepted. */
+/** Every failure, with an HTTP status from 400 up. It says nothing else of the process. */
 export interface Failure {
+  /** Version of the shape of all answers. */
   readonly apiVersion: "inmesh.dev/v1";
+  /** It is a failure. */
   readonly kind: "Error";
-  /** Stable, for programs: the reference has the list. */
+  /** Stable, for programs. */
   readonly code: FailureCode;
   /** What happened, for people. */
   readonly message: string;
@@ -76,15 +79,20 @@ export interface About extends Answer {
     readonly runtime: string;
   };
   readonly process: {
+    /** Number of the process. */
     readonly pid: number;
+    /** Name of the machine or container. */
     readonly host: string;
     /** `linux x64`. */
     readonly platform: string;
     /** Since the process began; `uptimeMs` is that of the mesh. */
     readonly uptimeMs: number;
+    /** Memory that the process has of the machine. */
     readonly rssBytes: number;
+    /** Of JavaScript's heap, in use. */
     readonly heapUsedBytes: number;
   };
+  /** Of the mesh: `closing` while `mesh.close` waits for calls in progress. */
   readonly state: "open" | "closing" | "closed";
   /** `/readyz` says the same: whether requests should come to this process, and why not. */
   readonly ready: Readiness;
@@ -100,16 +108,19 @@ export interface About extends Answer {
   readonly may: readonly string[];
 }
 
+/** Whether requests should come to this process. */
 export interface Readiness {
+  /** True while nothing stands against it. */
   readonly ready: boolean;
   /** One for each thing that stands against it. Empty when ready. */
   readonly reasons: readonly ReadinessReason[];
 }
 
+/** One thing that stands against it. */
 export interface ReadinessReason {
   /** The server that says so; undefined: the mesh itself. */
   readonly server: string | undefined;
-  /** `draining`, `closing`, `closed`, `overloaded`, `certificate expired`, `not ready`, `configuration pending`. */
+  /** `draining`, `closing`, `closed`, `overloaded`, `certificate expired`, `not ready`, `not listening`. */
   readonly reason: string;
 }
 
@@ -127,10 +138,13 @@ export interface Services extends Answer {
   readonly latencyBoundsSeconds: readonly number[];
   /** By name. One that has not been called by a client of a protocol is not in the list. */
   readonly services: readonly ServiceView[];
+  /** Servers that were made with `{ mesh }`; none where a service was asked for. */
   readonly servers: readonly ServerView[];
 }
 
+/** A service, as the clients of one protocol call it. */
 export interface ServiceView {
+  /** Its name, or the authority of the URL that a client was opened with. */
   readonly name: string;
   /** `http` or `grpc`: a service that both call stands here twice. */
   readonly protocol: string;
@@ -138,15 +152,21 @@ export interface ServiceView {
   readonly state: "asleep" | "pending" | "connected" | "unconnected" | "unreachable" | "closed";
   /** What somebody should look at, one sentence each, the worst first: `1 of 3 endpoints is open`. Often empty. */
   readonly notes: readonly string[];
+  /** Of all services that its routes send to. */
   readonly endpoints: EndpointCounts;
+  /** Of all services that its routes send to. */
   readonly connections: ConnectionCounts;
   /** `https`: all attempts of it are encrypted. */
   readonly scheme: "http" | "https";
+  /** Calls in progress. */
   readonly callsInFlight: number;
+  /** Calls that may be in progress at most (`limits.maxInFlight`). */
   readonly maxInFlight: number;
   /** Verdicts on failures are ignored because there are too many of them. */
   readonly panic: boolean;
+  /** Where its own endpoints come from. */
   readonly discovery: DiscoverySummary;
+  /** How many retries its traffic has paid for. */
   readonly retryBudget: RetryBudgetView;
   /** Of all routes together. */
   readonly traffic: Traffic | undefined;
@@ -154,22 +174,29 @@ export interface ServiceView {
   readonly routes: readonly RouteView[];
 }
 
+/** A route, with what it carried. */
 export interface RouteView {
+  /** Its name in the configuration, or `default`. */
   readonly name: string;
   /** Where it sends, with the share that its weights want. One entry with share 1: the service itself. */
   readonly backends: readonly BackendShare[];
+  /** Left out where the service has none. */
   readonly traffic: Traffic | undefined;
 }
 
+/** One destination of a route. */
 export interface BackendShare {
   /** Name of a service. */
   readonly backend: string;
+  /** As the configuration says. */
   readonly weight: number;
   /** Of the sum of the weights, from 0 to 1. */
   readonly share: number;
 }
 
+/** Endpoints by state. */
 export interface EndpointCounts {
+  /** All that discovery names, at most `limits.maxEndpoints`. */
   readonly total: number;
   /** May be picked now: neither out nor draining. Those with weight 0 count, as they are picked where no other is. */
   readonly available: number;
@@ -177,10 +204,13 @@ export interface EndpointCounts {
   readonly open: number;
   /** Breaker `open` because they accept no connection. */
   readonly refusing: number;
+  /** One call may try them. */
   readonly halfOpen: number;
+  /** Discovery says that they are about to go. */
   readonly draining: number;
 }
 
+/** Connections to endpoints. */
 export interface ConnectionCounts {
   /** Established now; undefined: a protocol does not say. */
   readonly open: number | undefined;
@@ -188,6 +218,7 @@ export interface ConnectionCounts {
   readonly problem: string | undefined;
 }
 
+/** A source of endpoints, in short. */
 export interface DiscoverySummary {
   /** `static`, `file`, `dns`, or the name that a discovery of the application gave itself. */
   readonly source: string;
@@ -200,11 +231,13 @@ export interface DiscoverySummary {
   readonly error: string | undefined;
 }
 
+/** A retry budget. */
 export interface RetryBudgetView {
   /** Retries that it would pay for now. */
   readonly balance: number;
   /** Retries that it did not pay for, since the service was configured so. */
   readonly refused: number;
+  /** Retries that it has paid for, since then. */
   readonly withdrawn: number;
 }
 
@@ -219,7 +252,9 @@ export interface Traffic {
   readonly callLatency: LatencyHistogram;
   /** As the endpoints saw them. `total` divided by that of `calls` is the load that retries add. */
   readonly attempts: OutcomeCounts;
+  /** From the pick of an endpoint to the last byte of its reply. */
   readonly attemptLatency: LatencyHistogram;
+  /** Attempts by why they were made. */
   readonly attemptKinds: AttemptKinds;
   /**
    * How often a further attempt was possible, by what was decided: `sent`, or what stood against it (`budget`,
@@ -239,9 +274,13 @@ export interface Traffic {
  * A reply that blames the caller (4xx) is a success of the service.
  */
 export interface OutcomeCounts {
+  /** Of all outcomes. */
   readonly total: number;
+  /** The other side did its job. */
   readonly success: number;
+  /** It is at fault, or could not be reached. */
   readonly failure: number;
+  /** Time was over. */
   readonly timeout: number;
   /** Refused for load, by the other side or by this one. */
   readonly overloaded: number;
@@ -249,7 +288,9 @@ export interface OutcomeCounts {
   readonly abandoned: number;
 }
 
+/** Attempts by why they were made. */
 export interface AttemptKinds {
+  /** The first of its call. */
   readonly first: number;
   /** May have been processed before. */
   readonly retry: number;
@@ -261,7 +302,9 @@ export interface AttemptKinds {
 
 /** A Prometheus-like histogram, with counts of each bucket by itself (they are not cumulative). */
 export interface LatencyHistogram {
+  /** How many values there are. */
   readonly count: number;
+  /** Of all values. */
   readonly sumSeconds: number;
   /** One for each of `latencyBoundsSeconds`, and one for what is above the last. */
   readonly counts: readonly number[];
@@ -270,18 +313,25 @@ export interface LatencyHistogram {
    * subtract `counts` instead.
    */
   readonly p50Ms: number | undefined;
+  /** The same. */
   readonly p95Ms: number | undefined;
+  /** The same. */
   readonly p99Ms: number | undefined;
 }
 
 /** A server of this process (`meshServer`, `meshGrpcServer`) that was made with `{ mesh }`. */
 export interface ServerView {
+  /** Its `name`. */
   readonly name: string;
+  /** `http` or `grpc`. */
   readonly protocol: string;
+  /** `draining`: it is not ready, and goes on serving; `closing`: no new connections. */
   readonly state: "open" | "draining" | "closing" | "closed";
   /** `ok`, or why requests should not come here. */
   readonly readiness: string;
+  /** Who is trusted, and with what: docs/reference/headers.md. */
   readonly posture: string;
+  /** Requests whose handlers run. */
   readonly requestsInFlight: number;
   /** Connections that are open; undefined: a protocol does not say. */
   readonly connections: number | undefined;
@@ -293,6 +343,7 @@ export interface ServerView {
   readonly problem: string | undefined;
   /** Requests that it was asked for. */
   readonly calls: OutcomeCounts | undefined;
+  /** From a request's arrival to the end of its reply. */
   readonly latency: LatencyHistogram | undefined;
 }
 
@@ -301,12 +352,15 @@ export interface ServerView {
 /** Every endpoint of every service, flat. */
 export interface Endpoints extends Answer {
   readonly kind: "Endpoints";
+  /** By service, in the order in which discovery named them. */
   readonly endpoints: readonly EndpointView[];
 }
 
+/** An endpoint, as the clients of one protocol use it. */
 export interface EndpointView {
   /** The service whose endpoint it is. A route of another service may send to it as well. */
   readonly service: string;
+  /** `http` or `grpc`. */
   readonly protocol: string;
   /** `host:port`, with brackets around IPv6, or `unix:path`. */
   readonly address: string;
@@ -314,12 +368,15 @@ export interface EndpointView {
   readonly host: string;
   /** 0 of a socket with a path. */
   readonly port: number;
+  /** As discovery says. */
   readonly zone: string | undefined;
+  /** As discovery says; 1 where it does not. */
   readonly weight: number;
   /** Closed list. Why it is so stands in `why`. */
   readonly state: EndpointState;
   /** `open since 4 s: 7 failures in a row; next probe in 3 s`. Undefined: `available`, and nothing to say. */
   readonly why: string | undefined;
+  /** Whether it is kept from calls, and why. */
   readonly breaker: BreakerView;
   /** What the picker compares, in milliseconds times attempts in flight. */
   readonly cost: number;
@@ -356,7 +413,9 @@ export type EndpointState =
   | "draining"
   | "spare";
 
+/** The breaker of an endpoint. */
 export interface BreakerView {
+  /** `closed` lets calls through, `open` blocks, `half-open` probes. */
   readonly state: "closed" | "open" | "half-open";
   /** What opened it: failures in a row, their ratio, no connection, a failed probe. */
   readonly trigger: "streak" | "ratio" | "connect" | "probe" | undefined;
@@ -375,29 +434,41 @@ export interface Connections extends Answer {
   readonly kind: "Connections";
   /** One row for each endpoint that a connection was made for. */
   readonly outbound: readonly OutboundConnections[];
+  /** One row for each server; none where a service was asked for. */
   readonly inbound: readonly InboundConnections[];
 }
 
+/** Connections to one endpoint. */
 export interface OutboundConnections {
+  /** Whose endpoint it is. */
   readonly service: string;
+  /** `http` or `grpc`. */
   readonly protocol: string;
+  /** Its address. */
   readonly endpoint: string;
   /** Established now; undefined: its protocol does not say. */
   readonly open: number | undefined;
+  /** `limits.maxConnectionsPerEndpoint`; HTTP/2 needs few of them. */
   readonly maxOpen: number;
   /** `http/1.1` or `h2`; undefined before the first connection. */
   readonly application: string | undefined;
+  /** They are encrypted. */
   readonly tls: boolean;
   /** Attempts on them, and those that wait for one. */
   readonly inFlight: number;
+  /** Attempts that wait for a connection; undefined: its protocol does not say. */
   readonly queued: number | undefined;
   /** Replies whose body the application has not read: each holds a connection of HTTP/1.1. */
   readonly unread: number | undefined;
 }
 
+/** Connections that a server has accepted. */
 export interface InboundConnections {
+  /** Its `name`. */
   readonly server: string;
+  /** `http` or `grpc`. */
   readonly protocol: string;
+  /** Undefined: it cannot be known. */
   readonly open: number | undefined;
   /** Sessions of HTTP/2 among them. */
   readonly sessions: number | undefined;
@@ -408,14 +479,19 @@ export interface InboundConnections {
 /** Where endpoints come from, and how fresh they are. */
 export interface DiscoveryAnswer extends Answer {
   readonly kind: "Discovery";
+  /** One for each service whose endpoints are used. */
   readonly services: readonly DiscoveryView[];
 }
 
+/** A source of endpoints. */
 export interface DiscoveryView extends DiscoverySummary {
+  /** Whose endpoints it names. */
   readonly service: string;
+  /** `http` or `grpc`. */
   readonly protocol: string;
   /** What is asked, as the configuration says: `dns orders:8080`. */
   readonly asks: string;
+  /** That it names now, without those left out. */
   readonly endpoints: number;
   /** Since the source last gave an answer that was used; undefined: it never did, or is idle. */
   readonly answeredAgoMs: number | undefined;
@@ -423,8 +499,11 @@ export interface DiscoveryView extends DiscoverySummary {
   readonly failedAgoMs: number | undefined;
   /** Answers, changes of the endpoints and errors since the service is watched. */
   readonly answers: number;
+  /** Endpoints that came. */
   readonly added: number;
+  /** Endpoints that went. */
   readonly removed: number;
+  /** Times it said that it cannot tell. */
   readonly errors: number;
   /** Endpoints that `limits.maxEndpoints` had no room for, of the last answer. */
   readonly excess: number;
@@ -441,6 +520,7 @@ export interface Config extends Answer {
   readonly state: "current" | "refused";
   /** Path of the configuration file. */
   readonly file: string | undefined;
+  /** Environment, file and those of the application, where they have something to say. Code is none. */
   readonly sources: readonly ConfigSourceView[];
   /**
    * Every value that a source has written, by its path. With `?all=true` also those that are defaults. Of secrets
@@ -449,7 +529,9 @@ export interface Config extends Answer {
   readonly values: readonly ConfigValue[];
 }
 
+/** A source of the configuration. */
 export interface ConfigSourceView {
+  /** `environment`, `file`, or the name that it gave itself. */
   readonly name: string;
   /** Place in the order of docs/reference/config.md: a stronger one wins. */
   readonly rank: string;
@@ -457,9 +539,11 @@ export interface ConfigSourceView {
   readonly state: "waiting" | "current" | "refused" | "failed";
   /** What the source calls its layer in force. */
   readonly version: string | undefined;
+  /** Why its last word is not in force. */
   readonly mistakes: readonly MistakeView[];
 }
 
+/** What is wrong with a value. */
 export interface MistakeView {
   /** `services.orders.retry.attempts`. */
   readonly path: string;
@@ -467,10 +551,13 @@ export interface MistakeView {
   readonly rule: string;
   /** As text, at most 80 characters, secrets left out. */
   readonly value: string;
+  /** Where it is written: `file:/etc/mesh.yaml`. */
   readonly origin: string;
+  /** In the file, from 1, where it is known. */
   readonly line: number | undefined;
 }
 
+/** One value in force. */
 export interface ConfigValue {
   /** `services.orders.retry.attempts`. Routes and lists stand as a whole: `services.orders.routes`. */
   readonly path: string;
@@ -506,13 +593,24 @@ export interface ExplainRequest {
 /** Where a call would go at this moment, and why not elsewhere. */
 export interface Explanation extends Answer {
   readonly kind: "Explanation";
+  /** Name of the service that was found. */
   readonly service: string;
+  /** `http` or `grpc`. */
   readonly protocol: string;
+  /** Of the call that was asked about. */
   readonly method: string;
   /** Without query. */
   readonly path: string;
   /** Undefined: it would be sent. Else why it would fail at once, with the reason of the error. */
-  readonly refused: { readonly reason: string; readonly why: string } | undefined;
+  readonly refused:
+    | {
+        /** As in docs/reference/errors.md. */
+        readonly reason: string;
+        /** In words. */
+        readonly why: string;
+      }
+    | undefined;
+  /** The route that the call takes. */
   readonly route: ExplainedRoute;
   /** Every match of every route, in the order in which they compete; the first that matched is taken. */
   readonly matches: readonly ExplainedMatch[];
@@ -522,32 +620,43 @@ export interface Explanation extends Answer {
   readonly candidates: readonly Candidate[];
 }
 
+/** The route that a call takes. */
 export interface ExplainedRoute {
+  /** Its name, or `default`: none matched. */
   readonly name: string;
   /** Time for all attempts together; undefined: none is set. */
   readonly requestMs: number | undefined;
   /** Time for one attempt until the head of its reply; undefined: none is set. */
   readonly backendRequestMs: number | undefined;
+  /** It may be sent twice: by its method, or because the route says so. */
   readonly idempotent: boolean;
+  /** No default deadline holds. */
   readonly streaming: boolean;
   /** Attempts at most, the first one included. */
   readonly attempts: number;
-  /** Who has written the route, and what it takes from there, for people. */
+  /** Who has written the route, and what it takes from its service. */
   readonly wroteBy: readonly WrittenBy[];
 }
 
+/** Who has written a part of the configuration. */
 export interface WrittenBy {
   /** `services.orders.routes`, `services.orders.timeouts.request`. */
   readonly path: string;
+  /** As in `ConfigValue`. */
   readonly rank: string;
+  /** As in `ConfigValue`. */
   readonly origin: string;
+  /** As in `ConfigValue`. */
   readonly line: number | undefined;
 }
 
+/** One match of a route. */
 export interface ExplainedMatch {
+  /** Name of the route. */
   readonly route: string;
   /** Which of the matches of the route, from 0. */
   readonly match: number;
+  /** All its conditions hold. */
   readonly matched: boolean;
   /** The call takes this one. */
   readonly taken: boolean;
@@ -562,12 +671,19 @@ export interface ExplainedBackend extends BackendShare {
   readonly why: string | undefined;
 }
 
+/** An endpoint that the call may go to, or not. */
 export interface Candidate {
+  /** The service whose endpoint it is. */
   readonly backend: string;
+  /** Its address. */
   readonly endpoint: string;
+  /** As discovery says. */
   readonly zone: string | undefined;
+  /** As in `EndpointView`. */
   readonly state: EndpointState;
+  /** As in `EndpointView`. */
   readonly cost: number;
+  /** As in `EndpointView`. */
   readonly inFlight: number;
   /**
    * How often it is picked for a first attempt within its backend, from 0 to 1: by the balancer itself, asked
@@ -585,7 +701,9 @@ export interface Checks extends Answer {
   readonly kind: "Checks";
   /** The worst of them. */
   readonly status: CheckStatus;
+  /** How many failed. */
   readonly failures: number;
+  /** How many are warnings. */
   readonly warnings: number;
   /** Also those that are good; in the order of their groups. */
   readonly checks: readonly Check[];
@@ -593,6 +711,7 @@ export interface Checks extends Answer {
 
 export type CheckStatus = "ok" | "warning" | "failure";
 
+/** One thing that was looked at. */
 export interface Check {
   /** Stable, with a section in docs/reference/checks.md: `discovery-current`. */
   readonly id: string;
@@ -600,6 +719,7 @@ export interface Check {
   readonly group: string;
   /** What it is about, such as a service; undefined: the process. */
   readonly subject: string | undefined;
+  /** `warning`: it works, and somebody should look; `failure`: calls or requests fail, or will. */
   readonly status: CheckStatus;
   /** A sentence for people. */
   readonly message: string;
@@ -616,6 +736,7 @@ export type LogLevel = "debug" | "info" | "warn";
 /** Which lines `createMesh({ log })` gets. */
 export interface LogLevelAnswer extends Answer {
   readonly kind: "LogLevel";
+  /** That holds now. */
   readonly level: LogLevel;
   /** What holds without an override. */
   readonly standard: LogLevel;
@@ -636,20 +757,29 @@ export interface LogLevelRequest {
 /** What a write has changed, and how it is undone. */
 export interface Changed extends Answer {
   readonly kind: "Changed";
+  /** The resource that was changed. */
   readonly what: "log-level";
+  /** What held before. */
   readonly before: LogLevelState;
+  /** What holds now. */
   readonly after: LogLevelState;
+  /** How to take it back. */
   readonly undo: Undo;
 }
 
+/** The level of the log at one moment. */
 export interface LogLevelState {
+  /** Lines below it are left out. */
   readonly level: LogLevel;
+  /** Until the standard holds again; undefined: it does. */
   readonly endsInMs: number | undefined;
 }
 
 /** The request that takes a write back. */
 export interface Undo {
+  /** Of the request. */
   readonly method: "PUT" | "DELETE";
+  /** Of the request. */
   readonly path: string;
   /** Undefined: none is sent. */
   readonly body: LogLevelRequest | undefined;
@@ -660,12 +790,19 @@ export interface Undo {
 /** One bundle for bug reports. Nothing secret is in it: no header values, no keys, no metadata of endpoints. */
 export interface Dump extends Answer {
   readonly kind: "Dump";
+  /** As `GET /api/v1/about`. */
   readonly about: About;
+  /** As `GET /api/v1/checks`. */
   readonly checks: Checks;
+  /** As `GET /api/v1/services`. */
   readonly services: Services;
+  /** As `GET /api/v1/endpoints`. */
   readonly endpoints: Endpoints;
+  /** As `GET /api/v1/connections`. */
   readonly connections: Connections;
+  /** As `GET /api/v1/discovery`. */
   readonly discovery: DiscoveryAnswer;
+  /** As `GET /api/v1/config?all=true`. */
   readonly config: Config;
 }
 

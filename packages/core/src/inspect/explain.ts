@@ -8,10 +8,11 @@ import { PICKED_BECAUSE } from "../balance/why.ts";
 import { Attempt, Call, type PickRule, type Reply } from "../call.ts";
 import { unknownKeyRule } from "../config/did-you-mean.ts";
 import { renderPath, type PathPart } from "../config/mistakes.ts";
-import type { RouteConfig } from "../config/types.ts";
+import type { ConfigOrigin } from "../config/store.ts";
+import type { RouteConfig, ServiceConfig } from "../config/types.ts";
 import type { Mesh } from "../mesh.ts";
 import { backendsOf, defaultRoute } from "../pipeline.ts";
-import type { RoutedRequest } from "../route/facts.ts";
+import type { HeadField, RoutedRequest } from "../route/facts.ts";
 import { compileTable } from "../route/table.ts";
 import type { RunningService } from "../running-service.ts";
 import type { Body } from "./answer.ts";
@@ -46,6 +47,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
 class ExplainedCall implements RoutedRequest {
   readonly method: string;
   readonly pathname: string;
+  readonly queryText: string;
   readonly #query: URLSearchParams;
   readonly #headers = new Map<string, string>();
 
@@ -54,7 +56,8 @@ class ExplainedCall implements RoutedRequest {
     const mark = beforeHash.indexOf("?");
     this.method = method;
     this.pathname = mark < 0 ? beforeHash : beforeHash.slice(0, mark);
-    this.#query = new URLSearchParams(mark < 0 ? "" : beforeHash.slice(mark + 1));
+    this.queryText = mark < 0 ? "" : beforeHash.slice(mark + 1);
+    this.#query = new URLSearchParams(this.queryText);
     for (const [name, value] of Object.entries(headers)) {
       this.#headers.set(name.toLowerCase(), value);
     }
@@ -66,6 +69,10 @@ class ExplainedCall implements RoutedRequest {
 
   queryParam(name: string): string | undefined {
     return this.#query.get(name) ?? undefined;
+  }
+
+  fields(): HeadField[] {
+    return [...this.#headers];
   }
 
   changeHeaders(): void {}
@@ -100,7 +107,7 @@ export function explain(mesh: Mesh, request: ExplainRequest): Body<Explanation> 
       idempotent: isIdempotent,
       streaming: taken.streaming,
       attempts: taken.retry.attempts,
-      wroteBy: writersOf(service.name, taken === fallback, origin),
+      wroteBy: writersOf(config, taken, taken === fallback, origin),
     },
     matches,
     split: split.map(({ running: _running, ...rest }) => rest),
@@ -288,22 +295,25 @@ function shown(cost: number): string {
   return cost >= 100 ? cost.toFixed(0) : cost.toFixed(1);
 }
 
-/** What the policies of the route come from: the parts that a person would look up. */
+/** Who has written what a person would look up: the route, and what it takes from the service. */
 function writersOf(
-  service: string,
+  { name, timeouts, retry }: ServiceConfig,
+  route: RouteConfig,
   isDefault: boolean,
-  origin: (path: readonly PathPart[]) => {
-    rank: string;
-    origin: string;
-    line?: number | undefined;
-  },
+  origin: (path: readonly PathPart[]) => ConfigOrigin,
 ): WrittenBy[] {
+  const own = ["services", name, "routes"];
+  const isOwn = (mine: unknown, ofService: unknown): boolean => !isDefault && mine !== ofService;
   const paths: PathPart[][] = [
-    ...(isDefault ? [] : [["services", service, "routes"]]),
-    ["services", service, "discovery"],
-    ["services", service, "timeouts", "request"],
-    ["services", service, "retry", "attempts"],
-    ["services", service, "balancer", "kind"],
+    ...(isDefault ? [] : [own]),
+    ["services", name, "discovery"],
+    ...(isOwn(route.timeouts.requestMs, timeouts.requestMs)
+      ? []
+      : [["services", name, "timeouts", "request"]]),
+    ...(isOwn(route.retry.attempts, retry.attempts)
+      ? []
+      : [["services", name, "retry", "attempts"]]),
+    ["services", name, "balancer", "kind"],
   ];
   return paths.map((path) => {
     const { rank, origin: where, line } = origin(path);

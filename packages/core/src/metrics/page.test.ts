@@ -112,7 +112,7 @@ describe("names", () => {
     ["acme.hits", "1", "counter", "acme_hits_total"],
     ["acme.hits_total", "{hit}", "counter", "acme_hits_total"],
     ["acme.busy", "s", "counter", "acme_busy_seconds_total"],
-    ["acme..odd/name-", "", "gauge", "acme_odd_name"],
+    ["acme..my/name-", "", "gauge", "acme_my_name"],
     ["1st", "", "gauge", "_1st"],
     ["größe", "", "gauge", "gr_e"],
     ["", "", "gauge", "_"],

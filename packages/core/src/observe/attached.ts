@@ -80,7 +80,7 @@ export class Attached {
     }
   }
 
-  /** For everything else. */
+  /** Calls any other hook. */
   tell<H extends HookName>(hook: H, about: Parameters<NonNullable<Observer[H]>>[0]): void {
     try {
       const observer = this.#observer as Observer & Record<H, (about: unknown) => unknown>;

@@ -1,7 +1,7 @@
 /**
- * A call and its attempts as observers see them: one object for each, which the pipeline tells what
+ * A call and its attempts as observers see them: one object for each, which the pipeline notifies of what
  * happens and which reads the rest off the call when it is asked. They exist only for calls that began
- * while somebody observed, and tell those observers alone.
+ * while observers were attached, and notify those observers alone.
  */
 import { PICKED_BECAUSE } from "../balance/why.ts";
 import type {
@@ -10,12 +10,13 @@ import type {
   AttemptObserved,
   Call,
   CallObserved,
+  DeadlineSource,
   Outcome,
   PickRule,
 } from "../call.ts";
 import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeadFacts, HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedAttempt, EndedCall, ObservedRequest, StartedAttempt } from "./observer.ts";
@@ -47,11 +48,11 @@ export class CallObservation implements CallObserved, EndedCall {
   sentBytes = 0;
   receivedBytes = 0;
   lastAttempt: AttemptObservation | undefined = undefined;
-  readonly #call: Call<RouteFacts>;
+  readonly #call: Call<HeadFacts>;
   readonly #audience: Audience;
   #endedAt = 0;
 
-  constructor(id: number, call: Call<RouteFacts>, audience: Audience) {
+  constructor(id: number, call: Call<HeadFacts>, audience: Audience) {
     this.id = id;
     this.#call = call;
     this.#audience = audience;
@@ -77,8 +78,16 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#call.request.pathname;
   }
 
+  get query(): string {
+    return this.#call.request.queryText;
+  }
+
   header(name: string): string | undefined {
     return this.#call.request.header(name);
+  }
+
+  fields(): HeadField[] {
+    return this.#call.request.fields();
   }
 
   get startedAt(): number {
@@ -87,6 +96,10 @@ export class CallObservation implements CallObserved, EndedCall {
 
   get deadlineAt(): number {
     return this.#call.deadlineAt;
+  }
+
+  get deadlineFrom(): DeadlineSource | undefined {
+    return this.deadlineAt === Infinity ? undefined : this.#call.deadlineFrom;
   }
 
   get attempts(): number {
@@ -209,6 +222,10 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
     return this.#attempt.startedAt;
   }
 
+  header(name: string): string | undefined {
+    return this.#attempt.headers?.get(name) ?? this.call.header(name);
+  }
+
   setHeader(name: string, value: string): void {
     this.#attempt.setHeader(name, value);
   }
@@ -249,7 +266,9 @@ class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttemp
   }
 
   get durationMs(): number {
-    return this.#attempt.endedAt - this.startedAt;
+    // Where a layer of the application does not let a cancellation through, its call may end before it.
+    const endedAt = this.#attempt.endedAt || this.#audience.runtime.now();
+    return endedAt - this.startedAt;
   }
 
   // ── called by the pipeline ─────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-/** What observers are told beside calls: endpoints, discovery, configuration, and requests being served. */
+/** What observers see beside calls: endpoints, discovery, configuration, and requests being served. */
 import { ConnectionPeer } from "../tls/peer.ts";
 import { expect, it } from "vitest";
 import { Call } from "../call.ts";
@@ -160,22 +160,26 @@ it("P2 CO: a hook that changes the mesh in the middle of a change finds it done"
   expect(mesh.snapshot().observers.errors).toBe(0);
 });
 
-it("a request being served is told from its head to its end, once, and calls made for it know it", async () => {
+it("a request being served is reported from its head to its end, once, and calls made for it know it", async () => {
   const { runtime, mesh, sink } = setUp();
-  const told: string[] = [];
+  const received: string[] = [];
   const calls: ObservedCall[] = [];
   mesh.observe({
-    servedStarted: (one) => void told.push(`start ${one.id} ${one.path} ${one.header("a")}`),
+    servedStarted: (one) => void received.push(`start ${one.id} ${one.path} ${one.header("a")}`),
     servedEnded: (one) =>
-      void told.push(`end ${one.outcome} ${one.status} ${one.reason} ${one.durationMs}`),
+      void received.push(`end ${one.outcome} ${one.status} ${one.reason} ${one.durationMs}`),
     callStarted: (call) => void calls.push(call),
   });
   const served = new ServedRequest();
   served.observed = mesh.observers.servedStarted({
     protocol: "http",
     service: "s",
+    route: "default",
     method: "GET",
     path: "/x",
+    query: "",
+    fields: () => [["a", "1"]],
+    httpVersion: "1.1",
     header: (name) => (name === "a" ? "1" : undefined),
     deadlineAt: served.deadlineAt,
     attempt: 1,
@@ -197,7 +201,7 @@ it("a request being served is told from its head to its end, once, and calls mad
   await sent;
   served.observed?.ended("success", 200, undefined);
   served.observed?.ended("failure", 500, "late");
-  expect(told).toEqual(["start 1 /x 1", "end success 200 undefined 30"]);
+  expect(received).toEqual(["start 1 /x 1", "end success 200 undefined 30"]);
   expect(calls[0]?.servedFor).toBe(served.observed);
   await mesh.close();
 });

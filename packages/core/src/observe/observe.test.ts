@@ -1,4 +1,4 @@
-/** What observers are told of calls, in virtual time: in order, consistently, and at their own risk. */
+/** What observers see of calls, in virtual time: in order and consistently; an error of theirs harms no call. */
 import { describe, expect, it } from "vitest";
 import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
@@ -36,41 +36,45 @@ const lost = (): MeshError =>
   });
 
 describe("a call and its attempts", () => {
-  it("are told in order, each as one object, with what is known of them then", async () => {
+  it("are reported in order, each as one object, with what is known of them then", async () => {
     let served = 0;
     const { mesh, runtime, send } = setUp((exchange) => {
       if (served++ === 0) return runtime.after(5, () => exchange.fail(lost()), undefined);
       return runtime.after(20, () => exchange.reply("success", 200), undefined);
     });
-    const told: string[] = [];
+    const received: string[] = [];
     const objects = new Set<unknown>();
     const attempts: EndedAttempt[] = [];
     const calls: EndedCall[] = [];
     mesh.observe({
       callStarted(call) {
         objects.add(call);
-        told.push(`call ${call.id} ${call.protocol} ${call.service} ${call.method} ${call.path}`);
+        received.push(
+          `call ${call.id} ${call.protocol} ${call.service} ${call.method} ${call.path}`,
+        );
         expect([call.route, call.attempts, call.deadlineAt]).toEqual(["", 0, Infinity]);
       },
       attemptStarted(attempt) {
         objects.add(attempt.call);
         const { number, kind, retryReason, call, previous } = attempt;
-        told.push(`start ${number} ${kind} ${retryReason} ${call.route} ${previous?.number}`);
+        received.push(`start ${number} ${kind} ${retryReason} ${call.route} ${previous?.number}`);
       },
       attemptEnded(attempt) {
         attempts.push(attempt);
-        told.push(`end ${attempt.number} ${attempt.outcome} ${attempt.status} ${attempt.progress}`);
+        received.push(
+          `end ${attempt.number} ${attempt.outcome} ${attempt.status} ${attempt.progress}`,
+        );
       },
       callEnded(call) {
         objects.add(call);
         calls.push(call);
-        told.push(`over ${call.outcome} ${call.status} ${call.attempts}`);
+        received.push(`over ${call.outcome} ${call.status} ${call.attempts}`);
       },
     });
     const { sent } = send();
     await runtime.advance(1_000);
     await sent;
-    expect(told).toEqual([
+    expect(received).toEqual([
       "call 1 stub orders GET /a",
       "start 1 first undefined default undefined",
       "end 1 failure undefined maybe-processed",
@@ -93,17 +97,17 @@ describe("a call and its attempts", () => {
 
   it("that was refused before it had an endpoint begins and ends without an attempt", async () => {
     const { mesh, send, runtime } = setUp(() => {}, {}, { discovery: () => staticDiscovery([]) });
-    const told: string[] = [];
+    const received: string[] = [];
     mesh.observe({
-      callStarted: () => void told.push("call"),
-      attemptStarted: () => void told.push("start"),
+      callStarted: () => void received.push("call"),
+      attemptStarted: () => void received.push("start"),
       callEnded: ({ outcome, status, error, lastAttempt }) =>
-        void told.push(`over ${outcome} ${status} ${error?.reason} ${lastAttempt}`),
+        void received.push(`over ${outcome} ${status} ${error?.reason} ${lastAttempt}`),
     });
     const { sent } = send();
     await runtime.advance(10);
     await sent;
-    expect(told).toEqual(["call", "over failure undefined no_endpoints undefined"]);
+    expect(received).toEqual(["call", "over failure undefined no_endpoints undefined"]);
     await mesh.close();
   });
 
@@ -124,17 +128,17 @@ describe("a call and its attempts", () => {
       exchange.reply("success", 200, { open: true });
       end = () => exchange.end("failure");
     });
-    const told: string[] = [];
+    const received: string[] = [];
     mesh.observe({
-      attemptEnded: ({ outcome }) => void told.push(`end ${outcome}`),
-      callEnded: ({ outcome }) => void told.push(`over ${outcome}`),
+      attemptEnded: ({ outcome }) => void received.push(`end ${outcome}`),
+      callEnded: ({ outcome }) => void received.push(`over ${outcome}`),
     });
     await send().sent;
     await runtime.advance(50);
-    expect(told).toEqual([]);
+    expect(received).toEqual([]);
     end();
     end();
-    expect(told).toEqual(["end failure", "over failure"]);
+    expect(received).toEqual(["end failure", "over failure"]);
     await mesh.close();
   });
 });
@@ -145,25 +149,25 @@ describe("attached and detached while calls run", () => {
     const parts = setUp((exchange) => void replies.push(() => exchange.reply()));
     return { ...parts, replies };
   };
-  const listener = (told: string[], name: string): Observer => ({
-    callStarted: ({ id }) => void told.push(`${name} call ${id}`),
-    attemptStarted: () => void told.push(`${name} start`),
-    attemptEnded: () => void told.push(`${name} end`),
-    callEnded: ({ id }) => void told.push(`${name} over ${id}`),
+  const listener = (received: string[], name: string): Observer => ({
+    callStarted: ({ id }) => void received.push(`${name} call ${id}`),
+    attemptStarted: () => void received.push(`${name} start`),
+    attemptEnded: () => void received.push(`${name} end`),
+    callEnded: ({ id }) => void received.push(`${name} over ${id}`),
   });
 
-  it("of a call that began before, nothing is told; of the next one everything", async () => {
+  it("it sees nothing of a call that began before, and everything of the next one", async () => {
     const { mesh, send, replies } = pending();
-    const told: string[] = [];
-    mesh.observe(listener(told, "a"));
+    const received: string[] = [];
+    mesh.observe(listener(received, "a"));
     const first = send();
-    const detachB = mesh.observe(listener(told, "b"));
+    const detachB = mesh.observe(listener(received, "b"));
     for (const reply of replies.splice(0)) reply();
     await first.sent;
     const second = send();
     for (const reply of replies.splice(0)) reply();
     await second.sent;
-    expect(told.filter((line) => line.startsWith("a"))).toEqual([
+    expect(received.filter((line) => line.startsWith("a"))).toEqual([
       "a call 1",
       "a start",
       "a end",
@@ -173,7 +177,7 @@ describe("attached and detached while calls run", () => {
       "a end",
       "a over 2",
     ]);
-    expect(told.filter((line) => line.startsWith("b"))).toEqual([
+    expect(received.filter((line) => line.startsWith("b"))).toEqual([
       "b call 2",
       "b start",
       "b end",
@@ -183,11 +187,11 @@ describe("attached and detached while calls run", () => {
     await mesh.close();
   });
 
-  it("detached, it is told nothing more, also not the end of a call in progress", async () => {
+  it("detached, it sees nothing more, also not the end of a call in progress", async () => {
     const { mesh, send, replies } = pending();
-    const told: string[] = [];
-    const detach = mesh.observe(listener(told, "a"));
-    mesh.observe(listener(told, "b"));
+    const received: string[] = [];
+    const detach = mesh.observe(listener(received, "a"));
+    mesh.observe(listener(received, "b"));
     const { sent } = send();
     expect(mesh.snapshot().observers.attached).toBe(2);
     detach();
@@ -195,7 +199,7 @@ describe("attached and detached while calls run", () => {
     expect(mesh.snapshot().observers.attached).toBe(1);
     for (const reply of replies) reply();
     await sent;
-    expect(told).toEqual(["a call 1", "b call 1", "a start", "b start", "b end", "b over 1"]);
+    expect(received).toEqual(["a call 1", "b call 1", "a start", "b start", "b end", "b over 1"]);
     await mesh.close();
   });
 
@@ -212,14 +216,14 @@ describe("attached and detached while calls run", () => {
 
   it("one observer may be attached twice, and each end ends one of them", async () => {
     const { mesh, send, replies } = pending();
-    const told: string[] = [];
-    const one = listener(told, "a");
+    const received: string[] = [];
+    const one = listener(received, "a");
     mesh.observe(one);
     mesh.observe(one)();
     const { sent } = send();
     for (const reply of replies) reply();
     await sent;
-    expect(told).toEqual(["a call 1", "a start", "a end", "a over 1"]);
+    expect(received).toEqual(["a call 1", "a start", "a end", "a over 1"]);
     await mesh.close();
   });
 });

@@ -1,14 +1,15 @@
 /**
- * What an observer hears: the contract of `mesh.observe`. Everything here is plain to read and typed,
+ * What an observer sees: the contract of `mesh.observe`. Everything here is plain to read and typed,
  * the same for HTTP and gRPC, and holds nothing of the mesh that could be changed by accident. Instants
  * (`…At`) are milliseconds of the mesh's monotonic clock, `mesh.runtime.now()`; only differences of them
  * mean something. Bytes are those of bodies (gRPC: of messages, before compression), without heads.
  */
 import type { BreakerTrigger } from "../breaker/breaker.ts";
-import type { AttemptKind, Outcome, PickRule } from "../call.ts";
+import type { AttemptKind, DeadlineSource, Outcome, PickRule } from "../call.ts";
 import type { Mistake } from "../config/mistakes.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
+import type { HeadField } from "../route/facts.ts";
 
 /**
  * Hooks that are called as things happen, in the turn in which they happen; each may be left out. What a
@@ -16,9 +17,9 @@ import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
  * `inmesh.hook.errors`) and logged once, and changes nothing for the call. Hooks are on the path of every
  * call: one that takes a millisecond makes every call a millisecond slower.
  *
- * An observer hears of the calls and served requests that begin while it is attached, from their
- * beginning; of those that began before it hears nothing, so an end always follows its start. From the
- * moment it is detached it hears nothing any more, also not the ends of what is in progress.
+ * An observer sees the calls and served requests that begin while it is attached, from their
+ * beginning; of those that began before it sees nothing, so an end always follows its start. From the
+ * moment it is detached it sees nothing any more, also not the ends of what is in progress.
  */
 export interface Observer {
   /**
@@ -60,11 +61,17 @@ export interface ObservedCall {
   readonly method: string;
   /** Without query; for gRPC `/package.Service/Method`. */
   readonly path: string;
+  /** Behind the `?`, as sent; empty without one. */
+  readonly query: string;
   /** First value of a field of the request's head, by lower-case name, as all attempts send it. */
   header(name: string): string | undefined;
+  /** Every field of that head with its lower-case name, in a new list; secrets are in it. */
+  fields(): HeadField[];
   readonly startedAt: number;
   /** When the call's time is over; Infinity: no deadline is set (yet: a route's is set after `callStarted`). */
   readonly deadlineAt: number;
+  /** Who set it; undefined as long as there is none. */
+  readonly deadlineFrom: DeadlineSource | undefined;
   /** Attempts begun so far. */
   readonly attempts: number;
   /** The request being served that it is made for; undefined outside of one, or where that is not observed. */
@@ -86,11 +93,11 @@ export interface EndedCall extends ObservedCall {
   readonly notRetried: NoRetry | undefined;
   /** From `startedAt` to the last byte of the reply. */
   readonly durationMs: number;
-  /** Of all its attempts that have ended. */
+  /** Bytes that all its attempts that have ended have sent. */
   readonly sentBytes: number;
   readonly receivedBytes: number;
   /** The last that was begun; undefined: no endpoint was picked for the call. */
-  readonly lastAttempt: ObservedAttempt | undefined;
+  readonly lastAttempt: EndedAttempt | undefined;
 }
 
 /** One try of a call against one endpoint. The same object in all its hooks. */
@@ -114,6 +121,8 @@ export interface ObservedAttempt {
   readonly why: string;
   /** The instant of the pick. */
   readonly startedAt: number;
+  /** Value of a field of the head by lower-case name, as this attempt sends it: its own, else the call's. */
+  header(name: string): string | undefined;
 }
 
 /** An attempt that is about to be sent. */
@@ -130,6 +139,7 @@ export interface StartedAttempt extends ObservedAttempt {
 
 /** An attempt that has ended. */
 export interface EndedAttempt extends ObservedAttempt {
+  readonly previous: EndedAttempt | undefined;
   /** What it says about its endpoint. */
   readonly outcome: Outcome;
   /** An HTTP status, or the number of a gRPC status; undefined: there was no reply, see `error`. */
@@ -157,12 +167,20 @@ export interface ObservedRequest {
   readonly protocol: string;
   /** The server's `name`. */
   readonly server: string;
+  /** As in the metrics: the full name of the method for gRPC, `default` for HTTP. */
+  readonly route: string;
   /** HTTP's method; `POST` for gRPC. */
   readonly method: string;
   /** Without query; for gRPC `/package.Service/Method`. */
   readonly path: string;
+  /** Behind the `?`; empty without one. */
+  readonly query: string;
   /** Value of a field of its head, by name, as the handler sees it. */
   header(name: string): string | undefined;
+  /** Every field of that head with its lower-case name, in a new list; secrets are in it. */
+  fields(): HeadField[];
+  /** Of the connection: `1.1`, or `2`, also for gRPC. */
+  readonly httpVersion: string;
   readonly startedAt: number;
   /** When the caller gives up; Infinity: it did not say. Known once the request is admitted. */
   readonly deadlineAt: number;
@@ -172,7 +190,7 @@ export interface ObservedRequest {
   /** W3C trace context as it came, if it is valid. */
   readonly traceparent: string | undefined;
   readonly tracestate: string | undefined;
-  /** Who is at the other end of its connection; looked up when it is asked for. */
+  /** Who is at the other end of its connection. */
   readonly peer: ServerPeer;
 }
 
@@ -189,6 +207,8 @@ export interface EndedRequest extends ObservedRequest {
   /** Why the server refused it, or cut it short; undefined: its handler answered. */
   readonly reason: string | undefined;
   readonly durationMs: number;
+  /** Of the reply's body, given to be sent. Undefined for gRPC, and for what the server answered itself. */
+  readonly sentBytes: number | undefined;
 }
 
 export interface EndpointChange {
@@ -211,7 +231,7 @@ export interface EndpointChange {
 export interface ConfigChange {
   /** `code`, `environment`, `file`, or the name of a source of the application. */
   readonly source: string;
-  /** `failed`: the source could not tell; `late`: it spoke after its end, and was ignored. */
+  /** `failed`: the source reported a failure; `late`: it spoke after its end, and was ignored. */
   readonly result: "applied" | "unchanged" | "refused" | "failed" | "late";
   /** Of the configuration in force afterwards. */
   readonly version: number;

@@ -7,20 +7,21 @@ import type { Call } from "../call.ts";
 import { ConfigError, makeMistake, type Mistake, type PathPart } from "../config/mistakes.ts";
 import { unknownKeyRule } from "../config/did-you-mean.ts";
 import type { Log } from "../log.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeadFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { HOOK_ERRORS } from "../telemetry/instruments.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import { Attached, HOOK_NAMES, type HookName } from "./attached.ts";
+import { CHANNEL_OBSERVER, isSubscribed } from "./channels.ts";
 import { Audience, CallObservation, type ObservedProtocol } from "./call-observation.ts";
 import type { Observer } from "./observer.ts";
 import { ServedObservation, type ServedFacts } from "./served-observation.ts";
 
-/** Of an error that is kept and logged. */
+/** Characters of an error's text that are kept and logged. */
 const MAX_TEXT = 2_000;
 
 export interface ObserversSnapshot {
-  /** Attached now. */
+  /** Attached now; with a subscriber of a diagnostics channel one more. */
   readonly attached: number;
   /** How often a hook of an observer, or an exporter, has thrown or rejected. */
   readonly errors: number;
@@ -29,12 +30,13 @@ export interface ObserversSnapshot {
 }
 
 export class Observers {
-  /** Undefined: none. */
-  attached: readonly Attached[] | undefined = undefined;
+  #attached: readonly Attached[] | undefined = undefined;
   readonly #runtime: Runtime;
   readonly #telemetry: Telemetry;
   readonly #log: Log;
   #audience: Audience | undefined = undefined;
+  /** Undefined: no channel has a subscriber, as far as this mesh has noticed. */
+  #endChannels: (() => void) | undefined = undefined;
   #calls = 0;
   #served = 0;
   #errors = 0;
@@ -46,20 +48,32 @@ export class Observers {
     this.#log = log;
   }
 
+  /** Who hears of what begins now; undefined: there is none. */
+  get attached(): readonly Attached[] | undefined {
+    if (isSubscribed() !== (this.#endChannels !== undefined)) this.#followChannels();
+    return this.#attached;
+  }
+
+  #followChannels(): void {
+    const end = this.#endChannels;
+    this.#endChannels = end === undefined ? this.attach(CHANNEL_OBSERVER) : undefined;
+    end?.();
+  }
+
   /** Gives its end, which is idempotent. Throws ConfigError with every mistake. */
   attach(observer: Observer): () => void {
     const mistakes = observerMistakes(observer, []);
     if (mistakes.length > 0) throw new ConfigError(mistakes);
     const one = new Attached(observer, (hook, error, by) => this.#hookFailed(hook, error, by));
-    this.attached = [...(this.attached ?? []), one];
+    this.#attached = [...(this.#attached ?? []), one];
     return () => {
       one.detach();
-      const others = this.attached?.filter((other) => other !== one);
-      this.attached = others === undefined || others.length === 0 ? undefined : others;
+      const others = this.#attached?.filter((other) => other !== one);
+      this.#attached = others === undefined || others.length === 0 ? undefined : others;
     };
   }
 
-  callStarted(call: Call<RouteFacts>, protocol: ObservedProtocol): void {
+  callStarted(call: Call<HeadFacts>, protocol: ObservedProtocol): void {
     const observed = new CallObservation(++this.#calls, call, this.#audienceOf(protocol));
     call.observed = observed;
     observed.started();
@@ -68,8 +82,8 @@ export class Observers {
   /** The last one serves until the list, or the protocol, is another. */
   #audienceOf(protocol: ObservedProtocol): Audience {
     const last = this.#audience;
-    if (last !== undefined && last.by === this.attached && last.protocol === protocol) return last;
-    return (this.#audience = new Audience(this.attached!, protocol, this.#runtime));
+    if (last !== undefined && last.by === this.#attached && last.protocol === protocol) return last;
+    return (this.#audience = new Audience(this.#attached!, protocol, this.#runtime));
   }
 
   /** For servers: undefined if there is no observer. What it gives is called at the end of the request. */
@@ -98,7 +112,7 @@ export class Observers {
     this.#log({ level: "warn", event: "observer.failed", message });
   }
 
-  /** Counts what somebody else's code has thrown, and gives it as text. */
+  /** Counts what the application's code has thrown, and gives it as text. */
   failed(where: string, error: unknown): string {
     const line = textOf(error);
     this.#errors++;
@@ -109,7 +123,7 @@ export class Observers {
 
   snapshot(): ObserversSnapshot {
     return {
-      attached: this.attached?.length ?? 0,
+      attached: this.#attached?.length ?? 0,
       errors: this.#errors,
       lastError: this.#lastError,
     };

@@ -1,5 +1,6 @@
 /** A request being served as observers see it. The pipeline of a server makes one by `servedStarted`. */
 import type { Outcome } from "../call.ts";
+import type { HeadField } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { Attached } from "./attached.ts";
@@ -14,10 +15,14 @@ export interface ServedFacts extends Omit<ObservedRequest, "id" | "server" | "st
 export class ServedObservation implements EndedRequest {
   readonly id: number;
   readonly startedAt: number;
+  /** Looked up now, which costs a connection something once: at the end, that of HTTP/2 is not known any more. */
+  readonly peer: ServerPeer;
   outcome: Outcome = "abandoned";
   status: number | undefined = undefined;
   reason: string | undefined = undefined;
   durationMs = 0;
+  /** Writer: the protocol. */
+  sentBytes: number | undefined = undefined;
   readonly #facts: ServedFacts;
   readonly #by: readonly Attached[];
   readonly #runtime: Runtime;
@@ -26,6 +31,7 @@ export class ServedObservation implements EndedRequest {
   constructor(id: number, facts: ServedFacts, by: readonly Attached[], runtime: Runtime) {
     this.id = id;
     this.startedAt = runtime.now();
+    this.peer = facts.peer;
     this.#facts = facts;
     this.#by = by;
     this.#runtime = runtime;
@@ -39,6 +45,10 @@ export class ServedObservation implements EndedRequest {
     return this.#facts.service;
   }
 
+  get route(): string {
+    return this.#facts.route;
+  }
+
   get method(): string {
     return this.#facts.method;
   }
@@ -47,8 +57,20 @@ export class ServedObservation implements EndedRequest {
     return this.#facts.path;
   }
 
+  get query(): string {
+    return this.#facts.query;
+  }
+
   header(name: string): string | undefined {
     return this.#facts.header(name);
+  }
+
+  fields(): HeadField[] {
+    return this.#facts.fields();
+  }
+
+  get httpVersion(): string {
+    return this.#facts.httpVersion;
   }
 
   get deadlineAt(): number {
@@ -69,10 +91,6 @@ export class ServedObservation implements EndedRequest {
 
   get tracestate(): string | undefined {
     return this.#facts.tracestate;
-  }
-
-  get peer(): ServerPeer {
-    return this.#facts.peer;
   }
 
   /** How it ended, once; later calls have no effect. */

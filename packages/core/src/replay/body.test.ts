@@ -127,7 +127,7 @@ describe("ReplayedBody", () => {
     body.close();
   });
 
-  it("the end of the call ends what waits, and tells the source, also while it owes a chunk", async () => {
+  it("the end of the call ends what waits, and notifies the source, also while it owes a chunk", async () => {
     const { source, state } = sourceOf(["a", "b"], 1);
     const memory = new ReplayMemory();
     const body = new ReplayedBody(source, memory);

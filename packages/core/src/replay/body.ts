@@ -60,14 +60,14 @@ export class ReplayedBody implements ReplayOwner<Uint8Array, BodyReader> {
     this.#buffer.commit(last?.place);
   }
 
-  /** The call is over. The source is told that no more is wanted. Idempotent. */
+  /** The call is over. The source learns that no more is wanted. Idempotent. */
   close(): void {
     const ended = this.#buffer.ended;
     this.#buffer.close();
     if (!ended) void this.#leave();
   }
 
-  /** For readers: there is nothing left to take. */
+  /** Called by a reader that has taken everything: asks the source for more. */
   ask(): void {
     if (this.#asked || this.#buffer.ended) return;
     this.#asked = true;
@@ -113,7 +113,7 @@ export class ReplayedBody implements ReplayOwner<Uint8Array, BodyReader> {
 
 /** One attempt's way through a body. Leaving it (`return`) takes effect at once. */
 export class BodyReader implements AsyncIterator<Uint8Array, undefined>, ReplayConsumer {
-  /** For the body. */
+  /** Its place in the buffer; the body uses it. */
   readonly place: ReplayReader<Uint8Array, BodyReader>;
   readonly #buffer: ReplayBuffer<Uint8Array, BodyReader>;
   readonly #body: ReplayedBody;

@@ -129,7 +129,7 @@ export class ReplayBuffer<T extends object, C extends ReplayConsumer = ReplayCon
     this.end();
   }
 
-  /** Lets every reader look again. */
+  /** Makes every reader check for items. */
   wake(): void {
     for (const { consumer } of this.#readers) consumer.readable();
   }
@@ -169,7 +169,7 @@ export class ReplayBuffer<T extends object, C extends ReplayConsumer = ReplayCon
     for (const { consumer } of readers) consumer.readable();
   }
 
-  /** For readers: `reader` has taken the item at its position. */
+  /** Called by `reader` when it has taken the item at its position. */
   passed(reader: ReplayReader<T, C>, item: T): void {
     const end = ++reader.position;
     const first = end > this.#taken;
@@ -178,7 +178,7 @@ export class ReplayBuffer<T extends object, C extends ReplayConsumer = ReplayCon
     if (first) this.#owner.taken(item);
   }
 
-  /** For readers. */
+  /** Called by a reader that will take nothing more. */
   left(reader: ReplayReader<T, C>): void {
     this.#readers = without(this.#readers, reader);
   }

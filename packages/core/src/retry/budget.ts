@@ -53,7 +53,7 @@ class Account {
     return this.#sum;
   }
 
-  /** The same, and changes nothing. */
+  /** The same as `sum`, without advancing the window. */
   peek(now: number): number {
     const slot = Math.floor(now / this.#slotMs);
     let sum = this.#sum;

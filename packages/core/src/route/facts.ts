@@ -11,7 +11,17 @@ export interface RouteFacts {
   queryParam(name: string): string | undefined;
 }
 
-export interface RoutedRequest extends RouteFacts {
+/** What observers are told of a request besides, when they ask. */
+export interface HeadFacts extends RouteFacts {
+  /** Behind the `?`, as sent; empty without one. */
+  readonly queryText: string;
+  /** Every field of its head, with lower-case name. */
+  fields(): HeadField[];
+}
+
+export type HeadField = readonly [name: string, value: string];
+
+export interface RoutedRequest extends HeadFacts {
   /** Once per call, after the route was found and before the first attempt. Must not throw. */
   changeHeaders(changes: HeaderChanges): void;
 }

@@ -124,6 +124,6 @@ function reservedBecause(name: string): string | undefined {
   const plain = name.replaceAll("_", "-");
   if (plain.startsWith("grpc-")) return "belongs to gRPC";
   if (plain.endsWith("-bin")) return "is binary in gRPC, and no text";
-  if (isClaim(name)) return "is inmesh's own, or says who somebody is";
+  if (isClaim(name)) return "is inmesh's own, or states the identity of a client";
   return RESERVED_HEADERS.get(plain);
 }

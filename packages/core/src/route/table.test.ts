@@ -44,7 +44,7 @@ const prefix = (value: string): RouteMatchConfig => ({ path: { type: "PathPrefix
 const regex = (value: string): RouteMatchConfig => ({ path: { type: "RegularExpression", value } });
 const is = (name: string, value = "1"): ValueMatchConfig => ({ type: "Exact", name, value });
 
-/** Asks nothing of a request: whoever touches it has not compiled the decision away. */
+/** Fails when it is read: a table that reads it has not compiled the decision away. */
 const untouchable = new Proxy<RouteFacts>(factsOf({}), {
   get() {
     throw new Error("the facts were read");

@@ -13,7 +13,7 @@ export interface Runtime {
   readonly loop: LoopClock;
   /**
    * Runs `run(arg)` once, `delayMs` from now. Delays above 2^31-1 ms never fire (Node would fire
-   * them at once). The timer does not keep the process alive, unless `hold` says that somebody
+   * them at once). The timer does not keep the process alive, unless `hold` says that a caller
    * awaits it: a pause between two attempts must not let the process end in the middle of a call.
    */
   after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer;

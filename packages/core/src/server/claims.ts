@@ -3,7 +3,7 @@
  * what is not understood counts as not said.
  */
 import type { Priority } from "../context.ts";
-import type { Beliefs } from "./posture.ts";
+import type { Trust } from "./posture.ts";
 
 /** A whole number of at most `maxDigits` digits; -1 for anything else. */
 export function parseCount(text: string, maxDigits: number): number {
@@ -18,7 +18,7 @@ export function parseCount(text: string, maxDigits: number): number {
 }
 
 /** What is granted of a priority that was asked for. */
-export function grantedPriority(text: string, beliefs: Beliefs): Priority {
+export function grantedPriority(text: string, trust: Trust): Priority {
   if (text === "sheddable") return text;
-  return text === "critical" && beliefs.critical ? text : "normal";
+  return text === "critical" && trust.critical ? text : "normal";
 }

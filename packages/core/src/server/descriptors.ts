@@ -13,7 +13,7 @@ export function withinDescriptors<L extends { readonly maxConnections: number }>
   return limits.maxConnections <= maxConnections ? limits : { ...limits, maxConnections };
 }
 
-/** Infinity where the system does not tell (other than Linux). */
+/** Infinity where the system does not show it (other than Linux). */
 function descriptorLimit(): number {
   try {
     const text = readFileSync("/proc/self/limits", "latin1");

@@ -12,13 +12,13 @@ export type ServerState = "open" | "draining" | "closing" | "closed";
 
 /** What a drain needs to know of a server's connections, and to be able to do with them. */
 export interface LeavingConnections {
-  /** Open now. */
+  /** Connections that are open now. */
   readonly size: number;
-  /** Since the start. */
+  /** Connections accepted since the start. */
   readonly accepted: number;
   /** Runs whenever the last one has gone. Writer: Drain. */
   onEmpty: (() => void) | undefined;
-  /** Tells those at the other ends to go; what is in progress goes on. */
+  /** Asks those at the other ends to leave; what is in progress goes on. */
   leave(): void;
   /** Closes those on which nothing is in progress. Called again and again. */
   closeIdle(): void;
@@ -112,7 +112,7 @@ export class Drain {
     whenAllIsRead(runtime, () => this.#goAway(), acceptedMore, idleWaitMs);
   }
 
-  /** Somebody has seen to it that no more requests come. */
+  /** The caller has made sure that no more requests come. */
   #leaveNow(): void {
     this.#hurries = true;
     this.#leave();
@@ -141,7 +141,7 @@ export class Drain {
     );
   }
 
-  /** Not while a request can be unread in one of them. */
+  /** Closes nothing while a request in one of them can be unread. */
   #closeIdle(): void {
     if (this.#isClosingIdle || this.state !== "closing") return;
     this.#isClosingIdle = true;

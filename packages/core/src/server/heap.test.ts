@@ -4,7 +4,7 @@ import { Admission } from "./admission.ts";
 import { HeapWatch } from "./heap.ts";
 import { ServedRequest } from "../context.ts";
 
-it("B7 CO: above the limit until it is a twentieth below it, looked at while somebody comes", async () => {
+it("B7 CO: above the limit until it is a twentieth below it, checked while requests come", async () => {
   const runtime = new SimRuntime(1);
   let looks = 0;
   let ratio = 0.5;
@@ -24,7 +24,7 @@ it("B7 CO: above the limit until it is a twentieth below it, looked at while som
   expect(await after(0.86)).toBe(true);
   expect(await after(0.85)).toBe(false);
   expect(await after(0.89)).toBe(false);
-  // Nobody comes: it sleeps, and wakes with the next request.
+  // No request comes: it sleeps, and wakes with the next one.
   await runtime.advance(1_000);
   const before = looks;
   await runtime.advance(60_000);
@@ -33,7 +33,7 @@ it("B7 CO: above the limit until it is a twentieth below it, looked at while som
   expect(looks).toBe(before + 1);
 });
 
-it("B7 CO: of this process there is a share between 0 and 1, and a full heap refuses everybody", async () => {
+it("B7 CO: of this process there is a share between 0 and 1, and a full heap refuses every request", async () => {
   const runtime = new SimRuntime(1);
   const limits = { maxInFlight: 10, maxLoopDelayMs: Infinity };
   const calm = new Admission({ ...limits, maxHeapRatio: 1 }, runtime);

@@ -1,12 +1,12 @@
 /**
  * How full the heap of this process is. V8 ends a process whose old generation reaches its limit, and
- * everybody's requests with it; refusing some of them before that is cheaper. Garbage counts until it
+ * all requests in progress with it; refusing some of them before that is cheaper. Garbage counts until it
  * is collected, but V8 collects more and more often as the limit comes near, so what is above 95 % is
- * nearly all in use. Looked at while requests come.
+ * nearly all in use. It is read while requests come.
  */
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** 10 µs each. */
+/** The heap is read this often; each reading costs 10 µs. */
 const LOOK_MS = 20;
 /** Recovered only when it is this far below the limit: no flapping around it. */
 const RECOVERED_RATIO = 0.95;
@@ -42,7 +42,7 @@ export class HeapWatch {
   #look(): void {
     this.#over = this.#usedRatio() > this.#limitRatio * (this.#over ? RECOVERED_RATIO : 1);
     if (!this.#used) {
-      this.#looking = false; // until somebody comes
+      this.#looking = false; // until the next request
       return;
     }
     this.#used = false;
@@ -57,7 +57,7 @@ const OTHER_SEMI_SPACE_MIB = 32;
 const SEMI_SPACE_FLAG = /--max[-_]semi[-_]space[-_]size[= ](\d+)/;
 
 /**
- * Of the old generation alone. The limit that V8 tells includes the young one, which Node 24 gives
+ * Of the old generation alone. The limit that V8 reports includes the young one, which Node 24 gives
  * 192 MiB: with a small heap the process would end at 60 % of it. What is young is not counted, most of
  * it is garbage; heaps of less than about a gigabyte should make it small (`--max-semi-space-size=16`),
  * or what survives of it at once can be more than is left.

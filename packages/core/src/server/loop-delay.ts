@@ -32,7 +32,7 @@ const REFUSING_MS = 1_000;
 interface Interval {
   elapsedMs: number;
   leastMs: number;
-  /** Requests in it. */
+  /** Requests that began in this interval. */
   begun: number;
   refused: number;
   ended: number;
@@ -48,7 +48,7 @@ export class LoopDelay {
   #current: Interval = calm();
   #previous: Interval = calm();
   #leastMs = 0;
-  /** Of requests, per millisecond. */
+  /** How many requests per millisecond. */
   #throughput = 0;
   /** Requests that came for each that was begun, 1 or more. */
   #excess = 1;

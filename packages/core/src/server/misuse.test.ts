@@ -6,7 +6,7 @@ import { Tally } from "./tally.ts";
 
 class Connection {
   destroyed = false;
-  told = 0;
+  asked = 0;
   destroy(): void {
     this.destroyed = true;
   }
@@ -27,34 +27,34 @@ function bench(limits: Partial<MisuseLimits> = {}) {
   const misuse = new Misuse<Connection, "other">(
     { maxStreamResets: 50, maxResetRatio: 0.5, maxConnectionHeaderBytes: 1_000, ...limits },
     runtime,
-    (one) => void one.told++,
+    (one) => void one.asked++,
     (reason) => void counted.push(reason),
   );
   return { runtime, counted, session, use, misuse };
 }
 
 describe("misuse", () => {
-  it("is told once, counted once, and ended a second later", async () => {
+  it("is asked to leave once, counted once, and ended a second later", async () => {
     const { runtime, counted, session, use, misuse } = bench();
     misuse.over(use, "other");
     misuse.over(use, "other");
     misuse.evict(use);
     expect(counted).toEqual(["other"]);
-    expect(session).toEqual({ told: 1, destroyed: false });
+    expect(session).toEqual({ asked: 1, destroyed: false });
     await runtime.advance(999);
     expect(session.destroyed).toBe(false);
     await runtime.advance(1);
     expect(session.destroyed).toBe(true);
   });
 
-  it("is no matter of a connection that has gone, nor can one without a session be told", async () => {
+  it("asks nothing of a connection that has gone, nor of one without a session", async () => {
     const { runtime, counted, session, use, misuse } = bench();
     session.destroy();
     misuse.over(use, "other");
     expect(counted).toEqual([]);
     misuse.evict({ ...use, session: undefined });
     await runtime.advance(2_000);
-    expect(session.told).toBe(0);
+    expect(session.asked).toBe(0);
   });
 
   it("resets: more at once than may be, and more than the ratio of all requests", () => {
@@ -116,7 +116,7 @@ describe("misuse", () => {
     expect(use.resets).toBe(1);
   });
 
-  it("resets: where nobody knows how long they have waited, they count", () => {
+  it("resets: where it is not known how long they have waited, they count", () => {
     const { use, misuse } = bench();
     misuse.reset(use, NaN, Infinity);
     expect(use.resets).toBe(1);
@@ -126,8 +126,8 @@ describe("misuse", () => {
     const { use, misuse, session } = bench();
     use.headBytes = 400;
     expect(misuse.holds(use, 600)).toBe(true);
-    expect(session.told).toBe(0);
+    expect(session.asked).toBe(0);
     expect(misuse.holds(use, 601)).toBe(false);
-    expect(session.told).toBe(1);
+    expect(session.asked).toBe(1);
   });
 });

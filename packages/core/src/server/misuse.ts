@@ -39,13 +39,13 @@ interface Session {
 /** A burst of resets is forgotten in this time: with Node's burst of 1,000 its rate of 33 per second. */
 const FORGET_BURST_MS = 30_000;
 /**
- * Who has waited this long, or until shortly before its deadline, has not thrown its request away. It
+ * A client that has waited this long, or until shortly before its deadline, has not thrown its request away. It
  * costs no more than others of that length, whose number is limited.
  */
 const PATIENT_MS = 1_000;
 /**
  * Shortly before: a tenth of the time, or what a request may have waited on its way and in this process
- * before anybody looked at the clock. Of a very short time half: a deadline of a millisecond is no
+ * before the clock was read. Of a very short time half: a deadline of a millisecond is no
  * permission to reset whatever one likes.
  */
 const EARLY_RATIO = 0.1;

@@ -25,7 +25,7 @@ export const SERVERS = {
 /** What stands under the name of a server. */
 export const SERVER = {
   /**
-   * Who may connect, and so what is believed of what they say: anyone, the application's own
+   * Which clients can connect, and so what is believed of what they say: any client, the application's own
    * host, or servers and clients of the mesh; see [headers](headers.md).
    * - Reason: Nothing is known about who connects.
    */
@@ -80,13 +80,13 @@ export const SERVER_LIMITS = {
    * What the requests of one turn of the event loop may take while the loop is late by a third
    * of it all the time; the rest of the turn is refused. Less for a caller that would get its
    * reply too late. `none`: not watched.
-   * - Reason: Who waits longer has mostly given up.
+   * - Reason: A caller that waits longer has mostly given up.
    * - Elsewhere: Envoy `adaptive_concurrency` has the same purpose
    */
   maxLoopDelay: { type: "duration", default: "1s", max: "1h", none: true, live: true },
   /**
    * Share of V8's old generation in use above which requests are refused. 1: not watched.
-   * - Reason: V8 ends the process at 1, and everybody's requests with it.
+   * - Reason: V8 ends the process at 1, and all requests in progress with it.
    * - Elsewhere: Envoy `overload_manager` with `fixed_heap`
    */
   maxHeapRatio: { type: "number", unit: "share of the heap", default: 0.95, max: 1, live: true },

@@ -13,7 +13,7 @@ interface Request {
   readonly at: number;
   /** How long its caller waits. */
   readonly patienceMs: number;
-  /** The server is told of it. */
+  /** The server learns of it. */
   readonly tells: boolean;
   readonly cpuMs: number;
   /** The handler waits so long before it uses the processor. */
@@ -268,7 +268,7 @@ describe("what it says", () => {
     ]);
   });
 
-  it("R12 CO: a log that throws refuses nobody less", () => {
+  it("R12 CO: a log that throws changes no refusal", () => {
     const admission = new Admission(
       { maxInFlight: 0, maxLoopDelayMs: Infinity },
       new SimRuntime(1),

@@ -34,6 +34,12 @@ class Request extends ServedCall {
   }
 
   header(): undefined {}
+
+  readonly httpVersion = "1.1";
+
+  fields(): [] {
+    return [];
+  }
 }
 
 const BAD = refusal({ code: "invalid_argument", reason: "bad" });
@@ -168,7 +174,7 @@ describe("the order", () => {
 });
 
 describe("layers of the application", () => {
-  it("are called in their order, in the turn of the request, and hear its end once", async () => {
+  it("are called in their order, in the turn of the request, and see its end once", async () => {
     const ends: (ServerEnd & { readonly layer: string })[] = [];
     const layer =
       (name: string): ServerLayer =>
@@ -228,18 +234,14 @@ describe("layers of the application", () => {
     expect(server.admission.inFlight).toBe(4);
     await server.runtime.advance(60);
     server.pipeline.ended(gone); // its client left meanwhile
+    expect(server.steps.slice(-2)).toEqual(["released", "refuse expired_on_arrival"]);
     decide.get("/gone")!(undefined);
     decide.get("/yes")!(undefined);
     decide.get("/no")!(TOO_FAST);
     decide.get("/late")!(undefined);
     await settled();
     expect(server.steps.filter((step) => step === "handle")).toHaveLength(1);
-    expect(server.steps.slice(-4)).toEqual([
-      "released",
-      "refuse too_fast",
-      "released",
-      "refuse expired_on_arrival",
-    ]);
+    expect(server.steps.slice(-2)).toEqual(["released", "refuse too_fast"]);
     expect([yes, no, late, gone].map(({ phase }) => phase)).toEqual([
       "begun",
       "ended",
@@ -247,6 +249,36 @@ describe("layers of the application", () => {
       "ended",
     ]);
     expect(server.admission.inFlight).toBe(1);
+  });
+
+  it("one that never decides: 504 at the request's deadline, else 500 after 30 s and a line in the log", async () => {
+    const server = new Played([() => () => new Promise(() => {})]);
+    const requests = [new Request("/", 50), new Request("/", 40_000), new Request("/")];
+    for (const one of requests) server.pipeline.serve(one);
+    await server.runtime.advance(50);
+    expect(requests.map(({ phase }) => phase)).toEqual(["ended", "admitted", "admitted"]);
+    expect(server.logged).toEqual([]);
+    await server.runtime.advance(29_940);
+    expect(requests.map(({ phase }) => phase)).toEqual(["ended", "admitted", "admitted"]);
+    await server.runtime.advance(20);
+    expect(requests.map(({ phase }) => phase)).toEqual(["ended", "ended", "ended"]);
+    expect(server.steps.filter((step) => step.startsWith("refuse"))).toEqual([
+      "refuse expired_on_arrival",
+      "refuse layer_failed",
+      "refuse layer_failed",
+    ]);
+    expect(server.logged[0]!.message).toMatch(/had not decided after 30000 ms/);
+    expect(server.admission.inFlight).toBe(0);
+  });
+
+  it("a request whose client left while a layer waits is not answered when the time is over", async () => {
+    const server = new Played([() => () => new Promise(() => {})]);
+    const request = new Request();
+    server.pipeline.serve(request);
+    server.pipeline.ended(request);
+    await server.runtime.advance(40_000);
+    expect(server.steps.filter((step) => step.startsWith("refuse"))).toEqual([]);
+    expect(server.logged).toEqual([]);
   });
 
   it.each<[what: string, layer: ServerLayer, log: RegExp]>([

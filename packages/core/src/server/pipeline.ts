@@ -51,9 +51,9 @@ export interface ServerProtocol<R extends ServedCall> {
   readonly answersHealth: ((request: R) => boolean) | undefined;
   /** What its connection, or a rule of this protocol alone, refuses. */
   check(request: R): Refusal | undefined;
-  /** It is in progress: `ended` has to be called when it has ended. */
+  /** The request is in progress: `ended` has to be called when it has ended. */
   admitted(request: R): void;
-  /** It was refused after that: it holds nothing any more, and its refusal is written next. */
+  /** The request was refused after `admitted`: it holds nothing any more, and its refusal is written next. */
   released(request: R): void;
   /** Runs `inner` where calls inherit from the request. */
   enter(request: R, inner: Stage<R>): ServerAnswer;
@@ -151,7 +151,7 @@ function clock<R extends ServedCall>(runtime: Runtime): Wrap<R> {
   };
 }
 
-/** 1. */
+/** Stage 1, the inbound record: reports the end of each request. */
 function reportEnd<R extends ServedCall>(
   { records, runtime }: ServerParts<R>,
   log: LimitedLog,
@@ -177,7 +177,7 @@ function reportEnd<R extends ServedCall>(
   };
 }
 
-/** 2 and 5. */
+/** Stages 2 and 5, which are the protocol's: they refuse a request or let it pass. */
 function check<R extends ServedCall>(refuses: (request: R) => Refusal | undefined): Wrap<R> {
   return (inner) => (request) => refuses(request) ?? inner(request);
 }

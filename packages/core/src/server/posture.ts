@@ -1,5 +1,5 @@
 /**
- * What a listener believes of which callers. The rule of the default, `edge`: an untrusted caller may ask
+ * What a listener believes of its callers. The rule of the default, `edge`: an untrusted caller may ask
  * for less, never for more. A short deadline, an attempt number, a low priority cost only the sender; a
  * high priority is not granted, and what the deadline of an untrusted caller cuts short is charged to no
  * endpoint. Claims of identity are removed in every posture: nothing here verifies them
@@ -9,10 +9,11 @@
 /** `edge`: anyone may connect. `local`: the application's own host. `mesh`: only servers and clients of the mesh. */
 export type Posture = "edge" | "local" | "mesh";
 
-export interface Beliefs {
+/** What a server believes of what a caller says. */
+export interface Trust {
   /** The sender's deadline measures endpoints: passing it is charged to them. */
   readonly deadlineIsOurs: boolean;
-  /** An outer hop's attempt number and hop count. */
+  /** The attempt number and hop count of an outer hop are read. */
   readonly attempt: boolean;
   /** Handlers see how many attempts came before, where the protocol has a word of its own for it. */
   readonly showsAttempt: boolean;
@@ -21,17 +22,17 @@ export interface Beliefs {
   /** `baggage` stays. */
   readonly baggage: boolean;
   /** Refusals say why. */
-  readonly tellsReasons: boolean;
+  readonly givesReasons: boolean;
 }
 
-export const BELIEFS: Readonly<Record<Posture, Beliefs>> = {
+export const TRUST: Readonly<Record<Posture, Trust>> = {
   edge: {
     deadlineIsOurs: false,
     attempt: true,
     showsAttempt: false,
     critical: false,
     baggage: false,
-    tellsReasons: false,
+    givesReasons: false,
   },
   local: {
     deadlineIsOurs: true,
@@ -39,7 +40,7 @@ export const BELIEFS: Readonly<Record<Posture, Beliefs>> = {
     showsAttempt: false,
     critical: true,
     baggage: true,
-    tellsReasons: true,
+    givesReasons: true,
   },
   mesh: {
     deadlineIsOurs: true,
@@ -47,6 +48,6 @@ export const BELIEFS: Readonly<Record<Posture, Beliefs>> = {
     showsAttempt: true,
     critical: true,
     baggage: true,
-    tellsReasons: true,
+    givesReasons: true,
   },
 };

@@ -50,7 +50,7 @@ export class Refusal {
   /** A metric label, and sent to peers of the mesh. Lower case, digits and `_`. */
   readonly reason: string;
   readonly code: RefusalCode;
-  /** Over HTTP. */
+  /** The HTTP status. */
   readonly status: number;
   /** HTTP: the connection ends with it, because what follows may not be what it seems. */
   readonly close: boolean;

@@ -4,6 +4,7 @@
  */
 import type { Outcome } from "../call.ts";
 import { ServedRequest, type Priority } from "../context.ts";
+import type { HeadField } from "../route/facts.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 
 /** How a request ended. */
@@ -88,6 +89,10 @@ export abstract class ServedCall extends ServedRequest implements ServerRequest 
   abstract readonly query: string;
   abstract override get peer(): ServerPeer;
   abstract header(name: string): string | undefined;
+  /** For observers: of its connection. */
+  abstract readonly httpVersion: string;
+  /** For observers: every field of its head, with lower-case name. */
+  abstract fields(): HeadField[];
 
   /** What was sent: the protocol's own status, the one of HTTP that stands for it, and what they say. */
   abstract readonly endStatus: number;

@@ -14,7 +14,7 @@ import { Admission } from "./admission.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
 import type { SharedLimits } from "./limits.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
-import { BELIEFS, type Beliefs, type Posture } from "./posture.ts";
+import { TRUST, type Trust, type Posture } from "./posture.ts";
 import { Readiness } from "./readiness.ts";
 import type { ServerPeer } from "../tls/peer.ts";
 import type { ServedCall } from "./served-call.ts";
@@ -105,7 +105,7 @@ export class ServerCore<Reason extends string> {
   readonly posture: Posture;
   /** What only the server of a protocol knows, for those who look at the mesh. Default: nothing. */
   facts: () => ServerFacts = () => ({});
-  readonly beliefs: Beliefs;
+  readonly trust: Trust;
   readonly runtime: Runtime;
   readonly log: Log;
   readonly admission: Admission;
@@ -128,15 +128,15 @@ export class ServerCore<Reason extends string> {
   ) {
     const { name, options, limits, log } = settings;
     const { posture = "edge", mesh } = options;
-    const beliefs = BELIEFS[posture];
-    if (beliefs === undefined) {
-      const known = Object.keys(BELIEFS).join(", ");
+    const trust = TRUST[posture];
+    if (trust === undefined) {
+      const known = Object.keys(TRUST).join(", ");
       throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
     this.name = name;
     this.protocol = protocol;
     this.posture = posture;
-    this.beliefs = beliefs;
+    this.trust = trust;
     this.runtime = mesh?.runtime ?? processRuntime();
     this.log = log;
     this.admission = new Admission(limits, this.runtime, name, log);
@@ -147,19 +147,19 @@ export class ServerCore<Reason extends string> {
       mesh && new ServedRecords(mesh.telemetry, name, protocol, () => this.admission.inFlight);
   }
 
-  /** What a connection is believed. Asked once for each. */
-  beliefsOf(peer: () => ServerPeer): Beliefs {
+  /** What is believed of the peer of a connection. Asked once for each. */
+  trustOf(peer: () => ServerPeer): Trust {
     const { postureOf } = this.#options;
-    if (postureOf === undefined) return this.beliefs;
+    if (postureOf === undefined) return this.trust;
     const known = peer();
-    if (known.certificate === undefined) return this.beliefs;
+    if (known.certificate === undefined) return this.trust;
     try {
       const posture = postureOf(known) ?? this.posture;
-      if (Object.hasOwn(BELIEFS, posture)) return BELIEFS[posture];
+      if (Object.hasOwn(TRUST, posture)) return TRUST[posture];
     } catch {
-      // A function that cannot decide must not make anybody trusted.
+      // A function that cannot decide must not make any peer trusted.
     }
-    return BELIEFS.edge;
+    return TRUST.edge;
   }
 
   /** What happens to its requests. Throws a TypeError for a server layer that is none. */

@@ -26,6 +26,8 @@ export type ServerLayer = (inner: ServerHandler) => ServerHandler;
 export type Stage<R extends ServedCall> = (request: R) => ServerAnswer;
 
 const FAILED = SHARED_REFUSALS.layer_failed;
+/** How long a layer may wait with a request that has no deadline, or a later one. */
+const MAX_WAIT_MS = 30_000;
 
 export interface GuardParts {
   readonly name: string;
@@ -114,11 +116,35 @@ export function guardLayers<R extends ServedCall>(
       return failed(request, error);
     }
     if (!isPromise(answer)) return checked(request, answer);
-    return answer.then(
+    const decided = answer.then(
       (late) => checked(request, late),
       (error: unknown) => failed(request, error),
     );
+    return request.phase === "admitted" ? inTime(request, decided, runtime, log) : decided;
   };
+}
+
+/** A layer whose promise never settles would hold its request, and a drain, for ever. */
+function inTime(
+  request: ServedCall,
+  decided: Promise<Refusal | undefined>,
+  runtime: Runtime,
+  log: LimitedLog,
+): Promise<Refusal | undefined> {
+  const leftMs = request.deadlineAt - runtime.now();
+  return new Promise((resolve, reject) => {
+    const timer = runtime.after(
+      Math.max(0, Math.min(leftMs, MAX_WAIT_MS)),
+      () => {
+        if (request.phase !== "admitted") return resolve(undefined);
+        if (leftMs <= MAX_WAIT_MS) return resolve(SHARED_REFUSALS.expired_on_arrival);
+        logFault(log, `had not decided after ${MAX_WAIT_MS} ms; the request was answered with 500`);
+        resolve(FAILED);
+      },
+      undefined,
+    );
+    decided.finally(() => timer.cancel()).then(resolve, reject);
+  });
 }
 
 export function isPromise(answer: ServerAnswer): answer is Promise<Refusal | undefined> {

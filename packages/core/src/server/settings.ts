@@ -53,7 +53,7 @@ export class ServerSettings<O extends GivenOptions<L>, L extends SharedLimits> {
     this.limits = this.#wanted();
   }
 
-  /** From now on changes of the configuration count; `changed` hears of those of limits. */
+  /** From now on changes of the configuration count; `changed` is called for those of limits. */
   follow(changed: () => void = this.#changed): void {
     this.#changed = changed;
     if (this.#unwatch !== undefined) return;

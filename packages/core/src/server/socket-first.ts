@@ -29,7 +29,7 @@ interface Stream {
   destroy(error?: Error): unknown;
 }
 
-/** As it arrives. What anybody destroys of it from then on, Node itself too, is destroyed in that order. */
+/** As it arrives. What is destroyed of it from then on, by Node itself too, is destroyed in that order. */
 export function endSocketFirst(session: Session, socket: Socket): void {
   let isGone = false;
   let reason: Parameters<Session["destroy"]> | undefined;

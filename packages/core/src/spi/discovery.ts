@@ -3,7 +3,7 @@
  * settings are. Not covered by semver before 1.0.
  */
 
-// A discovery is asked to watch a service, and tells a sink which endpoints there are.
+// A discovery is asked to watch a service, and reports to a sink which endpoints there are.
 export type { Discovery, EndpointSink, EndpointWatch } from "../discovery/discovery.ts";
 export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
 export { staticDiscovery } from "../discovery/static/static.ts";

@@ -8,6 +8,10 @@ export type { Lazily } from "../inspect/answer.ts";
 export { CHECKS, type CheckId } from "../inspect/checks.ts";
 export { LOG_LEVELS, MAX_LOG_LEVEL_MS, MIN_LOG_LEVEL_MS } from "../inspect/log-level.ts";
 
+// Calls as they end, by a filter that is written as text.
+export { parseTapOptions } from "../tap/parse.ts";
+export type { Tap } from "../tap/taps.ts";
+
 // The page of metrics, and long work in pieces with the I/O of the process in between.
 export { metricsPage } from "../metrics/page.ts";
 export { inSlices } from "../metrics/slices.ts";

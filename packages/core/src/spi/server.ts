@@ -13,6 +13,7 @@ export {
 export type { ServerPipeline, ServerProtocol } from "../server/pipeline.ts";
 export type { ServerAnswer, Stage } from "../server/server-layer.ts";
 export { ServedCall } from "../server/served-call.ts";
+export type { HeadField } from "../route/facts.ts";
 export {
   Refusal,
   REFUSAL_CODES,
@@ -31,7 +32,7 @@ export {
 } from "../context.ts";
 export { ConnectionPeer, type ServerPeer } from "../tls/peer.ts";
 export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
-export type { Beliefs, Posture } from "../server/posture.ts";
+export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
 export { hasTraceparentShape } from "../traceparent.ts";

@@ -27,7 +27,7 @@ export {
   type Served,
 } from "../call.ts";
 export type { HeaderChanges } from "../header-changes.ts";
-export type { RoutedRequest } from "../route/facts.ts";
+export type { HeadField, RoutedRequest } from "../route/facts.ts";
 export { PICKED_BECAUSE } from "../balance/why.ts";
 export { NOT_RETRIED_BECAUSE } from "../retry/why.ts";
 

@@ -6,8 +6,8 @@
  *
  * The shape is versioned: within `version` 1 fields may be added and none is removed or changes its meaning.
  */
-import type { AttemptKind, DeadlineSource, Outcome, PickRule } from "../call.ts";
-import type { ErrorCode, ErrorReason, NoRetry, Progress } from "../errors.ts";
+import type { AttemptKind, Outcome, PickRule } from "../call.ts";
+import type { ErrorCode, ErrorReason, Progress } from "../errors.ts";
 
 /** One line of a tap. `event` says which, and of a call `direction`. */
 export type TapEvent = TapCall | TapRequest | TapLost;
@@ -112,8 +112,8 @@ export interface TapAttempt {
   readonly queuedMs?: number;
   /** From the pick: until the head of the reply was here; not there if it never was. */
   readonly headMs?: number;
-  /** From the pick: until the last byte of the reply; not there if a layer of the application let it outlive its call. */
-  readonly durationMs?: number;
+  /** From the pick: until the last byte of the reply. */
+  readonly durationMs: number;
   readonly outcome: Outcome;
   /** As in the call. */
   readonly status?: number;
@@ -136,7 +136,7 @@ export interface TapAttempt {
  */
 export interface TapDecision {
   readonly what: "route" | "deadline" | "split" | "retry" | "refuse";
-  readonly result: string | DeadlineSource | NoRetry | AttemptKind;
+  readonly result: string;
   /** In words. */
   readonly why: string;
   /** Of the attempt that followed, for `retry` and `split`. */

@@ -85,7 +85,7 @@ export const DISCOVERY_ENDPOINTS: Instrument = {
 export const DISCOVERY_STALE: Instrument = {
   name: "inmesh.discovery.stale",
   unit: "{state}",
-  description: "1 while the last good endpoints are served because discovery cannot tell.",
+  description: "1 while the last good endpoints are served because discovery fails.",
 };
 export const DISCOVERY_ERRORS: Instrument = {
   name: "inmesh.discovery.errors",
@@ -132,6 +132,24 @@ export const HOOK_ERRORS: Instrument = {
   description: "Times a hook of an observer, or an exporter, has thrown, rejected or not ended.",
 };
 
+export const TAP_SUBSCRIBERS: Instrument = {
+  name: "inmesh.tap.subscribers",
+  unit: "{subscriber}",
+  description: "Taps that are open.",
+};
+export const TAP_EVENTS: Instrument = {
+  name: "inmesh.tap.events",
+  unit: "{event}",
+  description:
+    "Calls and requests that ended while a tap was open, for each tap: what became of their event.",
+};
+
+export const ACCESS_LOG_LINES: Instrument = {
+  name: "inmesh.access_log.lines",
+  unit: "{line}",
+  description: "Lines of an access log: written to its stream, or dropped because it took too few.",
+};
+
 export const METRICS_SERIES: Instrument = {
   name: "inmesh.metrics.series",
   unit: "{series}",
@@ -169,6 +187,9 @@ export const INSTRUMENTS: readonly Instrument[] = [
   CONFIG_REFUSED,
   RUNTIME_SUPPORTED,
   HOOK_ERRORS,
+  TAP_SUBSCRIBERS,
+  TAP_EVENTS,
+  ACCESS_LOG_LINES,
   METRICS_SERIES,
   METRICS_OVERFLOW,
 ];

@@ -18,7 +18,7 @@ import { MeshError, placed, placedRefusal } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import type { ActiveCalls } from "../active-calls.ts";
 import type { RetryDecision, RetryRecorder } from "../retry/retry.ts";
-import type { RouteFacts } from "../route/facts.ts";
+import type { HeadFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   ATTEMPTS,
@@ -174,14 +174,14 @@ export class ServedRecord {
 export interface CallObservers<P> {
   /** Undefined: there are none. */
   readonly attached: unknown;
-  callStarted(call: Call<RouteFacts>, protocol: P): void;
+  callStarted(call: Call<HeadFacts>, protocol: P): void;
 }
 
 /**
  * The outermost layer. `record` serves calls that end before a route is known. `endsBelow`: retry ends
  * the calls that come so far as to it (`callEnds`), and only what is thrown on the way there ends here.
  */
-export function callRecord<Req extends RouteFacts, R extends Reply, P>(
+export function callRecord<Req extends HeadFacts, R extends Reply, P>(
   record: RouteRecord,
   active: ActiveCalls,
   runtime: Runtime,

@@ -13,7 +13,7 @@ export type Behaviour =
   | "stall-in-head"
   /** The head and the start of a body that never goes on. */
   | "stall-in-body"
-  /** Nothing at all. */
+  /** No reply at all. */
   | "silence"
   /** The request is taken, then the connection breaks before any reply. */
   | "break"

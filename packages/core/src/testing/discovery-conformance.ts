@@ -1,6 +1,6 @@
 /**
  * The Discovery contract as a list of checks, whatever the source. An adapter says what the source
- * knows; the checks look at what it tells. Run them with any test framework:
+ * knows; the checks look at what it reports. Run them with any test framework:
  *
  *   for (const { title, run } of discoveryConformance(adapter)) it(title, run);
  */
@@ -10,7 +10,7 @@ import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import type { ConformanceCheck } from "./conformance-parts.ts";
 
 export interface DiscoveryAdapter {
-  /** What the source knows may change, and it may be unable to tell. */
+  /** What the source knows may change, and it may be unable to read it. */
   readonly changes: boolean;
   /** It can know that an endpoint is draining. Default false. */
   readonly drains?: boolean;
@@ -20,7 +20,7 @@ export interface DiscoveryAdapter {
 
 export interface DiscoveryBench {
   readonly discovery: Discovery;
-  /** From now on the source knows these; undefined: it cannot tell. */
+  /** From now on the source knows these; undefined: it cannot read anything. */
   say(known: readonly EndpointInfo[] | undefined): void;
   /** Lets time pass until the condition holds; rejects if it never does. */
   until(condition: () => boolean): Promise<void>;
@@ -29,7 +29,7 @@ export interface DiscoveryBench {
   close(): Promise<void>;
 }
 
-/** What a consumer has heard. */
+/** The reports that a consumer has received. */
 class Listener implements EndpointSink {
   readonly set = new Map<string, EndpointInfo>();
   readonly news: ("replace" | "change" | "failed")[] = [];
@@ -87,7 +87,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     assert.match(discovery.source, /^[a-z][a-z0-9-]{0,30}$/);
   });
 
-  check("the first thing it tells is the whole set", async (bench, watch) => {
+  check("its first report is the whole set", async (bench, watch) => {
     const listener = new Listener();
     watch(listener);
     await bench.until(() => listener.news.length > 0);
@@ -95,7 +95,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     assert.ok(listener.has(A, B));
   });
 
-  check("each watch hears, and ends by itself", async (bench, watch) => {
+  check("each watch gets reports, and ends by itself", async (bench, watch) => {
     const [one, two] = [new Listener(), new Listener()];
     const first = watch(one);
     watch(two);
@@ -104,11 +104,11 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     if (!adapter.changes) return;
     bench.say([A]);
     await bench.until(() => two.has(A));
-    assert.ok(one.has(A, B), "heard after stop");
+    assert.ok(one.has(A, B), "reported after stop");
   });
 
   check(
-    "nothing is heard after stop, however often it is stopped or asked",
+    "nothing is reported after stop, however often it is stopped or asked",
     async (bench, watch) => {
       const listener = new Listener();
       const watched = watch(listener);
@@ -125,7 +125,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     },
   );
 
-  check("a watch that is stopped at once tells nothing more", async (bench, watch) => {
+  check("a watch that is stopped at once reports nothing more", async (bench, watch) => {
     const listener = new Listener();
     watch(listener).stop();
     const before = listener.news.length;
@@ -148,7 +148,7 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
 
   if (!adapter.changes) return checks;
 
-  check("what changes is heard", async (bench, watch) => {
+  check("what changes is reported", async (bench, watch) => {
     const listener = new Listener();
     const watched = watch(listener);
     await bench.until(() => listener.has(A, B));
@@ -157,21 +157,24 @@ export function discoveryConformance(adapter: DiscoveryAdapter): ConformanceChec
     await bench.until(() => listener.has(B));
   });
 
-  check("that it cannot tell is an error, and never an empty set", async (bench, watch) => {
-    const listener = new Listener();
-    const watched = watch(listener);
-    await bench.until(() => listener.has(A, B));
-    bench.say(undefined);
-    watched.refresh();
-    await bench.until(() => listener.news.at(-1) === "failed");
-    assert.ok(listener.has(A, B), "the last good set was taken back");
-    bench.say([A, B]);
-    watched.refresh();
-    await bench.until(() => listener.news.at(-1) !== "failed");
-    assert.ok(listener.has(A, B));
-  });
+  check(
+    "a source that knows nothing reports an error, and never an empty set",
+    async (bench, watch) => {
+      const listener = new Listener();
+      const watched = watch(listener);
+      await bench.until(() => listener.has(A, B));
+      bench.say(undefined);
+      watched.refresh();
+      await bench.until(() => listener.news.at(-1) === "failed");
+      assert.ok(listener.has(A, B), "the last good set was taken back");
+      bench.say([A, B]);
+      watched.refresh();
+      await bench.until(() => listener.news.at(-1) !== "failed");
+      assert.ok(listener.has(A, B));
+    },
+  );
 
-  check("an error is also heard when it is the first thing there is", async (bench, watch) => {
+  check("an error is also reported when it comes first", async (bench, watch) => {
     bench.say(undefined);
     const listener = new Listener();
     watch(listener);

@@ -4,13 +4,13 @@ import { readdirSync } from "node:fs";
 export interface ResourceCount {
   /** By kind, as in `process.getActiveResourcesInfo()`. */
   readonly active: ReadonlyMap<string, number>;
-  /** Open file descriptors; 0 where the system does not tell. */
+  /** Open file descriptors; 0 where the system does not show them. */
   readonly descriptors: number;
 }
 
 const BASELINE_MS = 1_000;
 const LOOK_EVERY_MS = 10;
-/** A look that comes later than this says that other processes ran, not that somebody holds something. */
+/** A look that comes later than this says that other processes ran, not that something is held. */
 const LATE_MS = 5 * LOOK_EVERY_MS;
 
 /** What this process holds at the moment. */

@@ -1,6 +1,6 @@
 /**
  * The contract of a configuration source as a list of checks, whatever the source. An adapter says what it
- * knows; the checks look at what it tells a mesh. Run them with any test framework:
+ * knows; the checks look at what it reports to a mesh. Run them with any test framework:
  *
  *   for (const { title, run } of sourceConformance(adapter)) it(title, run);
  */
@@ -22,7 +22,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { ConformanceCheck } from "./conformance-parts.ts";
 
 export interface SourceAdapter {
-  /** What the source knows may change, and it may be unable to tell. */
+  /** What the source knows may change, and it may be unable to read it. */
   readonly changes: boolean;
   /** A source that knows this. */
   open(known: MeshInput): Promise<SourceBench>;
@@ -32,7 +32,7 @@ export interface SourceBench {
   readonly source: ConfigSource;
   /** What `watch` is given. */
   readonly runtime: Runtime;
-  /** From now on the source knows this; undefined: it cannot tell. */
+  /** From now on the source knows this; undefined: it cannot read anything. */
   say(known: MeshInput | undefined): void;
   /** Lets time pass until the condition holds; rejects if it never does. */
   until(condition: () => boolean): Promise<void>;
@@ -41,7 +41,7 @@ export interface SourceBench {
   close(): Promise<void>;
 }
 
-/** What a mesh has heard. */
+/** The reports that a mesh has received. */
 class Listener implements ConfigSink {
   readonly news: ("replace" | "failed")[] = [];
   /** Each layer, beside what it held when it came. */
@@ -67,7 +67,7 @@ class Listener implements ConfigSink {
 const A: MeshInput = { services: { bills: { url: "http://10.0.0.1:80" } } };
 const B: MeshInput = { services: { orders: { url: "http://10.0.0.2:80" } } };
 
-/** Of a layer as a mesh reads it; throws ConfigError where a mesh would refuse it. */
+/** The services of a layer as a mesh reads it; throws ConfigError where a mesh would refuse it. */
 function servicesOf(layer: ConfigLayer): string[] {
   const merged = mergeConfig([{ ...layer, origin: layer.origin ?? "source" }]);
   return Object.keys(loadLayers(merged, BUILT_IN_KINDS, undefined).config.services).toSorted();
@@ -105,11 +105,11 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     assert.ok(ranks.includes(source.rank), `${source.rank} is none of ${ranks.join(", ")}`);
   });
 
-  check("the first thing it tells is all it knows, as plain data", async (bench, watch) => {
+  check("its first report is all it knows, as plain data", async (bench, watch) => {
     const listener = new Listener();
     watch(listener);
     if (bench.source.required === true)
-      assert.ok(listener.news.length > 0, "tells nothing at once");
+      assert.ok(listener.news.length > 0, "reports nothing at once");
     await bench.until(() => listener.news.length > 0);
     assert.equal(listener.news[0], "replace");
     assert.ok(listener.has("bills"));
@@ -120,21 +120,24 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     }
   });
 
-  check("it is told what became of a layer, and lives with any of it", async (bench, watch) => {
-    const listener = new Listener();
-    const watched = watch(listener);
-    await bench.until(() => listener.has("bills"));
-    const { layer } = listener.layers[0]!;
-    const mistakes = [makeMistake(["services", "bills"], "must be paid", "late", "test")];
-    for (const result of ["refused", "applied", "unchanged"] as const) {
-      const its = result === "refused" ? mistakes : [];
-      watched.report?.({ layer, result, mistakes: its, generation: 2 });
-    }
-    await bench.settle();
-    assert.ok(!listener.news.includes("failed"));
-  });
+  check(
+    "it gets a report of what became of a layer, and goes on after any of it",
+    async (bench, watch) => {
+      const listener = new Listener();
+      const watched = watch(listener);
+      await bench.until(() => listener.has("bills"));
+      const { layer } = listener.layers[0]!;
+      const mistakes = [makeMistake(["services", "bills"], "must be paid", "late", "test")];
+      for (const result of ["refused", "applied", "unchanged"] as const) {
+        const its = result === "refused" ? mistakes : [];
+        watched.report?.({ layer, result, mistakes: its, generation: 2 });
+      }
+      await bench.settle();
+      assert.ok(!listener.news.includes("failed"));
+    },
+  );
 
-  check("each watch hears, and ends by itself", async (bench, watch) => {
+  check("each watch gets reports, and ends by itself", async (bench, watch) => {
     const [one, two] = [new Listener(), new Listener()];
     const first = watch(one);
     watch(two);
@@ -143,10 +146,10 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     if (!adapter.changes) return;
     bench.say(B);
     await bench.until(() => two.has("orders"));
-    assert.ok(one.has("bills"), "heard after stop");
+    assert.ok(one.has("bills"), "reported after stop");
   });
 
-  check("nothing is heard after stop, however often it is stopped", async (bench, watch) => {
+  check("nothing is reported after stop, however often it is stopped", async (bench, watch) => {
     const listener = new Listener();
     const watched = watch(listener);
     await bench.until(() => listener.has("bills"));
@@ -158,7 +161,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     assert.equal(listener.news.length, before);
   });
 
-  check("a watch that is stopped at once tells nothing more", async (bench, watch) => {
+  check("a watch that is stopped at once reports nothing more", async (bench, watch) => {
     const listener = new Listener();
     await watch(listener).stop();
     const before = listener.news.length;
@@ -169,7 +172,7 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
   if (!adapter.changes) return checks;
 
   check(
-    "what changes is told as a whole, and no layer changes after it was told",
+    "a change is reported as a whole layer, and no layer changes after it was reported",
     async (bench, watch) => {
       const listener = new Listener();
       watch(listener);
@@ -183,18 +186,21 @@ export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
     },
   );
 
-  check("that it cannot tell is an error, and never an empty layer", async (bench, watch) => {
-    const listener = new Listener();
-    watch(listener);
-    await bench.until(() => listener.has("bills"));
-    bench.say(undefined);
-    await bench.until(() => listener.news.at(-1) === "failed");
-    assert.ok(listener.has("bills"), "the last good layer was taken back");
-    bench.say(B);
-    await bench.until(() => listener.has("orders"));
-  });
+  check(
+    "a source that knows nothing reports an error, and never an empty layer",
+    async (bench, watch) => {
+      const listener = new Listener();
+      watch(listener);
+      await bench.until(() => listener.has("bills"));
+      bench.say(undefined);
+      await bench.until(() => listener.news.at(-1) === "failed");
+      assert.ok(listener.has("bills"), "the last good layer was taken back");
+      bench.say(B);
+      await bench.until(() => listener.has("orders"));
+    },
+  );
 
-  check("an error is also heard when it is the first thing there is", async (bench, watch) => {
+  check("an error is also reported when it comes first", async (bench, watch) => {
     bench.say(undefined);
     const listener = new Listener();
     watch(listener);

@@ -5,7 +5,7 @@ import { addressOf } from "../endpoint-info.ts";
 import { MeshError } from "../errors.ts";
 import type { Protocol } from "../mesh.ts";
 import type { HeaderChanges } from "../header-changes.ts";
-import type { RoutedRequest } from "../route/facts.ts";
+import type { HeadField, RoutedRequest } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Connection, Transport } from "../transport.ts";
 
@@ -23,6 +23,12 @@ export class StubRequest implements RoutedRequest {
   }
   queryParam(): string | undefined {
     return undefined;
+  }
+  get queryText(): string {
+    return "";
+  }
+  fields(): HeadField[] {
+    return Object.entries(this.headers);
   }
   changeHeaders(changes: HeaderChanges): void {
     this.headers = changed(this.headers, changes);

@@ -1,5 +1,5 @@
 /**
- * What one identity source says, followed while somebody uses it. New material is proven to fit together,
+ * What one identity source says, followed while it is used. New material is proven to fit together,
  * and only then given out; until then the last good one stays, and `problem` says why. Whatever a source
  * does, it throws nothing here: it may be the application's own.
  */
@@ -38,7 +38,7 @@ export interface FollowerParts {
   readonly prefix?: string;
 }
 
-/** `failed`: the source could not tell. */
+/** `failed`: the source reported a failure. */
 export type UpdateResult = "applied" | "unchanged" | "refused" | "failed";
 
 export class IdentityFollower {

@@ -32,7 +32,7 @@ export interface IdentitySink {
    * expired is refused (counted, and a line of the log), and the last good one stays in use.
    */
   replace(material: IdentityMaterial): void;
-  /** The source cannot tell at the moment. The last good one stays in use. */
+  /** The source does not know its identity at the moment. The last good one stays in use. */
   failed(error: Error): void;
 }
 

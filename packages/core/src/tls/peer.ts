@@ -1,4 +1,4 @@
-/** Who is at the other end of a connection: what servers tell layers, handlers and observers. */
+/** Who is at the other end of a connection: what servers report to layers, handlers and observers. */
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { PeerCertificate, TLSSocket } from "node:tls";
@@ -22,7 +22,7 @@ export interface ServerPeer {
 
 const NONE: AlternativeNames = { names: [], uris: [] };
 
-/** Names are read out of the certificate when somebody asks. */
+/** Names are read out of the certificate when they are asked for. */
 export class ConnectionPeer implements ServerPeer {
   static readonly unknown: ServerPeer = new ConnectionPeer(undefined, undefined, false, undefined);
   readonly address: string | undefined;
@@ -43,7 +43,7 @@ export class ConnectionPeer implements ServerPeer {
     this.certificate = certificate;
   }
 
-  /** Of a server's socket, or what stands for it in HTTP/2. */
+  /** The peer of a server's socket, or of what stands for a socket in HTTP/2. */
   static of(socket: Socket): ServerPeer {
     const { remoteAddress, remotePort } = socket;
     const { encrypted, authorized, getPeerCertificate } = socket as Partial<TLSSocket>;
@@ -68,7 +68,7 @@ export class ConnectionPeer implements ServerPeer {
     try {
       return (this.#read = alternativeNames(certificate.raw));
     } catch {
-      return (this.#read = NONE); // proven, and still nothing that anybody can be named by
+      return (this.#read = NONE); // proven, and still without a name for the peer
     }
   }
 }
@@ -81,7 +81,7 @@ interface Linked {
   readonly issuerCertificate?: Linked | undefined;
 }
 
-/** What `verifyPeer` hears of the certificate that a peer has shown. */
+/** What `verifyPeer` gets of the certificate that a peer has shown. */
 export function certificateFacts(
   leaf: Linked,
 ): AlternativeNames & { readonly chain: X509Certificate[] } {

@@ -1,6 +1,6 @@
 /**
  * Reads certificates and keys, from files or from the configuration itself, and proves them before
- * anybody uses them. Node accepts almost anything: an empty `ca` becomes the public roots, a broken
+ * they are used. Node accepts almost anything: an empty `ca` becomes the public roots, a broken
  * one trusts no peer and gives no error, an empty `cert` makes a context that cannot serve. So every text
  * is parsed to certificates first, and "nothing" is a mistake.
  */

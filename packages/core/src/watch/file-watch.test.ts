@@ -46,19 +46,19 @@ async function until(
 }
 
 function follow(path: string, runtime: Runtime = new NodeRuntime(), limitBytes = 1000) {
-  const told: string[] = [];
+  const received: string[] = [];
   const watch = new FileWatch(path, limitBytes, runtime, (news: FileNews) => {
-    told.push(news.ok ? Buffer.from(news.content).toString() : `! ${news.why}`);
+    received.push(news.ok ? Buffer.from(news.content).toString() : `! ${news.why}`);
   });
   open.push(watch);
-  return { told, watch, last: () => told.at(-1) };
+  return { received, watch, last: () => received.at(-1) };
 }
 
 describe("a file that changes", () => {
-  it("is told at first, and again when it was written, replaced, deleted and made anew", async () => {
+  it("is reported at first, and again when it was written, replaced, deleted and made anew", async () => {
     const path = join(folder, "mesh.yaml");
     writeFileSync(path, "one");
-    const { told, last } = follow(path);
+    const { received, last } = follow(path);
     await until(() => last() === "one");
     writeFileSync(path, "two");
     await until(() => last() === "two");
@@ -71,7 +71,7 @@ describe("a file that changes", () => {
     await until(() => last() === "four");
     truncateSync(path, 0);
     await until(() => last() === "");
-    expect(told).toEqual(["one", "two", "three", "! ENOENT", "four", ""]);
+    expect(received).toEqual(["one", "two", "three", "! ENOENT", "four", ""]);
   });
 
   it("K8 CO: the folders of a Kubernetes mount are swapped by a symlink, and each swap is seen", async () => {
@@ -84,13 +84,13 @@ describe("a file that changes", () => {
     };
     version("..2026_01", "one");
     symlinkSync(join("..data", "mesh.yaml"), join(mount, "mesh.yaml"));
-    const { told, last } = follow(join(mount, "mesh.yaml"));
+    const { received, last } = follow(join(mount, "mesh.yaml"));
     await until(() => last() === "one");
     for (const text of ["two", "three"]) {
       version(`..2026_${text}`, text);
       await until(() => last() === text);
     }
-    expect(told).toEqual(["one", "two", "three"]);
+    expect(received).toEqual(["one", "two", "three"]);
   });
 
   it("K8 CO: half a file is not taken for a whole one while it is being written", async () => {
@@ -99,7 +99,7 @@ describe("a file that changes", () => {
     const whole = pieces.join("");
     writeFileSync(path, "old");
     const runtime = new SimRuntime(1);
-    const { told, last } = follow(path, runtime);
+    const { received, last } = follow(path, runtime);
     await until(() => last() === "old", runtime);
     // A piece every 15 ms of virtual time; the disk has real time to answer between them.
     truncateSync(path, 0);
@@ -109,34 +109,34 @@ describe("a file that changes", () => {
       await sleep(30);
     }
     await until(() => last() === whole, runtime);
-    expect(told).toEqual(["old", whole]);
+    expect(received).toEqual(["old", whole]);
   });
 
   it("that never stands still is read all the same", async () => {
     const path = join(folder, "mesh.yaml");
     writeFileSync(path, "0");
-    const { told } = follow(path);
+    const { received } = follow(path);
     let n = 0;
     const writing = setInterval(() => {
       writeFileSync(`${path}.tmp`, String(++n));
       renameSync(`${path}.tmp`, path);
     }, 2);
-    await until(() => told.length >= 3);
+    await until(() => received.length >= 3);
     clearInterval(writing);
-    await until(() => told.at(-1) === String(n));
-    expect(told.every((text) => /^\d+$/.test(text))).toBe(true);
+    await until(() => received.at(-1) === String(n));
+    expect(received.every((text) => /^\d+$/.test(text))).toBe(true);
   });
 
-  it("is told once: touching it without a change of content is for the listener to compare", async () => {
+  it("is reported once: touching it without a change of content is for the listener to compare", async () => {
     const path = join(folder, "mesh.yaml");
     writeFileSync(path, "same");
-    const { told, watch, last } = follow(path);
+    const { received, watch, last } = follow(path);
     await until(() => last() === "same");
     watch.look();
     watch.look();
-    writeFileSync(join(folder, "other"), "somebody else's");
+    writeFileSync(join(folder, "other"), "another file");
     await sleep(150);
-    expect(told).toEqual(["same"]);
+    expect(received).toEqual(["same"]);
   });
 });
 
@@ -147,20 +147,20 @@ describe("where events do not reach", () => {
     writeFileSync(join(folder, "b", "real.yaml"), "one");
     symlinkSync(join(folder, "b", "real.yaml"), join(folder, "a", "mesh.yaml"));
     const runtime = new SimRuntime(1);
-    const { told, last } = follow(join(folder, "a", "mesh.yaml"), runtime);
+    const { received, last } = follow(join(folder, "a", "mesh.yaml"), runtime);
     await until(() => last() === "one", runtime);
     writeFileSync(join(folder, "b", "real.yaml"), "two");
     const startedAt = runtime.now();
     await until(() => last() === "two", runtime);
     expect(runtime.now() - startedAt).toBeLessThan(POLL_MS + 1000);
-    expect(told).toEqual(["one", "two"]);
+    expect(received).toEqual(["one", "two"]);
   });
 
   it("a folder that is missing at first, or replaced as a whole, is watched once it is there", async () => {
     const inner = join(folder, "later");
     const path = join(inner, "mesh.yaml");
     const runtime = new SimRuntime(1);
-    const { told, last } = follow(path, runtime);
+    const { received, last } = follow(path, runtime);
     await until(() => last() === "! ENOENT", runtime);
     mkdirSync(inner);
     writeFileSync(path, "one");
@@ -169,15 +169,15 @@ describe("where events do not reach", () => {
     mkdirSync(inner);
     writeFileSync(path, "two");
     await until(() => last() === "two", runtime);
-    expect(told.filter((text) => !text.startsWith("!"))).toEqual(["one", "two"]);
+    expect(received.filter((text) => !text.startsWith("!"))).toEqual(["one", "two"]);
   });
 });
 
 describe("what is no such file", () => {
-  it("a folder, a pipe and a file beyond the limit are told without being read", async () => {
+  it("a folder, a pipe and a file beyond the limit are reported without being read", async () => {
     const path = join(folder, "mesh.yaml");
     mkdirSync(path);
-    const { told, last } = follow(path);
+    const { received, last } = follow(path);
     await until(() => last() === "! not a file");
     rmSync(path, { recursive: true });
     writeFileSync(path, "x".repeat(1000));
@@ -190,38 +190,38 @@ describe("what is no such file", () => {
     writeFileSync(`${path}.tmp`, "x");
     renameSync(`${path}.tmp`, path);
     await until(() => last() === "x");
-    expect(told.filter((text) => text === "! not a file")).toHaveLength(2);
+    expect(received.filter((text) => text === "! not a file")).toHaveLength(2);
   });
 });
 
 describe("the end", () => {
-  it("close gives back every handle, and nothing is told after it", async () => {
+  it("close gives back every handle, and nothing is reported after it", async () => {
     const path = join(folder, "mesh.yaml");
     writeFileSync(path, "one");
     await expectNoLeak(async () => {
-      const { told, watch, last } = follow(path);
+      const { received, watch, last } = follow(path);
       await until(() => last() === "one");
       writeFileSync(path, "two");
       watch.close();
       watch.close();
       watch.look();
       await sleep(100);
-      expect(told).toEqual(["one"]);
+      expect(received).toEqual(["one"]);
     });
   });
 
-  it("a listener that throws hears the next news", async () => {
+  it("a listener that throws gets the next news", async () => {
     const path = join(folder, "mesh.yaml");
     writeFileSync(path, "one");
-    const told: string[] = [];
+    const received: string[] = [];
     const watch = new FileWatch(path, 1000, new NodeRuntime(), (news) => {
-      if (news.ok) told.push(Buffer.from(news.content).toString());
+      if (news.ok) received.push(Buffer.from(news.content).toString());
       throw new Error("the listener's fault");
     });
     open.push(watch);
-    await until(() => told.length === 1);
+    await until(() => received.length === 1);
     writeFileSync(path, "two");
-    await until(() => told.length === 2);
-    expect(told).toEqual(["one", "two"]);
+    await until(() => received.length === 2);
+    expect(received).toEqual(["one", "two"]);
   });
 });

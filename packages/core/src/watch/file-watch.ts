@@ -1,5 +1,5 @@
 /**
- * Follows one small file: tells its content when it has changed, or why it cannot be read. Used for
+ * Follows one small file: reports its content when it has changed, or why it cannot be read. Used for
  * configuration and for lists of endpoints. The directory is watched, not the file, because editors
  * and Kubernetes replace files (rename, `..data` symlink) and a watch on the old one would see
  * nothing. Network mounts do not report a change, so the file's stat is polled as well.
@@ -29,7 +29,7 @@ export class FileWatch {
   readonly #limitBytes: number;
   readonly #runtime: Runtime;
   readonly #onNews: (news: FileNews) => void;
-  /** Of what was reported last. */
+  /** The stat of the content that was reported last. */
   #stamp = "";
   #folder: FSWatcher | undefined = undefined;
   #folderStamp = "";
@@ -54,7 +54,7 @@ export class FileWatch {
     void this.#tick();
   }
 
-  /** Looks soon, for example because somebody has a reason to think that the file is new. */
+  /** Looks soon, for example because the caller has a reason to think that the file is new. */
   look(): void {
     if (this.#closed || this.#gather !== undefined) return;
     this.#gather = this.#runtime.after(

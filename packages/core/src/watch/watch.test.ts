@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Cell } from "./watch.ts";
 
-it("tells subscribers the next and the previous value, and not of a value that did not change", () => {
+it("gives subscribers the next and the previous value, and is silent about a value that did not change", () => {
   const cell = new Cell(1);
   const seen: [number, number][] = [];
   const stop = cell.subscribe((next, previous) => seen.push([next, previous]));

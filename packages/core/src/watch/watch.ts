@@ -5,7 +5,7 @@ export interface Watch<T> {
   subscribe(listener: (next: T, previous: T) => void): () => void;
 }
 
-/** A Watch that somebody sets. Only the newest value counts: there is no queue per subscriber. */
+/** A Watch that is set from outside. Only the newest value counts: there is no queue per subscriber. */
 export class Cell<T> implements Watch<T> {
   #current: T;
   readonly #listeners = new Set<(next: T, previous: T) => void>();

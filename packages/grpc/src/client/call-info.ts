@@ -48,7 +48,7 @@ class CallReference {
   }
 }
 
-/** What carries the reference. The info is made when somebody asks, because most callers never do. */
+/** What carries the reference. The info is made when it is asked for, because most callers never do. */
 export interface Carrier {
   [INFO]?: CallReference;
 }

@@ -61,7 +61,7 @@ export function whereOf(
 }
 
 /** The time to connect was spent on a handshake. `hasSocket`: TCP has connected. */
-export function wasShaking(credentials: ChannelCredentials, hasSocket: boolean): boolean {
-  if (credentials instanceof TlsCredentials) return credentials.shaking;
+export function wasHandshaking(credentials: ChannelCredentials, hasSocket: boolean): boolean {
+  if (credentials instanceof TlsCredentials) return credentials.handshaking;
   return foreignNames.has(credentials) && hasSocket;
 }

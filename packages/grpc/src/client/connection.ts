@@ -19,7 +19,7 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { wasShaking } from "./connect-failure.ts";
+import { wasHandshaking } from "./connect-failure.ts";
 import { Exchange, type ExchangeOwner } from "./exchange.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import { Lane } from "./lane.ts";
@@ -141,9 +141,9 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   #timedOut(lane: Lane): void {
     const { connectMs } = this.service.timeouts;
-    const shaking = wasShaking(lane.credentials, lane.hasSocket);
+    const handshaking = wasHandshaking(lane.credentials, lane.hasSocket);
     for (const exchange of lane.exchanges) {
-      exchange.refuse(timeoutError(exchange.where, connectMs, shaking));
+      exchange.refuse(timeoutError(exchange.where, connectMs, handshaking));
     }
   }
 

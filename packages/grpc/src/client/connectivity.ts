@@ -17,7 +17,7 @@ interface Watcher {
   readonly callback: (error?: Error) => void;
 }
 
-/** Somebody waits for it: looked at this often at first, and ever more rarely. */
+/** A caller waits for it: checked this often at first, and ever more rarely. */
 const FIRST_LOOK_MS = 10;
 const LAST_LOOK_MS = 250;
 /** From an attempt to connect that failed to the next. */
@@ -30,7 +30,7 @@ export class Connectivity {
   readonly #service: Service<GrpcRequest, GrpcReply>;
   readonly #watchers = new Set<Watcher>();
   #closed = false;
-  /** Somebody has asked for a connection. */
+  /** The application has asked for a connection. */
   #wanted = false;
   #reaching = false;
   #failed = false;
@@ -132,7 +132,7 @@ export class Connectivity {
     this.#lookMs = Math.min(LAST_LOOK_MS, this.#lookMs * 1.5);
   }
 
-  /** The last change: everybody who watches hears of it. */
+  /** The last change: all watchers are notified of it. */
   close(): void {
     this.#closed = true;
     this.#look();

@@ -1,6 +1,6 @@
 /**
  * One attempt on the wire: a call of grpc-js on a channel to one endpoint. It sends what the request
- * has and will have, holds what comes back until somebody listens, and settles its attempt once.
+ * has and will have, holds what comes back until there is a listener, and settles its attempt once.
  *
  * A reply with one message is held back until its status is here: until then another endpoint may
  * still answer. A streamed reply is the reader's from its head on.
@@ -27,7 +27,7 @@ import { GrpcReply, type ReplySource } from "./reply.ts";
 import type { GrpcRequest, RequestSender } from "./request.ts";
 import { httpCodeOf, normal, outcomeOf, statusOf } from "../status.ts";
 
-/** The server hears of a cancelled call at once; where a write is under way, no later than this. */
+/** The server is notified of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;
 
 /** What an exchange asks of the way to its endpoint. */
@@ -260,7 +260,7 @@ export class Exchange
     else this.runInAsyncScope(giveMessage, undefined, listener, message);
   }
 
-  /** grpc-js tells the status of a success when all was read, so a second message is asked for. */
+  /** grpc-js reports the status of a success when all was read, so a second message is asked for. */
   #only(message: unknown): void {
     if (this.#message === undefined) {
       this.#message = message;
@@ -352,7 +352,7 @@ export class Exchange
   }
 
   /**
-   * Tells the server. Not between a write and its callback: Node then drops the RST_STREAM with the
+   * Notifies the server. Not between a write and its callback: Node then drops the RST_STREAM with the
    * data, and the server waits for ever. A write that is stuck is not waited for.
    */
   #abort(why: string): void {

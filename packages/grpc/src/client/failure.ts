@@ -1,5 +1,5 @@
 /**
- * Tells a server's answer from a failure of the way to it. grpc-js reports both as a status; its own
+ * Distinguishes a server's answer from a failure of the way to it. grpc-js reports both as a status; its own
  * have no metadata at all, while a server's trailers say at least their content type. That matters:
  * a server that passes on the text of its upstream's failure has processed the request.
  */

@@ -32,7 +32,7 @@ it("L7 GC: says nothing while timers are on time, and once when they were not", 
   expect(thaws()).toBe(1);
 });
 
-it("L7 GC: a call of the very turn it wakes up in hears of it before the timers do", async () => {
+it("L7 GC: a call of the very turn it wakes up in knows of it before the timers do", async () => {
   const { runtime, watch, thaws } = watched();
   await runtime.advance(1_000);
   runtime.frozenMs += 60_000;

@@ -1,5 +1,5 @@
 /**
- * Tells that this process stood still for seconds: stopped, suspended with its machine, or deaf in a
+ * Notices that this process stood still for seconds: stopped, suspended with its machine, or deaf in a
  * loop. Connections that it had may be forgotten by their peers, and the first call on one would wait
  * for its whole deadline to learn that (faults.md L7). grpc-js has no way to ask a connection whether
  * it lives, so they are replaced; what is in flight goes on.

@@ -8,6 +8,7 @@ import {
   ReplayBuffer,
   type Attempt,
   type Call,
+  type HeadField,
   type HeaderChanges,
   type ReplayConsumer,
   type ReplayMemory,
@@ -19,6 +20,7 @@ import {
 import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
+  fieldsOf,
   formatTimeout,
   HOPS,
   PREVIOUS_ATTEMPTS,
@@ -105,6 +107,14 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
 
   queryParam(): undefined {
     return undefined;
+  }
+
+  get queryText(): string {
+    return "";
+  }
+
+  fields(): HeadField[] {
+    return fieldsOf(this.metadata);
   }
 
   /** Takes on the metadata, and what the next hop has to know of the request being served. */

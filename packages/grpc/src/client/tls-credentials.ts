@@ -53,7 +53,7 @@ export class TlsCredentials extends ChannelCredentials {
   /** Why the last handshake failed; undefined: it did not. */
   failure: (Error & { readonly code?: unknown }) | undefined = undefined;
   /** TCP has connected, and the handshake is under way. */
-  shaking = false;
+  handshaking = false;
   readonly serverName: string;
   readonly #context: TlsContext;
 
@@ -87,17 +87,17 @@ export class TlsCredentials extends ChannelCredentials {
 
   #connect(socket: Socket): Promise<Connected> {
     return new Promise((resolve, reject) => {
-      this.shaking = true;
+      this.handshaking = true;
       const secure = this.#context.connect({ socket }, PROTOCOLS) as TLSSocket;
       // It stays: an error after the handshake is the session's to report, not the process's.
       secure.on("error", (error) => {
-        this.shaking = false;
+        this.handshaking = false;
         this.failure ??= error;
         reject(error);
       });
       secure.once("close", () => reject(new Error("TLS handshake: the connection was closed")));
       secure.once("secureConnect", () => {
-        this.shaking = false;
+        this.handshaking = false;
         if (secure.alpnProtocol === "h2") {
           this.failure = undefined;
           resolve({ socket: secure, secure: true });

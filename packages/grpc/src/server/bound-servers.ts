@@ -24,7 +24,7 @@ const subscribers = {
 };
 
 /**
- * Runs `bind`, which binds asynchronously and then calls the function that it is given. `found` hears
+ * Runs `bind`, which binds asynchronously and then calls the function that it is given. `found` gets
  * of each HTTP/2 server that is bound until then.
  */
 export function watchBinding(found: Found, bind: (bound: () => void) => void): void {

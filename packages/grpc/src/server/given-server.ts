@@ -91,7 +91,7 @@ function redirect(http2: Http2Server, server: Server): void {
 
 /**
  * `start` has nothing else to do since grpc-js 1.10, and is the only public method that knows. It would
- * tell the application that it need not call it.
+ * let the application know that it need not call it.
  */
 function isBound(server: Server): boolean {
   const { noDeprecation } = process;

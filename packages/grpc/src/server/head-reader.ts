@@ -7,7 +7,7 @@ import {
   grantedPriority,
   isClaim,
   parseCount,
-  type Beliefs,
+  type Trust,
   type ServedRequest,
   type SharedRefusalReason,
 } from "@inmesh/core/spi";
@@ -32,7 +32,7 @@ const ENTRY_BYTES = 32;
 export class HeadReader {
   readonly #limits: GrpcServerLimits;
   /** Of the connection whose call is being read. */
-  #beliefs!: Beliefs;
+  #trust!: Trust;
   readonly #keep: ReadonlySet<string>;
 
   /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
@@ -42,8 +42,8 @@ export class HeadReader {
   }
 
   /** Node joins what came twice by a comma, so a key that contradicts itself is not understood. */
-  read(served: Head, metadata: Metadata, beliefs: Beliefs): SharedRefusalReason | undefined {
-    this.#beliefs = beliefs;
+  read(served: Head, metadata: Metadata, trust: Trust): SharedRefusalReason | undefined {
+    this.#trust = trust;
     const first = metadata.getMap();
     const { maxMetadataBytes, maxMetadataCount, maxHops } = this.#limits;
     let count = 0;
@@ -55,7 +55,7 @@ export class HeadReader {
       // Only binary values come as several; text is one.
       if (typeof value !== "string") bytes += this.#further(metadata, key);
       if (bytes > maxMetadataBytes) return "header_too_large";
-      // The first letter tells nearly all keys that do not concern us apart.
+      // The first letter excludes nearly all keys that do not concern us.
       switch (key.charCodeAt(0)) {
         case 98: // b
           if (key === BAGGAGE && this.#dropsBaggage(value)) metadata.remove(key);
@@ -63,7 +63,7 @@ export class HeadReader {
         case 103: // g
           if (key === PREVIOUS_ATTEMPTS) {
             const isCount = this.#attempt(served, String(value));
-            const shown = this.#beliefs.showsAttempt || this.#keep.has(key);
+            const shown = this.#trust.showsAttempt || this.#keep.has(key);
             if (!isCount || !shown) metadata.remove(key);
           }
           break;
@@ -94,19 +94,19 @@ export class HeadReader {
 
   #dropsBaggage(value: string | Buffer): boolean {
     if (value.length > this.#limits.maxBaggageBytes) return true;
-    return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
+    return !this.#trust.baggage && !this.#keep.has(BAGGAGE);
   }
 
   /** False: it is no number of attempts. */
   #attempt(served: ServedRequest, text: string): boolean {
     const count = parseCount(text, 3);
-    if (this.#beliefs.attempt) served.attempt = Math.max(0, count) + 1;
+    if (this.#trust.attempt) served.attempt = Math.max(0, count) + 1;
     return count >= 0;
   }
 
   #control(served: ServedRequest, key: string, text: string): void {
-    if (key === PRIORITY) served.priority = grantedPriority(text, this.#beliefs);
-    else if (key === HOPS && this.#beliefs.attempt) {
+    if (key === PRIORITY) served.priority = grantedPriority(text, this.#trust);
+    else if (key === HOPS && this.#trust.attempt) {
       served.hops = Math.max(0, parseCount(text, 3));
     }
   }

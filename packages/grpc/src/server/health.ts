@@ -32,7 +32,7 @@ interface Watcher {
   lastSent: number;
 }
 
-/** Load comes and goes without telling anybody: while somebody watches it is looked at this often. */
+/** Load comes and goes without an event: while there are watchers it is checked this often. */
 const LOOK_MS = 1_000;
 
 export class Health {
@@ -114,12 +114,12 @@ export class Health {
     );
   }
 
-  /** Tells those who watch. */
+  /** Notifies those who watch. */
   changed(): void {
     for (const watcher of this.#watchers) this.#tell(watcher);
   }
 
-  /** Watchers would keep their connections for ever: they are sent away, to watch somebody else. */
+  /** Watchers would keep their connections for ever: they are sent away, to watch another server. */
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();

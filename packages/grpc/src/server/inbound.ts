@@ -13,11 +13,13 @@ import {
   ConnectionPeer,
   context,
   ServedCall,
+  type HeadField,
   type Outcome,
   type ServerPeer,
 } from "@inmesh/core/spi";
 import type { ServedListener, ServedStatus } from "../call-types.ts";
 import type { Http2Stream } from "../internals.ts";
+import { fieldsOf } from "../metadata.ts";
 import { httpCodeOf, outcomeOf } from "../status.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
 import type { SessionUse } from "./sessions.ts";
@@ -261,6 +263,14 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
     const values = this.metadata?.get(name) ?? [];
     const texts = values.filter((value) => typeof value === "string");
     return texts.length === 0 ? undefined : texts.join(", ");
+  }
+
+  get httpVersion(): string {
+    return "2";
+  }
+
+  fields(): HeadField[] {
+    return this.metadata === undefined ? [] : fieldsOf(this.metadata);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────

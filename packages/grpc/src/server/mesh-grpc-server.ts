@@ -289,7 +289,7 @@ export class MeshGrpcServer implements AsyncDisposable {
    * Binds: a port on every address of this host, or `host:port`, or `unix:path`. Resolves to the
    * port; 0, the default, chooses one. `credentials` default to those of `tls`, for whose first certificate it
    * waits at most 10 s; without `tls` to none: cleartext. Rejects if it cannot.
-   * A socket that a killed process left behind is taken away, unless somebody answers on it.
+   * A socket that a killed process left behind is taken away, unless a process answers on it.
    */
   async listen(address: number | string = 0, credentials?: ServerCredentials): Promise<number> {
     await this.#identity?.answered();
@@ -333,7 +333,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     return this.#leave(graceMs, false);
   }
 
-  /** The same without waiting for anybody to notice; `graceMs` 0 destroys at once. Idempotent. */
+  /** The same without waiting for discovery to notice; `graceMs` 0 destroys at once. Idempotent. */
   close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     return this.#leave(graceMs, true);
   }

@@ -27,23 +27,23 @@ const DETAILS: Readonly<Record<GrpcRefusalReason, string>> = {
 
 export type StatusOfRefusal = (refusal: Refusal) => ServedStatus;
 
-/** Made once for each refusal: grpc-js copies the metadata. `tellsReasons`: the peers are the mesh's own. */
-export function refusalStatuses(tellsReasons: boolean): StatusOfRefusal {
+/** Made once for each refusal: grpc-js copies the metadata. `givesReasons`: the peers are the mesh's own. */
+export function refusalStatuses(givesReasons: boolean): StatusOfRefusal {
   const statuses = new WeakMap<Refusal, ServedStatus>();
   return (refusal) => {
     let status = statuses.get(refusal);
-    if (status === undefined) statuses.set(refusal, (status = makeStatus(refusal, tellsReasons)));
+    if (status === undefined) statuses.set(refusal, (status = makeStatus(refusal, givesReasons)));
     return status;
   };
 }
 
-function makeStatus(refusal: Refusal, tellsReasons: boolean): ServedStatus {
+function makeStatus(refusal: Refusal, givesReasons: boolean): ServedStatus {
   const { reason, code, nack, retryAfterMs, headers } = refusal;
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   if (retryAfterMs !== undefined) metadata.set(PUSHBACK_MS, String(Math.ceil(retryAfterMs)));
   if (nack) metadata.set(NACK, "1");
-  if (tellsReasons) metadata.set(REASON, reason);
+  if (givesReasons) metadata.set(REASON, reason);
   const details = Object.hasOwn(DETAILS, reason) ? DETAILS[reason as GrpcRefusalReason] : reason;
   return { code: REFUSAL_CODES[code].grpc, details, metadata };
 }

@@ -15,7 +15,7 @@ export function serverCredentials(
   const identity = { certificate: Buffer.from(cert), privateKey: Buffer.from(key) };
   const bundle = { caCertificate: Buffer.from(ca.join("")) };
   const provider: experimental.CertificateProvider = {
-    // Its listener forgets what it hears before it has been added.
+    // Its listener drops what it gets before it has been added.
     addIdentityCertificateListener: (listener) => queueMicrotask(() => listener(identity)),
     removeIdentityCertificateListener() {},
     addCaCertificateListener: (listener) => queueMicrotask(() => listener(bundle)),

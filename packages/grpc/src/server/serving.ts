@@ -4,7 +4,7 @@
  * of the stages is in core (`server/pipeline.ts`). Health is not among them: its calls never come here.
  */
 import type {
-  Beliefs,
+  Trust,
   Refusal,
   ServerAnswer,
   ServerCore,
@@ -53,14 +53,14 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   read(inbound: Inbound): Refusal | undefined {
     const { core, limits, reader } = this.#parts;
     const { runtime } = core;
-    const beliefs = this.#beliefsOf(inbound);
+    const trust = this.#trustOf(inbound);
     inbound.startedAt ||= runtime.now(); // sessions ask how long it was in progress
-    const unread = reader.read(inbound, inbound.metadata!, beliefs);
+    const unread = reader.read(inbound, inbound.metadata!, trust);
     if (unread !== undefined) return SHARED_REFUSALS[unread];
     const deadline = inbound.getDeadline();
     if (deadline !== Infinity) {
       inbound.remainingMs = Math.min(Number(deadline) - runtime.wallNow(), limits.maxTimeoutMs);
-      inbound.untrustedDeadline = !beliefs.deadlineIsOurs;
+      inbound.untrustedDeadline = !trust.deadlineIsOurs;
     }
     return undefined;
   }
@@ -89,18 +89,18 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   }
 
   refuse(inbound: Inbound, refusal: Refusal): void {
-    const { tellsReasons } = this.#beliefsOf(inbound);
-    inbound.refuse(tellsReasons ? this.#telling(refusal) : this.#silent(refusal));
+    const { givesReasons } = this.#trustOf(inbound);
+    inbound.refuse(givesReasons ? this.#telling(refusal) : this.#silent(refusal));
   }
 
   /** Decided once for each connection; for each call where the connection is not known. */
-  #beliefsOf(inbound: Inbound): Beliefs {
+  #trustOf(inbound: Inbound): Trust {
     const { core } = this.#parts;
     const use = this.useOf(inbound);
-    if (use?.beliefs !== undefined) return use.beliefs;
-    const beliefs = core.beliefsOf(() => inbound.peer);
-    if (use !== undefined) use.beliefs = beliefs;
-    return beliefs;
+    if (use?.trust !== undefined) return use.trust;
+    const trust = core.trustOf(() => inbound.peer);
+    if (use !== undefined) use.trust = trust;
+    return trust;
   }
 
   useOf(inbound: Inbound): SessionUse | undefined {

@@ -12,7 +12,7 @@ import {
   Misuse,
   Tally,
   watchSending,
-  type Beliefs,
+  type Trust,
   type ConnectionUse,
   type LeavingConnections,
   type Runtime,
@@ -20,21 +20,31 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Http2Server, Http2Session, Http2Stream, ServerInside } from "../internals.ts";
-import type { Inbound } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 
 /** What a connection has done, and does. */
 export interface SessionUse extends ConnectionUse<Http2Session> {
   /** Calls in progress. */
   active: number;
-  /** What it is believed; decided with its first call. Writer: GrpcServing. */
-  beliefs: Beliefs | undefined;
+  /** What is believed of its peer; decided with its first call. Writer: GrpcServing. */
+  trust: Trust | undefined;
   /** Looked up when it is first asked for. Writer: Inbound. */
   peer: ServerPeer | undefined;
   /** Undefined if it came past the server's own events. */
   readonly socket: Socket | undefined;
-  /** It was asked to end, and had no call in progress at the last look. */
+  /** It was asked to end, and had no call in progress at the last check. */
   lingers: boolean;
+}
+
+/** A call, as far as the connection that it came by is concerned. */
+export interface SessionCall {
+  /** Undefined if it is not known. */
+  readonly stream: Http2Stream | undefined;
+  /** Undefined until it is found, or if it is not known. Writer: Sessions. */
+  connection: SessionUse | undefined;
+  readonly headBytes: number;
+  readonly startedAt: number;
+  readonly deadlineAt: number;
 }
 
 /** On each socket, itself: `session.socket` refuses to be destroyed, and gives what hangs on the socket. */
@@ -61,7 +71,7 @@ export class Sessions implements LeavingConnections {
   readonly #runtime: Runtime;
   readonly #inside: ServerInside;
   readonly #known = new WeakSet<Http2Server>();
-  /** Stands before what else hears of its connections. Writer: MeshGrpcServer. */
+  /** Stands before the other listeners for its connections. Writer: MeshGrpcServer. */
   onFound: ((http2: Http2Server) => void) | undefined = undefined;
   readonly #sessions = new Map<Http2Session, SessionUse>();
   /** Those without one when they were last looked at. */
@@ -145,7 +155,7 @@ export class Sessions implements LeavingConnections {
       recentResets: new Tally(),
       headBytes: 0,
       active: 0,
-      beliefs: undefined,
+      trust: undefined,
       peer: undefined,
       socket,
       lingers: false,
@@ -196,12 +206,12 @@ export class Sessions implements LeavingConnections {
   }
 
   /** Its connection; undefined if that is not known. */
-  useOf({ connection, stream }: Inbound): SessionUse | undefined {
+  useOf({ connection, stream }: SessionCall): SessionUse | undefined {
     return connection ?? this.#sessions.get(stream?.session as Http2Session);
   }
 
   /** It has come on its connection. False: its metadata is too much beside that of the others there. */
-  holds(inbound: Inbound): boolean {
+  holds(inbound: SessionCall): boolean {
     const { stream } = inbound;
     if (stream === undefined) this.#inside.arrivedUnseen();
     const use = this.useOf(inbound);
@@ -212,19 +222,19 @@ export class Sessions implements LeavingConnections {
     return true;
   }
 
-  began({ connection: use, headBytes }: Inbound): void {
+  began({ connection: use, headBytes }: SessionCall): void {
     if (use === undefined) return;
     use.active++;
     use.headBytes += headBytes;
   }
 
-  left({ connection: use, headBytes }: Inbound): void {
+  left({ connection: use, headBytes }: SessionCall): void {
     if (use === undefined) return;
     use.active--;
     use.headBytes -= headBytes;
   }
 
-  ended(inbound: Inbound): void {
+  ended(inbound: SessionCall): void {
     const { connection: use, stream, startedAt, deadlineAt } = inbound;
     this.left(inbound);
     // A handler cannot reset: what ends without a reply was ended by the client.
@@ -238,7 +248,7 @@ export class Sessions implements LeavingConnections {
     }
   }
 
-  /** They close by themselves when both ends are done; who is idle at two looks has not managed to. */
+  /** Sessions close by themselves when both ends are done; one that is idle at two checks has not managed to. */
   closeIdle(): void {
     const idle = new Set<Http2Session>();
     for (const [session, { active }] of this.#sessions) {

@@ -1,4 +1,4 @@
-/** A gRPC server that holds on to what its calls make until it is told to let go of it. */
+/** A gRPC server that holds on to what its calls make until a message asks it to let go of it. */
 import { meshGrpcServer } from "@inmesh/grpc";
 import { Orders, type OrdersHandlers } from "../support/orders.ts";
 

@@ -232,7 +232,7 @@ const check = (service: string): Promise<number> =>
   );
 if (!tls) seen["health"] = [await check("shop.Orders"), await check("none")];
 if (tls) {
-  seen["strangers"] = [
+  seen["distrusted"] = [
     await refusedBy({ ca: new TestCa().cert }),
     await refusedBy({ ca: ca.cert, serverName: "other" }),
   ];

@@ -100,7 +100,7 @@ function countsOf(column: Column): Sum {
 }
 
 /** More of them say less. */
-const MAX_TOLD = 20;
+const MAX_LISTED = 20;
 
 /** Every case of a short suite; of a long one the numbers. Then what is ours, with its reason. */
 export function tableOf(suite: Suite): string {
@@ -126,9 +126,10 @@ export function tableOf(suite: Suite): string {
       .trimEnd(),
   );
   for (const [way, { cases, excused }] of suite.columns) {
-    const told = [...cases].filter(([name, why]) => why !== undefined && !excused.has(name));
-    for (const [name, why] of told.slice(0, MAX_TOLD)) text.push(`${way}: ${name}: ${why}`);
-    if (told.length > MAX_TOLD) text.push(`${way}: and ${told.length - MAX_TOLD} more`);
+    const unexcused = [...cases].filter(([name, why]) => why !== undefined && !excused.has(name));
+    for (const [name, why] of unexcused.slice(0, MAX_LISTED)) text.push(`${way}: ${name}: ${why}`);
+    if (unexcused.length > MAX_LISTED)
+      text.push(`${way}: and ${unexcused.length - MAX_LISTED} more`);
   }
   return `${text.join("\n")}\n`;
 }

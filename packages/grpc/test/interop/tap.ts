@@ -1,6 +1,6 @@
 /**
  * A relay between a client and a server that reads along: whether each message of the client was
- * compressed stands in its first byte, and grpc-js shows it to nobody.
+ * compressed stands in its first byte, and grpc-js does not show it.
  */
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { once } from "node:events";

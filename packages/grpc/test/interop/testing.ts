@@ -119,7 +119,7 @@ export function testClient(args: ClientArguments): TestClient {
   return new TestConstructor(...args) as unknown as TestClient;
 }
 
-/** A client of the service that nobody serves; it has `unimplementedCall` only. */
+/** A client of the service that no server has; it has `unimplementedCall` only. */
 export function unimplementedClient(args: ClientArguments): TestClient {
   return new UnimplementedConstructor(...args) as unknown as TestClient;
 }

@@ -114,7 +114,7 @@ export class OrdersServer {
       this.lastMetadata = call.metadata;
       this.lastTimeoutMs = Number(call.getDeadline()) - Date.now();
       const cancelled = (): void => void this.cancelled++;
-      // Who leaves at once may be gone before the handler is told.
+      // A client that leaves at once may be gone before the handler runs.
       if (call.cancelled) cancelled();
       else call.on("cancelled", cancelled);
       handler(call as never, callback);

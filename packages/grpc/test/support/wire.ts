@@ -78,7 +78,7 @@ export async function until(holds: () => boolean, withinMs = 20_000): Promise<vo
 }
 
 /**
- * Around all tests of a file: they give back what they took, and nobody is warned of anything. What
+ * Around all tests of a file: they give back what they took, and nothing is warned of. What
  * the modules open once must not count: a call is made first, and a file watched.
  */
 export function expectNothingLeft(): void {
@@ -104,7 +104,7 @@ export function expectNothingLeft(): void {
   });
 }
 
-/** Where nobody listens. */
+/** An address without a listener. */
 export async function closedPort(): Promise<string> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");

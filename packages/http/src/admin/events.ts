@@ -1,6 +1,7 @@
 /** A tap as a stream of server-sent events (the WHATWG's HTML standard, section 9.2), for readers that may be slow. */
 import type { ServerResponse } from "node:http";
 import type { Runtime, Timer } from "@inmesh/core/spi";
+import type { Tap } from "@inmesh/core/spi/inspect";
 import { safeJson } from "./json.ts";
 
 /** A comment is sent so often where nothing else is: proxies and readers end what is silent. */
@@ -8,13 +9,10 @@ const BEAT_MS = 15_000;
 /** So long a reader may take nothing at all. What it misses meanwhile the tap counts. */
 const STALL_MS = 60_000;
 
-/** What is read; `return` ends the tap, also while an event is awaited. */
-export type TapEvents = AsyncIterator<{ readonly event: string }>;
-
 /** Resolves when the tap has ended, the reader has gone, or `ended` does. Does not reject. */
 export async function sendEvents(
   response: ServerResponse,
-  events: TapEvents,
+  tap: Tap,
   runtime: Runtime,
   ended: Promise<void>,
 ): Promise<void> {
@@ -26,7 +24,8 @@ export async function sendEvents(
   }).then(() => {
     isOver = true;
   });
-  void over.then(() => events.return?.());
+  // That ends the wait for an event, too.
+  void over.then(() => tap.return());
   const isRoom = (): Promise<unknown> => {
     stalled = runtime.after(STALL_MS, () => response.destroy(), undefined);
     return Promise.race([over, new Promise((resolve) => response.once("drain", resolve))]);
@@ -49,7 +48,7 @@ export async function sendEvents(
   let id = 0;
   try {
     while (!isOver) {
-      const next = await events.next();
+      const next = await tap.next();
       if (isOver) break;
       if (next.done === true) {
         response.write("event: end\ndata: {}\n\n");
@@ -65,7 +64,7 @@ export async function sendEvents(
   } finally {
     stalled?.cancel();
     beat?.cancel();
-    await events.return?.();
+    await tap.return();
     response.end();
   }
 }

@@ -33,8 +33,6 @@ const MAX_HEAD_BYTES = 16_384;
 const MAX_CONNECTIONS = 64;
 /** Answers that are being made, or whose reader has not taken them yet. */
 const MAX_ANSWERS = 16;
-/** Readers of taps. */
-const MAX_TAPS = 8;
 const HEADERS_MS = 5_000;
 const REQUEST_MS = 10_000;
 const KEEP_ALIVE_MS = 5_000;
@@ -181,7 +179,6 @@ class Serving {
   readonly #refusals: LimitedLog;
   readonly #sockets = new Set<Socket>();
   #answers = 0;
-  #taps = 0;
   readonly #ended = Promise.withResolvers<void>();
 
   constructor(mesh: Mesh, inspection: Inspection, options: AdminOptions, token: Token) {
@@ -324,17 +321,14 @@ class Serving {
     parameters: URLSearchParams,
     timer: Timer,
   ): Promise<void> {
-    if (this.#taps >= MAX_TAPS) throw tooMany(response, `${MAX_TAPS} taps`);
-    const events = openTap(this.#mesh, parameters);
+    const tap = openTap(this.#mesh, parameters);
     timer.cancel();
-    this.#taps++;
-    // It is no answer that ends.
+    // It is no answer that ends, and the mesh bounds taps itself.
     this.#answers--;
     try {
       request.resume();
-      await sendEvents(response, events, this.#mesh.runtime, this.#ended.promise);
+      await sendEvents(response, tap, this.#mesh.runtime, this.#ended.promise);
     } finally {
-      this.#taps--;
       this.#answers++;
     }
   }

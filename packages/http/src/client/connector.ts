@@ -1,7 +1,7 @@
 /**
  * Dials one endpoint for a pool whose origin is the service: Host and SNI are the service's, the
  * address is the endpoint's. The only place that opens sockets; undici and HTTP/2 get theirs here.
- * Keeps what undici does not tell: which connections ended in an error.
+ * Keeps what undici does not report: which connections ended in an error.
  */
 import { connect as connectTcp, type Socket } from "node:net";
 import {
@@ -41,7 +41,7 @@ export class Connector {
   /** Errors by which a peer refused our certificate after the handshake (faults.md T5). */
   readonly #rejections = new WeakSet<Error>();
   /**
-   * undici ends a reply whose length only the close tells as if it were complete, also when the close
+   * undici ends a reply whose length only the close shows as if it were complete, also when the close
    * was a reset (faults.md C12), and it may do so long after the event if the reader had paused.
    */
   readonly #broken = new WeakSet<Socket>();
@@ -192,7 +192,7 @@ export class Connector {
       finish(error);
     });
     // libuv before 1.52 (Node 22) reports a reset that came while the reader had paused as an end,
-    // without the read that would tell. Only after a FIN does the socket still know its peer. A Unix
+    // without the read that would show it. Only after a FIN does the socket still know its peer. A Unix
     // socket never knows it, and libuv reports its resets.
     if ("host" in this.#options) {
       socket.on("end", () => {

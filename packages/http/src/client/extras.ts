@@ -71,7 +71,7 @@ export class Extras {
     }
   }
 
-  /** Tells the hooks. `send` starts the call; the promise is the caller's. */
+  /** Calls the hooks. `send` starts the call; the promise is the caller's. */
   async run(
     hooks: ClientHooks,
     service: string,

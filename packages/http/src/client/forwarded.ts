@@ -1,6 +1,6 @@
 /**
  * What is passed on of a message that this process forwards: all fields but those of the connection that it
- * came by (RFC 9110 §7.6.1), and those by which a mesh tells the next hop what it knows, which each hop says
+ * came by (RFC 9110 §7.6.1), and those by which a mesh passes on what it knows to the next hop, which each hop says
  * for itself.
  */
 import { CONNECTION_FIELDS } from "@inmesh/core/spi";

@@ -1,5 +1,5 @@
 /**
- * Hooks of a client: the application hears what happens to its calls. They watch and change nothing. What
+ * Hooks of a client: functions of the application that are called for its calls. They watch and change nothing. What
  * they throw, or reject with, is logged and hurts no call.
  */
 import { ConfigError, type MeshError, type NoRetry } from "@inmesh/core";
@@ -7,7 +7,7 @@ import { optionMistakes, type LimitedLog, type OptionKinds } from "@inmesh/core/
 import type { HttpHeaders } from "../headers.ts";
 import type { ReplyInfo } from "./reply.ts";
 
-/** What every hook hears of its call. */
+/** What every hook receives of its call. */
 export interface HookedCall {
   /** Name of the service, as in the configuration, or host and port of a URL. */
   readonly service: string;
@@ -47,7 +47,7 @@ export interface HookedError extends HookedCall {
 }
 
 export interface ClientHooks {
-  /** A call begins. One that is refused for its own options or path is heard by no hook. Default: none. */
+  /** A call begins. For one that is refused for its own options or path no hook is called. Default: none. */
   readonly onRequest?: (call: HookedCall) => unknown;
   /** The head of the reply that the caller gets is here, whatever its status. Default: none. */
   readonly onReply?: (reply: HookedReply) => unknown;
@@ -55,7 +55,7 @@ export interface ClientHooks {
   readonly onRetry?: (retry: HookedRetry) => unknown;
   /**
    * The call failed: the caller gets this error. With `throwOnError` it follows `onReply`. A body that fails while
-   * it is read is not heard. Default: none.
+   * it is read calls no hook. Default: none.
    */
   readonly onError?: (error: HookedError) => unknown;
 }

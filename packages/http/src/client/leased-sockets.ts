@@ -66,7 +66,7 @@ export class LeasedSockets {
     else borrower(this.#full(), null);
   }
 
-  /** Who waits no longer. */
+  /** Takes a borrower that no longer waits out of the queue. */
   leave(borrower: Borrower): void {
     const at = this.#waiting.indexOf(borrower);
     if (at >= 0) this.#waiting.splice(at, 1);

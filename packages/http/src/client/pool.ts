@@ -44,7 +44,7 @@ const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 
 /**
- * undici tells a handler neither its connection nor how that ended. A Client has one connection and,
+ * undici shows a handler neither its connection nor how that ended. A Client has one connection and,
  * without pipelining, one request at a time: as long as a reply has not ended, the connection opened
  * last is its own.
  */

@@ -4,7 +4,7 @@
  */
 import type { Duplex } from "node:stream";
 import { channel } from "node:diagnostics_channel";
-import type { HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
+import type { HeadField, HeaderChanges, RoutedRequest, ServedRequest } from "@inmesh/core/spi";
 import {
   ATTEMPT,
   HOPS,
@@ -105,10 +105,23 @@ export class HttpRequest implements RoutedRequest {
 
   queryParam(name: string): string | undefined {
     if (this.#query === undefined) {
-      const start = this.path.indexOf("?");
-      this.#query = new URLSearchParams(start < 0 ? "" : this.path.slice(start + 1));
+      this.#query = new URLSearchParams(this.queryText);
     }
     return this.#query.get(name) ?? undefined;
+  }
+
+  /** Not `query`, which undici would take for an option of its own and add to the path. */
+  get queryText(): string {
+    const start = this.path.indexOf("?");
+    return start < 0 ? "" : this.path.slice(start + 1);
+  }
+
+  fields(): HeadField[] {
+    const all: HeadField[] = [];
+    for (let i = 0; i < this.headers.length; i += 2) {
+      all.push([this.headers[i]!.toLowerCase(), this.headers[i + 1]!]);
+    }
+    return all;
   }
 
   /** Of target and headers, as HTTP/1.1 writes them, without the few that we add. */

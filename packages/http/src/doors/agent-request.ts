@@ -2,7 +2,13 @@
 import { AsyncResource } from "node:async_hooks";
 import { errorMonitor, type EventEmitter } from "node:events";
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeader } from "node:http";
-import { MeshError, type HeaderChanges, type Outcome, type ServiceConfig } from "@inmesh/core/spi";
+import {
+  MeshError,
+  type HeadField,
+  type HeaderChanges,
+  type Outcome,
+  type ServiceConfig,
+} from "@inmesh/core/spi";
 import { changeIncoming } from "../client/header-changes.ts";
 import { LeasedRequest, type Lease } from "../client/lease.ts";
 import { hideMarks } from "../client/marks.ts";
@@ -36,6 +42,10 @@ export class AgentRequest extends LeasedRequest {
   override header(name: string): string | undefined {
     const value = this.#request.getHeader(name);
     return Array.isArray(value) ? value[0] : value === undefined ? undefined : String(value);
+  }
+
+  override fields(): HeadField[] {
+    return Object.entries(this.#request.getHeaders()).map(([name, value]) => [name, String(value)]);
   }
 
   /** As long as node has not written them. */
@@ -104,7 +114,7 @@ class Watched {
   /** The peer ended or reset the connection, or it failed: not we. */
   #peerLeft = false;
   #interim = 0;
-  /** The head of a reply that handed the connection over, if somebody took it. */
+  /** The head of a reply that handed the connection over, if it was taken. */
   #handed: IncomingMessage | undefined = undefined;
   /** The reply breaks a limit: nothing of it counts. */
   #refused: AgentError | undefined = undefined;

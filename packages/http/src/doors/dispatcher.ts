@@ -155,7 +155,7 @@ const anyForm: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options,
     ? dispatch(withoutDispatcher(options), dispatcher1Wrapper().wrapHandler(handler))
     : dispatch(options, handler);
 
-/** undici tells the two forms apart in the same way. What is no handler is refused by undici's own check. */
+/** undici distinguishes the two forms in the same way. What is no handler is refused by undici's own check. */
 function hasOldForm(handler: Dispatcher.DispatchHandler): boolean {
   const { onConnect } = (handler ?? {}) as { onConnect?: unknown };
   return typeof onConnect === "function" && typeof handler.onRequestStart !== "function";

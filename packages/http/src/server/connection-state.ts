@@ -1,14 +1,14 @@
 /** What the server remembers of one connection, with its requests and between them. */
 import type { IncomingMessage } from "node:http";
-import type { Beliefs, ConnectionUse, ServerPeer, Tally } from "@inmesh/core/spi";
+import type { Trust, ConnectionUse, ServerPeer, Tally } from "@inmesh/core/spi";
 import type { Http2Session } from "./listeners.ts";
 
 /** What hangs on a socket, or on an HTTP/2 session. */
 export interface ConnectionState extends ConnectionUse<Http2Session> {
   /** Instant from which it is to leave: it is old, or its certificate is. */
   endsAt: number;
-  /** What it is believed; decided with its first request. Writer: Serving. */
-  beliefs: Beliefs | undefined;
+  /** What is believed of its peer; decided with its first request. Writer: Serving. */
+  trust: Trust | undefined;
   /** Looked up when it is first asked for. Writer: peer.ts. */
   peer: ServerPeer | undefined;
   /** Requests in progress; several if they are pipelined, or streams. */

@@ -95,7 +95,7 @@ export class Connections implements LeavingConnections {
   stateOf(holder: WithConnection): ConnectionState {
     return (holder[CONNECTION] ??= {
       endsAt: endOfAge(this.#limits.maxConnectionAgeMs, this.#runtime),
-      beliefs: undefined,
+      trust: undefined,
       peer: undefined,
       active: 0,
       pipelined: false,
@@ -254,7 +254,7 @@ export class Connections implements LeavingConnections {
    */
   #countHidden(session: Http2Session, state: ConnectionState): void {
     const last = session.state.lastProcStreamID ?? 0;
-    const hidden = Math.floor((last + 1) / 2) - state.shown; // odd ones from 1 on; 0 is none
+    const hidden = Math.floor((last + 1) / 2) - state.shown; // every second number from 1 on; 0 is none
     for (; state.hidden < hidden; state.hidden++) {
       this.#count("hidden_streams");
       if (this.misuse.glitch(state)) state.hidden = hidden;

@@ -8,13 +8,13 @@ import type { EventEmitter } from "node:events";
 import type { ServerResponse } from "node:http";
 import type { Readable } from "node:stream";
 import { abortedError } from "./http2/errors.ts";
-import { emitInContext, type WithInbound } from "./in-context.ts";
+import { emitInContext, type WithContext } from "./in-context.ts";
 import type { Http2ServerResponse } from "./listeners.ts";
 
 const WHOLE: unique symbol = Symbol("inmesh.whole");
 const CLOSED: unique symbol = Symbol("inmesh.closed");
 
-interface Given extends Readable, WithInbound {
+interface Given extends Readable, WithContext {
   readonly stream: Readable;
   [WHOLE]?: true;
   [CLOSED]?: true;

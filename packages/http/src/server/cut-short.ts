@@ -47,7 +47,7 @@ function answerStream(stream: Stream, status: number): void {
   Object.defineProperty(stream, "headersSent", { value: false });
   stream.additionalHeaders = ignore;
   stream.respond = ignore;
-  stream.emit("aborted"); // Node tells it only of streams whose reply has not ended
+  stream.emit("aborted"); // Node emits it only on streams whose reply has not ended
   // Not now: in the turn in which the stream has come, Node 22 and 26 send the reset without the reply.
   nextTurn(stopSending, stream);
 }

@@ -10,7 +10,8 @@ import {
   isClaim,
   parseCount,
   ServedCall,
-  type Beliefs,
+  type HeadField,
+  type Trust,
   type Outcome,
   type Refusal,
   type ServerPeer,
@@ -33,7 +34,7 @@ import {
 import type { ConnectionState } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { defineDistinct } from "./distinct.ts";
-import { INBOUND, type WithInbound } from "./in-context.ts";
+import { INBOUND } from "./in-context.ts";
 import type { ServerLimits } from "./limits.ts";
 import type { Http2ServerResponse } from "./listeners.ts";
 import { setFields, type ServerMembers } from "../node-internals.ts";
@@ -44,6 +45,11 @@ import type { ReplyProgress } from "./reply-progress.ts";
 
 /** What a field counts besides its name and value (RFC 9113 §6.5.2). */
 const FIELD_BYTES = 32;
+
+/** A message that knows its request. */
+export interface WithInbound {
+  [INBOUND]?: Inbound;
+}
 
 /** Learns that the reply is out, or its connection gone. */
 export interface InboundOwner {
@@ -177,6 +183,19 @@ export class Inbound extends ServedCall {
     return Array.isArray(value) ? value.join(", ") : value;
   }
 
+  get httpVersion(): string {
+    return this.http2 ? "2" : this.request.httpVersion;
+  }
+
+  fields(): HeadField[] {
+    const all: HeadField[] = [];
+    for (const [name, value] of Object.entries(this.request.headers)) {
+      if (value === undefined || name.startsWith(":")) continue;
+      all.push([name, Array.isArray(value) ? value.join(", ") : value]);
+    }
+    return all;
+  }
+
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
   get endStatus(): number {
@@ -223,7 +242,7 @@ export class Inbound extends ServedCall {
 export class HeadReader {
   readonly #limits: ServerLimits;
   /** Of the connection whose request is being read. */
-  #beliefs!: Beliefs;
+  #trust!: Trust;
   readonly #keep: ReadonlySet<string>;
 
   /** `keep`: lower-case names of claims that stay, because something in front vouches for them. */
@@ -233,7 +252,7 @@ export class HeadReader {
   }
 
   read(inbound: Inbound): Refusal | undefined {
-    this.#beliefs = inbound.connection.beliefs!;
+    this.#trust = inbound.connection.trust!;
     // Node builds its `headers` once; without its own way to set them they are built before anything
     // is taken out of the raw ones, and what is taken out there is taken out here.
     const drops = inbound.ownHeaders || !inbound.owner.members.setsFields;
@@ -251,7 +270,7 @@ export class HeadReader {
         // A target has a limit, and an answer, of its own.
         if (name !== ":path") return REFUSALS.header_too_large;
       }
-      // The first letter tells nearly all fields that do not concern us apart, in any case.
+      // The first letter excludes nearly all fields that do not concern us, in any case.
       switch (name.charCodeAt(0) | 32) {
         case 98: // b
           if (name.length === 7 && isNamed(name, BAGGAGE) && this.#dropsBaggage(inbound, value)) {
@@ -334,7 +353,7 @@ export class HeadReader {
       inbound.glitch = "baggage";
       return true;
     }
-    return !this.#beliefs.baggage && !this.#keep.has(BAGGAGE);
+    return !this.#trust.baggage && !this.#keep.has(BAGGAGE);
   }
 
   /** Fields that came twice contradict each other, and count as absent. */
@@ -343,19 +362,19 @@ export class HeadReader {
       case TIMEOUT_MS: {
         const ms = inbound.once(1) ? parseCount(value, 10) : -1;
         inbound.remainingMs = ms < 0 ? Infinity : Math.min(ms, this.#limits.maxTimeoutMs);
-        inbound.untrustedDeadline = !this.#beliefs.deadlineIsOurs;
+        inbound.untrustedDeadline = !this.#trust.deadlineIsOurs;
         break;
       }
       case ATTEMPT:
-        if (!this.#beliefs.attempt) break;
+        if (!this.#trust.attempt) break;
         inbound.attempt = inbound.once(2) ? Math.max(1, parseCount(value, 3)) : 1;
         break;
       case HOPS:
-        if (!this.#beliefs.attempt) break;
+        if (!this.#trust.attempt) break;
         inbound.hops = inbound.once(4) ? Math.max(0, parseCount(value, 3)) : 0;
         break;
       case PRIORITY:
-        inbound.priority = inbound.once(8) ? grantedPriority(value, this.#beliefs) : "normal";
+        inbound.priority = inbound.once(8) ? grantedPriority(value, this.#trust) : "normal";
         break;
       default:
     }

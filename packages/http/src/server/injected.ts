@@ -21,6 +21,7 @@ import { CONNECTION, type WithConnection } from "./connection-state.ts";
 import type { CutReason } from "./cuts.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { refuse } from "./refuse.ts";
+import { countSize } from "./reply-size.ts";
 import type { ServingParts } from "./serving-parts.ts";
 
 /** `holder`: its socket, or its HTTP/2 session. Sockets that were open before the mesh came are streams. */
@@ -47,7 +48,7 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
 
   request(request: IncomingMessage, response: ServerResponse, handler: RequestListener): void {
     const connection = this.#parts.connections.stateOf({}); // what is refused may say that it ends
-    connection.beliefs = this.#parts.core.beliefs;
+    connection.trust = this.#parts.core.trust;
     const inbound = new Inbound(request, response, connection, this, false, handler);
     inbound.ownHeaders = true;
     fillRaw(request);
@@ -85,14 +86,15 @@ export class InjectedServing implements ServerProtocol<Inbound>, InboundOwner {
     return context.run(inbound, inner, inbound);
   }
 
-  handle({ handler, request, response }: Inbound): void {
+  handle({ handler, request, response, observed }: Inbound): void {
+    if (observed !== undefined) countSize(response, request.method, observed);
     handler(request, response);
   }
 
   refuse(inbound: Inbound, refusal: Refusal): void {
     inbound.hasBody = false; // it is no stream that holds anything up
     const { core, linger } = this.#parts;
-    refuse(inbound, refusal, core.beliefs.tellsReasons, linger);
+    refuse(inbound, refusal, core.trust.givesReasons, linger);
   }
 
   ended(inbound: Inbound): void {

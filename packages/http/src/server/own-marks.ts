@@ -6,7 +6,8 @@
  */
 import type { ServerResponse } from "node:http";
 import { FINAL, LEAVING, NAMESPACE } from "../headers.ts";
-import { INBOUND, type WithInbound } from "./in-context.ts";
+import { INBOUND } from "./in-context.ts";
+import type { WithInbound } from "./inbound.ts";
 import { declaredLength } from "./reply-length.ts";
 
 type Response = ServerResponse & WithInbound;
@@ -43,7 +44,7 @@ export function writeOwnHead(
   return reply;
 }
 
-/** The first letter tells nearly all others apart. */
+/** The first letter excludes nearly all others. */
 function isOurs(name: string): boolean {
   return (name.charCodeAt(0) | 32) === 120 && name.toLowerCase().startsWith(NAMESPACE);
 }

@@ -1,5 +1,5 @@
 /**
- * Who reset a stream. Node tells of either side's reset alike, when it is over; what the handler, or we,
+ * Who reset a stream. Node reports either side's reset alike, when it is over; what the handler, or we,
  * reset is no misuse of the client's. So a stream's own two ways to be reset are watched: what ends
  * without having passed by here was ended by the peer, or by something it sent.
  */

@@ -14,7 +14,7 @@ import type { LingerOptions } from "./surplus.ts";
 export function refuse(
   inbound: Inbound,
   refusal: Refusal,
-  tellsReasons: boolean,
+  givesReasons: boolean,
   options: LingerOptions,
 ): void {
   const { request, response, connection, hasBody } = inbound;
@@ -28,7 +28,7 @@ export function refuse(
     response.setHeader(RETRY_AFTER, String(Math.ceil(retryAfterMs / 1_000)));
   }
   if (refusal.nack) response.setHeader(NACK, "1");
-  if (tellsReasons) response.setHeader(REASON, refusal.reason);
+  if (givesReasons) response.setHeader(REASON, refusal.reason);
   if (inbound.http2) {
     closeAfter(response as unknown as Http2ServerResponse);
     response.end(body);
@@ -67,7 +67,7 @@ export function linger(
 ): void {
   let left = limits.lingerBytes;
   let over = false;
-  // Node drops the body of a request that has its reply before anybody hears of it: only its connection
+  // Node drops the body of a request that has its reply before any listener sees it: only its connection
   // still says how much comes.
   const source: Readable = request instanceof NODE_HTTP.IncomingMessage ? request.socket : request;
   const count = (chunk: Buffer): void => {

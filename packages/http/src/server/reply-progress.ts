@@ -1,15 +1,24 @@
 /**
  * How much of a reply over HTTP/2 its client has taken, for replies that have been on their way for long.
- * A client that opens its window byte by byte is never silent: only a rate tells it from one that reads.
+ * A client that opens its window byte by byte is never silent: only a rate distinguishes it from one that reads.
  * Over HTTP/1 the kernel opens no window for so little, and Node does not say how much of a piece is out.
  */
-import type { Inbound } from "./inbound.ts";
 import type { Http2ServerResponse } from "./listeners.ts";
 
 type Stream = Http2ServerResponse["stream"];
 
+/** Of the request that the reply answers. */
+export interface RepliedRequest {
+  /** Node's, or ours over HTTP/2. */
+  readonly request: unknown;
+  readonly connection: {
+    /** Replies that wait for their client to read. */
+    readonly waiting: number;
+  };
+}
+
 export class ReplyProgress {
-  readonly #inbound: Inbound;
+  readonly #inbound: RepliedRequest;
   readonly #stream: Stream;
   /** What the stream has been given. What it has passed on is that, less what it still has. */
   #given: number;
@@ -17,9 +26,9 @@ export class ReplyProgress {
   #markTaken = 0;
   #markSent = 0;
 
-  constructor(inbound: Inbound, now: number) {
+  constructor(inbound: RepliedRequest, now: number) {
     this.#inbound = inbound;
-    const { stream } = inbound.request as unknown as { stream: Stream };
+    const { stream } = inbound.request as { stream: Stream };
     this.#stream = stream;
     this.#given = stream.writableLength;
     const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
@@ -42,7 +51,7 @@ export class ReplyProgress {
     const elapsedMs = now - this.#markAt;
     if (elapsedMs < windowMs) return Infinity;
     const { waiting } = this.#inbound.connection;
-    // A piece counts as taken when all of it is. Of a large one the connection tells, as if all replies
+    // A piece counts as taken when all of it is. Of a large one the connection shows how much, as if all replies
     // that wait on it had taken as much.
     const taken = this.#given - this.#stream.writableLength - this.#markTaken;
     const sent = (sentBytes(this.#stream) - this.#markSent) / waiting;

@@ -18,8 +18,8 @@ import type { Connections } from "./connections.ts";
 import { watchBody, watchHead } from "./cut-bodies.ts";
 import { answerAndCut, cutShort } from "./cut-short.ts";
 import type { CutReason } from "./cuts.ts";
-import { emitInContext, INBOUND, serveInContext, type WithInbound } from "./in-context.ts";
-import { Inbound, responseClosed, type InboundOwner } from "./inbound.ts";
+import { emitInContext, INBOUND, serveInContext } from "./in-context.ts";
+import { Inbound, responseClosed, type InboundOwner, type WithInbound } from "./inbound.ts";
 import { InjectedServing, isInjected } from "./injected.ts";
 import { watchPipelined } from "./left-behind.ts";
 import { NODE_HTTP } from "./listeners.ts";
@@ -29,6 +29,7 @@ import { linger, refuse, sayClose } from "./refuse.ts";
 import { REFUSALS } from "./refusals.ts";
 import { isReplaced, ReplacedLog } from "./replaced.ts";
 import { isShort, watchLength } from "./reply-length.ts";
+import { countSize } from "./reply-size.ts";
 import type { ServingParts } from "./serving-parts.ts";
 import { SlowPeers } from "./slow-peers.ts";
 import { dropSurplus } from "./surplus.ts";
@@ -86,7 +87,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const connection = this.#connections.stateOf(holder);
     // Behind the last request of the connection: never answered.
     if (connection.ended) return dropSurplus(request.socket, this.#parts.linger);
-    connection.beliefs ??= this.#parts.core.beliefsOf(() => peerOf(connection, request));
+    connection.trust ??= this.#parts.core.trustOf(() => peerOf(connection, request));
     const inbound = new Inbound(request, response, connection, this, http2, handler);
     inbound.asksToContinue = asksToContinue;
     connection.streams++;
@@ -150,6 +151,8 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
       // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows its context.
       response.emit = emitInContext as typeof response.emit;
     }
+    // After `watchLength`, which may take the place of the same methods.
+    if (inbound.observed !== undefined) countSize(response, request.method, inbound.observed);
     if (inbound.chunked || (http2 && hasBody)) {
       filterTrailers(inbound, limits, chosen?.refusesUnderscores === true);
     }
@@ -174,7 +177,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   refuse(inbound: Inbound, refusal: Refusal): void {
     // Its connection goes on, where one of HTTP/1 is closed at once.
     if (refusal.close && inbound.http2) this.#connections.misuse.glitch(inbound.connection);
-    refuse(inbound, refusal, inbound.connection.beliefs!.tellsReasons, this.#parts.linger);
+    refuse(inbound, refusal, inbound.connection.trust!.givesReasons, this.#parts.linger);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@
  * What comes over HTTP/1 behind the last request that a connection is served. Node goes on parsing, and
  * keeps each request with its reply until those before it are out: a client that goes on sending would
  * fill the memory while one slow reply holds them up. So the parser is taken off the connection, what
- * comes is dropped, and after some of it nothing is read any more: TCP tells the client to wait.
+ * comes is dropped, and after some of it nothing is read any more: TCP makes the client wait.
  */
 import type { Socket } from "node:net";
 import type { Runtime } from "@inmesh/core/spi";
@@ -19,7 +19,7 @@ export function dropSurplus(socket: Socket, options: LingerOptions): void {
   const state = (socket as WithConnection)[CONNECTION];
   if (state === undefined || state.surplus || socket.destroyed) return;
   state.surplus = true;
-  // Bytes come as `data` as soon as somebody listens; until now they went straight to the parser.
+  // Bytes come as `data` as soon as there is a listener; until now they went straight to the parser.
   socket.removeAllListeners("data");
   let left = options.limits.lingerBytes;
   socket.on("data", (chunk: Buffer) => {

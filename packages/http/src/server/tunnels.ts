@@ -34,7 +34,7 @@ export function guardTunnels(
   });
   if (server.listenerCount("upgrade") > 0) guardUpgrades(server, chosen, count, options);
   else {
-    // Node asks whether anybody listens, so a listener of ours would change what it does.
+    // Node asks whether there is a listener, so one of ours would change what it does.
     const added = (event: string | symbol): void => {
       if (event !== "upgrade") return;
       server.off("newListener", added);

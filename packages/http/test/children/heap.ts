@@ -1,4 +1,4 @@
-/** A server that holds on to what `/hold` makes until it is told to let go of it. */
+/** A server that holds on to what `/hold` makes until a message asks it to let go of it. */
 import { meshServer } from "@inmesh/http";
 
 let held: object[] = [];

@@ -86,7 +86,7 @@ export class OtherHost {
 
   /** Packets above `bytes` are lost on their way there, or on their way here, without a word. */
   loseLarge(direction: "there" | "here", bytes: number): void {
-    // Whoever receives takes less than it says; its advertised segment size says nothing of it.
+    // The receiver takes less than it says; its advertised segment size says nothing of it.
     if (direction === "there") {
       this.there(
         "route",

@@ -10,7 +10,7 @@ export class TestDiscovery implements Discovery {
   stopped = false;
   readonly #first: ((sink: EndpointSink) => void) | undefined;
 
-  /** `first` runs as soon as somebody watches: what the source knows at once. */
+  /** `first` runs with the first watch: what the source knows at once. */
   constructor(first?: (sink: EndpointSink) => void) {
     this.#first = first;
   }

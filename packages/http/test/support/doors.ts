@@ -1,4 +1,4 @@
-/** A mesh with doors, and a dispatcher's handler that writes down what it is told. */
+/** A mesh with doors, and a dispatcher's handler that writes down what it receives. */
 import type { MeshOptions, ServiceInput } from "@inmesh/core";
 import { createMesh, type HttpMesh } from "@inmesh/http";
 import type { Dispatcher } from "undici";
@@ -42,7 +42,7 @@ type Handler = Dispatcher.DispatchHandler;
 type Options = Partial<Dispatcher.DispatchOptions>;
 
 /** One dispatch: its events by name in order, and what it came to. */
-export class Told {
+export class Recorded {
   readonly events: string[] = [];
   readonly chunks: Buffer[] = [];
   controller: Dispatcher.DispatchController | undefined = undefined;

@@ -1,6 +1,6 @@
 /**
  * For D21: a mesh whose services are found by DNS, and a process in which libuv's threads are all
- * blocked, in `open` of a pipe that nobody writes to (which costs no processor time).
+ * blocked, in `open` of a pipe without a writer (which costs no processor time).
  */
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync, open, stat, writeFileSync } from "node:fs";

@@ -11,7 +11,7 @@ export async function expectOutlivesFlood<Client extends Disposable>(
   expect(await works(live)).toBe(true);
   const flood = await Promise.all(Array.from({ length: 100 }, connect));
   const served = await Promise.all(flood.map((client) => works(client)));
-  // Some have got in; the kernel completes the others' handshakes, and nobody answers them.
+  // Some have got in; the kernel completes the others' handshakes, and no process answers them.
   expect(served).toContain(true);
   expect(served).toContain(false);
   expect(await works(live)).toBe(true);

@@ -165,7 +165,7 @@ export async function h2Peer(
   return peer;
 }
 
-/** Around its first reply it says what HTTP/2 lets anybody say and nobody has to know (faults G13). */
+/** Around its first reply it sends frames that HTTP/2 allows and that no peer has to understand (faults G13). */
 export function oddPeer(
   reply: (id: number) => Buffer,
   answer: (connection: H2Connection) => Promise<void>,
@@ -173,15 +173,15 @@ export function oddPeer(
   return h2Peer(async (connection) => {
     await connection.open(settings(0xfafa, 1, 0x10, 7));
     const id = await connection.request();
-    const odd = [
+    const unusual = [
       frame(2, 0, id, Buffer.from([0, 0, 0, 0, 1])),
       frame(0xbe, 0xff, id, Buffer.from("whatever")),
       frame(0xbe, 0, 0, Buffer.alloc(100)),
     ];
     const origin = Buffer.concat([Buffer.from([0, 14]), Buffer.from("https://a.test")]);
     const service = Buffer.concat([Buffer.from([0, 0]), Buffer.from('h2=":1"')]);
-    for (let i = 0; i < 50; i++) odd.push(frame(0xc, 0, 0, origin), frame(0xa, 0, id, service));
-    await connection.write(...odd, reply(id));
+    for (let i = 0; i < 50; i++) unusual.push(frame(0xc, 0, 0, origin), frame(0xa, 0, id, service));
+    await connection.write(...unusual, reply(id));
     await answer(connection);
   });
 }

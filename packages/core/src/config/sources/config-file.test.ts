@@ -345,7 +345,7 @@ describe("the last good one on disk", () => {
       expect(rules[0]).toBe("cannot be read (ENOENT)");
       expect(rules[1]).toMatch(rule);
     }
-    // With a file that is good, nobody looks at it.
+    // With a file that is good, it is not read.
     writeFileSync(snapshotFile(), "\u0000");
     writeFileSync(path, yaml(300));
     const { mesh, requestMs } = start({ snapshotFile: snapshotFile() });
@@ -370,7 +370,7 @@ describe("the last good one on disk", () => {
     for (const text of seen) expect(JSON.parse(text)).toMatchObject({ schema: 1, of: path });
   });
 
-  it("that cannot be written is told, and stops nothing", async () => {
+  it("that cannot be written is reported, and stops nothing", async () => {
     writeFileSync(path, yaml(100));
     const { mesh, log, requestMs } = start({ snapshotFile: join(folder, "nowhere", "s.json") });
     await until(() => log.length > 0);

@@ -57,7 +57,7 @@ describe("environment", () => {
     });
   });
 
-  it("tells all mistakes with their variable, and no password", () => {
+  it("reports all mistakes with their variable, and no password", () => {
     const error = refusal(() =>
       load({
         INMESH_SERVICE_A: "http://u:hunter2@a",
@@ -154,7 +154,7 @@ describe("a file full of mistakes", () => {
   it.each([
     ["unknown keys", Array.from({ length: 20_000 }, (_, i) => `x${i}: 1\n`).join("")],
     ["unknown keys in JSON", `{${Array.from({ length: 20_000 }, (_, i) => `"x${i}": 1`).join()}}`],
-  ])("R41 CO: 20 000 %s are refused before anybody waits for them", (_, text) => {
+  ])("R41 CO: 20 000 %s are refused before they cost time", (_, text) => {
     const path = text.startsWith("{") ? "a.json" : "a.yaml";
     const startedAt = performance.now();
     const read = parseConfigText(text, path);

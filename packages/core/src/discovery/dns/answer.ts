@@ -20,7 +20,7 @@ export interface SrvRecord {
 export interface Found {
   readonly addresses: readonly string[];
   readonly services: readonly SrvRecord[];
-  /** Raw, in seconds; the smallest along the way. */
+  /** As it was received, in seconds; the smallest of all records along the aliases. */
   readonly ttlS: number;
   /** The reply ends with an alias whose records it does not hold: ask for this name. */
   readonly alias: string | undefined;

@@ -131,7 +131,7 @@ class DnsWatch implements EndpointWatch {
     this.#askedAt = this.#runtime.now();
     const asking = new AbortController();
     this.#asking = asking;
-    // A resolver may be anybody's: the bound does not rely on it, nor on its heeding the signal.
+    // A resolver may be the application's: the bound does not rely on it, nor on its heeding the signal.
     const bound = this.#runtime.after(
       LOOKUP_TIMEOUT_MS,
       () => {

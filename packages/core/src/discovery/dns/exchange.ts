@@ -136,7 +136,7 @@ function exchangeUdp(runtime: Runtime, ask: Exchange): Promise<DecodedPacket | u
     (done, fail) => {
       const socket = createSocket({
         type: isIP(ask.server.host) === 6 ? "udp6" : "udp4",
-        // The default asks getaddrinfo's door even for literals; somebody may have patched it.
+        // The default asks getaddrinfo's door even for literals; an application may have patched it.
         lookup: (host, _options, callback) => {
           process.nextTick(callback, null, host, isIP(host));
         },

@@ -121,8 +121,8 @@ describe("answers", () => {
     }
     await expect(resolver().addresses("a..b")).rejects.toMatchObject({ code: "malformed" });
     await expect(resolver().addresses(`${"x".repeat(64)}.test`)).rejects.toThrow();
-    const nobody = resolver("nameserver 127.0.0.1#1\n");
-    await expect(nobody.addresses("x.test.")).rejects.toMatchObject({ code: "unreachable" });
+    const refusing = resolver("nameserver 127.0.0.1#1\n");
+    await expect(refusing.addresses("x.test.")).rejects.toMatchObject({ code: "unreachable" });
   });
 
   it("D2 CO: NXDOMAIN and NODATA are an empty answer; its TTL is min(SOA TTL, minimum)", async () => {

@@ -79,13 +79,13 @@ const MAX_NAME = 253;
 
 interface Entry {
   readonly found: Found;
-  /** Who said so last. */
+  /** The server that gave the last of these answers. */
   readonly server: NameServer;
   readonly ttlMs: number;
   readonly at: number;
 }
 
-/** One question under way, shared by everybody who asks it. */
+/** One question under way, shared by all who ask it. */
 interface Flight {
   readonly promise: Promise<Entry>;
   readonly controller: AbortController;
@@ -181,7 +181,7 @@ export class StubResolver implements Resolver {
    * failure is the result if no other has records, because then it is not known that there are none.
    *
    * Not passed over is the candidate that had records within the last five minutes: what the next one
-   * names may be somebody else's service, and no news is better than wrong news. Neither is one whose
+   * names may belong to another service, and no news is better than wrong news. Neither is one whose
    * servers are silent: the others have the same servers, and the time is the same.
    */
   async #search(key: string, name: string, options: LookupOptions, ask: Asking): Promise<Answered> {

@@ -71,7 +71,7 @@ it("R31 CO: all of the search list fails, the name as it is has an address", asy
   expect((await resolver("one.test two.test").addresses("orders")).addresses).toEqual(["10.0.0.3"]);
 });
 
-it("R31 CO: where nobody has an address, the failure is reported and not 'there are none'", async () => {
+it("R31 CO: where no domain gives an address, the failure is reported and not 'there are none'", async () => {
   set("orders.one.test", REFUSED);
   set("orders.two.test", SERVFAIL);
   set("orders", NXDOMAIN);

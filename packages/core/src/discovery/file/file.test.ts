@@ -41,14 +41,14 @@ function write(text: string): void {
 }
 
 function follow(runtime: SimRuntime) {
-  const told: string[] = [];
+  const received: string[] = [];
   const watch = fileDiscovery(path, runtime).watch({
-    replace: (endpoints) => void told.push(endpoints.map(addressOf).join(" ")),
-    change: () => void told.push("change"),
-    failed: (error) => void told.push(`! ${error.message}`),
+    replace: (endpoints) => void received.push(endpoints.map(addressOf).join(" ")),
+    change: () => void received.push("change"),
+    failed: (error) => void received.push(`! ${error.message}`),
   });
   watches.push(watch);
-  return { told, watch, last: () => told.at(-1) };
+  return { received, watch, last: () => received.at(-1) };
 }
 
 const parsed = (text: string, name = "orders.yaml") =>
@@ -141,25 +141,25 @@ describe("a followed list", () => {
   it("D1 CO: missing, empty, cut or wrong keeps the last good list; a good one replaces it", async () => {
     const runtime = new SimRuntime(1);
     writeFileSync(path, "- 10.0.0.1:80\n- 10.0.0.2:80\n");
-    const { told, last } = follow(runtime);
+    const { received, last } = follow(runtime);
     await until(runtime, () => last() === "10.0.0.1:80 10.0.0.2:80");
     rmSync(path);
     await until(runtime, () => /ENOENT/.test(last()!));
     for (const wrong of ["", "- 10.0.0.3:80\n- 10.0", "- { host: 10.0.0.3, port"]) {
-      const before = told.length;
+      const before = received.length;
       write(wrong);
-      await until(runtime, () => told.length > before);
+      await until(runtime, () => received.length > before);
       expect(last()).toMatch(/^! list of endpoints refused, \d+ mistakes?:/);
     }
     write("- 10.0.0.3:80\n");
     await until(runtime, () => last() === "10.0.0.3:80");
-    expect(told.filter((text) => !text.startsWith("!"))).toHaveLength(2);
+    expect(received.filter((text) => !text.startsWith("!"))).toHaveLength(2);
   });
 
   it("D2 CO: an empty list is believed after 30 s, and forgotten if it is filled before", async () => {
     const runtime = new SimRuntime(1);
     writeFileSync(path, "- 10.0.0.1:80\n");
-    const { told, last } = follow(runtime);
+    const { received, last } = follow(runtime);
     await until(runtime, () => last() === "10.0.0.1:80");
     write("[]");
     const emptiedAt = runtime.now();
@@ -168,7 +168,7 @@ describe("a followed list", () => {
     await until(runtime, () => last() === "10.0.0.2:80");
     const refilledAt = runtime.now();
     await until(runtime, () => runtime.now() > refilledAt + HOLD_DOWN_MS, 100);
-    expect(told).toEqual(["10.0.0.1:80", "10.0.0.2:80"]);
+    expect(received).toEqual(["10.0.0.1:80", "10.0.0.2:80"]);
     write("[]");
     const startedAt = runtime.now();
     await until(runtime, () => last() === "", 100);
@@ -178,18 +178,18 @@ describe("a followed list", () => {
   it("that is empty from the start is believed at once", async () => {
     const runtime = new SimRuntime(1);
     writeFileSync(path, "[]");
-    const { told } = follow(runtime);
-    await until(runtime, () => told.length > 0);
-    expect(told).toEqual([""]);
+    const { received } = follow(runtime);
+    await until(runtime, () => received.length > 0);
+    expect(received).toEqual([""]);
     expect(runtime.now()).toBeLessThan(HOLD_DOWN_MS);
   });
 
-  it("tells nothing after stop and keeps no handle", async () => {
+  it("reports nothing after stop and keeps no handle", async () => {
     await expectNoLeak(async () => {
       writeFileSync(path, "- 10.0.0.1:80\n");
       const runtime = new SimRuntime(1);
-      const { told, watch } = follow(runtime);
-      await until(runtime, () => told.length > 0);
+      const { received, watch } = follow(runtime);
+      await until(runtime, () => received.length > 0);
       write("- 10.0.0.2:80\n");
       watch.refresh();
       watch.stop();
@@ -198,7 +198,7 @@ describe("a followed list", () => {
       setTimeout(resolve, 100);
       await promise;
       await runtime.advance(60_000);
-      expect(told).toEqual(["10.0.0.1:80"]);
+      expect(received).toEqual(["10.0.0.1:80"]);
     });
   });
 

@@ -1,6 +1,6 @@
 /**
  * The server under test of Connect's conformance suite: `node server.ts <way>`. Reads from stdin how
- * to listen, says on stdout where, and answers as each request asks until it is told to stop.
+ * to listen, says on stdout where, and answers as each request asks until it is asked to stop.
  */
 import { Metadata, Server, ServerCredentials, status } from "@grpc/grpc-js";
 import type {
@@ -190,7 +190,7 @@ function credentialsOf({ useTls, serverCreds, clientTlsCert }: ServerRequest): S
   return ServerCredentials.createSsl(checked ? clientTlsCert : null, pair, checked);
 }
 
-/** An error here is the client's going away, and then nobody is left to be told. */
+/** An error here is the client's going away, and then no peer is left to be notified. */
 const quietly =
   <C extends { emit(name: string, error: unknown): boolean; readonly cancelled: boolean }>(
     handle: (call: C) => Promise<void>,

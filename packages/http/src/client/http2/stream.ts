@@ -1,6 +1,6 @@
 /**
  * One request on an HTTP/2 connection. Gives its exchange the events that undici gives for HTTP/1.1,
- * and tells apart what Node runs together: a reply that ended and one that was cut off.
+ * and distinguishes what Node runs together: a reply that ended and one that was cut off.
  */
 import type { ClientHttp2Stream, OutgoingHttpHeaders } from "node:http2";
 import { addAbortSignal, Readable, pipeline } from "node:stream";
@@ -216,7 +216,7 @@ export class Http2Stream implements Dispatcher.DispatchController {
     this.#trailers = rawFields(raw);
   }
 
-  /** Comes also when a reply is cut off: `close` tells that case then. */
+  /** Comes also when a reply is cut off: `close` shows that case then. */
   #onEnd(): void {
     if (this.#over || this.#status === 0 || (this.#stream as Noted)[ENDED] !== true) return;
     this.#over = true;

@@ -1,6 +1,6 @@
 /**
  * The classes of the messages of HTTP/2 servers made here, as node:http2 takes them. They carry all
- * that Node's own do and pass for instances of those, which is how libraries tell HTTP/2 from HTTP/1.
+ * that Node's own do and pass for instances of those, which is how libraries distinguish HTTP/2 from HTTP/1.
  */
 // oxlint-disable-next-line no-restricted-imports -- types
 import type * as http2 from "node:http2";

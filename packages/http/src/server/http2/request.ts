@@ -28,7 +28,7 @@ export class Http2Request extends Readable {
   /** Its body has come to its end, or its stream before that. */
   #whole = false;
   #cut = false;
-  /** Somebody has asked for the body. */
+  /** The body has been asked for. */
   #read = false;
   #socket: StreamSocket | undefined = undefined;
 
@@ -169,7 +169,7 @@ export class Http2Request extends Readable {
     this.#failIfCut();
     if (this.#cut) return; // its close follows
     this.push(null);
-    // As over HTTP/1, what was not asked for is dropped; a listener that waits for the end hears of it.
+    // As over HTTP/1, what was not asked for is dropped; a listener that waits for the end is called.
     const waits = this.#hasBody ? !this.#read : this.listenerCount("end") > 0;
     if (waits && this.readableFlowing !== true) this.resume();
     this.emit("close");

@@ -6,7 +6,7 @@
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { OutgoingHttpHeaders } from "node:http2";
 import { Stream } from "node:stream";
-import { runInContext, type WithInbound } from "../in-context.ts";
+import { runInContext, type WithContext } from "../in-context.ts";
 import { nodeError } from "./errors.ts";
 import { fieldsOf, isHeader, keyOf, warnOnce, type Headers, type HeaderValue } from "./headers.ts";
 import { informationOf } from "./information.ts";
@@ -372,7 +372,7 @@ export class Http2Response extends Stream {
     this.#closed = true;
     // Streams close in callbacks of their connection. The server itself listens for `close`.
     const isHeard = this.listenerCount("finish") > 0 || this.listenerCount("close") > 1;
-    if (isHeard) runInContext(this as Http2Response & WithInbound, emitEnds);
+    if (isHeard) runInContext(this as Http2Response & WithContext, emitEnds);
     else emitEnds(this);
   }
 }
