@@ -16,9 +16,10 @@ interface Manifest {
 }
 
 /** Files of their own, by package: an entry that consists of them alone loads nothing else of its package. */
-const ALONE: Readonly<Record<string, readonly { readonly name: string; readonly test: RegExp }[]>> = {
-  core: [{ name: "window", test: /\/core\/src\/inspect\/(api|window)\.ts$/ }],
-};
+const ALONE: Readonly<Record<string, readonly { readonly name: string; readonly test: RegExp }[]>> =
+  {
+    core: [{ name: "window", test: /\/core\/src\/inspect\/(api|window)\.ts$/ }],
+  };
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);

@@ -80,13 +80,3 @@ export type {
   Series,
   Telemetry,
 } from "./telemetry/telemetry.ts";
-export type {
-  TapAttempt,
-  TapCall,
-  TapDecision,
-  TapEnd,
-  TapEvent,
-  TapLost,
-  TapPeer,
-  TapRequest,
-} from "./tap/event.ts";

@@ -146,12 +146,7 @@ describe("who is answered", () => {
         code: "token_wrong",
       });
     }
-    for (const authorization of [
-      "Bearer",
-      `Basic ${TOKEN}`,
-      `Bearer  ${TOKEN} x`,
-      TOKEN,
-    ]) {
+    for (const authorization of ["Bearer", `Basic ${TOKEN}`, `Bearer  ${TOKEN} x`, TOKEN]) {
       const answered = await asked("/api/v1/about", { headers: { authorization } });
       expect(answered.status, authorization).toBe(401);
     }

@@ -36,7 +36,13 @@ function outcomes(given: Partial<OutcomeCounts>): OutcomeCounts {
 
 function latency(counts: readonly number[]): LatencyHistogram {
   const all = Array.from({ length: BOUNDS.length + 1 }, (_, i) => counts[i] ?? 0);
-  const given = { count: 0, sumSeconds: 12.5, p50Ms: undefined, p95Ms: undefined, p99Ms: undefined };
+  const given = {
+    count: 0,
+    sumSeconds: 12.5,
+    p50Ms: undefined,
+    p95Ms: undefined,
+    p99Ms: undefined,
+  };
   return latencySince({ ...given, counts: all }, undefined, BOUNDS);
 }
 
@@ -265,7 +271,14 @@ export const ENDPOINTS: Endpoints = {
       picks: 260,
       connections: 4,
     }),
-    endpoint({ host: "fd00:0:0:1::25", port: 8080, zone: "eu-1a", rampRatio: 0.4, ageMs: 8_100, share: 0.487 }),
+    endpoint({
+      host: "fd00:0:0:1::25",
+      port: 8080,
+      zone: "eu-1a",
+      rampRatio: 0.4,
+      ageMs: 8_100,
+      share: 0.487,
+    }),
     endpoint({
       service: "pay.shop",
       host: "pay-7f8c9d6b54-x2x1q.pay.shop.svc.cluster.local",
@@ -310,23 +323,65 @@ export const CONFIG: Config = {
   state: "refused",
   file: "/etc/shop/mesh.yaml",
   sources: [
-    { name: "file", rank: "file", state: "refused", version: undefined, mistakes: [
-      {
-        path: "services.pay.shop.retry.attempts",
-        rule: "must be at least 1",
-        value: "0",
-        origin: "file:/etc/shop/mesh.yaml",
-        line: 31,
-      },
-    ] },
+    {
+      name: "file",
+      rank: "file",
+      state: "refused",
+      version: undefined,
+      mistakes: [
+        {
+          path: "services.pay.shop.retry.attempts",
+          rule: "must be at least 1",
+          value: "0",
+          origin: "file:/etc/shop/mesh.yaml",
+          line: 31,
+        },
+      ],
+    },
   ],
   values: [
-    { path: "services.orders.shop.discovery", value: { dns: "orders.shop.svc", port: 8080 }, rank: "file", origin: "file:/etc/shop/mesh.yaml", line: 3 },
-    { path: "services.orders.shop.retry.attempts", value: 3, rank: "override", origin: "ov-7f3a", line: undefined },
-    { path: "services.orders.shop.timeouts.request", value: "500ms", rank: "code", origin: "code", line: undefined },
-    { path: "services.orders.shop.tls.key", value: "(not shown)", rank: "file", origin: "file:/etc/shop/mesh.yaml", line: 9 },
-    { path: "services.pay.shop.url", value: "http://pay.shop:9443", rank: "environment", origin: "env:INMESH_SERVICE_PAY", line: undefined },
-    { path: "services.pay.shop.timeouts.request", value: "15s", rank: "default", origin: "default", line: undefined },
+    {
+      path: "services.orders.shop.discovery",
+      value: { dns: "orders.shop.svc", port: 8080 },
+      rank: "file",
+      origin: "file:/etc/shop/mesh.yaml",
+      line: 3,
+    },
+    {
+      path: "services.orders.shop.retry.attempts",
+      value: 3,
+      rank: "override",
+      origin: "ov-7f3a",
+      line: undefined,
+    },
+    {
+      path: "services.orders.shop.timeouts.request",
+      value: "500ms",
+      rank: "code",
+      origin: "code",
+      line: undefined,
+    },
+    {
+      path: "services.orders.shop.tls.key",
+      value: "(not shown)",
+      rank: "file",
+      origin: "file:/etc/shop/mesh.yaml",
+      line: 9,
+    },
+    {
+      path: "services.pay.shop.url",
+      value: "http://pay.shop:9443",
+      rank: "environment",
+      origin: "env:INMESH_SERVICE_PAY",
+      line: undefined,
+    },
+    {
+      path: "services.pay.shop.timeouts.request",
+      value: "15s",
+      rank: "default",
+      origin: "default",
+      line: undefined,
+    },
   ],
 };
 
@@ -346,23 +401,72 @@ export const EXPLANATION: Explanation = {
     streaming: false,
     attempts: 3,
     wroteBy: [
-      { path: "services.orders.shop.routes", rank: "file", origin: "file:/etc/shop/mesh.yaml", line: 12 },
-      { path: "services.orders.shop.timeouts.request", rank: "override", origin: "ov-7f3a", line: undefined },
+      {
+        path: "services.orders.shop.routes",
+        rank: "file",
+        origin: "file:/etc/shop/mesh.yaml",
+        line: 12,
+      },
+      {
+        path: "services.orders.shop.timeouts.request",
+        rank: "override",
+        origin: "ov-7f3a",
+        line: undefined,
+      },
     ],
   },
   matches: [
-    { route: "gold-only", match: 0, matched: false, taken: false, why: 'header x-tier is not "platinum"' },
+    {
+      route: "gold-only",
+      match: 0,
+      matched: false,
+      taken: false,
+      why: 'header x-tier is not "platinum"',
+    },
     { route: "read", match: 0, matched: true, taken: true, why: undefined },
     { route: "rest", match: 0, matched: true, taken: false, why: undefined },
   ],
   split: [
     { backend: "orders.shop", weight: 70, share: 0.7, shareNow: 1, why: undefined },
-    { backend: "orders-v2.shop", weight: 30, share: 0.3, shareNow: 0, why: "no endpoint: discovery has named none" },
+    {
+      backend: "orders-v2.shop",
+      weight: 30,
+      share: 0.3,
+      shareNow: 0,
+      why: "no endpoint: discovery has named none",
+    },
   ],
   candidates: [
-    { backend: "orders.shop", endpoint: "10.0.0.7:8080", zone: "eu-1a", state: "available", cost: 4.1, inFlight: 2, chance: 0.66, why: "the lower cost of two drawn" },
-    { backend: "orders.shop", endpoint: "[fd00:0:0:1::25]:8080", zone: "eu-1a", state: "available", cost: 9.8, inFlight: 2, chance: 0.34, why: "the higher cost of two drawn; slow start lets it have 40 % of its share" },
-    { backend: "orders.shop", endpoint: "10.0.0.8:8080", zone: "eu-1b", state: "open", cost: 2_412.7, inFlight: 0, chance: 0, why: "open since 4 s: 7 failures in a row" },
+    {
+      backend: "orders.shop",
+      endpoint: "10.0.0.7:8080",
+      zone: "eu-1a",
+      state: "available",
+      cost: 4.1,
+      inFlight: 2,
+      chance: 0.66,
+      why: "the lower cost of two drawn",
+    },
+    {
+      backend: "orders.shop",
+      endpoint: "[fd00:0:0:1::25]:8080",
+      zone: "eu-1a",
+      state: "available",
+      cost: 9.8,
+      inFlight: 2,
+      chance: 0.34,
+      why: "the higher cost of two drawn; slow start lets it have 40 % of its share",
+    },
+    {
+      backend: "orders.shop",
+      endpoint: "10.0.0.8:8080",
+      zone: "eu-1b",
+      state: "open",
+      cost: 2_412.7,
+      inFlight: 0,
+      chance: 0,
+      why: "open since 4 s: 7 failures in a row",
+    },
   ],
 };
 
@@ -373,10 +477,43 @@ export const CHECKS: Checks = {
   failures: 1,
   warnings: 1,
   checks: [
-    { id: "runtime-supported", group: "runtime", subject: undefined, status: "ok", message: "Node v24.21.0 gets security releases.", hint: undefined, page: "docs/reference/checks.md#runtime-supported" },
-    { id: "configuration-current", group: "configuration", subject: "file", status: "failure", message: "What file:/etc/shop/mesh.yaml says now is refused: 1 mistake. What it said before stays in force.", hint: "Correct the file; npx inmesh check /etc/shop/mesh.yaml lists the mistakes.", page: "docs/reference/checks.md#configuration-current" },
-    { id: "endpoints-available", group: "services", subject: "orders.shop", status: "ok", message: "3 of 3 endpoints may be picked.", hint: undefined, page: "docs/reference/checks.md#endpoints-available" },
-    { id: "endpoints-available", group: "services", subject: "pay.shop", status: "warning", message: "2 of 3 endpoints may be picked.", hint: "inmesh endpoints pay.shop says why the third may not.", page: "docs/reference/checks.md#endpoints-available" },
+    {
+      id: "runtime-supported",
+      group: "runtime",
+      subject: undefined,
+      status: "ok",
+      message: "Node v24.21.0 gets security releases.",
+      hint: undefined,
+      page: "docs/reference/checks.md#runtime-supported",
+    },
+    {
+      id: "configuration-current",
+      group: "configuration",
+      subject: "file",
+      status: "failure",
+      message:
+        "What file:/etc/shop/mesh.yaml says now is refused: 1 mistake. What it said before stays in force.",
+      hint: "Correct the file; npx inmesh check /etc/shop/mesh.yaml lists the mistakes.",
+      page: "docs/reference/checks.md#configuration-current",
+    },
+    {
+      id: "endpoints-available",
+      group: "services",
+      subject: "orders.shop",
+      status: "ok",
+      message: "3 of 3 endpoints may be picked.",
+      hint: undefined,
+      page: "docs/reference/checks.md#endpoints-available",
+    },
+    {
+      id: "endpoints-available",
+      group: "services",
+      subject: "pay.shop",
+      status: "warning",
+      message: "2 of 3 endpoints may be picked.",
+      hint: "inmesh endpoints pay.shop says why the third may not.",
+      page: "docs/reference/checks.md#endpoints-available",
+    },
   ],
 };
 

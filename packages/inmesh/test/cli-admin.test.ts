@@ -6,7 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { EXIT } from "../src/cli/failure.ts";
-import { CHECKS, ENDPOINTS, EXPLANATION, SERVICES, SERVICES_LATER, TAPPED } from "./admin-answers.ts";
+import {
+  CHECKS,
+  ENDPOINTS,
+  EXPLANATION,
+  SERVICES,
+  SERVICES_LATER,
+  TAPPED,
+} from "./admin-answers.ts";
 import { fakeAdmin, run, type Answers, type FakeAdmin } from "./fake-admin.ts";
 
 const folder: string = mkdtempSync(join(tmpdir(), "inmesh-cli-admin-"));
@@ -65,7 +72,13 @@ describe("a process that cannot be asked", () => {
     const server = createTcpServer(() => {});
     await new Promise<void>((resolve) => server.listen(join(folder, "mute.sock"), resolve));
     open.push(server);
-    const { code, err } = await run(["stat", "--admin", `unix:${folder}/mute.sock`, "--timeout", "50ms"]);
+    const { code, err } = await run([
+      "stat",
+      "--admin",
+      `unix:${folder}/mute.sock`,
+      "--timeout",
+      "50ms",
+    ]);
     expect(code).toBe(EXIT.timeout);
     expect(err).toContain("has not answered within 50ms");
     expect(err).toContain("--timeout");
@@ -91,7 +104,11 @@ describe("a process that cannot be asked", () => {
   it.each([
     [200, "<html>", "it replied with status 200 and something else"],
     [404, { message: "no" }, "it replied with status 404 and something else"],
-    [200, { ...SERVICES, apiVersion: "inmesh.dev/v2\u001b" }, String.raw`it speaks inmesh.dev/v2\u{1b}, and this program inmesh.dev/v1`],
+    [
+      200,
+      { ...SERVICES, apiVersion: "inmesh.dev/v2\u001b" },
+      String.raw`it speaks inmesh.dev/v2\u{1b}, and this program inmesh.dev/v1`,
+    ],
     [200, ENDPOINTS, "it replied with status 200 and Endpoints"],
     [500, SERVICES, "it replied with status 500 and Services"],
     [200, null, "something else"],
@@ -163,12 +180,19 @@ describe("the address and the token", () => {
     const file = join(folder, "token");
     writeFileSync(file, "from-file\n");
     const elsewhere = { INMESH_ADMIN: "http://127.0.0.1:1" };
-    const from = async (args: string[], env: Record<string, string>): Promise<string | undefined> => {
+    const from = async (
+      args: string[],
+      env: Record<string, string>,
+    ): Promise<string | undefined> => {
       expect((await run(["stat", ...args], { env })).code).toBe(0);
       return asked.at(-1)!.headers.authorization;
     };
     expect(await from(["--admin", url], elsewhere)).toBeUndefined();
-    const env = { INMESH_ADMIN: url, INMESH_ADMIN_TOKEN: "from-env", INMESH_ADMIN_TOKEN_FILE: file };
+    const env = {
+      INMESH_ADMIN: url,
+      INMESH_ADMIN_TOKEN: "from-env",
+      INMESH_ADMIN_TOKEN_FILE: file,
+    };
     expect(await from([], env)).toBe("Bearer from-env");
     expect(await from([], { ...env, INMESH_ADMIN_TOKEN: "" })).toBe("Bearer from-file");
     expect(await from(["--token", "from-flag"], env)).toBe("Bearer from-flag");
@@ -228,19 +252,37 @@ describe("a window", () => {
       ...ENDPOINTS,
       uptimeMs: ENDPOINTS.uptimeMs + 1000,
       endpoints: ENDPOINTS.endpoints.map((one) =>
-        one.host === "10.0.0.7" ? { ...one, picks: one.picks + 30 } : one.host === "10.0.0.8" ? { ...one, picks: one.picks + 10 } : one,
+        one.host === "10.0.0.7"
+          ? { ...one, picks: one.picks + 30 }
+          : one.host === "10.0.0.8"
+            ? { ...one, picks: one.picks + 10 }
+            : one,
       ),
     };
     const { url } = await admin({ endpoints: [ENDPOINTS, later] });
-    const { out } = await run(["endpoints", "orders.shop", "--admin", url, "--window", "1ms", "-o", "jsonl"]);
-    const shares = out.trim().split("\n").map((line) => (JSON.parse(line) as { share: number }).share);
+    const { out } = await run([
+      "endpoints",
+      "orders.shop",
+      "--admin",
+      url,
+      "--window",
+      "1ms",
+      "-o",
+      "jsonl",
+    ]);
+    const shares = out
+      .trim()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { share: number }).share);
     expect(shares).toEqual([0.75, 0.25, 0]);
   });
 
   it("is read again and again with -w, until it is interrupted", async () => {
     const { url, asked } = await admin({ services: [SERVICES, SERVICES_LATER] });
     const interruption = new AbortController();
-    const ran = run(["stat", "-w", "--window", "10ms", "--admin", url], { signal: interruption.signal });
+    const ran = run(["stat", "-w", "--window", "10ms", "--admin", url], {
+      signal: interruption.signal,
+    });
     await expect.poll(() => asked.length).toBeGreaterThan(2);
     interruption.abort();
     const { code, out } = await ran;
@@ -267,7 +309,10 @@ describe("formats", () => {
   });
 
   it("do not cut anything in a pipe, and say where there is nothing", async () => {
-    const { url } = await admin({ services: { ...SERVICES, services: [], servers: [] }, endpoints: ENDPOINTS });
+    const { url } = await admin({
+      services: { ...SERVICES, services: [], servers: [] },
+      endpoints: ENDPOINTS,
+    });
     const { out } = await run(["endpoints", "--admin", url]);
     expect(out).toContain("pay-7f8c9d6b54-x2x1q.pay.shop.svc.cluster.local");
     expect(out).toContain("open since 4 s: 7 failures in a row; next probe in 3 s");
@@ -311,7 +356,15 @@ describe("check", () => {
 describe("explain", () => {
   it("asks with method, path and headers, and repeats none of their values", async () => {
     const { url, asked } = await admin({ explain: EXPLANATION });
-    const { code, out } = await run(["explain", "post", "orders.shop/v1/orders", "-H", "X-User: 7: 8", "--admin", url]);
+    const { code, out } = await run([
+      "explain",
+      "post",
+      "orders.shop/v1/orders",
+      "-H",
+      "X-User: 7: 8",
+      "--admin",
+      url,
+    ]);
     expect(code).toBe(0);
     expect(JSON.parse(asked[0]!.body)).toEqual({
       service: "orders.shop",
@@ -320,13 +373,26 @@ describe("explain", () => {
       headers: { "x-user": "7: 8" },
     });
     expect(out).not.toContain("7: 8");
-    const wrong = await run(["explain", "GET", "x", "-H", "no colon", "-H", " : x", "--admin", url]);
+    const wrong = await run([
+      "explain",
+      "GET",
+      "x",
+      "-H",
+      "no colon",
+      "-H",
+      " : x",
+      "--admin",
+      url,
+    ]);
     expect(wrong.code).toBe(EXIT.usage);
     expect(wrong.err.match(/-H must be the name of a field/g)).toHaveLength(2);
   });
 
   it("of a call that would be refused fails", async () => {
-    const refused = { ...EXPLANATION, refused: { reason: "no_endpoints", why: "discovery has named none" } };
+    const refused = {
+      ...EXPLANATION,
+      refused: { reason: "no_endpoints", why: "discovery has named none" },
+    };
     const { url } = await admin({ explain: refused });
     const { code, out } = await run(["explain", "orders.shop", "--admin", url]);
     expect(code).toBe(EXIT.failed);
@@ -337,7 +403,30 @@ describe("explain", () => {
 describe("tap and top", () => {
   it("ask for what their flags say", async () => {
     const { url, asked } = await admin({ tap: [] });
-    const args = ["tap", "orders", "--status", "5xx", "--status", "none", "--min-latency", "1.5s", "-H", "X-A: b c", "--ratio", "0.5", "--limit", "9", "--max-rps", "50", "--direction", "inbound", "--headers", "--query", "--path", "/v1"];
+    const args = [
+      "tap",
+      "orders",
+      "--status",
+      "5xx",
+      "--status",
+      "none",
+      "--min-latency",
+      "1.5s",
+      "-H",
+      "X-A: b c",
+      "--ratio",
+      "0.5",
+      "--limit",
+      "9",
+      "--max-rps",
+      "50",
+      "--direction",
+      "inbound",
+      "--headers",
+      "--query",
+      "--path",
+      "/v1",
+    ];
     expect((await run([...args, "--admin", url])).code).toBe(0);
     expect([...new URL(asked[0]!.url, url).searchParams].map((pair) => pair.join("="))).toEqual([
       "service=orders",
@@ -351,12 +440,26 @@ describe("tap and top", () => {
       "maxPerSecond=50",
       "headers=true",
       "query=true",
-      "header=x-a:b c",
+      "header.x-a=b c",
     ]);
   });
 
   it("refuse a filter that cannot be, before they ask", async () => {
-    const args = ["tap", "--status", "6xx", "--outcome", "sucess", "--path", "v1", "--ratio", "2", "--max-rps", "5000", "-H", "x"];
+    const args = [
+      "tap",
+      "--status",
+      "6xx",
+      "--outcome",
+      "sucess",
+      "--path",
+      "v1",
+      "--ratio",
+      "2",
+      "--max-rps",
+      "5000",
+      "-H",
+      "x",
+    ];
     const { code, err } = await run([...args, "--admin", "http://127.0.0.1:1"]);
     expect(code).toBe(EXIT.usage);
     expect(err.split("\n\n")[0]!.split("\n")).toEqual([
@@ -374,14 +477,18 @@ describe("tap and top", () => {
     const { out, err } = await run(["tap", "--json", "--admin", url]);
     expect(err).toBe("");
     const lines = out.trim().split("\n");
-    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(JSON.parse(JSON.stringify(TAPPED)));
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(
+      JSON.parse(JSON.stringify(TAPPED)),
+    );
     expect(out).not.toContain("\u202e");
     expect(out.toLowerCase()).toContain(String.raw`\u202e`);
   });
 
   it("fail when the stream is not what it should be", async () => {
     const { url } = await admin((_request, response) => {
-      response.writeHead(200, { "content-type": "text/event-stream" }).end("event: call\ndata: {\n\n");
+      response
+        .writeHead(200, { "content-type": "text/event-stream" })
+        .end("event: call\ndata: {\n\n");
     });
     const { code, err } = await run(["tap", "--admin", url]);
     expect(code).toBe(EXIT.unreachable);
@@ -407,7 +514,9 @@ describe("tap and top", () => {
   });
 
   it("read events whatever pieces they come in", async () => {
-    const text = TAPPED.map((event) => `event: ${event.event}\r\ndata: ${JSON.stringify(event)}\r\n\r\n`).join("");
+    const text = TAPPED.map(
+      (event) => `event: ${event.event}\r\ndata: ${JSON.stringify(event)}\r\n\r\n`,
+    ).join("");
     const bytes = Buffer.from(text);
     const { url } = await admin((_request, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
@@ -426,7 +535,9 @@ describe("tap and top", () => {
   it("add up, and keep one row for all that comes when there are too many", async () => {
     const call = TAPPED[0]!;
     const many = Array.from({ length: 1200 }, (_, i) => ({ ...call, path: `/orders/${i}` }));
-    const { url } = await admin({ tap: [...many, { ...call, path: "/orders/7", outcome: "failure" }] });
+    const { url } = await admin({
+      tap: [...many, { ...call, path: "/orders/7", outcome: "failure" }],
+    });
     const { code, out } = await run(["top", "--json", "--admin", url, "--sort", "count"]);
     expect(code).toBe(0);
     const { items } = JSON.parse(out) as { items: Record<string, unknown>[] };
@@ -455,5 +566,7 @@ it("no command waits for a server that keeps the connection open", async () => {
   open.push(server);
   const { port } = server.address() as AddressInfo;
   expect((await run(["stat", "--admin", `http://127.0.0.1:${port}`])).code).toBe(0);
-  await expect.poll(() => new Promise((resolve) => server.getConnections((_, count) => resolve(count)))).toBe(0);
+  await expect
+    .poll(() => new Promise((resolve) => server.getConnections((_, count) => resolve(count))))
+    .toBe(0);
 });

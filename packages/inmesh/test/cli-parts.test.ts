@@ -31,8 +31,24 @@ async function mistakesOf(args: readonly string[], positionals = ANY): Promise<r
 
 describe("arguments", () => {
   it("are read in every form that Node allows", async () => {
-    const args = ["a", "-n", "x", "--many=1", "--many", "2", "--kind=b", "--count", "7", "--wait", "1m30s"];
-    const { values, positionals } = await parse([...args, "--ratio=0.5", "--", "--name"], OPTIONS, ANY);
+    const args = [
+      "a",
+      "-n",
+      "x",
+      "--many=1",
+      "--many",
+      "2",
+      "--kind=b",
+      "--count",
+      "7",
+      "--wait",
+      "1m30s",
+    ];
+    const { values, positionals } = await parse(
+      [...args, "--ratio=0.5", "--", "--name"],
+      OPTIONS,
+      ANY,
+    );
     expect(positionals).toEqual(["a", "--name"]);
     expect(values).toEqual({
       help: false,
@@ -46,7 +62,9 @@ describe("arguments", () => {
   });
 
   it("tell all their mistakes at once", async () => {
-    expect(await mistakesOf(["--kind", "c", "--count=0", "--ratio", "x", "--wait=5", "--name="])).toEqual([
+    expect(
+      await mistakesOf(["--kind", "c", "--count=0", "--ratio", "x", "--wait=5", "--name="]),
+    ).toEqual([
       '--kind must be one of a, b (got "c")',
       '--count must be a whole number from 1 on (got "0")',
       '--ratio must be a number (got "x")',
@@ -96,23 +114,35 @@ describe("text", () => {
         const json = safeJson({ [text]: [text] }, 2, ascii);
         expect(JSON.parse(json)).toEqual({ [text]: [text] });
         // oxlint-disable-next-line no-control-regex
-        expect(json).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200b]/);
+        expect(json).not.toMatch(
+          /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200b]/,
+        );
       }),
     );
   });
 
   it("has the width that a terminal gives it", () => {
-    expect([widthOf("abc"), widthOf("猫"), widthOf("👍"), widthOf("e\u0301"), widthOf("ﾊ")]).toEqual([3, 2, 2, 1, 1]);
+    expect([
+      widthOf("abc"),
+      widthOf("猫"),
+      widthOf("👍"),
+      widthOf("e\u0301"),
+      widthOf("ﾊ"),
+    ]).toEqual([3, 2, 2, 1, 1]);
     expect(padded("猫", 4, "right")).toBe("  猫");
   });
 
   it("is never wider than it may be, and keeps its ends", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "grapheme" }), fc.integer({ min: 4, max: 40 }), (raw, width) => {
-        const text = escaped(raw);
-        expect(widthOf(cutEnd(text, width, "..."))).toBeLessThanOrEqual(width);
-        expect(widthOf(cutMiddle(text, width, "…"))).toBeLessThanOrEqual(width);
-      }),
+      fc.property(
+        fc.string({ unit: "grapheme" }),
+        fc.integer({ min: 4, max: 40 }),
+        (raw, width) => {
+          const text = escaped(raw);
+          expect(widthOf(cutEnd(text, width, "..."))).toBeLessThanOrEqual(width);
+          expect(widthOf(cutMiddle(text, width, "…"))).toBeLessThanOrEqual(width);
+        },
+      ),
     );
     expect(cutMiddle("orders-7f8c9d6b54-x2x1q.shop", 12, "…")).toBe("orders….shop");
   });
@@ -138,9 +168,13 @@ describe("numbers", () => {
   ])("%s milliseconds are %s", (ms, text) => expect(duration(ms)).toBe(text));
 
   it("are never rounded to all or nothing", () => {
-    expect([percent(1), percent(0.999999), percent(0), percent(0.0000001), percent(0.9998)]).toEqual(
-      ["100.00%", "99.99%", "0.00%", "0.01%", "99.98%"],
-    );
+    expect([
+      percent(1),
+      percent(0.999999),
+      percent(0),
+      percent(0.0000001),
+      percent(0.9998),
+    ]).toEqual(["100.00%", "99.99%", "0.00%", "0.01%", "99.98%"]);
     expect([rate(0), rate(0.01), rate(412), share(0.7), share(1 / 3), share(0.0001)]).toEqual([
       "0.0rps",
       "<0.1rps",
@@ -155,7 +189,9 @@ describe("numbers", () => {
   });
 
   it("of durations are read with their units", () => {
-    expect(["500ms", "2s", "1m30s", "1.5h", "0s"].map(parseDuration)).toEqual([500, 2000, 90_000, 5_400_000, 0]);
+    expect(["500ms", "2s", "1m30s", "1.5h", "0s"].map(parseDuration)).toEqual([
+      500, 2000, 90_000, 5_400_000, 0,
+    ]);
     expect(["5", "s", "1d", "-1s", "1s 2ms", ""].map(parseDuration)).toEqual(
       Array.from({ length: 6 }, () => undefined),
     );
@@ -178,10 +214,16 @@ function output(columns: number): Output {
 
 describe("tables", () => {
   it("keep rows apart, however narrow they are", () => {
-    const rows = ["a", "b", "c"].map((end, value) => ({ name: `orders-7f8c9d6b54-${end}.orders.shop.svc`, value }));
+    const rows = ["a", "b", "c"].map((end, value) => ({
+      name: `orders-7f8c9d6b54-${end}.orders.shop.svc`,
+      value,
+    }));
     for (const columns of [200, 60, 40, 30, 24]) {
       const { lines } = renderTable(COLUMNS, rows, output(columns));
-      expect(new Set(lines.slice(1).map((line) => line.replace(/\s+\d$/, ""))).size, lines.join("\n")).toBe(3);
+      expect(
+        new Set(lines.slice(1).map((line) => line.replace(/\s+\d$/, ""))).size,
+        lines.join("\n"),
+      ).toBe(3);
     }
   });
 
@@ -210,7 +252,9 @@ describe("tables", () => {
     ];
     const column = COLUMNS[1]!;
     const names = (descending: boolean): string =>
-      sortRows(rows, { column, descending }).map(({ name }) => name).join("");
+      sortRows(rows, { column, descending })
+        .map(({ name }) => name)
+        .join("");
     expect([names(true), names(false)]).toEqual(["cab", "acb"]);
   });
 });

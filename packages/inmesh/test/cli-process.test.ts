@@ -1,6 +1,6 @@
 /** The program as it is started, against a real process with a real mesh: pipes, terminals, signals and sockets. */
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -10,6 +10,18 @@ const PROGRAM: string = join(import.meta.dirname, "../src/cli/run.ts");
 const OBSERVED: string = join(import.meta.dirname, "fixtures/observed.ts");
 const folder: string = mkdtempSync(join(tmpdir(), "inmesh-cli-process-"));
 const socketPath: string = join(folder, "mesh.sock");
+
+/** A module that makes the program fail inside, some time after it has begun to draw. */
+const DEFECT: string = join(folder, "defect.mjs");
+writeFileSync(
+  DEFECT,
+  `const { toSorted } = Array.prototype;
+   let left = 8;
+   Array.prototype.toSorted = function (...args) {
+     if (new Error().stack.includes("/table.ts") && --left === 0) throw new TypeError("on purpose");
+     return toSorted.apply(this, args);
+   };`,
+);
 
 let observed: ChildProcess;
 let url = "";
@@ -40,10 +52,21 @@ interface Ran {
 
 function env(more: Readonly<Record<string, string>> = {}): Record<string, string> {
   const { PATH = "" } = process.env;
-  return { PATH, LANG: "C.UTF-8", TERM: "xterm", INMESH_ADMIN: url, INMESH_ADMIN_TOKEN: token, ...more };
+  return {
+    PATH,
+    LANG: "C.UTF-8",
+    TERM: "xterm",
+    INMESH_ADMIN: url,
+    INMESH_ADMIN_TOKEN: token,
+    ...more,
+  };
 }
 
-function start(command: string, args: readonly string[], more?: Record<string, string>): ChildProcess {
+function start(
+  command: string,
+  args: readonly string[],
+  more?: Record<string, string>,
+): ChildProcess {
   return spawn(command, args, { env: env(more), stdio: "pipe" });
 }
 
@@ -74,7 +97,14 @@ it("stat has the services that were called and the server that runs", async () =
   expect(code).toBe(0);
   const { items } = JSON.parse(out) as { items: Record<string, unknown>[] };
   expect(items).toMatchObject([
-    { name: "orders", direction: "out", successRatio: 1, attemptsPerCall: 1, endpoints: 2, tls: false },
+    {
+      name: "orders",
+      direction: "out",
+      successRatio: 1,
+      attemptsPerCall: 1,
+      endpoints: 2,
+      tls: false,
+    },
     { name: "pay", direction: "out", successRatio: 0 },
     { name: "storefront", direction: "in", successRatio: 1 },
   ]);
@@ -101,12 +131,20 @@ it("every table is printed by way of the socket", async () => {
 });
 
 it("explain finds the route by path and header, and says why not the other", async () => {
-  const { code, out } = await inmesh(["explain", "GET", "http://orders/v1/orders/42", "-H", "x-user: 7"]);
+  const { code, out } = await inmesh([
+    "explain",
+    "GET",
+    "http://orders/v1/orders/42",
+    "-H",
+    "x-user: 7",
+  ]);
   expect(code).toBe(0);
   expect(out).toMatch(/^route +read$/m);
   expect(out).toMatch(/^ +gold +not: header x-tier is absent$/m);
   expect(out.match(/127\.0\.0\.1:\d+ .* in flight/g)).toHaveLength(2);
-  expect((await inmesh(["explain", "orders/x", "-H", "x-tier: gold"])).out).toMatch(/^route +gold$/m);
+  expect((await inmesh(["explain", "orders/x", "-H", "x-tier: gold"])).out).toMatch(
+    /^route +gold$/m,
+  );
   const unknown = await inmesh(["explain", "http://ordres/"]);
   expect(unknown.code).toBe(2);
   expect(unknown.err).toContain("orders");
@@ -161,4 +199,85 @@ it.each([
   const { out } = await ended(inTerminal(`stat ${flag}`, more as Record<string, string>));
   expect(out).toContain("storefront");
   expect(out).not.toContain("\u001b");
+});
+
+it("tap shows calls and requests as they end, and ends by its limit", async () => {
+  const lines = await inmesh(["tap", "--limit", "6"]);
+  expect(lines).toMatchObject({ code: 0, err: "" });
+  expect(lines.out).toMatch(
+    /^[\d:.]+ out 200 +[\d.]+ms 1x orders\/read +127\.0\.0\.1:\d+ +GET \/v1\/orders\/42$/m,
+  );
+  expect(lines.out).toMatch(
+    /^[\d:.]+ in  200 +[\d.]+ms +storefront +127\.0\.0\.1:\d+ +GET \/buy$/m,
+  );
+  const failed = await inmesh(["tap", "pay", "--status", "5xx", "--attempts", "--limit", "1"]);
+  expect(failed.out).toMatch(/500 .* pay .* POST \/v1\/pay failure$/m);
+  expect(failed.out).toMatch(/^ {4}#1 first 127\.0\.0\.1:\d+ 500 failure \(picked at /m);
+  const json = await inmesh(["tap", "--direction", "inbound", "--limit", "1", "--json"]);
+  expect(JSON.parse(json.out)).toMatchObject({ version: 1, event: "call", service: "storefront" });
+  const none = await inmesh([
+    "tap",
+    "-H",
+    "x-user: 8",
+    "--limit",
+    "1",
+    "--path",
+    "/v1",
+    "--admin",
+    url,
+    "--token",
+    "x",
+  ]);
+  expect(none.code).toBe(4);
+});
+
+it("tap by a header finds the calls that have it, and shows the head without secrets", async () => {
+  const { code, out } = await inmesh(["tap", "-H", "X-User: 7", "--headers", "--limit", "1"]);
+  expect(code).toBe(0);
+  expect(out).toContain("    x-user: 7\n");
+  expect(out).toContain("    authorization: [redacted]\n");
+});
+
+it("top is plain lines in a pipe, and a table for programs", async () => {
+  const { code, out } = await inmesh(["top", "--for", "1s"]);
+  expect(code).toBe(0);
+  expect(out).toMatch(/^\d+ calls in [\d.]+s; by count, largest first$/m);
+  expect(out).toMatch(/^self +orders +GET +\/v1\/orders\/42 +\d+ /m);
+  expect(out).toMatch(/^127\.0\.0\.1 +storefront +GET +\/buy +\d+ /m);
+  expect(out).not.toContain("\u001b");
+});
+
+const ENTER = "\u001b[?1049h";
+const LEAVE = "\u001b[?25h\u001b[?1049l";
+
+it.each([
+  ["q", 0],
+  ["\u0003", 130],
+  ["SIGTERM", 130],
+  ["SIGHUP", 130],
+] as const)("top takes the whole terminal, and gives it back after %j", async (how, exit) => {
+  const child = inTerminal("top --every 200ms");
+  let text = "";
+  child.stdout!.on("data", (piece: Buffer) => (text += piece.toString()));
+  const end = new Promise((resolve) => child.on("close", resolve));
+  await expect.poll(() => text, { timeout: 20_000 }).toContain("/v1/orders/42");
+  const drawn = text.split(ENTER)[1]!;
+  expect(drawn).toContain("q ends, s sorts, c clears");
+  if (how.startsWith("SIG"))
+    process.kill(Number(/pid (\d+)/.exec(text)![1]), how as NodeJS.Signals);
+  else child.stdin!.write(how);
+  expect(await end).toBe(exit);
+  expect(text.split(ENTER)).toHaveLength(2);
+  expect(text.trimEnd().endsWith(LEAVE)).toBe(true);
+});
+
+it("a defect while the whole terminal is taken gives it back", async () => {
+  const child = inTerminal("top --every 200ms", { NODE_OPTIONS: `--import=${DEFECT}` });
+  const { code, out } = await ended(child);
+  expect(code).toBe(70);
+  expect(out).toContain(ENTER);
+  expect(out.indexOf(LEAVE)).toBeGreaterThan(out.indexOf(ENTER));
+  expect(out.slice(out.indexOf(LEAVE))).toMatch(
+    /This is a defect of inmesh.*\s+TypeError: on purpose\s+at /,
+  );
 });

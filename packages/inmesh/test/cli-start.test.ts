@@ -40,12 +40,17 @@ it.each([
   [["completion", "bash"]],
   [["__complete", "st"]],
 ])("%j loads no part of the mesh", (args) => {
-  const child = spawnSync(process.execPath, [...ARGS, ...args], { encoding: "utf8", stdio: [...STDIO] });
+  const child = spawnSync(process.execPath, [...ARGS, ...args], {
+    encoding: "utf8",
+    stdio: [...STDIO],
+  });
   expect(child.stderr).toBe("");
   expect(child.stdout).not.toBe("");
   const loaded = loadedBy(child.output[3]!);
   expect(loaded.length).toBeGreaterThan(5);
-  expect(loaded.filter((url) => !url.includes("/inmesh/src/cli/") && !url.startsWith("node:"))).toEqual([]);
+  expect(
+    loaded.filter((url) => !url.includes("/inmesh/src/cli/") && !url.startsWith("node:")),
+  ).toEqual([]);
   // Loading it costs as much as all of ours.
   expect(loaded).not.toContain("node:http");
 });
@@ -58,7 +63,9 @@ it("a question to a process loads of the mesh what computes rates, and nothing e
   const code = await new Promise((resolve) => child.on("close", resolve));
   server.close();
   expect(code).toBe(0);
-  const beyond = loadedBy(text).filter((one) => !one.includes("/inmesh/src/cli/") && !one.startsWith("node:"));
+  const beyond = loadedBy(text).filter(
+    (one) => !one.includes("/inmesh/src/cli/") && !one.startsWith("node:"),
+  );
   expect(beyond.map((one) => one.replace(/.*\/packages\//, ""))).toEqual([
     "core/src/inspect/index.ts",
     "core/src/inspect/api.ts",

@@ -178,7 +178,10 @@ describe("inmesh check", () => {
       ["check", "--jsno", "--discovery", "--wait", "soon"],
       "--discovery needs a value, <kind>; one that begins with a dash is written --discovery=--wait",
     ],
-    [["check", "x.yaml", "--admin", "unix:/x"], "--admin is for the checks of a process, and files"],
+    [
+      ["check", "x.yaml", "--admin", "unix:/x"],
+      "--admin is for the checks of a process, and files",
+    ],
     [["check", "--json=yes", "x.yaml"], '--json takes no value (got "yes")'],
     [["version", "now"], '"now" is one argument too many'],
     [["explain"], "<target> is missing"],
@@ -194,7 +197,15 @@ describe("inmesh check", () => {
   });
 
   it("names every mistake of a command line at once", async () => {
-    const { code, err } = await run(["stat", "--jsno", "--window", "x", "--json=1", "--columns", "nme"]);
+    const { code, err } = await run([
+      "stat",
+      "--jsno",
+      "--window",
+      "x",
+      "--json=1",
+      "--columns",
+      "nme",
+    ]);
     expect(code).toBe(2);
     expect(err.split("\n\n")[0]!.split("\n")).toEqual([
       '--window must be a duration with its unit, such as "500ms" or "1m30s" (got "x")',

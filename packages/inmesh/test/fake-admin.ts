@@ -10,7 +10,11 @@ export interface FakeAdmin {
   readonly server: Server;
   readonly url: string;
   /** What was asked, in order. */
-  readonly asked: { readonly url: string; readonly headers: IncomingMessage["headers"]; body: string }[];
+  readonly asked: {
+    readonly url: string;
+    readonly headers: IncomingMessage["headers"];
+    body: string;
+  }[];
 }
 
 /** By path without `/api/v1/` and query. A list is given one by one, its last entry again and again. */
@@ -40,7 +44,9 @@ export async function fakeAdmin(answers: Answers | RequestListener): Promise<Fak
       }
       const turn = turns.get(path) ?? 0;
       turns.set(path, turn + 1);
-      const one: unknown = Array.isArray(answer) ? answer[Math.min(turn, answer.length - 1)] : answer;
+      const one: unknown = Array.isArray(answer)
+        ? answer[Math.min(turn, answer.length - 1)]
+        : answer;
       response.setHeader("content-type", "application/json").end(JSON.stringify(one));
     });
   });

@@ -48,7 +48,12 @@ export class Admin {
 
   /** Ends when the process ends the stream or `signal` of the context aborts. `onAccepted` runs when it begins. */
   async *events(path: string, onAccepted?: () => void): AsyncGenerator<ServerEvent, void> {
-    const { response, cancelTimeout } = await this.#ask("GET", path, undefined, "text/event-stream");
+    const { response, cancelTimeout } = await this.#ask(
+      "GET",
+      path,
+      undefined,
+      "text/event-stream",
+    );
     if (response.statusCode !== 200) {
       await this.#read("Error", { response, cancelTimeout });
       return;
@@ -129,7 +134,10 @@ export class Admin {
     });
   }
 
-  async #read<A extends Answer>(kind: A["kind"], { response, cancelTimeout, isLate }: Asked): Promise<A> {
+  async #read<A extends Answer>(
+    kind: A["kind"],
+    { response, cancelTimeout, isLate }: Asked,
+  ): Promise<A> {
     const pieces: Buffer[] = [];
     let bytes = 0;
     try {
@@ -167,7 +175,10 @@ export class Admin {
     return answer as A;
   }
 
-  #notOurs(why: string, next = "Is it the address that mesh.admin.listen() of the process gives?"): Failure {
+  #notOurs(
+    why: string,
+    next = "Is it the address that mesh.admin.listen() of the process gives?",
+  ): Failure {
     const what = `${this.#target.shown} does not answer as the administration of an inmesh process`;
     return new Failure(EXIT.unreachable, { what, why, next });
   }

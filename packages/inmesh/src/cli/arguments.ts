@@ -88,11 +88,13 @@ export async function parse<O extends Options>(
       if (value === undefined) values[name] = true;
       else mistakes.push(`${rawName} takes no value (got ${JSON.stringify(value)})`);
     } else if (value === undefined || (inlineValue === false && /^-./.test(value))) {
-      const dash = value === undefined ? "" : `; one that begins with a dash is written --${name}=${value}`;
+      const dash =
+        value === undefined ? "" : `; one that begins with a dash is written --${name}=${value}`;
       mistakes.push(`${rawName} needs a value, ${option.value}${dash}`);
     } else {
       const mistake = take(values, name, option, value);
-      if (mistake !== undefined) mistakes.push(`${rawName} ${mistake} (got ${JSON.stringify(value)})`);
+      if (mistake !== undefined)
+        mistakes.push(`${rawName} ${mistake} (got ${JSON.stringify(value)})`);
     }
   }
   if (unknown.length > 0) {
@@ -140,7 +142,9 @@ function take(
       return option.among.includes(text) ? undefined : `must be one of ${option.among.join(", ")}`;
     case "duration":
       values[name] = parseDuration(text);
-      return values[name] === undefined ? 'must be a duration with its unit, such as "500ms" or "1m30s"' : undefined;
+      return values[name] === undefined
+        ? 'must be a duration with its unit, such as "500ms" or "1m30s"'
+        : undefined;
     case "number":
       values[name] = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
       return Number.isNaN(values[name]) ? "must be a number" : undefined;

@@ -30,7 +30,14 @@ export interface StatRow extends Quantiles {
 }
 
 export const STAT_COLUMNS: readonly Column<StatRow>[] = [
-  { name: "NAME", key: "name", identifies: true, least: 20, datum: (row) => row.name, meaning: "The service, or the server." },
+  {
+    name: "NAME",
+    key: "name",
+    identifies: true,
+    least: 20,
+    datum: (row) => row.name,
+    meaning: "The service, or the server.",
+  },
   {
     name: "DIR",
     key: "direction",
@@ -43,8 +50,10 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     key: "endpoints",
     align: "right",
     datum: ({ endpoints }) => endpoints?.available ?? null,
-    text: ({ endpoints }) => (endpoints === undefined ? NOTHING : `${endpoints.available}/${endpoints.total}`),
-    style: ({ endpoints }) => (endpoints !== undefined && endpoints.available < endpoints.total ? "yellow" : undefined),
+    text: ({ endpoints }) =>
+      endpoints === undefined ? NOTHING : `${endpoints.available}/${endpoints.total}`,
+    style: ({ endpoints }) =>
+      endpoints !== undefined && endpoints.available < endpoints.total ? "yellow" : undefined,
     meaning: "Endpoints that may be picked now, of all; in JSON the former.",
   },
   {
@@ -64,7 +73,13 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     text: (row) => rate(row.perSecond),
     meaning: "Calls that ended, for each second.",
   },
-  ...(["50", "95", "99"] as const).map((of) => latency<StatRow>(of, (row) => row[`p${of}Ms`], (row) => row.maxMs)),
+  ...(["50", "95", "99"] as const).map((of) =>
+    latency<StatRow>(
+      of,
+      (row) => row[`p${of}Ms`],
+      (row) => row.maxMs,
+    ),
+  ),
   {
     name: "TCP_CONN",
     brief: "CONN",
@@ -87,6 +102,7 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   {
     name: "TLS",
     key: "tls",
+    types: ["boolean", "null"],
     spare: 3,
     datum: (row) => row.tls ?? null,
     text: ({ tls }) => (tls === undefined ? NOTHING : tls ? "yes" : "no"),
@@ -95,6 +111,7 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   {
     name: "NOTE",
     key: "notes",
+    types: ["array"],
     least: 20,
     below: true,
     datum: (row) => row.notes,
@@ -102,13 +119,20 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     style: (row) => (row.notes.length > 0 ? "yellow" : undefined),
     meaning: "What somebody should look at, the worst first.",
   },
-  { name: "PROTOCOL", key: "protocol", wide: true, datum: (row) => row.protocol, meaning: "`http` or `grpc`." },
+  {
+    name: "PROTOCOL",
+    key: "protocol",
+    wide: true,
+    datum: (row) => row.protocol,
+    meaning: "`http` or `grpc`.",
+  },
   {
     name: "STATE",
     key: "state",
     wide: true,
     datum: (row) => row.state,
-    meaning: "Of a service `asleep`, `pending`, `connected`, `unconnected`, `unreachable` or `closed`; of a server `open`, `draining`, `closing` or `closed`.",
+    meaning:
+      "Of a service `asleep`, `pending`, `connected`, `unconnected`, `unreachable` or `closed`; of a server `open`, `draining`, `closing` or `closed`.",
   },
   {
     name: "IN_FLIGHT",
@@ -134,8 +158,22 @@ export interface RouteRow extends Quantiles {
 }
 
 export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
-  { name: "ROUTE", key: "route", identifies: true, least: 14, datum: (row) => row.route, meaning: "Its name; `default` for calls that match none." },
-  { name: "SERVICE", key: "service", identifies: true, least: 14, datum: (row) => row.service, meaning: "The service whose route it is." },
+  {
+    name: "ROUTE",
+    key: "route",
+    identifies: true,
+    least: 14,
+    datum: (row) => row.route,
+    meaning: "Its name; `default` for calls that match none.",
+  },
+  {
+    name: "SERVICE",
+    key: "service",
+    identifies: true,
+    least: 14,
+    datum: (row) => row.service,
+    meaning: "The service whose route it is.",
+  },
   {
     name: "EFFECTIVE_SUCCESS",
     brief: "EFF_SUCC",
@@ -144,7 +182,8 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     datum: (row) => known(row.effectiveSuccessRatio),
     text: (row) => percent(row.effectiveSuccessRatio),
     style: (row) => bySuccess(row.effectiveSuccessRatio),
-    meaning: "Calls that succeeded, as the application saw them, after retries; in JSON from 0 to 1.",
+    meaning:
+      "Calls that succeeded, as the application saw them, after retries; in JSON from 0 to 1.",
   },
   {
     name: "EFFECTIVE_RPS",
@@ -174,17 +213,31 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     text: (row) => rate(row.actualPerSecond),
     meaning: "Attempts that ended, for each second.",
   },
-  ...(["50", "95", "99"] as const).map((of) => latency<RouteRow>(of, (row) => row[`p${of}Ms`], (row) => row.maxMs)),
+  ...(["50", "95", "99"] as const).map((of) =>
+    latency<RouteRow>(
+      of,
+      (row) => row[`p${of}Ms`],
+      (row) => row.maxMs,
+    ),
+  ),
   {
     name: "WEIGHTS",
     key: "backends",
+    types: ["array"],
     wide: true,
     least: 20,
     datum: (row) => row.backends,
-    text: (row) => row.backends.map(({ backend, share: part }) => `${backend} ${share(part)}`).join(", "),
+    text: (row) =>
+      row.backends.map(({ backend, share: part }) => `${backend} ${share(part)}`).join(", "),
     meaning: "Where it sends, with the share that its weights want.",
   },
-  { name: "PROTOCOL", key: "protocol", wide: true, datum: (row) => row.protocol, meaning: "`http` or `grpc`." },
+  {
+    name: "PROTOCOL",
+    key: "protocol",
+    wide: true,
+    datum: (row) => row.protocol,
+    meaning: "`http` or `grpc`.",
+  },
 ];
 
 export interface EndpointRow {
@@ -203,7 +256,14 @@ const STATE_STYLES: Readonly<Record<string, Style>> = {
 };
 
 export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
-  { name: "IP", key: "host", identifies: true, least: 20, datum: ({ view }) => view.host, meaning: "Its address or name; `unix:` and the path of a socket." },
+  {
+    name: "IP",
+    key: "host",
+    identifies: true,
+    least: 20,
+    datum: ({ view }) => view.host,
+    meaning: "Its address or name; `unix:` and the path of a socket.",
+  },
   {
     name: "PORT",
     key: "port",
@@ -212,15 +272,25 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     datum: ({ view }) => view.port || null,
     meaning: "Nothing for a socket.",
   },
-  { name: "SERVICE", key: "service", identifies: true, least: 14, datum: ({ view }) => view.service, meaning: "The service whose endpoint it is." },
+  {
+    name: "SERVICE",
+    key: "service",
+    identifies: true,
+    least: 14,
+    datum: ({ view }) => view.service,
+    meaning: "The service whose endpoint it is.",
+  },
   {
     name: "STATE",
     key: "state",
     datum: ({ view }) => view.state,
     text: ({ view: { state, breaker } }) =>
-      state === "open" && breaker.nextProbeInMs > 0 ? `${state}, probe ${Math.ceil(breaker.nextProbeInMs / 1000)}s` : state,
+      state === "open" && breaker.nextProbeInMs > 0
+        ? `${state}, probe ${Math.ceil(breaker.nextProbeInMs / 1000)}s`
+        : state,
     style: ({ view }) => STATE_STYLES[view.state],
-    meaning: "`available`, `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
+    meaning:
+      "`available`, `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
   },
   {
     name: "COST",
@@ -228,7 +298,8 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     align: "right",
     datum: ({ view }) => view.cost,
     text: ({ view }) => decimal(view.cost, 1),
-    meaning: "What the balancer compares: milliseconds times attempts in flight. Less is picked more often.",
+    meaning:
+      "What the balancer compares: milliseconds times attempts in flight. Less is picked more often.",
   },
   {
     name: "PENDING",
@@ -266,15 +337,36 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
   {
     name: "WHY",
     key: "why",
+    types: ["string", "null"],
     least: 20,
     below: true,
     datum: ({ view }) => view.why ?? null,
     text: ({ view }) => view.why ?? "",
     meaning: "Why its state is what it is.",
   },
-  { name: "ZONE", key: "zone", wide: true, datum: ({ view }) => view.zone ?? null, meaning: "As discovery says." },
-  { name: "WEIGHT", key: "weight", wide: true, align: "right", datum: ({ view }) => view.weight, meaning: "As discovery says." },
-  { name: "BREAKER", key: "breaker", wide: true, datum: ({ view }) => view.breaker.state, meaning: "`closed`, `open` or `half-open`." },
+  {
+    name: "ZONE",
+    key: "zone",
+    types: ["string", "null"],
+    wide: true,
+    datum: ({ view }) => view.zone ?? null,
+    meaning: "As discovery says.",
+  },
+  {
+    name: "WEIGHT",
+    key: "weight",
+    wide: true,
+    align: "right",
+    datum: ({ view }) => view.weight,
+    meaning: "As discovery says.",
+  },
+  {
+    name: "BREAKER",
+    key: "breaker",
+    wide: true,
+    datum: ({ view }) => view.breaker.state,
+    meaning: "`closed`, `open` or `half-open`.",
+  },
   {
     name: "FAILURES",
     key: "consecutiveFailures",
@@ -310,7 +402,14 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     text: ({ view }) => share(view.rampRatio),
     meaning: "Slow start: how much of its share a new endpoint gets by now.",
   },
-  { name: "PICKS", key: "picks", wide: true, align: "right", datum: ({ view }) => view.picks, meaning: "Since it is known." },
+  {
+    name: "PICKS",
+    key: "picks",
+    wide: true,
+    align: "right",
+    datum: ({ view }) => view.picks,
+    meaning: "Since it is known.",
+  },
   {
     name: "AGE",
     key: "ageMs",
@@ -320,25 +419,41 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     text: ({ view }) => duration(view.ageMs),
     meaning: "Since discovery first named it.",
   },
-  { name: "PROTOCOL", key: "protocol", wide: true, datum: ({ view }) => view.protocol, meaning: "`http` or `grpc`." },
+  {
+    name: "PROTOCOL",
+    key: "protocol",
+    wide: true,
+    datum: ({ view }) => view.protocol,
+    meaning: "`http` or `grpc`.",
+  },
 ];
 
 export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
-  { name: "PATH", key: "path", identifies: true, least: 32, datum: (row) => row.path, meaning: "As in a configuration file, with dots." },
+  {
+    name: "PATH",
+    key: "path",
+    identifies: true,
+    least: 32,
+    datum: (row) => row.path,
+    meaning: "As in a configuration file, with dots.",
+  },
   {
     name: "VALUE",
     key: "value",
+    types: ["string", "number", "boolean", "null", "array", "object"],
     least: 16,
     datum: (row) => row.value as Datum,
     text: ({ value }) => (typeof value === "string" ? value : JSON.stringify(value)),
-    meaning: "As a configuration file would have it. Secrets are not shown.",
+    meaning:
+      "As a configuration file would have it; a list or an object is JSON. Secrets are not shown.",
   },
   {
     name: "WRITTEN_BY",
     key: "rank",
     datum: (row) => row.rank,
     style: (row) => (row.rank === "default" ? "dim" : undefined),
-    meaning: "The rank of the source that won: `override`, `code`, `control-plane`, `file`, `environment`, or `default`.",
+    meaning:
+      "The rank of the source that won: `override`, `code`, `control-plane`, `file`, `environment`, or `default`.",
   },
   {
     name: "ORIGIN",
@@ -349,7 +464,14 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
     text: ({ origin, line }) => (line === undefined ? origin : `${origin}:${line}`),
     meaning: "The file and its line, the variable, or the name of the source.",
   },
-  { name: "LINE", key: "line", wide: true, align: "right", datum: (row) => row.line ?? null, meaning: "In the file, from 1." },
+  {
+    name: "LINE",
+    key: "line",
+    wide: true,
+    align: "right",
+    datum: (row) => row.line ?? null,
+    meaning: "In the file, from 1.",
+  },
 ];
 
 /** Calls of one kind, as the tap showed them. */
@@ -366,11 +488,39 @@ export interface TopRow {
 }
 
 export const TOP_COLUMNS: readonly Column<TopRow>[] = [
-  { name: "SOURCE", key: "source", identifies: true, least: 10, datum: (row) => row.source, meaning: "Who called: `self`, or the peer of a request that was served." },
-  { name: "DESTINATION", brief: "DEST", key: "destination", identifies: true, least: 12, datum: (row) => row.destination, meaning: "The service that was called, or the server." },
+  {
+    name: "SOURCE",
+    key: "source",
+    identifies: true,
+    least: 10,
+    datum: (row) => row.source,
+    meaning: "Who called: `self`, or the peer of a request that was served.",
+  },
+  {
+    name: "DESTINATION",
+    brief: "DEST",
+    key: "destination",
+    identifies: true,
+    least: 12,
+    datum: (row) => row.destination,
+    meaning: "The service that was called, or the server.",
+  },
   { name: "METHOD", key: "method", spare: 1, datum: (row) => row.method, meaning: "Of HTTP." },
-  { name: "PATH", key: "path", identifies: true, least: 16, datum: (row) => row.path, meaning: "Without query; with `--routes` the name of the route." },
-  { name: "COUNT", key: "count", align: "right", datum: (row) => row.count, meaning: "Calls that ended while the command ran." },
+  {
+    name: "PATH",
+    key: "path",
+    identifies: true,
+    least: 16,
+    datum: (row) => row.path,
+    meaning: "Without query; with `--routes` the name of the route.",
+  },
+  {
+    name: "COUNT",
+    key: "count",
+    align: "right",
+    datum: (row) => row.count,
+    meaning: "Calls that ended while the command ran.",
+  },
   ...(["best", "worst", "last"] as const).map((which) => ({
     name: which.toUpperCase(),
     key: `${which}Ms`,
@@ -419,3 +569,20 @@ function bySuccess(ratio: number | undefined): Style | undefined {
   if (ratio === undefined) return undefined;
   return ratio < 0.95 ? "red" : ratio < 0.99 ? "yellow" : undefined;
 }
+
+/** By command: for help, completion and the reference page. */
+export const COLUMNS: Readonly<
+  Record<
+    string,
+    readonly Pick<
+      Column<never>,
+      "name" | "brief" | "key" | "meaning" | "wide" | "align" | "types"
+    >[]
+  >
+> = {
+  stat: STAT_COLUMNS,
+  routes: ROUTE_COLUMNS,
+  endpoints: ENDPOINT_COLUMNS,
+  config: CONFIG_COLUMNS,
+  top: TOP_COLUMNS,
+};

@@ -32,7 +32,10 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     options: { ...LISTING, ...WINDOW, ...CONNECTION },
     examples: [
       { line: "inmesh stat -w", meaning: "what happens now, again and again" },
-      { line: "inmesh stat --window 10s --sort success:asc", meaning: "of ten seconds, the worst first" },
+      {
+        line: "inmesh stat --window 10s --sort success:asc",
+        meaning: "of ten seconds, the worst first",
+      },
     ],
     load: () => import("./commands/stat.ts"),
   }),
@@ -41,14 +44,18 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     positionals: [SERVICES],
     options: { ...LISTING, ...WINDOW, ...CONNECTION },
     more: "EFFECTIVE is what the application saw, ACTUAL what the endpoints saw: the difference is what retries hide.",
-    examples: [{ line: "inmesh routes orders -o wide", meaning: "with the weights of their backends" }],
+    examples: [
+      { line: "inmesh routes orders -o wide", meaning: "with the weights of their backends" },
+    ],
     load: () => import("./commands/routes.ts"),
   }),
   endpoints: define({
     summary: "each endpoint: state, cost, share, and why",
     positionals: [SERVICES],
     options: { ...LISTING, ...WINDOW, ...CONNECTION },
-    examples: [{ line: "inmesh endpoints orders -w", meaning: "which endpoint gets how much, now" }],
+    examples: [
+      { line: "inmesh endpoints orders -w", meaning: "which endpoint gets how much, now" },
+    ],
     load: () => import("./commands/endpoints.ts"),
   }),
   tap: define({
@@ -57,8 +64,14 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     options: { ...FILTER, ...TAP, ...CONNECTION },
     more: "Conditions are decided at the end of a call, so they may be about its status and its duration. All of them have to hold. Bodies are never shown, and header fields that hold secrets are redacted by the process.",
     examples: [
-      { line: "inmesh tap orders --status 5xx --min-latency 100ms", meaning: "slow calls that failed" },
-      { line: "inmesh tap --outcome failure --attempts --limit 1", meaning: "the next call that fails, and why" },
+      {
+        line: "inmesh tap orders --status 5xx --min-latency 100ms",
+        meaning: "slow calls that failed",
+      },
+      {
+        line: "inmesh tap --outcome failure --attempts --limit 1",
+        meaning: "the next call that fails, and why",
+      },
     ],
     load: () => import("./commands/tap.ts"),
   }),
@@ -83,7 +96,10 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     options: { ...EXPLAIN, ...CONNECTION },
     more: "Nothing is sent to the service. The exit code is 1 if the call would be refused at once.",
     examples: [
-      { line: "inmesh explain GET http://checkout/pay -H 'x-user: 7'", meaning: "route, split and endpoints" },
+      {
+        line: "inmesh explain GET http://checkout/pay -H 'x-user: 7'",
+        meaning: "route, split and endpoints",
+      },
     ],
     load: () => import("./commands/explain.ts"),
   }),
@@ -92,7 +108,8 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     positionals: [
       {
         name: "file",
-        meaning: "Read as createMesh would. - is the standard input, as YAML or JSON. Without a file the process is checked.",
+        meaning:
+          "Read as createMesh would. - is the standard input, as YAML or JSON. Without a file the process is checked.",
         optional: true,
         repeated: true,
         completes: "file",
@@ -102,7 +119,10 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     more: "A check of files opens no connection and resolves no name. The exit code is 1 if a file has mistakes or a check of the process failed.",
     examples: [
       { line: "inmesh check mesh.yaml", meaning: "before it is deployed" },
-      { line: "inmesh check --admin unix:/run/shop/mesh.sock --wait 30s", meaning: "until the process is well" },
+      {
+        line: "inmesh check --admin unix:/run/shop/mesh.sock --wait 30s",
+        meaning: "until the process is well",
+      },
     ],
     load: () => import("./commands/check.ts"),
   }),
@@ -110,7 +130,7 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     summary: "each value in force, and who has written it",
     positionals: [SERVICES],
     options: { ...CONFIG, ...LISTING, ...EVERY, ...CONNECTION },
-    examples: [{ line: "inmesh config orders --all", meaning: "with what nobody has written" }],
+    examples: [{ line: "inmesh config orders --all", meaning: "with defaults" }],
     load: () => import("./commands/config.ts"),
   }),
   version: define({
@@ -125,7 +145,10 @@ export const COMMANDS: Readonly<Record<string, AnyCommand>> = {
     positionals: [{ name: "shell", meaning: "bash, zsh or fish.", completes: "shell" }],
     options: {},
     examples: [
-      { line: "source <(inmesh completion bash)", meaning: "for this shell; the script says how for all" },
+      {
+        line: "source <(inmesh completion bash)",
+        meaning: "for this shell; the script says how for all",
+      },
     ],
     load: () => import("./commands/completion.ts"),
   }),

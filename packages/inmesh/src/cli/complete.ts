@@ -50,12 +50,21 @@ async function candidates(
   const options: Options = { ...command.options, ...GENERAL };
   const last = rest.at(-1);
   const awaited = last === undefined ? undefined : optionOf(last, options);
-  if (awaited !== undefined && awaited.type !== "flag") return valuesOf(awaited, rest, options, context);
+  if (awaited !== undefined && awaited.type !== "flag") {
+    if (awaited.type === "choice") return awaited.among.map((one): Candidate => [one]);
+    return awaited.completes === "column"
+      ? columnsOf(name)
+      : named(awaited.completes, rest, options, context);
+  }
   if (current.startsWith("-")) {
-    return Object.entries(options).map(([of, { meaning }]): Candidate => [`--${of}`, firstSentence(meaning)]);
+    return Object.entries(options).map(([of, { meaning }]): Candidate => [
+      `--${of}`,
+      firstSentence(meaning),
+    ]);
   }
   const given = countPositionals(rest, options);
-  const positional: Positional | undefined = command.positionals[given] ?? command.positionals.at(-1);
+  const positional: Positional | undefined =
+    command.positionals[given] ?? command.positionals.at(-1);
   if (positional === undefined) return [];
   if (given >= command.positionals.length && positional.repeated !== true) return [];
   return named(positional.completes, rest, options, context);
@@ -79,14 +88,12 @@ function countPositionals(words: readonly string[], options: Options): number {
   return count;
 }
 
-function valuesOf(
-  option: Exclude<Option, { type: "flag" }>,
-  words: readonly string[],
-  options: Options,
-  context: Context,
-): Promise<readonly Candidate[]> {
-  if (option.type === "choice") return Promise.resolve(option.among.map((one): Candidate => [one]));
-  return named(option.completes, words, options, context);
+async function columnsOf(command: string): Promise<readonly Candidate[]> {
+  const { COLUMNS } = await import("./columns.ts");
+  return (COLUMNS[command] ?? []).map(({ name, meaning }): Candidate => [
+    name,
+    firstSentence(meaning),
+  ]);
 }
 
 async function named(
@@ -114,7 +121,8 @@ async function live(words: readonly string[], options: Options, context: Context
   const given: Record<string, string | undefined> = {};
   for (const [i, word] of words.entries()) {
     const [, name = "", inline] = /^--([\w-]+)(?:=(.*))?$/.exec(word) ?? [];
-    if (Object.hasOwn(CONNECTION, name) && Object.hasOwn(options, name)) given[name] = inline ?? words[i + 1];
+    if (Object.hasOwn(CONNECTION, name) && Object.hasOwn(options, name))
+      given[name] = inline ?? words[i + 1];
   }
   const values: ConnectionValues = {
     admin: given["admin"],

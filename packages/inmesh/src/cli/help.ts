@@ -7,7 +7,9 @@ import { GENERAL } from "./options.ts";
 import type { Output } from "./output.ts";
 
 export function generalHelp(output: Output): string {
-  const lines = Object.entries(COMMANDS).map(([name, { summary }]) => entry(name, summary, 12, output));
+  const lines = Object.entries(COMMANDS).map(([name, { summary }]) =>
+    entry(name, summary, 12, output),
+  );
   return [
     "Usage: inmesh <command> [options]",
     "",
@@ -30,7 +32,11 @@ export function usageOf(name: string, { positionals, options }: AnyCommand): str
   return ["Usage: inmesh", name, ...words, ...(has ? ["[options]"] : [])].join(" ");
 }
 
-export function commandHelp(name: string, command: AnyCommand, output: Output): string {
+export async function commandHelp(
+  name: string,
+  command: AnyCommand,
+  output: Output,
+): Promise<string> {
   const { summary, positionals, options, more, examples } = command;
   const all: [string, Option][] = [...Object.entries(options), ...Object.entries(GENERAL)];
   const lines = [usageOf(name, command), "", output.wrap(sentence(summary), 0)];
@@ -40,7 +46,19 @@ export function commandHelp(name: string, command: AnyCommand, output: Output): 
     for (const one of positionals) lines.push(entry(`<${one.name}>`, one.meaning, 28, output));
   }
   lines.push("", "Options:");
-  for (const [of, option] of all) lines.push(entry(synopsis(of, option), meaningOf(option), 28, output));
+  for (const [of, option] of all)
+    lines.push(entry(synopsis(of, option), meaningOf(option), 28, output));
+  if ("sort" in options) {
+    const { COLUMNS } = await import("./columns.ts");
+    const columns = COLUMNS[name] ?? [];
+    const names = (wide: boolean): string =>
+      columns
+        .filter((one) => (one.wide === true) === wide)
+        .map((one) => one.name)
+        .join(", ");
+    lines.push("", output.wrap(`Columns: ${names(false)}.`, 0));
+    if (names(true) !== "") lines.push(output.wrap(`With -o wide also: ${names(true)}.`, 0));
+  }
   if (examples.length > 0) {
     lines.push("", "Examples:");
     for (const { line, meaning } of examples) lines.push(`  ${line}`, `      ${meaning}`);
@@ -68,12 +86,10 @@ function sentence(text: string): string {
 function entry(word: string, text: string, column: number, output: Output): string {
   const wrapped = output.wrap(text, column + 2);
   const head = `  ${word}`;
-  return head.length < column + 1
-    ? head + wrapped.slice(head.length)
-    : `${head}\n${wrapped}`;
+  return head.length < column + 1 ? head + wrapped.slice(head.length) : `${head}\n${wrapped}`;
 }
 
-const EXIT_TEXTS: Readonly<Record<keyof typeof EXIT, string>> = {
+export const EXIT_TEXTS: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: "ok",
   failed: "a check failed",
   usage: "the command is wrong",

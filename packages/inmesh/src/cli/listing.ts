@@ -93,12 +93,14 @@ async function viewOf<A extends Answer, Row>(
   if (counts && values.window === 0) mistakes.push("--window must be longer than 0");
   if (!counts && values.every !== undefined && !values.watch) mistakes.push("--every needs -w");
   const names = (values.columns ?? "").split(",").flatMap((name) => name.trim() || []);
-  if (values.columns !== undefined && names.length === 0) mistakes.push("--columns names no column");
+  if (values.columns !== undefined && names.length === 0)
+    mistakes.push("--columns names no column");
   const { columns, unknown } = chosenColumns(all, names, output === "wide");
   if (unknown.length > 0) {
     const suggest = await loadSuggest();
     const known = all.map(({ name }) => name);
-    for (const name of unknown) mistakes.push(`--columns ${JSON.stringify(name)} ${suggest(name, known)}`);
+    for (const name of unknown)
+      mistakes.push(`--columns ${JSON.stringify(name)} ${suggest(name, known)}`);
   }
   const { order, mistake } = values.sort === undefined ? {} : await parseOrder(all, values.sort);
   if (mistake !== undefined) mistakes.push(mistake);
@@ -123,11 +125,15 @@ function show<A extends Answer, Row>(
   }
   if (view.format === "name") {
     const found = listing.columns.filter(({ identifies }) => identifies === true);
-    for (const row of rows) output.line(found.map((one) => output.safe(cellText(one, row))).join(" "));
+    for (const row of rows)
+      output.line(found.map((one) => output.safe(cellText(one, row))).join(" "));
     return;
   }
   const { lines, leftOut, below } = renderTable(view.columns, rows, output, view.headers);
-  const notes = [...below, ...notesOf(listing, read, rows, leftOut).map((note) => output.safe(note))];
+  const notes = [
+    ...below,
+    ...notesOf(listing, read, rows, leftOut).map((note) => output.safe(note)),
+  ];
   if (inPlace !== undefined) {
     const short = notes.map((note) => cutEnd(note, output.width, output.symbol("cut")));
     inPlace.draw([...lines, ...short.map((note) => output.paint("dim", note))]);
@@ -154,7 +160,9 @@ function notesOf<A extends Answer, Row>(
     );
   }
   if (leftOut.length > 0) {
-    all.push(`no room for ${leftOut.join(", ")}; a wider terminal, a pipe, --columns or -o json shows them`);
+    all.push(
+      `no room for ${leftOut.join(", ")}; a wider terminal, a pipe, --columns or -o json shows them`,
+    );
   }
   return [...all, ...(notes?.(read) ?? [])];
 }

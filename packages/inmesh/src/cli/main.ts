@@ -24,7 +24,7 @@ export async function main(args: readonly string[], context: Context): Promise<E
     if (!(error instanceof Failure)) throw error;
     if (error.exit === EXIT.interrupted) return error.exit;
     report(error, nameIn(args), context);
-    if (beforeEnd.includes("--debug")) output.error(`\n${output.safe(stackOf(error)).replaceAll(String.raw`\n`, "\n")}`);
+    if (beforeEnd.includes("--debug")) output.error(`\n${output.safeLines(stackOf(error))}`);
     return error.exit;
   }
 }
@@ -64,7 +64,7 @@ async function run(name: string, args: readonly string[], context: Context): Pro
   const options = { ...command.options, ...GENERAL };
   const parsed = await parse(args, options, command.positionals);
   if (parsed.values.help) {
-    output.line(commandHelp(name, command, output));
+    output.line(await commandHelp(name, command, output));
     return EXIT.ok;
   }
   const loaded = await command.load();
@@ -79,12 +79,14 @@ function nameIn([name = ""]: readonly string[]): string | undefined {
 function report(error: Failure, name: string | undefined, { output }: Context): void {
   if (error instanceof UsageFailure) {
     for (const mistake of error.mistakes) output.note(output.safe(mistake));
-    const usage = name === undefined ? "Usage: inmesh <command> [options]" : usageOf(name, COMMANDS[name]!);
+    const usage =
+      name === undefined ? "Usage: inmesh <command> [options]" : usageOf(name, COMMANDS[name]!);
     output.error(`\n${usage}\nMore: inmesh ${name === undefined ? "" : `${name} `}--help`);
     return;
   }
   const { what, why, next } = error.text;
-  for (const sentence of what.split("\n")) output.note(output.safe(/[.?!]$/.test(sentence) ? sentence : `${sentence}.`));
+  for (const sentence of what.split("\n"))
+    output.note(output.safe(/[.?!]$/.test(sentence) ? sentence : `${sentence}.`));
   if (why !== undefined) output.note(`  why   ${output.safe(why)}`, 8);
   if (next !== undefined) output.note(`  next  ${output.safe(next)}`, 8);
 }

@@ -19,7 +19,8 @@ export const CONNECTION = {
     type: "text",
     value: "<token>",
     env: "INMESH_ADMIN_TOKEN",
-    meaning: "The token of the process. Other users of the machine can read it in the list of processes.",
+    meaning:
+      "The token of the process. Other users of the machine can read it in the list of processes.",
   },
   "token-file": {
     type: "text",
@@ -142,7 +143,12 @@ export const CHECK = {
 
 /** Which calls. All conditions have to hold; of one that is repeated, one of its values has to. */
 export const FILTER = {
-  route: { type: "texts", value: "<name>", completes: "route", meaning: "Of this route. May be repeated." },
+  route: {
+    type: "texts",
+    value: "<name>",
+    completes: "route",
+    meaning: "Of this route. May be repeated.",
+  },
   direction: {
     type: "choice",
     value: "<direction>",
@@ -165,9 +171,14 @@ export const FILTER = {
   reason: {
     type: "texts",
     value: "<reason>",
-    meaning: "Of the error of the call or of one of its attempts, or of a refusal. May be repeated.",
+    meaning:
+      "Of the error of the call or of one of its attempts, or of a refusal. May be repeated.",
   },
-  endpoint: { type: "text", value: "<address>", meaning: "An attempt went to it: host:port or unix:path." },
+  endpoint: {
+    type: "text",
+    value: "<address>",
+    meaning: "An attempt went to it: host:port or unix:path.",
+  },
   peer: {
     type: "text",
     value: "<peer>",
@@ -182,7 +193,8 @@ export const FILTER = {
     type: "texts",
     short: "H",
     value: "'<name>: <value>'",
-    meaning: "The head of the request has this field. May be repeated: all of them have to be there.",
+    meaning:
+      "The head of the request has this field. May be repeated: all of them have to be there.",
   },
   "trace-id": { type: "text", value: "<id>", meaning: "32 hexadecimal digits." },
   ratio: {
@@ -220,7 +232,11 @@ export const TOP = {
     meaning: "Time between two drawings. Default: 1s on a terminal, else 5s.",
   },
   for: { type: "duration", value: "<duration>", meaning: "End after this long." },
-  rows: { type: "count", value: "<rows>", meaning: "Show at most so many. Default: what fits; else 20." },
+  rows: {
+    type: "count",
+    value: "<rows>",
+    meaning: "Show at most so many. Default: what fits; else 20.",
+  },
   sort: {
     type: "text",
     value: "<column>",

@@ -62,6 +62,11 @@ export class Output {
     this.error(this.#err.isTTY === true ? this.wrap(text, indent).slice(indent) : text);
   }
 
+  /** For a person who waits: on stderr if that is a terminal, else nothing. */
+  hint(text: string): void {
+    if (this.#err.isTTY === true) this.error(escaped(text, !this.unicode));
+  }
+
   /** One JSON document on one line, or on several. */
   json(value: unknown, space?: number): void {
     this.line(safeJson(value, space, !this.unicode));
@@ -70,6 +75,14 @@ export class Output {
   /** Text of a process or of its peers, harmless. */
   safe(text: string): string {
     return escaped(text, !this.unicode);
+  }
+
+  /** The same of text whose line breaks are ours. */
+  safeLines(text: string): string {
+    return text
+      .split("\n")
+      .map((line) => this.safe(line))
+      .join("\n");
   }
 
   symbol(name: SymbolName): string {

@@ -31,6 +31,11 @@ export async function program(): Promise<void> {
   for (const signal of SIGNALS) process.on(signal, interrupt);
   const { env, stdin } = process;
   const output = new Output();
+  // Also of what a timer calls. A terminal that was taken over is given back first, by its own listener.
+  process.once("uncaughtException", (error) => {
+    process.once("exit", () => reportDefect(error, output));
+    process.exit(EXIT.defect);
+  });
   try {
     process.exitCode = await main(process.argv.slice(2), {
       output,
@@ -40,13 +45,17 @@ export async function program(): Promise<void> {
       signal: interruption.signal,
     });
   } catch (error) {
-    // A defect of ours. A mistake of the user is answered by the command itself.
     process.exitCode = EXIT.defect;
-    const shown = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    output.error(
-      `This is a defect of inmesh. Please report it, with the command and these lines:\n${output.safe(shown).replaceAll(String.raw`\n`, "\n")}`,
-    );
+    reportDefect(error, output);
   } finally {
     for (const signal of SIGNALS) process.off(signal, interrupt);
   }
+}
+
+/** A mistake of the user is answered by the command itself; this is one of ours. */
+function reportDefect(error: unknown, output: Output): void {
+  const shown = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  output.error(
+    `This is a defect of inmesh. Please report it, with the command and these lines:\n${output.safeLines(shown)}`,
+  );
 }

@@ -101,9 +101,12 @@ export class InPlace {
     const { height } = this.#output;
     // What has scrolled out cannot be drawn over.
     const room = Math.max(1, height - 1);
-    const shown = lines.length > room ? [...lines.slice(0, room - 1), more(lines.length - room + 1)] : lines;
+    const shown =
+      lines.length > room ? [...lines.slice(0, room - 1), more(lines.length - room + 1)] : lines;
     const up = this.#height === 0 ? "" : `\u001b[${this.#height}A\r`;
-    this.#output.write(`${up}${shown.map((line) => line + TO_END_OF_LINE).join("\r\n")}\r\n${TO_END}`);
+    this.#output.write(
+      `${up}${shown.map((line) => line + TO_END_OF_LINE).join("\r\n")}\r\n${TO_END}`,
+    );
     this.#height = shown.length;
   }
 }

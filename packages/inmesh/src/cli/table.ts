@@ -13,6 +13,8 @@ export interface Column<Row> {
   readonly brief?: string;
   /** In JSON. */
   readonly key: string;
+  /** Types of its value there. Default: `number` and `null` where it is aligned to the right, else `string`. */
+  readonly types?: readonly ("string" | "number" | "boolean" | "null" | "array" | "object")[];
   /** One sentence, for the reference page. */
   readonly meaning: string;
   readonly align?: "right";
@@ -234,7 +236,8 @@ export function chosenColumns<Row>(
   names: readonly string[],
   wide: boolean,
 ): { readonly columns: readonly Column<Row>[]; readonly unknown: readonly string[] } {
-  if (names.length === 0) return { columns: all.filter((one) => wide || one.wide !== true), unknown: [] };
+  if (names.length === 0)
+    return { columns: all.filter((one) => wide || one.wide !== true), unknown: [] };
   const unknown: string[] = [];
   const columns = names.flatMap((name) => {
     const found = all.find((one) => one.name.toLowerCase() === name.toLowerCase());

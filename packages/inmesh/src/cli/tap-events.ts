@@ -58,7 +58,7 @@ export async function tapQuery(
   }
   try {
     for (const [name, value] of Object.entries(headersIn(values.header))) {
-      query.append("header", `${name}:${value}`);
+      query.append(`header.${name}`, value);
     }
   } catch (error) {
     if (!(error instanceof UsageFailure)) throw error;

@@ -38,7 +38,9 @@ export function targetOf(values: ConnectionValues, { env, output }: Context): Ta
   const address = addressIn(shown);
   const mistakes: string[] = [];
   if (typeof address === "string") {
-    mistakes.push(`${fromFlag ? "--admin" : "INMESH_ADMIN"} ${address} (got ${JSON.stringify(shown)})`);
+    mistakes.push(
+      `${fromFlag ? "--admin" : "INMESH_ADMIN"} ${address} (got ${JSON.stringify(shown)})`,
+    );
   }
   if (values.token !== undefined && values["token-file"] !== undefined) {
     mistakes.push("--token and --token-file exclude each other");
@@ -107,5 +109,7 @@ function tokenIn(file: string, origin: string): string {
 /** It goes into a header. The value itself is not printed. */
 function checked(token: string, origin: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new UsageFailure([`${origin} must have a token of visible ASCII characters without spaces`]);
+  throw new UsageFailure([
+    `${origin} must have a token of visible ASCII characters without spaces`,
+  ]);
 }

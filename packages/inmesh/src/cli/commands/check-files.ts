@@ -73,11 +73,7 @@ function uncheckedKind(name: string): WrittenKind {
   };
 }
 
-function checkOne(
-  file: string | undefined,
-  env: Env,
-  kinds: readonly WrittenKind[],
-): Checked {
+function checkOne(file: string | undefined, env: Env, kinds: readonly WrittenKind[]): Checked {
   if (file === STDIN) return checkStdin(env, kinds);
   try {
     const { config } = loadConfig({ file, env, discoveries: kinds });
@@ -116,7 +112,9 @@ function describeService(
 
 function print({ file = "environment", valid, services, mistakes }: Checked, output: Output): void {
   if (valid) {
-    output.line(`${output.paint("green", "valid")}  ${file}: ${counted(services.length, "service")}`);
+    output.line(
+      `${output.paint("green", "valid")}  ${file}: ${counted(services.length, "service")}`,
+    );
     const names = Math.max(0, ...services.map(({ name }) => name.length));
     for (const { name, discovery, routes } of services) {
       const row = `       ${name.padEnd(names)}  ${discovery}, ${counted(routes, "route")}`;

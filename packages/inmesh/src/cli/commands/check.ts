@@ -27,10 +27,13 @@ export async function run(
   }
   if (isOfFiles) {
     for (const name of ["admin", "wait", "fail-on"] as const) {
-      if (values[name] !== undefined) mistakes.push(`--${name} is for the checks of a process, and files are named`);
+      if (values[name] !== undefined)
+        mistakes.push(`--${name} is for the checks of a process, and files are named`);
     }
-    if (values.output === "short") mistakes.push("-o short is for the checks of a process, and files are named");
-  } else if (values.discovery.length > 0) mistakes.push("--discovery is for files, and none is named");
+    if (values.output === "short")
+      mistakes.push("-o short is for the checks of a process, and files are named");
+  } else if (values.discovery.length > 0)
+    mistakes.push("--discovery is for files, and none is named");
   if (!isOfFiles && !namesProcess(values, context)) {
     mistakes.push(
       "Which file? For example: inmesh check mesh.yaml. Or which process? For example: inmesh check --admin unix:/run/shop/mesh.sock",
@@ -50,7 +53,8 @@ async function checkProcess(values: Values, json: boolean, context: Context): Pr
   try {
     for (;;) {
       const answer = await admin.get<Checks>("Checks", "checks");
-      const failed = answer.status === "failure" || (failOn === "warning" && answer.status === "warning");
+      const failed =
+        answer.status === "failure" || (failOn === "warning" && answer.status === "warning");
       if (failed && clock.now() + POLL_MS < endsAt) {
         output.error(`${summary(answer)}; checking again`);
         await pause(clock, POLL_MS, signal);
@@ -66,11 +70,12 @@ async function checkProcess(values: Values, json: boolean, context: Context): Pr
   }
 }
 
-const SHOWN: Readonly<Record<CheckStatus, { readonly symbol: SymbolName; readonly style: Style }>> = {
-  ok: { symbol: "ok", style: "green" },
-  warning: { symbol: "warning", style: "yellow" },
-  failure: { symbol: "failed", style: "red" },
-};
+const SHOWN: Readonly<Record<CheckStatus, { readonly symbol: SymbolName; readonly style: Style }>> =
+  {
+    ok: { symbol: "ok", style: "green" },
+    warning: { symbol: "warning", style: "yellow" },
+    failure: { symbol: "failed", style: "red" },
+  };
 
 function print(answer: Checks, short: boolean, output: Output): void {
   const shown = short ? answer.checks.filter(({ status }) => status !== "ok") : answer.checks;
@@ -90,7 +95,8 @@ function print(answer: Checks, short: boolean, output: Output): void {
 function printOne({ status, subject, message, hint, page }: Check, output: Output): void {
   const { symbol, style } = SHOWN[status] ?? SHOWN.warning;
   const mark = output.symbol(symbol);
-  const text = subject === undefined || message.includes(subject) ? message : `${subject}: ${message}`;
+  const text =
+    subject === undefined || message.includes(subject) ? message : `${subject}: ${message}`;
   const lines = output.wrap(output.safe(text), mark.length + 1);
   output.line(output.paint(style, mark) + lines.slice(mark.length));
   if (hint !== undefined) output.line(output.wrap(output.safe(hint), 4));

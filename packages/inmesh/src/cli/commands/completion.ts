@@ -63,7 +63,9 @@ export async function run(
   const script = Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined;
   if (script === undefined) {
     const suggest = await loadSuggest();
-    throw new UsageFailure([`<shell> ${JSON.stringify(shell)} ${suggest(shell, Object.keys(SCRIPTS))}`]);
+    throw new UsageFailure([
+      `<shell> ${JSON.stringify(shell)} ${suggest(shell, Object.keys(SCRIPTS))}`,
+    ]);
   }
   output.line(script);
   return EXIT.ok;

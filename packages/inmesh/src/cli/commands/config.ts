@@ -38,7 +38,8 @@ function sourceNotes({ version, sources }: Config): string[] {
   const notes = [`version ${version} is in force`];
   for (const { name, state, mistakes } of sources) {
     if (state === "waiting") notes.push(`source ${name} has said nothing yet`);
-    if (state === "failed") notes.push(`source ${name} cannot tell; its last good layer stays in force`);
+    if (state === "failed")
+      notes.push(`source ${name} cannot tell; its last good layer stays in force`);
     if (state !== "refused") continue;
     notes.push(`what source ${name} says now is refused; its last good layer stays in force:`);
     for (const { path, rule, value, origin, line } of mistakes) {

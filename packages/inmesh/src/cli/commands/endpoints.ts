@@ -15,7 +15,8 @@ export function run({ values, positionals }: Parsed<Options>, context: Context):
     kind: "Endpoint",
     columns: ENDPOINT_COLUMNS,
     counts: true,
-    empty: "The process knows no endpoint: it has called no service yet, or discovery has not answered.",
+    empty:
+      "The process knows no endpoint: it has called no service yet, or discovery has not answered.",
     read: async (admin) => {
       const answer = await admin.get<Endpoints>("Endpoints", "endpoints");
       const named = answer.endpoints.map((view) => ({ name: view.service, view }));

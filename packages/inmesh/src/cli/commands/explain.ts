@@ -41,7 +41,8 @@ export async function run(
 }
 
 function requestOf(positionals: readonly string[], values: Parsed<Options>["values"]): Request {
-  const [method, target = ""] = positionals.length === 1 ? [undefined, positionals[0]] : positionals;
+  const [method, target = ""] =
+    positionals.length === 1 ? [undefined, positionals[0]] : positionals;
   if (method !== undefined && !/^[A-Za-z]+(-[A-Za-z]+)*$/.test(method)) {
     throw new UsageFailure([
       `<method> must be a method of HTTP such as GET (got ${JSON.stringify(method)})`,
@@ -61,7 +62,10 @@ function requestOf(positionals: readonly string[], values: Parsed<Options>["valu
 
 function explained(answer: Explanation, output: Output): string[] {
   const { service, protocol, method, path, refused, route, matches, split } = answer;
-  const lines = [output.paint("bold", output.safe(`${method} ${path}`)) + output.safe(`  to ${service} by ${protocol}`)];
+  const lines = [
+    output.paint("bold", output.safe(`${method} ${path}`)) +
+      output.safe(`  to ${service} by ${protocol}`),
+  ];
   const block = new Block(lines, output);
   if (refused !== undefined) {
     const text = `${refused.reason}: ${refused.why}`;
@@ -100,7 +104,9 @@ function takenBy(matches: readonly ExplainedMatch[]): string {
 }
 
 function notTaken({ matched, why }: ExplainedMatch): string {
-  return matched ? "not: it would match, and others come before it" : `not: ${why ?? "a condition does not hold"}`;
+  return matched
+    ? "not: it would match, and others come before it"
+    : `not: ${why ?? "a condition does not hold"}`;
 }
 
 /** A word on the left, and rows whose cells stand below each other on its right. */
@@ -120,7 +126,9 @@ class Block {
     }
     for (const [i, row] of rows.entries()) {
       const head = (i === 0 ? word : "").padEnd(12);
-      const cells = row.map((cell, at) => cell + " ".repeat(Math.max(0, widths[at]! - bareWidth(cell))));
+      const cells = row.map(
+        (cell, at) => cell + " ".repeat(Math.max(0, widths[at]! - bareWidth(cell))),
+      );
       const line = `${head}${cells.join("  ")}`.trimEnd();
       this.#lines.push(...folded(line, cells, this.#output));
     }
@@ -137,7 +145,10 @@ function folded(line: string, cells: readonly string[], output: Output): string[
   const start = line.slice(0, line.length - last.length).trimEnd();
   const wrapped = output.wrap(last, indent).split("\n");
   if (indent !== before) return [start, ...wrapped];
-  return [start + " ".repeat(Math.max(2, before - bareWidth(start))) + wrapped[0]!.trimStart(), ...wrapped.slice(1)];
+  return [
+    start + " ".repeat(Math.max(2, before - bareWidth(start))) + wrapped[0]!.trimStart(),
+    ...wrapped.slice(1),
+  ];
 }
 
 // oxlint-disable-next-line no-control-regex
@@ -157,25 +168,32 @@ function writers(wroteBy: readonly WrittenBy[], output: Output): string[][] {
 }
 
 function timeoutOf({ requestMs, backendRequestMs }: ExplainedRoute): string {
-  const call = requestMs === undefined ? "none for the call" : `${duration(requestMs)} for the call`;
-  return backendRequestMs === undefined ? call : `${call}, ${duration(backendRequestMs)} for an attempt`;
+  const call =
+    requestMs === undefined ? "none for the call" : `${duration(requestMs)} for the call`;
+  return backendRequestMs === undefined
+    ? call
+    : `${call}, ${duration(backendRequestMs)} for an attempt`;
 }
 
 function attemptsOf({ attempts, idempotent, streaming }: ExplainedRoute): string {
   const most = attempts === 1 ? "1" : `up to ${attempts}`;
-  const again = idempotent ? "may be repeated" : "is repeated only if it certainly was not processed";
+  const again = idempotent
+    ? "may be repeated"
+    : "is repeated only if it certainly was not processed";
   return `${most}; the call ${again}${streaming ? "; a stream" : ""}`;
 }
 
 function candidateRows(candidates: readonly Candidate[], output: Output): string[][] {
   if (candidates.length === 0) return [["none"]];
-  const rows = candidates.slice(0, MOST_ENDPOINTS).map(({ endpoint, chance, cost, inFlight, why }) => [
-    output.safe(endpoint),
-    chance > 0 ? share(chance) : "never",
-    `cost ${decimal(cost, 1)}`,
-    `${inFlight} in flight`,
-    output.safe(why),
-  ]);
+  const rows = candidates
+    .slice(0, MOST_ENDPOINTS)
+    .map(({ endpoint, chance, cost, inFlight, why }) => [
+      output.safe(endpoint),
+      chance > 0 ? share(chance) : "never",
+      `cost ${decimal(cost, 1)}`,
+      `${inFlight} in flight`,
+      output.safe(why),
+    ]);
   const more = candidates.length - rows.length;
   if (more > 0) rows.push([`and ${counted(more, "endpoint")} more; --json has them`]);
   return rows;

@@ -23,10 +23,14 @@ export async function run(
   const json = values.json || values.output === "json" || values.output === "jsonl";
   const admin = new Admin(target, context);
   try {
-    for await (const event of tapEvents(admin, query)) {
+    const begun = (): void => output.hint(`taps ${admin.shown}; Ctrl-C ends`);
+    for await (const event of tapEvents(admin, query, begun)) {
       if (json) output.json(event);
       else if (event.event === "lost") {
-        const why = event.because === "rate" ? "more come than --max-rps" : "they came faster than they were read";
+        const why =
+          event.because === "rate"
+            ? "more come than --max-rps"
+            : "they came faster than they were read";
         output.error(`${counted(event.count, "call")} not shown: ${why}`);
       } else {
         output.line(callLine(event, output));
@@ -74,9 +78,12 @@ function callLine(event: Ended, output: Output): string {
   const query = event.query === undefined ? "" : `?${event.query}`;
   const request = output.safe(`${event.method} ${event.path}${query}`);
   const fixed = widthOf(left) + 1 + widthOf(name) + 1;
-  const place = whereWidth === 0 ? "" : padded(cutMiddle(where, whereWidth, mark), whereWidth, "left");
+  const place =
+    whereWidth === 0 ? "" : padded(cutMiddle(where, whereWidth, mark), whereWidth, "left");
   if (room === Infinity) {
-    return [left, padded(who, 28, "left"), padded(where, 24, "left"), request, right].join(" ").trimEnd();
+    return [left, padded(who, 28, "left"), padded(where, 24, "left"), request, right]
+      .join(" ")
+      .trimEnd();
   }
   const free = room - fixed - (place === "" ? 0 : whereWidth + 1);
   // What went wrong is read before the end of a long path.
@@ -130,7 +137,8 @@ function attemptLines(event: Ended, output: Output): string[] {
   );
   if (event.direction === "outbound") {
     for (const one of event.attempts) lines.push(attemptLine(one));
-    if (event.error !== undefined) lines.push(`    error ${event.error.code}: ${event.error.message}`);
+    if (event.error !== undefined)
+      lines.push(`    error ${event.error.code}: ${event.error.message}`);
   }
   return lines.map((line) =>
     output.paint("dim", cutEnd(output.safe(line), output.tableWidth, output.symbol("cut"))),
@@ -138,9 +146,24 @@ function attemptLines(event: Ended, output: Output): string[] {
 }
 
 function attemptLine(attempt: TapAttempt): string {
-  const { number, kind, retryReason, endpoint, status, outcome, reason, startedMs, headMs, durationMs } = attempt;
+  const {
+    number,
+    kind,
+    retryReason,
+    endpoint,
+    status,
+    outcome,
+    reason,
+    startedMs,
+    headMs,
+    durationMs,
+  } = attempt;
   const because = retryReason === undefined ? "" : ` because of ${retryReason}`;
-  const ended = [status === undefined ? "" : ` ${status}`, ` ${outcome}`, reason === undefined ? "" : `: ${reason}`];
+  const ended = [
+    status === undefined ? "" : ` ${status}`,
+    ` ${outcome}`,
+    reason === undefined ? "" : `: ${reason}`,
+  ];
   const times = [`picked at ${duration(startedMs)}`];
   if (headMs !== undefined) times.push(`head ${duration(headMs)}`);
   if (durationMs !== undefined) times.push(`end ${duration(durationMs)}`);

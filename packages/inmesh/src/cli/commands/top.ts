@@ -202,7 +202,15 @@ class Sums {
       key = OTHER;
       found = this.#sums.get(key);
     }
-    found ??= { ...names, count: 0, success: 0, abandoned: 0, bestMs: Infinity, worstMs: 0, lastMs: 0 };
+    found ??= {
+      ...names,
+      count: 0,
+      success: 0,
+      abandoned: 0,
+      bestMs: Infinity,
+      worstMs: 0,
+      lastMs: 0,
+    };
     this.#sums.set(key, found);
     return found;
   }

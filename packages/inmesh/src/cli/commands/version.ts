@@ -15,7 +15,16 @@ export async function run({ values }: Parsed<Options>, context: Context): Promis
   const { output } = context;
   const about = namesProcess(values, context) ? await aboutOf(values, context) : undefined;
   if (values.json) {
-    output.json({ apiVersion: "inmesh.dev/v1", kind: "Version", inmesh: VERSION, runtime: process.version, about: about ?? null }, 2);
+    output.json(
+      {
+        apiVersion: "inmesh.dev/v1",
+        kind: "Version",
+        inmesh: VERSION,
+        runtime: process.version,
+        about: about ?? null,
+      },
+      2,
+    );
     return EXIT.ok;
   }
   output.line(`inmesh   ${VERSION}, on ${process.version}`);
@@ -23,7 +32,8 @@ export async function run({ values }: Parsed<Options>, context: Context): Promis
     const { versions, process: of, state } = about;
     const text = `process  ${versions.inmesh}, on ${versions.runtime}; pid ${of.pid} on ${of.host}, ${state}, for ${duration(of.uptimeMs)}`;
     output.line(output.safe(text));
-    if (about.runtimeProblem !== undefined) output.line(output.safe(`         ${about.runtimeProblem}`));
+    if (about.runtimeProblem !== undefined)
+      output.line(output.safe(`         ${about.runtimeProblem}`));
     for (const line of about.degraded) output.line(output.safe(`         degraded: ${line}`));
   }
   return EXIT.ok;
