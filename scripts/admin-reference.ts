@@ -1,6 +1,7 @@
 /**
  * The JSON schema of the API of one process and the tables of its reference page, from the types and doc comments in
- * packages/core/src/inspect/api.ts. Throws an Error for a type that has no counterpart in JSON.
+ * packages/core/src/inspect/api.ts; the schema has the events of a tap as well. Throws an Error for a type that has no
+ * counterpart in JSON, and for one of its own members without a doc comment.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,6 +12,7 @@ import {
   type TSInterfaceDeclaration,
   type TSTypeAliasDeclaration,
 } from "oxc-parser";
+import { ERROR_CODES, ERROR_REASONS } from "../packages/core/src/errors.ts";
 
 const root: string = join(import.meta.dirname, "..");
 const FILE = "packages/core/src/inspect/api.ts";
@@ -24,7 +26,18 @@ const HEADING = /^\s*── (.*?) ─*$/;
 type Schema = Readonly<Record<string, unknown>>;
 type Declared = TSInterfaceDeclaration | TSTypeAliasDeclaration;
 
-const text: string = readFileSync(join(root, FILE), "utf8");
+const api: string = sourceOf("inspect/api.ts");
+/** What the events of a tap are made of, declared where it is used. */
+const text: string = [
+  api,
+  sourceOf("tap/event.ts").replaceAll(/^import type .*;$/gm, ""),
+  ...["Outcome", "AttemptKind", "PickRule", "DeadlineSource"].map((name) =>
+    aliasIn("call.ts", name),
+  ),
+  ...["NoRetry", "Progress"].map((name) => aliasIn("errors.ts", name)),
+  `export type ErrorCode = ${unionOf(ERROR_CODES)};`,
+  `export type ErrorReason = ${unionOf(Object.values(ERROR_REASONS).flat())};`,
+].join("\n");
 const { program, comments } = parseSync(FILE, text);
 const commentsByEnd: ReadonlyMap<number, Comment> = new Map(comments.map((one) => [one.end, one]));
 const declared: ReadonlyMap<string, Declared> = new Map(
@@ -38,6 +51,20 @@ const declared: ReadonlyMap<string, Declared> = new Map(
   }),
 );
 
+function sourceOf(file: string): string {
+  return readFileSync(join(root, "packages/core/src", file), "utf8");
+}
+
+function aliasIn(file: string, name: string): string {
+  const found = new RegExp(`^export type ${name} =[\\s\\S]*?";`, "m").exec(sourceOf(file));
+  if (found === null) throw new Error(`${file} has no type ${name}`);
+  return found[0];
+}
+
+function unionOf(values: readonly string[]): string {
+  return [...new Set(values)].map((value) => JSON.stringify(value)).join(" | ");
+}
+
 // ── schema ───────────────────────────────────────────────────────────────────────────────────────
 
 /** The text of docs/reference/admin-api.schema.json. */
@@ -49,7 +76,7 @@ export function adminSchema(): string {
     $schema: "https://json-schema.org/draft/2020-12/schema",
     title: "inmesh: the API of one process",
     description: `Every answer of apiVersion inmesh.dev/v1, exactly as this version of inmesh gives it; see ${PAGE}. Later versions may add members, which readers ignore.`,
-    oneOf: answers.map(refTo),
+    oneOf: [...answers, "TapEvent"].map(refTo),
     $defs: Object.fromEntries(
       [...declared].flatMap(([name, node]) =>
         name === "Answer" ? [] : [[name, withDoc(node, definitionOf(node))]],
@@ -109,7 +136,8 @@ function ownMembers(nodes: readonly Node[]): Member[] {
     const name = nameOf(node.key);
     const doc = docOf(node);
     // Of the kinds of answers, and of objects that say what each of their members is.
-    const speaksForItself = name === "kind" || type.type === "TSTypeLiteral";
+    const speaksForItself =
+      name === "kind" || type.type === "TSTypeLiteral" || node.start > api.length;
     if (doc === "" && !speaksForItself) throw new Error(`${FILE}: no doc comment: ${slice(node)}`);
     return { name, type, isOptional, doc };
   });
@@ -197,13 +225,14 @@ export function adminPage(page: string = readFileSync(join(root, PAGE), "utf8"))
 
 function tables(): string {
   const headings = comments.flatMap(({ type, value, start }) => {
-    const title = type === "Line" ? HEADING.exec(value)?.[1] : undefined;
+    const title = type === "Line" && start < api.length ? HEADING.exec(value)?.[1] : undefined;
     return title === undefined ? [] : [{ title, start }];
   });
   const lines: string[] = [];
   let next = 0;
   for (const [name, node] of declared) {
-    if (name === "ConfigJson") continue;
+    // The events of a tap have a page of their own.
+    if (name === "ConfigJson" || node.start > api.length) continue;
     while (next < headings.length && headings[next]!.start < node.start) {
       lines.push(`### ${headings[next++]!.title}`, "");
     }
