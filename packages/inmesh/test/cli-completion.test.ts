@@ -73,8 +73,8 @@ describe("what may come next", () => {
   });
 });
 
-function has(shell: string): boolean {
-  return spawnSync(shell, ["-c", "exit 0"]).status === 0;
+function has(name: string): boolean {
+  return spawnSync(name, ["-c", "exit 0"]).status === 0;
 }
 
 function shell(name: string, args: readonly string[], script: string): string {

@@ -99,6 +99,8 @@ describe("arguments", () => {
   });
 });
 
+const UNSAFE = /[^\P{C}\n]|[\u2028\u2029]/u;
+
 describe("text", () => {
   it("cannot move the cursor, change colours, turn the order around or hide anything", () => {
     expect(escaped("a\u001b[31mb\u0007\u009b\u202Ec\u200bd\u2028e\ud800f\n\r\tg\u007f")).toBe(
@@ -113,10 +115,7 @@ describe("text", () => {
       fc.property(fc.string({ unit: "binary" }), fc.boolean(), (text, ascii) => {
         const json = safeJson({ [text]: [text] }, 2, ascii);
         expect(JSON.parse(json)).toEqual({ [text]: [text] });
-        // oxlint-disable-next-line no-control-regex
-        expect(json).not.toMatch(
-          /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200b]/,
-        );
+        expect(json).not.toMatch(UNSAFE);
       }),
     );
   });

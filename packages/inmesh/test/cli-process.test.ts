@@ -175,17 +175,21 @@ it.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s ends -w with 130", async (
   expect(err).not.toContain("Error");
 });
 
+const UP = new RegExp(String.raw`\u001b\[\d+A\r`);
+const RED = new RegExp(String.raw`\u001b\[31m +0\.00%\u001b\[39m`);
+
 it("a terminal gets the table in place, within its columns, and colours", async () => {
   const child = inTerminal("stat -w --window 200ms");
   let text = "";
   child.stdout!.on("data", (piece: Buffer) => (text += piece.toString()));
   // Up by as many lines as were drawn: the table, its head and its notes.
-  await expect.poll(() => text, { timeout: 20_000 }).toMatch(/\u001b\[\d+A\r/);
+  const drawnOver = (): boolean => UP.test(text);
+  await expect.poll(drawnOver, { timeout: 20_000 }).toBe(true);
   child.stdin!.write("\u0003");
   const code = await new Promise((resolve) => child.on("close", resolve));
   expect(code).toBe(130);
   expect(text).toContain("\u001b[1mNAME");
-  expect(text).toMatch(/\u001b\[31m +0\.00%\u001b\[39m/);
+  expect(text).toMatch(RED);
   // oxlint-disable-next-line no-control-regex
   const lines = text.replaceAll(/\u001b\[\d*[A-Za-z]/g, "").split(/\r?\n/);
   for (const line of lines) expect(line.replaceAll("\r", "").length, line).toBeLessThanOrEqual(80);
