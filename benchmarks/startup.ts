@@ -13,10 +13,13 @@ import { node } from "./child.ts";
 import { row, type Options, type Row } from "./report.ts";
 
 export const describe =
-  "import of the built inmesh in a fresh process, compared with undici alone; installed size";
+  "import of the built inmesh in a fresh process, compared with undici alone; installed size; start of npx inmesh";
 
 const BAR_MS = 25;
+/** From the start of the process to its end, with Node's own start in it. */
+const CLI_BAR_MS = 120;
 const ROOT = join(import.meta.dirname, "..");
+const PROGRAM = join(ROOT, "packages/inmesh/dist/cli/run.js");
 const ENTRY = new URL("../packages/inmesh/dist/index.mjs", import.meta.url);
 
 interface Import {
@@ -43,6 +46,14 @@ function measure(specifier: string, exports: readonly string[]): Promise<Import>
   return node<Import>(["--no-warnings", "--expose-gc", "--input-type=module", "-e", code]);
 }
 
+/** How long `inmesh --help` takes, or an empty program without a name. */
+async function start(program?: string): Promise<number> {
+  const args = program === undefined ? ["-e", "0"] : [program, "--help"];
+  const before = performance.now();
+  await promisify(execFile)(process.execPath, args);
+  return performance.now() - before;
+}
+
 export async function run({ quick, progress }: Options): Promise<Row[]> {
   progress("startup: building the packages");
   await promisify(execFile)("npm", ["run", "--silent", "build"], { cwd: ROOT });
@@ -50,6 +61,8 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
   const inmesh: Import[] = [];
   const undici: Import[] = [];
   const none: Import[] = [];
+  const cli: number[] = [];
+  const empty: number[] = [];
   // Round -1 only fills the file system's cache.
   for (let round = -1; round < rounds; round++) {
     if (round % 5 === 0) progress(`startup: round ${round + 1} of ${rounds}`);
@@ -58,7 +71,10 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       await measure("undici", ["fetch", "Pool"]),
       await measure("node:path", []),
     ] as const;
+    const [of, without] = [await start(PROGRAM), await start()];
     if (round < 0) continue;
+    cli.push(of);
+    empty.push(without);
     inmesh.push(taken[0]);
     undici.push(taken[1]);
     none.push(taken[2]);
@@ -80,6 +96,8 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     ),
     row("startup.heap_kb", "KiB", heap(inmesh)),
     row("startup.heap_kb.undici", "KiB", heap(undici)),
+    row("cli.start_ms", "ms", cli, CLI_BAR_MS),
+    row("cli.start_ms.node", "ms", empty),
     row("startup.installed_mb", "MB", [await installed(progress)], MAX_INSTALLED_MB),
   ];
 }

@@ -112,6 +112,7 @@ describe("a process that cannot be asked", () => {
     [200, ENDPOINTS, "it replied with status 200 and Endpoints"],
     [500, SERVICES, "it replied with status 500 and Services"],
     [200, null, "something else"],
+    [200, { ...SERVICES, servers: {} }, "its Services have no list servers"],
   ])("answers %i with something else: %#", async (status, body, reason) => {
     const { code, err } = await run(["stat", "--admin", await replying(status, body)]);
     expect(code).toBe(EXIT.unreachable);
@@ -148,6 +149,15 @@ describe("a process that cannot be asked", () => {
     expect(ran.code).toBe(exit);
     expect(ran.err).toBe(
       `the \\u{1b}[31mmessage.\n  why   the process answered with status ${status}, ${code}\n  next  do something\n`,
+    );
+  });
+
+  it("refuses without saying why", async () => {
+    const url = await replying(403, { apiVersion: "inmesh.dev/v1", kind: "Error" });
+    const { code, err } = await run(["stat", "--admin", url]);
+    expect(code).toBe(EXIT.denied);
+    expect(err).toBe(
+      "The process refused.\n  why   the process answered with status 403, without a code\n",
     );
   });
 

@@ -168,10 +168,12 @@ export class Admin {
         "Use the inmesh that the process has installed.",
       );
     }
-    if (answer.kind === "Error") throw refusal(status, answer as unknown as ApiFailure);
+    if (answer.kind === "Error") throw refusal(status, answer as Partial<ApiFailure>);
     if (status !== 200 || answer.kind !== kind) {
       throw this.#notOurs(`it replied with status ${status} and ${escaped(String(answer.kind))}`);
     }
+    const missing = LISTS[kind]?.find((name) => !Array.isArray(Reflect.get(answer, name)));
+    if (missing !== undefined) throw this.#notOurs(`its ${kind} have no list ${missing}`);
     return answer as A;
   }
 
@@ -222,6 +224,15 @@ export class Admin {
   }
 }
 
+/** Lists that an answer has: what lacks them is no answer of a process, whatever it calls itself. */
+const LISTS: Readonly<Record<string, readonly string[]>> = {
+  Services: ["services", "servers", "latencyBoundsSeconds"],
+  Endpoints: ["endpoints"],
+  Config: ["values", "sources"],
+  Checks: ["checks"],
+  Explanation: ["matches", "split", "candidates"],
+};
+
 interface Asked {
   readonly response: IncomingMessage;
   readonly cancelTimeout: () => void;
@@ -242,11 +253,12 @@ function reasonOf(error: NodeJS.ErrnoException): string {
 }
 
 /** The process says why, and what to do. */
-function refusal(status: number, { code, message, hint }: ApiFailure): Failure {
+function refusal(status: number, { code, message, hint }: Partial<ApiFailure>): Failure {
   return new Failure(exitOf(status), {
-    what: escaped(String(message)).replace(/\.$/, ""),
-    why: `the process answered with status ${status}, ${escaped(String(code))}`,
-    next: hint === "" ? undefined : escaped(String(hint)),
+    // On one line: what stands on further ones is what this program says.
+    what: escaped(message ?? "The process refused"),
+    why: `the process answered with status ${status}, ${code ?? "without a code"}`,
+    next: hint === "" ? undefined : hint,
   });
 }
 

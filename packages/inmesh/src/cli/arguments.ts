@@ -87,7 +87,7 @@ export async function parse<O extends Options>(
     else if (option.type === "flag") {
       if (value === undefined) values[name] = true;
       else mistakes.push(`${rawName} takes no value (got ${JSON.stringify(value)})`);
-    } else if (value === undefined || (inlineValue === false && /^-./.test(value))) {
+    } else if (value === undefined || (!inlineValue && /^-./.test(value))) {
       const dash =
         value === undefined ? "" : `; one that begins with a dash is written --${name}=${value}`;
       mistakes.push(`${rawName} needs a value, ${option.value}${dash}`);

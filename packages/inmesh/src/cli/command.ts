@@ -43,5 +43,5 @@ export interface AnyCommand extends Omit<Command<Options>, "load" | "options"> {
 }
 
 export function define<O extends Options>(command: Command<O>): AnyCommand {
-  return command as unknown as AnyCommand;
+  return command;
 }

@@ -11,7 +11,7 @@ import { EXIT, Failure, type ExitCode } from "./failure.ts";
 import { CONNECTION, GENERAL } from "./options.ts";
 import { namesProcess, targetOf, type ConnectionValues } from "./target.ts";
 
-/** Nobody waits longer for a list after the tab key. */
+/** A list after the tab key is of no use later. */
 const TIMEOUT_MS = 500;
 /** The scripts let the shell complete files then. */
 const FILES = ":file";
@@ -22,7 +22,7 @@ export async function complete(words: readonly string[], context: Context): Prom
   const { output } = context;
   const current = words.at(-1) ?? "";
   for (const line of await candidates(words.slice(0, -1), current, context)) {
-    const [word = "", meaning] = line;
+    const [word, meaning] = line;
     // What a shell would have to quote is not offered: it might be a command of the one who named the service.
     if (word !== FILES && !/^[\w@%+=:,./-]+$/.test(word)) continue;
     if (word !== FILES && !word.startsWith(current)) continue;

@@ -59,12 +59,12 @@ export class Output {
 
   /** A sentence on stderr, in lines that fit if that is a terminal. `indent` is that of all lines but the first. */
   note(text: string, indent = 0): void {
-    this.error(this.#err.isTTY === true ? this.wrap(text, indent).slice(indent) : text);
+    this.error(this.#err.isTTY ? this.wrap(text, indent).slice(indent) : text);
   }
 
   /** For a person who waits: on stderr if that is a terminal, else nothing. */
   hint(text: string): void {
-    if (this.#err.isTTY === true) this.error(escaped(text, !this.unicode));
+    if (this.#err.isTTY) this.error(escaped(text, !this.unicode));
   }
 
   /** One JSON document on one line, or on several. */
@@ -90,7 +90,8 @@ export class Output {
   }
 
   get isTerminal(): boolean {
-    return this.#out.isTTY === true && this.#env["TERM"] !== "dumb";
+    if (!this.#out.isTTY) return false;
+    return this.#env["TERM"] !== "dumb";
   }
 
   /** Rows of the terminal. */

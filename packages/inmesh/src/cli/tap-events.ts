@@ -74,7 +74,7 @@ export async function* tapEvents(
   query: URLSearchParams,
   onAccepted?: () => void,
 ): AsyncGenerator<Ended | TapLost, void> {
-  const path = query.size === 0 ? "tap" : `tap?${query}`;
+  const path = query.size === 0 ? "tap" : `tap?${query.toString()}`;
   for await (const { data } of admin.events(path, onAccepted)) {
     let event: TapEvent;
     try {

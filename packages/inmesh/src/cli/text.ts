@@ -67,7 +67,7 @@ export function padded(text: string, width: number, align: "left" | "right"): st
 /** The beginning of `text`, with `mark` behind it where something was cut off. */
 export function cutEnd(text: string, width: number, mark: string): string {
   if (widthOf(text) <= width) return text;
-  return firstColumns([...text], width - mark.length) + mark;
+  return firstColumns(Array.from(text), width - mark.length) + mark;
 }
 
 /**
@@ -78,9 +78,9 @@ export function cutMiddle(text: string, width: number, mark: string, endShare = 
   if (widthOf(text) <= width) return text;
   const room = Math.max(0, width - mark.length);
   const end = Math.floor(room * endShare);
-  const characters = [...text];
+  const characters = Array.from(text);
   const tail = firstColumns(characters.toReversed(), end);
-  return firstColumns(characters, room - widthOf(tail)) + mark + [...tail].toReversed().join("");
+  return firstColumns(characters, room - widthOf(tail)) + mark + Array.from(tail).toReversed().join("");
 }
 
 function firstColumns(characters: readonly string[], width: number): string {

@@ -1,5 +1,5 @@
 /** `inmesh completion <shell>`: a script that asks `inmesh __complete` what may come next. */
-import { loadSuggest, type Parsed } from "../arguments.ts";
+import { loadSuggest, type Options, type Parsed } from "../arguments.ts";
 import type { Context } from "../command.ts";
 import { EXIT, UsageFailure, type ExitCode } from "../failure.ts";
 
@@ -56,7 +56,7 @@ complete -c inmesh -f -a '(__inmesh_complete)'`,
 };
 
 export async function run(
-  { positionals }: Parsed<Readonly<Record<never, never>>>,
+  { positionals }: Parsed<Options>,
   { output }: Context,
 ): Promise<ExitCode> {
   const shell = positionals[0]!;

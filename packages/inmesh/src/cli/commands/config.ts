@@ -15,7 +15,7 @@ export function run({ values, positionals }: Parsed<Options>, context: Context):
   // The process takes one name, and knows which there are.
   if (first !== undefined && more.length === 0) query.append("service", first);
   if (values.all) query.append("all", "true");
-  const path = query.size === 0 ? "config" : `config?${query}`;
+  const path = query.size === 0 ? "config" : `config?${query.toString()}`;
   const listing: Listing<Config, ConfigValue> = {
     kind: "ConfigValue",
     columns: CONFIG_COLUMNS,
