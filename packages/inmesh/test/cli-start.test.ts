@@ -16,6 +16,9 @@ writeFileSync(
   recorder,
   `import { registerHooks } from "node:module";
    import { writeSync } from "node:fs";
+   // Node's own fetch, which is loaded by code that reads every export of node:http.
+   const isFetch = (name) => name.includes("deps/undici/undici");
+   process.on("exit", () => process.moduleLoadList.some(isFetch) && writeSync(3, "undici\\n"));
    registerHooks({ load: (url, context, next) => (writeSync(3, url + "\\n"), next(url, context)) });`,
 );
 

@@ -87,7 +87,7 @@ export class Admin {
     }
   }
 
-  async #ask(
+  #ask(
     method: string,
     path: string,
     body: string | undefined,
@@ -95,7 +95,8 @@ export class Admin {
   ): Promise<Asked> {
     const { host, port, socketPath, token, timeoutMs } = this.#target;
     const { clock, signal } = this.#context;
-    const { Agent: Made, request } = await import("node:http");
+    // `import()` would read every export of it, and one of them loads all of Node's fetch.
+    const { Agent: Made, request } = process.getBuiltinModule("node:http");
     const agent = (this.#agent ??= new Made({ keepAlive: true, maxSockets: 1 }));
     const headers: Record<string, string> = { accept };
     if (token !== undefined) headers["authorization"] = `Bearer ${token}`;

@@ -80,7 +80,9 @@ export function cutMiddle(text: string, width: number, mark: string, endShare = 
   const end = Math.floor(room * endShare);
   const characters = Array.from(text);
   const tail = firstColumns(characters.toReversed(), end);
-  return firstColumns(characters, room - widthOf(tail)) + mark + Array.from(tail).toReversed().join("");
+  return (
+    firstColumns(characters, room - widthOf(tail)) + mark + Array.from(tail).toReversed().join("")
+  );
 }
 
 function firstColumns(characters: readonly string[], width: number): string {
