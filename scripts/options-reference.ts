@@ -133,6 +133,13 @@ const SECTIONS: readonly Section[] = [
     aliases: ["RefusalCode"],
   },
   {
+    title: "`mesh.admin.listen(options)`",
+    intro:
+      "Of a mesh that `createMesh` of `inmesh` or `@inmesh/http` has made; see [the API of one process](admin-api.md).",
+    types: ["AdminOptions"],
+  },
+  { title: "What `mesh.admin.listen` gives", intro: "", types: ["AdminListener"] },
+  {
     title: "`stubMesh(answers, options)`",
     intro: "From `inmesh/testing`; see [testing](../guides/testing.md).",
     types: ["StubOptions"],

@@ -1,12 +1,15 @@
 /** Every entry of every package, so that all their declarations are checked. */
 import * as inmesh from "inmesh";
+import * as inmeshInspect from "inmesh/inspect";
 import * as inmeshMetrics from "inmesh/metrics";
 import * as core from "@inmesh/core";
 import * as spi from "@inmesh/core/spi";
 import * as discovery from "@inmesh/core/spi/discovery";
+import * as spiInspect from "@inmesh/core/spi/inspect";
 import * as server from "@inmesh/core/spi/server";
 import * as telemetry from "@inmesh/core/spi/telemetry";
 import * as transport from "@inmesh/core/spi/transport";
+import * as inspect from "@inmesh/core/inspect";
 import * as metrics from "@inmesh/core/metrics";
 import * as testing from "@inmesh/core/testing";
 import * as http from "@inmesh/http";
@@ -27,7 +30,7 @@ export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh)
 }
 
 const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
-const outside = [inmeshMetrics, metrics];
+const outside = [inmeshInspect, inmeshMetrics, inspect, metrics, spiInspect];
 console.log(
   [...entries, ...outside, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0),
 );

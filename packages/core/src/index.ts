@@ -35,7 +35,7 @@ export type {
 export type { IdentitySnapshot } from "./tls/identities.ts";
 export type { ServerPeer } from "./tls/peer.ts";
 export type { ServerAnswer, ServerHandler, ServerLayer } from "./server/server-layer.ts";
-export type { Log, LogEvent, LogLine } from "./log.ts";
+export type { Log, LogEvent, LogLevel, LogLine } from "./log.ts";
 export type {
   ConfigSnapshot,
   EndpointSnapshot,

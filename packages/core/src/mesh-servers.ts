@@ -6,7 +6,7 @@ export interface ServerOfMesh {
   readonly protocol: string;
   readonly posture: string;
   readonly state: "open" | "draining" | "closing" | "closed";
-  /** `ok`, or why requests should not come here. */
+  /** `ok`, or why requests should not come here; `readinessOf` adds what only the server of its protocol knows. */
   readonly readiness: string;
   readonly requestsInFlight: number;
   /** What was not served or was cut short, by reason. */
@@ -35,6 +35,11 @@ export interface NotReady {
   readonly reason: string;
 }
 
+export function readinessOf(server: ServerOfMesh): string {
+  const { readiness } = server;
+  return readiness === "ok" ? (server.facts().notReady ?? readiness) : readiness;
+}
+
 export class MeshServers {
   readonly #open = new Set<ServerOfMesh>();
   /** The one that closed last. Its name alone: a server that has closed can be collected. */
@@ -58,8 +63,9 @@ export class MeshServers {
       const server = this.#lastClosed;
       return server === undefined ? [] : [{ server, reason: "closed" }];
     }
-    return [...this.#open].flatMap(({ name, readiness }) =>
-      readiness === "ok" ? [] : [{ server: name, reason: readiness }],
-    );
+    return [...this.#open].flatMap((one) => {
+      const reason = readinessOf(one);
+      return reason === "ok" ? [] : [{ server: one.name, reason }];
+    });
   }
 }

@@ -8,6 +8,8 @@ export {
   MeshClient,
   StatusError,
 } from "@inmesh/http";
+export { AdminError } from "@inmesh/http";
+export type { AdminListener, AdminOptions, MeshAdmin } from "@inmesh/http";
 export type {
   ClientHooks,
   ClientOptions,
@@ -83,6 +85,7 @@ export type {
   LineStream,
   Log,
   LogEvent,
+  LogLevel,
   LogLine,
   Mesh,
   MeshInput,

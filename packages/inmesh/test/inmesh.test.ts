@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as inmesh from "inmesh";
+import * as inspect from "inmesh/inspect";
 import * as metrics from "inmesh/metrics";
 import { ConfigError, isMeshError, MeshError } from "inmesh";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -54,6 +55,7 @@ async function configFile(text: string): Promise<string> {
 
 it("exports the documented names and no others", () => {
   expect(Object.keys(inmesh).toSorted()).toEqual([
+    "AdminError",
     "ConfigError",
     "HttpHeaders",
     "HttpMesh",
@@ -73,6 +75,15 @@ it("exports the documented names and no others", () => {
     "refusal",
   ]);
   expect(Object.keys(metrics).toSorted()).toEqual(["metricProducer", "metricsPage"]);
+  expect(Object.keys(inspect).toSorted()).toEqual([
+    "API_VERSION",
+    "attemptsPerCall",
+    "countsSince",
+    "latencySince",
+    "quantileMs",
+    "since",
+    "successRatio",
+  ]);
 });
 
 it("a program reads mesh.yaml from INMESH_CONFIG and a service from INMESH_SERVICE_ORDERS", async () => {

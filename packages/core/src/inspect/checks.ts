@@ -5,6 +5,7 @@
 import { describeMistakes } from "../config/mistakes.ts";
 import { degradedInProcess } from "../degraded.ts";
 import type { Mesh } from "../mesh.ts";
+import { readinessOf } from "../mesh-servers.ts";
 import { runtimeProblem } from "../runtime/supported.ts";
 import { METRICS_OVERFLOW } from "../telemetry/instruments.ts";
 import type { Body } from "./answer.ts";
@@ -302,7 +303,8 @@ function serviceChecks(mesh: Mesh): Check[] {
 
 function serverChecks({ servers }: Mesh): Check[] {
   return servers.list.flatMap((server) => {
-    const { readiness, pending } = server;
+    const { pending } = server;
+    const readiness = readinessOf(server);
     const { problem } = server.facts();
     const subject = `${server.name} (${server.protocol})`;
     return [

@@ -14,7 +14,7 @@ import type {
 } from "./api.ts";
 
 export type AnyBackend = RunningBackend<RoutedRequest, Reply>;
-export type AnyEndpoint = Endpoint<RoutedRequest, Reply>;
+export type AnyEndpoint = Endpoint<RoutedRequest>;
 
 /** `now`: instant of the runtime. */
 export function stateOf(endpoint: AnyEndpoint, now: number): EndpointState {

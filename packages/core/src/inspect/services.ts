@@ -2,7 +2,7 @@
 import type { Reply } from "../call.ts";
 import { describeDiscovery } from "../discovery-kinds.ts";
 import type { Mesh } from "../mesh.ts";
-import type { ServerOfMesh } from "../mesh-servers.ts";
+import { readinessOf, type ServerOfMesh } from "../mesh-servers.ts";
 import { backendsOf, defaultRoute } from "../pipeline.ts";
 import type { RoutedRequest } from "../route/facts.ts";
 import type { RunningService } from "../running-service.ts";
@@ -137,7 +137,7 @@ export function serverView(server: ServerOfMesh, traffic: TrafficTable | undefin
     name,
     protocol,
     state: server.state,
-    readiness: server.readiness,
+    readiness: readinessOf(server),
     posture: server.posture,
     requestsInFlight: server.requestsInFlight,
     connections: facts.connections,

@@ -99,7 +99,7 @@ function processRuntime(): Runtime {
 }
 
 /** `Reason`: what is counted in `refused`, beside the reasons of the application's own refusals. */
-export class ServerCore<Reason extends string> {
+export class ServerCore<Reason extends string> implements ServerOfMesh {
   readonly name: string;
   readonly protocol: string;
   readonly posture: Posture;
@@ -198,33 +198,7 @@ export class ServerCore<Reason extends string> {
 
   #add(): void {
     const { mesh } = this.#options;
-    if (mesh !== undefined) this.#remove = mesh.servers.add(this.#ofMesh());
-  }
-
-  #ofMesh(): ServerOfMesh {
-    const core = this;
-    return {
-      name: core.name,
-      protocol: core.protocol,
-      posture: core.posture,
-      get state() {
-        return core.state;
-      },
-      get readiness() {
-        const { readiness } = core;
-        return readiness === "ok" ? (core.facts().notReady ?? readiness) : readiness;
-      },
-      get requestsInFlight() {
-        return core.admission.inFlight;
-      },
-      get refused() {
-        return Object.fromEntries(core.#refused);
-      },
-      get pending() {
-        return core.#settings.pending;
-      },
-      facts: () => core.facts(),
-    };
+    if (mesh !== undefined) this.#remove = mesh.servers.add(this);
   }
 
   /** It listens once more. False: it had not closed. */
@@ -262,6 +236,18 @@ export class ServerCore<Reason extends string> {
     return this.#readiness!.state;
   }
 
+  get requestsInFlight(): number {
+    return this.admission.inFlight;
+  }
+
+  get refused(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#refused);
+  }
+
+  get pending(): readonly string[] {
+    return this.#settings.pending;
+  }
+
   /** Gives the reason under which it was counted. */
   count(reason: Reason): string {
     const before = this.#refused.get(reason);
@@ -280,8 +266,8 @@ export class ServerCore<Reason extends string> {
       state,
       posture,
       loopDelayMs: this.admission.loopDelayMs,
-      refused: Object.fromEntries(this.#refused) as Partial<Record<Reason, number>>,
-      pending: this.#settings.pending,
+      refused: this.refused as Partial<Record<Reason, number>>,
+      pending: this.pending,
       problem,
       degraded,
     };

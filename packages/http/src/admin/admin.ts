@@ -41,7 +41,7 @@ export class MeshAdmin {
     this.#isClosed = true;
     const opened = await Promise.allSettled(this.#open);
     await Promise.all(
-      opened.map((one) => (one.status === "fulfilled" ? one.value.close(graceMs) : undefined)),
+      opened.flatMap((one) => (one.status === "fulfilled" ? [one.value.close(graceMs)] : [])),
     );
     this.#inspection?.logLevel.clear();
   }

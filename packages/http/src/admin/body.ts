@@ -10,7 +10,7 @@ export interface MemberRule {
   readonly required?: true;
   /** Ends a sentence that begins with the name: `must be a text`. */
   readonly rule: string;
-  fits(value: unknown): boolean;
+  readonly fits: (value: unknown) => boolean;
 }
 
 /** Rejects with an InspectionError that names every mistake. */

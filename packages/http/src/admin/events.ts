@@ -47,7 +47,7 @@ export async function sendEvents(
   beatAgain();
   let id = 0;
   try {
-    while (!isOver) {
+    for (;;) {
       const next = await tap.next();
       if (isOver) break;
       if (next.done === true) {

@@ -4,8 +4,7 @@
  * What JSON leaves as it is and a terminal or an editor does not: further control characters, line separators, and
  * characters that turn the direction of text. They stand in strings alone, where `\u….` means the same.
  */
-// oxlint-disable-next-line no-control-regex -- they are what is looked for
-const UNSAFE = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+const UNSAFE = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
 
 /** Members of an answer, and of the answers within a dump; further below nothing is long. */
 const DEPTH = 2;

@@ -41,7 +41,8 @@ const ANSWER_MS = 30_000;
 const RETRY_AFTER_SECONDS = "1";
 const DEFAULT_GRACE_MS = 1_000;
 
-const STATUS: Readonly<Record<FailureCode, number>> = {
+/** HTTP's, of each code of a failure. */
+export const STATUS: Readonly<Record<FailureCode, number>> = {
   token_missing: 401,
   token_wrong: 401,
   host_refused: 403,
@@ -54,7 +55,7 @@ const STATUS: Readonly<Record<FailureCode, number>> = {
   unknown_service: 404,
   bad_filter: 400,
   too_many_readers: 503,
-  not_available: 501,
+  not_available: 503,
   failed: 500,
 };
 

@@ -4,7 +4,7 @@ import { ConfigError } from "@inmesh/core";
 import { makeMistake, optionMistakes, type Mistake, type OptionKinds } from "@inmesh/core/spi";
 
 export interface AdminOptions {
-  /** TCP port; 0 chooses a free one. Default 0. Throws a ConfigError together with `socketPath`. */
+  /** TCP port; 0 chooses a free one. Default 0. A mistake beside `socketPath`. */
   readonly port?: number;
   /**
    * Address to listen on, as a literal or a name. Default `127.0.0.1`: only this machine. Others send the token in
