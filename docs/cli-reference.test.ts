@@ -16,7 +16,8 @@ const schema: string = readFileSync(join(root, "docs/reference/cli.schema.json")
 
 it("both are what scripts/write-cli-reference.ts writes", () => {
   expect(page).toBe(cliReference());
-  expect(schema).toBe(cliSchema());
+  // Formatted by the house.
+  expect(JSON.parse(schema)).toEqual(JSON.parse(cliSchema()));
 });
 
 it("the page has every command, option, column and exit code", () => {

@@ -363,6 +363,22 @@ describe("check", () => {
   });
 });
 
+describe("check --wait", () => {
+  it("waits for a process that does not listen yet, and no longer than it may", async () => {
+    const socketPath = join(folder, "later.sock");
+    const args = ["check", "--admin", `unix:${socketPath}`];
+    const well = { ...CHECKS, status: "ok", failures: 0, warnings: 0, checks: [] };
+    const server = createServer((_request, response) => response.end(JSON.stringify(well)));
+    open.push(server);
+    setTimeout(() => server.listen(socketPath), 100);
+    const { code, err } = await run([...args, "--wait", "20s"]);
+    expect(code).toBe(EXIT.ok);
+    expect(err).toContain("cannot be reached; checking again");
+    const never = await run(["check", "--admin", `unix:${folder}/never.sock`, "--wait", "1.2s"]);
+    expect(never.code).toBe(EXIT.unreachable);
+  });
+});
+
 describe("explain", () => {
   it("asks with method, path and headers, and repeats none of their values", async () => {
     const { url, asked } = await admin({ explain: EXPLANATION });

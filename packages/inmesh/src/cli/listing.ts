@@ -129,14 +129,12 @@ function show<A extends Answer, Row>(
       output.line(found.map((one) => output.safe(cellText(one, row))).join(" "));
     return;
   }
-  const { lines, leftOut, below } = renderTable(view.columns, rows, output, view.headers);
-  const notes = [
-    ...below,
-    ...notesOf(listing, read, rows, leftOut).map((note) => output.safe(note)),
-  ];
+  const { lines, leftOut, below: cut } = renderTable(view.columns, rows, output, view.headers);
+  const notes = [...cut, ...notesOf(listing, read, rows, leftOut).map((note) => output.safe(note))];
   if (inPlace !== undefined) {
-    const short = notes.map((note) => cutEnd(note, output.width, output.symbol("cut")));
-    inPlace.draw([...lines, ...short.map((note) => output.paint("dim", note))]);
+    const below = notes.flatMap((note) => output.wrap(note, 0).split("\n"));
+    const fitting = below.map((line) => cutEnd(line, output.width, output.symbol("cut")));
+    inPlace.draw([...lines, ...fitting.map((line) => output.paint("dim", line))]);
     return;
   }
   for (const line of rows.length === 0 ? [] : lines) output.line(line);

@@ -123,7 +123,8 @@ export const CHECK = {
   wait: {
     type: "duration",
     value: "<duration>",
-    meaning: "Of a process: check again until nothing fails, for at most this long.",
+    meaning:
+      "Of a process: check again until it can be reached and nothing fails, for at most this long.",
   },
   "fail-on": {
     type: "choice",

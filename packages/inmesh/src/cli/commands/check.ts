@@ -4,7 +4,7 @@ import { Admin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import { pause } from "../clock.ts";
 import type { Context } from "../command.ts";
-import { EXIT, UsageFailure, type ExitCode } from "../failure.ts";
+import { EXIT, Failure, UsageFailure, type ExitCode } from "../failure.ts";
 import { counted } from "../numbers.ts";
 import type { CHECK, CONNECTION } from "../options.ts";
 import type { Output, Style, SymbolName } from "../output.ts";
@@ -50,17 +50,19 @@ async function checkProcess(values: Values, json: boolean, context: Context): Pr
   const admin = new Admin(targetOf(values, context), context);
   const endsAt = clock.now() + (values.wait ?? 0);
   const failOn = values["fail-on"] ?? "failure";
+  const isTimeLeft = (): boolean => clock.now() + POLL_MS < endsAt;
   try {
     for (;;) {
-      const answer = await admin.get<Checks>("Checks", "checks");
-      const failed =
-        answer.status === "failure" || (failOn === "warning" && answer.status === "warning");
-      if (failed && clock.now() + POLL_MS < endsAt) {
-        output.error(`${summary(answer)}; checking again`);
+      const answer = await asked(admin, isTimeLeft());
+      const failed = answer instanceof Failure || isFailed(answer, failOn);
+      if (failed && isTimeLeft()) {
+        const what = answer instanceof Failure ? output.safe(answer.message) : summary(answer);
+        output.error(`${what}; checking again`);
         await pause(clock, POLL_MS, signal);
         if (signal.aborted) return EXIT.interrupted;
         continue;
       }
+      if (answer instanceof Failure) throw answer;
       if (json) output.json(answer, 2);
       else print(answer, values.output === "short", output);
       return failed ? EXIT.failed : EXIT.ok;
@@ -68,6 +70,23 @@ async function checkProcess(values: Values, json: boolean, context: Context): Pr
   } finally {
     admin.close();
   }
+}
+
+/** A process that is about to start cannot be reached yet: while there is time left, that is an answer too. */
+async function asked(admin: Admin, isTimeLeft: boolean): Promise<Checks | Failure> {
+  try {
+    return await admin.get<Checks>("Checks", "checks");
+  } catch (error) {
+    const mayCome = error instanceof Failure && COMING.has(error.exit);
+    if (isTimeLeft && mayCome) return error;
+    throw error;
+  }
+}
+
+const COMING: ReadonlySet<number> = new Set([EXIT.unreachable, EXIT.timeout]);
+
+function isFailed({ status }: Checks, failOn: "warning" | "failure"): boolean {
+  return status === "failure" || (failOn === "warning" && status === "warning");
 }
 
 const SHOWN: Readonly<Record<CheckStatus, { readonly symbol: SymbolName; readonly style: Style }>> =
