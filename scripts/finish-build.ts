@@ -15,11 +15,8 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
-/** Files of their own, by package: an entry that consists of them alone loads nothing else of its package. */
-const ALONE: Readonly<Record<string, readonly { readonly name: string; readonly test: RegExp }[]>> =
-  {
-    core: [{ name: "window", test: /\/core\/src\/inspect\/(api|window)\.ts$/ }],
-  };
+/** Readers of the API of a process load these, and nothing else of the package. */
+const FOR_READERS = /\/inspect\/(?:api|window)\.ts$/;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -79,12 +76,7 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     esModule: true,
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    codeSplitting: {
-      groups: [
-        ...(ALONE[name] ?? []).map((one) => ({ ...one, priority: 1 })),
-        { name, minShareCount: 2 },
-      ],
-    },
+    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !FOR_READERS.test(id) }] },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
   });
