@@ -301,6 +301,51 @@ describe("a window", () => {
   });
 });
 
+it("a watched process may be restarted, and one that was never there is an error", async () => {
+  const socketPath = join(folder, "restarted.sock");
+  const listen = async (answer: object): Promise<ReturnType<typeof createServer>> => {
+    const server = createServer((_request, response) => response.end(JSON.stringify(answer)));
+    await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+    open.push(server);
+    return server;
+  };
+  const args = [
+    "stat",
+    "pay.shop",
+    "-w",
+    "--window",
+    "20ms",
+    "--json",
+    "--admin",
+    `unix:${socketPath}`,
+  ];
+  expect((await run(args)).code).toBe(EXIT.unreachable);
+  const first = await listen(SERVICES);
+  const interruption = new AbortController();
+  let asked = 0;
+  const ran = run(args, { signal: interruption.signal });
+  first.on("request", () => asked++);
+  await expect.poll(() => asked).toBeGreaterThan(0);
+  first.closeAllConnections();
+  await new Promise((resolve) => first.close(resolve));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const second = await listen({ ...SERVICES_LATER, instance: "second" });
+  let again = 0;
+  second.on("request", () => again++);
+  await expect.poll(() => again).toBeGreaterThan(1);
+  interruption.abort();
+  const { code, out, err } = await ran;
+  expect(code).toBe(EXIT.interrupted);
+  expect(err).toContain("cannot be reached; reading again");
+  const documents = out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { instance: string });
+  expect(new Set(documents.map(({ instance }) => instance))).toEqual(
+    new Set(["q7Jx0a2m", "second"]),
+  );
+});
+
 describe("formats", () => {
   it("have the columns that are asked for, in the order that is asked for", async () => {
     const { url } = await admin({ services: SERVICES });

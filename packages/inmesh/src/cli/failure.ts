@@ -38,6 +38,12 @@ export class Failure extends Error {
   }
 }
 
+/** The process is not there, and may be a moment later: for who waits for it or watches it. */
+export function mayCome(error: unknown): error is Failure {
+  if (!(error instanceof Failure)) return false;
+  return error.exit === EXIT.unreachable || error.exit === EXIT.timeout;
+}
+
 /** The command line itself is wrong: every mistake of it at once. */
 export class UsageFailure extends Failure {
   readonly mistakes: readonly string[];

@@ -4,7 +4,7 @@ import { Admin } from "./admin.ts";
 import { loadSuggest, type Values } from "./arguments.ts";
 import { pause } from "./clock.ts";
 import type { Context } from "./command.ts";
-import { EXIT, Failure, UsageFailure, type ExitCode } from "./failure.ts";
+import { EXIT, Failure, mayCome, UsageFailure, type ExitCode } from "./failure.ts";
 import { duration } from "./numbers.ts";
 import type { CONNECTION, LISTING } from "./options.ts";
 import { parseOrder } from "./order.ts";
@@ -60,10 +60,23 @@ export async function list<A extends Answer, Row>(
       if (signal.aborted) return EXIT.interrupted;
     }
     for (;;) {
-      const read = reading(await listing.read(admin), listing.counts ? before : undefined);
-      show(listing, read, view, context, values.watch ? inPlace : undefined);
+      try {
+        const read = reading(await listing.read(admin), listing.counts ? before : undefined);
+        show(
+          listing,
+          read,
+          { ...view, isOne: !values.watch },
+          context,
+          values.watch ? inPlace : undefined,
+        );
+        before = read.now;
+      } catch (error) {
+        // A process that is restarted while it is watched comes back; one that was never there is a mistake.
+        if (before === undefined || !values.watch || !mayCome(error)) throw error;
+        output.error(`${output.safe(error.message)}; reading again`);
+        inPlace?.begin();
+      }
       if (!values.watch) return EXIT.ok;
-      before = read.now;
       await pause(clock, period, signal);
       if (signal.aborted) return EXIT.interrupted;
       if (inPlace === undefined && view.format === "table") output.line("");
@@ -77,6 +90,8 @@ interface View<Row> {
   readonly format: "table" | "json" | "jsonl" | "name";
   readonly columns: readonly Column<Row>[];
   readonly headers: boolean;
+  /** There will be no other reading: a document may have several lines. */
+  readonly isOne?: boolean;
   readonly order: Order<Row> | undefined;
 }
 
@@ -120,7 +135,7 @@ function show<A extends Answer, Row>(
   let rows = listing.rows(read);
   if (view.order !== undefined) rows = sortRows(rows, view.order);
   if (view.format === "json" || view.format === "jsonl") {
-    printJson(listing, read, rows, view.format, context);
+    printJson(listing, read, rows, view, context);
     return;
   }
   if (view.format === "name") {
@@ -169,7 +184,7 @@ function printJson<A extends Answer, Row>(
   { columns, kind, counts }: Listing<A, Row>,
   read: Reading<A>,
   rows: readonly Row[],
-  format: "json" | "jsonl",
+  { format, isOne = true }: View<Row>,
   { output }: Context,
 ): void {
   const { apiVersion, instance, readAtWallMs } = read.now;
@@ -177,8 +192,9 @@ function printJson<A extends Answer, Row>(
   const items = rows.map((row) =>
     Object.fromEntries(columns.map(({ key, datum }) => [key, datum(row)])),
   );
-  if (format === "json") output.json({ apiVersion, kind: `${kind}List`, ...head, items }, 2);
-  else for (const item of items) output.json({ apiVersion, kind, ...head, ...item });
+  if (format === "json") {
+    output.json({ apiVersion, kind: `${kind}List`, ...head, items }, isOne ? 2 : undefined);
+  } else for (const item of items) output.json({ apiVersion, kind, ...head, ...item });
 }
 
 /** Those that the arguments name, in the order of the process; all without one. Throws a `Failure`. */

@@ -97,6 +97,11 @@ export class InPlace {
     this.#output = output;
   }
 
+  /** What is drawn next stands below what the terminal shows, because something else was printed. */
+  begin(): void {
+    this.#height = 0;
+  }
+
   draw(lines: readonly string[]): void {
     const { height } = this.#output;
     // What has scrolled out cannot be drawn over.

@@ -4,7 +4,7 @@ import { Admin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import { pause } from "../clock.ts";
 import type { Context } from "../command.ts";
-import { EXIT, Failure, UsageFailure, type ExitCode } from "../failure.ts";
+import { EXIT, Failure, mayCome, UsageFailure, type ExitCode } from "../failure.ts";
 import { counted } from "../numbers.ts";
 import type { CHECK, CONNECTION } from "../options.ts";
 import type { Output, Style, SymbolName } from "../output.ts";
@@ -77,13 +77,10 @@ async function asked(admin: Admin, isTimeLeft: boolean): Promise<Checks | Failur
   try {
     return await admin.get<Checks>("Checks", "checks");
   } catch (error) {
-    const mayCome = error instanceof Failure && COMING.has(error.exit);
-    if (isTimeLeft && mayCome) return error;
+    if (isTimeLeft && mayCome(error)) return error;
     throw error;
   }
 }
-
-const COMING: ReadonlySet<number> = new Set([EXIT.unreachable, EXIT.timeout]);
 
 function isFailed({ status }: Checks, failOn: "warning" | "failure"): boolean {
   return status === "failure" || (failOn === "warning" && status === "warning");
