@@ -194,8 +194,9 @@ export class ConfigStore {
 
   /** The same for many paths: the layers are laid together once. */
   origins(): (path: readonly PathPart[]) => ConfigOrigin {
-    const clients = layerOfClients(this.#opened, servicesIn(mergeConfig(inOrder(this.#layers))));
-    const merged = mergeConfig(inOrder(this.#layers, clients));
+    const said = mergeConfig(inOrder(this.#layers));
+    const clients = layerOfClients(this.#opened, servicesIn(said));
+    const merged = clients === undefined ? said : mergeConfig(inOrder(this.#layers, clients));
     return (path) => this.#originOf(path, merged);
   }
 

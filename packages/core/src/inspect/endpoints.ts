@@ -91,19 +91,20 @@ export function endpointCounts(
   return counts;
 }
 
-export function endpointViews(
+/** One by one: there may be ten thousand. */
+export function* endpointViews(
   { name, protocol, cluster, config }: AnyBackend,
   now: number,
-): EndpointView[] {
+): Iterable<EndpointView> {
   const g = cluster.peerMedian(now);
   const { slowStartMs } = config.balancer;
   const endpoints = [...cluster.endpoints.values()];
   let picks = 0;
   for (const endpoint of endpoints) picks += endpoint.picks;
-  return endpoints.map((endpoint) => {
+  for (const endpoint of endpoints) {
     const { breaker, info } = endpoint;
     const { state, trigger, changedAt, streak } = breaker;
-    return {
+    yield {
       service: name,
       protocol,
       address: endpoint.address,
@@ -129,9 +130,14 @@ export function endpointViews(
       busyForMs: Math.max(0, endpoint.busyUntil - now),
       rampRatio: endpoint.ramp(now, slowStartMs),
       ageMs: Math.max(0, now - endpoint.knownSince),
-      connections: endpoint.connection?.describe?.().open ?? 0,
+      connections: openOf(endpoint),
     };
-  });
+  }
+}
+
+/** Undefined: the protocol does not say. */
+function openOf({ connection }: AnyEndpoint): number | undefined {
+  return connection === undefined ? 0 : connection.describe?.().open;
 }
 
 /** `problem`: of the service's own backend. */

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { degradedInProcess } from "../degraded.ts";
 import type { Mesh } from "../mesh.ts";
+import { inSlices } from "../metrics/slices.ts";
 import { runtimeProblem } from "../runtime/supported.ts";
 import { headOf, type Lazily } from "./answer.ts";
 import type {
@@ -45,6 +46,8 @@ export interface AboutContext {
   readonly resources: readonly string[];
   readonly may: readonly string[];
 }
+
+type LazyDump = { readonly [Name in keyof Dump]: Lazily<Dump[Name]> };
 
 export class Inspection {
   readonly instance: string = randomUUID();
@@ -90,10 +93,14 @@ export class Inspection {
     };
   }
 
-  services({ service }: Selection = {}): Lazily<Services> {
+  async services({ service }: Selection = {}): Promise<Lazily<Services>> {
     const { runtime, running, servers } = this.#mesh;
     const { measured } = running;
-    const traffic = measured ? new TrafficTable(this.#mesh.metrics()) : undefined;
+    const traffic = measured ? new TrafficTable() : undefined;
+    // There may be many thousands of them.
+    if (traffic !== undefined) {
+      await inSlices(this.#mesh.metrics(), runtime, (one) => traffic.add(one));
+    }
     const chosen = running.services.filter(({ name }) => service === undefined || name === service);
     const ordered = chosen.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
     return {
@@ -152,12 +159,12 @@ export class Inspection {
     return { ...this.#head("Checks"), ...checks(this.#mesh) };
   }
 
-  dump(context: AboutContext): { readonly [Name in keyof Dump]: Lazily<Dump[Name]> } {
+  async dump(context: AboutContext): Promise<LazyDump> {
     return {
       ...this.#head("Dump"),
       about: this.about(context),
       checks: this.checks(),
-      services: this.services(),
+      services: await this.services(),
       endpoints: this.endpoints(),
       connections: this.connections(),
       discovery: this.discovery(),

@@ -9,6 +9,7 @@ import type { RunningService } from "../running-service.ts";
 import type {
   DiscoverySummary,
   DiscoveryView,
+  EndpointCounts,
   InboundConnections,
   RouteView,
   ServerView,
@@ -36,7 +37,7 @@ export function serviceView(
     name,
     protocol,
     state: isConnected ? "connected" : reachability,
-    notes: notesOf(service, own, now),
+    notes: notesOf(endpoints, own),
     endpoints,
     connections,
     scheme: config.scheme,
@@ -71,13 +72,9 @@ function ownBackend({ name, backends }: AnyService): AnyBackend {
 }
 
 /** The worst first. */
-function notesOf(service: AnyService, own: AnyBackend, now: number): string[] {
+function notesOf(counts: EndpointCounts, { cluster }: AnyBackend): string[] {
   const notes: string[] = [];
-  const { total, available, open, refusing, halfOpen, draining } = endpointCounts(
-    service.backends,
-    now,
-  );
-  const { cluster } = own;
+  const { total, available, open, refusing, halfOpen, draining } = counts;
   const of = (count: number): string =>
     `${count} of ${total} ${total === 1 ? "endpoint" : "endpoints"}`;
   const is = (count: number): string => (count === 1 ? "is" : "are");

@@ -26,16 +26,16 @@ export interface TrafficKey {
 }
 
 class Latencies {
-  readonly counts: number[] = Array.from({ length: LATENCY_BOUNDS.length + 1 }, () => 0);
+  readonly counts: Float64Array = new Float64Array(LATENCY_BOUNDS.length + 1);
   sumSeconds = 0;
 
   add(counts: readonly number[], sumSeconds: number): void {
-    for (const [i, count] of counts.entries()) if (i in this.counts) this.counts[i]! += count;
+    for (let i = 0; i < this.counts.length; i++) this.counts[i]! += counts[i] ?? 0;
     this.sumSeconds += sumSeconds;
   }
 
   get histogram(): LatencyHistogram {
-    return histogramOf(this.counts, this.sumSeconds, LATENCY_BOUNDS);
+    return histogramOf([...this.counts], this.sumSeconds, LATENCY_BOUNDS);
   }
 }
 
@@ -92,28 +92,34 @@ const READ: ReadonlySet<string> = new Set(
   [CALLS, CALL_DURATION, ATTEMPTS, ATTEMPT_DURATION, RETRY_DECISIONS].map(({ name }) => name),
 );
 
-export class TrafficTable {
-  readonly #routes = new Map<string, Totals>();
-  readonly #services = new Map<string, Totals>();
+interface ServiceTotals {
+  readonly all: Totals;
+  readonly routes: Map<string, Totals>;
+}
 
-  constructor(series: readonly Series[]) {
-    for (const one of series) {
-      if (!READ.has(one.name)) continue;
-      const { service = "", protocol = "", direction = "outbound", route = "" } = one.labels;
-      const key = keyOf({ direction, protocol, service });
-      totalsOf(this.#services, key).add(one);
-      totalsOf(this.#routes, `${key} ${JSON.stringify(route)}`).add(one);
+export class TrafficTable {
+  readonly #services = new Map<string, ServiceTotals>();
+
+  add(series: Series): void {
+    if (!READ.has(series.name)) return;
+    const { service = "", protocol = "", direction = "outbound", route = "" } = series.labels;
+    const key = keyOf({ direction, protocol, service });
+    let found = this.#services.get(key);
+    if (found === undefined) {
+      found = { all: new Totals(), routes: new Map() };
+      this.#services.set(key, found);
     }
+    found.all.add(series);
+    let ofRoute = found.routes.get(route);
+    if (ofRoute === undefined) found.routes.set(route, (ofRoute = new Totals()));
+    ofRoute.add(series);
   }
 
   /** Of all routes together, or of one. Zeros where nothing was counted. */
   of(key: TrafficKey, route?: string): Traffic {
-    const labels = keyOf({ ...key, service: labelOf(key.service) });
-    const found =
-      route === undefined
-        ? this.#services.get(labels)
-        : this.#routes.get(`${labels} ${JSON.stringify(labelOf(route))}`);
-    return (found ?? NOTHING).traffic;
+    const found = this.#services.get(keyOf({ ...key, service: labelOf(key.service) }));
+    const totals = route === undefined ? found?.all : found?.routes.get(labelOf(route));
+    return (totals ?? NOTHING).traffic;
   }
 }
 
@@ -128,14 +134,9 @@ function labelOf(name: string): string {
   return name.slice(0, MAX_LABEL_LENGTH).toWellFormed();
 }
 
+/** The first two have no blanks. */
 function keyOf({ direction, protocol, service }: TrafficKey): string {
-  return JSON.stringify([direction, protocol, service]);
-}
-
-function totalsOf(map: Map<string, Totals>, key: string): Totals {
-  let totals = map.get(key);
-  if (totals === undefined) map.set(key, (totals = new Totals()));
-  return totals;
+  return `${direction} ${protocol} ${service}`;
 }
 
 function addTo(map: Map<string, number>, name: string | undefined, value: number): void {

@@ -38,6 +38,9 @@ const REQUEST_MS = 10_000;
 const KEEP_ALIVE_MS = 5_000;
 /** For an answer to be taken as a whole. */
 const ANSWER_MS = 30_000;
+/** Characters that become bytes at once. */
+const BUFFER_LENGTH = 65_536;
+const JSON_TYPE = "application/json; charset=utf-8";
 const RETRY_AFTER_SECONDS = "1";
 const DEFAULT_GRACE_MS = 1_000;
 
@@ -301,9 +304,24 @@ class Serving {
       },
       by: peerOf(request),
     });
-    const texts: string[] = [];
-    await inSlices(jsonPieces(answer), this.#mesh.runtime, (piece) => void texts.push(piece));
-    send(request, response, 200, "application/json; charset=utf-8", `${texts.join("")}\n`);
+    const buffers: Buffer[] = [];
+    let pieces: string[] = [];
+    let length = 0;
+    const flush = (): void => {
+      buffers.push(Buffer.from(pieces.join("")));
+      pieces = [];
+      length = 0;
+    };
+    // A piece may be a service with all its routes, and the whole many megabytes: it becomes bytes bit by bit.
+    const take = (piece: string): void => {
+      pieces.push(piece);
+      length += piece.length;
+      if (length >= BUFFER_LENGTH) flush();
+    };
+    await inSlices(jsonPieces(answer), this.#mesh.runtime, take, 1);
+    take("\n");
+    flush();
+    send(request, response, 200, JSON_TYPE, buffers);
   }
 
   #health(response: ServerResponse, state: string): void {
@@ -368,7 +386,7 @@ class Serving {
     if (STATUS[code] === 401) response.setHeader("www-authenticate", 'Bearer realm="inmesh"');
     // A body that was not read would be taken for the next request.
     if (!request.complete) response.setHeader("connection", "close");
-    send(request, response, STATUS[code], "application/json; charset=utf-8", `${safeJson(body)}\n`);
+    send(request, response, STATUS[code], JSON_TYPE, `${safeJson(body)}\n`);
   }
 }
 
@@ -377,12 +395,17 @@ function send(
   response: ServerResponse,
   status: number,
   type: string,
-  body: string,
+  body: string | readonly Buffer[],
 ): void {
+  const buffers = typeof body === "string" ? [Buffer.from(body)] : body;
   response.statusCode = status;
   response.setHeader("content-type", type);
-  response.setHeader("content-length", Buffer.byteLength(body));
-  response.end(request.method === "HEAD" ? undefined : body);
+  response.setHeader(
+    "content-length",
+    buffers.reduce((sum, buffer) => sum + buffer.length, 0),
+  );
+  if (request.method !== "HEAD") for (const buffer of buffers) response.write(buffer);
+  response.end();
 }
 
 function notAllowed(
