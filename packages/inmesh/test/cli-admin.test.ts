@@ -4,7 +4,7 @@ import { createServer as createTcpServer, type AddressInfo, type Server } from "
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { EXIT } from "../src/cli/failure.ts";
 import {
   CHECKS,
@@ -15,6 +15,9 @@ import {
   TAPPED,
 } from "./admin-answers.ts";
 import { fakeAdmin, run, type Answers, type FakeAdmin } from "./fake-admin.ts";
+
+// "Did you mean" is core's, and is loaded for a mistake: on a busy machine the first one takes longer than a test may.
+beforeAll(() => import("@inmesh/core/spi/transport"), 120_000);
 
 const folder: string = mkdtempSync(join(tmpdir(), "inmesh-cli-admin-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -49,8 +49,10 @@ const COMMANDS: readonly (readonly [name: string, args: readonly string[]])[] = 
 describe.each([80, 200])("at %d columns", (columns) => {
   it.each(COMMANDS)("inmesh %s", async (name, args) => {
     const { out, err } = await run([...args, "--admin", admin.url], { columns });
-    // In the first line of `top` stands how long it ran.
-    const text = `${out}--- stderr\n${err}`.replace(/ calls in [\d.]+ms/, " calls in 12ms");
+    // In the first line of `top` stands how long it ran, and in that of `version` the Node of this test.
+    const text = `${out}--- stderr\n${err}`
+      .replace(/ calls in [\d.]+ms/, " calls in 12ms")
+      .replace(`, on ${process.version}\n`, ", on v24.21.0\n");
     await expect(text).toMatchFileSnapshot(golden(`${name}-${columns}.txt`));
     for (const line of out.split("\n")) expect(line.length, line).toBeLessThanOrEqual(columns);
   });

@@ -1,13 +1,16 @@
 /** The parts of the command line: arguments, text, numbers, tables and windows. */
 import { PassThrough } from "node:stream";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { parse, type Options, type Positional } from "../src/cli/arguments.ts";
 import { UsageFailure } from "../src/cli/failure.ts";
 import { decimal, duration, parseDuration, percent, rate, share } from "../src/cli/numbers.ts";
 import { Output } from "../src/cli/output.ts";
 import { renderTable, sortRows, type Column } from "../src/cli/table.ts";
 import { cutEnd, cutMiddle, escaped, padded, safeJson, widthOf } from "../src/cli/text.ts";
+
+// "Did you mean" is core's, and is loaded for a mistake: on a busy machine the first one takes longer than a test may.
+beforeAll(() => import("@inmesh/core/spi/transport"), 120_000);
 
 const OPTIONS = {
   help: { type: "flag", short: "h", meaning: "" },
