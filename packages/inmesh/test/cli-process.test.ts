@@ -285,3 +285,19 @@ it("a defect while the whole terminal is taken gives it back", async () => {
     /This is a defect of inmesh.*\s+TypeError: on purpose\s+at /,
   );
 });
+
+it("Ctrl-Z in a terminal without a shell that could stop it changes nothing", async () => {
+  const child = inTerminal("top --every 200ms");
+  let text = "";
+  child.stdout!.on("data", (piece: Buffer) => (text += piece.toString()));
+  const end = new Promise((resolve) => child.on("close", resolve));
+  await expect.poll(() => text, { timeout: 20_000 }).toContain("/v1/orders/42");
+  child.stdin!.write("\u001a");
+  const afterwards = (): string => text.slice(text.indexOf(LEAVE));
+  await expect
+    .poll(afterwards, { timeout: 20_000 })
+    .toMatch(/\/v1\/orders\/42[^]*\/v1\/orders\/42/);
+  expect(afterwards()).toContain(ENTER);
+  child.stdin!.write("q");
+  expect(await end).toBe(0);
+});

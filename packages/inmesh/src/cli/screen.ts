@@ -35,6 +35,10 @@ export class Screen {
     }
   };
   readonly #resume = (): void => {
+    // The shell has set the terminal as it likes it, and Node believes that it is still as it was left.
+    const { stdin } = this.#context;
+    if (stdin.isTTY) stdin.setRawMode(false);
+    this.#open = false;
     this.#enter();
     this.#redraw();
   };
@@ -85,6 +89,8 @@ export class Screen {
   #suspend(): void {
     this.#restore();
     process.kill(process.pid, "SIGTSTP");
+    // It goes on here, also where there is no shell that could stop it, such as in a container.
+    this.#resume();
   }
 }
 
