@@ -297,6 +297,15 @@ const rows: Row[] = [
       ),
   },
   {
+    what: "npx inmesh --help: without any file of the mesh",
+    run: async () => {
+      const { stdout } = await exec("npx", ["--no", "inmesh", "--", "--help"]);
+      if (!stdout.startsWith("Usage: inmesh <command>")) throw new Error(stdout);
+      const listed = await exec(process.execPath, ["cli-loaded.cjs"]);
+      expectLine(listed, allTrue(2));
+    },
+  },
+  {
     what: "npx inmesh check",
     run: async () => {
       await writeFile(join(home, "mesh.yaml"), "services: { orders: { url: http://orders.shop } }");

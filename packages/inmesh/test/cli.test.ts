@@ -1,9 +1,11 @@
-/** `npx inmesh check`, as a person and as a pipeline see it: a process, its output and its exit code. */
+/** `npx inmesh` and `inmesh check <file>`, as a person and as a pipeline see them: a process, its output and its exit code. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { OLDEST_NODE } from "../src/cli/version.ts";
+import { run } from "./fake-admin.ts";
 
 const PROGRAM: string = join(import.meta.dirname, "../src/cli/run.ts");
 const folder: string = mkdtempSync(join(tmpdir(), "inmesh-cli-"));
@@ -119,6 +121,7 @@ describe("inmesh check", () => {
     const { code, out } = inmesh(["check", "--json", GOOD, BAD]);
     expect(code).toBe(1);
     const { files } = JSON.parse(out) as { files: Record<string, unknown>[] };
+    expect(JSON.parse(out)).toMatchObject({ apiVersion: "inmesh.dev/v1", kind: "FileChecks" });
     expect(files[0]).toEqual({
       file: "good.yaml",
       valid: true,
@@ -165,20 +168,55 @@ describe("inmesh check", () => {
 
   it.each([
     [["check"], "Which file? For example: inmesh check mesh.yaml"],
-    [["check", "--jsno", "x.yaml"], 'The option "--jsno" is not known; did you mean "--json"?'],
-    [["check", "-x"], 'The option "-x" is not known; known here: --env, --discovery'],
-    [["check", "--discovery"], "Option '--discovery <value>' argument missing"],
+    [["check", "--jsno", "x.yaml"], '--jsno is not known; did you mean "--json"?'],
+    [["check", "-x"], "-x is not known; known here: --env, --discovery"],
+    [["check", "--discovery"], "--discovery needs a value, <kind>"],
     [["check", "-", "-"], "The standard input can be read once, and - is written twice."],
     [["chek", "x.yaml"], 'The command "chek" is not known; did you mean "check"?'],
-    [["constructor"], 'The command "constructor" is not known; known here: check'],
+    [["constructor"], 'The command "constructor" is not known; known here: stat, routes'],
+    [
+      ["check", "--jsno", "--discovery", "--wait", "soon"],
+      "--discovery needs a value, <kind>; one that begins with a dash is written --discovery=--wait",
+    ],
+    [
+      ["check", "x.yaml", "--admin", "unix:/x"],
+      "--admin is for the checks of a process, and files",
+    ],
+    [["check", "--json=yes", "x.yaml"], '--json takes no value (got "yes")'],
+    [["version", "now"], '"now" is one argument too many'],
+    [["explain"], "<target> is missing"],
+    [["completion", "bsh"], '<shell> "bsh" is not known; did you mean "bash"?'],
     [["help", "chek"], 'The command "chek" is not known; did you mean "check"?'],
     [[], "Usage: inmesh <command> [options]"],
-  ])("a wrong command %j gets a sentence, the usage and exit code 2", (args, sentence) => {
-    const { code, out, err } = inmesh(args);
+  ])("a wrong command %j gets a sentence, the usage and exit code 2", async (args, sentence) => {
+    const { code, out, err } = await run(args);
     expect(code).toBe(2);
     expect(out).toBe("");
     expect(err).toContain(sentence);
     expect(err).toContain("Usage: inmesh");
+  });
+
+  it("names every mistake of a command line at once", async () => {
+    const { code, err } = await run([
+      "stat",
+      "--jsno",
+      "--window",
+      "x",
+      "--json=1",
+      "--columns",
+      "nme",
+    ]);
+    expect(code).toBe(2);
+    expect(err.split("\n\n")[0]!.split("\n")).toEqual([
+      '--window must be a duration with its unit, such as "500ms" or "1m30s" (got "x")',
+      '--json takes no value (got "1")',
+      '--jsno is not known; did you mean "--json"?',
+    ]);
+    const table = ["stat", "--columns", "nme,rps", "--sort", "p99:up", "--admin", "unix:/x"];
+    expect((await run(table)).err.split("\n\n")[0]!.split("\n")).toEqual([
+      '--columns "nme" is not known; did you mean "NAME"?',
+      expect.stringContaining('--sort "p99" is not known; known here: NAME'),
+    ]);
   });
 
   it("explains itself on stdout", () => {
@@ -186,13 +224,14 @@ describe("inmesh check", () => {
     expect(inmesh(["help"])).toEqual(inmesh(["--help"]));
     const { code, out } = inmesh(["check", "--help"]);
     expect(code).toBe(0);
-    expect(out).toContain("Exit code: 0 valid");
+    expect(out).toContain("Exit codes: 0 ok, 1 a check failed");
     expect(inmesh(["help", "check"])).toEqual({ code, out, err: "" });
   });
 
-  it("prints the version of its package", () => {
+  it("prints the version of its package, and needs the Node that the package needs", () => {
     const text = readFileSync(join(import.meta.dirname, "../package.json"), "utf8");
-    const { version } = JSON.parse(text) as { version: string };
+    const { version, engines } = JSON.parse(text) as { version: string; engines: { node: string } };
+    expect(engines.node).toBe(`>=${OLDEST_NODE.join(".")}`);
     for (const option of ["--version", "-v"]) {
       expect(inmesh([option])).toEqual({ code: 0, out: `${version}\n`, err: "" });
     }

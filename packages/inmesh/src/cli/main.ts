@@ -1,58 +1,98 @@
 /**
- * `npx inmesh <command>`. A command is one file in this folder and one line in COMMANDS; it gets the
- * arguments behind its name and gives the exit code.
+ * `npx inmesh <command>`: finds the command in the table of commands.ts, reads its arguments, loads it and runs it.
+ * Everything that goes wrong is printed here.
  */
-import { unknownKeyRule } from "@inmesh/core/spi/transport";
-import { check, CHECK_SUMMARY } from "./check.ts";
-import { Output } from "./output.ts";
+import { parse, loadSuggest } from "./arguments.ts";
+import type { Context, Run } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import { EXIT, Failure, UsageFailure, type ExitCode } from "./failure.ts";
+import { commandHelp, generalHelp, usageOf } from "./help.ts";
+import { GENERAL } from "./options.ts";
+import { VERSION } from "./version.ts";
 
-/** That of package.json, which a test compares. */
-const VERSION = "0.1.0";
+/** What completion scripts call; not for people. */
+const COMPLETE = "__complete";
 
-type Command = (args: readonly string[], output: Output) => number;
-
-const COMMANDS: Readonly<Record<string, { readonly summary: string; readonly run: Command }>> = {
-  check: { summary: CHECK_SUMMARY, run: check },
-};
-
-/** Exit codes of every command, as docs/reference/cli.md lists them. */
-const EXIT_USAGE = 2;
-
-function usage(): string {
-  const lines = Object.entries(COMMANDS).map(
-    ([name, { summary }]) => `  ${name.padEnd(8)}${summary}`,
-  );
-  return [
-    "Usage: inmesh <command> [options]",
-    "",
-    "Commands:",
-    ...lines,
-    "",
-    "inmesh <command> --help says more. inmesh --version prints the version.",
-  ].join("\n");
+export async function main(args: readonly string[], context: Context): Promise<ExitCode> {
+  const { output } = context;
+  // Before the arguments are read, because they may be what is wrong.
+  const beforeEnd = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
+  if (beforeEnd.includes("--no-color")) output.withoutColour();
+  try {
+    return await dispatch(args, context);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (error.exit === EXIT.interrupted) return error.exit;
+    report(error, nameIn(args), context);
+    if (beforeEnd.includes("--debug")) output.error(`\n${output.safeLines(stackOf(error))}`);
+    return error.exit;
+  }
 }
 
-export function main(args: readonly string[], output: Output): number {
-  const [name, ...rest] = args;
+async function dispatch(args: readonly string[], context: Context): Promise<ExitCode> {
+  const { output } = context;
+  const [name, ...rest] = args.filter((one, i) => i > 0 || one !== "--no-color");
+  if (name === COMPLETE) {
+    const { complete } = await import("./complete.ts");
+    return complete(rest, context);
+  }
   if (name === "--version" || name === "-v") {
     output.line(VERSION);
-    return 0;
+    return EXIT.ok;
   }
   const asksForHelp = name === "--help" || name === "-h" || name === "help";
+  if (name === undefined) {
+    output.error(generalHelp(output));
+    return EXIT.usage;
+  }
   if (asksForHelp && rest.length === 0) {
-    output.line(usage());
-    return 0;
+    output.line(generalHelp(output));
+    return EXIT.ok;
   }
   // `inmesh help check` is `inmesh check --help`.
-  if (asksForHelp) return run(rest[0]!, ["--help"], output);
-  if (name !== undefined) return run(name, rest, output);
-  output.error(usage());
-  return EXIT_USAGE;
+  return asksForHelp ? run(rest[0]!, ["--help"], context) : run(name, rest, context);
 }
 
-function run(name: string, args: readonly string[], output: Output): number {
-  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name]!.run(args, output);
-  const rule = unknownKeyRule(name, Object.keys(COMMANDS));
-  output.error(`The command ${JSON.stringify(name)} ${rule}\n\n${usage()}`);
-  return EXIT_USAGE;
+async function run(name: string, args: readonly string[], context: Context): Promise<ExitCode> {
+  const { output } = context;
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined) {
+    const suggest = await loadSuggest();
+    const rule = suggest(name, Object.keys(COMMANDS));
+    throw new UsageFailure([`The command ${JSON.stringify(name)} ${rule}`]);
+  }
+  const options = { ...command.options, ...GENERAL };
+  const parsed = await parse(args, options, command.positionals);
+  if (parsed.values.help) {
+    output.line(await commandHelp(name, command, output));
+    return EXIT.ok;
+  }
+  const loaded = await command.load();
+  return await (loaded.run as Run<typeof options>)(parsed, context);
+}
+
+function nameIn([name = ""]: readonly string[]): string | undefined {
+  return Object.hasOwn(COMMANDS, name) ? name : undefined;
+}
+
+/** What happened, why, and what to do next. */
+function report(error: Failure, name: string | undefined, { output }: Context): void {
+  if (error instanceof UsageFailure) {
+    for (const mistake of error.mistakes) output.note(output.safe(mistake));
+    const usage =
+      name === undefined ? "Usage: inmesh <command> [options]" : usageOf(name, COMMANDS[name]!);
+    output.error(`\n${usage}\nMore: inmesh ${name === undefined ? "" : `${name} `}--help`);
+    return;
+  }
+  const { what, why, next } = error.text;
+  for (const sentence of what.split("\n"))
+    output.note(output.safe(/[.?!]$/.test(sentence) ? sentence : `${sentence}.`));
+  if (why !== undefined) output.note(`  why   ${output.safe(why)}`, 8);
+  if (next !== undefined) output.note(`  next  ${output.safe(next)}`, 8);
+}
+
+/** With those of its causes. */
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
+  return (error.stack ?? error.message) + cause;
 }

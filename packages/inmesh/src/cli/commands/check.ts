@@ -1,0 +1,125 @@
+/** `inmesh check`: files, or the checks that a running process makes of itself. */
+import type { Check, Checks, CheckStatus } from "@inmesh/core/inspect";
+import { Admin } from "../admin.ts";
+import type { Parsed } from "../arguments.ts";
+import { pause } from "../clock.ts";
+import type { Context } from "../command.ts";
+import { EXIT, Failure, mayCome, UsageFailure, type ExitCode } from "../failure.ts";
+import { counted } from "../numbers.ts";
+import type { CHECK, CONNECTION } from "../options.ts";
+import type { Output, Style, SymbolName } from "../output.ts";
+import { namesProcess, targetOf } from "../target.ts";
+
+type Options = typeof CONNECTION & typeof CHECK;
+type Values = Parsed<Options>["values"];
+
+const POLL_MS = 1000;
+
+export async function run(
+  { values, positionals: files }: Parsed<Options>,
+  context: Context,
+): Promise<ExitCode> {
+  const json = values.json || values.output === "json";
+  const isOfFiles = files.length > 0 || values.env;
+  const mistakes: string[] = [];
+  if (values.json && values.output !== undefined && values.output !== "json") {
+    mistakes.push(`--json and -o ${values.output} exclude each other`);
+  }
+  if (isOfFiles) {
+    for (const name of ["admin", "wait", "fail-on"] as const) {
+      if (values[name] !== undefined)
+        mistakes.push(`--${name} is for the checks of a process, and files are named`);
+    }
+    if (values.output === "short")
+      mistakes.push("-o short is for the checks of a process, and files are named");
+  } else if (values.discovery.length > 0)
+    mistakes.push("--discovery is for files, and none is named");
+  if (!isOfFiles && !namesProcess(values, context)) {
+    mistakes.push(
+      "Which file? For example: inmesh check mesh.yaml. Or which process? For example: inmesh check --admin unix:/run/shop/mesh.sock",
+    );
+  }
+  if (mistakes.length > 0) throw new UsageFailure(mistakes);
+  if (!isOfFiles) return checkProcess(values, json, context);
+  const { checkFiles } = await import("./check-files.ts");
+  return checkFiles(files, { withEnv: values.env, kinds: values.discovery, json }, context);
+}
+
+async function checkProcess(values: Values, json: boolean, context: Context): Promise<ExitCode> {
+  const { output, clock, signal } = context;
+  const admin = new Admin(targetOf(values, context), context);
+  const endsAt = clock.now() + (values.wait ?? 0);
+  const failOn = values["fail-on"] ?? "failure";
+  const isTimeLeft = (): boolean => clock.now() + POLL_MS < endsAt;
+  try {
+    for (;;) {
+      const answer = await asked(admin, isTimeLeft());
+      const failed = answer instanceof Failure || isFailed(answer, failOn);
+      if (failed && isTimeLeft()) {
+        const what = answer instanceof Failure ? output.safe(answer.message) : summary(answer);
+        output.error(`${what}; checking again`);
+        await pause(clock, POLL_MS, signal);
+        if (signal.aborted) return EXIT.interrupted;
+        continue;
+      }
+      if (answer instanceof Failure) throw answer;
+      if (json) output.json(answer, 2);
+      else print(answer, values.output === "short", output);
+      return failed ? EXIT.failed : EXIT.ok;
+    }
+  } finally {
+    admin.close();
+  }
+}
+
+/** A process that is about to start cannot be reached yet: while there is time left, that is an answer too. */
+async function asked(admin: Admin, isTimeLeft: boolean): Promise<Checks | Failure> {
+  try {
+    return await admin.get<Checks>("Checks", "checks");
+  } catch (error) {
+    if (isTimeLeft && mayCome(error)) return error;
+    throw error;
+  }
+}
+
+function isFailed({ status }: Checks, failOn: "warning" | "failure"): boolean {
+  return status === "failure" || (failOn === "warning" && status === "warning");
+}
+
+const SHOWN: Readonly<Record<CheckStatus, { readonly symbol: SymbolName; readonly style: Style }>> =
+  {
+    ok: { symbol: "ok", style: "green" },
+    warning: { symbol: "warning", style: "yellow" },
+    failure: { symbol: "failed", style: "red" },
+  };
+
+function print(answer: Checks, short: boolean, output: Output): void {
+  const shown = short ? answer.checks.filter(({ status }) => status !== "ok") : answer.checks;
+  let group: string | undefined;
+  for (const check of shown) {
+    if (check.group !== group) {
+      if (group !== undefined) output.line("");
+      output.line(output.paint("bold", output.safe(check.group)));
+      group = check.group;
+    }
+    printOne(check, output);
+  }
+  if (shown.length > 0) output.line("");
+  output.line(`Status: ${summary(answer)}`);
+}
+
+function printOne({ status, subject, message, hint, page }: Check, output: Output): void {
+  const { symbol, style } = SHOWN[status] ?? SHOWN.warning;
+  const mark = output.symbol(symbol);
+  const text =
+    subject === undefined || message.includes(subject) ? message : `${subject}: ${message}`;
+  const lines = output.wrap(output.safe(text), mark.length + 1);
+  output.line(output.paint(style, mark) + lines.slice(mark.length));
+  if (hint !== undefined) output.line(output.wrap(output.safe(hint), 4));
+  if (status !== "ok") output.line(output.paint("dim", `    see ${output.safe(page)}`));
+}
+
+function summary({ checks, failures, warnings }: Checks): string {
+  if (failures === 0 && warnings === 0) return `${counted(checks.length, "check")}, all good`;
+  return `${failures} failed, ${counted(warnings, "warning")}`;
+}

@@ -1,0 +1,61 @@
+/** The process around a command: its signals, its streams, its exit code, and what it says of a defect of ours. */
+import { CLOCK } from "./clock.ts";
+import { EXIT } from "./failure.ts";
+import { main } from "./main.ts";
+import { Output } from "./output.ts";
+import { OLDEST_NODE } from "./version.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+export async function program(): Promise<void> {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
+    process.stderr.write(
+      `inmesh needs Node ${OLDEST_NODE.join(".")} or newer, and this is Node ${process.version}\n`,
+    );
+    process.exitCode = EXIT.defect;
+    return;
+  }
+  // Who reads has enough, such as `head`: that is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code === "EPIPE") process.exit();
+    throw error;
+  });
+  process.stderr.on("error", () => {});
+  const interruption = new AbortController();
+  const interrupt = (): void => {
+    interruption.abort();
+    // The second time Node ends the process at once.
+    for (const signal of SIGNALS) process.off(signal, interrupt);
+  };
+  for (const signal of SIGNALS) process.on(signal, interrupt);
+  const { env, stdin } = process;
+  const output = new Output();
+  // Also of what a timer calls. A terminal that was taken over is given back first, by its own listener.
+  process.once("uncaughtException", (error) => {
+    process.once("exit", () => reportDefect(error, output));
+    process.exit(EXIT.defect);
+  });
+  try {
+    process.exitCode = await main(process.argv.slice(2), {
+      output,
+      clock: CLOCK,
+      env,
+      stdin,
+      signal: interruption.signal,
+    });
+  } catch (error) {
+    process.exitCode = EXIT.defect;
+    reportDefect(error, output);
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupt);
+  }
+}
+
+/** A mistake of the user is answered by the command itself; this is one of ours. */
+function reportDefect(error: unknown, output: Output): void {
+  const shown = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  output.error(
+    `This is a defect of inmesh. Please report it, with the command and these lines:\n${output.safeLines(shown)}`,
+  );
+}
