@@ -1,5 +1,5 @@
 /** `npx inmesh` and `inmesh check <file>`, as a person and as a pipeline see them: a process, its output and its exit code. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -256,9 +256,24 @@ describe("inmesh check", () => {
 
   it("waits for a pipe that is written to later", () => {
     const { PATH = "" } = process.env;
-    const line = `(sleep 0.5; cat ${GOOD}) | node --disable-warning=ExperimentalWarning --conditions=inmesh-source ${PROGRAM} check -`;
+    const line = `(sleep 2; cat ${GOOD}) | node --disable-warning=ExperimentalWarning --conditions=inmesh-source ${PROGRAM} check -`;
     const child = spawnSync("sh", ["-c", line], { cwd: folder, encoding: "utf8", env: { PATH } });
     expect(child.stderr).toBe("");
     expect(child.stdout).toMatch(/^valid {2}standard input: 2 services/);
+  });
+
+  it("ends at once on a signal while it waits for its standard input", async () => {
+    const node = ["--disable-warning=ExperimentalWarning", "--conditions=inmesh-source", PROGRAM];
+    const { PATH = "" } = process.env;
+    const TMPDIR = mkdtempSync(join(folder, "tmp-"));
+    const env = { PATH, TMPDIR };
+    const child = spawn(process.execPath, [...node, "check", "-"], { cwd: folder, env });
+    // It has made its folder when it is about to read.
+    const isWaiting = (): boolean => readdirSync(TMPDIR).length > 0;
+    await expect.poll(isWaiting, { timeout: 20_000 }).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    child.kill("SIGINT");
+    const ended = new Promise((resolve) => child.on("exit", (_code, signal) => resolve(signal)));
+    expect(await ended).toBe("SIGINT");
   });
 });

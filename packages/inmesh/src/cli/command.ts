@@ -9,6 +9,7 @@ export interface Context {
   readonly output: Output;
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Changes the standard input by being read: of commands that read keys alone. */
   readonly stdin: NodeJS.ReadStream;
   /** Aborts when the process is asked to end (SIGINT, SIGTERM, SIGHUP). */
   readonly signal: AbortSignal;

@@ -22,14 +22,7 @@ export async function program(): Promise<void> {
     throw error;
   });
   process.stderr.on("error", () => {});
-  const interruption = new AbortController();
-  const interrupt = (): void => {
-    interruption.abort();
-    // The second time Node ends the process at once.
-    for (const signal of SIGNALS) process.off(signal, interrupt);
-  };
-  for (const signal of SIGNALS) process.on(signal, interrupt);
-  const { env, stdin } = process;
+  const interruption = new Interruption();
   const output = new Output();
   // Also of what a timer calls. A terminal that was taken over is given back first, by its own listener.
   process.once("uncaughtException", (error) => {
@@ -40,16 +33,44 @@ export async function program(): Promise<void> {
     process.exitCode = await main(process.argv.slice(2), {
       output,
       clock: CLOCK,
-      env,
-      stdin,
-      signal: interruption.signal,
+      env: process.env,
+      // Node makes a pipe non-blocking when it is asked for, and `check -` reads it as one that blocks.
+      get stdin() {
+        return process.stdin;
+      },
+      // While a listener stands, nothing but JavaScript ends the process, and `check -` runs none as it waits.
+      get signal() {
+        return interruption.signal;
+      },
     });
   } catch (error) {
     process.exitCode = EXIT.defect;
     reportDefect(error, output);
   } finally {
-    for (const signal of SIGNALS) process.off(signal, interrupt);
+    interruption.stop();
   }
+}
+
+/** Listens to signals from the moment on at which a command wants to know of them. */
+class Interruption {
+  readonly #controller = new AbortController();
+  #isListening = false;
+
+  get signal(): AbortSignal {
+    if (!this.#isListening) for (const signal of SIGNALS) process.on(signal, this.#interrupt);
+    this.#isListening = true;
+    return this.#controller.signal;
+  }
+
+  stop(): void {
+    for (const signal of SIGNALS) process.off(signal, this.#interrupt);
+  }
+
+  readonly #interrupt = (): void => {
+    // The second time Node ends the process at once.
+    this.stop();
+    this.#controller.abort();
+  };
 }
 
 /** A mistake of the user is answered by the command itself; this is one of ours. */
