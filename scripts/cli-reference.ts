@@ -73,7 +73,7 @@ const NOTES: Readonly<Record<string, string>> = {
   stat: `\`\`\`text
 NAME        DIR  ENDPOINTS  SUCCESS       RPS  LATENCY_P50  LATENCY_P95  LATENCY_P99  TCP_CONN  ATTEMPTS  TLS  NOTE
 orders      out        3/3   99.98%  412.0rps        3.7ms         15ms         25ms        96      1.02  yes
-pay         out        2/3   97.10%   38.5rps         21ms         99ms        230ms        12      1.18  no   1 of 3 endpoints is open
+pay         out        2/3   97.10%   38.5rps         21ms         99ms        230ms        12      1.18  no   1 of 3 endpoints has an open breaker
 storefront  in           -   99.00%  100.0rps        6.5ms         21ms         36ms        41         -  -
 \`\`\`
 

@@ -157,7 +157,7 @@ export const SERVICES: Services = {
       name: "pay.shop",
       endpoints: { total: 3, available: 2, open: 1, refusing: 0, halfOpen: 0, draining: 0 },
       connections: { open: 12, problem: undefined },
-      notes: ["1 of 3 endpoints is open", "the retry budget is spent"],
+      notes: ["1 of 3 endpoints has an open breaker", "the retry budget is spent"],
       traffic: traffic(
         { success: 22_430, failure: 600, timeout: 70 },
         { success: 22_430, failure: 4_400, timeout: 428 },

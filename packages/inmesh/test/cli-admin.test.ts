@@ -139,8 +139,6 @@ describe("a process that cannot be asked", () => {
   });
 
   it.each([
-    [401, "token_missing", EXIT.denied],
-    [401, "token_wrong", EXIT.denied],
     [403, "host_refused", EXIT.denied],
     [404, "unknown_service", EXIT.usage],
     [400, "bad_filter", EXIT.usage],
@@ -154,6 +152,21 @@ describe("a process that cannot be asked", () => {
       `the \\u{1b}[31mmessage.\n  why   the process answered with status ${status}, ${code}\n  next  do something\n`,
     );
   });
+
+  it.each([
+    ["token_missing", "--token-file or INMESH_ADMIN_TOKEN_FILE"],
+    ["token_wrong", "Is it the token of this process?"],
+  ])(
+    "refuses with 401 %s, and says what to do in words of the command line",
+    async (code, next) => {
+      const url = await replying(401, error(code, "the message", "send Authorization"));
+      const ran = await run(["stat", "--admin", url]);
+      expect(ran.code).toBe(EXIT.denied);
+      expect(ran.err).toContain(`answered with status 401, ${code}\n`);
+      expect(ran.err).toContain(next);
+      expect(ran.err).not.toContain("send Authorization");
+    },
+  );
 
   it("refuses without saying why", async () => {
     const url = await replying(403, { apiVersion: "inmesh.dev/v1", kind: "Error" });
@@ -248,7 +261,7 @@ describe("a window", () => {
         p50Ms: 750,
         attemptsPerCall: 1.5,
         endpoints: 2,
-        notes: ["1 of 3 endpoints is open", "the retry budget is spent"],
+        notes: ["1 of 3 endpoints has an open breaker", "the retry budget is spent"],
       }),
     ]);
   });

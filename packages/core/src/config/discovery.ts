@@ -35,7 +35,9 @@ export function readTarget(
     "discovery" in raw
       ? readDiscovery(raw["discovery"], context, at, report, kinds)
       : fromUrl?.discovery;
-  if (discovery === undefined && !("discovery" in raw) && !("url" in raw)) {
+  // A URL in the place of the name is a mistake of its own, which says where the URL belongs.
+  const isNamed = !name.includes("://");
+  if (discovery === undefined && isNamed && !("discovery" in raw) && !("url" in raw)) {
     const rule = `needs an address: write "url: http://${name}:8080", or "discovery: { dns: ${name}, port: 8080 }"`;
     report(path, rule, undefined);
   }

@@ -31,6 +31,12 @@ const inStatic = (...list: unknown[]) => ({
   services: { orders: { discovery: { static: list } } },
 });
 
+it("a URL where the name of a service belongs is refused with the option that takes it", () => {
+  const url = "http://orders.shop.svc:8080";
+  const rule = mistakesOf({ services: { [url]: {} } })[`services["${url}"]`];
+  expect(rule).toMatch(/^must have a name of letters.*; its option url takes a URL$/);
+});
+
 describe("a mistake", () => {
   const table: [string, unknown, string, RegExp][] = [
     ["no object", [], "(everything)", /must be an object/],

@@ -105,7 +105,8 @@ function namesIn(section: "services" | "servers", written: Raw, report: Report):
     if (SERVICE_NAME.test(name)) continue;
     const rule =
       "must have a name of letters, digits, -, _ and . that begins and ends with a letter or digit";
-    report([section, name], rule, undefined);
+    const isUrl = section === "services" && name.includes("://");
+    report([section, name], isUrl ? `${rule}; its option url takes a URL` : rule, undefined);
   }
   return names;
 }

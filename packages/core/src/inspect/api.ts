@@ -150,7 +150,7 @@ export interface ServiceView {
   readonly protocol: string;
   /** `asleep`: no call for `idle`, nothing is watched; `unreachable`: no endpoint that may be picked. */
   readonly state: "asleep" | "pending" | "connected" | "unconnected" | "unreachable" | "closed";
-  /** What somebody should look at, one sentence each, the worst first: `1 of 3 endpoints is open`. Often empty. */
+  /** What somebody should look at, one sentence each, the worst first: `1 of 3 endpoints has an open breaker`. Often empty. */
   readonly notes: readonly string[];
   /** Of all services that its routes send to. */
   readonly endpoints: EndpointCounts;

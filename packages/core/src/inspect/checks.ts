@@ -228,18 +228,18 @@ function serviceChecks(mesh: Mesh): Check[] {
         ? [
             "failure",
             `none of ${total} can be picked`,
-            "GET /api/v1/endpoints says why of each; all that fail alike have something in common",
+            "inmesh endpoints, or GET /api/v1/endpoints, says why of each; all that fail alike have something in common",
           ]
         : undefined,
     );
     say(
       "endpoints-closed",
-      "no breaker is open",
+      "no breaker is open, and no endpoint refuses connections",
       open + refusing > 0
         ? [
             "warning",
-            `${open + refusing} of ${total} ${open + refusing === 1 ? "is" : "are"} open${cluster.lists.panic ? ", and more than breaker.maxEjectedRatio allows" : ""}`,
-            "look at these endpoints: GET /api/v1/endpoints says why and when they are tried again",
+            `${open + refusing} of ${total} ${open + refusing === 1 ? "has an open breaker or refuses" : "have an open breaker or refuse"} connections${cluster.lists.panic ? ", and more than breaker.maxEjectedRatio allows" : ""}`,
+            "inmesh endpoints, or GET /api/v1/endpoints, says why of each, and when it is tried again",
           ]
         : undefined,
     );
@@ -274,11 +274,11 @@ function serviceChecks(mesh: Mesh): Check[] {
         "services",
         "retry-budget",
         subject,
-        "pays for retries",
+        "the retry budget has retries left",
         budget.balance() < 1 && budget.refused > 0
           ? [
               "warning",
-              `is spent: ${budget.refused} retries were not made`,
+              `the retry budget is spent: ${budget.refused} retries were not made`,
               "find out why so many attempts fail: more retries would add load where there is too much",
             ]
           : undefined,
@@ -325,7 +325,7 @@ function serverChecks({ servers }: Mesh): Check[] {
         "servers",
         "server-configured",
         subject,
-        "does what the configuration says",
+        "all of its configuration is in force",
         pending.length === 0
           ? undefined
           : [
@@ -338,7 +338,7 @@ function serverChecks({ servers }: Mesh): Check[] {
         "servers",
         "server-certificates",
         subject,
-        "certificates are in use",
+        "none of its certificates is refused",
         problem === undefined
           ? undefined
           : ["failure", problem, "correct the certificate files or the identity source"],

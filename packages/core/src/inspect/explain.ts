@@ -139,7 +139,7 @@ function serviceOf(
     message,
     configured || named.length > 0
       ? "let the process make a client of the service, with meshClient or meshChannel, and ask again"
-      : "GET /api/v1/services has the names of those that this process calls",
+      : "inmesh stat, or GET /api/v1/services, lists the services that this process calls",
   );
 }
 

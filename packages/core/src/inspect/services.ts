@@ -78,13 +78,14 @@ function notesOf(counts: EndpointCounts, { cluster }: AnyBackend): string[] {
   const of = (count: number): string =>
     `${count} of ${total} ${total === 1 ? "endpoint" : "endpoints"}`;
   const is = (count: number): string => (count === 1 ? "is" : "are");
+  const has = (count: number): string => (count === 1 ? "has" : "have");
   if (total > 0 && available + halfOpen === 0) notes.push("no endpoint can be picked");
   else if (cluster.known && total === 0) notes.push("discovery names no endpoint");
   if (cluster.lists.panic) notes.push("so many endpoints fail that verdicts are not enforced");
   if (refusing > 0)
     notes.push(`${of(refusing)} ${refusing === 1 ? "refuses" : "refuse"} connections`);
-  if (open > 0) notes.push(`${of(open)} ${is(open)} open`);
-  if (halfOpen > 0) notes.push(`${of(halfOpen)} ${is(halfOpen)} half-open`);
+  if (open > 0) notes.push(`${of(open)} ${has(open)} an open breaker`);
+  if (halfOpen > 0) notes.push(`${of(halfOpen)} ${has(halfOpen)} a half-open breaker`);
   if (cluster.stale !== undefined) notes.push(`discovery is stale: ${cluster.stale.message}`);
   if (cluster.problem !== undefined) notes.push(`certificates: ${cluster.problem}`);
   if (draining > 0) notes.push(`${of(draining)} ${is(draining)} draining`);

@@ -124,7 +124,11 @@ function decisionsOf(call: EndedCall, attempts: readonly EndedAttempt[]): TapDec
   }
   if (deadlineFrom !== undefined) {
     const ms = Math.round(deadlineAt - startedAt);
-    all.push({ what: "deadline", result: deadlineFrom, why: `${ms} ms from its beginning` });
+    all.push({
+      what: "deadline",
+      result: deadlineFrom,
+      why: `${ms} ms from the beginning of the call`,
+    });
   }
   for (const one of attempts) {
     const { number: attempt, kind, backend } = one;

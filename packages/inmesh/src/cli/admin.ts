@@ -253,13 +253,21 @@ function reasonOf(error: NodeJS.ErrnoException): string {
   return REASONS[code] ?? (message === "" ? code : message);
 }
 
+/** What to do about a token in this program: the process says it for those who speak HTTP themselves. */
+const NEXT: Readonly<Record<string, string>> = {
+  token_missing:
+    "Name the token of the process with --token-file or INMESH_ADMIN_TOKEN_FILE: the one that its mesh.admin.listen() was given or gave back",
+  token_wrong:
+    "Is it the token of this process? It is the one that its mesh.admin.listen() was given or gave back; a restart makes a new one where none was given",
+};
+
 /** The process says why, and what to do. */
 function refusal(status: number, { code, message, hint }: Partial<ApiFailure>): Failure {
   return new Failure(exitOf(status), {
     // On one line: what stands on further ones is what this program says.
     what: escaped(message ?? "The process refused"),
     why: `the process answered with status ${status}, ${code ?? "without a code"}`,
-    next: hint === "" ? undefined : hint,
+    next: NEXT[code ?? ""] ?? (hint === "" ? undefined : hint),
   });
 }
 

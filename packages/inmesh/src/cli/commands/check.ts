@@ -14,6 +14,7 @@ type Options = typeof CONNECTION & typeof CHECK;
 type Values = Parsed<Options>["values"];
 
 const POLL_MS = 1000;
+const DOCS = "https://github.com/inmesh/inmesh/blob/main/";
 
 export async function run(
   { values, positionals: files }: Parsed<Options>,
@@ -106,6 +107,8 @@ function print(answer: Checks, short: boolean, output: Output): void {
   }
   if (shown.length > 0) output.line("");
   output.line(`Status: ${summary(answer)}`);
+  // The package has no documentation in it.
+  if (answer.status !== "ok") output.note(`the pages that are named here are below ${DOCS}`);
 }
 
 function printOne({ status, subject, message, hint, page }: Check, output: Output): void {

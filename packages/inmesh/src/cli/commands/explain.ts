@@ -99,7 +99,7 @@ function matchName({ route, match }: ExplainedMatch, all: readonly ExplainedMatc
 
 function takenBy(matches: readonly ExplainedMatch[]): string {
   const taken = matches.find((one) => one.taken);
-  if (taken === undefined) return "no match of a route holds, so what the service says for all";
+  if (taken === undefined) return "no route matches, so the settings of the service apply";
   return matchName(taken, matches) === taken.route ? "" : `by its match ${taken.match + 1}`;
 }
 

@@ -142,11 +142,12 @@ class Top {
     const shown = rows.slice(0, Math.max(1, height));
     const { lines } = renderTable(TOP_COLUMNS, shown, output);
     const head = [`${counted(this.#sums.count, "call")} in ${duration(windowMs)}`];
+    // Before the rest: what does not fit is cut from the end.
+    if (screen !== undefined) head.push("q ends, s sorts, c clears");
     if (lost > 0) head.push(`${lost} more not shown`);
     if (rows.length > shown.length) head.push(`${rows.length - shown.length} rows below`);
     const { column, descending } = this.#order;
     head.push(`by ${column.name.toLowerCase()}${descending ? ", largest first" : ""}`);
-    if (screen !== undefined) head.push("q ends, s sorts, c clears");
     const line = cutEnd(head.join("; "), output.width, output.symbol("cut"));
     if (screen === undefined) output.line([line, ...lines, ""].join("\n"));
     else screen.draw([output.paint("dim", line), "", ...lines]);
