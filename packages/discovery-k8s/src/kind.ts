@@ -1,0 +1,83 @@
+/** `discovery: { kubernetes: shop/orders:http }`. */
+import type { DiscoveryKind, DiscoveryMesh } from "@inmesh/core/spi/discovery";
+import type { AccessOptions } from "./access.ts";
+import { sourceOf } from "./source.ts";
+
+/** Where the API server is. Without any of them: that of the cluster the process runs in, else the kubeconfig. */
+export interface KubernetesOptions {
+  /**
+   * Path of a kubeconfig. Default: in a pod its service account; elsewhere the first file of `KUBECONFIG`, else
+   * `~/.kube/config`. Static tokens, token files, client certificates and exec plugins are supported.
+   */
+  readonly kubeconfig?: string;
+  /** A context of the kubeconfig. Default: its `current-context`. No effect in a pod without `kubeconfig`. */
+  readonly context?: string;
+  /**
+   * Addresses of the API servers, such as `https://10.0.0.1:6443`, in the place of the one that was found. After a
+   * failure the next of them is asked.
+   */
+  readonly servers?: readonly string[];
+  /** Folder of the service account's files. Default: `/var/run/secrets/kubernetes.io/serviceaccount`. */
+  readonly serviceAccountDir?: string;
+}
+
+/** What a service says under `kubernetes`. */
+export interface KubernetesService {
+  /** Empty: that of the pod, or of the context of the kubeconfig. */
+  readonly namespace: string;
+  readonly service: string;
+  /** Name or number of the port; empty: the only one. */
+  readonly port: string;
+}
+
+const LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+const WRITTEN: RegExp = new RegExp(`^(?:(${LABEL})/)?(${LABEL})(?::([A-Za-z0-9-]{1,63}))?$`);
+
+/**
+ * A kind of discovery for `createMesh({ discoveries: [kubernetes()] })`: endpoints from the EndpointSlices of a
+ * Service, which are watched. A service writes `discovery: { kubernetes: "namespace/service:port" }`.
+ *
+ * All services of a mesh in one namespace share one watch where RBAC allows it. Nothing is asked before the first
+ * call of a service. Throws a TypeError for a server address that is no http or https URL.
+ */
+export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<KubernetesService> {
+  const servers = options.servers?.map((text) => {
+    if (!URL.canParse(text) || !/^https?:/.test(text)) {
+      throw new TypeError("kubernetes: servers must be http or https URLs");
+    }
+    return new URL(text).origin;
+  });
+  const access: AccessOptions = { ...options, servers };
+  const source = (mesh: DiscoveryMesh): ReturnType<typeof sourceOf> => sourceOf(access, mesh);
+  return {
+    name: "kubernetes",
+    fields: [
+      {
+        path: "kubernetes",
+        type: "text",
+        rangeText: "`service`, `namespace/service`, each with `:port`",
+        meaning:
+          "A Service; its EndpointSlices say where its endpoints are. The port is the name of one of its ports, or the number that the container listens on; without it, the only one. The namespace is that of the pod, if it is not written.",
+      },
+    ],
+    read({ kubernetes: written }, { mistake }) {
+      if (typeof written !== "string") return undefined;
+      const match = WRITTEN.exec(written);
+      if (match === null) {
+        mistake(["kubernetes"], "must be namespace/service:port, such as shop/orders:http", written);
+        return undefined;
+      }
+      const [, namespace = "", service = "", port = ""] = match;
+      return { namespace, service, port };
+    },
+    authority: ({ namespace, service }) =>
+      namespace === "" ? service : `${service}.${namespace}.svc`,
+    write: (service) => ({ kubernetes: textOf(service) }),
+    describe: (service) => `kubernetes ${textOf(service)}`,
+    open: (service, mesh) => mesh.shared(source)(service),
+  };
+}
+
+function textOf({ namespace, service, port }: KubernetesService): string {
+  return `${namespace === "" ? "" : `${namespace}/`}${service}${port === "" ? "" : `:${port}`}`;
+}
