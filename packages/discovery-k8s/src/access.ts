@@ -1,30 +1,13 @@
 /**
  * Where the API server is and how this process proves who it is: in a pod from the files of its service account,
- * elsewhere from a kubeconfig. A token is a value in memory that goes into one header field and into nothing else.
+ * elsewhere from a kubeconfig.
  */
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import type { Runtime } from "@inmesh/core/spi/discovery";
+import { type Access, type Credentials, readToken } from "./credentials.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
-
-export interface Credentials {
-  readonly token?: string | undefined;
-  readonly cert?: string | undefined;
-  readonly key?: string | undefined;
-}
-
-export interface Access {
-  /** `https://10.96.0.1:443`; several are tried in turn. */
-  readonly servers: readonly string[];
-  readonly namespace: string;
-  /** The name in the server's certificate, where it is not that of the address. */
-  readonly serverName?: string | undefined;
-  readonly insecure?: boolean;
-  ca(): Promise<string | undefined>;
-  /** Read again each minute, and at once after a refusal (`again`). */
-  credentials(again: boolean): Promise<Credentials>;
-}
 
 export interface AccessOptions {
   readonly kubeconfig?: string | undefined;
@@ -36,7 +19,6 @@ export interface AccessOptions {
 
 const ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 const REREAD_MS = 60_000;
-const MAX_TOKEN = 65_536;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -90,14 +72,6 @@ async function fromKubeconfig(
   }
   const { credentials, ...rest } = readKubeconfig(text, path, options.context);
   return { ...rest, credentials: rereading(runtime, credentials) };
-}
-
-export async function readToken(path: string): Promise<string> {
-  const token = (await readFile(path, "utf8")).trim();
-  if (token === "" || token.length > MAX_TOKEN || !/^[\x21-\x7e]+$/.test(token)) {
-    throw new Error(`${path} holds no token`);
-  }
-  return token;
 }
 
 /** What `read` gave, for a minute. If it fails, the last good one stays: the API server will say if it is too old. */

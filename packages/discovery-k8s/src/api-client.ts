@@ -4,7 +4,7 @@
  */
 import type { Runtime, Timer } from "@inmesh/core/spi/discovery";
 import type { Client, Dispatcher } from "undici";
-import type { Access } from "./access.ts";
+import type { Access } from "./credentials.ts";
 import { ApiError, errorOfReply } from "./api-error.ts";
 import { loadUndici } from "./undici.cjs";
 
@@ -76,7 +76,7 @@ export class ApiClient {
   #drop(): void {
     const client = this.#client;
     this.#client = undefined;
-    client?.destroy().catch(() => {});
+    client?.destroy(() => {});
   }
 
   async #send(path: string, namespace: string, stream: Stream): Promise<void> {
@@ -165,14 +165,19 @@ function exchange(
     const fail = (error: Error): void => {
       end(error);
       if (controller !== undefined) controller.abort(error);
-      else client.destroy(error).catch(() => {});
+      else client.destroy(error, () => {});
     };
     // Armed once for each limit, and not for each chunk.
     const look = (): void => {
       const leftMs = heardAt + limitMs - runtime.now();
       if (leftMs > 0) timer = runtime.after(leftMs, look, undefined);
       else {
-        fail(new ApiError(0, `nothing has come from the API server for ${Math.round(limitMs / 1000)} s`));
+        fail(
+          new ApiError(
+            0,
+            `nothing has come from the API server for ${Math.round(limitMs / 1000)} s`,
+          ),
+        );
       }
     };
     timer = runtime.after(limitMs, look, undefined);

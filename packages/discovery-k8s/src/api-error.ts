@@ -8,7 +8,11 @@ export class ApiError extends Error {
   readonly isGone: boolean;
   readonly retryAfterMs: number | undefined;
 
-  constructor(status: number, message: string, options: { gone?: boolean; retryAfterMs?: number } = {}) {
+  constructor(
+    status: number,
+    message: string,
+    options: { gone?: boolean; retryAfterMs?: number } = {},
+  ) {
     super(message);
     this.status = status;
     this.isGone = options.gone ?? status === 410;

@@ -64,7 +64,11 @@ export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<Kuber
       if (typeof written !== "string") return undefined;
       const match = WRITTEN.exec(written);
       if (match === null) {
-        mistake(["kubernetes"], "must be namespace/service:port, such as shop/orders:http", written);
+        mistake(
+          ["kubernetes"],
+          "must be namespace/service:port, such as shop/orders:http",
+          written,
+        );
         return undefined;
       }
       const [, namespace = "", service = "", port = ""] = match;

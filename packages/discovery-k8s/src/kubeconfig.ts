@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
-import { readToken, type Access, type Credentials } from "./access.ts";
+import { readToken, type Access, type Credentials } from "./credentials.ts";
 import { isObject } from "./slice.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -20,7 +20,7 @@ export function readKubeconfig(
   const mistakes: string[] = [];
   let config: Json = {};
   try {
-    const parsed: unknown = parse(text, { maxAliasCount: 0, logLevel: "silent" });
+    const parsed: unknown = parse(text, { maxAliasCount: 0, logLevel: "error" });
     if (isObject(parsed)) config = parsed;
     else mistakes.push("it is no object");
   } catch {
@@ -31,8 +31,7 @@ export function readKubeconfig(
   const context = named(config, "contexts", "context", current, mistakes);
   const cluster = named(config, "clusters", "cluster", textIn(context, "cluster"), mistakes);
   const userName = textIn(context, "user");
-  const user =
-    userName === undefined ? {} : named(config, "users", "user", userName, mistakes);
+  const user = userName === undefined ? {} : named(config, "users", "user", userName, mistakes);
   const server = textIn(cluster, "server") ?? "";
   if (Object.keys(cluster).length > 0 && !/^https?:\/\/[^/@\s]+/.test(server)) {
     mistakes.push("server of the cluster must be an http or https URL");
@@ -58,7 +57,8 @@ export function readKubeconfig(
       const key = await pemOf(user, "client-key", folder);
       const file = textIn(user, "tokenFile");
       // As kubectl: what is in the file wins, because it is what rotates.
-      const token = file === undefined ? textIn(user, "token") : await readToken(resolve(folder, file));
+      const token =
+        file === undefined ? textIn(user, "token") : await readToken(resolve(folder, file));
       const { exec } = user;
       return isObject(exec) && token === undefined && cert === undefined
         ? execCredentials(exec, folder)
@@ -126,7 +126,8 @@ async function execCredentials(exec: Json, folder: string): Promise<Credentials>
   } catch {
     // Reported below.
   }
-  if (!isObject(status)) throw new Error(`the exec plugin ${command} has printed no ExecCredential`);
+  if (!isObject(status))
+    throw new Error(`the exec plugin ${command} has printed no ExecCredential`);
   return {
     token: textIn(status, "token"),
     cert: textIn(status, "clientCertificateData"),

@@ -27,7 +27,8 @@ export class Lines {
 
   #keep(part: Buffer): void {
     this.#bytes += part.length;
-    if (this.#bytes > MAX_LINE_BYTES) throw new Error(`a line is longer than ${MAX_LINE_BYTES} bytes`);
+    if (this.#bytes > MAX_LINE_BYTES)
+      throw new Error(`a line is longer than ${MAX_LINE_BYTES} bytes`);
     this.#parts.push(part);
   }
 }

@@ -10,9 +10,9 @@ import type {
   Runtime,
   Timer,
 } from "@inmesh/core/spi/discovery";
-import type { Access } from "./access.ts";
 import { ApiClient } from "./api-client.ts";
 import type { ApiError } from "./api-error.ts";
+import type { Access } from "./credentials.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { SliceStore } from "./slice-store.ts";
 import { SliceWatch } from "./slice-watch.ts";
@@ -132,7 +132,7 @@ export class NamespaceWatch {
   /** Those that a feed serves. */
   *#of(name: string): Generator<Subscriber> {
     for (const [service, all] of this.#subscribers) {
-      if (name === "" || name === service) yield* [...all];
+      if (name === "" || name === service) yield* all;
     }
   }
 
@@ -154,7 +154,7 @@ export class NamespaceWatch {
     for (const service of services) {
       const feed = this.#feeds.get(this.#narrow ? service : "");
       if (feed === undefined) continue;
-      for (const one of [...(this.#subscribers.get(service) ?? [])]) this.#report(one, feed);
+      for (const one of this.#subscribers.get(service) ?? []) this.#report(one, feed);
     }
   }
 
@@ -169,7 +169,9 @@ export class NamespaceWatch {
     if (wrongPort !== undefined) return fail(one, new Error(wrongPort));
     one.failing = false;
     const before = one.reported;
-    const now = new Map(endpoints.map((info) => [`${info.host}#${info.port}#${info.uid ?? ""}`, info]));
+    const now = new Map(
+      endpoints.map((info) => [`${info.host}#${info.port}#${info.uid ?? ""}`, info]),
+    );
     one.reported = now;
     if (before === undefined || now.size === 0) return one.sink.replace(endpoints, why);
     const upserted = endpoints.filter((info) => {

@@ -48,9 +48,6 @@ export interface WatchNews {
   failed(error: ApiError): void;
 }
 
-/** Why a watch was ended by this side. */
-type Ending = "relist" | "stop";
-
 export class SliceWatch {
   readonly #api: ApiClient;
   readonly #runtime: Runtime;
@@ -63,14 +60,15 @@ export class SliceWatch {
   /** The newest that was seen, also while everything is listed anew. */
   #lastVersion: string | undefined = undefined;
   #listedAt = -Infinity;
-  #relistAt = Infinity;
+  /** Armed by each list. */
+  #relist: Timer | undefined = undefined;
   /** Set while a list is older than what is known. */
   #behindSince: number | undefined = undefined;
   #streams = true;
   #failures = 0;
   #stopped = false;
   /** Ends what is running. */
-  #interrupt: ((why: Ending) => void) | undefined = undefined;
+  #interrupt: (() => void) | undefined = undefined;
   #wake: (() => void) | undefined = undefined;
 
   /** `service` empty: all of the namespace. */
@@ -94,14 +92,20 @@ export class SliceWatch {
 
   refresh(): void {
     if (this.#wake !== undefined) this.#wake();
-    else if (this.#runtime.now() - this.#listedAt >= REFRESH_MS) this.#interrupt?.("relist");
+    else if (this.#runtime.now() - this.#listedAt >= REFRESH_MS) this.#listAgain();
   }
 
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
-    this.#interrupt?.("stop");
+    this.#relist?.cancel();
+    this.#interrupt?.();
     this.#wake?.();
+  }
+
+  #listAgain(): void {
+    this.#version = undefined;
+    this.#interrupt?.();
   }
 
   async #run(): Promise<void> {
@@ -188,8 +192,7 @@ export class SliceWatch {
 
   /** https://kubernetes.io/docs/reference/using-api/api-concepts/#streaming-lists */
   async #streamedList(): Promise<void> {
-    const query =
-      "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=";
+    const query = "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=";
     try {
       await this.#open(query, new Map());
     } catch (error) {
@@ -209,13 +212,18 @@ export class SliceWatch {
     if (this.#lastVersion !== undefined && isOlder(version, this.#lastVersion)) {
       this.#behindSince ??= now;
       if (now - this.#behindSince < SET_BACK_MS) {
-        throw new ApiError(0, `the API server is behind: its state is ${version}, known is ${this.#lastVersion}`);
+        throw new ApiError(
+          0,
+          `the API server is behind: its state is ${version}, known is ${this.#lastVersion}`,
+        );
       }
       this.#store.forgetVersions();
     }
     this.#behindSince = undefined;
     this.#listedAt = now;
-    this.#relistAt = now + RELIST_MS * (1 + RELIST_SPREAD * (2 * this.#runtime.random() - 1));
+    const relistMs = RELIST_MS * (1 + RELIST_SPREAD * (2 * this.#runtime.random() - 1));
+    this.#relist?.cancel();
+    this.#relist = this.#runtime.after(relistMs, () => this.#listAgain(), undefined);
     this.#version = this.#lastVersion = version;
     this.#news.changed(this.#store.replace(slices, version));
     this.#news.current();
@@ -248,18 +256,12 @@ export class SliceWatch {
       gathered = undefined;
       first?.cancel();
     });
-    let interrupted: Ending | undefined;
     let giveUp: (error: Error) => void = () => {};
     const ended = new Promise<never>((_, reject) => (giveUp = reject));
-    this.#interrupt = (why) => {
-      interrupted = why;
-      giveUp(INTERRUPTED);
-    };
+    this.#interrupt = () => giveUp(INTERRUPTED);
     if (initial !== undefined) {
       first = this.#runtime.after(INITIAL_MS, () => giveUp(NO_INITIAL_END), undefined);
     }
-    const relistMs = Math.max(this.#relistAt - this.#runtime.now(), 0);
-    const relist = this.#runtime.after(relistMs, () => this.#interrupt?.("relist"), undefined);
     const path = `${this.#path}&watch=true&allowWatchBookmarks=true&timeoutSeconds=${seconds}${query}`;
     const silenceMs = seconds * 1_000 + SILENCE_MARGIN_MS;
     try {
@@ -271,7 +273,13 @@ export class SliceWatch {
             openedAt = this.#runtime.now();
             if (initial === undefined && this.#failures > 0) this.#news.current();
           },
-          onData: (chunk) => lines.push(chunk),
+          onData: (chunk) => {
+            try {
+              lines.push(chunk);
+            } catch (error) {
+              throw error instanceof ApiError ? error : unreadable((error as Error).message);
+            }
+          },
         }),
       ]);
       if (gathered !== undefined) throw NO_INITIAL_END;
@@ -279,11 +287,9 @@ export class SliceWatch {
       // The stream may be open still: its connection goes.
       if (!this.#stopped && (error === INTERRUPTED || error === NO_INITIAL_END)) this.#api.leave();
       if (error !== INTERRUPTED) throw error;
-      if (interrupted === "relist") this.#version = undefined;
     } finally {
       if (this.#runtime.now() - openedAt >= STEADY_MS) this.#failures = 0;
       first?.cancel();
-      relist.cancel();
       this.#interrupt = undefined;
     }
     return heard;

@@ -1,5 +1,6 @@
 /** Rows D4 to D19 of the fault matrix, against an API server on real sockets that breaks as they say. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SimRuntime } from "@inmesh/core/testing";
 import { MAX_LINE_BYTES } from "../src/lines.ts";
 import { FakeApi, refuse, type FakeEndpoint } from "./support/fake-api.ts";
 import { benchFor, Heard, kubeconfigFor, type Bench } from "./support/watched.ts";
@@ -29,6 +30,14 @@ afterEach(async () => {
   bench.stop();
   await api.close();
 });
+
+/** Lets virtual time pass while the sockets, which are real, do their work. */
+async function pass(runtime: SimRuntime, ms: number): Promise<void> {
+  for (let i = 0; i < 40; i++) {
+    await runtime.advance(ms / 40);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
 
 /** A watch that is open, and the set of the first slice. */
 async function watched(): Promise<void> {
@@ -79,12 +88,47 @@ describe.each([true, false])("with streaming lists offered: %s", (streams) => {
     api.put({ name: "orders-b", service: "orders", endpoints: at(3) }, { silent: true });
     api.delete("orders-a", { silent: true });
     api.put({ name: "orders-c", service: "orders", endpoints: at(2, 4) }, { silent: true });
+    api.requests.length = 0;
     api.reset();
-    await expect.poll(() => api.watches().some((q) => q.get("resourceVersion") === `${reset}`)).toBe(true);
+    await expect
+      .poll(() => api.watches().some((query) => query.get("resourceVersion") === `${reset}`))
+      .toBe(true);
     api.oldest = 0;
     await becomes(shop(2, 3, 4));
     expect(heard.sizes.every((size) => size === 3)).toBe(true);
   });
+});
+
+it("D4 CO: a watch on which nothing comes for longer than it may last is given up", async () => {
+  const runtime = new SimRuntime(1);
+  const virtual = benchFor(kubeconfigFor(port, "secret-token"), undefined, runtime);
+  virtual.watch("shop/orders:http", heard);
+  await becomes(shop(1, 2));
+  await expect.poll(() => api.watching).toBe(1);
+  // No event arrives, and no end either: the server holds the stream open for ever.
+  api.put({ name: "orders-b", service: "orders", endpoints: at(3) }, { silent: true });
+  await pass(runtime, 250_000);
+  expect(api.watches()).toHaveLength(1);
+  await pass(runtime, 90_000);
+  await expect.poll(() => api.watches().length).toBe(2);
+  expect(heard.errors).toEqual([]);
+  virtual.stop();
+});
+
+it("D7 CO: everything is listed again after ten minutes, give or take a tenth", async () => {
+  const runtime = new SimRuntime(1);
+  const virtual = benchFor(kubeconfigFor(port, "secret-token"), undefined, runtime);
+  virtual.watch("shop/orders:http", heard);
+  await becomes(shop(1, 2));
+  api.put({ name: "orders-b", service: "orders", endpoints: at(3) }, { silent: true });
+  api.delete("orders-a", { silent: true });
+  const beat = setInterval(() => api.bookmark(), 5);
+  await pass(runtime, 530_000);
+  expect(heard.addresses).toBe(shop(1, 2));
+  await pass(runtime, 140_000);
+  clearInterval(beat);
+  await becomes(shop(3));
+  virtual.stop();
 });
 
 it("D5 CO: a list comes in pages, and an expired continue token begins it anew", async () => {
@@ -135,7 +179,11 @@ it("D6 CO: an event that is older than the deletion does not bring an endpoint b
     `${JSON.stringify({
       type: "ADDED",
       object: {
-        metadata: { name: "orders-b", resourceVersion: `${old}`, labels: { "kubernetes.io/service-name": "orders" } },
+        metadata: {
+          name: "orders-b",
+          resourceVersion: `${old}`,
+          labels: { "kubernetes.io/service-name": "orders" },
+        },
         addressType: "IPv4",
         ports: [{ name: "http", port: 80, protocol: "TCP" }],
         endpoints: [{ addresses: ["10.0.0.3"] }],
@@ -177,12 +225,24 @@ describe("D9 CO: ready, serving and terminating", () => {
   const gone = { ready: false, serving: false, terminating: true };
   const starting = { ready: false, serving: false, terminating: false };
   it.each([
-    ["ready ones are used, terminating ones drain", [yes, going, gone, starting], "-10.0.0.2:80 -10.0.0.3:80 10.0.0.1:80"],
-    ["with none ready, those that still serve are used", [going, gone, starting], "-10.0.0.2:80 10.0.0.1:80"],
+    [
+      "ready ones are used, terminating ones drain",
+      [yes, going, gone, starting],
+      "-10.0.0.2:80 -10.0.0.3:80 10.0.0.1:80",
+    ],
+    [
+      "with none ready, those that still serve are used",
+      [going, gone, starting],
+      "-10.0.0.2:80 10.0.0.1:80",
+    ],
     ["what does not say is ready", [{}, { ready: undefined }], "10.0.0.1:80 10.0.0.2:80"],
     ["what only starts is left out", [starting, starting], ""],
   ])("%s", async (_, conditions, expected) => {
-    const endpoints = conditions.map((one, i) => ({ address: `10.0.0.${i + 1}`, uid: `${i}`, ...one }));
+    const endpoints = conditions.map((one, i) => ({
+      address: `10.0.0.${i + 1}`,
+      uid: `${i}`,
+      ...one,
+    }));
     api.put({ name: "orders-a", service: "orders", endpoints });
     bench.watch("shop/orders:http", heard);
     await expect.poll(() => heard.news.length).toBeGreaterThan(0);
@@ -208,7 +268,9 @@ it("D12 CO: after 401 the token is read again, and the token is in no error", as
   bench.watch("shop/orders:http", heard);
   await expect.poll(() => heard.errors.length).toBeGreaterThan(0);
   expect(heard.errors[0]!.message).toContain("401");
-  expect(JSON.stringify([heard.errors.map((error) => `${error.stack}`)])).not.toContain("secret-token");
+  expect(JSON.stringify([heard.errors.map((error) => `${error.stack}`)])).not.toContain(
+    "secret-token",
+  );
   api.token = "secret-token";
   await becomes(shop(1, 2));
 });
@@ -245,7 +307,13 @@ it("D12 CO: Retry-After of 429 is kept, and 500 leaves the last good set", async
   let status = 429;
   api.intercept = (_url, _request, response) => {
     asked.push(performance.now());
-    refuse(response, status, "TooManyRequests", "slow down", status === 429 ? { "retry-after": "2" } : {});
+    refuse(
+      response,
+      status,
+      "TooManyRequests",
+      "slow down",
+      status === 429 ? { "retry-after": "2" } : {},
+    );
     status = 500;
     return true;
   };
@@ -278,14 +346,32 @@ it("D13 CO: each service gets the newest state, and one watch serves them all", 
 
 it("D17 CO: a port that changes is one step", async () => {
   await watched();
-  api.put({ name: "orders-a", service: "orders", ports: [{ name: "http", port: 81 }], endpoints: at(1, 2) });
+  api.put({
+    name: "orders-a",
+    service: "orders",
+    ports: [{ name: "http", port: 81 }],
+    endpoints: at(1, 2),
+  });
   await becomes("10.0.0.1:81 10.0.0.2:81");
   expect(heard.sizes.every((size) => size === 2)).toBe(true);
 });
 
 it("D18 CO: a pod in slices of both families is one endpoint, and DNS names are left out", async () => {
-  api.put({ name: "six", service: "orders", addressType: "IPv6", endpoints: [{ address: "fd00::1", uid: "uid-1" }, { address: "fd00::7", uid: "uid-7" }] });
-  api.put({ name: "names", service: "orders", addressType: "FQDN", endpoints: [{ address: "orders.test" }] });
+  api.put({
+    name: "six",
+    service: "orders",
+    addressType: "IPv6",
+    endpoints: [
+      { address: "fd00::1", uid: "uid-1" },
+      { address: "fd00::7", uid: "uid-7" },
+    ],
+  });
+  api.put({
+    name: "names",
+    service: "orders",
+    addressType: "FQDN",
+    endpoints: [{ address: "orders.test" }],
+  });
   bench.watch("shop/orders:http", heard);
   await becomes("10.0.0.1:80 10.0.0.2:80 [fd00::7]:80");
 });
@@ -295,7 +381,11 @@ describe("D19 CO: bytes of a watch", () => {
     await watched();
     const type = "ADDED";
     const object = {
-      metadata: { name: "ü", resourceVersion: `${++api.version}`, labels: { "kubernetes.io/service-name": "orders" } },
+      metadata: {
+        name: "ü",
+        resourceVersion: `${++api.version}`,
+        labels: { "kubernetes.io/service-name": "orders" },
+      },
       addressType: "IPv4",
       ports: [{ name: "http", port: 80, protocol: "TCP" }],
       endpoints: [{ addresses: ["10.0.0.3"], targetRef: { kind: "Pod", name: "pöd", uid: "3" } }],
@@ -309,7 +399,10 @@ describe("D19 CO: bytes of a watch", () => {
 
   it.each([
     ["no JSON", "no json\n"],
-    ["an unknown type", '{"type":"WHAT","object":{"metadata":{"name":"a","resourceVersion":"1"}}}\n'],
+    [
+      "an unknown type",
+      '{"type":"WHAT","object":{"metadata":{"name":"a","resourceVersion":"1"}}}\n',
+    ],
     ["an ERROR", '{"type":"ERROR","object":{"code":500,"message":"etcd is away"}}\n'],
     ["a bookmark without a version", '{"type":"BOOKMARK","object":{"metadata":{}}}\n'],
     ["a line without an end", "x".repeat(MAX_LINE_BYTES + 1)],
@@ -329,10 +422,20 @@ describe("D19 CO: bytes of a watch", () => {
 
 it("a port that no slice has is an error with those that there are, and keeps the last good set", async () => {
   await watched();
-  api.put({ name: "orders-a", service: "orders", ports: [{ name: "grpc", port: 81 }, { name: "admin", port: 82 }], endpoints: at(1) });
-  await expect.poll(() => heard.errors.at(-1)?.message).toBe(
-    "the Service shop/orders has no port http: its ports are admin, grpc. Write kubernetes: shop/orders:name",
-  );
+  api.put({
+    name: "orders-a",
+    service: "orders",
+    ports: [
+      { name: "grpc", port: 81 },
+      { name: "admin", port: 82 },
+    ],
+    endpoints: at(1),
+  });
+  await expect
+    .poll(() => heard.errors.at(-1)?.message)
+    .toBe(
+      "the Service shop/orders has no port http: its ports are admin, grpc. Write kubernetes: shop/orders:name",
+    );
   expect(heard.addresses).toBe(shop(1, 2));
 });
 
@@ -345,8 +448,19 @@ it("a Service that does not exist has no endpoints, and says why", async () => {
 it("slices without ports, with 1,000 addresses and with names twice harm nothing", async () => {
   await watched();
   api.put({ name: "orders-b", service: "orders", ports: null, endpoints: at(3) });
-  api.put({ name: "orders-c", service: "orders", ports: [{ name: "http", port: 80 }, { name: "http", port: 99 }], endpoints: at(4) });
-  const many = Array.from({ length: 1_000 }, (_, i) => ({ address: `10.1.${i >> 8}.${i & 255}`, uid: `m${i}` }));
+  api.put({
+    name: "orders-c",
+    service: "orders",
+    ports: [
+      { name: "http", port: 80 },
+      { name: "http", port: 99 },
+    ],
+    endpoints: at(4),
+  });
+  const many = Array.from({ length: 1_000 }, (_, i) => ({
+    address: `10.1.${i >> 8}.${i & 255}`,
+    uid: `m${i}`,
+  }));
   api.put({ name: "orders-d", service: "orders", endpoints: many });
   await expect.poll(() => heard.set.size).toBe(1_003);
   expect(heard.set.has("10.0.0.4:80")).toBe(true);
@@ -360,7 +474,9 @@ it("all is well within 2 seconds of the API server being back", async () => {
   const before = heard.news.length;
   const startedAt = performance.now();
   await api.listen(port);
-  await expect.poll(() => heard.news.slice(before).some((one) => one.startsWith("change"))).toBe(true);
+  await expect
+    .poll(() => heard.news.slice(before).some((one) => one.startsWith("change")))
+    .toBe(true);
   // Generous for a busy machine: the longest pause is 1.5 s.
   expect(performance.now() - startedAt).toBeLessThan(5_000);
 });

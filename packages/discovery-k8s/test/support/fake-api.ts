@@ -46,7 +46,9 @@ export class FakeApi {
   /** Events older than this are gone. */
   oldest = 0;
   /** Answers in the place of the server. True: it has answered. */
-  intercept: ((url: URL, request: IncomingMessage, response: ServerResponse) => boolean) | undefined;
+  intercept:
+    | ((url: URL, request: IncomingMessage, response: ServerResponse) => boolean)
+    | undefined;
   readonly #slices = new Map<string, Stored>();
   readonly #events: Event[] = [];
   readonly #watches = new Set<{ response: ServerResponse; service: string | undefined }>();
@@ -154,7 +156,9 @@ export class FakeApi {
     const query = url.searchParams;
     const selector = query.get("labelSelector") ?? "";
     const match = /^kubernetes\.io\/service-name(?:=([a-z0-9-]+))?$/.exec(selector);
-    if (!/^\/apis\/discovery\.k8s\.io\/v1\/namespaces\/[a-z0-9-]+\/endpointslices$/.test(url.pathname)) {
+    if (
+      !/^\/apis\/discovery\.k8s\.io\/v1\/namespaces\/[a-z0-9-]+\/endpointslices$/.test(url.pathname)
+    ) {
       return refuse(response, 404, "NotFound", "the server could not find the requested resource");
     }
     if (match === null) return refuse(response, 400, "BadRequest", "unable to parse the selector");
@@ -206,7 +210,12 @@ export class FakeApi {
     } else {
       const from = Number(query.get("resourceVersion"));
       if (from < this.oldest) {
-        const status = { kind: "Status", code: 410, reason: "Expired", message: "too old resource version" };
+        const status = {
+          kind: "Status",
+          code: 410,
+          reason: "Expired",
+          message: "too old resource version",
+        };
         response.end(line("ERROR", status));
         return;
       }
@@ -230,7 +239,9 @@ export function refuse(
   headers: Record<string, string> = {},
 ): void {
   response.writeHead(code, { "content-type": "application/json", ...headers });
-  response.end(JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", code, reason, message }));
+  response.end(
+    JSON.stringify({ kind: "Status", apiVersion: "v1", status: "Failure", code, reason, message }),
+  );
 }
 
 const line = (type: string, object: unknown): string => `${JSON.stringify({ type, object })}\n`;

@@ -2,7 +2,14 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { addressOf, type DiscoveryMesh, type EndpointInfo, type EndpointSink, type EndpointWatch } from "@inmesh/core/spi/discovery";
+import {
+  addressOf,
+  type DiscoveryMesh,
+  type EndpointInfo,
+  type EndpointSink,
+  type EndpointWatch,
+  type Runtime,
+} from "@inmesh/core/spi/discovery";
 import { AheadRuntime } from "@inmesh/core/testing";
 import { kubernetes } from "../../src/index.ts";
 
@@ -63,9 +70,10 @@ export interface Bench {
   stop(): void;
 }
 
-/** The runtime is the real one, ahead by what a test adds. */
-export function benchFor(path: string, servers?: readonly string[]): Bench {
-  const runtime = new AheadRuntime();
+/** Without `given` the runtime is the real one, ahead by what a test adds. */
+export function benchFor(path: string, servers?: readonly string[], given?: Runtime): Bench {
+  const ahead = new AheadRuntime();
+  const runtime = given ?? ahead;
   const made = new Map<unknown, unknown>();
   const mesh = {
     runtime,
@@ -77,7 +85,7 @@ export function benchFor(path: string, servers?: readonly string[]): Bench {
   const kind = kubernetes({ kubeconfig: path, ...(servers !== undefined && { servers }) });
   const watches: EndpointWatch[] = [];
   return {
-    runtime,
+    runtime: ahead,
     watch(written, heard) {
       const context = {
         url: undefined,
