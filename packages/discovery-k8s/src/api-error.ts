@@ -47,7 +47,8 @@ function messageOfStatus(body: string): string {
   let message = body;
   try {
     const object: unknown = JSON.parse(body);
-    message = String((object as { message?: unknown } | null)?.message ?? "");
+    const said = (object as { message?: unknown } | null)?.message;
+    message = typeof said === "string" ? said : "";
   } catch {
     // Some proxies in front of the API server answer with a page.
   }
