@@ -1,7 +1,7 @@
 /** `discovery: { kubernetes: shop/orders:http }`. */
 import type { DiscoveryKind, DiscoveryMesh } from "@inmesh/core/spi/discovery";
 import type { AccessOptions } from "./access.ts";
-import { sourceOf } from "./source.ts";
+import { type KubernetesService, sourceOf } from "./source.ts";
 
 /** Where the API server is. Without any of them: that of the cluster the process runs in, else the kubeconfig. */
 export interface KubernetesOptions {
@@ -19,15 +19,6 @@ export interface KubernetesOptions {
   readonly servers?: readonly string[];
   /** Folder of the service account's files. Default: `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDir?: string;
-}
-
-/** What a service says under `kubernetes`. */
-export interface KubernetesService {
-  /** Empty: that of the pod, or of the context of the kubeconfig. */
-  readonly namespace: string;
-  readonly service: string;
-  /** Name or number of the port; empty: the only one. */
-  readonly port: string;
 }
 
 const LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";

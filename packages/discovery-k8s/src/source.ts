@@ -1,8 +1,16 @@
 /** The watches of one mesh, one for each namespace. Their code is loaded with the first: importing must stay cheap. */
 import type { Discovery, DiscoveryMesh, Timer } from "@inmesh/core/spi/discovery";
 import type { AccessOptions } from "./access.ts";
-import type { KubernetesService } from "./kind.ts";
 import type { NamespaceWatch } from "./namespace-watch.ts";
+
+/** What a service says under `kubernetes`. */
+export interface KubernetesService {
+  /** Empty: that of the pod, or of the context of the kubeconfig. */
+  readonly namespace: string;
+  readonly service: string;
+  /** Name or number of the port; empty: the only one. */
+  readonly port: string;
+}
 
 /** Credentials that were not found are looked for again. */
 const FIND_AGAIN_MS = 10_000;
