@@ -6,17 +6,31 @@ import { addressOf, type EndpointInfo } from "@inmesh/core/spi/discovery";
 import type { Slice, SliceEndpoint, SlicePort } from "./slice.ts";
 
 export interface ServiceState {
-  readonly endpoints: readonly EndpointInfo[];
+  /** By address. An endpoint that did not change is the same object as before. */
+  readonly endpoints: ReadonlyMap<string, EndpointInfo>;
   /** Why there are none. */
   readonly why: string | undefined;
   /** The slices have endpoints, but not on the port that is wanted: a mistake, and no empty set. */
   readonly wrongPort: string | undefined;
 }
 
+/** An endpoint of a slice at one of its ports. */
 interface Found {
   readonly endpoint: SliceEndpoint;
   readonly port: SlicePort;
+  /** Of a pod and port, whatever the address family. */
+  readonly identity: string;
+  readonly address: string;
+  /** Made when first needed: as one that gets calls, and as one that drains. */
+  used: EndpointInfo | undefined;
+  draining: EndpointInfo | undefined;
 }
+
+/**
+ * What was made of an endpoint, for as long as its slice is known: a change of one slice then costs little for the
+ * thousands of endpoints in the others.
+ */
+const MADE: WeakMap<SliceEndpoint, Found> = new WeakMap();
 
 /** `wanted`: the name or number of the port; empty: the only one. */
 export function endpointsOf(
@@ -37,25 +51,23 @@ export function endpointsOf(
       continue;
     }
     for (const endpoint of slice.endpoints) {
-      const key = `${endpoint.uid ?? endpoint.address}#${port.port}`;
-      const known = found.get(key);
-      if (known === undefined || isBetter(endpoint, known.endpoint)) {
-        found.set(key, { endpoint, port });
-      }
+      const one = foundAt(endpoint, port);
+      const known = found.get(one.identity);
+      if (known === undefined || isBetter(endpoint, known.endpoint)) found.set(one.identity, one);
     }
   }
   if (found.size === 0 && wrong > 0) {
     const names = [...ports].toSorted().join(", ") || "none";
     const which = wanted === "" ? "needs the name of a port" : `has no port ${wanted}`;
     const wrongPort = `the Service ${service} ${which}: its ports are ${names}. Write kubernetes: ${service}:name`;
-    return { endpoints: [], why: undefined, wrongPort };
+    return { endpoints: new Map(), why: undefined, wrongPort };
   }
-  const endpoints = inUse([...found.values()]);
+  const endpoints = inUse(found);
   const why =
     any === 0
       ? `no EndpointSlice of the Service ${service} exists: is its name right, and has it a selector?`
       : `no pod of the Service ${service} is ready`;
-  return { endpoints, why: endpoints.length === 0 ? why : undefined, wrongPort: undefined };
+  return { endpoints, why: endpoints.size === 0 ? why : undefined, wrongPort: undefined };
 }
 
 function portOf(ports: readonly SlicePort[], wanted: string): SlicePort | undefined {
@@ -79,22 +91,38 @@ function isBetter(a: SliceEndpoint, b: SliceEndpoint): boolean {
 }
 
 /** Ready ones, and beside them those that terminate, as draining. With nothing ready, those that still serve. */
-function inUse(found: readonly Found[]): readonly EndpointInfo[] {
-  const hasReady = found.some(({ endpoint: { ready, terminating } }) => ready && !terminating);
+function inUse(found: ReadonlyMap<string, Found>): ReadonlyMap<string, EndpointInfo> {
+  let hasReady = false;
+  for (const { endpoint } of found.values()) hasReady ||= endpoint.ready && !endpoint.terminating;
   const infos = new Map<string, EndpointInfo>();
-  for (const { endpoint, port } of found) {
-    const { ready, serving, terminating } = endpoint;
+  for (const one of found.values()) {
+    const { ready, serving, terminating } = one.endpoint;
     const used = hasReady ? ready && !terminating : serving;
-    if (!used && !terminating) continue;
-    const info = infoOf(endpoint, port, !used);
-    const key = addressOf(info);
+    if (used) infos.set(one.address, (one.used ??= infoOf(one, false)));
     // An address that a new pod has already got: the pod that goes is not it any more.
-    if (used || !infos.has(key)) infos.set(key, info);
+    else if (terminating && !infos.has(one.address)) {
+      infos.set(one.address, (one.draining ??= infoOf(one, true)));
+    }
   }
-  return [...infos.values()];
+  return infos;
 }
 
-function infoOf(endpoint: SliceEndpoint, port: SlicePort, draining: boolean): EndpointInfo {
+function foundAt(endpoint: SliceEndpoint, port: SlicePort): Found {
+  const made = MADE.get(endpoint);
+  if (made?.port === port) return made;
+  const one: Found = {
+    endpoint,
+    port,
+    identity: `${endpoint.uid ?? endpoint.address}#${port.port}`,
+    address: addressOf({ host: endpoint.address, port: port.port }),
+    used: undefined,
+    draining: undefined,
+  };
+  MADE.set(endpoint, one);
+  return one;
+}
+
+function infoOf({ endpoint, port }: Found, draining: boolean): EndpointInfo {
   const { address, zone, uid, pod, node } = endpoint;
   const metadata: Record<string, string> = {};
   if (pod !== undefined) metadata["pod"] = pod;

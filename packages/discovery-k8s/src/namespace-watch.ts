@@ -24,8 +24,8 @@ interface Subscriber {
   readonly service: string;
   readonly port: string;
   readonly sink: EndpointSink;
-  /** What was reported, by address and uid; undefined: nothing yet. */
-  reported: Map<string, EndpointInfo> | undefined;
+  /** What was reported, by address; undefined: nothing yet. */
+  reported: ReadonlyMap<string, EndpointInfo> | undefined;
   /** The last report was an error. */
   failing: boolean;
 }
@@ -169,17 +169,20 @@ export class NamespaceWatch {
     if (wrongPort !== undefined) return fail(one, new Error(wrongPort));
     one.failing = false;
     const before = one.reported;
-    const now = new Map(
-      endpoints.map((info) => [`${info.host}#${info.port}#${info.uid ?? ""}`, info]),
-    );
-    one.reported = now;
-    if (before === undefined || now.size === 0) return one.sink.replace(endpoints, why);
-    const upserted = endpoints.filter((info) => {
-      const known = before.get(`${info.host}#${info.port}#${info.uid ?? ""}`);
-      return known === undefined || !isSame(known, info);
-    });
+    one.reported = endpoints;
+    if (before === undefined || endpoints.size === 0) {
+      return one.sink.replace([...endpoints.values()], why);
+    }
+    const upserted: EndpointInfo[] = [];
     const removed: EndpointInfo[] = [];
-    for (const [key, info] of before) if (!now.has(key)) removed.push(info);
+    for (const [address, info] of endpoints) {
+      const known = before.get(address);
+      if (known === info) continue;
+      // Another pod with the same address is another endpoint.
+      if (known !== undefined && known.uid !== info.uid) removed.push(known);
+      if (known === undefined || !isSame(known, info)) upserted.push(info);
+    }
+    for (const [address, info] of before) if (!endpoints.has(address)) removed.push(info);
     // Also without a difference: it says that the source works again.
     one.sink.change(upserted, removed);
   }
@@ -192,6 +195,7 @@ function fail(one: Subscriber, error: Error): void {
 
 function isSame(a: EndpointInfo, b: EndpointInfo): boolean {
   return (
+    a.uid === b.uid &&
     a.draining === b.draining &&
     a.zone === b.zone &&
     a.metadata?.["pod"] === b.metadata?.["pod"] &&
