@@ -89,8 +89,10 @@ export class ApiClient {
     const headers: Record<string, string> = { accept: "application/json" };
     if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
     const server = this.#access.servers[this.#server]!;
+    // Some proxies in front of API servers have a path of their own before that of the API.
+    const prefix = new URL(server).pathname.replace(/\/+$/, "");
     try {
-      await exchange(this.#client, path, headers, stream, this.#runtime, namespace);
+      await exchange(this.#client, prefix + path, headers, stream, this.#runtime, namespace);
       this.#refused = false;
     } catch (error) {
       this.#refused = error instanceof ApiError && error.status === 401;
@@ -116,7 +118,7 @@ export class ApiClient {
       ...(serverName !== undefined && { servername: serverName }),
       rejectUnauthorized: insecure !== true,
     }) as (...args: Parameters<ReturnType<typeof buildConnector>>) => Quiet;
-    const client = new UndiciClient(servers[this.#server]!, {
+    const client = new UndiciClient(new URL(servers[this.#server]!).origin, {
       allowH2: false,
       pipelining: 1,
       headersTimeout: 0,

@@ -8,7 +8,7 @@ export interface Credentials {
 }
 
 export interface Access {
-  /** `https://10.96.0.1:443`; several are tried in turn. */
+  /** `https://10.96.0.1:443`, maybe with a path that stands before all others; several are tried in turn. */
   readonly servers: readonly string[];
   readonly namespace: string;
   /** The name in the server's certificate, where it is not that of the address. */
@@ -17,6 +17,11 @@ export interface Access {
   ca(): Promise<string | undefined>;
   /** Read again each minute, and at once after a refusal (`again`). */
   credentials(again: boolean): Promise<Credentials>;
+}
+
+/** An http or https URL without credentials in it. */
+export function isServer(text: string): boolean {
+  return /^https?:\/\/[^/@\s]+[^@\s]*$/.test(text) && URL.canParse(text);
 }
 
 const MAX_TOKEN = 65_536;

@@ -1,6 +1,7 @@
 /** `discovery: { kubernetes: shop/orders:http }`. */
 import type { DiscoveryKind, DiscoveryMesh } from "@inmesh/core/spi/discovery";
 import type { AccessOptions } from "./access.ts";
+import { isServer } from "./credentials.ts";
 import { type KubernetesService, sourceOf } from "./source.ts";
 
 /** Where the API server is. Without any of them: that of the cluster the process runs in, else the kubeconfig. */
@@ -32,13 +33,10 @@ const WRITTEN: RegExp = new RegExp(`^(?:(${LABEL})/)?(${LABEL})(?::([A-Za-z0-9-]
  * call of a service. Throws a TypeError for a server address that is no http or https URL.
  */
 export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<KubernetesService> {
-  const servers = options.servers?.map((text) => {
-    if (!URL.canParse(text) || !/^https?:/.test(text)) {
-      throw new TypeError("kubernetes: servers must be http or https URLs");
-    }
-    return new URL(text).origin;
-  });
-  const access: AccessOptions = { ...options, servers };
+  if (options.servers?.every(isServer) === false) {
+    throw new TypeError("kubernetes: servers must be http or https URLs");
+  }
+  const access: AccessOptions = { ...options };
   const source = (mesh: DiscoveryMesh): ReturnType<typeof sourceOf> => sourceOf(access, mesh);
   return {
     name: "kubernetes",

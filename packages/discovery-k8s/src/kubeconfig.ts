@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
-import { readToken, type Access, type Credentials } from "./credentials.ts";
+import { isServer, readToken, type Access, type Credentials } from "./credentials.ts";
 import { isObject } from "./slice.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -33,9 +33,10 @@ export function readKubeconfig(
   const userName = textIn(context, "user");
   const user = userName === undefined ? {} : named(config, "users", "user", userName, mistakes);
   const server = textIn(cluster, "server") ?? "";
-  if (Object.keys(cluster).length > 0 && !/^https?:\/\/[^/@\s]+/.test(server)) {
+  if (Object.keys(cluster).length > 0 && !isServer(server)) {
     mistakes.push("server of the cluster must be an http or https URL");
   }
+  if ("proxy-url" in cluster) mistakes.push("proxy-url of the cluster is not supported");
   for (const key of ["auth-provider", "username", "password", "as", "impersonate"]) {
     if (key in user) {
       mistakes.push(`${key} of the user is not supported: use exec, token or a client certificate`);
@@ -47,7 +48,7 @@ export function readKubeconfig(
   const folder = dirname(path);
   const insecure = cluster["insecure-skip-tls-verify"] === true;
   return {
-    servers: [new URL(server).origin],
+    servers: [server],
     namespace: textIn(context, "namespace") ?? "default",
     serverName: textIn(cluster, "tls-server-name"),
     insecure,

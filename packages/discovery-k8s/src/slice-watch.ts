@@ -69,6 +69,7 @@ export class SliceWatch {
   #stopped = false;
   /** Ends what is running. */
   #interrupt: (() => void) | undefined = undefined;
+  /** Ends a pause. */
   #wake: (() => void) | undefined = undefined;
 
   /** `service` empty: all of the namespace. */
@@ -91,8 +92,9 @@ export class SliceWatch {
   }
 
   refresh(): void {
-    if (this.#wake !== undefined) this.#wake();
-    else if (this.#runtime.now() - this.#listedAt >= REFRESH_MS) this.#listAgain();
+    // A pause is short, and the API server has a reason for a long one.
+    if (this.#wake === undefined && this.#runtime.now() - this.#listedAt >= REFRESH_MS)
+      this.#listAgain();
   }
 
   stop(): void {
@@ -139,7 +141,8 @@ export class SliceWatch {
     else this.#api.leave();
     // The first failure of a watch is no news yet: it is resumed at once, and its state is seconds old.
     const wasWatch = this.#version !== undefined || known.isGone;
-    if (this.#failures++ === 0 && wasWatch) return;
+    const isFirst = this.#failures++ === 0;
+    if (isFirst && wasWatch && known.retryAfterMs === undefined) return;
     this.#news.failed(known);
     if (this.#stopped) return;
     const limitMs = Math.min(MIN_PAUSE_MS * 2 ** Math.min(this.#failures, 10), MAX_PAUSE_MS);
@@ -148,7 +151,6 @@ export class SliceWatch {
   }
 
   #pause(ms: number): Promise<void> {
-    const startedAt = this.#runtime.now();
     return new Promise((resolve) => {
       const done = (): void => {
         timer.cancel();
@@ -156,10 +158,7 @@ export class SliceWatch {
         resolve();
       };
       const timer = this.#runtime.after(ms, done, undefined);
-      this.#wake = () => {
-        // News that a connection was refused may come with every call: they shorten the pause to this.
-        if (this.#stopped || this.#runtime.now() - startedAt >= MIN_PAUSE_MS) done();
-      };
+      this.#wake = done;
     });
   }
 

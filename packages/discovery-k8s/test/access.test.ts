@@ -67,7 +67,7 @@ describe("a kubeconfig", () => {
   it("says every mistake at once, and shows no secret", () => {
     const text = config(
       { username: "me", password: "secret-password", "auth-provider": {} },
-      { server: "ftp://x" },
+      { server: "ftp://x", "proxy-url": "http://proxy.test" },
     );
     let message = "";
     try {
@@ -76,6 +76,7 @@ describe("a kubeconfig", () => {
       message = String(error);
     }
     expect(message).toContain("server of the cluster must be an http or https URL");
+    expect(message).toContain("proxy-url of the cluster is not supported");
     expect(message).toContain("auth-provider of the user is not supported");
     expect(message).toContain("password of the user is not supported");
     expect(message).not.toContain("secret-password");
@@ -88,7 +89,7 @@ describe("a kubeconfig", () => {
   it("gives a static token, certificates as data or files, and the name of the server", async () => {
     file("ca.pem", "CA");
     const cluster = {
-      server: "https://10.0.0.1:6443/ignored",
+      server: "https://10.0.0.1:6443/k8s/clusters/a",
       "certificate-authority": "ca.pem",
       "tls-server-name": "kubernetes",
     };
@@ -99,7 +100,7 @@ describe("a kubeconfig", () => {
     };
     const read = readKubeconfig(config(user, cluster), path, undefined);
     expect(read).toMatchObject({
-      servers: ["https://10.0.0.1:6443"],
+      servers: ["https://10.0.0.1:6443/k8s/clusters/a"],
       namespace: "shop",
       serverName: "kubernetes",
     });

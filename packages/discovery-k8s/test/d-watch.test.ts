@@ -320,7 +320,7 @@ it("D12 CO: Retry-After of 429 is kept, and 500 leaves the last good set", async
   api.reset();
   await expect.poll(() => asked.length).toBeGreaterThanOrEqual(4);
   expect(heard.addresses).toBe(shop(1, 2));
-  // The first failure of a watch is tried again at once, so one of the pauses is that of Retry-After or the first.
+  expect(asked[1]! - asked[0]!).toBeGreaterThan(1_900);
   expect(heard.news.at(-1)).toBe("failed");
   api.intercept = undefined;
   api.put({ name: "orders-b", service: "orders", endpoints: at(3) });
@@ -479,6 +479,40 @@ it("all is well within 2 seconds of the API server being back", async () => {
     .toBe(true);
   // Generous for a busy machine: the longest pause is 1.5 s.
   expect(performance.now() - startedAt).toBeLessThan(5_000);
+});
+
+it("D11 CO: of 5,000 endpoints in 50 slices, a change is one of what changed", async () => {
+  const slice = (s: number, uid: string): FakeEndpoint[] =>
+    Array.from({ length: 100 }, (_, i) => ({
+      address: `10.1.${s}.${i}`,
+      uid: i === 0 ? `${uid}-${s}` : `uid-${s}-${i}`,
+    }));
+  for (let s = 0; s < 50; s++) {
+    api.put({ name: `many-${s}`, service: "many", endpoints: slice(s, "old") });
+  }
+  bench.watch("shop/many:http", heard);
+  await expect.poll(() => heard.set.size).toBe(5_000);
+  await expect.poll(() => api.watching).toBe(1);
+  const before = [...heard.set.values()];
+  api.put({ name: "many-7", service: "many", endpoints: slice(7, "new") });
+  await expect.poll(() => heard.news).toEqual(["replace", "change +1 -1"]);
+  const same = before.filter((info) => heard.set.get(`${info.host}:80`) === info);
+  expect(same).toHaveLength(4_999);
+});
+
+it("a path in the address of the API server stands before all requests", async () => {
+  const seen: string[] = [];
+  api.intercept = (url) => {
+    seen.push(url.pathname);
+    url.pathname = url.pathname.replace("/k8s/clusters/a", "");
+    return false;
+  };
+  const server = `http://127.0.0.1:${port}/k8s/clusters/a/`;
+  const behind = benchFor(kubeconfigFor(port, "secret-token"), [server]);
+  behind.watch("shop/orders:http", heard);
+  await becomes(shop(1, 2));
+  expect(seen[0]).toMatch(/^\/k8s\/clusters\/a\/apis\/discovery/);
+  behind.stop();
 });
 
 it("several addresses of API servers are tried in turn", async () => {
