@@ -5,7 +5,7 @@
  * same default mesh (docs/decisions/0018-commonjs-inside.md, docs/decisions/0035-startup.md).
  */
 import { copyFileSync, globSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { rolldown, type RolldownOutput } from "rolldown";
 
 const root: string = join(import.meta.dirname, "..");
@@ -36,9 +36,35 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
   for (const file of globSync("**/*.d.cts", { cwd: join(folder, "src") })) {
     copyFileSync(join(folder, "src", file), join(dist, file));
   }
+  const needed = declarationsOf(dist, manifest);
+  for (const file of globSync("**/*.d.{ts,cts}", { cwd: dist })) {
+    if (!needed.has(file)) rmSync(join(dist, file));
+  }
   writeFileSync(join(dist, "package.json"), '{ "type": "commonjs" }\n');
   // npm packs a licence only if it stands in the package's own folder.
   copyFileSync(join(root, "LICENSE"), join(folder, "LICENSE"));
+}
+
+/** Those that an entry leads to: no program can import the others. */
+function declarationsOf(dist: string, { exports }: Manifest): ReadonlySet<string> {
+  const found = new Set<string>();
+  const left = Object.values(exports).flatMap((entry) =>
+    typeof entry === "string" ? [] : [declarationOf(entry["inmesh-source"].slice("./src/".length))],
+  );
+  for (let file = left.pop(); file !== undefined; file = left.pop()) {
+    if (found.has(file)) continue;
+    found.add(file);
+    const text = readFileSync(join(dist, file), "utf8");
+    for (const [, path] of text.matchAll(/(?:\bfrom|\bimport\()\s*"(\.[^"]+)"/g)) {
+      left.push(declarationOf(join(dirname(file), path!)));
+    }
+  }
+  return found;
+}
+
+/** `a.ts` is declared by `a.d.ts`, `a.cjs` by `a.d.cts`. */
+function declarationOf(file: string): string {
+  return file.replace(/\.(c?)[jt]s$/, ".d.$1ts");
 }
 
 /**
