@@ -1,7 +1,7 @@
 /**
  * An API server for tests, over real sockets: list in pages, watch, streaming lists, bookmarks, 410, tokens. It is
- * strict, so that what a real one refuses is refused here too; `kubectl` and the real kube-apiserver are its judges
- * (real-api.test.ts). Tests break it in the ways of faults.md.
+ * strict, so that what a real one refuses is refused here too; real-api.test.ts runs the same client against a real
+ * one. Tests break it in the ways of faults.md.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
