@@ -59,7 +59,7 @@ export function endpointsOf(
   if (found.size === 0 && wrong > 0) {
     const names = [...ports].toSorted().join(", ") || "none";
     const which = wanted === "" ? "needs the name of a port" : `has no port ${wanted}`;
-    const wrongPort = `the Service ${service} ${which}: its ports are ${names}. Write kubernetes: ${service}:name`;
+    const wrongPort = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
     return { endpoints: new Map(), why: undefined, wrongPort };
   }
   const endpoints = inUse(found);

@@ -22,12 +22,13 @@ export interface KubernetesOptions {
   readonly serviceAccountDir?: string;
 }
 
+const PORT = /^[A-Za-z0-9-]{1,63}$/;
 const LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
 const WRITTEN: RegExp = new RegExp(`^(?:(${LABEL})/)?(${LABEL})(?::([A-Za-z0-9-]{1,63}))?$`);
 
 /**
  * A kind of discovery for `createMesh({ discoveries: [kubernetes()] })`: endpoints from the EndpointSlices of a
- * Service, which are watched. A service writes `discovery: { kubernetes: "namespace/service:port" }`.
+ * Service, which are watched. A service writes `discovery: { kubernetes: "namespace/service", port: "name" }`.
  *
  * All services of a mesh in one namespace share one watch where RBAC allows it. Nothing is asked before the first
  * call of a service. Throws a TypeError for a server address that is no http or https URL.
@@ -44,12 +45,20 @@ export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<Kuber
       {
         path: "kubernetes",
         type: "text",
-        rangeText: "`service`, `namespace/service`, each with `:port`",
+        rangeText: "`service` or `namespace/service`, each maybe with `:port`",
         meaning:
-          "A Service; its EndpointSlices say where its endpoints are. The port is the name of one of its ports, or the number that the container listens on; without it, the only one. The namespace is that of the pod, if it is not written.",
+          "A Service; its EndpointSlices say where its endpoints are. The namespace is that of the pod, if it is not written.",
+      },
+      {
+        path: "port",
+        type: "any",
+        defaultText: "the only one",
+        rangeText: "a name or a number",
+        meaning:
+          "A port of the Service by its name, or by the number that the container listens on.",
       },
     ],
-    read({ kubernetes: written }, { mistake }) {
+    read({ kubernetes: written, port: beside }, { mistake }) {
       if (typeof written !== "string") return undefined;
       const match = WRITTEN.exec(written);
       if (match === null) {
@@ -60,8 +69,15 @@ export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<Kuber
         );
         return undefined;
       }
-      const [, namespace = "", service = "", port = ""] = match;
-      return { namespace, service, port };
+      const [, namespace = "", service = "", inText = ""] = match;
+      if (beside === undefined) return { namespace, service, port: inText };
+      const port = typeof beside === "number" ? String(beside) : beside;
+      if (typeof port !== "string" || !PORT.test(port)) {
+        mistake(["port"], "must be the name or the number of a port", beside);
+      } else if (inText !== "") {
+        mistake(["port"], `must not be written beside ${written}, which has a port`, beside);
+      } else return { namespace, service, port };
+      return undefined;
     },
     authority: ({ namespace, service }) =>
       namespace === "" ? service : `${service}.${namespace}.svc`,

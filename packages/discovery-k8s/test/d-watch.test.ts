@@ -434,7 +434,7 @@ it("a port that no slice has is an error with those that there are, and keeps th
   await expect
     .poll(() => heard.errors.at(-1)?.message)
     .toBe(
-      "the Service shop/orders has no port http: its ports are admin, grpc. Write kubernetes: shop/orders:name",
+      "the Service shop/orders has no port http: its ports are admin, grpc. Write one of them as port",
     );
   expect(heard.addresses).toBe(shop(1, 2));
 });

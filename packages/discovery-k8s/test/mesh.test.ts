@@ -68,3 +68,22 @@ it("what cannot be a Service is a mistake of the configuration", () => {
   expect(make("shop/orders:")).toThrow("must be namespace/service:port, such as shop/orders:http");
   expect(() => kubernetes({ servers: ["10.0.0.1"] })).toThrow(TypeError);
 });
+
+it("the port may stand beside the Service, and the port beside dns stays a number", async () => {
+  const make = (discovery: object) => () =>
+    createMesh({
+      discoveries: [kubernetes()],
+      config: { services: { orders: { discovery } } } as never,
+    });
+  const mesh = make({ kubernetes: "shop/orders", port: "http" })();
+  await mesh.close();
+  await make({ kubernetes: "orders", port: 8080 })().close();
+  await make({ dns: "orders.test", port: 8080 })().close();
+  expect(make({ dns: "orders.test", port: "http" })).toThrow("must be a whole number");
+  expect(make({ dns: "orders.test", port: 70_000 })).toThrow("must be at most 65535");
+  expect(make({ srv: "_a._b.orders.test", port: 80 })).toThrow(
+    "is only used with dns and kubernetes",
+  );
+  expect(make({ kubernetes: "shop/orders:a", port: "b" })).toThrow("which has a port");
+  expect(make({ kubernetes: "shop/orders", port: {} })).toThrow("the name or the number of a port");
+});
