@@ -57,8 +57,9 @@ export default defineConfig({
     passWithNoTests: false,
     // Processes and sockets of a busy machine answer late; what never comes fails all the same.
     expect: { poll: { timeout: 10_000 } },
-    // Most tests wait for sockets and processes: fewer files at a time leave half of two cores idle.
-    maxWorkers: 4,
+    // Most tests wait for sockets and processes: two files at a time leave half of two cores idle, and four let what
+    // starts processes of its own wait for too long.
+    maxWorkers: 3,
     sequence: { sequencer: SlowFirst },
     projects: [
       unit("core"),
