@@ -67,6 +67,8 @@ export default defineConfig({
       wire("http"),
       unit("grpc"),
       wire("grpc"),
+      unit("discovery-k8s"),
+      wire("discovery-k8s"),
       wire("inmesh"),
       { extends: true as const, test: { name: "docs", root: "docs", testTimeout: 60_000 } },
       {

@@ -21,7 +21,13 @@ const ESM_REQUIRE =
 
 /** 6 of ours and 22 of undici, with room for what undici adds. */
 const MAX_LOADED_FILES = 40;
-const PACKAGES = ["inmesh", "@inmesh/core", "@inmesh/http", "@inmesh/grpc"];
+const PACKAGES = [
+  "inmesh",
+  "@inmesh/core",
+  "@inmesh/http",
+  "@inmesh/grpc",
+  "@inmesh/discovery-k8s",
+];
 const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,true]';
 const allTrue = (count: number): string =>
   JSON.stringify(Array.from({ length: count }, () => true));
@@ -157,7 +163,7 @@ interface Row {
 const rows: Row[] = [
   {
     what: "node: require",
-    run: async () => expectLine(await node("required.cjs"), allTrue(5)),
+    run: async () => expectLine(await node("required.cjs"), allTrue(6)),
   },
   { what: "node: import", run: async () => expectLine(await node("imported.mjs"), allTrue(3)) },
   ...[

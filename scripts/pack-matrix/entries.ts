@@ -18,6 +18,7 @@ import * as traces from "@inmesh/core/traces";
 import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
 import * as grpc from "@inmesh/grpc";
+import * as discoveryK8s from "@inmesh/discovery-k8s";
 
 /** The classes of the process, at every place that takes them. Checked, and never called. */
 export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh): Promise<void> {
@@ -44,5 +45,7 @@ const outside = [
   traces,
 ];
 console.log(
-  [...entries, ...outside, http, httpSpi, grpc].map((entry) => Object.keys(entry).length > 0),
+  [...entries, ...outside, http, httpSpi, grpc, discoveryK8s].map(
+    (entry) => Object.keys(entry).length > 0,
+  ),
 );

@@ -2,6 +2,7 @@
  * The kinds of discovery of a mesh: the built-in ones and those of `createMesh({ discoveries })`, which are
  * registered, read, checked and opened in the same way.
  */
+import { isShareable } from "./config/discovery-schema.ts";
 import type { Field, FieldType } from "./config/field.ts";
 import { kindAndOptions, type WrittenKind } from "./config/kind.ts";
 import { makeMistake, type Mistake, type PathPart } from "./config/mistakes.ts";
@@ -49,9 +50,8 @@ export function kindsWith<Kind extends WrittenKind>(
 ): readonly (Kind | DiscoveryKind)[] {
   // The same list for all meshes that add nothing: its schema is made once.
   if (own === undefined || own.length === 0) return BUILT_IN_KINDS;
-  const owners = new Map<string, string>();
-  for (const { name, fields } of BUILT_IN_KINDS)
-    for (const key of keysOf(fields)) owners.set(key, name);
+  const owners: Owners = new Map();
+  for (const { name, fields } of BUILT_IN_KINDS) takeKeys(owners, name, fields);
   const kinds: (Kind | DiscoveryKind)[] = [...BUILT_IN_KINDS];
   for (const [i, kind] of own.entries()) {
     const wrong = kindMistakes(kind, ["discoveries", i], owners, opens);
@@ -70,11 +70,26 @@ export function describeDiscovery(
   return kind?.describe?.(options) ?? kind?.name ?? discovery.kind;
 }
 
+/** Which kind has each key under `discovery`, and whether others may have it too. */
+type Owners = Map<string, { readonly name: string; readonly shares: boolean }>;
+
+function takeKeys(owners: Owners, name: string, fields: readonly unknown[]): void {
+  for (const key of keysOf(fields)) {
+    if (!owners.has(key)) owners.set(key, { name, shares: shares(name, key, fields) });
+  }
+}
+
+/** Only a key beside the name, and not one whose name or type changes as it is read. */
+function shares(name: string, key: string, fields: readonly unknown[]): boolean {
+  const field = fields.find((one) => isRaw(one) && one["path"] === key);
+  return key !== name && isRaw(field) && isShareable(field["type"]);
+}
+
 /** `owners`: who has each key under `discovery`; those of `kind` are added. */
 function kindMistakes(
   kind: unknown,
   path: readonly PathPart[],
-  owners: Map<string, string>,
+  owners: Owners,
   opens: boolean,
 ): Mistake[] {
   const mistakes: Mistake[] = [];
@@ -106,12 +121,13 @@ function kindMistakes(
   else if (kind["read"] === undefined && !isObjectField(fields, name)) {
     mistake(["read"], `must be written where the field ${name} is no object`, undefined);
   }
-  for (const key of new Set([name, ...keys])) {
+  for (const key of keys) {
     const owner = owners.get(key);
-    if (owner === undefined) owners.set(key, name);
-    else
-      mistake(["name"], `must not be ${name}: the key ${key} is that of the kind ${owner}`, name);
+    if (owner === undefined || (owner.shares && shares(name, key, fields))) continue;
+    const rule = `must not be ${name}: the key ${key} is that of the kind ${owner.name}`;
+    mistake(["name"], rule, name);
   }
+  if (mistakes.length === 0) takeKeys(owners, name, fields);
   return mistakes;
 }
 

@@ -22,12 +22,45 @@ export function keysBeside({ name, fields }: WrittenKind): readonly string[] {
 
 export function discoverySchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.ZodType {
   const shape: Shape = {};
+  const shared = sharedKeys(kinds);
   for (const { fields } of kinds) Object.assign(shape, shapeOf(parts, fields, ""));
-  const beside = kinds.flatMap((kind) => keysBeside(kind).map((key) => [key, [kind.name]]));
+  // What it may be depends on the kind that is written: `sharedRule` checks it.
+  for (const key of shared) shape[key] = parts.z.unknown();
+  const beside = kinds.flatMap((kind) =>
+    keysBeside(kind).flatMap((key) => (shared.has(key) ? [] : [[key, [kind.name]]])),
+  );
   return parts.object(shape).meta({
     oneOf: kinds.map(({ name }) => ({ required: [name] })),
     ...(beside.length > 0 && { dependentRequired: Object.fromEntries(beside) }),
   });
+}
+
+/** Keys beside the name of more than one kind, such as `port`. */
+export function sharedKeys(kinds: readonly WrittenKind[]): ReadonlySet<string> {
+  const once = new Set<string>();
+  const shared = new Set<string>();
+  for (const key of kinds.flatMap(keysBeside)) (once.has(key) ? shared : once).add(key);
+  return shared;
+}
+
+/** A key beside a kind's name may belong to other kinds as well, if it is of one of these types. */
+export function isShareable(type: unknown): boolean {
+  return type === "integer" || type === "text" || type === "any";
+}
+
+/** What the kind says against the value of a key that it shares with others. */
+export function sharedRule(
+  { fields }: WrittenKind,
+  key: string,
+  value: unknown,
+): string | undefined {
+  const field = fields.find(({ path }) => path === key);
+  if (field === undefined || field.type === "any") return undefined;
+  if (field.type === "text") return typeof value === "string" ? undefined : "must be a text";
+  if (!Number.isSafeInteger(value)) return "must be a whole number";
+  const { min = -Infinity, max = Infinity } = field;
+  if (Number(value) < min) return `must be at least ${min}`;
+  return Number(value) > max ? `must be at most ${max}` : undefined;
 }
 
 /** Fields that stand directly in the object at `prefix`, which is empty or ends with a dot. */

@@ -1,6 +1,6 @@
 /** Reads where a service's endpoints come from: `url`, `discovery`, `scheme` and `authority`. */
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
-import { keysBeside, readFields } from "./discovery-schema.ts";
+import { keysBeside, readFields, sharedKeys, sharedRule } from "./discovery-schema.ts";
 import { type DiscoveryContext, kindAndOptions, type WrittenKind } from "./kind.ts";
 import type { PathPart } from "./mistakes.ts";
 import { copyPlain, isRaw, type Raw, type Report } from "./plain.ts";
@@ -105,11 +105,19 @@ function readDiscovery(
         : `must have only one of ${names(written)}`;
     report(path, rule, value);
   }
+  const besides = new Map<string, string[]>();
   for (const kind of kinds) {
-    for (const key of keysBeside(kind)) {
-      if (key in value && !(kind.name in value)) {
-        report([...path, key], `is only used with ${kind.name}`, value[key]);
-      }
+    for (const key of keysBeside(kind)) besides.set(key, [...(besides.get(key) ?? []), kind.name]);
+  }
+  for (const [key, names] of besides) {
+    if (key in value && !names.some((name) => name in value)) {
+      report([...path, key], `is only used with ${names.join(" and ")}`, value[key]);
+    }
+  }
+  for (const key of sharedKeys(kinds)) {
+    for (const kind of key in value ? written : []) {
+      const rule = sharedRule(kind, key, value[key]);
+      if (rule !== undefined) report([...path, key], rule, value[key]);
     }
   }
   // Each is read, so that the mistakes of all are reported.

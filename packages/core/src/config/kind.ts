@@ -40,7 +40,8 @@ export interface WrittenKind<Options extends object = object> {
   readonly name: string;
   /**
    * What may be written, by paths that begin behind `discovery`: `list`, `list.path`. One of them is `name`
-   * itself. A key beside it, such as `port` beside `dns`, may belong to one kind only. Types, ranges,
+   * itself. A key beside it, such as `port` beside `dns`, may belong to several
+   * kinds if it is of type `integer`, `text` or `any` in each of them. Types, ranges,
    * unknown keys, the JSON schema and the reference page follow from it.
    */
   readonly fields: readonly KindField[];

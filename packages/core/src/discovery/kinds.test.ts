@@ -153,8 +153,8 @@ describe("R41 CO: a kind that cannot be used is an error at the start, with ever
       /that of the kind dns/,
     ],
     [
-      "a built-in key",
-      { ...list, fields: [...list.fields, { ...field, path: "port" }] },
+      "a key of another kind with a type that cannot be shared",
+      { ...list, fields: [...list.fields, { ...field, path: "port", type: "boolean" }] },
       "discoveries[0].name",
       /port is that of the kind dns/,
     ],

@@ -1,0 +1,36 @@
+/** A token is a value in memory that goes into one header field, and into no error, log or snapshot. */
+import { readFile } from "node:fs/promises";
+
+export interface Credentials {
+  readonly token?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+export interface Access {
+  /** `https://10.96.0.1:443`, maybe with a path that stands before all others; several are tried in turn. */
+  readonly servers: readonly string[];
+  readonly namespace: string;
+  /** The name in the server's certificate, where it is not that of the address. */
+  readonly serverName?: string | undefined;
+  readonly insecure?: boolean;
+  ca(): Promise<string | undefined>;
+  /** Read again each minute, and at once after a refusal (`again`). */
+  credentials(again: boolean): Promise<Credentials>;
+}
+
+/** An http or https URL without credentials in it. */
+export function isServer(text: string): boolean {
+  return /^https?:\/\/[^/@\s]+[^@\s]*$/.test(text) && URL.canParse(text);
+}
+
+const MAX_TOKEN = 65_536;
+
+/** Throws for a file that holds no token, such as one that is half written. */
+export async function readToken(path: string): Promise<string> {
+  const token = (await readFile(path, "utf8")).trim();
+  if (token === "" || token.length > MAX_TOKEN || !/^[\x21-\x7e]+$/.test(token)) {
+    throw new Error(`${path} holds no token`);
+  }
+  return token;
+}

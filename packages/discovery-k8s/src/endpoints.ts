@@ -1,0 +1,139 @@
+/**
+ * The endpoints of a service, from all its slices: one for each pod and port. An address may stand in two slices
+ * while the controller moves it, and a pod of a dual-stack Service in one slice for each family.
+ */
+import { addressOf, type EndpointInfo } from "@inmesh/core/spi/discovery";
+import type { Slice, SliceEndpoint, SlicePort } from "./slice.ts";
+
+export interface ServiceState {
+  /** By address. An endpoint that did not change is the same object as before. */
+  readonly endpoints: ReadonlyMap<string, EndpointInfo>;
+  /** Why there are none. */
+  readonly why: string | undefined;
+  /** The slices have endpoints, but not on the port that is wanted: a mistake, and no empty set. */
+  readonly wrongPort: string | undefined;
+}
+
+/** An endpoint of a slice at one of its ports. */
+interface Found {
+  readonly endpoint: SliceEndpoint;
+  readonly port: SlicePort;
+  /** Of a pod and port, whatever the address family. */
+  readonly identity: string;
+  readonly address: string;
+  /** Made when first needed: as one that gets calls, and as one that drains. */
+  used: EndpointInfo | undefined;
+  draining: EndpointInfo | undefined;
+}
+
+/**
+ * What was made of an endpoint, for as long as its slice is known: a change of one slice then costs little for the
+ * thousands of endpoints in the others.
+ */
+const MADE: WeakMap<SliceEndpoint, Found> = new WeakMap();
+
+/** `wanted`: the name or number of the port; empty: the only one. */
+export function endpointsOf(
+  slices: Iterable<Slice>,
+  wanted: string,
+  service: string,
+): ServiceState {
+  const found = new Map<string, Found>();
+  const ports = new Set<string>();
+  let any = 0;
+  let wrong = 0;
+  for (const slice of slices) {
+    any++;
+    const port = portOf(slice.ports, wanted);
+    for (const { name, port: number } of slice.ports) ports.add(name === "" ? `${number}` : name);
+    if (port === undefined) {
+      wrong += slice.endpoints.length;
+      continue;
+    }
+    for (const endpoint of slice.endpoints) {
+      const one = foundAt(endpoint, port);
+      const known = found.get(one.identity);
+      if (known === undefined || isBetter(endpoint, known.endpoint)) found.set(one.identity, one);
+    }
+  }
+  if (found.size === 0 && wrong > 0) {
+    const names = [...ports].toSorted().join(", ") || "none";
+    const which = wanted === "" ? "needs the name of a port" : `has no port ${wanted}`;
+    const wrongPort = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
+    return { endpoints: new Map(), why: undefined, wrongPort };
+  }
+  const endpoints = inUse(found);
+  const why =
+    any === 0
+      ? `no EndpointSlice of the Service ${service} exists: is its name right, and has it a selector?`
+      : `no pod of the Service ${service} is ready`;
+  return { endpoints, why: endpoints.size === 0 ? why : undefined, wrongPort: undefined };
+}
+
+function portOf(ports: readonly SlicePort[], wanted: string): SlicePort | undefined {
+  if (wanted === "") return ports.length === 1 ? ports[0] : undefined;
+  return (
+    ports.find(({ name }) => name === wanted) ?? ports.find(({ port }) => String(port) === wanted)
+  );
+}
+
+/**
+ * Of two entries for one pod and port: what is ready, then what serves, then IPv4, then the smaller address, so that
+ * the order of slices changes nothing.
+ */
+function isBetter(a: SliceEndpoint, b: SliceEndpoint): boolean {
+  if (a.ready !== b.ready) return a.ready;
+  if (a.serving !== b.serving) return a.serving;
+  if (a.terminating !== b.terminating) return !a.terminating;
+  const isOther = a.address.includes(":");
+  if (isOther !== b.address.includes(":")) return !isOther;
+  return a.address < b.address;
+}
+
+/** Ready ones, and beside them those that terminate, as draining. With nothing ready, those that still serve. */
+function inUse(found: ReadonlyMap<string, Found>): ReadonlyMap<string, EndpointInfo> {
+  let hasReady = false;
+  for (const { endpoint } of found.values()) hasReady ||= endpoint.ready && !endpoint.terminating;
+  const infos = new Map<string, EndpointInfo>();
+  for (const one of found.values()) {
+    const { ready, serving, terminating } = one.endpoint;
+    const used = hasReady ? ready && !terminating : serving;
+    if (used) infos.set(one.address, (one.used ??= infoOf(one, false)));
+    // An address that a new pod has already got: the pod that goes is not it any more.
+    else if (terminating && !infos.has(one.address)) {
+      infos.set(one.address, (one.draining ??= infoOf(one, true)));
+    }
+  }
+  return infos;
+}
+
+function foundAt(endpoint: SliceEndpoint, port: SlicePort): Found {
+  const made = MADE.get(endpoint);
+  if (made?.port === port) return made;
+  const one: Found = {
+    endpoint,
+    port,
+    identity: `${endpoint.uid ?? endpoint.address}#${port.port}`,
+    address: addressOf({ host: endpoint.address, port: port.port }),
+    used: undefined,
+    draining: undefined,
+  };
+  MADE.set(endpoint, one);
+  return one;
+}
+
+function infoOf({ endpoint, port }: Found, draining: boolean): EndpointInfo {
+  const { address, zone, uid, pod, node } = endpoint;
+  const metadata: Record<string, string> = {};
+  if (pod !== undefined) metadata["pod"] = pod;
+  if (node !== undefined) metadata["node"] = node;
+  if (port.appProtocol !== undefined) metadata["appProtocol"] = port.appProtocol;
+  return {
+    host: address,
+    port: port.port,
+    ...(zone !== undefined && { zone }),
+    ...(uid !== undefined && { uid }),
+    ...(draining && { draining }),
+    metadata,
+  };
+}

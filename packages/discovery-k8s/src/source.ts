@@ -1,0 +1,89 @@
+/** The watches of one mesh, one for each namespace. Their code is loaded with the first: importing must stay cheap. */
+import type { Discovery, DiscoveryMesh, Timer } from "@inmesh/core/spi/discovery";
+import type { AccessOptions } from "./access.ts";
+import type { NamespaceWatch } from "./namespace-watch.ts";
+
+/** What a service says under `kubernetes`. */
+export interface KubernetesService {
+  /** Empty: that of the pod, or of the context of the kubeconfig. */
+  readonly namespace: string;
+  readonly service: string;
+  /** Name or number of the port; empty: the only one. */
+  readonly port: string;
+}
+
+/** Credentials that were not found are looked for again. */
+const FIND_AGAIN_MS = 10_000;
+
+export function sourceOf(
+  options: AccessOptions,
+  mesh: DiscoveryMesh,
+): (service: KubernetesService) => Discovery {
+  let found: Promise<(namespace: string) => NamespaceWatch> | undefined;
+  const find = (): Promise<(namespace: string) => NamespaceWatch> => {
+    found ??= load(options, mesh).catch((error: unknown) => {
+      found = undefined;
+      throw error;
+    });
+    return found;
+  };
+  return ({ namespace, service, port }) => ({
+    source: "kubernetes",
+    watch: (sink) => {
+      let stopped = false;
+      let stop = (): void => {};
+      let refresh = begin;
+      let again: Timer | undefined;
+      function begin(): void {
+        again?.cancel();
+        refresh = () => {};
+        find().then(
+          (of) => {
+            if (stopped) return;
+            const watch = of(namespace).subscribe(service, port, sink);
+            stop = () => watch.stop();
+            refresh = () => watch.refresh();
+          },
+          (error: unknown) => {
+            // What was not found may be there later: a kubeconfig is written, a token is mounted.
+            refresh = begin;
+            if (!stopped) again = mesh.runtime.after(FIND_AGAIN_MS, () => refresh(), undefined);
+            if (!stopped) sink.failed(error instanceof Error ? error : new Error(String(error)));
+          },
+        );
+      }
+      begin();
+      return {
+        refresh: () => {
+          if (!stopped) refresh();
+        },
+        stop() {
+          stopped = true;
+          again?.cancel();
+          stop();
+        },
+      };
+    },
+  });
+}
+
+async function load(
+  options: AccessOptions,
+  mesh: DiscoveryMesh,
+): Promise<(namespace: string) => NamespaceWatch> {
+  const [{ findAccess }, watches] = await Promise.all([
+    import("./access.ts"),
+    import("./namespace-watch.ts"),
+  ]);
+  const access = await findAccess(options, mesh.runtime, process.env);
+  const all = new Map<string, NamespaceWatch>();
+  return (written) => {
+    const namespace = written === "" ? access.namespace : written;
+    let watch = all.get(namespace);
+    if (watch === undefined) {
+      watch = new watches.NamespaceWatch(namespace, access, mesh);
+      all.set(namespace, watch);
+    }
+    return watch;
+  };
+}

@@ -1,0 +1,85 @@
+/**
+ * `npm run peers:k8s`: builds kube-apiserver and etcd from their sources, in exact versions, into a folder outside the
+ * repository, and prints its name. Needs Go; takes some minutes once. `npm run test:k8s` does that and runs
+ * packages/discovery-k8s/test/ with them.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+const KUBERNETES = "1.34.4";
+/** Streaming lists need 3.4.25 or newer. */
+const ETCD = "3.5.21";
+
+const cache: string = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
+const home: string = join(cache, "inmesh-peers", `kubernetes-${KUBERNETES}-etcd-${ETCD}`);
+const bin: string = join(home, "bin");
+
+function go(folder: string, args: readonly string[]): string {
+  const env = { ...process.env, CGO_ENABLED: "0", GOFLAGS: "-mod=mod" };
+  return execFileSync("go", args, {
+    cwd: folder,
+    env,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+}
+
+function moduleIn(name: string, text: string, program: string): string {
+  const folder = join(home, name);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "go.mod"), `module peers\ngo 1.24.0\n${text}`);
+  writeFileSync(join(folder, "main.go"), program);
+  return folder;
+}
+
+function buildEtcd(): void {
+  const folder = moduleIn(
+    "etcd-source",
+    `require go.etcd.io/etcd/server/v3 v${ETCD}\n`,
+    'package main\nimport ("os"; "go.etcd.io/etcd/server/v3/etcdmain")\nfunc main() { etcdmain.Main(os.Args) }\n',
+  );
+  go(folder, ["mod", "tidy"]);
+  go(folder, ["build", "-o", join(bin, "etcd"), "."]);
+}
+
+/** Kubernetes names the modules that it is published with as v0.0.0, so each has to be replaced by its release. */
+function buildApiServer(): void {
+  const command = "k8s.io/kubernetes/cmd/kube-apiserver";
+  const required = `require k8s.io/kubernetes v${KUBERNETES}\n`;
+  const program = `//go:build tools\n\npackage peers\n\nimport _ "${command}"\n`;
+  let folder = moduleIn("kubernetes-source", required, program);
+  const found: unknown = JSON.parse(
+    go(folder, ["mod", "download", "-json", `k8s.io/kubernetes@v${KUBERNETES}`]),
+  );
+  const manifest = readFileSync((found as { GoMod: string }).GoMod, "utf8");
+  const staged = new Set(
+    [...manifest.matchAll(/^\s*(k8s\.io\/[a-z0-9-]+) (?:v0\.0\.0$|=> )/gm)].map(([, name]) => name),
+  );
+  const release = KUBERNETES.replace(/^1\./, "0.");
+  const replaced = [...staged].map((name) => `replace ${name} => ${name} v${release}\n`).join("");
+  folder = moduleIn("kubernetes-source", required + replaced, program);
+  // Tests of dependencies name modules that are not needed for the command.
+  go(folder, ["mod", "tidy", "-e"]);
+  const version = [
+    `gitVersion=v${KUBERNETES}`,
+    "gitMajor=1",
+    `gitMinor=${KUBERNETES.split(".")[1]}`,
+  ];
+  const flags = version.map((one) => `-X k8s.io/component-base/version.${one}`).join(" ");
+  go(folder, ["build", "-ldflags", `-s -w ${flags}`, "-o", join(bin, "kube-apiserver"), command]);
+}
+
+mkdirSync(bin, { recursive: true });
+if (!existsSync(join(bin, "etcd"))) buildEtcd();
+if (!existsSync(join(bin, "kube-apiserver"))) buildApiServer();
+console.log(bin);
+if (process.argv.includes("--test")) {
+  const env = { ...process.env, INMESH_KUBE_BIN: bin };
+  const run = spawnSync("vitest", ["run", "--project", "discovery-k8s-wire"], {
+    env,
+    stdio: "inherit",
+  });
+  process.exitCode = run.status ?? 1;
+}
