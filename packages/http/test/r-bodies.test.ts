@@ -192,6 +192,7 @@ const faults: readonly (readonly [string, () => unknown])[] = [
       const source = new Readable({ read() {} });
       source.push("some");
       const reset = Object.assign(new Error("aborted"), { code: "ECONNRESET" });
+      source.on("error", () => {}); // on a busy machine it is not read yet
       setTimeout(() => source.destroy(reset), 20);
       // What copies of Node's streams in packages have, and `instanceof` does not find.
       return {
