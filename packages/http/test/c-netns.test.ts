@@ -8,10 +8,8 @@ describe.concurrent("C: lost packets", () => {
   it("C6 LC priv: a host vanishes without a word: attempts time out, TCP notices in the end", async (context) => {
     if (namespaces === undefined) return context.skip(NO_NAMESPACES);
     const seen = await runInNamespace("host-vanishes.ts", namespaces);
-    // Idempotent: to the other endpoint after the attempt's timeout, which that one misses too on a machine that is busy.
-    const get = seen["get"] as { end: string; attempts: number };
-    expect(get.end).toBe("near");
-    expect([2, 3]).toContain(get.attempts);
+    // Idempotent: to the other endpoint after the attempt's timeout.
+    expect(seen["get"]).toMatchObject({ end: "near", attempts: 2 });
     // Not so: the caller gets the error, and the call is never sent elsewhere.
     expect(seen["post"]).toMatchObject({
       end: "attempt_timeout",
