@@ -3,6 +3,7 @@ import {
   BAD,
   COUNTED,
   type DashboardSpec,
+  type PanelSpec,
   IN,
   OUT,
   quantile,
@@ -17,6 +18,20 @@ const CALLS = "inmesh_calls_total";
 const DURATION = "inmesh_call_duration_seconds";
 const out = [OUT, SERVICE, ROUTE] as const;
 const inbound = [IN, SERVICE] as const;
+
+/** Quantiles of how long calls, or requests, with these labels took. */
+const durations = (id: number, description: string, labels: readonly string[]): PanelSpec => ({
+  id,
+  title: "Duration",
+  description,
+  unit: "s",
+  limits: [0.5, 1],
+  exemplars: true,
+  queries: [0.5, 0.95, 0.99].map((q) => ({
+    expr: quantile(q, DURATION, "", ...labels),
+    legend: `p${q * 100}`,
+  })),
+});
 
 /** Which multiple of the error budget of 99.9 % is used up per time: 1 uses it up in 30 days. */
 const burn = (range: string): string => {
@@ -60,19 +75,11 @@ export const service: DashboardSpec = {
             },
           ],
         },
-        {
-          id: 103,
-          title: "Duration",
-          description:
-            "From the start of a call to the last byte of its reply, retries included. The points lead to traces.",
-          unit: "s",
-          limits: [0.5, 1],
-          exemplars: true,
-          queries: [0.5, 0.95, 0.99].map((q) => ({
-            expr: quantile(q, DURATION, "", ...out),
-            legend: `p${q * 100}`,
-          })),
-        },
+        durations(
+          103,
+          "From the start of a call to the last byte of its reply, retries included. The points lead to traces.",
+          out,
+        ),
         {
           id: 104,
           title: "Duration, all calls",
@@ -218,19 +225,11 @@ export const service: DashboardSpec = {
             },
           ],
         },
-        {
-          id: 303,
-          title: "Duration",
-          description:
-            "From the head of a request to the end of its reply. What callers see above it is network, waiting and retries.",
-          unit: "s",
-          limits: [0.5, 1],
-          exemplars: true,
-          queries: [0.5, 0.95, 0.99].map((q) => ({
-            expr: quantile(q, DURATION, "", ...inbound),
-            legend: `p${q * 100}`,
-          })),
-        },
+        durations(
+          303,
+          "From the head of a request to the end of its reply. What callers see above it is network, waiting and retries.",
+          inbound,
+        ),
         {
           id: 304,
           title: "Requests in progress",

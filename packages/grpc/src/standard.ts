@@ -6,41 +6,33 @@
  * https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
  */
 import { status as Status } from "@grpc/grpc-js";
-import type {
-  Call,
-  Instrument,
-  Labels,
-  MeshError,
-  ServiceConfig,
-  StandardDuration,
+import {
+  serverPort,
+  STANDARD_SECONDS,
+  type Call,
+  type Histogrammed,
+  type Labels,
+  type MeshError,
+  type ServiceConfig,
+  type StandardDuration,
 } from "@inmesh/core/spi";
 import { codeOf } from "./status.ts";
 
-type Duration = Instrument & { readonly bounds: readonly number[] };
-
-/** The limits that the conventions give. */
-const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-
-export const CLIENT_DURATION: Duration = {
+export const CLIENT_DURATION: Histogrammed = {
   name: "rpc.client.call.duration",
   unit: "s",
   description: "Measures the duration of an outgoing Remote Procedure Call (RPC).",
-  bounds: SECONDS,
+  bounds: STANDARD_SECONDS,
 };
 
-export const SERVER_DURATION: Duration = {
+export const SERVER_DURATION: Histogrammed = {
   name: "rpc.server.call.duration",
   unit: "s",
   description: "Measures the duration of an incoming Remote Procedure Call (RPC).",
-  bounds: SECONDS,
+  bounds: STANDARD_SECONDS,
 };
 
 const OK: number = Status.OK;
-
-/** For a method that is not known. */
-export const OTHER_METHOD = "_OTHER";
-
-const DEFAULT_PORTS = { http: "80", https: "443" } as const;
 
 /** What a server is at fault for; all else is its caller's. */
 const SERVER_ERRORS: ReadonlySet<number> = new Set([
@@ -62,13 +54,8 @@ interface NamedCall extends NamedRequest {
   readonly endStatus: number;
 }
 
-export function callDuration({
-  name,
-  scheme,
-  authority,
-}: ServiceConfig): StandardDuration<Call<NamedRequest>> {
-  const port = /:(\d+)$/.exec(authority)?.[1] ?? DEFAULT_PORTS[scheme];
-  const server = { "server.address": name, "server.port": port };
+export function callDuration(service: ServiceConfig): StandardDuration<Call<NamedRequest>> {
+  const server = { "server.address": service.name, "server.port": serverPort(service) };
   return {
     instrument: CLIENT_DURATION,
     methodOf: ({ request }) => request.methodName,

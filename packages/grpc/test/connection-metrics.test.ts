@@ -4,21 +4,11 @@ import type { EndedAttempt, EndedRequest, Mesh } from "@inmesh/core";
 import { createMesh, meshGrpc } from "@inmesh/grpc";
 import { expect, it, onTestFinished } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
+import { readSeries as read } from "../../http/test/support/series.ts";
 import { get } from "./support/bench.ts";
 import { Orders } from "./support/orders.ts";
 import { ask, served } from "./support/served.ts";
 import { clientOf, closedPort, failed, sleep, until } from "./support/wire.ts";
-
-type Labels = Readonly<Record<string, string>>;
-
-/** Of all series with these labels the sum; of histograms that of the counts. Undefined: there is none. */
-function read(mesh: Mesh, name: string, labels: Labels = {}): number | undefined {
-  const fits = (one: Labels): boolean =>
-    Object.entries(labels).every(([key, value]) => one[key] === value);
-  const found = mesh.metrics().filter((one) => one.name === name && fits(one.labels));
-  if (found.length === 0) return undefined;
-  return found.reduce((sum, one) => sum + (one.kind === "histogram" ? one.count : one.value), 0);
-}
 
 function meshOf(): Mesh {
   const mesh = createMesh({ env: {} });

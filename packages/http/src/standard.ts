@@ -5,48 +5,21 @@
  *
  * https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
  */
-import type { Instrument, Labels } from "@inmesh/core/spi";
+import { STANDARD_SECONDS, type Histogrammed, type Labels } from "@inmesh/core/spi";
 
-/** The limits that the conventions give. */
-const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-
-type Duration = Instrument & { readonly bounds: readonly number[] };
-
-export const CLIENT_DURATION: Duration = {
+export const CLIENT_DURATION: Histogrammed = {
   name: "http.client.request.duration",
   unit: "s",
   description: "Duration of HTTP client requests.",
-  bounds: SECONDS,
+  bounds: STANDARD_SECONDS,
 };
 
-export const SERVER_DURATION: Duration = {
+export const SERVER_DURATION: Histogrammed = {
   name: "http.server.request.duration",
   unit: "s",
   description: "Duration of HTTP server requests.",
-  bounds: SECONDS,
+  bounds: STANDARD_SECONDS,
 };
-
-/** For what is in none of the sets. */
-export const OTHER = "_OTHER";
-
-/** Those of RFC 9110, PATCH (RFC 5789) and QUERY. Methods are case-sensitive. */
-export function knownMethod(method: string): string {
-  switch (method) {
-    case "GET":
-    case "POST":
-    case "PUT":
-    case "DELETE":
-    case "HEAD":
-    case "OPTIONS":
-    case "PATCH":
-    case "CONNECT":
-    case "TRACE":
-    case "QUERY":
-      return method;
-    default:
-      return OTHER;
-  }
-}
 
 /** Versions of HTTP by the number that stands for them. */
 const VERSIONS: readonly (string | undefined)[] = [undefined, "1.1", "2", "1.0"];

@@ -11,19 +11,9 @@ import { httpMeshOf } from "./support/doors.ts";
 import { H2Client } from "./support/h2-client.ts";
 import { GivenIdentity } from "./support/identity.ts";
 import { head, reset } from "./support/h2-peer.ts";
+import { readSeries as read, type SeriesLabels as Labels } from "./support/series.ts";
 import { answerOk, rawTo } from "./support/server.ts";
 import { meshOf, peerOf, serve } from "./wire.ts";
-
-type Labels = Readonly<Record<string, string>>;
-
-/** Of all series with these labels the sum; of histograms that of the counts. Undefined: there is none. */
-function read(mesh: Mesh, name: string, labels: Labels = {}): number | undefined {
-  const fits = (one: Labels): boolean =>
-    Object.entries(labels).every(([key, value]) => one[key] === value);
-  const found = mesh.metrics().filter((one) => one.name === name && fits(one.labels));
-  if (found.length === 0) return undefined;
-  return found.reduce((sum, one) => sum + (one.kind === "histogram" ? one.count : one.value), 0);
-}
 
 async function comes(mesh: Mesh, value: number, name: string, labels: Labels = {}): Promise<void> {
   const until = performance.now() + 10_000;

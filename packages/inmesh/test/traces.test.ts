@@ -58,6 +58,21 @@ async function get(client: MeshClient, path = "/v1/orders/42?secret=1"): Promise
   return reply.status;
 }
 
+/** A client and its server, which calls itself once more for `/outer`, and the fields of traces that it received. */
+async function relaying(mesh: HttpMesh): Promise<{ received: string[][]; orders: MeshClient }> {
+  const received: string[][] = [];
+  const address = await serving(
+    async (request, response) => {
+      received.push(traceFields(request));
+      if (request.url === "/outer") await get(orders, "/inner");
+      response.end("x");
+    },
+    { mesh },
+  );
+  const orders = meshClient("orders", { mesh, discovery: { static: [address] } });
+  return { received, orders };
+}
+
 const parentOf = (span: ReadableSpan | undefined): string | undefined =>
   span?.parentSpanContext?.spanId;
 /** Whether a connection was there at once depends on the machine. */
@@ -216,17 +231,7 @@ describe("what is not recorded", () => {
     const root = new Asked(SamplingDecision.NOT_RECORD);
     const { spans } = recordSpans({ root });
     const mesh = tracedMesh();
-    const received: string[][] = [];
-    let inner: MeshClient | undefined;
-    const address = await serving(
-      async (request, response) => {
-        received.push(traceFields(request));
-        if (request.url === "/outer") await get(inner!, "/inner");
-        response.end("x");
-      },
-      { mesh },
-    );
-    inner = meshClient("orders", { mesh, discovery: { static: [address] } });
+    const { received, orders: inner } = await relaying(mesh);
     expect(await get(inner, "/outer")).toBe(200);
     expect(spans()).toEqual([]);
     expect(root.names).toEqual(["inmesh orders"]);
@@ -259,17 +264,7 @@ describe("what is not recorded", () => {
 
   it("without an SDK is passed on as it came, and nothing is added", async () => {
     const mesh = tracedMesh();
-    const received: string[][] = [];
-    let inner: MeshClient | undefined;
-    const address = await serving(
-      async (request, response) => {
-        received.push(traceFields(request));
-        if (request.url === "/outer") await get(inner!, "/inner");
-        response.end("x");
-      },
-      { mesh },
-    );
-    inner = meshClient("orders", { mesh, discovery: { static: [address] } });
+    const { received, orders: inner } = await relaying(mesh);
     const given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     await get(inner, "/inner");
     await (await inner.fetch("/outer", { headers: { traceparent: given } })).text();

@@ -19,7 +19,16 @@ export { INSTRUMENTS } from "../telemetry/instruments.ts";
 // What takes them out of every mesh of the process.
 export { exportEveryMesh, type Exporter, type ProcessMesh } from "../exporter.ts";
 // Durations under the names of OpenTelemetry's semantic conventions, which protocols describe.
-export type { StandardClient, StandardDuration, StandardMetrics } from "../telemetry/standard.ts";
+export type { Histogrammed } from "../telemetry/buckets.ts";
+export {
+  knownMethod,
+  OTHER_NAME,
+  serverPort,
+  STANDARD_SECONDS,
+  type StandardClient,
+  type StandardDuration,
+  type StandardMetrics,
+} from "../telemetry/standard.ts";
 
 // What observers of calls and attempts are given.
 export { Observers } from "../observe/observers.ts";

@@ -7,7 +7,8 @@
 import type { Attempt, Call } from "../call.ts";
 import type { ServiceConfig } from "../config/types.ts";
 import type { MeshError } from "../errors.ts";
-import type { Histogram, Instrument, Labels, Telemetry } from "./telemetry.ts";
+import type { Histogrammed } from "./buckets.ts";
+import type { Histogram, Labels, Telemetry } from "./telemetry.ts";
 
 /**
  * `on`: always; `off`: never; `auto`: of each call, attempt or request exactly once, by the mesh, or by the
@@ -20,7 +21,7 @@ export const STANDARD_METRICS: readonly StandardMetrics[] = ["auto", "on", "off"
 /** One standard instrument, as a protocol records it for what is one to it: an attempt, a call, a request served. */
 export interface StandardDuration<T> {
   /** In seconds. */
-  readonly instrument: Instrument & { readonly bounds: readonly number[] };
+  readonly instrument: Histogrammed;
   /** One of a closed set of texts, never one that came from outside. */
   methodOf(of: T): string;
   /** Its result, and what else distinguishes series: a whole number from 0 to 65,535. `error`: why there is no reply, or no whole one. */
@@ -35,6 +36,43 @@ export interface StandardDuration<T> {
 export interface StandardClient<Req> {
   attempts?(service: ServiceConfig): StandardDuration<Attempt<Req>>;
   calls?(service: ServiceConfig): StandardDuration<Call<Req>>;
+}
+
+/** The limits that the conventions give, in seconds. */
+export const STANDARD_SECONDS: readonly number[] = [
+  0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10,
+];
+
+/** What stands for a name that is in no closed set. */
+export const OTHER_NAME = "_OTHER";
+
+/** A method of RFC 9110, PATCH (RFC 5789) or QUERY as it is; every other is `_OTHER`. Methods are case-sensitive. */
+export function knownMethod(method: string): string {
+  switch (method) {
+    case "GET":
+    case "POST":
+    case "PUT":
+    case "DELETE":
+    case "HEAD":
+    case "OPTIONS":
+    case "PATCH":
+    case "CONNECT":
+    case "TRACE":
+    case "QUERY":
+      return method;
+    default:
+      return OTHER_NAME;
+  }
+}
+
+const DEFAULT_PORTS = { http: "80", https: "443" } as const;
+
+/** `server.port`: that of the authority, or the scheme's own. */
+export function serverPort({
+  scheme,
+  authority,
+}: Pick<ServiceConfig, "scheme" | "authority">): string {
+  return /:(\d+)$/.exec(authority)?.[1] ?? DEFAULT_PORTS[scheme];
 }
 
 const NUMBERS = 65_536;

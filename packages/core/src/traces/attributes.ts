@@ -5,6 +5,8 @@
  */
 import { SpanStatusCode, TraceFlags, type Attributes, type Span } from "@opentelemetry/api";
 import type { Outcome } from "../call.ts";
+import { grpcStatusName } from "../grpc-status-names.ts";
+import { knownMethod, serverPort } from "../telemetry/standard.ts";
 import type { CallObservation } from "../observe/call-observation.ts";
 import type {
   EndedAttempt,
@@ -69,37 +71,32 @@ export const EVENTS = {
 } as const;
 
 const GRPC = "grpc";
-/** What is not in it is `_OTHER`: a name of a span that a peer can choose has no bound. */
-const METHODS = new Set("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT QUERY TRACE".split(" "));
-const OTHER = "_OTHER";
-/** By number, as `rpc.status_code` says them. */
-const STATUSES =
-  "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED".split(
-    " ",
-  );
-
 interface Requested {
   readonly protocol: string;
   readonly method: string;
   readonly path: string;
 }
 
-/** Of an attempt's span, and of a server's: `GET`, or `package.Service/Method`. */
+/**
+ * Of an attempt's span, and of a server's: `GET`, or `package.Service/Method`. A name of a span that a peer can choose
+ * would have no bound.
+ */
 export function requestName({ protocol, method, path }: Requested): string {
   if (protocol === GRPC) return path.slice(1);
-  return METHODS.has(method) ? method : "HTTP";
+  return knownMethod(method) === method ? method : "HTTP";
 }
 
 function aboutRequest({ protocol, method, path }: Requested): Attributes {
   if (protocol === GRPC) return { [NAMES.rpcSystem]: GRPC, [NAMES.rpcMethod]: path.slice(1) };
-  if (METHODS.has(method)) return { [NAMES.method]: method };
-  return { [NAMES.method]: OTHER, [NAMES.originalMethod]: method };
+  const known = knownMethod(method);
+  if (known === method) return { [NAMES.method]: method };
+  return { [NAMES.method]: known, [NAMES.originalMethod]: method };
 }
 
 function aboutStatus(protocol: string, status: number | undefined): Attributes {
   if (status === undefined) return {};
   return protocol === GRPC
-    ? { [NAMES.rpcStatus]: STATUSES[status] ?? String(status) }
+    ? { [NAMES.rpcStatus]: grpcStatusName(status) }
     : { [NAMES.httpStatus]: status };
 }
 
@@ -116,11 +113,6 @@ function aboutPeer(address: string): Attributes {
   };
 }
 
-function portOf(authority: string, scheme: "http" | "https"): number {
-  const [, port] = /:(\d+)$/.exec(authority) ?? [];
-  return port === undefined ? (scheme === "https" ? 443 : 80) : Number(port);
-}
-
 /** Known at the start of an attempt, where samplers can see it. */
 export function attemptAttributes(attempt: StartedAttempt, call: CallObservation): Attributes {
   const { number, kind, endpoint, zone, cost, breaker, pickedBy } = attempt;
@@ -129,7 +121,7 @@ export function attemptAttributes(attempt: StartedAttempt, call: CallObservation
     ...aboutRequest(call),
     ...aboutPeer(endpoint),
     [NAMES.serverAddress]: service,
-    [NAMES.serverPort]: portOf(authority, scheme),
+    [NAMES.serverPort]: Number(serverPort(call)),
     [NAMES.service]: service,
     [NAMES.route]: route,
     [NAMES.attemptNumber]: number,
@@ -226,8 +218,7 @@ function aboutOutcome(
   const attributes: Attributes = { [NAMES.outcome]: outcome };
   if (reason !== undefined) attributes[NAMES.reason] = attributes[NAMES.errorType] = reason;
   else if (outcome !== "success" && status !== undefined) {
-    attributes[NAMES.errorType] =
-      protocol === GRPC ? (STATUSES[status] ?? String(status)) : String(status);
+    attributes[NAMES.errorType] = protocol === GRPC ? grpcStatusName(status) : String(status);
   }
   return attributes;
 }

@@ -3,7 +3,7 @@
  * them from outside; names in metrics come from definitions and from the configuration.
  */
 import type { ServiceConfig } from "@inmesh/core/spi";
-import { OTHER_METHOD } from "../standard.ts";
+import { OTHER_NAME } from "@inmesh/core/spi";
 
 /**
  * A service as generated code describes it: for grpc-js (`OrdersClient.service`), or for nice-grpc (`OrdersDefinition`
@@ -29,7 +29,7 @@ export class MethodNames {
   /** `package.Service/Method`, or what stands for all others. `config`: the one in force. */
   of(path: string, config: ServiceConfig): string {
     if (config !== this.#config) this.#learn(config);
-    return this.#names.get(path) ?? OTHER_METHOD;
+    return this.#names.get(path) ?? OTHER_NAME;
   }
 
   #learn(config: ServiceConfig): void {

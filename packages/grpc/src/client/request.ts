@@ -5,6 +5,7 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import {
+  OTHER_NAME,
   ReplayBuffer,
   sampledTraceId,
   type Attempt,
@@ -31,7 +32,6 @@ import {
   TRACEPARENT,
   TRACESTATE,
 } from "../metadata.ts";
-import { OTHER_METHOD } from "../standard.ts";
 import type { Classify } from "../status.ts";
 
 /** gRPC's own value (gRFC A6): what a call keeps. */
@@ -81,7 +81,7 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
   unary = false;
   readonly classify: Classify | undefined;
   /** For metrics: `package.Service/Method` if that is known to be one. Writer: MeshChannel. */
-  methodName: string = OTHER_METHOD;
+  methodName: string = OTHER_NAME;
   /** What it is the request of. Writer: MeshCall. */
   call: Call<GrpcRequest> | undefined = undefined;
   /** The attempt in progress; of several side by side the first, until one is chosen. */

@@ -1,19 +1,22 @@
 /** `http.client.request.duration`: one for each attempt, because each is a request on the wire. */
-import type { Attempt, ServiceConfig, StandardDuration } from "@inmesh/core/spi";
+import {
+  knownMethod,
+  serverPort,
+  type Attempt,
+  type ServiceConfig,
+  type StandardDuration,
+} from "@inmesh/core/spi";
 import { areRequestsInstrumented, isUndiciInstrumented } from "../instrumented.ts";
-import { attributesOf, CLIENT_DURATION, HTTP_2, knownMethod, numberOf } from "../standard.ts";
+import { attributesOf, CLIENT_DURATION, HTTP_2, numberOf } from "../standard.ts";
 import type { HttpRequest } from "./request.ts";
 
-const DEFAULT_PORTS = { http: "80", https: "443" } as const;
-
-export function clientDuration({
-  name,
-  scheme,
-  authority,
-  http2,
-}: ServiceConfig): StandardDuration<Attempt<HttpRequest>> {
-  const port = /:(\d+)$/.exec(authority)?.[1] ?? DEFAULT_PORTS[scheme];
-  const service = { "server.address": name, "server.port": port, "url.scheme": scheme };
+export function clientDuration(config: ServiceConfig): StandardDuration<Attempt<HttpRequest>> {
+  const { name, scheme, http2 } = config;
+  const service = {
+    "server.address": name,
+    "server.port": serverPort(config),
+    "url.scheme": scheme,
+  };
   return {
     instrument: CLIENT_DURATION,
     methodOf: ({ call }) => knownMethod(call.request.method),

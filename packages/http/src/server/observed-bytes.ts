@@ -3,6 +3,7 @@
  * Requests without an observer pay nothing.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { bytesOf } from "./reply-length.ts";
 
 /** Where they are counted. */
 export interface BodyBytes {
@@ -20,7 +21,7 @@ export function countBodies(
 ): void {
   const push = request.push.bind(request);
   request.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
-    bytes.receivedBytes += lengthOf(chunk, encoding);
+    bytes.receivedBytes += bytesOf(chunk, encoding) ?? 0;
     return push(chunk, encoding);
   };
   const hasBody = (): boolean => {
@@ -32,12 +33,12 @@ export function countBodies(
   let isEnding = false;
   const write = response.write.bind(response) as Write;
   response.write = ((...args: unknown[]): unknown => {
-    if (!isEnding && hasBody()) bytes.sentBytes += lengthOf(args[0], args[1]);
+    if (!isEnding && hasBody()) bytes.sentBytes += bytesOf(args[0], args[1]) ?? 0;
     return write(...args);
   }) as never;
   const end = response.end.bind(response) as Write;
   response.end = ((...args: unknown[]): unknown => {
-    if (hasBody()) bytes.sentBytes += lengthOf(args[0], args[1]);
+    if (hasBody()) bytes.sentBytes += bytesOf(args[0], args[1]) ?? 0;
     isEnding = true;
     try {
       return end(...args);
@@ -45,11 +46,4 @@ export function countBodies(
       isEnding = false;
     }
   }) as never;
-}
-
-function lengthOf(chunk: unknown, encoding: unknown): number {
-  if (typeof chunk === "string") {
-    return Buffer.byteLength(chunk, typeof encoding === "string" ? (encoding as "utf8") : "utf8");
-  }
-  return chunk instanceof Uint8Array ? chunk.byteLength : 0;
 }

@@ -134,7 +134,7 @@ function measure(response: Response, chunk: unknown, encoding: unknown): boolean
 }
 
 /** Undefined: neither text nor bytes. A callback stands where there are none. */
-function bytesOf(chunk: unknown, encoding: unknown): number | undefined {
+export function bytesOf(chunk: unknown, encoding: unknown): number | undefined {
   if (chunk === undefined || chunk === null || typeof chunk === "function") return 0;
   if (typeof chunk === "string") {
     return Buffer.byteLength(

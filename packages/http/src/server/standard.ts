@@ -1,11 +1,10 @@
 /** `http.server.request.duration`: one for each request, as `inmesh.calls` counts them. */
-import type { StandardDuration } from "@inmesh/core/spi";
+import { knownMethod, type StandardDuration } from "@inmesh/core/spi";
 import {
   attributesOf,
   HTTP_1_0,
   HTTP_1_1,
   HTTP_2,
-  knownMethod,
   numberOf,
   SERVER_DURATION,
 } from "../standard.ts";
