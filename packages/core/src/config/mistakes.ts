@@ -76,6 +76,14 @@ export function makeMistake(
   return Object.freeze(line === undefined ? base : { ...base, line });
 }
 
+/** What is shown in the place of a secret. */
+export const HIDDEN_VALUE = "(a value, not shown)";
+
+/** A text without the credentials of the URLs in it. */
+export function withoutUserinfo(text: string): string {
+  return text.replace(USERINFO, "//…@");
+}
+
 /** What stands under this name is never shown. */
 export function isSecretKey(name: string): boolean {
   return SECRET_KEY.test(name);
@@ -97,7 +105,7 @@ export function renderValue(value: unknown): string {
   if (value === undefined) return "";
   if (typeof value === "string") {
     if (value.includes("-----BEGIN ")) return "a PEM text";
-    return cap(escapeText(JSON.stringify(value.slice(0, 1_000).replace(USERINFO, "//…@"))));
+    return cap(escapeText(JSON.stringify(withoutUserinfo(value.slice(0, 1_000)))));
   }
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object" && value !== null) return "an object";

@@ -1,12 +1,17 @@
 /** The configuration in force value by value, each with who has written it. Secrets are left out. */
-import { isSecretKey, renderPath, type Mistake, type PathPart } from "../config/mistakes.ts";
+import {
+  HIDDEN_VALUE,
+  isSecretKey,
+  renderPath,
+  withoutUserinfo,
+  type Mistake,
+  type PathPart,
+} from "../config/mistakes.ts";
 import { emptyRaw, isRaw } from "../config/plain.ts";
 import { printConfig, printService } from "../config/print.ts";
 import type { Mesh } from "../mesh.ts";
 import type { ConfigSourceView, ConfigValue, MistakeView } from "./api.ts";
 
-const HIDDEN = "(a value, not shown)";
-const USERINFO = /\/\/[^/?#\s]*@/g;
 /** Objects of options, whose values stand one by one; of all others the whole is one value. */
 const WHOLE: ReadonlySet<string> = new Set(["discovery", "routes"]);
 
@@ -26,7 +31,7 @@ export function* configValues(
       else {
         const { rank, origin: where, line } = origin(at);
         if (!all && rank === "default") continue;
-        const shown = isSecretKey(key) ? HIDDEN : redacted(value);
+        const shown = isSecretKey(key) ? HIDDEN_VALUE : redacted(value);
         yield { path: renderPath(at), value: shown, rank, origin: where, line };
       }
     }
@@ -47,9 +52,7 @@ export function* configValues(
 /** Without credentials in URLs, and without what stands under names that say that it is secret. */
 function redacted(value: unknown): unknown {
   if (typeof value === "string") {
-    return value.includes("-----BEGIN ")
-      ? "(a PEM text, not shown)"
-      : value.replace(USERINFO, "//…@");
+    return value.includes("-----BEGIN ") ? "(a PEM text, not shown)" : withoutUserinfo(value);
   }
   if (Array.isArray(value)) return value.map(redacted);
   if (!isRaw(value)) return value;
@@ -58,7 +61,7 @@ function redacted(value: unknown): unknown {
   const named = typeof value["name"] === "string" && isSecretKey(value["name"]);
   for (const [key, inner] of Object.entries(value)) {
     const isHidden = key === "metadata" || (typeof inner !== "object" && isSecretKey(key));
-    copy[key] = isHidden || (named && key === "value") ? HIDDEN : redacted(inner);
+    copy[key] = isHidden || (named && key === "value") ? HIDDEN_VALUE : redacted(inner);
   }
   return copy;
 }

@@ -1,5 +1,5 @@
 /** A route as a user would write it: the opposite of read.ts, without the values of headers that are secret. */
-import { isSecretKey } from "../config/mistakes.ts";
+import { HIDDEN_VALUE, isSecretKey } from "../config/mistakes.ts";
 import type { HeaderConfig, HeaderModifierConfig, RouteFilterConfig, RouteRules } from "./types.ts";
 
 export function writtenRoute(route: RouteRules): Record<string, unknown> {
@@ -19,5 +19,5 @@ function writtenFilter(filter: RouteFilterConfig): Record<string, unknown> {
 
 /** What is sent may be a credential; a configuration that is shown must not be where it is found. */
 function shown({ name, value }: HeaderConfig): HeaderConfig {
-  return { name, value: isSecretKey(name) ? "(a value, not shown)" : value };
+  return { name, value: isSecretKey(name) ? HIDDEN_VALUE : value };
 }
