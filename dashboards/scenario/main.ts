@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { type AddressInfo, connect, createServer as createNetServer } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,6 +21,7 @@ import { accessLog, createMesh, meshClient, meshServer } from "inmesh";
 import { metricsPage } from "inmesh/metrics";
 import { Orders, type OrdersHandlers } from "../../examples/03-grpc/orders.ts";
 import { TestCa } from "../../packages/http/test/support/ca.ts";
+import { freePort } from "../prometheus.ts";
 import type { FromScenario, Truth } from "./truth.ts";
 
 /** From `go` to the truth. */
@@ -60,13 +61,7 @@ const after =
 const asAsked: RequestListener = (request, response) =>
   (request.headers["x-fail"] === undefined ? fine : failing)(request, response);
 
-async function closedPort(): Promise<string> {
-  const server = createNetServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return `127.0.0.1:${port}`;
-}
+const deadAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 
 const exactServers = [await plain(asAsked), await plain(asAsked)];
 const orderServers = [await plain(fine), await plain(fine), await plain(fine)];
@@ -76,7 +71,7 @@ const slow = await plain(after(600));
 const held = await plain(after(100));
 const h2Server = meshServer(after(50), { http2: true, discoveryWaitMs: 0 });
 const { port: h2Port } = await h2Server.listen(0, "127.0.0.1");
-const dead = [await closedPort(), await closedPort()];
+const dead = [await deadAddress(), await deadAddress()];
 
 // ── certificates ────────────────────────────────────────────────────────────────────────────────
 
