@@ -6,18 +6,14 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { ETCD, KUBERNETES, kubernetesFolder } from "./peers-folder.ts";
 
-const KUBERNETES = "1.34.4";
-/** Streaming lists need 3.4.25 or newer. */
-const ETCD = "3.5.21";
 const CLIENT_NODE = "2.0.1";
 /** In the order in which they are needed. */
 const COMMANDS = ["kube-apiserver", "kube-controller-manager", "kubectl"] as const;
 
-const cache: string = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
-const home: string = join(cache, "inmesh-peers", `kubernetes-${KUBERNETES}-etcd-${ETCD}`);
+const home: string = kubernetesFolder;
 const bin: string = join(home, "bin");
 
 function go(folder: string, args: readonly string[]): string {
