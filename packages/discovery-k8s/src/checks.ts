@@ -135,7 +135,7 @@ async function checkPod(
   { namespace }: Access,
   servers: CheckedMesh["servers"],
 ): Promise<KindCheck[]> {
-  // A process without a server has nobody to leave.
+  // A process without a server has no requests to lose.
   if (servers.length === 0) return [];
   const name = process.env["HOSTNAME"] ?? hostname();
   const path = `/api/v1/namespaces/${namespace}/pods/${encodeURIComponent(name)}`;
