@@ -93,7 +93,7 @@ it("an API server that refuses the token, or does not answer, is all that is sai
   expect(one(away, "kubernetes-api").message).toContain("ECONNREFUSED");
 });
 
-it("D12 LC: what RBAC refuses comes with the commands that allow it", async () => {
+it("D12 CO: what RBAC refuses comes with the commands that allow it", async () => {
   pod({ readinessProbe: PROBE });
   api.intercept = (url, _, response) => {
     if (!url.pathname.endsWith("/endpointslices")) return false;

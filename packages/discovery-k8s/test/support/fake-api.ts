@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { discoveryDocument } from "./fake-discovery.ts";
 
 export interface FakeEndpoint {
   address: string;
@@ -165,8 +166,15 @@ export class FakeApi {
       response.end(JSON.stringify(object));
       return;
     }
+    const document = discoveryDocument(url.pathname);
+    if (document !== undefined) {
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(document));
+      return;
+    }
     const query = url.searchParams;
-    const selector = query.get("labelSelector") ?? "";
+    // Clients that show everything send none.
+    const selector = query.get("labelSelector") || "kubernetes.io/service-name";
     const match = /^kubernetes\.io\/service-name(?:=([a-z0-9-]+))?$/.exec(selector);
     if (
       !/^\/apis\/discovery\.k8s\.io\/v1\/namespaces\/[a-z0-9-]+\/endpointslices$/.test(url.pathname)
