@@ -242,6 +242,21 @@ describe("what is not recorded", () => {
     expect(below).toBe(outer);
   });
 
+  it("is seen to its end by the observers beside the tracer", async () => {
+    recordSpans({ root: new Asked(SamplingDecision.NOT_RECORD) });
+    const mesh = tracedMesh();
+    const seen: string[] = [];
+    mesh.observe({
+      callStarted: () => void seen.push("call"),
+      attemptStarted: () => void seen.push("attempt"),
+      attemptEnded: ({ headMs }) => void seen.push(`attempt ended, head ${typeof headMs}`),
+      callEnded: ({ attempts }) => void seen.push(`call ended after ${attempts}`),
+    });
+    const { orders } = await relaying(mesh);
+    expect(await get(orders)).toBe(200);
+    expect(seen).toEqual(["call", "attempt", "attempt ended, head number", "call ended after 1"]);
+  });
+
   it("below a span of this process that is not recorded asks no sampler", async () => {
     const asked = new Asked(SamplingDecision.NOT_RECORD);
     recordSpans({ sampler: asked });

@@ -104,7 +104,8 @@ export class ClientSpans {
       return;
     }
     // Without an SDK there is nothing to say; nor is there in a context without tracing, as that of an exporter.
-    if (span.spanContext().traceId !== INVALID_TRACEID) this.#unrecorded(call, active, span);
+    if (span.spanContext().traceId === INVALID_TRACEID) call.leave();
+    else this.#unrecorded(call, active, span);
   }
 
   /**
@@ -116,17 +117,22 @@ export class ClientSpans {
       call.traced = new Unrecorded(trace.setSpan(active, span), true);
       return;
     }
-    if (!call.toPeer) return;
+    if (this.#isSaid(call, active, span)) call.leave();
+    else call.traced = new Unrecorded(trace.setSpan(active, span), false);
+  }
+
+  /** The head of the call says all that there is to say to the next hop. */
+  #isSaid(call: CallObservation, active: Context, span: Span): boolean {
+    if (!call.toPeer) return true;
     const written = call.header(TRACEPARENT);
     if (written !== undefined) {
-      if (hasOwnTrace(call)) return;
-      if (sampledTraceId(written) === undefined && this.#written.isPassedOn(active)) return;
-    } else if (this.#written.isTraceparent(active)) {
-      const { traceId, spanId, traceFlags, traceState } = span.spanContext();
-      const isPlain = traceFlags === NO_FLAGS && traceState === undefined;
-      if (isPlain && call.setTrace(`00-${traceId}-${spanId}-00`)) return;
+      if (hasOwnTrace(call)) return true;
+      return sampledTraceId(written) === undefined && this.#written.isPassedOn(active);
     }
-    call.traced = new Unrecorded(trace.setSpan(active, span), false);
+    if (!this.#written.isTraceparent(active)) return false;
+    const { traceId, spanId, traceFlags, traceState } = span.spanContext();
+    const isPlain = traceFlags === NO_FLAGS && traceState === undefined;
+    return isPlain && call.setTrace(`00-${traceId}-${spanId}-00`);
   }
 
   attemptStarted(started: StartedAttempt): void {
