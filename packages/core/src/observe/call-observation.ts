@@ -119,6 +119,13 @@ export class CallObservation implements CallObserved, EndedCall {
     return this.#call.route;
   }
 
+  /** Its route lets an attempt be repeated. Once an attempt has begun: before, the route is not known. */
+  get mayRetry(): boolean {
+    const { routes, retry } = this.audience.config;
+    const found = routes.find(({ name }) => name === this.route);
+    return (found?.retry ?? retry).attempts > 1;
+  }
+
   get method(): string {
     return this.#call.request.method;
   }
