@@ -226,6 +226,16 @@ describe("beside what is there", () => {
     },
   );
 
+  it("inmesh/traces without the API says what to install", async () => {
+    const without = ["--require", join(FIXTURES, "without-sdk.cjs")];
+    const args = [...without, "--import", "inmesh/traces", APP];
+    const { code, err } = await run(args, { MISSING: "@opentelemetry/api" });
+    expect(code).toBe(1);
+    expect(err).toContain(
+      "inmesh/traces makes spans by the API of OpenTelemetry, which is not installed: npm install @opentelemetry/api",
+    );
+  });
+
   it("what the standard variables say wrong is said in a line, and does no harm", async () => {
     const { url, spans } = await collector();
     const env = { ...exportsTo(url), OTEL_METRICS_EXPORTER: "otlp,statsd" };

@@ -5,6 +5,7 @@
 import { exportEveryMesh, NodeRuntime, type ProcessMesh, type Runtime } from "@inmesh/core/spi";
 import { BegunWork } from "./begun-work.ts";
 import { EveryMesh } from "./every-mesh.ts";
+import { needed } from "./needed.ts";
 import { readersOfEnv } from "./readers.ts";
 import { loadApi, loadSdk, loadTraces } from "./sdk.cjs";
 
@@ -23,7 +24,8 @@ export interface ProcessTelemetry {
 }
 
 const CODE = "INMESH_TELEMETRY";
-const MISSING = /'@opentelemetry\/(?:api|sdk-node)'/;
+const INSTALL =
+  "inmesh/telemetry starts the SDK of OpenTelemetry, which is not installed: npm install @opentelemetry/api @opentelemetry/sdk-node";
 const CLOSE_MS = 2_000;
 /** Between two looks at whether others have finished. */
 const AGAIN_MS = 100;
@@ -48,7 +50,7 @@ export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
 }
 
 function startSdk(env: NodeJS.ProcessEnv): ProcessTelemetry {
-  const { NodeSDK } = needed(loadSdk);
+  const { NodeSDK } = needed(loadSdk, INSTALL);
   const { traceMesh } = loadTraces();
   const meshes = new EveryMesh();
   const { readers, mistakes } = readersOfEnv(env, meshes, warn);
@@ -114,26 +116,13 @@ function closeAtTheEnd(close: () => Promise<boolean>, runtime: Runtime): void {
   });
 }
 
-function needed<T>(load: () => T): T {
-  try {
-    return load();
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "MODULE_NOT_FOUND" || !MISSING.test(message)) throw error;
-    throw new Error(
-      "inmesh/telemetry starts the SDK of OpenTelemetry, which is not installed: npm install @opentelemetry/api @opentelemetry/sdk-node",
-      { cause: error },
-    );
-  }
-}
-
 interface Proxy {
   getDelegateTracer?(name: string): unknown;
 }
 
 /** The API gives a proxy, which has no tracer as long as there is no SDK behind it. */
 function isRegistered(): boolean {
-  const provider = needed(loadApi).trace.getTracerProvider() as Proxy;
+  const provider = needed(loadApi, INSTALL).trace.getTracerProvider() as Proxy;
   return (
     provider.getDelegateTracer === undefined || provider.getDelegateTracer("inmesh") !== undefined
   );
