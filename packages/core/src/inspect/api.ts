@@ -717,7 +717,7 @@ export type CheckStatus = "ok" | "warning" | "failure";
 export interface Check {
   /** Stable, with a section in docs/reference/checks.md: `discovery-current`. */
   readonly id: string;
-  /** `runtime`, `configuration`, `identity`, `services`, `servers`, `telemetry`. */
+  /** `runtime`, `configuration`, `identity`, `services`, `servers`, `telemetry`, and kinds of discovery by their name. */
   readonly group: string;
   /** What it is about, such as a service; undefined: the process. */
   readonly subject: string | undefined;

@@ -13,9 +13,11 @@ export type { DiscoveryConfig } from "../config/types.ts";
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
 export {
+  type CheckedMesh,
   type DiscoveryKind,
   type DiscoveryMesh,
   discoverForEveryMesh,
+  type KindCheck,
   type MadeMesh,
 } from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
