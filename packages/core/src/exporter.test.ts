@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { Call } from "./call.ts";
 import type { LogLine } from "./log.ts";
-import { createMesh, type MeshOptions } from "./mesh.ts";
+import { createMesh } from "./mesh.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import { StubRequest, stubProtocol } from "./testing/stub-transport.ts";
 import type { Exporter } from "./exporter.ts";
