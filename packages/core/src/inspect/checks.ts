@@ -10,6 +10,7 @@ import type { Mesh } from "../mesh.ts";
 import { readinessOf } from "../mesh-servers.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { runtimeProblem } from "../runtime/supported.ts";
+import { duration } from "../shown-time.ts";
 import { METRICS_OVERFLOW } from "../telemetry/instruments.ts";
 import type { Body } from "./answer.ts";
 import type { Check, Checks, CheckStatus } from "./api.ts";
@@ -152,7 +153,7 @@ function identityChecks(mesh: Mesh): Check[] {
   const now = mesh.runtime.wallNow();
   return mesh.identities.snapshot().flatMap(({ name, state, problem, expiresAt }) => {
     const leftMs = expiresAt - now;
-    const left = leftMs <= 0 ? "has ended" : `ends in ${hours(leftMs)}`;
+    const left = leftMs <= 0 ? "has ended" : `ends in ${duration(leftMs)}`;
     return [
       check(
         "identity",
@@ -188,11 +189,6 @@ function identityChecks(mesh: Mesh): Check[] {
       ),
     ];
   });
-}
-
-function hours(ms: number): string {
-  const whole = Math.floor(ms / 3_600_000);
-  return whole < 1 ? `${Math.max(1, Math.round(ms / 60_000))} min` : `${whole} h`;
 }
 
 function serviceChecks(mesh: Mesh): Check[] {

@@ -39,4 +39,5 @@ export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
 
 // The configuration as `createMesh` reads it, for tools.
+export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";
