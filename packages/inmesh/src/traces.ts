@@ -6,9 +6,9 @@ import type * as Traces from "@inmesh/core/traces";
 import { needed } from "./telemetry/needed.ts";
 import { loadTraces } from "./telemetry/sdk.cjs";
 
-export type { TracedMesh } from "@inmesh/core/traces";
+export type { TracedMesh, TraceOptions } from "@inmesh/core/traces";
 
-const traces: typeof Traces = needed(
+const traces: Pick<typeof Traces, "traceMesh"> = needed(
   loadTraces,
   "inmesh/traces makes spans by the API of OpenTelemetry, which is not installed: npm install @opentelemetry/api",
 );

@@ -443,7 +443,7 @@ describe("check", () => {
     const { code, out } = await run(["check", "--admin", failing.url, "-o", "short"]);
     expect(code).toBe(EXIT.failed);
     expect(out).not.toContain("√");
-    expect(out).toContain("Status: 1 failed, 1 warning");
+    expect(out).toContain("Status: 1 failed, 2 warnings");
   });
 
   it("counts what holds, and lists it with --verbose alone", async () => {
@@ -464,7 +464,7 @@ describe("check", () => {
     const { code, out, err } = await run(["check", "--admin", url, "--wait", "20s"]);
     expect(code).toBe(EXIT.ok);
     expect(asked).toHaveLength(2);
-    expect(err).toContain("1 failed, 1 warning; checking again");
+    expect(err).toContain("1 failed, 2 warnings; checking again");
     expect(out).toContain("Status: 1 check, all good");
   });
 });

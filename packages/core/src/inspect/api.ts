@@ -401,11 +401,13 @@ export interface EndpointView {
 }
 
 /**
- * `busy`: asked to be spared; `half-open`: one call may try it; `open`: out after failures; `refusing`: out because
- * it accepts no connection; `draining`: about to go; `spare`: weight 0, picked where no other is.
+ * `connecting`: attempts wait for its first connection; `busy`: asked to be spared; `half-open`: one call may try it;
+ * `open`: out after failures; `refusing`: out because it accepts no connection; `draining`: about to go; `spare`:
+ * weight 0, picked where no other is.
  */
 export type EndpointState =
   | "available"
+  | "connecting"
   | "busy"
   | "half-open"
   | "open"
@@ -715,7 +717,7 @@ export type CheckStatus = "ok" | "warning" | "failure";
 export interface Check {
   /** Stable, with a section in docs/reference/checks.md: `discovery-current`. */
   readonly id: string;
-  /** `runtime`, `configuration`, `identity`, `services`, `servers`, `telemetry`. */
+  /** `runtime`, `configuration`, `identity`, `services`, `servers`, `telemetry`, and kinds of discovery by their name. */
   readonly group: string;
   /** What it is about, such as a service; undefined: the process. */
   readonly subject: string | undefined;

@@ -136,8 +136,8 @@ function printOne({ status, subject, message, hint, page }: Check, output: Outpu
   const [first = "", ...more] = text.split("\n");
   const lines = output.wrap(output.safe(first), mark.length + 1);
   output.line(output.paint(style, mark) + lines.slice(mark.length));
-  for (const line of more) output.line(output.wrap(output.safe(line.trim()), 4));
-  if (hint !== undefined) output.line(output.wrap(output.safe(hint), 4));
+  const below = [...more, ...(hint?.split("\n") ?? [])];
+  for (const line of below) output.line(output.wrap(output.safe(line.trim()), 4));
   if (status !== "ok") output.line(output.paint("dim", `    see ${output.safe(page)}`));
 }
 
