@@ -394,6 +394,12 @@ describe("heads", () => {
     expect(spans().map(({ name, kind }) => [name, kind])).toEqual([
       ["inmesh orders", SpanKind.INTERNAL],
     ]);
+    const exemplars = mesh.metrics().flatMap((one) => {
+      if (one.labels["service"] !== "orders") return [];
+      return (one.kind === "histogram" && one.exemplars) || [];
+    });
+    const traces = new Set(exemplars.flatMap((one) => one?.traceId ?? []));
+    expect([...traces]).toEqual(["0af7651916cd43dd8448eb211c80319c"]);
   });
 
   it.each([
