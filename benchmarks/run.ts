@@ -39,6 +39,7 @@ const NAMES = [
   "config",
   "hostile",
   "telemetry",
+  "discovery",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
