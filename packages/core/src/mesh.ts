@@ -43,6 +43,7 @@ import { countOmitted } from "./limited-log.ts";
 import { processGauges } from "./process-gauges.ts";
 import type { ConfigSnapshot, MeshSnapshot } from "./snapshot.ts";
 import { Bounds, fullest } from "./telemetry/bounds.ts";
+import { Place } from "./place.ts";
 import { ConnectionRecords, type ConnectionRecord } from "./telemetry/connections.ts";
 import { HANDLES, LOG_SUPPRESSED } from "./telemetry/process-instruments.ts";
 import {
@@ -136,8 +137,9 @@ export interface MeshOptions {
    */
   readonly identities?: readonly IdentitySource[];
   /**
-   * The zone in which this process stands, as discovery names those of endpoints: metrics say how much goes to
-   * other zones. Default: unknown. No effect on balancing.
+   * The zone in which this process stands, as discovery names those of endpoints: calls stay in it while it has its
+   * share of the endpoints (`zones`), and metrics say how much goes to other zones. Default: `INMESH_ZONE`, else what
+   * a kind of discovery finds, as `kubernetes` does; else unknown, and all zones are picked from alike.
    */
   readonly zone?: string;
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
@@ -265,6 +267,8 @@ export class Mesh implements AsyncDisposable {
   readonly identities: Identities;
   /** For server halves: where they report their connections. */
   readonly connections: ConnectionRecords;
+  /** Where this process stands. */
+  readonly place: Place;
   /** For server halves: how full what they hold is. */
   readonly bounds: Bounds;
   readonly #recorder: Recorder | undefined;
@@ -298,7 +302,8 @@ export class Mesh implements AsyncDisposable {
               one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
             ),
           ]);
-    this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
+    this.place = new Place(options.zone, (options.env ?? process.env)["INMESH_ZONE"]);
+    this.connections = new ConnectionRecords(this.telemetry, this.runtime, this.place);
     this.bounds = new Bounds(this.telemetry);
     this.logFilter = new LogFilter(options.log);
     this.log = safeLog((line) => {
@@ -323,7 +328,13 @@ export class Mesh implements AsyncDisposable {
     });
     const { store } = this.#sources;
     this.#config = store;
-    this.#discoveries = new Discoveries(kinds, this.runtime, this.log, this.telemetry, this.bounds);
+    this.#discoveries = new Discoveries(kinds, {
+      runtime: this.runtime,
+      log: this.log,
+      telemetry: this.telemetry,
+      bounds: this.bounds,
+      place: this.place,
+    });
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
@@ -453,7 +464,7 @@ export class Mesh implements AsyncDisposable {
         runtime: this.runtime,
         log: this.log,
         observers: this.observers,
-        zone: this.#options.zone,
+        place: this.place,
         endpointSeries: this.#endpointSeries,
         bounds: this.bounds,
       },
@@ -590,6 +601,7 @@ export class Mesh implements AsyncDisposable {
       state: this.#state,
       services: services.map((service) => service.snapshot()),
       identities: this.identities.snapshot(),
+      place: this.place.snapshot(),
       observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
     };

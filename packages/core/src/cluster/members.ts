@@ -8,7 +8,7 @@ import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Timer } from "../runtime/runtime.ts";
 import { Endpoint, endpointKey } from "./endpoint.ts";
 import type { Guard } from "./guard.ts";
-import { LIST_NONE } from "./lists.ts";
+import { LIST_AVAILABLE, LIST_NONE } from "./lists.ts";
 import type { ClusterState } from "./state.ts";
 
 /** A removed endpoint that comes back within this time is the same one. */
@@ -123,7 +123,9 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     const { endpoints, lists, recorder } = this.#state;
     const weight = info.weight ?? 1;
     const wasDraining = endpoint.draining;
+    const before = endpoint.info;
     endpoint.info = info;
+    if (!isSamePlace(before, info)) this.#moved(endpoint);
     const drains = endpoint.draining !== wasDraining;
     const weighs = weight !== endpoint.weight;
     if (!weighs && !drains) return;
@@ -133,6 +135,13 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     lists.version++;
     if (isPresent && weighs) recorder.changed(endpoint, "weight");
     if (isPresent && drains) recorder.changed(endpoint, "draining");
+  }
+
+  /** It stands in another zone now, so it belongs into another group of those that may be picked. */
+  #moved(endpoint: Endpoint<Req, R>): void {
+    if (endpoint.list !== LIST_AVAILABLE) return;
+    this.#state.lists.put(endpoint, LIST_NONE);
+    this.#guard.place(endpoint);
   }
 
   #remove(key: string): void {
@@ -213,4 +222,10 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     lists.panic = false;
     await Promise.all(closing);
   }
+}
+
+function isSamePlace(a: EndpointInfo, b: EndpointInfo): boolean {
+  if (a.zone !== b.zone) return false;
+  if (a.forZones === b.forZones) return true;
+  return a.forZones?.length === b.forZones?.length && !a.forZones?.some((zone, i) => zone !== b.forZones![i]);
 }

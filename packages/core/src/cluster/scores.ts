@@ -46,6 +46,17 @@ export class Scores {
     move(last, this.numbers, i * ROW);
   }
 
+  /** Two rows change places, as their endpoints do in the list. */
+  swap(i: number, j: number): void {
+    const a = this.#cells[i]!;
+    const b = this.#cells[j]!;
+    move(a, new Float64Array(ROW), 0);
+    move(b, this.numbers, i * ROW);
+    move(a, this.numbers, j * ROW);
+    this.#cells[i] = b;
+    this.#cells[j] = a;
+  }
+
   #grow(): void {
     const grown = new Float64Array(2 * this.numbers.length);
     grown.set(this.numbers);

@@ -13,6 +13,7 @@ export type { DiscoveryConfig } from "../config/types.ts";
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
 export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
+export type { FoundPlace } from "../place.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { describeDiscovery } from "../discovery-kinds.ts";
 

@@ -29,6 +29,10 @@ export interface ScenarioOptions {
   readonly floorMs?: number;
   readonly service?: ServiceInput;
   readonly discovery?: MeshOptions["discovery"];
+  /** The zone of the caller. */
+  readonly zone?: string;
+  /** Its servers are called, and time is its time: this is another caller of the same fleet. */
+  readonly fleet?: Scenario;
   readonly telemetry?: MeshOptions["telemetry"];
   readonly log?: MeshOptions["log"];
 }
@@ -114,14 +118,15 @@ export class Scenario {
   readonly addresses: readonly string[];
   readonly picks: Pick[] = [];
   readonly results: CallResult[] = [];
-  readonly #servers = new Map<string, Server>();
+  readonly #servers: Map<string, Server>;
   readonly #options: ScenarioOptions;
   readonly #hash = createHash("sha256");
   #calls = 0;
 
   constructor(options: ScenarioOptions) {
     this.#options = options;
-    this.runtime = options.runtime ?? new SimRuntime(options.seed);
+    this.runtime = options.runtime ?? options.fleet?.runtime ?? new SimRuntime(options.seed);
+    this.#servers = options.fleet === undefined ? new Map() : options.fleet.#servers;
     this.addresses = Array.from({ length: options.endpoints }, (_, i) => `10.0.0.${i + 1}:80`);
     const orders: ServiceInput = {
       url: "http://orders:80",
@@ -134,6 +139,7 @@ export class Scenario {
       runtime: this.runtime,
       config: { services: { orders } },
       ...(options.discovery && { discovery: options.discovery }),
+      ...(options.zone !== undefined && { zone: options.zone }),
       ...(options.telemetry && { telemetry: options.telemetry }),
       ...(options.log && { log: options.log }),
     });
@@ -193,6 +199,12 @@ export class Scenario {
 
   /** Poisson arrivals for `ms`. */
   async load(perSecond: number, ms: number, method = "GET"): Promise<void> {
+    this.arrive(perSecond, ms, method);
+    await this.runtime.runUntil(this.runtime.now() + ms);
+  }
+
+  /** The same, without letting time pass: for several callers of one fleet. */
+  arrive(perSecond: number, ms: number, method = "GET"): void {
     const until = this.runtime.now() + ms;
     const next = (): void => {
       const gap = (-Math.log(1 - this.runtime.random()) * 1000) / perSecond;
@@ -207,7 +219,6 @@ export class Scenario {
       );
     };
     next();
-    await this.runtime.runUntil(until);
   }
 
   /** Share of the picks in [from, to) that went to `address`. */
