@@ -9,7 +9,7 @@ import { pickerOf } from "./balance/pickers.ts";
 import type { Stretch } from "./cluster/lists.ts";
 import type { Reply } from "./call.ts";
 import type { ServiceConfig } from "./config/types.ts";
-import { CoalescingSink } from "./discovery/coalesce.ts";
+import { CoalescingSink, type PreparedSink } from "./discovery/coalesce.ts";
 import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
 import { watchGuarded } from "./discovery/guarded.ts";
@@ -318,7 +318,8 @@ export class RunningBackend<Req, R extends Reply> {
   #startWatch(): EndpointWatch {
     const { cluster } = this;
     this.#answered = false;
-    const applied: EndpointSink = {
+    const applied: PreparedSink = {
+      prepare: (infos: readonly EndpointInfo[]) => cluster.prepare(infos),
       replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();

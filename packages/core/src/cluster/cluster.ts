@@ -7,6 +7,7 @@ import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../c
 import type { EndpointSink } from "../discovery/discovery.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { inTurns } from "../runtime/turns.ts";
 import type { Transport } from "../transport.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { Guard } from "./guard.ts";
@@ -18,6 +19,8 @@ import { Traffic } from "./traffic.ts";
 
 /** A client that waits for a connection needs one; the others are there for the case that it fails. */
 const REACHED_AT_ONCE = 3;
+/** What is made of fewer endpoints holds nothing up. */
+const LARGE = 200;
 
 export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointSink {
   readonly name: string;
@@ -127,6 +130,13 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
   /** Asks discovery to look again; set by the service that watches. */
   set onSuspicion(ask: (() => void) | undefined) {
     this.#state.onSuspicion = ask;
+  }
+
+  /** Ahead of `replace` or `change` with a large set, in turns; undefined: nothing has to be waited for. */
+  prepare(infos: readonly EndpointInfo[]): Promise<void> | undefined {
+    if (infos.length < LARGE) return undefined;
+    const done = inTurns(this.#state.runtime, this.#members.prepare(infos));
+    return done instanceof Promise ? done : undefined;
   }
 
   replace(infos: readonly EndpointInfo[], why?: string): void {

@@ -27,11 +27,26 @@ export class Members<Req, R extends Reply> implements EndpointSink {
   readonly #forgetting = new Map<Endpoint<Req, R>, Timer>();
   /** Number of the last whole set that discovery gave. */
   #generation = 0;
+  /** Made for a set that is about to be applied. */
+  #prepared: Map<string, Endpoint<Req, R>> | undefined = undefined;
   #waiters: (() => void)[] = [];
 
   constructor(state: ClusterState<Req, R>, guard: Guard<Req, R>) {
     this.#state = state;
     this.#guard = guard;
+  }
+
+  /** What can be done for a large set before it is applied, in steps; without it the next set does it itself. */
+  *prepare(infos: readonly EndpointInfo[]): Generator<undefined, void> {
+    const { endpoints, departed, options } = this.#state;
+    const prepared = (this.#prepared = new Map<string, Endpoint<Req, R>>());
+    for (const info of infos) {
+      const key = endpointKey(info);
+      if (!endpoints.has(key) && !departed.has(key) && prepared.size < options.maxEndpoints) {
+        prepared.set(key, new Endpoint(key, info, options.balancer, options.breaker));
+      }
+      yield;
+    }
   }
 
   /** Looks at every entry once; everything after that is proportional to what has changed. */
@@ -90,6 +105,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
         added++;
       }
     }
+    this.#prepared = undefined;
     this.known = true;
     this.stale = undefined;
     this.#guard.judge();
@@ -104,7 +120,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     let endpoint = departed.get(key);
     if (endpoint === undefined) {
       const { balancer, breaker } = options;
-      endpoint = new Endpoint<Req, R>(key, info, balancer, breaker);
+      endpoint = this.#prepared?.get(key) ?? new Endpoint<Req, R>(key, info, balancer, breaker);
       endpoint.knownSince = runtime.now();
       // The first set is alone; a newcomer among busy peers starts with a small share.
       if (joinsOthers) endpoint.rampUntil = runtime.now() + balancer.slowStartMs;

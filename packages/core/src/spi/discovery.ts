@@ -31,6 +31,7 @@ export { RANKS, type Rank, type SourceRank } from "../config/ranks.ts";
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
+export { inTurns } from "../runtime/turns.ts";
 
 // The configuration as `createMesh` reads it, for tools.
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";

@@ -118,7 +118,7 @@ export class Scenario {
   readonly addresses: readonly string[];
   readonly picks: Pick[] = [];
   readonly results: CallResult[] = [];
-  readonly #servers: Map<string, Server>;
+  readonly #servers = new Map<string, Server>();
   readonly #options: ScenarioOptions;
   readonly #hash = createHash("sha256");
   #calls = 0;
@@ -126,7 +126,6 @@ export class Scenario {
   constructor(options: ScenarioOptions) {
     this.#options = options;
     this.runtime = options.runtime ?? options.fleet?.runtime ?? new SimRuntime(options.seed);
-    this.#servers = options.fleet === undefined ? new Map() : options.fleet.#servers;
     this.addresses = Array.from({ length: options.endpoints }, (_, i) => `10.0.0.${i + 1}:80`);
     const orders: ServiceInput = {
       url: "http://orders:80",
@@ -156,6 +155,7 @@ export class Scenario {
   }
 
   server(address: string): Server {
+    if (this.#options.fleet !== undefined) return this.#options.fleet.server(address);
     let server = this.#servers.get(address);
     if (server === undefined) {
       this.#servers.set(address, (server = new Server(this.runtime, this.#options)));

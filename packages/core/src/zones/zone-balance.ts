@@ -12,8 +12,6 @@ import { ZoneLoad } from "./load.ts";
 import { planZones, type ZonePlan, type ZoneShare } from "./plan.ts";
 
 const PLAN_MS = 1_000;
-/** Of the calls of a zone that could keep all of them, so much goes to the others, to know how loaded they are. */
-const EXPLORED = 0.01;
 
 /** One group of endpoints, and up to which draw it is chosen. */
 export interface ZoneDraw {
@@ -130,7 +128,7 @@ export class ZoneBalance<Req, R extends Reply> {
   /** The shares of the plan, and what load does to them. */
   #share(): void {
     const { mode, zones, groupOf } = this.#plan;
-    const { spill } = this.#load;
+    const { spill, explored } = this.#load;
     if (groupOf === undefined) {
       this.draws = undefined;
       return;
@@ -139,7 +137,7 @@ export class ZoneBalance<Req, R extends Reply> {
     const [own] = zones;
     const others = zones.reduce((all, { endpoints }, i) => all + (i === 0 ? 0 : endpoints), 0);
     // Without a few calls to the other zones nothing would be known of them.
-    const atLeast = mode === "local" ? EXPLORED : 0;
+    const atLeast = mode === "local" ? explored : 0;
     const leaves = mode === "hints" || others === 0 ? 0 : own!.share * Math.max(spill, atLeast);
     let upTo = 0;
     this.#shares = zones.map(({ zone, endpoints, share }, i) => ({
