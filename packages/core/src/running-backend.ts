@@ -9,7 +9,7 @@ import { pickerOf } from "./balance/pickers.ts";
 import type { Stretch } from "./cluster/lists.ts";
 import type { Reply } from "./call.ts";
 import type { ServiceConfig } from "./config/types.ts";
-import { CoalescingSink, type PreparedSink } from "./discovery/coalesce.ts";
+import { CoalescingSink, type AppliedSink } from "./discovery/coalesce.ts";
 import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
 import { watchGuarded } from "./discovery/guarded.ts";
@@ -296,13 +296,16 @@ export class RunningBackend<Req, R extends Reply> {
   }
 
   /** Applies what the source says, and measures that. */
-  #apply(act: () => void): void {
+  #apply(act: () => void | Promise<void>): void | Promise<void> {
     const startedAt = this.#runtime.now();
-    act();
-    const { updates } = this.#source;
-    updates.record((this.#runtime.now() - startedAt) / 1_000);
-    this.#source.updated();
-    this.#discovered("current");
+    const source = this.#source;
+    const applied = (): void => {
+      source.updates.record((this.#runtime.now() - startedAt) / 1_000);
+      source.updated();
+      this.#discovered("current");
+    };
+    const done = act();
+    return done === undefined ? applied() : done.then(applied);
   }
 
   get asleep(): boolean {
@@ -318,19 +321,18 @@ export class RunningBackend<Req, R extends Reply> {
   #startWatch(): EndpointWatch {
     const { cluster } = this;
     this.#answered = false;
-    const applied: PreparedSink = {
-      prepare: (infos: readonly EndpointInfo[]) => cluster.prepare(infos),
+    const applied: AppliedSink = {
       replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();
         this.#heard();
-        this.#apply(() => cluster.replace(infos, why));
+        return this.#apply(() => cluster.replace(infos, why));
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
         this.#heard();
-        this.#apply(() => cluster.change(upserted, removed));
+        return this.#apply(() => cluster.change(upserted, removed));
       },
       failed: (error: Error) => {
         this.#source.errors.add(1);

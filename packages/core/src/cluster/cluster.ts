@@ -7,7 +7,6 @@ import type { Attempt, AttemptListener, EndpointRef, Outcome, Reply } from "../c
 import type { EndpointSink } from "../discovery/discovery.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { inTurns } from "../runtime/turns.ts";
 import type { Transport } from "../transport.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { Guard } from "./guard.ts";
@@ -19,8 +18,6 @@ import { Traffic } from "./traffic.ts";
 
 /** A client that waits for a connection needs one; the others are there for the case that it fails. */
 const REACHED_AT_ONCE = 3;
-/** What is made of fewer endpoints holds nothing up. */
-const LARGE = 200;
 
 export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointSink {
   readonly name: string;
@@ -132,19 +129,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     this.#state.onSuspicion = ask;
   }
 
-  /** Ahead of `replace` or `change` with a large set, in turns; undefined: nothing has to be waited for. */
-  prepare(infos: readonly EndpointInfo[]): Promise<void> | undefined {
-    if (infos.length < LARGE) return undefined;
-    const done = inTurns(this.#state.runtime, this.#members.prepare(infos));
-    return done instanceof Promise ? done : undefined;
+  /** A promise: the set is large, and applied in turns. Nothing may be reported before it resolves. */
+  replace(infos: readonly EndpointInfo[], why?: string): void | Promise<void> {
+    return this.#members.replace(infos, why);
   }
 
-  replace(infos: readonly EndpointInfo[], why?: string): void {
-    this.#members.replace(infos, why);
-  }
-
-  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
-    this.#members.change(upserted, removed);
+  change(
+    upserted: readonly EndpointInfo[],
+    removed: readonly EndpointInfo[],
+  ): void | Promise<void> {
+    return this.#members.change(upserted, removed);
   }
 
   failed(error: Error): void {

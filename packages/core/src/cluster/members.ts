@@ -6,6 +6,7 @@ import type { Reply } from "../call.ts";
 import type { EndpointSink } from "../discovery/discovery.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Timer } from "../runtime/runtime.ts";
+import { inTurns } from "../runtime/turns.ts";
 import { Endpoint, endpointKey } from "./endpoint.ts";
 import type { Guard } from "./guard.ts";
 import { LIST_AVAILABLE, LIST_NONE } from "./lists.ts";
@@ -27,8 +28,8 @@ export class Members<Req, R extends Reply> implements EndpointSink {
   readonly #forgetting = new Map<Endpoint<Req, R>, Timer>();
   /** Number of the last whole set that discovery gave. */
   #generation = 0;
-  /** Made for a set that is about to be applied. */
-  #prepared: Map<string, Endpoint<Req, R>> | undefined = undefined;
+  /** A set that is being applied. */
+  #work: Generator<undefined, void> | undefined = undefined;
   #waiters: (() => void)[] = [];
 
   constructor(state: ClusterState<Req, R>, guard: Guard<Req, R>) {
@@ -36,21 +37,27 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     this.#guard = guard;
   }
 
-  /** What can be done for a large set before it is applied, in steps; without it the next set does it itself. */
-  *prepare(infos: readonly EndpointInfo[]): Generator<undefined, void> {
-    const { endpoints, departed, options } = this.#state;
-    const prepared = (this.#prepared = new Map<string, Endpoint<Req, R>>());
-    for (const info of infos) {
-      const key = endpointKey(info);
-      if (!endpoints.has(key) && !departed.has(key) && prepared.size < options.maxEndpoints) {
-        prepared.set(key, new Endpoint(key, info, options.balancer, options.breaker));
-      }
-      yield;
-    }
+  /** Looks at every entry once; everything after that is proportional to what has changed. */
+  replace(infos: readonly EndpointInfo[], why?: string): void | Promise<void> {
+    return this.#run(this.#replacing(infos, why));
   }
 
-  /** Looks at every entry once; everything after that is proportional to what has changed. */
-  replace(infos: readonly EndpointInfo[], why?: string): void {
+  change(
+    upserted: readonly EndpointInfo[],
+    removed: readonly EndpointInfo[],
+  ): void | Promise<void> {
+    this.emptyBecause = undefined;
+    return this.#run(this.#applying(upserted, removed.map(endpointKey)));
+  }
+
+  /** A large set takes several turns. What is reported before it is complete ends it where it is. */
+  #run(work: Generator<undefined, void>): void | Promise<void> {
+    this.#work?.return();
+    this.#work = work;
+    return inTurns(this.#state.runtime, work);
+  }
+
+  *#replacing(infos: readonly EndpointInfo[], why: string | undefined): Generator<undefined, void> {
     const { closed, endpoints } = this.#state;
     if (closed) return;
     this.emptyBecause = why;
@@ -58,6 +65,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     const fresh: EndpointInfo[] = [];
     let staying = 0;
     for (const info of infos) {
+      yield;
       const endpoint = endpoints.get(endpointKey(info));
       if (endpoint === undefined) {
         fresh.push(info);
@@ -73,12 +81,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
         if (last !== generation) gone.push(key);
       }
     }
-    this.#apply(fresh, gone);
-  }
-
-  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
-    this.emptyBecause = undefined;
-    this.#apply(upserted, removed.map(endpointKey));
+    yield* this.#applying(fresh, gone);
   }
 
   failed(error: Error): void {
@@ -86,33 +89,54 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     this.#state.recorder.failed(error);
   }
 
-  #apply(upserted: readonly EndpointInfo[], removed: readonly string[]): void {
+  /**
+   * In one turn where it is small. Else what is new comes first where there is room for it, so that at no moment fewer
+   * endpoints than before and after can be picked.
+   */
+  *#applying(
+    upserted: readonly EndpointInfo[],
+    removed: readonly string[],
+  ): Generator<undefined, void> {
     const { closed, endpoints, options, recorder } = this.#state;
     if (closed) return;
+    const counts = { added: 0, excess: 0 };
     const joinsOthers = endpoints.size > 0;
-    let added = 0;
-    let excess = 0;
-    for (const key of removed) this.#remove(key);
-    for (const info of upserted) {
+    const fits = endpoints.size + upserted.length <= options.maxEndpoints;
+    if (fits) yield* this.#adding(upserted, joinsOthers, counts);
+    for (const key of removed) {
+      yield;
+      this.#remove(key);
+    }
+    if (!fits) yield* this.#adding(upserted, joinsOthers, counts);
+    this.known = true;
+    this.stale = undefined;
+    this.#guard.judge();
+    const { added, excess } = counts;
+    if (added > 0 || removed.length > 0) recorder.updated(added, removed.length);
+    recorder.excess(excess, options.maxEndpoints);
+    recorder.answered();
+    this.wake();
+  }
+
+  *#adding(
+    infos: readonly EndpointInfo[],
+    joinsOthers: boolean,
+    counts: { added: number; excess: number },
+  ): Generator<undefined, void> {
+    const { endpoints, options } = this.#state;
+    for (const info of infos) {
+      yield;
       const key = endpointKey(info);
       const present = endpoints.get(key);
       if (present !== undefined) {
         this.#reweigh(present, info);
       } else if (endpoints.size >= options.maxEndpoints) {
-        excess++;
+        counts.excess++;
       } else {
         this.#add(key, info, joinsOthers);
-        added++;
+        counts.added++;
       }
     }
-    this.#prepared = undefined;
-    this.known = true;
-    this.stale = undefined;
-    this.#guard.judge();
-    if (added > 0 || removed.length > 0) recorder.updated(added, removed.length);
-    recorder.excess(excess, options.maxEndpoints);
-    recorder.answered();
-    this.wake();
   }
 
   #add(key: string, info: EndpointInfo, joinsOthers: boolean): void {
@@ -120,7 +144,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     let endpoint = departed.get(key);
     if (endpoint === undefined) {
       const { balancer, breaker } = options;
-      endpoint = this.#prepared?.get(key) ?? new Endpoint<Req, R>(key, info, balancer, breaker);
+      endpoint = new Endpoint<Req, R>(key, info, balancer, breaker);
       endpoint.knownSince = runtime.now();
       // The first set is alone; a newcomer among busy peers starts with a small share.
       if (joinsOthers) endpoint.rampUntil = runtime.now() + balancer.slowStartMs;
@@ -223,6 +247,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
 
   /** Drops all endpoints; they end with their attempts, which have `graceMs`. */
   async clear(graceMs: number): Promise<void> {
+    this.#work?.return();
     const { departed, endpoints, lists } = this.#state;
     const closing: Promise<void>[] = [];
     for (const endpoint of this.#state.every()) {

@@ -9,10 +9,13 @@ import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 
 export const GATHER_MS = 100;
 
-/** Where news go, and what it wants to do ahead of them. */
-export interface PreparedSink extends EndpointSink {
-  /** Undefined: nothing has to be waited for. Never rejects. */
-  prepare?(endpoints: readonly EndpointInfo[]): Promise<void> | undefined;
+/** Where news go. A promise: they are large, and applied in turns; it never rejects. */
+export interface AppliedSink extends EndpointSink {
+  replace(endpoints: readonly EndpointInfo[], why?: string): void | Promise<void>;
+  change(
+    upserted: readonly EndpointInfo[],
+    removed: readonly EndpointInfo[],
+  ): void | Promise<void>;
 }
 
 interface News {
@@ -25,12 +28,12 @@ interface News {
 }
 
 export class CoalescingSink implements EndpointSink {
-  readonly #inner: PreparedSink;
+  readonly #inner: AppliedSink;
   readonly #runtime: Runtime;
   /** Armed for 100 ms after each application. */
   #pause: Timer | undefined = undefined;
-  /** News that are being prepared. What comes meanwhile waits as in the pause. */
-  #preparing: News | undefined = undefined;
+  /** News are being applied. What comes meanwhile waits as in the pause. */
+  #busy = false;
   /** What waits: a whole set, and differences to it by endpoint. */
   #set: readonly EndpointInfo[] | undefined = undefined;
   #why: string | undefined = undefined;
@@ -41,7 +44,7 @@ export class CoalescingSink implements EndpointSink {
   #waiting = false;
   #stopped = false;
 
-  constructor(inner: PreparedSink, runtime: Runtime) {
+  constructor(inner: AppliedSink, runtime: Runtime) {
     this.#inner = inner;
     this.#runtime = runtime;
   }
@@ -77,8 +80,7 @@ export class CoalescingSink implements EndpointSink {
   /** Costs nothing to apply, so it never waits, unless older news does. */
   failed(error: Error): void {
     if (this.#stopped) return;
-    if (this.#waiting) this.#error = error;
-    else if (this.#preparing !== undefined) {
+    if (this.#waiting || this.#busy) {
       this.#waiting = true;
       this.#error = error;
     } else this.#inner.failed(error);
@@ -88,37 +90,39 @@ export class CoalescingSink implements EndpointSink {
   stop(): void {
     this.#stopped = true;
     this.#pause?.cancel();
-    this.#pause = this.#preparing = undefined;
+    this.#pause = undefined;
   }
 
   get #isFree(): boolean {
-    return this.#pause === undefined && this.#preparing === undefined;
+    return this.#pause === undefined && !this.#busy;
   }
 
-  #pass(news: News): void {
-    const { set, upserted } = news;
-    const all = set === undefined ? upserted : upserted.length === 0 ? set : [...set, ...upserted];
-    const prepared = this.#inner.prepare?.(all);
-    if (prepared === undefined) return this.#apply(news);
-    this.#preparing = news;
-    void prepared.then(() => {
-      if (this.#preparing !== news) return;
-      this.#preparing = undefined;
-      this.#apply(news);
-    });
+  #pass({ set, why, upserted, removed }: News): void {
+    this.#rest();
+    if (set === undefined) return this.#after(this.#inner.change(upserted, removed));
+    const replaced = this.#inner.replace(set, why);
+    if (upserted.length === 0 && removed.length === 0) return this.#after(replaced);
+    const change = (): void | Promise<void> =>
+      this.#stopped ? undefined : this.#inner.change(upserted, removed);
+    this.#after(replaced === undefined ? change() : replaced.then(change));
   }
 
-  #apply({ set, why, upserted, removed }: News): void {
+  #rest(): void {
     this.#pause = this.#runtime.after(GATHER_MS, () => this.#flush(), undefined);
-    if (set !== undefined) this.#inner.replace(set, why);
-    if (set === undefined || upserted.length > 0 || removed.length > 0) {
-      this.#inner.change(upserted, removed);
-    }
+  }
+
+  #after(applied: void | Promise<void>): void {
+    if (applied === undefined) return;
+    this.#busy = true;
+    void applied.then(() => {
+      this.#busy = false;
+      if (this.#pause === undefined && !this.#stopped) this.#flush();
+    });
   }
 
   #flush(): void {
     this.#pause = undefined;
-    if (!this.#waiting) return;
+    if (!this.#waiting || this.#busy) return;
     this.#waiting = false;
     const news = {
       set: this.#set,
