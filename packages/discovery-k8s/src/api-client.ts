@@ -19,8 +19,8 @@ export interface Stream {
   readonly silenceMs: number;
   /** The head is here. */
   onOpen(): void;
-  /** What it throws ends the stream. */
-  onData(chunk: Buffer): void;
+  /** What it throws ends the stream. A promise: nothing more is read until it resolves. */
+  onData(chunk: Buffer): void | Promise<void>;
 }
 
 export class ApiClient {
@@ -38,7 +38,11 @@ export class ApiClient {
     this.#runtime = runtime;
   }
 
-  async get(path: string, namespace: string): Promise<unknown> {
+  /** The object, and how many bytes it took. */
+  async get(
+    path: string,
+    namespace: string,
+  ): Promise<{ readonly object: unknown; readonly bytes: number }> {
     const parts: Buffer[] = [];
     let bytes = 0;
     await this.#send(path, namespace, {
@@ -51,7 +55,8 @@ export class ApiClient {
       },
     });
     try {
-      return JSON.parse(Buffer.concat(parts).toString("utf8")) as unknown;
+      const object: unknown = JSON.parse(Buffer.concat(parts).toString("utf8"));
+      return { object, bytes };
     } catch (error) {
       throw new ApiError(0, `the API server's list is no JSON: ${(error as Error).name}`);
     }
@@ -210,7 +215,10 @@ function exchange(
             return;
           }
           try {
-            stream.onData(chunk);
+            const later = stream.onData(chunk);
+            if (later === undefined) return;
+            controller!.pause();
+            later.then(() => controller!.resume(), fail);
           } catch (error) {
             fail(error as Error);
           }

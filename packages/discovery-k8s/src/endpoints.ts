@@ -32,12 +32,12 @@ interface Found {
  */
 const MADE: WeakMap<SliceEndpoint, Found> = new WeakMap();
 
-/** `wanted`: the name or number of the port; empty: the only one. */
-export function endpointsOf(
+/** `wanted`: the name or number of the port; empty: the only one. A step for each endpoint. */
+export function* endpointsOf(
   slices: Iterable<Slice>,
   wanted: string,
   service: string,
-): ServiceState {
+): Generator<undefined, ServiceState> {
   const found = new Map<string, Found>();
   const ports = new Set<string>();
   let any = 0;
@@ -54,6 +54,7 @@ export function endpointsOf(
       const one = foundAt(endpoint, port);
       const known = found.get(one.identity);
       if (known === undefined || isBetter(endpoint, known.endpoint)) found.set(one.identity, one);
+      yield;
     }
   }
   if (found.size === 0 && wrong > 0) {
@@ -62,7 +63,7 @@ export function endpointsOf(
     const wrongPort = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
     return { endpoints: new Map(), why: undefined, wrongPort };
   }
-  const endpoints = inUse(found);
+  const endpoints = yield* inUse(found);
   const why =
     any === 0
       ? `no EndpointSlice of the Service ${service} exists: is its name right, and has it a selector?`
@@ -91,11 +92,14 @@ function isBetter(a: SliceEndpoint, b: SliceEndpoint): boolean {
 }
 
 /** Ready ones, and beside them those that terminate, as draining. With nothing ready, those that still serve. */
-function inUse(found: ReadonlyMap<string, Found>): ReadonlyMap<string, EndpointInfo> {
+function* inUse(
+  found: ReadonlyMap<string, Found>,
+): Generator<undefined, ReadonlyMap<string, EndpointInfo>> {
   let hasReady = false;
   for (const { endpoint } of found.values()) hasReady ||= endpoint.ready && !endpoint.terminating;
   const infos = new Map<string, EndpointInfo>();
   for (const one of found.values()) {
+    yield;
     const { ready, serving, terminating } = one.endpoint;
     const used = hasReady ? ready && !terminating : serving;
     if (used) infos.set(one.address, (one.used ??= infoOf(one, false)));

@@ -2,18 +2,19 @@
  * The services of one namespace, served by one watch of all its slices. Where the API server refuses that, each
  * Service has a watch of its own. Each subscriber gets the newest state, never a queue of states (faults.md D13).
  */
-import type {
-  DiscoveryMesh,
-  EndpointInfo,
-  EndpointSink,
-  EndpointWatch,
-  Runtime,
-  Timer,
+import {
+  inTurns,
+  type DiscoveryMesh,
+  type EndpointInfo,
+  type EndpointSink,
+  type EndpointWatch,
+  type Runtime,
+  type Timer,
 } from "@inmesh/core/spi/discovery";
 import { ApiClient } from "./api-client.ts";
 import type { ApiError } from "./api-error.ts";
 import type { Access } from "./credentials.ts";
-import { endpointsOf } from "./endpoints.ts";
+import { endpointsOf, type ServiceState } from "./endpoints.ts";
 import { SliceStore } from "./slice-store.ts";
 import { SliceWatch } from "./slice-watch.ts";
 
@@ -28,6 +29,11 @@ interface Subscriber {
   reported: ReadonlyMap<string, EndpointInfo> | undefined;
   /** The last report was an error. */
   failing: boolean;
+  /** What it knows is being put together; `again`: and has changed since. */
+  reporting: "once" | "again" | undefined;
+  /** What came meanwhile. */
+  error: Error | undefined;
+  stopped: boolean;
 }
 
 /** What feeds a store: the whole namespace, or one Service of it. */
@@ -58,21 +64,29 @@ export class NamespaceWatch {
   }
 
   subscribe(service: string, port: string, sink: EndpointSink): EndpointWatch {
-    const one: Subscriber = { service, port, sink, reported: undefined, failing: false };
+    const one: Subscriber = {
+      service,
+      port,
+      sink,
+      reported: undefined,
+      failing: false,
+      reporting: undefined,
+      error: undefined,
+      stopped: false,
+    };
     let all = this.#subscribers.get(service);
     if (all === undefined) this.#subscribers.set(service, (all = new Set()));
     all.add(one);
     const feed = this.#feedOf(service);
     if (feed.isCurrent) this.#report(one, feed);
     else if (feed.error !== undefined) fail(one, feed.error);
-    let stopped = false;
     return {
       refresh: () => {
-        if (!stopped) this.#feeds.get(this.#narrow ? service : "")?.watch.refresh();
+        if (!one.stopped) this.#feeds.get(this.#narrow ? service : "")?.watch.refresh();
       },
       stop: () => {
-        if (stopped) return;
-        stopped = true;
+        if (one.stopped) return;
+        one.stopped = true;
         this.#leave(one, all);
       },
     };
@@ -163,32 +177,57 @@ export class NamespaceWatch {
     if (this.#dirty.size > 0) this.#flush();
   }
 
-  #report(one: Subscriber, { store }: Feed): void {
+  /** Of thousands of endpoints it takes several turns; what changes meanwhile is reported after that. */
+  #report(one: Subscriber, feed: Feed): void {
+    if (one.reporting !== undefined) {
+      one.reporting = "again";
+      return;
+    }
     const name = `${this.#namespace}/${one.service}`;
-    const { endpoints, why, wrongPort } = endpointsOf(store.of(one.service), one.port, name);
-    if (wrongPort !== undefined) return fail(one, new Error(wrongPort));
-    one.failing = false;
-    const before = one.reported;
-    one.reported = endpoints;
-    if (before === undefined || endpoints.size === 0) {
-      return one.sink.replace([...endpoints.values()], why);
-    }
-    const upserted: EndpointInfo[] = [];
-    const removed: EndpointInfo[] = [];
-    for (const [address, info] of endpoints) {
-      const known = before.get(address);
-      if (known === info) continue;
-      // Another pod with the same address is another endpoint.
-      if (known !== undefined && known.uid !== info.uid) removed.push(known);
-      if (known === undefined || !isSame(known, info)) upserted.push(info);
-    }
-    for (const [address, info] of before) if (!endpoints.has(address)) removed.push(info);
-    // Also without a difference: it says that the source works again.
-    one.sink.change(upserted, removed);
+    const slices = [...feed.store.of(one.service)];
+    const state = inTurns(this.#runtime, endpointsOf(slices, one.port, name));
+    if (!(state instanceof Promise)) return tell(one, state);
+    one.reporting = "once";
+    void state.then((result) => {
+      const again = one.reporting === "again";
+      one.reporting = undefined;
+      if (one.stopped) return;
+      tell(one, result);
+      const { error } = one;
+      one.error = undefined;
+      if (error !== undefined) fail(one, error);
+      else if (again) this.#report(one, feed);
+    });
   }
 }
 
+function tell(one: Subscriber, { endpoints, why, wrongPort }: ServiceState): void {
+  if (wrongPort !== undefined) return fail(one, new Error(wrongPort));
+  one.failing = false;
+  const before = one.reported;
+  one.reported = endpoints;
+  if (before === undefined || endpoints.size === 0) {
+    return one.sink.replace([...endpoints.values()], why);
+  }
+  const upserted: EndpointInfo[] = [];
+  const removed: EndpointInfo[] = [];
+  for (const [address, info] of endpoints) {
+    const known = before.get(address);
+    if (known === info) continue;
+    // Another pod with the same address is another endpoint.
+    if (known !== undefined && known.uid !== info.uid) removed.push(known);
+    if (known === undefined || !isSame(known, info)) upserted.push(info);
+  }
+  for (const [address, info] of before) if (!endpoints.has(address)) removed.push(info);
+  // Also without a difference: it says that the source works again.
+  one.sink.change(upserted, removed);
+}
+
 function fail(one: Subscriber, error: Error): void {
+  if (one.reporting !== undefined) {
+    one.error = error;
+    return;
+  }
   one.failing = true;
   one.sink.failed(error);
 }
