@@ -47,14 +47,24 @@ export class EndpointLists<Req, R extends Reply> {
    * its own. Undefined: no groups any more.
    */
   arrange(groups: number, groupOf: ((endpoint: Endpoint<Req, R>) => number) | undefined): void {
-    const all = [...this.available];
-    for (const endpoint of all) this.put(endpoint, LIST_NONE);
     this.#groupOf = groupOf;
-    this.stretches = Array.from({ length: groupOf === undefined ? 0 : groups }, () => ({
-      start: 0,
-      size: 0,
-    }));
-    for (const endpoint of all) this.put(endpoint, LIST_AVAILABLE);
+    this.version++;
+    if (groupOf === undefined) {
+      this.stretches = [];
+      return;
+    }
+    const sorted = Array.from({ length: groups }, (): Endpoint<Req, R>[] => []);
+    for (const endpoint of this.available) {
+      endpoint.group = groupOf(endpoint);
+      sorted[endpoint.group]!.push(endpoint);
+    }
+    let start = 0;
+    this.stretches = sorted.map(({ length: size }) => ({ start: (start += size) - size, size }));
+    for (const [i, endpoint] of sorted.flat().entries()) {
+      this.available[i] = endpoint;
+      endpoint.slot = i;
+    }
+    this.scores.arrange(this.available.map(({ cell }) => cell));
   }
 
   put(endpoint: Endpoint<Req, R>, list: number): void {
