@@ -20,6 +20,8 @@ export interface EndpointInfo {
    * that is no longer named it stays in the snapshot. Default false.
    */
   readonly draining?: boolean;
+  /** It speaks HTTP/2 on connections without TLS (h2c), whatever `http2` says. No effect with TLS, and for gRPC. */
+  readonly http2?: boolean;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 

@@ -30,6 +30,7 @@ export type LogEvent =
   | "identity.refused"
   | "log.omitted"
   | "observer.failed"
+  | "place.unknown"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -74,6 +75,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
+  "place.unknown": "info",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

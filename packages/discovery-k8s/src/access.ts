@@ -15,7 +15,13 @@ export interface AccessOptions {
   readonly servers?: readonly string[] | undefined;
   /** Default: `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDir?: string | undefined;
+  readonly addressFamily?: "IPv4" | "IPv6" | undefined;
+  readonly pod?: string | undefined;
+  readonly ownService?: string | undefined;
 }
+
+/** What an Access is made of here; the rest is the same for all of them. */
+type Found = Omit<Access, "family" | "pod">;
 
 const ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 const REREAD_MS = 60_000;
@@ -29,12 +35,18 @@ export async function findAccess(
 ): Promise<Access> {
   const host = env["KUBERNETES_SERVICE_HOST"];
   const inPod = host !== undefined && host !== "" && options.kubeconfig === undefined;
-  const access = inPod
+  const found = inPod
     ? await inCluster(options, host, env["KUBERNETES_SERVICE_PORT"] ?? "443", runtime)
     : await fromKubeconfig(options, runtime, env);
-  return options.servers === undefined || options.servers.length === 0
-    ? access
-    : { ...access, servers: options.servers };
+  // Kubernetes makes the name of a pod its host name, but for pods that ask for another one.
+  const name = options.pod ?? (inPod ? (env["POD_NAME"] ?? env["HOSTNAME"]) : undefined);
+  return {
+    ...found,
+    servers: options.servers?.length ? options.servers : found.servers,
+    family: options.addressFamily === "IPv6" ? 6 : 4,
+    pod:
+      name === undefined || name === "" ? undefined : { name, service: options.ownService ?? "" },
+  };
 }
 
 async function inCluster(
@@ -42,7 +54,7 @@ async function inCluster(
   host: string,
   port: string,
   runtime: Runtime,
-): Promise<Access> {
+): Promise<Found> {
   const dir = options.serviceAccountDir ?? ACCOUNT_DIR;
   const address = host.includes(":") ? `[${host}]` : host;
   const namespace = await readFile(join(dir, "namespace"), "utf8").catch(() => "default");
@@ -58,7 +70,7 @@ async function fromKubeconfig(
   options: AccessOptions,
   runtime: Runtime,
   env: Environment,
-): Promise<Access> {
+): Promise<Found> {
   // A list of files is merged by kubectl; the first one is used here.
   const fromEnv = env["KUBECONFIG"]?.split(process.platform === "win32" ? ";" : ":")[0];
   const path = options.kubeconfig ?? fromEnv ?? join(homedir(), ".kube", "config");

@@ -16,7 +16,9 @@ export function readKubeconfig(
   text: string,
   path: string,
   wantedContext: string | undefined,
-): Omit<Access, "credentials"> & { readonly credentials: () => Promise<Credentials> } {
+): Omit<Access, "credentials" | "family" | "pod"> & {
+  readonly credentials: () => Promise<Credentials>;
+} {
   const mistakes: string[] = [];
   let config: Json = {};
   try {

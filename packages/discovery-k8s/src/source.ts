@@ -2,6 +2,7 @@
 import type { Discovery, DiscoveryMesh, Timer } from "@inmesh/core/spi/discovery";
 import type { AccessOptions } from "./access.ts";
 import type { NamespaceWatch } from "./namespace-watch.ts";
+import type { OwnPod, PodIdentity } from "./own-pod.ts";
 
 /** What a service says under `kubernetes`. */
 export interface KubernetesService {
@@ -19,8 +20,8 @@ export function sourceOf(
   options: AccessOptions,
   mesh: DiscoveryMesh,
 ): (service: KubernetesService) => Discovery {
-  let found: Promise<(namespace: string) => NamespaceWatch> | undefined;
-  const find = (): Promise<(namespace: string) => NamespaceWatch> => {
+  let found: Promise<Watches> | undefined;
+  const find = (): Promise<Watches> => {
     found ??= load(options, mesh).catch((error: unknown) => {
       found = undefined;
       throw error;
@@ -38,10 +39,14 @@ export function sourceOf(
         again?.cancel();
         refresh = () => {};
         find().then(
-          (of) => {
+          ({ of, begin: use }) => {
             if (stopped) return;
             const watch = of(namespace).subscribe(service, port, sink);
-            stop = () => watch.stop();
+            const end = use();
+            stop = () => {
+              watch.stop();
+              end();
+            };
             refresh = () => watch.refresh();
           },
           (error: unknown) => {
@@ -67,17 +72,22 @@ export function sourceOf(
   });
 }
 
-async function load(
-  options: AccessOptions,
-  mesh: DiscoveryMesh,
-): Promise<(namespace: string) => NamespaceWatch> {
-  const [{ findAccess }, watches] = await Promise.all([
+/** The watches, and whether there are any. */
+interface Watches {
+  readonly of: (namespace: string) => NamespaceWatch;
+  /** One more service is watched, until the function that it gives is called. */
+  readonly begin: () => () => void;
+}
+
+async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Watches> {
+  const [{ findAccess }, watches, { OwnPod: Own }] = await Promise.all([
     import("./access.ts"),
     import("./namespace-watch.ts"),
+    import("./own-pod.ts"),
   ]);
   const access = await findAccess(options, mesh.runtime, process.env);
   const all = new Map<string, NamespaceWatch>();
-  return (written) => {
+  const of = (written: string): NamespaceWatch => {
     const namespace = written === "" ? access.namespace : written;
     let watch = all.get(namespace);
     if (watch === undefined) {
@@ -86,4 +96,43 @@ async function load(
     }
     return watch;
   };
+  let users = 0;
+  let endOwn = (): void => {};
+  return {
+    of,
+    begin() {
+      const { pod } = access;
+      if (users++ === 0 && pod !== undefined) {
+        endOwn = follow(new Own(pod, mesh.place), pod, of(""), mesh);
+      }
+      let ended = false;
+      return () => {
+        if (ended) return;
+        ended = true;
+        if (--users === 0) endOwn();
+      };
+    },
+  };
+}
+
+/** For as long as something is watched. Gives the function that ends it. */
+function follow(
+  own: OwnPod,
+  { name, service }: PodIdentity,
+  watch: NamespaceWatch,
+  mesh: DiscoveryMesh,
+): () => void {
+  return watch.listen({
+    service,
+    heard: (store, changed) => own.heard(store, changed),
+    refused(error) {
+      if (mesh.place.zone !== undefined) return;
+      mesh.log({
+        level: "info",
+        event: "place.unknown",
+        message: `the zone of this pod is not known, so that calls go to all zones alike: ${error.message}; or say it as INMESH_ZONE`,
+        fields: { pod: name },
+      });
+    },
+  });
 }

@@ -166,6 +166,8 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     const before = endpoint.info;
     endpoint.info = info;
     if (!isSamePlace(before, info)) this.#moved(endpoint);
+    // It speaks another protocol now: new attempts get a new connection (faults.md D17).
+    if (before.http2 !== info.http2) this.#state.disconnect(endpoint);
     const drains = endpoint.draining !== wasDraining;
     const weighs = weight !== endpoint.weight;
     if (!weighs && !drains) return;
@@ -268,5 +270,8 @@ export class Members<Req, R extends Reply> implements EndpointSink {
 function isSamePlace(a: EndpointInfo, b: EndpointInfo): boolean {
   if (a.zone !== b.zone) return false;
   if (a.forZones === b.forZones) return true;
-  return a.forZones?.length === b.forZones?.length && !a.forZones?.some((zone, i) => zone !== b.forZones![i]);
+  return (
+    a.forZones?.length === b.forZones?.length &&
+    !a.forZones?.some((zone, i) => zone !== b.forZones![i])
+  );
 }

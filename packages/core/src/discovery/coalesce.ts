@@ -12,10 +12,7 @@ export const GATHER_MS = 100;
 /** Where news go. A promise: they are large, and applied in turns; it never rejects. */
 export interface AppliedSink extends EndpointSink {
   replace(endpoints: readonly EndpointInfo[], why?: string): void | Promise<void>;
-  change(
-    upserted: readonly EndpointInfo[],
-    removed: readonly EndpointInfo[],
-  ): void | Promise<void>;
+  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void | Promise<void>;
 }
 
 interface News {

@@ -83,11 +83,15 @@ export function planZones(
   }
   if (allHinted && hinted.named > 0) return byHints(own, hinted, others);
   if (count < options.minEndpoints) {
-    return all(`${count} endpoints can be picked, fewer than ${options.minEndpoints} (zones.minEndpoints)`);
+    return all(
+      `${count} endpoints can be picked, fewer than ${options.minEndpoints} (zones.minEndpoints)`,
+    );
   }
-  if (zones.size > MAX_ZONES) return all(`the endpoints stand in ${zones.size} zones, more than ${MAX_ZONES}`);
+  if (zones.size > MAX_ZONES)
+    return all(`the endpoints stand in ${zones.size} zones, more than ${MAX_ZONES}`);
   if (zones.size === 1 && zones.has("")) return all("no endpoint has a zone");
-  if (zones.size === 1 && zones.has(own)) return all("all endpoints stand in the zone of this process");
+  if (zones.size === 1 && zones.has(own))
+    return all("all endpoints stand in the zone of this process");
   return byCapacity(own, zones, podsPerZone);
 }
 

@@ -22,7 +22,9 @@ export function zoneShares(
   const allSpare = sum(spare);
   // Rounding may leave a local share of almost 1 with nothing spare elsewhere.
   shares[local] = allSpare > 0 ? kept : 1;
-  if (allSpare > 0) for (const [i, one] of spare.entries()) if (i !== local) shares[i] = ((1 - kept) * one) / allSpare;
+  if (allSpare > 0)
+    for (const [i, one] of spare.entries())
+      if (i !== local) shares[i] = ((1 - kept) * one) / allSpare;
   return shares;
 }
 

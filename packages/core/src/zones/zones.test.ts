@@ -95,7 +95,11 @@ describe("how calls are spread over zones", () => {
 
   it("the pods of the own service by zone count, where they are known", async () => {
     const { scenario } = await caller([...many("a", 4), ...many("b", 8), ...many("c", 8)]);
-    const podsPerZone = new Map([["a", 10], ["b", 5], ["c", 5]]);
+    const podsPerZone = new Map([
+      ["a", 10],
+      ["b", 5],
+      ["c", 5],
+    ]);
     scenario.mesh.place.found("test", { zone: "elsewhere", podsPerZone, rank: 3 });
     await scenario.runtime.advance(1_000);
     scenario.picks.length = 0;
@@ -144,7 +148,11 @@ describe("how calls are spread over zones", () => {
   });
 
   it("endpoints without a zone, and more zones than can be meant, are no reason to fail", async () => {
-    const { scenario, sink } = await caller([...many("a", 4), ...many("b", 3), at(undefined, "10.122.0.1")]);
+    const { scenario, sink } = await caller([
+      ...many("a", 4),
+      ...many("b", 3),
+      at(undefined, "10.122.0.1"),
+    ]);
     expect(zonesOf(scenario).shares.map(({ zone }) => zone)).toEqual(["a", "", "b"]);
     sink.replace(Array.from({ length: 40 }, (_, i) => at(`z${i}`, `10.1.0.${i}`)));
     await scenario.runtime.advance(2_000);
@@ -161,7 +169,10 @@ describe("how calls are spread over zones", () => {
     });
     expect(mesh.snapshot().place).toMatchObject({ zone: "a", zoneFrom: "environment" });
     await mesh.close();
-    const { scenario } = await caller([], { discovery: undefined, service: { discovery: { static: endpoints } } } as never);
+    const { scenario } = await caller([], {
+      discovery: undefined,
+      service: { discovery: { static: endpoints } },
+    } as never);
     await scenario.load(300, 3_000);
     expect(shares(scenario)["a"]).toBeGreaterThan(0.97);
   });
@@ -169,7 +180,9 @@ describe("how calls are spread over zones", () => {
 
 describe("what goes wrong in a zone", () => {
   it("one slow pod gets fewer calls, and no call leaves the zone for it", async () => {
-    const { scenario } = await caller([...many("a", 3), ...many("b", 3), ...many("c", 3)], { workers: 4 });
+    const { scenario } = await caller([...many("a", 3), ...many("b", 3), ...many("c", 3)], {
+      workers: 4,
+    });
     scenario.set("10.97.0.1:80", { kind: "slow", factor: 20 });
     // Half of what the two others of the zone can carry.
     await scenario.load(400, 60_000);
@@ -234,7 +247,8 @@ describe("what goes wrong in a zone", () => {
     const { scenario } = await caller([...many("a", 3), ...many("b", 9)], {
       service: { breaker: { consecutiveFailures: 1_000, minRequests: 10_000 } } as never,
     });
-    for (const { host } of many("a", 3)) scenario.set(`${host}:80`, { kind: "failing", share: 0.1 });
+    for (const { host } of many("a", 3))
+      scenario.set(`${host}:80`, { kind: "failing", share: 0.1 });
     await scenario.load(200, 10_000);
     const second = new Map<unknown, number>();
     let elsewhere = 0;
