@@ -14,8 +14,8 @@ export interface ServiceState {
   /** Why there are none. */
   readonly why: string | undefined;
   /** What is wrong with the slices, such as that none has the port that is wanted: a mistake, and no empty set. */
-  readonly problem: string | undefined;
-  /** There is no slice at all. */
+  readonly problem: Error | undefined;
+  /** There is not even a slice. */
   readonly isUnknown: boolean;
 }
 
@@ -26,6 +26,17 @@ export interface Wanted {
   readonly port: string;
   /** Which address of a pod is used that has one of each family. */
   readonly family: 4 | 6;
+}
+
+/** The Service has no such port, or several where none was named. */
+export class PortError extends Error {
+  override readonly name = "PortError";
+  readonly ports: readonly SlicePort[];
+
+  constructor(message: string, ports: readonly SlicePort[]) {
+    super(message);
+    this.ports = ports;
+  }
 }
 
 /** An endpoint of a slice at one of its ports. */
@@ -53,14 +64,14 @@ export function* endpointsOf(
   { service, port: wanted, family }: Wanted,
 ): Generator<undefined, ServiceState> {
   const found = new Map<string, Found>();
-  const ports = new Set<string>();
+  const ports = new Map<string, SlicePort>();
   let any = 0;
   let wrong = 0;
   for (const slice of slices) {
     any++;
-    if (slice.problem !== undefined) return failing(slice.problem);
+    if (slice.problem !== undefined) return failing(new Error(slice.problem));
     const port = portOf(slice.ports, wanted);
-    for (const { name, port: number } of slice.ports) ports.add(name === "" ? `${number}` : name);
+    for (const one of slice.ports) ports.set(one.name === "" ? `${one.port}` : one.name, one);
     if (port === undefined) {
       wrong += slice.endpoints.length;
       continue;
@@ -74,11 +85,10 @@ export function* endpointsOf(
     }
   }
   if (found.size === 0 && wrong > 0) {
-    const names = [...ports].toSorted().join(", ") || "none";
+    const names = [...ports.keys()].toSorted().join(", ") || "none";
     const which = wanted === "" ? "needs the name of a port" : `has no port ${wanted}`;
-    return failing(
-      `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`,
-    );
+    const text = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
+    return failing(new PortError(text, [...ports.values()]));
   }
   const endpoints = yield* inUse(found);
   const why =
@@ -89,7 +99,7 @@ export function* endpointsOf(
   return { endpoints, why: endpoints.size === 0 ? why : undefined, problem: undefined, isUnknown };
 }
 
-function failing(problem: string): ServiceState {
+function failing(problem: Error): ServiceState {
   return { endpoints: new Map(), why: undefined, problem, isUnknown: false };
 }
 

@@ -1,6 +1,5 @@
 /** A Service without slices may be a name for another one, in DNS: `type: ExternalName`. */
 import { ApiError } from "./api-error.ts";
-import type { ApiClient } from "./api-client.ts";
 import { isObject } from "./slice.ts";
 import type { EndpointInfo } from "@inmesh/core/spi/discovery";
 
@@ -13,18 +12,16 @@ export interface NamedElsewhere {
 const DNS_NAME =
   /^(?=.{1,253}\.?$)[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9])?)*\.?$/i;
 
-/** `port`: its number, or its name in the Service. Throws what the API server fails with, but for 403 and 404. */
+/** `name`: namespace and Service. `port`: its number, or its name in the Service. Throws what the API server fails with, but for 403 and 404. */
 export async function externalName(
-  api: ApiClient,
-  namespace: string,
-  service: string,
+  read: () => Promise<unknown>,
+  name: string,
   port: string,
 ): Promise<NamedElsewhere> {
-  const name = `${namespace}/${service}`;
+  const [namespace = ""] = name.split("/");
   let spec: Readonly<Record<string, unknown>> = {};
   try {
-    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/services/${encodeURIComponent(service)}`;
-    const { object } = await api.get(path, namespace);
+    const object = await read();
     if (isObject(object) && isObject(object["spec"])) spec = object["spec"];
   } catch (error) {
     const status = error instanceof ApiError ? error.status : 0;

@@ -2,20 +2,14 @@
  * The services of one namespace, served by one watch of all its slices. Where the API server refuses that, each
  * Service has a watch of its own. Each subscriber gets the newest state, never a queue of states (faults.md D13).
  */
-import type {
-  DiscoveryMesh,
-  EndpointSink,
-  EndpointWatch,
-  Runtime,
-  Timer,
-} from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, EndpointWatch, Runtime, Timer } from "@inmesh/core/spi/discovery";
 import { ApiClient } from "./api-client.ts";
 import type { ApiError } from "./api-error.ts";
 import type { Access } from "./credentials.ts";
 import { externalName, type NamedElsewhere } from "./external-name.ts";
 import { SliceStore } from "./slice-store.ts";
 import { SliceWatch } from "./slice-watch.ts";
-import { Subscriber } from "./subscriber.ts";
+import { Subscriber, type SliceSink } from "./subscriber.ts";
 
 /** News that follow within this time are passed on as one, so that work does not grow with their rate. */
 const GATHER_MS = 100;
@@ -58,7 +52,23 @@ export class NamespaceWatch {
     this.#runtime = runtime;
   }
 
-  subscribe(service: string, port: string, sink: EndpointSink): EndpointWatch {
+  /** The Service itself, which RBAC may forbid. */
+  async serviceNamed(name: string): Promise<unknown> {
+    // The connection of the watch is in use for as long as it is open.
+    const api = new ApiClient(this.#access, this.#runtime);
+    try {
+      const namespace = encodeURIComponent(this.#namespace);
+      const { object } = await api.get(
+        `/api/v1/namespaces/${namespace}/services/${encodeURIComponent(name)}`,
+        this.#namespace,
+      );
+      return object;
+    } finally {
+      api.close();
+    }
+  }
+
+  subscribe(service: string, port: string, sink: SliceSink): EndpointWatch {
     const { family } = this.#access;
     const wanted = { service: `${this.#namespace}/${service}`, port, family };
     const one = new Subscriber(wanted, sink, this.#runtime, () => this.#elsewhere(service, port));
@@ -100,14 +110,8 @@ export class NamespaceWatch {
     return this.#narrow && service === "" ? undefined : this.#feedOf(service);
   }
 
-  /** With a connection of its own: that of a watch is taken by the watch. */
   async #elsewhere(service: string, port: string): Promise<NamedElsewhere> {
-    const api = new ApiClient(this.#access, this.#runtime);
-    try {
-      return await externalName(api, this.#namespace, service, port);
-    } finally {
-      api.close();
-    }
+    return externalName(() => this.serviceNamed(service), `${this.#namespace}/${service}`, port);
   }
 
   #left(service: string): void {

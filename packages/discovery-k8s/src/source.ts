@@ -3,6 +3,8 @@ import type { Discovery, DiscoveryMesh, Timer } from "@inmesh/core/spi/discovery
 import type { AccessOptions } from "./access.ts";
 import type { NamespaceWatch } from "./namespace-watch.ts";
 import type { OwnPod, PodIdentity } from "./own-pod.ts";
+import type { watchPort } from "./service-port.ts";
+import type { SliceSink } from "./subscriber.ts";
 
 /** What a service says under `kubernetes`. */
 export interface KubernetesService {
@@ -11,6 +13,8 @@ export interface KubernetesService {
   readonly service: string;
   /** Name or number of the port; empty: the only one. */
   readonly port: string;
+  /** A port of the Service by its own number, which need not be that of its pods. Only with an empty `port`. */
+  readonly number?: number;
 }
 
 /** Credentials that were not found are looked for again. */
@@ -28,9 +32,9 @@ export function sourceOf(
     });
     return found;
   };
-  return ({ namespace, service, port }) => ({
+  return ({ namespace, service, port, number }) => ({
     source: "kubernetes",
-    watch: (sink) => {
+    watch: (sink: SliceSink) => {
       let stopped = false;
       let stop = (): void => {};
       let refresh = begin;
@@ -39,9 +43,13 @@ export function sourceOf(
         again?.cancel();
         refresh = () => {};
         find().then(
-          ({ of, begin: use }) => {
+          ({ of, begin: use, watchPort }) => {
             if (stopped) return;
-            const watch = of(namespace).subscribe(service, port, sink);
+            const watches = of(namespace);
+            const watch =
+              number === undefined
+                ? watches.subscribe(service, port, sink)
+                : watchPort(watches, service, number, sink, mesh.runtime);
             const end = use();
             stop = () => {
               watch.stop();
@@ -77,13 +85,15 @@ interface Watches {
   readonly of: (namespace: string) => NamespaceWatch;
   /** One more service is watched, until the function that it gives is called. */
   readonly begin: () => () => void;
+  readonly watchPort: typeof watchPort;
 }
 
 async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Watches> {
-  const [{ findAccess }, watches, { OwnPod: Own }] = await Promise.all([
+  const [{ findAccess }, watches, { OwnPod: Own }, ports] = await Promise.all([
     import("./access.ts"),
     import("./namespace-watch.ts"),
     import("./own-pod.ts"),
+    import("./service-port.ts"),
   ]);
   const access = await findAccess(options, mesh.runtime, process.env);
   const all = new Map<string, NamespaceWatch>();
@@ -100,6 +110,7 @@ async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Watche
   let endOwn = (): void => {};
   return {
     of,
+    watchPort: ports.watchPort,
     begin() {
       const { pod } = access;
       if (users++ === 0 && pod !== undefined) {
@@ -131,7 +142,6 @@ function follow(
         level: "info",
         event: "place.unknown",
         message: `the zone of this pod is not known, so that calls go to all zones alike: ${error.message}; or say it as INMESH_ZONE`,
-        fields: { pod: name },
       });
     },
   });

@@ -14,9 +14,15 @@ import type { Slice } from "./slice.ts";
 /** A Service without slices is looked at again after this time: it may have become an ExternalName. */
 const LOOK_AGAIN_MS = 60_000;
 
+/** Where the endpoints of a Service are reported to. */
+export interface SliceSink extends EndpointSink {
+  /** No slice of the Service exists. Default: it may be an ExternalName, else as `replace` without endpoints. */
+  noSlices?(why: string): void;
+}
+
 export class Subscriber {
   readonly #wanted: Wanted;
-  readonly #sink: EndpointSink;
+  readonly #sink: SliceSink;
   readonly #runtime: Runtime;
   /** Reads the Service itself. */
   readonly #elsewhere: () => Promise<NamedElsewhere>;
@@ -34,7 +40,7 @@ export class Subscriber {
 
   constructor(
     wanted: Wanted,
-    sink: EndpointSink,
+    sink: SliceSink,
     runtime: Runtime,
     elsewhere: () => Promise<NamedElsewhere>,
   ) {
@@ -100,10 +106,15 @@ export class Subscriber {
     if (this.#stopped) return undefined;
     if (state.problem !== undefined) {
       this.failing = true;
-      this.#sink.failed(new Error(state.problem));
+      this.#sink.failed(state.problem);
       return undefined;
     }
     if (!state.isUnknown) return this.#tell(state.endpoints, state.why);
+    if (this.#sink.noSlices !== undefined) {
+      this.failing = false;
+      this.#reported = undefined;
+      return this.#sink.noSlices(state.why!);
+    }
     // Nothing is picked any more, whatever the Service turns out to be.
     if (this.#reported !== undefined && this.#reported.size > 0) this.#tell(new Map(), state.why);
     this.#again = this.#runtime.after(LOOK_AGAIN_MS, () => this.report([]), undefined);
