@@ -50,7 +50,7 @@ export async function externalName(
   const number = portOf(spec["ports"], port);
   if (number === undefined) {
     return none(
-      `the Service ${name} is an ExternalName for ${host}, and says nothing of the port ${port === "" ? "" : `${port} `}: write its number as port`,
+      `the Service ${name} is an ExternalName for ${host}, and says nothing of the port${port === "" ? "" : ` ${port}`}: write its number as port`,
     );
   }
   const endpoint = {
