@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Runtime } from "@inmesh/core/spi/discovery";
 import { type Access, type Credentials, readToken } from "./credentials.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
+import { proxyOf } from "./proxy.ts";
 
 export interface AccessOptions {
   readonly kubeconfig?: string | undefined;
@@ -21,7 +22,7 @@ export interface AccessOptions {
 }
 
 /** What an Access is made of here; the rest is the same for all of them. */
-type Found = Omit<Access, "family" | "pod">;
+type Found = Omit<Access, "family" | "pod" | "proxy"> & { readonly proxyUrl?: string | undefined };
 
 const ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 const REREAD_MS = 60_000;
@@ -40,9 +41,13 @@ export async function findAccess(
     : await fromKubeconfig(options, runtime, env);
   // Kubernetes makes the name of a pod its host name, but for pods that ask for another one.
   const name = options.pod ?? (inPod ? (env["POD_NAME"] ?? env["HOSTNAME"]) : undefined);
+  const { proxyUrl, ...rest } = found;
+  const servers = options.servers?.length ? options.servers : found.servers;
+  const proxies = new Map(servers.map((one) => [one, proxyUrl ?? proxyOf(one, env)]));
   return {
-    ...found,
-    servers: options.servers?.length ? options.servers : found.servers,
+    ...rest,
+    servers,
+    proxy: (server) => proxies.get(server),
     family: options.addressFamily === "IPv6" ? 6 : 4,
     pod:
       name === undefined || name === "" ? undefined : { name, service: options.ownService ?? "" },

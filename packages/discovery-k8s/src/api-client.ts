@@ -6,6 +6,7 @@ import type { Runtime, Timer } from "@inmesh/core/spi/discovery";
 import type { Client, Dispatcher } from "undici";
 import type { Access } from "./credentials.ts";
 import { ApiError, errorOfReply } from "./api-error.ts";
+import { tunnelTo } from "./proxy.ts";
 import { loadUndici } from "./undici.cjs";
 
 /** For a whole reply, and for the head of a stream. */
@@ -111,7 +112,9 @@ export class ApiClient {
 
   #connectTo(ca: string | undefined, cert: string | undefined, key: string | undefined): Client {
     const { Client: UndiciClient, buildConnector } = loadUndici();
-    const { servers, serverName, insecure } = this.#access;
+    const { servers, serverName, insecure, proxy: proxyFor } = this.#access;
+    const server = servers[this.#server]!;
+    const proxy = proxyFor(server);
     const connect = buildConnector({
       timeout: CONNECT_MS,
       allowH2: false,
@@ -123,21 +126,33 @@ export class ApiClient {
       ...(serverName !== undefined && { servername: serverName }),
       rejectUnauthorized: insecure !== true,
     }) as (...args: Parameters<ReturnType<typeof buildConnector>>) => Quiet;
-    const client = new UndiciClient(new URL(servers[this.#server]!).origin, {
+    const client = new UndiciClient(new URL(server).origin, {
       allowH2: false,
       pipelining: 1,
       headersTimeout: 0,
       bodyTimeout: 0,
       connect: (options, callback) => {
-        // A watch always waits for something, and must not keep the process alive for it. undici calls `ref` for
-        // each request.
-        const socket = connect(options, callback);
-        socket.ref = () => socket;
-        socket.unref();
+        if (proxy === undefined) return quiet(connect(options, callback));
+        tunnelTo(proxy, server, CONNECT_MS).then(
+          (httpSocket) => {
+            quiet(httpSocket);
+            if (options.protocol !== "https:") return callback(null, httpSocket);
+            return quiet(connect({ ...options, httpSocket }, callback));
+          },
+          (error: unknown) => callback(error as Error, null),
+        );
       },
     });
     return client;
   }
+}
+
+/**
+ * A watch always waits for something, and must not keep the process alive for it. undici calls `ref` for each request.
+ */
+function quiet(socket: Quiet): void {
+  socket.ref = () => socket;
+  socket.unref();
 }
 
 interface Quiet {

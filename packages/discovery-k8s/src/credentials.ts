@@ -15,6 +15,8 @@ export interface Access {
   readonly pod: PodIdentity | undefined;
   /** `https://10.96.0.1:443`, maybe with a path that stands before all others; several are tried in turn. */
   readonly servers: readonly string[];
+  /** The proxy on the way to one of them; undefined: none. */
+  proxy(server: string): string | undefined;
   readonly namespace: string;
   /** The name in the server's certificate, where it is not that of the address. */
   readonly serverName?: string | undefined;
