@@ -10,7 +10,7 @@ import type { Stretch } from "./cluster/lists.ts";
 import type { Reply } from "./call.ts";
 import type { ServiceConfig } from "./config/types.ts";
 import { CoalescingSink, type AppliedSink } from "./discovery/coalesce.ts";
-import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+import type { Discovery, EndpointWatch } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
 import { watchGuarded } from "./discovery/guarded.ts";
 import type { Log } from "./log.ts";

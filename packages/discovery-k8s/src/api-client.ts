@@ -133,14 +133,12 @@ export class ApiClient {
       bodyTimeout: 0,
       connect: (options, callback) => {
         if (proxy === undefined) return quiet(connect(options, callback));
-        tunnelTo(proxy, server, CONNECT_MS).then(
-          (httpSocket) => {
-            quiet(httpSocket);
-            if (options.protocol !== "https:") return callback(null, httpSocket);
-            return quiet(connect({ ...options, httpSocket }, callback));
-          },
-          (error: unknown) => callback(error as Error, null),
-        );
+        tunnelTo(proxy, server, CONNECT_MS, (error, httpSocket) => {
+          if (httpSocket === null) return callback(error!, null);
+          quiet(httpSocket);
+          if (options.protocol !== "https:") return callback(null, httpSocket);
+          quiet(connect({ ...options, httpSocket }, callback));
+        });
       },
     });
     return client;

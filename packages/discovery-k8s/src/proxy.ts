@@ -59,8 +59,13 @@ function isWithin(host: string, range: string, bits: number, family: number): bo
   return list.check(host, kind);
 }
 
-/** A connection through the proxy. No text of an error has its credentials. */
-export function tunnelTo(proxy: string, server: string, timeoutMs: number): Promise<Socket> {
+/** A connection through the proxy. No text of an error has the proxy's credentials. `done` is called once. */
+export function tunnelTo(
+  proxy: string,
+  server: string,
+  timeoutMs: number,
+  done: (error: Error | null, socket: Socket | null) => void,
+): void {
   const { protocol, hostname, port, username, password } = new URL(proxy);
   const target = new URL(server);
   const host = `${target.hostname}:${target.port || (target.protocol === "https:" ? 443 : 80)}`;
@@ -71,36 +76,40 @@ export function tunnelTo(proxy: string, server: string, timeoutMs: number): Prom
     const both = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
     headers["proxy-authorization"] = `Basic ${Buffer.from(both).toString("base64")}`;
   }
-  return new Promise((resolve, reject) => {
-    const failed = (why: string): void => {
-      reject(new ApiError(0, `the proxy ${shown} for the API server ${host}: ${why}`));
-    };
-    const sent = request({
-      host: hostname.replace(/^\[(.*)\]$/, "$1"),
-      port: port || (protocol === "https:" ? 443 : 80),
-      method: "CONNECT",
-      path: host,
-      headers,
-      agent: false,
-      timeout: timeoutMs,
-    });
-    sent.on("socket", (socket) => socket.unref());
-    sent.on("timeout", () => sent.destroy(new Error("it has not answered in time")));
-    sent.on("error", (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
-    sent.on("response", ({ statusCode }) => {
-      sent.destroy();
-      failed(`it answered ${statusCode}`);
-    });
-    sent.on("connect", ({ statusCode }: IncomingMessage, socket: Socket) => {
-      if (statusCode === 200) {
-        socket.setTimeout(0);
-        return resolve(socket);
-      }
-      socket.destroy();
-      failed(
-        `it answered ${statusCode}${statusCode === 407 ? ": write user and password into its URL" : ""}`,
-      );
-    });
-    sent.end();
+  let isDone = false;
+  const end = (error: Error | null, socket: Socket | null): void => {
+    if (isDone) return;
+    isDone = true;
+    done(error, socket);
+  };
+  const failed = (why: string): void => {
+    end(new ApiError(0, `the proxy ${shown} for the API server ${host}: ${why}`), null);
+  };
+  const sent = request({
+    host: hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: port || (protocol === "https:" ? 443 : 80),
+    method: "CONNECT",
+    path: host,
+    headers,
+    agent: false,
+    timeout: timeoutMs,
   });
+  sent.on("socket", (socket) => socket.unref());
+  sent.on("timeout", () => sent.destroy(new Error("it has not answered in time")));
+  sent.on("error", (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
+  sent.on("response", ({ statusCode }) => {
+    sent.destroy();
+    failed(`it answered ${statusCode}`);
+  });
+  sent.on("connect", ({ statusCode }: IncomingMessage, socket: Socket) => {
+    if (statusCode === 200) {
+      socket.setTimeout(0);
+      return end(null, socket);
+    }
+    socket.destroy();
+    failed(
+      `it answered ${statusCode}${statusCode === 407 ? ": write user and password into its URL" : ""}`,
+    );
+  });
+  sent.end();
 }

@@ -129,7 +129,7 @@ async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Watche
 /** For as long as something is watched. Gives the function that ends it. */
 function follow(
   own: OwnPod,
-  { name, service }: PodIdentity,
+  { service }: PodIdentity,
   watch: NamespaceWatch,
   mesh: DiscoveryMesh,
 ): () => void {

@@ -91,11 +91,11 @@ export class Subscriber {
       .then(
         () => {
           this.#busy = false;
-          const next = this.#next;
+          const slices = this.#next;
           const error = this.#error;
           this.#next = this.#error = undefined;
           if (this.#stopped) return;
-          if (next !== undefined) this.report(next);
+          if (slices !== undefined) this.report(slices);
           if (error !== undefined) this.fail(error);
         },
         () => {},

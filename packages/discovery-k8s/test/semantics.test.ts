@@ -369,7 +369,7 @@ describe("a Service without slices", () => {
     await expect.poll(() => heard.set.size).toBe(1);
     let release = (): void => {};
     api.intercept = (url, _, response) => {
-      if (!/\/services\/db$/.test(url.pathname)) return false;
+      if (!url.pathname.endsWith("/services/db")) return false;
       release = () => refuse(response, 404, "NotFound", "no");
       return true;
     };

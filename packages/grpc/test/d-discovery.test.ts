@@ -156,7 +156,7 @@ describe("D: discovery, gRPC client", () => {
     const { client, mesh } = clientOf(["127.0.0.1:1"], input, options);
     const answers = async (count: number): Promise<string[]> => {
       const ids: string[] = [];
-      for (let i = 0; i < count; i++) ids.push((await get(client, {})).id);
+      for (let i = 0; i < count; i++) ids.push((await get(client, {})).id ?? "");
       return ids;
     };
     expect((await answers(50)).filter((id) => id === near.name).length).toBeGreaterThan(40);

@@ -3,6 +3,7 @@
  * moves the last one into the gap. One endpoint among ten thousand costs what one among ten does.
  */
 import type { Reply } from "../call.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { Scores } from "./scores.ts";
 
@@ -39,14 +40,14 @@ export class EndpointLists<Req, R extends Reply> {
   panic = false;
   /** The groups of `available`, in their order; empty while it has none. */
   stretches: readonly Stretch[] = [];
-  #groupOf: ((endpoint: Endpoint<Req, R>) => number) | undefined = undefined;
+  #groupOf: ((info: EndpointInfo) => number) | undefined = undefined;
 
   /**
    * Keeps the endpoints of each group side by side from now on: `groupOf` gives a number from 0 to `groups` - 1,
    * and is asked when an endpoint becomes available. A change of one endpoint costs a step for each group behind
    * its own. Undefined: no groups any more.
    */
-  arrange(groups: number, groupOf: ((endpoint: Endpoint<Req, R>) => number) | undefined): void {
+  arrange(groups: number, groupOf: ((info: EndpointInfo) => number) | undefined): void {
     this.#groupOf = groupOf;
     this.version++;
     if (groupOf === undefined) {
@@ -55,7 +56,7 @@ export class EndpointLists<Req, R extends Reply> {
     }
     const sorted = Array.from({ length: groups }, (): Endpoint<Req, R>[] => []);
     for (const endpoint of this.available) {
-      endpoint.group = groupOf(endpoint);
+      endpoint.group = groupOf(endpoint.info);
       sorted[endpoint.group]!.push(endpoint);
     }
     let start = 0;
@@ -86,7 +87,7 @@ export class EndpointLists<Req, R extends Reply> {
     endpoint.list = list;
     endpoint.slot = to === undefined ? -1 : to.push(endpoint) - 1;
     if (list === LIST_AVAILABLE && this.#groupOf !== undefined) {
-      this.#group(endpoint, this.#groupOf(endpoint));
+      this.#group(endpoint, this.#groupOf(endpoint.info));
     }
   }
 

@@ -118,7 +118,7 @@ export class ZoneBalance<Req, R extends Reply> {
       this.#arranged = groups;
       this.#load = new ZoneLoad();
       // One group more than there are zones: for those that come before the next plan.
-      lists.arrange(zones.length + 1, groupOf && (({ info }) => groupOf(info)));
+      lists.arrange(zones.length + 1, groupOf);
     }
     this.#isWarming = false;
     for (const { rampUntil } of endpoints.values()) this.#isWarming ||= rampUntil > now;

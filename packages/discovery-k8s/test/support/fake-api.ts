@@ -303,7 +303,7 @@ function objectOf(slice: FakeSlice, version: number): Record<string, unknown> {
       ...(uid !== undefined && { targetRef: { kind: "Pod", name: pod ?? `pod-${uid}`, uid } }),
       ...(zone !== undefined && { zone }),
       ...(node !== undefined && { nodeName: node }),
-      ...(forZones && { hints: { forZones: forZones.map((name) => ({ name })) } }),
+      ...(forZones && { hints: { forZones: forZones.map((one) => ({ name: one })) } }),
     })),
   };
 }
