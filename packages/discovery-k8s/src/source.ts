@@ -137,7 +137,8 @@ function follow(
     service,
     heard: (store, changed) => own.heard(store, changed),
     refused(error) {
-      if (mesh.place.zone !== undefined) return;
+      if (mesh.place.zone !== undefined || mesh.shared(saidPlace).said) return;
+      mesh.shared(saidPlace).said = true;
       mesh.log({
         level: "info",
         event: "place.unknown",
@@ -145,4 +146,9 @@ function follow(
       });
     },
   });
+}
+
+/** Once for each mesh. */
+function saidPlace(): { said: boolean } {
+  return { said: false };
 }
