@@ -29,15 +29,23 @@ const REREAD_MS = 60_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+export function isInPod({ kubeconfig }: AccessOptions, env: Environment): boolean {
+  return (env["KUBERNETES_SERVICE_HOST"] ?? "") !== "" && kubeconfig === undefined;
+}
+
 export async function findAccess(
   options: AccessOptions,
   runtime: Runtime,
   env: Environment,
 ): Promise<Access> {
-  const host = env["KUBERNETES_SERVICE_HOST"];
-  const inPod = host !== undefined && host !== "" && options.kubeconfig === undefined;
+  const inPod = isInPod(options, env);
   const found = inPod
-    ? await inCluster(options, host, env["KUBERNETES_SERVICE_PORT"] ?? "443", runtime)
+    ? await inCluster(
+        options,
+        env["KUBERNETES_SERVICE_HOST"]!,
+        env["KUBERNETES_SERVICE_PORT"] ?? "443",
+        runtime,
+      )
     : await fromKubeconfig(options, runtime, env);
   // Kubernetes makes the name of a pod its host name, but for pods that ask for another one.
   const name = options.pod ?? (inPod ? (env["POD_NAME"] ?? env["HOSTNAME"]) : undefined);

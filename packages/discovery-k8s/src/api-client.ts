@@ -39,8 +39,12 @@ export class ApiClient {
     this.#runtime = runtime;
   }
 
+  async get(path: string, namespace: string): Promise<unknown> {
+    return (await this.measured(path, namespace)).object;
+  }
+
   /** The object, and how many bytes it took. */
-  async get(
+  async measured(
     path: string,
     namespace: string,
   ): Promise<{ readonly object: unknown; readonly bytes: number }> {

@@ -58,11 +58,10 @@ export class NamespaceWatch {
     const api = new ApiClient(this.#access, this.#runtime);
     try {
       const namespace = encodeURIComponent(this.#namespace);
-      const { object } = await api.get(
+      return await api.get(
         `/api/v1/namespaces/${namespace}/services/${encodeURIComponent(name)}`,
         this.#namespace,
       );
-      return object;
     } finally {
       api.close();
     }

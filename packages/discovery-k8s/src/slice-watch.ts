@@ -177,7 +177,7 @@ export class SliceWatch {
     for (let page = 0; page < MAX_PAGES; page++) {
       const more = next === "" ? "" : `&continue=${encodeURIComponent(next)}`;
       const path = `${this.#path}&limit=${limit}${more}`;
-      const { object: list, bytes } = await this.#api.get(path, this.#namespace);
+      const { object: list, bytes } = await this.#api.measured(path, this.#namespace);
       if (this.#stopped) return;
       limit = Math.max(1, Math.min(MAX_PAGE, 2 * limit, Math.floor((limit * PAGE_BYTES) / bytes)));
       const meta = isObject(list) ? list["metadata"] : undefined;
