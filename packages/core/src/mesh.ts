@@ -13,6 +13,7 @@ import { ConfigError, makeMistake, type Mistake, type PathPart } from "./config/
 import { graceMistake, optionMistakes, type OptionKinds } from "./config/options.ts";
 import { isRaw } from "./config/plain.ts";
 import { type ConfigSource, sourceMistakes } from "./config/source.ts";
+import { type ConfigSection, sectionMistakes } from "./config/section.ts";
 import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
@@ -131,6 +132,12 @@ export interface MeshOptions {
    */
   readonly discoveries?: readonly DiscoveryKind[];
   /**
+   * Sections of the configuration beside `services`, `servers` and `defaults`, for a program that reads settings of
+   * its own from the same file: what they say is in `mesh.config.current.sections`. A name that another section has is
+   * a mistake. Default: none.
+   */
+  readonly sections?: readonly ConfigSection[];
+  /**
    * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
    * at the end of its `close`. Default: none.
    */
@@ -159,6 +166,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   exporters: "list",
   discovery: "function",
   discoveries: "list",
+  sections: "list",
   identities: "list",
   zone: "text",
   callLayers: "list",
@@ -310,6 +318,7 @@ export class Mesh implements AsyncDisposable {
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {
+      sections: options.sections,
       kinds,
       runtime: this.runtime,
       telemetry: this.telemetry,
@@ -672,6 +681,7 @@ function listMistakes(options: MeshOptions): Mistake[] {
   const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
   mistakes.push(...telemetryMistakes(options));
+  if (Array.isArray(options.sections)) mistakes.push(...sectionMistakes(options.sections));
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
   if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {

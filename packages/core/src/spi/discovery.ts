@@ -27,9 +27,13 @@ export type {
 } from "../config/source.ts";
 export { RANKS, type Rank, type SourceRank } from "../config/ranks.ts";
 
+// A section of the configuration that a program reads itself.
+export type { ConfigSection, SectionContext } from "../config/section.ts";
+
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
 
 // The configuration as `createMesh` reads it, for tools.
+export { printConfig } from "../config/print.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";

@@ -1,0 +1,105 @@
+/**
+ * The front for what is not HTTP, or is not to be looked at: each connection becomes a call to a service, and its bytes
+ * go through as they are.
+ */
+import {
+  Call,
+  MeshError,
+  type Runtime,
+  type Service,
+} from "@inmesh/core/spi/transport";
+import type { Accepted, Front } from "../listen/accepted.ts";
+import { writeHeader, type ProxyVersion } from "../listen/proxy-protocol.ts";
+import { TcpRequest, type TcpReply } from "./request.ts";
+import { Tunnel } from "./tunnel.ts";
+
+export type TcpService = Pick<Service<TcpRequest, TcpReply>, "name" | "current">;
+
+/** Why a connection was not passed on. */
+export type TcpReason = "no_service" | "no_endpoint" | "tunnel_idle";
+
+export interface TcpFrontParts {
+  readonly runtime: Runtime;
+  /** Where a connection goes; undefined: nothing says it. Must not throw. */
+  serviceOf(connection: Accepted): TcpService | undefined;
+  /** The endpoint gets a header of the PROXY protocol first. */
+  readonly announces: ProxyVersion | undefined;
+  /** Without a byte in either direction; Infinity: any time. */
+  readonly idleTimeoutMs: number;
+  count(reason: TcpReason): void;
+}
+
+const EMPTY: Buffer = Buffer.alloc(0);
+
+export class TcpFront implements Front {
+  readonly #parts: TcpFrontParts;
+  readonly #open = new Set<() => void>();
+
+  constructor(parts: TcpFrontParts) {
+    this.#parts = parts;
+  }
+
+  /** Connections that have a call. */
+  get size(): number {
+    return this.#open.size;
+  }
+
+  accept(connection: Accepted): void {
+    const service = this.#parts.serviceOf(connection);
+    if (service === undefined) {
+      this.#parts.count("no_service");
+      connection.socket.resetAndDestroy();
+      return;
+    }
+    void this.#pass(connection, service);
+  }
+
+  async #pass(connection: Accepted, service: TcpService): Promise<void> {
+    const { socket, client, target, head } = connection;
+    const { announces, runtime, idleTimeoutMs } = this.#parts;
+    const request = new TcpRequest(client, target, announces);
+    const call = new Call(service.name, request, false, true);
+    call.streaming = true;
+    call.exclusive = true;
+    const left = (): void => call.cancel(callerLeft(service.name), "abandoned");
+    const end = (): void => void socket.destroy();
+    socket.once("close", left);
+    this.#open.add(end);
+    try {
+      const reply = await service.current(call);
+      socket.off("close", left);
+      const first = announces === undefined ? EMPTY : writeHeader(announces, client, target);
+      const tunnel = new Tunnel(socket, reply.socket, runtime, idleTimeoutMs);
+      const outcome = await tunnel.run(first, head);
+      if (outcome === "idle") this.#parts.count("tunnel_idle");
+      reply.end(outcome === "idle" ? "abandoned" : outcome);
+    } catch {
+      // Why, the records of the call say. The client learns of it as of a server that is not there.
+      if (!socket.destroyed) {
+        this.#parts.count("no_endpoint");
+        socket.resetAndDestroy();
+      }
+    } finally {
+      this.#open.delete(end);
+    }
+  }
+
+  /** What a connection carries is not known, so there is no way to ask its ends to leave. */
+  leave(): void {}
+
+  closeIdle(): void {}
+
+  destroy(): void {
+    for (const end of this.#open) end();
+  }
+}
+
+function callerLeft(service: string): MeshError {
+  return new MeshError({
+    code: "cancelled",
+    reason: "caller",
+    message: `${service}: the client has closed its connection`,
+    progress: "not-sent",
+    stackless: true,
+  });
+}
