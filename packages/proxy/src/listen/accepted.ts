@@ -3,7 +3,6 @@
  * from then on. Listeners know no HTTP, and fronts do not know how their protocol was found out.
  */
 import type { Socket } from "node:net";
-import type { LeavingConnections } from "@inmesh/core/spi/server";
 
 /** What the first bytes say. `tcp`: none of the others, or it was not looked at. */
 export type Detected = "http1" | "http2" | "tls" | "tcp";
@@ -32,11 +31,8 @@ export interface Accepted {
   readonly serverName: string | undefined;
 }
 
-/**
- * What speaks a protocol on the connections of one listener. How it leaves is core's contract for a drain; the listener
- * puts its fronts together.
- */
-export interface Front extends Omit<LeavingConnections, "accepted" | "onEmpty" | "size"> {
-  /** Never throws. */
+/** What speaks a protocol on the connections of one listener. */
+export interface Front {
+  /** Must not throw. */
   accept(connection: Accepted): void;
 }

@@ -113,6 +113,6 @@ class Reader {
   }
 
   text(): string {
-    return this.#bytes.latin1Slice(this.#at);
+    return this.#bytes.subarray(this.#at).latin1Slice();
   }
 }

@@ -52,6 +52,11 @@ export function detect(bytes: Buffer): Detection | undefined {
   return detectHttp1(bytes);
 }
 
+/** Within its bytes: `latin1Slice` throws for a place behind them. */
+function textOf(bytes: Buffer, from: number, to: number): string {
+  return bytes.subarray(from, to).latin1Slice();
+}
+
 function detectTls(bytes: Buffer): Detection | undefined {
   const hello = readClientHello(bytes);
   if (hello === "wrong") return TCP;
@@ -60,12 +65,13 @@ function detectTls(bytes: Buffer): Detection | undefined {
 }
 
 function detectHttp1(bytes: Buffer): Detection | undefined {
-  const space = bytes.subarray(0, MAX_METHOD_BYTES + 1).indexOf(SPACE);
-  const method = bytes.latin1Slice(0, space < 0 ? Math.min(bytes.length, MAX_METHOD_BYTES + 1) : space);
+  const start = bytes.subarray(0, MAX_METHOD_BYTES + 1);
+  const space = start.indexOf(SPACE);
+  const method = textOf(start, 0, space < 0 ? start.length : space);
   if (!METHOD.test(method) || method.length > MAX_METHOD_BYTES) return TCP;
   if (space < 0) return undefined;
   if (KNOWN_METHODS.has(method)) {
-    const target = bytes.latin1Slice(space + 1, space + 8);
+    const target = textOf(bytes, space + 1, space + 8);
     if (target === "") return undefined;
     // Paths, `*` and absolute forms; what comes behind CONNECT is a host.
     if (method === "CONNECT" || /^(?:\/|\*|https?:)/i.test(target)) return HTTP1;
@@ -74,5 +80,5 @@ function detectHttp1(bytes: Buffer): Detection | undefined {
   // `SET key value` of Redis and `MAIL FROM:` of SMTP look like a method until their line ends.
   const end = bytes.subarray(0, MAX_LINE_BYTES).indexOf(LF);
   if (end < 0) return bytes.length < MAX_LINE_BYTES ? undefined : TCP;
-  return / HTTP\/1\.\d\r?$/.test(bytes.latin1Slice(space, end)) ? HTTP1 : TCP;
+  return / HTTP\/1\.\d\r?$/.test(textOf(bytes, space, end)) ? HTTP1 : TCP;
 }

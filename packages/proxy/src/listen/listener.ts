@@ -1,11 +1,9 @@
 /**
  * One address on which connections are accepted: it binds, keeps to its limits, finds out what each connection speaks,
- * and hands it to the front of that protocol. It is also what a drain sees: all connections of the address, whatever
- * their protocol and however far they have come.
+ * and hands it to the front of that protocol.
  */
 import { chmodSync } from "node:fs";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import type { ConnectionRecord, LeavingConnections } from "@inmesh/core/spi/server";
 import { removeStaleSocket } from "@inmesh/core/spi/server";
 import { withoutCaller, type Runtime } from "@inmesh/core/spi/transport";
 import type { Detected, Front } from "./accepted.ts";
@@ -45,8 +43,6 @@ export interface ListenerOwner {
   readonly runtime: Runtime;
   /** A change counts from the next connection on. */
   readonly limits: { readonly maxConnections: number };
-  /** Where connections are reported; undefined: nowhere. */
-  readonly connections: ConnectionRecord | undefined;
   count(reason: ListenReason): void;
 }
 
@@ -54,11 +50,9 @@ const KEEP_ALIVE_DELAY_MS = 10_000;
 /** What waits to be accepted; Node's own is 511. */
 const BACKLOG = 4_096;
 
-export class Listener implements LeavingConnections {
+export class Listener {
   /** As bound, with the port that was free for 0. Before `listen`: as asked for. */
   address: ListenAddress;
-  accepted = 0;
-  onEmpty: (() => void) | undefined = undefined;
   readonly #server: Server;
   readonly #options: ListenerOptions;
   readonly #owner: ListenerOwner;
@@ -130,15 +124,26 @@ export class Listener implements LeavingConnections {
     else this.address = { host: bound.address, port: bound.port };
   }
 
-  /** No further connection is accepted. Idempotent. */
+  /** No further connection is accepted, and those on which nothing has come yet are closed. Idempotent. */
   stopListening(): void {
     if (this.#server.listening) this.#server.close();
+    for (const [socket, reader] of this.#undecided) if (reader.isSilent) socket.destroy();
+  }
+
+  /** Every connection, whoever has it. */
+  destroy(): void {
+    this.stopListening();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.#sockets.size;
   }
 
   // ── what comes ───────────────────────────────────────────────────────────────────────────────
 
   #accept(socket: Socket): void {
-    this.accepted++;
     // Whatever the owner of the socket does, its error must not end the process.
     socket.on("error", () => {});
     const refused = this.#refusal(socket);
@@ -179,7 +184,6 @@ export class Listener implements LeavingConnections {
   #gone(socket: Socket): void {
     this.#sockets.delete(socket);
     this.#undecided.delete(socket);
-    if (this.#sockets.size === 0) this.onEmpty?.();
   }
 
   /** Of FirstBytesReader. */
@@ -197,8 +201,6 @@ export class Listener implements LeavingConnections {
 
   #handOver(socket: Socket, found: FirstBytes): void {
     const { protocol, head, serverName } = found;
-    const spoken = protocol === "tls" ? "tcp" : protocol;
-    this.#owner.connections?.opened(socket, { protocol: spoken, mutual: "false" });
     this.#fronts[protocol].accept({
       socket,
       head,
@@ -206,30 +208,6 @@ export class Listener implements LeavingConnections {
       target: found.target ?? targetOf(socket),
       serverName,
     });
-  }
-
-  // ── what leaves ──────────────────────────────────────────────────────────────────────────────
-
-  get size(): number {
-    return this.#sockets.size;
-  }
-
-  leave(): void {
-    for (const front of this.#distinct) front.leave();
-  }
-
-  closeIdle(): void {
-    for (const front of this.#distinct) front.closeIdle();
-    for (const [socket, reader] of this.#undecided) if (reader.isSilent) socket.destroy();
-  }
-
-  destroy(): void {
-    for (const front of this.#distinct) front.destroy();
-    for (const socket of this.#sockets) socket.destroy();
-  }
-
-  get #distinct(): ReadonlySet<Front> {
-    return new Set(Object.values(this.#fronts));
   }
 }
 

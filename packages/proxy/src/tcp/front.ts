@@ -2,9 +2,11 @@
  * The front for what is not HTTP, or is not to be looked at: each connection becomes a call to a service, and its bytes
  * go through as they are.
  */
+import type { Socket } from "node:net";
 import {
   Call,
   MeshError,
+  type ConnectionRecord,
   type Runtime,
   type Service,
 } from "@inmesh/core/spi/transport";
@@ -22,6 +24,8 @@ export interface TcpFrontParts {
   readonly runtime: Runtime;
   /** Where a connection goes; undefined: nothing says it. Must not throw. */
   serviceOf(connection: Accepted): TcpService | undefined;
+  /** Where connections of clients are reported; undefined: nowhere. */
+  readonly connections: ConnectionRecord | undefined;
   /** The endpoint gets a header of the PROXY protocol first. */
   readonly announces: ProxyVersion | undefined;
   /** Without a byte in either direction; Infinity: any time. */
@@ -33,7 +37,8 @@ const EMPTY: Buffer = Buffer.alloc(0);
 
 export class TcpFront implements Front {
   readonly #parts: TcpFrontParts;
-  readonly #open = new Set<() => void>();
+  readonly #open = new Set<Socket>();
+  #onEmpty: (() => void) | undefined = undefined;
 
   constructor(parts: TcpFrontParts) {
     this.#parts = parts;
@@ -42,6 +47,24 @@ export class TcpFront implements Front {
   /** Connections that have a call. */
   get size(): number {
     return this.#open.size;
+  }
+
+  /**
+   * Resolves when none is open. What a connection carries is not known, so there is no way to ask its ends to leave: what
+   * is open after `graceMs` is destroyed.
+   */
+  async drain(graceMs: number): Promise<void> {
+    if (this.#open.size === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#onEmpty = resolve;
+    const { runtime } = this.#parts;
+    const timer = runtime.after(Math.max(0, graceMs), () => this.destroy(), undefined, true);
+    await promise;
+    timer.cancel();
+  }
+
+  destroy(): void {
+    for (const socket of this.#open) socket.destroy();
   }
 
   accept(connection: Accepted): void {
@@ -62,9 +85,9 @@ export class TcpFront implements Front {
     call.streaming = true;
     call.exclusive = true;
     const left = (): void => call.cancel(callerLeft(service.name), "abandoned");
-    const end = (): void => void socket.destroy();
     socket.once("close", left);
-    this.#open.add(end);
+    this.#open.add(socket);
+    this.#parts.connections?.opened(socket, { protocol: "tcp", mutual: "false" });
     try {
       const reply = await service.current(call);
       socket.off("close", left);
@@ -80,17 +103,9 @@ export class TcpFront implements Front {
         socket.resetAndDestroy();
       }
     } finally {
-      this.#open.delete(end);
+      this.#open.delete(socket);
+      if (this.#open.size === 0) this.#onEmpty?.();
     }
-  }
-
-  /** What a connection carries is not known, so there is no way to ask its ends to leave. */
-  leave(): void {}
-
-  closeIdle(): void {}
-
-  destroy(): void {
-    for (const end of this.#open) end();
   }
 }
 
