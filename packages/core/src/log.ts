@@ -30,6 +30,9 @@ export type LogEvent =
   | "identity.refused"
   | "log.omitted"
   | "observer.failed"
+  | "proxy.connection_refused"
+  | "proxy.listener_failed"
+  | "proxy.listening"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -74,6 +77,9 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
+  "proxy.connection_refused": "warn",
+  "proxy.listener_failed": "warn",
+  "proxy.listening": "info",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

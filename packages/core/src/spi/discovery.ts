@@ -14,7 +14,7 @@ export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
 export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
-export { describeDiscovery } from "../discovery-kinds.ts";
+export { BUILT_IN_KINDS, describeDiscovery } from "../discovery-kinds.ts";
 
 // A configuration source says what the settings are, and its rank whom it wins over.
 export type {

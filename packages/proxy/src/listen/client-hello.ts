@@ -113,6 +113,6 @@ class Reader {
   }
 
   text(): string {
-    return this.#bytes.subarray(this.#at).latin1Slice();
+    return this.#bytes.toString("latin1", this.#at);
   }
 }

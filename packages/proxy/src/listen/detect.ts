@@ -52,9 +52,8 @@ export function detect(bytes: Buffer): Detection | undefined {
   return detectHttp1(bytes);
 }
 
-/** Within its bytes: `latin1Slice` throws for a place behind them. */
 function textOf(bytes: Buffer, from: number, to: number): string {
-  return bytes.subarray(from, to).latin1Slice();
+  return bytes.toString("latin1", from, to);
 }
 
 function detectTls(bytes: Buffer): Detection | undefined {

@@ -54,13 +54,13 @@ export class Listener {
   /** As bound, with the port that was free for 0. Before `listen`: as asked for. */
   address: ListenAddress;
   readonly #server: Server;
-  readonly #options: ListenerOptions;
+  #options: ListenerOptions;
   readonly #owner: ListenerOwner;
-  readonly #fronts: Readonly<Record<Detected, Front>>;
+  #fronts: Readonly<Record<Detected, Front>>;
   readonly #sockets = new Set<Socket>();
   readonly #undecided = new Map<Socket, FirstBytesReader>();
   readonly #perAddress = new Map<string, number>();
-  readonly #given: Detection | undefined;
+  #given: Detection | undefined;
 
   constructor(
     options: ListenerOptions,
@@ -82,6 +82,17 @@ export class Listener {
       },
       (socket) => this.#accept(socket),
     );
+  }
+
+  /** For connections from now on. The address stays. */
+  configure(
+    options: Omit<ListenerOptions, "address" | "reusePort" | "socketMode">,
+    fronts: Readonly<Record<Detected, Front>>,
+  ): void {
+    this.#options = { ...this.#options, ...options };
+    this.#fronts = fronts;
+    const { protocol } = options;
+    this.#given = protocol === undefined ? undefined : { protocol };
   }
 
   /** As bound. */

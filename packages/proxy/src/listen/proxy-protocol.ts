@@ -51,7 +51,7 @@ function readV1(bytes: Buffer): HeaderRead {
       : { wrong: `its first line has no end within ${MAX_V1_BYTES} bytes` };
   }
   const length = end + 2;
-  const line = bytes.latin1Slice(0, end);
+  const line = bytes.toString("latin1", 0, end);
   // What follows UNKNOWN has to be ignored, by the specification.
   if (line === "PROXY UNKNOWN" || line.startsWith("PROXY UNKNOWN ")) {
     return { length, client: undefined, target: undefined };

@@ -36,7 +36,7 @@ export interface TcpFrontParts {
 const EMPTY: Buffer = Buffer.alloc(0);
 
 export class TcpFront implements Front {
-  readonly #parts: TcpFrontParts;
+  #parts: TcpFrontParts;
   readonly #open = new Set<Socket>();
   #onEmpty: (() => void) | undefined = undefined;
 
@@ -44,23 +44,22 @@ export class TcpFront implements Front {
     this.#parts = parts;
   }
 
+  /** For connections from now on. */
+  configure(changed: Pick<TcpFrontParts, "idleTimeoutMs" | "announces">): void {
+    this.#parts = { ...this.#parts, ...changed };
+  }
+
   /** Connections that have a call. */
   get size(): number {
     return this.#open.size;
   }
 
-  /**
-   * Resolves when none is open. What a connection carries is not known, so there is no way to ask its ends to leave: what
-   * is open after `graceMs` is destroyed.
-   */
-  async drain(graceMs: number): Promise<void> {
-    if (this.#open.size === 0) return;
+  /** Resolves when none is open. */
+  emptied(): Promise<void> {
+    if (this.#open.size === 0) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#onEmpty = resolve;
-    const { runtime } = this.#parts;
-    const timer = runtime.after(Math.max(0, graceMs), () => this.destroy(), undefined, true);
-    await promise;
-    timer.cancel();
+    return promise;
   }
 
   destroy(): void {
