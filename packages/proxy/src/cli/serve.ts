@@ -3,7 +3,7 @@ import { accessLog, ConfigError, type Log, type LogLine } from "@inmesh/core";
 import { AdminError, createMesh, type AdminListener, type HttpMesh } from "@inmesh/http";
 import { EXIT, Failure, type Context, type ExitCode } from "inmesh/cli";
 import { ListenError } from "../listen/listen-error.ts";
-import { startProxy } from "../serve/no-http.ts";
+import { startProxy } from "../proxy.ts";
 import { configOf, Ports } from "../serve/ports.ts";
 import { PROXY_SECTION } from "../serve/section.ts";
 import { banner } from "./banner.ts";

@@ -4,7 +4,7 @@
  */
 import type { LimitedLog } from "@inmesh/core/spi/server";
 import { DEFAULT_HTTP_LIMITS, linesAbout, ServerSettings } from "@inmesh/core/spi/server";
-import type { ConnectionRecord, HttpServerLimits, Posture } from "@inmesh/core/spi/server";
+import type { ConnectionRecord, Posture } from "@inmesh/core/spi/server";
 import type { Mesh, Runtime } from "@inmesh/core/spi/transport";
 import type { Accepted, Detected, Front } from "../listen/accepted.ts";
 import { readListenAddress, type ListenAddress } from "../listen/address.ts";
@@ -43,7 +43,6 @@ export class Port {
   config: ListenerConfig;
   readonly #parts: PortParts;
   readonly #listener: Listener;
-  readonly #settings: ServerSettings<object, HttpServerLimits>;
   readonly #lines: LimitedLog;
   readonly #record: ConnectionRecord | undefined;
   #halves: Halves;
@@ -67,8 +66,8 @@ export class Port {
     this.name = name;
     this.config = config;
     this.#parts = parts;
-    this.#settings = new ServerSettings("mesh-proxy", { name, mesh }, DEFAULT_HTTP_LIMITS);
-    this.#settings.follow(() => {});
+    // Of these only the number of connections is read here, which a running server does not change.
+    const { limits } = new ServerSettings("mesh-proxy", { name, mesh }, DEFAULT_HTTP_LIMITS);
     this.#lines = linesAbout(name, mesh.log, mesh.runtime);
     this.#record = mesh.connections.of("inbound", name, "tcp");
     this.#halves = this.#openHalves(config);
@@ -77,7 +76,7 @@ export class Port {
       this.#fronts(),
       {
         runtime: mesh.runtime,
-        limits: this.#settings.limits,
+        limits,
         count: (reason) => this.#count(reason),
       },
     );
@@ -119,7 +118,6 @@ export class Port {
     const all = [this.#halves, ...this.#leaving];
     await Promise.all(all.map((halves) => (noticed ? halves.close(graceMs) : halves.drain(graceMs))));
     this.#listener.destroy();
-    this.#settings.close();
     this.#lines.close();
   }
 
@@ -275,12 +273,21 @@ function serviceOf(
   target: string | undefined,
   { serverName }: Accepted,
 ): TcpService | undefined {
-  const name = target ?? serverName;
+  const name = target ?? (serverName === undefined ? undefined : nameOf(mesh, serverName));
   if (name === undefined) return undefined;
   try {
     return mesh.service(name, TCP);
   } catch {
-    // No service of that name, or the mesh is closed.
+    // It was taken out of the configuration, or the mesh is closed.
     return undefined;
   }
+}
+
+/** The service of that name or of that authority, at any port. Once for each connection of TLS. */
+function nameOf(mesh: Mesh, serverName: string): string | undefined {
+  const { services } = mesh.config.current;
+  if (Object.hasOwn(services, serverName)) return serverName;
+  return Object.values(services).find(
+    ({ authority }) => authority.replace(/:\d+$/, "").toLowerCase() === serverName,
+  )?.name;
 }
