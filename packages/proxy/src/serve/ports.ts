@@ -47,7 +47,7 @@ export class Ports {
     this.#unwatch = mesh.config.subscribe(() => this.#changed());
   }
 
-  /** `noticed`: callers need no time to notice. */
+  /** `noticed`: callers need no time to notice. Idempotent: a later call can only shorten the time. */
   async drain(graceMs: number, noticed: boolean = graceMs === 0): Promise<void> {
     this.#isLeaving = true;
     this.#unwatch?.();
