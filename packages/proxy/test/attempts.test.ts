@@ -9,7 +9,9 @@ import { exchangeRaw, listening, proxied, repliesIn, type RawReply } from "./sup
 /** What a server does with each request that reaches it. */
 type Behaviour = (socket: Socket, request: string) => void;
 
-async function endpoint(behave: Behaviour): Promise<{ address: string; requests: string[]; close: () => void }> {
+async function endpoint(
+  behave: Behaviour,
+): Promise<{ address: string; requests: string[]; close: () => void }> {
   const requests: string[] = [];
   const sockets = new Set<Socket>();
   const server = createTcpServer((socket) => {
@@ -21,7 +23,9 @@ async function endpoint(behave: Behaviour): Promise<{ address: string; requests:
       const end = text.indexOf("\r\n\r\n");
       if (end < 0) return;
       const length = Number(/content-length: (\d+)/.exec(text)?.[1] ?? 0);
-      const isWhole = /transfer-encoding/.test(text) ? text.endsWith("0\r\n\r\n") : text.length >= end + 4 + length;
+      const isWhole = /transfer-encoding/.test(text)
+        ? text.endsWith("0\r\n\r\n")
+        : text.length >= end + 4 + length;
       if (!isWhole) return;
       const request = text;
       text = "";
@@ -40,7 +44,9 @@ async function endpoint(behave: Behaviour): Promise<{ address: string; requests:
 const answers =
   (text: string, status = "200 OK", fields = ""): Behaviour =>
   (socket) =>
-    void socket.write(`HTTP/1.1 ${status}\r\n${fields}content-length: ${text.length}\r\n\r\n${text}`);
+    void socket.write(
+      `HTTP/1.1 ${status}\r\n${fields}content-length: ${text.length}\r\n\r\n${text}`,
+    );
 const resets: Behaviour = (socket) => socket.resetAndDestroy();
 
 async function free(): Promise<string> {
@@ -64,7 +70,9 @@ const quick = { retry: { attempts: 2, backoff: "1ms", maxBackoff: "2ms" } };
 describe("retries", () => {
   it("C1 P11 R0: no connection, any method: another endpoint gets it", async () => {
     const good = await endpoint(answers("good"));
-    const { port, mesh } = await proxied({ orders: { discovery: { static: [await free(), good.address] }, ...quick } });
+    const { port, mesh } = await proxied({
+      orders: { discovery: { static: [await free(), good.address] }, ...quick },
+    });
     for (let i = 0; i < 6; i++) {
       expect(await ask(port, "POST", "", "body")).toMatchObject({ status: 200, body: "good" });
     }
@@ -81,7 +89,11 @@ describe("retries", () => {
     const bad = await endpoint(resets);
     const good = await endpoint(answers("good"));
     const { port, mesh } = await proxied({
-      orders: { discovery: { static: [bad.address, good.address] }, ...quick, balancer: { kind: "round-robin" } },
+      orders: {
+        discovery: { static: [bad.address, good.address] },
+        ...quick,
+        balancer: { kind: "round-robin" },
+      },
     });
     const attempts: unknown[] = [];
     mesh.observe({ callEnded: (call) => void attempts.push(call.attempts) });
@@ -94,9 +106,15 @@ describe("retries", () => {
 
   it("a body that came in pieces is sent again from its start, and one above what is kept is not", async () => {
     const bad = await endpoint(resets);
-    const good = await endpoint((socket, request) => answers(String(request.split("\r\n\r\n")[1]!.length))(socket, request));
+    const good = await endpoint((socket, request) =>
+      answers(String(request.split("\r\n\r\n")[1]!.length))(socket, request),
+    );
     const { port } = await proxied({
-      orders: { discovery: { static: [bad.address, good.address] }, ...quick, balancer: { kind: "round-robin" } },
+      orders: {
+        discovery: { static: [bad.address, good.address] },
+        ...quick,
+        balancer: { kind: "round-robin" },
+      },
     });
     const put = async (bytes: number): Promise<number> => {
       const { connect } = await import("node:net");
@@ -104,7 +122,9 @@ describe("retries", () => {
       socket.on("error", () => {});
       let text = "";
       socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-      socket.write(`PUT / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\nContent-Length: ${bytes}\r\n\r\n`);
+      socket.write(
+        `PUT / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\nContent-Length: ${bytes}\r\n\r\n`,
+      );
       for (let sent = 0; sent < bytes; sent += bytes / 4) {
         await new Promise((resolve) => setTimeout(resolve, 5));
         socket.write("x".repeat(bytes / 4));
@@ -121,7 +141,11 @@ describe("retries", () => {
     const busy = await endpoint(answers("busy", "503 Service Unavailable"));
     const good = await endpoint(answers("good"));
     const { port, mesh } = await proxied({
-      orders: { discovery: { static: [busy.address, good.address] }, ...quick, balancer: { kind: "round-robin" } },
+      orders: {
+        discovery: { static: [busy.address, good.address] },
+        ...quick,
+        balancer: { kind: "round-robin" },
+      },
     });
     const replies = [await ask(port), await ask(port)];
     expect(replies.map(({ body }) => body)).toEqual(["good", "good"]);
@@ -134,7 +158,9 @@ describe("retries", () => {
       { orders: { discovery: { static: [bad.address] }, ...quick } },
       { listener: { posture: "mesh" } },
     );
-    expect((await ask(port, "GET", "X-Mesh-Attempt: 2\r\n")).head).toContain("x-mesh-error: reset_before_response");
+    expect((await ask(port, "GET", "X-Mesh-Attempt: 2\r\n")).head).toContain(
+      "x-mesh-error: reset_before_response",
+    );
     expect(bad.requests).toHaveLength(1);
     expect(bad.requests[0]).toContain("x-mesh-attempt: 2");
     const { head } = await ask(port);
@@ -148,13 +174,23 @@ describe("what has no reply", () => {
     const none = { discovery: { dns: "none.invalid", port: 80 } };
     const discovery: MeshOptions["discovery"] = ({ name }) =>
       name === "none" ? staticDiscovery([]) : undefined;
-    const { port } = await proxied({
-      none,
-      slow: { discovery: { static: [silent.address] }, timeouts: { request: "50ms" }, retry: { attempts: 1 } },
-      gone: { discovery: { static: [await free()] }, retry: { attempts: 1 } },
-    }, { mesh: { discovery } });
+    const { port } = await proxied(
+      {
+        none,
+        slow: {
+          discovery: { static: [silent.address] },
+          timeouts: { request: "50ms" },
+          retry: { attempts: 1 },
+        },
+        gone: { discovery: { static: [await free()] }, retry: { attempts: 1 } },
+      },
+      { mesh: { discovery } },
+    );
     const get = async (host: string): Promise<string> => {
-      const { text } = await exchangeRaw(port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      const { text } = await exchangeRaw(
+        port,
+        `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+      );
       const [{ status, body }] = repliesIn(text) as [RawReply];
       return `${status} ${body.trim()}`;
     };
@@ -166,7 +202,9 @@ describe("what has no reply", () => {
 
   it("a deadline of the client is kept, and told to the server", async () => {
     const slow = await endpoint(() => {});
-    const { port } = await proxied({ orders: { discovery: { static: [slow.address] }, retry: { attempts: 1 } } });
+    const { port } = await proxied({
+      orders: { discovery: { static: [slow.address] }, retry: { attempts: 1 } },
+    });
     const startedAt = performance.now();
     const reply = await ask(port, "GET", "X-Mesh-Timeout-Ms: 200\r\n");
     expect(reply).toMatchObject({ status: 504, body: "call_deadline\n" });
@@ -179,16 +217,29 @@ describe("what has no reply", () => {
   it("H16 P11: a request that has come through 17 hops is a loop", async () => {
     const good = await endpoint(answers("good"));
     const { port } = await proxied({ orders: [good.address] }, { listener: { posture: "mesh" } });
-    expect(await ask(port, "GET", "X-Mesh-Hops: 17\r\n")).toMatchObject({ status: 508, body: "loop\n" });
+    expect(await ask(port, "GET", "X-Mesh-Hops: 17\r\n")).toMatchObject({
+      status: 508,
+      body: "loop\n",
+    });
     expect(await ask(port, "GET", "X-Mesh-Hops: 16\r\n")).toMatchObject({ status: 200 });
     expect(good.requests[0]).toContain("x-mesh-hops: 17");
   });
 
   it("two proxies that send to each other end in a loop", async () => {
     const first = await proxied({ a: [await free()] }, { listener: { posture: "mesh" } });
-    const second = await proxied({ a: [`127.0.0.1:${first.port}`] }, { listener: { posture: "mesh" } });
-    await first.mesh.update({ services: { a: { discovery: { static: [`127.0.0.1:${second.port}`] }, retry: { attempts: 1 } } } });
-    const { text } = await exchangeRaw(second.port, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    const second = await proxied(
+      { a: [`127.0.0.1:${first.port}`] },
+      { listener: { posture: "mesh" } },
+    );
+    await first.mesh.update({
+      services: {
+        a: { discovery: { static: [`127.0.0.1:${second.port}`] }, retry: { attempts: 1 } },
+      },
+    });
+    const { text } = await exchangeRaw(
+      second.port,
+      "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    );
     expect(repliesIn(text)[0]).toMatchObject({ status: 508 });
   });
 });
@@ -200,22 +251,47 @@ describe("the words of the mesh", () => {
     for (let i = 0; i < 3; i++) await ask(port);
     const metrics = mesh.metrics();
     const counted = (name: string, labels: object): unknown =>
-      metrics.find((one) => one.name === name && Object.entries(labels).every(([key, value]) => one.labels[key] === value));
-    const outbound = { service: "orders", protocol: "http", direction: "outbound", route: "default", outcome: "success", status: "2xx" };
+      metrics.find(
+        (one) =>
+          one.name === name &&
+          Object.entries(labels).every(([key, value]) => one.labels[key] === value),
+      );
+    const outbound = {
+      service: "orders",
+      protocol: "http",
+      direction: "outbound",
+      route: "default",
+      outcome: "success",
+      status: "2xx",
+    };
     expect(counted("inmesh.calls", outbound)).toMatchObject({ value: 3 });
-    expect(counted("inmesh.calls", { ...outbound, service: "out", direction: "inbound" })).toMatchObject({ value: 3 });
+    expect(
+      counted("inmesh.calls", { ...outbound, service: "out", direction: "inbound" }),
+    ).toMatchObject({ value: 3 });
     const [service] = mesh.snapshot().services;
     expect(service).toMatchObject({ name: "orders", protocol: "http", callsInFlight: 0 });
-    expect(service!.endpoints[0]).toMatchObject({ address: good.address, breaker: { state: "closed" } });
+    expect(service!.endpoints[0]).toMatchObject({
+      address: good.address,
+      breaker: { state: "closed" },
+    });
   });
 
   it("a breaker opens at an endpoint that fails, and the other one gets what follows", async () => {
     const bad = await endpoint(answers("bad", "500 Internal Server Error"));
     const good = await endpoint(answers("good"));
     const { port, mesh } = await proxied({
-      orders: { discovery: { static: [bad.address, good.address] }, retry: { attempts: 1 }, balancer: { kind: "round-robin" } },
+      orders: {
+        discovery: { static: [bad.address, good.address] },
+        retry: { attempts: 1 },
+        balancer: { kind: "round-robin" },
+      },
     });
-    const isOpen = (): boolean => mesh.snapshot().services.some(({ endpoints }) => endpoints.some(({ breaker }) => breaker.state === "open"));
+    const isOpen = (): boolean =>
+      mesh
+        .snapshot()
+        .services.some(({ endpoints }) =>
+          endpoints.some(({ breaker }) => breaker.state === "open"),
+        );
     for (let i = 0; i < 60 && !isOpen(); i++) await ask(port);
     expect(isOpen()).toBe(true);
     const before = bad.requests.length;
@@ -227,12 +303,17 @@ describe("the words of the mesh", () => {
     const app = await endpoint(answers("app"));
     const { port } = await proxied(
       { app: [app.address] },
-      { listener: { mode: "inbound", service: "app", posture: "mesh", limits: { maxInFlight: 0 } } },
+      {
+        listener: { mode: "inbound", service: "app", posture: "mesh", limits: { maxInFlight: 0 } },
+      },
     );
     const refused = await ask(port);
     expect(refused).toMatchObject({ status: 503, body: "concurrency\n" });
     expect(refused.head).toContain("x-mesh-nack: 1");
-    const open = await proxied({ app: [app.address] }, { listener: { mode: "inbound", service: "app" } });
+    const open = await proxied(
+      { app: [app.address] },
+      { listener: { mode: "inbound", service: "app" } },
+    );
     expect(await ask(open.port)).toMatchObject({ status: 200, body: "app" });
     expect(app.requests[0]).toContain("host: orders\r\n");
   });

@@ -10,7 +10,11 @@ import { exchangeRaw, listening, proxied, rawClient, repliesIn } from "./support
 const run = promisify(execFile);
 
 async function backend(
-  handler: (request: IncomingMessage, body: string, response: import("node:http").ServerResponse) => void,
+  handler: (
+    request: IncomingMessage,
+    body: string,
+    response: import("node:http").ServerResponse,
+  ) => void,
 ): Promise<{ address: string; server: Server; connections: () => number }> {
   let connections = 0;
   const server = createServer((request, response) => {
@@ -67,7 +71,9 @@ describe("one client, one server", () => {
     const bytes = ["/1", "/2", "/3", "/4"]
       .map((path) => `GET ${path} HTTP/1.1\r\nHost: orders\r\n\r\n`)
       .join("");
-    const { text } = await exchangeRaw(port, bytes, { until: (all) => repliesIn(all).length === 4 });
+    const { text } = await exchangeRaw(port, bytes, {
+      until: (all) => repliesIn(all).length === 4,
+    });
     expect(repliesIn(text).map(({ body }) => body)).toEqual(["/1", "/2", "/3", "/4"]);
   });
 
@@ -181,7 +187,9 @@ describe("one client, one server", () => {
         if (/^(?:post|POST) \/wait/.test(received()) && !received().includes("late")) {
           socket.write("HTTP/1.1 100 Continue\r\n\r\n");
         } else {
-          socket.write("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+          socket.write(
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+          );
         }
       });
     });
@@ -189,10 +197,16 @@ describe("one client, one server", () => {
     const socket = await rawClient(port);
     let text = "";
     socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
-    socket.write("POST /wait HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+    socket.write(
+      "POST /wait HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    );
     await expect.poll(() => text).toBe("HTTP/1.1 100 Continue\r\n\r\n");
     socket.write("late");
-    await expect.poll(() => text).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 103 Early Hints\r\nlink: <\/a>\r\n\r\nHTTP\/1.1 200 OK/);
+    await expect
+      .poll(() => text)
+      .toMatch(
+        /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 103 Early Hints\r\nlink: <\/a>\r\n\r\nHTTP\/1.1 200 OK/,
+      );
     const { text: plain } = await exchangeRaw(port, "GET / HTTP/1.1\r\nHost: orders\r\n\r\n", {
       until: (all) => all.endsWith("ok"),
     });
@@ -203,52 +217,80 @@ describe("one client, one server", () => {
     const { address } = await rawBackend((socket, received) => {
       socket.on("data", () => {
         const isMany = received().startsWith("GET /many");
-        const head = isMany ? "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(33) : "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+        const head = isMany
+          ? "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(33)
+          : "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
         socket.write(head);
       });
     });
-    const { port } = await proxied({ orders: { discovery: { static: [address] }, retry: { attempts: 1 } } });
+    const { port } = await proxied({
+      orders: { discovery: { static: [address] }, retry: { attempts: 1 } },
+    });
     for (const path of ["/one", "/many"]) {
-      const { text } = await exchangeRaw(port, `GET ${path} HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n`);
-      expect(repliesIn(text.replace(/(?:HTTP\/1.1 103 Early Hints\r\n\r\n)*/, "")).map(({ status }) => status)).toEqual([502]);
+      const { text } = await exchangeRaw(
+        port,
+        `GET ${path} HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n`,
+      );
+      expect(
+        repliesIn(text.replace(/(?:HTTP\/1.1 103 Early Hints\r\n\r\n)*/, "")).map(
+          ({ status }) => status,
+        ),
+      ).toEqual([502]);
     }
   });
 
   it("H1 P11: a reply before the end of the body is delivered, and its connections end", async () => {
     const { address } = await rawBackend((socket) => {
-      socket.once("data", () => socket.write("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig"));
+      socket.once("data", () =>
+        socket.write("HTTP/1.1 413 Content Too Large\r\ncontent-length: 3\r\n\r\nbig"),
+      );
     });
     const { port } = await proxied({ orders: [address] });
     const socket = await rawClient(port);
     let text = "";
     socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
     const ended = once(socket, "end");
-    socket.write(`POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 10000000\r\n\r\n${"x".repeat(1_000)}`);
+    socket.write(
+      `POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 10000000\r\n\r\n${"x".repeat(1_000)}`,
+    );
     await ended;
-    expect(repliesIn(text)).toMatchObject([{ status: 413, body: "big", head: expect.stringContaining("connection: close") }]);
+    expect(repliesIn(text)).toMatchObject([
+      { status: 413, body: "big", head: expect.stringContaining("connection: close") },
+    ]);
   });
 
-  it.each(["HTTP/1.0", "HTTP/1.0 with keep-alive"])("%s: no chunks, no interim replies", async (version) => {
-    const { address } = await backend((_, __, response) => {
-      response.writeProcessing();
-      response.write("in ");
-      response.end("pieces");
-    });
-    const { port } = await proxied({ orders: [address] });
-    const keep = version === "HTTP/1.0" ? "" : "Connection: keep-alive\r\n";
-    const { text, closed } = await exchangeRaw(port, `GET / HTTP/1.0\r\nHost: orders\r\n${keep}\r\n`);
-    expect(text).toMatch(/^HTTP\/1.1 200 OK\r\n/);
-    expect(text).not.toContain("chunked");
-    expect(text).toMatch(/connection: close\r\n\r\nin pieces$/);
-    expect(closed).toBe(true);
-  });
+  it.each(["HTTP/1.0", "HTTP/1.0 with keep-alive"])(
+    "%s: no chunks, no interim replies",
+    async (version) => {
+      const { address } = await backend((_, __, response) => {
+        response.writeProcessing();
+        response.write("in ");
+        response.end("pieces");
+      });
+      const { port } = await proxied({ orders: [address] });
+      const keep = version === "HTTP/1.0" ? "" : "Connection: keep-alive\r\n";
+      const { text, closed } = await exchangeRaw(
+        port,
+        `GET / HTTP/1.0\r\nHost: orders\r\n${keep}\r\n`,
+      );
+      expect(text).toMatch(/^HTTP\/1.1 200 OK\r\n/);
+      expect(text).not.toContain("chunked");
+      expect(text).toMatch(/connection: close\r\n\r\nin pieces$/);
+      expect(closed).toBe(true);
+    },
+  );
 
   it("keeps a connection of HTTP/1.0 that asks for it, where the length is known", async () => {
     const { address } = await backend((_, __, response) => response.end("ok"));
     const { port } = await proxied({ orders: [address] });
     const get = "GET / HTTP/1.0\r\nHost: orders\r\nConnection: keep-alive\r\n\r\n";
-    const { text } = await exchangeRaw(port, get + get, { until: (all) => repliesIn(all).length === 2 });
-    expect(repliesIn(text).map(({ head }) => /connection: keep-alive/.test(head))).toEqual([true, true]);
+    const { text } = await exchangeRaw(port, get + get, {
+      until: (all) => repliesIn(all).length === 2,
+    });
+    expect(repliesIn(text).map(({ head }) => /connection: keep-alive/.test(head))).toEqual([
+      true,
+      true,
+    ]);
   });
 
   it("C12 P11: a reply without a length goes on in chunks, until its connection ends", async () => {
@@ -259,39 +301,53 @@ describe("one client, one server", () => {
       });
     });
     const { port } = await proxied({ orders: [address] });
-    const { text } = await exchangeRaw(port, "GET / HTTP/1.1\r\nHost: orders\r\n\r\n", { until: (all) => all.endsWith("0\r\n\r\n") });
+    const { text } = await exchangeRaw(port, "GET / HTTP/1.1\r\nHost: orders\r\n\r\n", {
+      until: (all) => all.endsWith("0\r\n\r\n"),
+    });
     expect(repliesIn(text)).toMatchObject([{ status: 200, body: "first last" }]);
   });
 
   it.each([
     ["C11", "with a length", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", "end"],
-    ["C11", "in chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", "end"],
+    [
+      "C11",
+      "in chunks",
+      "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+      "end",
+    ],
     ["C12", "without a length, and a reset", "HTTP/1.1 200 OK\r\n\r\nabc", "reset"],
-  ])("%s P11: a reply %s that breaks off is no whole reply to the client", async (_, __, bytes, how) => {
-    const { address } = await rawBackend((socket) => {
-      socket.once("data", () => {
-        socket.write(bytes);
-        setTimeout(() => (how === "end" ? socket.end() : socket.resetAndDestroy()), 30);
+  ])(
+    "%s P11: a reply %s that breaks off is no whole reply to the client",
+    async (_, __, bytes, how) => {
+      const { address } = await rawBackend((socket) => {
+        socket.once("data", () => {
+          socket.write(bytes);
+          setTimeout(() => (how === "end" ? socket.end() : socket.resetAndDestroy()), 30);
+        });
       });
-    });
-    const { port } = await proxied({ orders: [address] });
-    const { text, closed } = await exchangeRaw(port, "GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
-    expect(closed).toBe(true);
-    expect(text).toContain("abc");
-    expect(text).not.toMatch(/0\r\n\r\n$/);
-  });
+      const { port } = await proxied({ orders: [address] });
+      const { text, closed } = await exchangeRaw(port, "GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
+      expect(closed).toBe(true);
+      expect(text).toContain("abc");
+      expect(text).not.toMatch(/0\r\n\r\n$/);
+    },
+  );
 
   it("C13 P11: bytes behind a reply belong to no other", async () => {
     let connections = 0;
     const { address } = await rawBackend((socket) => {
       const n = ++connections;
       socket.on("data", () => {
-        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n${n}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`);
+        socket.write(
+          `HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n${n}HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison`,
+        );
       });
     });
     const { port } = await proxied({ orders: [address] });
     const get = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n";
-    const { text } = await exchangeRaw(port, get + get, { until: (all) => repliesIn(all).length === 2 });
+    const { text } = await exchangeRaw(port, get + get, {
+      until: (all) => repliesIn(all).length === 2,
+    });
     expect(repliesIn(text).map(({ body }) => body)).toEqual(["1", "2"]);
     expect(connections).toBe(2);
   });
@@ -306,7 +362,10 @@ describe("one client, one server", () => {
     });
     const { port, mesh } = await proxied({ orders: [address] });
     const ends: string[] = [];
-    mesh.observe({ servedEnded: ({ outcome }) => void ends.push(outcome), callEnded: ({ outcome }) => void ends.push(`call ${outcome}`) });
+    mesh.observe({
+      servedEnded: ({ outcome }) => void ends.push(outcome),
+      callEnded: ({ outcome }) => void ends.push(`call ${outcome}`),
+    });
     const socket = await rawClient(port);
     socket.write("GET / HTTP/1.1\r\nHost: orders\r\n\r\n");
     await expect.poll(() => asked).toBe(1);
@@ -328,8 +387,14 @@ describe("H7 P11: other protocols", () => {
         else if (received().includes("\r\n\r\n")) {
           isOpen = true;
           const token = /upgrade: (\S+)/.exec(received())?.[1];
-          if (token === "websocket") socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\nhello");
-          else if (token === "wrong") socket.write("HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: other\r\n\r\n");
+          if (token === "websocket")
+            socket.write(
+              "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\nhello",
+            );
+          else if (token === "wrong")
+            socket.write(
+              "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: other\r\n\r\n",
+            );
           else socket.write("HTTP/1.1 426 Upgrade Required\r\ncontent-length: 2\r\n\r\nno");
         }
       });
@@ -346,7 +411,9 @@ describe("H7 P11: other protocols", () => {
     let text = "";
     socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
     socket.write(ask("websocket"));
-    await expect.poll(() => text).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n[^]*upgrade: websocket\r\n\r\nhello$/);
+    await expect
+      .poll(() => text)
+      .toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n[^]*upgrade: websocket\r\n\r\nhello$/);
     socket.write("one ");
     await expect.poll(() => text).toContain("ONE ");
     socket.end("two");
@@ -359,7 +426,9 @@ describe("H7 P11: other protocols", () => {
     const { address } = await shouter();
     const { port } = await proxied({ orders: [address] });
     const refused = await exchangeRaw(port, ask("tls/1.0"));
-    expect(repliesIn(refused.text)).toMatchObject([{ status: 426, head: expect.stringContaining("connection: close") }]);
+    expect(repliesIn(refused.text)).toMatchObject([
+      { status: 426, head: expect.stringContaining("connection: close") },
+    ]);
     const wrong = await exchangeRaw(port, ask("wrong"));
     expect(repliesIn(wrong.text)).toMatchObject([{ status: 502 }]);
   });
@@ -376,8 +445,12 @@ describe("clients and servers that are not Node's", () => {
       (await run("curl", ["-sS", "-m", "10", "-H", "Host: orders", ...args])).stdout;
     expect(await curl(`${url}/a`)).toBe("GET /a 0 1.1");
     expect(await curl("-d", "12345", `${url}/b`)).toBe("POST /b 5 1.1");
-    expect(await curl("-H", "Expect: 100-continue", "-d", "x".repeat(100_000), `${url}/c`)).toBe("POST /c 100000 1.1");
-    expect(await curl("-H", "Transfer-Encoding: chunked", "-d", "12345", `${url}/d`)).toBe("POST /d 5 1.1");
+    expect(await curl("-H", "Expect: 100-continue", "-d", "x".repeat(100_000), `${url}/c`)).toBe(
+      "POST /c 100000 1.1",
+    );
+    expect(await curl("-H", "Transfer-Encoding: chunked", "-d", "12345", `${url}/d`)).toBe(
+      "POST /d 5 1.1",
+    );
     expect(await curl("-0", `${url}/e`)).toBe("GET /e 0 1.1");
     expect(await curl("-I", `${url}/f`)).toMatch(/^HTTP\/1.1 200 OK\r\n/);
     const twice = await curl("-w", " %{num_connects}\n", `${url}/1`, `${url}/2`);
@@ -387,11 +460,15 @@ describe("clients and servers that are not Node's", () => {
   });
 
   it("Python's http.client and http.server", async () => {
-    const server = spawn("python3", ["-u", "-c", PYTHON_SERVER], { stdio: ["ignore", "pipe", "inherit"] });
+    const server = spawn("python3", ["-u", "-c", PYTHON_SERVER], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     onTestFinished(() => void server.kill());
     const [line] = (await once(server.stdout, "data")) as [Buffer];
     const { port } = await proxied({ orders: [`127.0.0.1:${Number(String(line))}`] });
-    const { stdout } = await run("python3", ["-c", PYTHON_CLIENT, String(port)], { timeout: 20_000 });
+    const { stdout } = await run("python3", ["-c", PYTHON_CLIENT, String(port)], {
+      timeout: 20_000,
+    });
     expect(JSON.parse(stdout)).toEqual([
       [200, "GET /a "],
       [200, "POST /b hello"],
@@ -402,11 +479,19 @@ describe("clients and servers that are not Node's", () => {
   });
 
   it("Node's own client, with an agent that keeps connections", async () => {
-    const { address } = await backend((request, body, response) => response.end(request.url + body));
+    const { address } = await backend((request, body, response) =>
+      response.end(request.url + body),
+    );
     const { port } = await proxied({ orders: [address] });
     const bodies = await Promise.all(
       Array.from({ length: 50 }, async (_, n) => {
-        const request = httpRequest({ port, host: "127.0.0.1", path: `/${n}`, method: "POST", headers: { host: "orders" } });
+        const request = httpRequest({
+          port,
+          host: "127.0.0.1",
+          path: `/${n}`,
+          method: "POST",
+          headers: { host: "orders" },
+        });
         request.write("a");
         request.end("b");
         const [reply] = (await once(request, "response")) as [IncomingMessage];
