@@ -324,8 +324,14 @@ const rows: Row[] = [
     what: "npx mesh-proxy: it starts, serves and drains",
     run: async () => {
       const { stdout } = await exec("npx", [
-        ...["--no", "mesh-proxy", "--", "--check", "--listen", "127.0.0.1:0"],
-        ...["--to", "orders=10.0.0.1:8080"],
+        "--no",
+        "mesh-proxy",
+        "--",
+        "--check",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "orders=10.0.0.1:8080",
       ]);
       if (!stdout.startsWith("valid  1 listener, 1 service")) throw new Error(stdout);
       expectLine(await exec(process.execPath, ["mesh-proxy.cjs"]), allTrue(2));

@@ -18,7 +18,11 @@ const PROXY = ["--conditions=inmesh-source", join(here, "../../packages/proxy/sr
 
 const children: ChildProcess[] = [];
 
-function start(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
+function start(
+  command: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): ChildProcess {
   const child = spawn(command, args, {
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, NODE_OPTIONS: "", ...env },
@@ -64,8 +68,16 @@ const proxies = [1, 2].map((i) => {
   });
   return start(process.execPath, [
     ...PROXY,
-    ...["--config", CONFIG, "--log", "none", "--listen", `127.0.0.1:${outbound}`],
-    ...["--inbound", `127.0.0.1:${inbound}`, "--app", `127.0.0.1:${app}`],
+    "--config",
+    CONFIG,
+    "--log",
+    "none",
+    "--listen",
+    `127.0.0.1:${outbound}`,
+    "--inbound",
+    `127.0.0.1:${inbound}`,
+    "--app",
+    `127.0.0.1:${app}`,
   ]);
 });
 await Promise.all([7001, 7002, 7101, 7102, 7301, 7302].map(listens));

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { EXIT, Output, type Context } from "inmesh/cli";
+import { EXIT, Output, VERSION, type Context } from "inmesh/cli";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { main } from "../src/cli/main.ts";
 import { OPTIONS } from "../src/cli/options.ts";
-import { VERSION } from "../src/cli/version.ts";
+
 import { ListenError } from "../src/listen/listen-error.ts";
 import manifest from "../package.json" with { type: "json" };
 import { freePort, listening } from "./support/net.ts";
@@ -94,8 +94,12 @@ describe("mistakes", () => {
     const taken = await listening(() => {});
     const free = await freePort();
     const { exit, err } = await run([
-      ...["--listen", `127.0.0.1:${free}=db`, "--listen", `127.0.0.1:${taken.port}=db`],
-      ...["--to", "db=10.0.0.1:80"],
+      "--listen",
+      `127.0.0.1:${free}=db`,
+      "--listen",
+      `127.0.0.1:${taken.port}=db`,
+      "--to",
+      "db=10.0.0.1:80",
     ]);
     expect(exit).toBe(EXIT.conflict);
     expect(err).toContain(`127.0.0.1:${taken.port} is in use (EADDRINUSE).`);

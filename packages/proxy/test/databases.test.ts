@@ -112,7 +112,14 @@ describe("PostgreSQL with its own client", () => {
       const proxied = await proxyTo([`127.0.0.1:${port}`]);
       const ask = (of: number, sql: string): Promise<string> =>
         run(join(PG_BIN!, "psql"), [
-          ...["-h", "127.0.0.1", "-p", String(of), "-U", "postgres", "-Atc", sql],
+          "-h",
+          "127.0.0.1",
+          "-p",
+          String(of),
+          "-U",
+          "postgres",
+          "-Atc",
+          sql,
         ]).then(({ stdout }) => stdout, String);
       await expect.poll(() => ask(port, "select 1")).toBe("1\n");
       const sum = "select sum(i) from generate_series(1, 100000) i";

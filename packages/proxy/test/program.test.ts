@@ -36,7 +36,12 @@ describe("the end", () => {
   it("cuts off within the grace what does not end by itself", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const program = new Program([
-      ...["--listen", "127.0.0.1:0=db", "--to", `db=${server.address}`, "--drain-grace", "1s"],
+      "--listen",
+      "127.0.0.1:0=db",
+      "--to",
+      `db=${server.address}`,
+      "--drain-grace",
+      "1s",
     ]);
     const client = new Client(await program.address("outbound-db"));
     await client.until(() => client.text === "hello");
@@ -52,7 +57,12 @@ describe("the end", () => {
       socket.on("end", () => socket.end("bye"));
     });
     const program = new Program([
-      ...["--listen", "127.0.0.1:0=db", "--to", `db=${server.address}`, "--drain-grace", "20s"],
+      "--listen",
+      "127.0.0.1:0=db",
+      "--to",
+      `db=${server.address}`,
+      "--drain-grace",
+      "20s",
     ]);
     const address = await program.address("outbound-db");
     const client = new Client(address);
@@ -74,7 +84,12 @@ describe("the end", () => {
   it("comes at once with the second signal", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const program = new Program([
-      ...["--listen", "127.0.0.1:0=db", "--to", `db=${server.address}`, "--drain-grace", "60s"],
+      "--listen",
+      "127.0.0.1:0=db",
+      "--to",
+      `db=${server.address}`,
+      "--drain-grace",
+      "60s",
     ]);
     const client = new Client(await program.address("outbound-db"));
     await client.until(() => client.text === "hello");
@@ -86,7 +101,9 @@ describe("the end", () => {
 
 describe("a changed file", () => {
   it("opens, changes and closes listeners while connections go on", async () => {
-    const one = await listening((socket) => socket.on("data", (chunk) => socket.write(`1${chunk}`)));
+    const one = await listening((socket) =>
+      socket.on("data", (chunk) => socket.write(`1${chunk}`)),
+    );
     const two = await listening((socket) => socket.write("two"));
     const file = join(folder(), "mesh.json");
     const services = {
@@ -116,7 +133,9 @@ describe("a changed file", () => {
     // An address that is in use is said, and the others are taken.
     write(file, {
       services,
-      proxy: { listeners: { a: tcp(`127.0.0.1:${two.port}`), b: tcp(`127.0.0.1:${second}`, "other") } },
+      proxy: {
+        listeners: { a: tcp(`127.0.0.1:${two.port}`), b: tcp(`127.0.0.1:${second}`, "other") },
+      },
     });
     await program.until(() => program.stderr.includes("proxy.listener_failed"));
     expect(program.stderr).toContain(`it stays on 127.0.0.1:${first}`);
@@ -131,8 +150,13 @@ describe("several processes", () => {
     const server = await listening((socket) => socket.write("hello"));
     const port = await freePort();
     const args = [
-      ...["--listen", `127.0.0.1:${port}=db`, "--to", `db=${server.address}`],
-      ...["--reuse-port", "--drain-grace", "1s"],
+      "--listen",
+      `127.0.0.1:${port}=db`,
+      "--to",
+      `db=${server.address}`,
+      "--reuse-port",
+      "--drain-grace",
+      "1s",
     ];
     const old = new Program(args);
     await old.address("outbound-db");
@@ -148,8 +172,14 @@ describe("several processes", () => {
     const server = await listening((socket) => socket.write("hello"));
     const port = await freePort();
     const program = new Program([
-      ...["--listen", `127.0.0.1:${port}=db`, "--to", `db=${server.address}`],
-      ...["--workers", "2", "--drain-grace", "500ms"],
+      "--listen",
+      `127.0.0.1:${port}=db`,
+      "--to",
+      `db=${server.address}`,
+      "--workers",
+      "2",
+      "--drain-grace",
+      "500ms",
     ]);
     const ready = (): number => program.stderr.split("proxy.listening").length - 1;
     await program.until(() => ready() === 2, "two workers");

@@ -94,7 +94,9 @@ describe("a connection through the TCP mode", () => {
     await client.until(() => client.closed);
     expect(client.error).toBeUndefined();
     await expect
-      .poll(() => mesh.snapshot().services.find(({ name }) => name === "db")?.endpoints[0]?.inFlight)
+      .poll(
+        () => mesh.snapshot().services.find(({ name }) => name === "db")?.endpoints[0]?.inFlight,
+      )
       .toBe(0);
     expect(counted).toEqual([]);
   });
@@ -125,7 +127,9 @@ describe("a connection through the TCP mode", () => {
       expect(client.text).toBe("good");
     }
     const { endpoints } = mesh.snapshot().services.find(({ name }) => name === "db")!;
-    expect(endpoints.find((one) => one.address === `127.0.0.1:${dead}`)?.breaker.state).toBe("open");
+    expect(endpoints.find((one) => one.address === `127.0.0.1:${dead}`)?.breaker.state).toBe(
+      "open",
+    );
   });
 
   it("resets the client where no endpoint accepts, and counts it", async () => {
@@ -211,7 +215,9 @@ describe("a connection through the TCP mode", () => {
   it("goes to a Unix socket, from one, and over IPv6", async () => {
     const folder = mkdtempSync(join(tmpdir(), "mesh-proxy-"));
     onTestFinished(() => rmSync(folder, { recursive: true }));
-    const server = await listening((socket) => socket.end("unix"), { path: join(folder, "db.sock") });
+    const server = await listening((socket) => socket.end("unix"), {
+      path: join(folder, "db.sock"),
+    });
     const six = await listening((socket) => socket.end("six"), { host: "::1" });
     const one = await bench(endpointsOf(server.address), {
       address: { path: join(folder, "in.sock") },

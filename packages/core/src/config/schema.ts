@@ -41,7 +41,10 @@ export function configJsonSchema(
   kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
   sections: readonly ConfigSection[] = NO_SECTIONS,
 ): Record<string, unknown> {
-  return loadZod().toJSONSchema(configSchema(kinds, sections), { unrepresentable: "any", io: "input" });
+  return loadZod().toJSONSchema(configSchema(kinds, sections), {
+    unrepresentable: "any",
+    io: "input",
+  });
 }
 
 function wholeSchema(

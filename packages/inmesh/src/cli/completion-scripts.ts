@@ -64,5 +64,7 @@ export async function completionScript(program: string, shell: string): Promise<
     ]);
   }
   // Names of functions have no dash.
-  return script.replaceAll("PROGRAM_ID", program.replaceAll("-", "_")).replaceAll("PROGRAM", program);
+  return script
+    .replaceAll("PROGRAM_ID", program.replaceAll("-", "_"))
+    .replaceAll("PROGRAM", program);
 }

@@ -1,10 +1,9 @@
 /** What is said at the start: what listens where, and how to try it. */
 import type { AdminListener } from "@inmesh/http";
 import type { MeshConfig } from "@inmesh/core/spi/transport";
-import type { Output } from "inmesh/cli";
+import { VERSION, type Output } from "inmesh/cli";
 import type { ListenerConfig } from "../serve/section.ts";
 import { whereTo } from "./look.ts";
-import { VERSION } from "./version.ts";
 
 /** What of a running listener is shown. */
 export interface ShownListener {

@@ -10,12 +10,12 @@ import {
   printCandidates,
   report,
   usageOf,
+  VERSION,
   UsageFailure,
   type Context,
   type ExitCode,
 } from "inmesh/cli";
 import { COMMAND, EXIT_TEXTS, OPTIONS } from "./options.ts";
-import { VERSION } from "./version.ts";
 
 /** What completion scripts call; not for people. */
 const COMPLETE = "__complete";
@@ -41,7 +41,11 @@ async function dispatch(args: readonly string[], context: Context): Promise<Exit
   const [first, ...rest] = args;
   if (first === COMPLETE) {
     const current = rest.at(-1) ?? "";
-    printCandidates(await candidatesOf([], ALL, rest.slice(0, -1), current, () => []), current, output);
+    printCandidates(
+      await candidatesOf([], ALL, rest.slice(0, -1), current, () => []),
+      current,
+      output,
+    );
     return EXIT.ok;
   }
   if (first === "completion") {

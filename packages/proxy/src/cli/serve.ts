@@ -79,10 +79,9 @@ async function leave(
 
 async function openMesh(
   { configFile, input, log, accessLog: format }: Settings,
-  { env, output }: Context,
+  { env, output, clock }: Context,
 ): Promise<HttpMesh> {
-  const exporters =
-    format === "none" ? [] : [accessLog({ stream: process.stdout, format })];
+  const exporters = format === "none" ? [] : [accessLog({ stream: process.stdout, format })];
   try {
     return createMesh({
       env,
@@ -91,18 +90,22 @@ async function openMesh(
       exporters,
       ...(configFile !== undefined && { configFile }),
       ...(input !== undefined && { config: input }),
-      ...(log !== "none" && { log: logTo((line) => output.error(line), log) }),
+      ...(log !== "none" && { log: logTo((line) => output.error(line), log, clock) }),
     });
   } catch (error) {
     throw configFailure(error);
   }
 }
 
-function logTo(write: (line: string) => void, format: "text" | "json"): Log {
+function logTo(
+  write: (line: string) => void,
+  format: "text" | "json",
+  clock: Context["clock"],
+): Log {
   return (line: LogLine) =>
     write(
       format === "json"
-        ? JSON.stringify({ time: new Date().toISOString(), ...line })
+        ? JSON.stringify({ timeMs: clock.wallNow(), ...line })
         : `${line.level} ${line.event} ${line.message}`,
     );
 }

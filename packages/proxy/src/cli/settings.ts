@@ -77,9 +77,10 @@ export function settingsOf(values: Given, env: Env): Settings {
     mistakes.push(`--workers must be at most ${MAX_WORKERS} (got ${workers})`);
   }
   if (workers > 1) {
-    for (const listen of [...Object.values(listeners).map((one) => Reflect.get(one, "listen"))]) {
-      if (String(listen).endsWith(":0")) {
-        mistakes.push(`--workers share a port, and ${String(listen)} is another for each of them`);
+    for (const one of Object.values(listeners)) {
+      const listen = String(Reflect.get(one, "listen"));
+      if (listen.endsWith(":0")) {
+        mistakes.push(`--workers share a port, and ${listen} is another for each of them`);
       }
     }
   }
@@ -135,7 +136,9 @@ function readTo(text: string, services: Record<string, object>, mistakes: string
   const [, name, where = ""] = /^([^=]+)=(.+)$/.exec(text) ?? [];
   if (name === undefined) {
     const example = "orders=10.0.0.1:8080,10.0.0.2:8080";
-    mistakes.push(`--to must be a service and its endpoints, such as ${example} (got ${shown(text)})`);
+    mistakes.push(
+      `--to must be a service and its endpoints, such as ${example} (got ${shown(text)})`,
+    );
     return;
   }
   if (Object.hasOwn(services, name)) mistakes.push(`--to names the service ${name} twice`);

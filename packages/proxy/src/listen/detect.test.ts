@@ -97,9 +97,9 @@ describe("the protocol of a connection is found out from its first bytes", () =>
       { numRuns: 50 },
     );
     const unending = clientHello("orders.example", MAX_CLIENT_HELLO_BYTES - 100, 500);
-    expect(detect(Buffer.concat([unending.subarray(0, 400), Buffer.alloc(MAX_DETECT_BYTES)]))).toEqual(
-      { protocol: "tcp" },
-    );
+    expect(
+      detect(Buffer.concat([unending.subarray(0, 400), Buffer.alloc(MAX_DETECT_BYTES)])),
+    ).toEqual({ protocol: "tcp" });
   });
 
   it("never throws, and what was decided does not change with more bytes", () => {

@@ -50,7 +50,12 @@ export class FirstBytesReader {
   #timer: Timer | undefined = undefined;
 
   /** `socket` is paused, and nothing has been read of it. */
-  constructor(socket: Socket, options: FirstBytesOptions, runtime: Runtime, owner: FirstBytesOwner) {
+  constructor(
+    socket: Socket,
+    options: FirstBytesOptions,
+    runtime: Runtime,
+    owner: FirstBytesOwner,
+  ) {
     this.#socket = socket;
     this.#options = options;
     this.#runtime = runtime;

@@ -33,7 +33,11 @@ const CAUSES: Readonly<Record<string, Cause>> = {
     what: "is of a family that this machine does not have",
     hint: "give an IPv4 address",
   },
-  ENOENT: { kind: "failed", what: "is in a folder that does not exist", hint: "make the folder first" },
+  ENOENT: {
+    kind: "failed",
+    what: "is in a folder that does not exist",
+    hint: "make the folder first",
+  },
   ENOTSUP: {
     kind: "failed",
     what: "cannot be shared by several processes on this system",
@@ -61,7 +65,11 @@ export class ListenError extends Error {
 
   static of(cause: Error, address: string): ListenError {
     const { code = "UNKNOWN" } = cause as NodeJS.ErrnoException;
-    const known = CAUSES[code] ?? { kind: "failed", what: "cannot be listened on", hint: cause.message };
+    const known = CAUSES[code] ?? {
+      kind: "failed",
+      what: "cannot be listened on",
+      hint: cause.message,
+    };
     return new ListenError(address, code, known, cause);
   }
 }

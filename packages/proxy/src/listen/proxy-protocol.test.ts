@@ -21,11 +21,16 @@ const version = fc.constantFrom("v1" as const, "v2" as const);
 describe("a header of the PROXY protocol", () => {
   it("is read as it was written, and takes no byte of what follows", () => {
     fc.assert(
-      fc.property(version, pair, fc.uint8Array({ maxLength: 40 }), (which, [client, target], rest) => {
-        const header = writeHeader(which, client, target);
-        const read = readHeader(Buffer.concat([header, rest]));
-        expect(read).toEqual({ length: header.length, client, target });
-      }),
+      fc.property(
+        version,
+        pair,
+        fc.uint8Array({ maxLength: 40 }),
+        (which, [client, target], rest) => {
+          const header = writeHeader(which, client, target);
+          const read = readHeader(Buffer.concat([header, rest]));
+          expect(read).toEqual({ length: header.length, client, target });
+        },
+      ),
     );
   });
 
@@ -33,7 +38,8 @@ describe("a header of the PROXY protocol", () => {
     fc.assert(
       fc.property(version, pair, (which, [client, target]) => {
         const header = writeHeader(which, client, target);
-        for (let i = 0; i < header.length; i++) expect(readHeader(header.subarray(0, i))).toBe("more");
+        for (let i = 0; i < header.length; i++)
+          expect(readHeader(header.subarray(0, i))).toBe("more");
       }),
       { numRuns: 20 },
     );
@@ -43,7 +49,10 @@ describe("a header of the PROXY protocol", () => {
     const client = { address: "10.0.0.1", port: 1 };
     const target = { address: "::1", port: 2 };
     for (const which of ["v1", "v2"] as const) {
-      for (const header of [writeHeader(which, client, target), writeHeader(which, undefined, target)]) {
+      for (const header of [
+        writeHeader(which, client, target),
+        writeHeader(which, undefined, target),
+      ]) {
         expect(readHeader(header)).toEqual({
           length: header.length,
           client: undefined,
@@ -76,7 +85,11 @@ describe("a header of the PROXY protocol", () => {
   });
 
   it("of version 2 is refused with another version, command, family or length", () => {
-    const good = writeHeader("v2", { address: "10.0.0.1", port: 1 }, { address: "10.0.0.2", port: 2 });
+    const good = writeHeader(
+      "v2",
+      { address: "10.0.0.1", port: 1 },
+      { address: "10.0.0.2", port: 2 },
+    );
     const changed = (at: number, value: number): Buffer => {
       const copy = Buffer.from(good);
       copy[at] = value;
@@ -95,11 +108,18 @@ describe("a header of the PROXY protocol", () => {
   });
 
   it("of version 2 may have TLVs, and families that are passed over", () => {
-    const good = writeHeader("v2", { address: "10.0.0.1", port: 1 }, { address: "10.0.0.2", port: 2 });
+    const good = writeHeader(
+      "v2",
+      { address: "10.0.0.1", port: 1 },
+      { address: "10.0.0.2", port: 2 },
+    );
     const tlv = Buffer.from([0x04, 0, 3, 1, 2, 3]);
     const withTlv = Buffer.concat([good, tlv, bytes("GET ")]);
     withTlv.writeUInt16BE(12 + tlv.length, 14);
-    expect(readHeader(withTlv)).toMatchObject({ length: good.length + tlv.length, client: { port: 1 } });
+    expect(readHeader(withTlv)).toMatchObject({
+      length: good.length + tlv.length,
+      client: { port: 1 },
+    });
     const socket = Buffer.concat([good.subarray(0, 16), Buffer.alloc(216)]);
     socket[13] = 0x31;
     socket.writeUInt16BE(216, 14);

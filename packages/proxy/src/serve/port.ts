@@ -31,7 +31,8 @@ const SOCKET_MODE = 0o660;
 const SAID: Readonly<Record<Exclude<Reason, "no_bytes" | "tunnel_idle">, string>> = {
   connections: "there are as many as limits.maxConnections allows",
   connections_per_address: "its address has as many as maxConnectionsPerAddress allows",
-  proxy_header: "it does not begin with a header of the PROXY protocol, which acceptProxyProtocol asks for",
+  proxy_header:
+    "it does not begin with a header of the PROXY protocol, which acceptProxyProtocol asks for",
   proxy_header_timeout: "the header of the PROXY protocol did not come within detectTimeout",
   no_service:
     "nothing says which service it is for: give the listener a service, or speak HTTP or TLS with a server name",
@@ -72,7 +73,12 @@ export class Port {
     this.#record = mesh.connections.of("inbound", name, "tcp");
     this.#halves = this.#openHalves(config);
     this.#listener = new Listener(
-      { ...listenerOptions(config), address: addressOf(config), reusePort, socketMode: SOCKET_MODE },
+      {
+        ...listenerOptions(config),
+        address: addressOf(config),
+        reusePort,
+        socketMode: SOCKET_MODE,
+      },
       this.#fronts(),
       {
         runtime: mesh.runtime,
@@ -116,7 +122,9 @@ export class Port {
    */
   async drain(graceMs: number, noticed: boolean): Promise<void> {
     const all = [this.#halves, ...this.#leaving];
-    await Promise.all(all.map((halves) => (noticed ? halves.close(graceMs) : halves.drain(graceMs))));
+    await Promise.all(
+      all.map((halves) => (noticed ? halves.close(graceMs) : halves.drain(graceMs))),
+    );
     this.#listener.destroy();
     this.#lines.close();
   }
@@ -185,7 +193,10 @@ export class Port {
     if (reason === "no_bytes") return;
     if (reason === "tunnel_idle") return;
     this.#record?.failed("tcp", reason);
-    this.#lines.write("proxy.connection_refused", () => `a connection was refused: ${SAID[reason]}`);
+    this.#lines.write(
+      "proxy.connection_refused",
+      () => `a connection was refused: ${SAID[reason]}`,
+    );
   }
 }
 

@@ -37,7 +37,9 @@ export class Ports {
     const opened = await Promise.allSettled(
       Object.entries(listeners).map(([name, config]) => Port.open(name, config, this.#parts)),
     );
-    const failed = opened.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
+    const failed = opened.flatMap((one) =>
+      one.status === "rejected" ? [one.reason as Error] : [],
+    );
     const ports = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     if (failed.length > 0) {
       await Promise.all(ports.map((port) => port.drain(0, true)));

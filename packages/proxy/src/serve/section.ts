@@ -60,7 +60,8 @@ const FIELDS: readonly KindField[] = [
     path: "listeners.*.listen",
     type: "text",
     required: true,
-    meaning: "Where it listens: an address and a port, or `unix:` and a path. Port 0 is a free one.",
+    meaning:
+      "Where it listens: an address and a port, or `unix:` and a path. Port 0 is a free one.",
   },
   {
     path: "listeners.*.service",
@@ -182,7 +183,11 @@ function readListener(
     mistake("service", "must not be written together with app", service);
   }
   if (typeof service === "string" && !context.services.has(service)) {
-    mistake("service", `must be a service of this configuration${known(context.services)}`, service);
+    mistake(
+      "service",
+      `must be a service of this configuration${known(context.services)}`,
+      service,
+    );
   }
   if (typeof app === "string") {
     const wrong = app.startsWith("unix:") ? readSocket(app) : readAddress(app);

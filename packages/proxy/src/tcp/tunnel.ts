@@ -59,8 +59,7 @@ export class Tunnel {
   /** Bytes are counted by the sockets, so that idleness costs no chunk anything. */
   #look(): void {
     const now = this.#runtime.now();
-    const moved =
-      this.#client.bytesRead + this.#client.bytesWritten + this.#endpoint.bytesRead;
+    const moved = this.#client.bytesRead + this.#client.bytesWritten + this.#endpoint.bytesRead;
     // What waits for a slow reader is no idleness of the writer's, and no progress either.
     if (moved !== this.#moved) {
       this.#moved = moved;

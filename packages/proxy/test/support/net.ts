@@ -6,7 +6,12 @@ import { onTestFinished } from "vitest";
 export async function listening(
   serve: (socket: Socket) => void,
   where: { readonly host?: string; readonly path?: string } = {},
-): Promise<{ readonly address: string; readonly port: number; close(): void; sockets: Set<Socket> }> {
+): Promise<{
+  readonly address: string;
+  readonly port: number;
+  close(): void;
+  sockets: Set<Socket>;
+}> {
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
@@ -27,7 +32,12 @@ export async function listening(
   onTestFinished(close);
   if (path !== undefined) return { address: `unix:${path}`, port: 0, close, sockets };
   const { port } = server.address() as AddressInfo;
-  return { address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`, port, close, sockets };
+  return {
+    address: host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
+    port,
+    close,
+    sockets,
+  };
 }
 
 /** A port on which nothing listens. */
