@@ -108,7 +108,7 @@ describe("mistakes", () => {
     await expect(listening(() => {}, { host: "127.0.0.1" })).resolves.toBeDefined();
   });
 
-  it("of permission are told from others", () => {
+  it("of permission are distinguished from others", () => {
     const denied = Object.assign(new Error("denied"), { code: "EACCES" });
     const unknown = Object.assign(new Error("something else"), { code: "EWHATEVER" });
     expect(ListenError.of(denied, "127.0.0.1:80")).toMatchObject({ kind: "denied" });

@@ -128,7 +128,7 @@ function inputOf(
 ): MeshInput | undefined {
   const hasListeners = Object.keys(listeners).length > 0;
   if (!hasListeners && Object.keys(services).length === 0) return undefined;
-  return { services, ...(hasListeners && { proxy: { listeners } }) } as MeshInput;
+  return { services, ...(hasListeners && { proxy: { listeners } }) };
 }
 
 /** `orders=10.0.0.1:8080,10.0.0.2:8080`, or with a URL. */

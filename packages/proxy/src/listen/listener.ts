@@ -141,7 +141,7 @@ export class Listener {
     for (const [socket, reader] of this.#undecided) if (reader.isSilent) socket.destroy();
   }
 
-  /** Every connection, whoever has it. */
+  /** Every connection, those of fronts too. */
   destroy(): void {
     this.stopListening();
     for (const socket of this.#sockets) socket.destroy();

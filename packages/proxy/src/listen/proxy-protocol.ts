@@ -1,7 +1,7 @@
 /**
  * The PROXY protocol, versions 1 and 2 (haproxy's doc/proxy-protocol.txt, 2020): who the client is that a balancer in
- * front has accepted, and where it had connected to. The reader is strict, because whoever can write such a header says
- * who the client is; it is asked for by a listener, never found out. Only an IPv4 or IPv6 address and a port are taken
+ * front has accepted, and where it had connected to. The reader is strict, because a peer that writes such a header says who
+ * the client is; it is asked for by a listener, never found out. Only an IPv4 or IPv6 address and a port are taken
  * from it: TLVs are skipped.
  */
 import { isIPv4, isIPv6 } from "node:net";

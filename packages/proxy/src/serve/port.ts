@@ -160,9 +160,7 @@ export class Port {
 
   /** An outbound listener that other hosts can reach is not the application's own. */
   #posture({ app }: ListenerConfig): Posture | undefined {
-    const said = this.#parts.mesh.config.current.servers?.[this.name]?.posture as
-      | Posture
-      | undefined;
+    const said = this.#parts.mesh.config.current.servers?.[this.name]?.posture;
     if (said !== undefined || app !== undefined) return said;
     const address = addressOf(this.config);
     return address.path !== undefined || isLoopback(address.host) ? "local" : "edge";
