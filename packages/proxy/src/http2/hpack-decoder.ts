@@ -9,10 +9,10 @@ import {
   STATIC_FIELDS,
   readField,
   readName,
-  type Field,
+  type HpackField,
   type Indexing,
   type Name,
-} from "./fields.ts";
+} from "./hpack-fields.ts";
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD, STATIC_COUNT } from "./tables.ts";
 
 /** Why a block cannot be read. Each is a COMPRESSION_ERROR of the connection (RFC 9113 §4.3). */
@@ -38,7 +38,7 @@ export class HpackDecoder {
   #tableLimit: number;
   #tableBytes = 0;
   /** A ring, so that an entry which goes moves no others. */
-  #ring: (Field | undefined)[] = Array.from({ length: 16 }, () => undefined);
+  #ring: (HpackField | undefined)[] = Array.from({ length: 16 }, () => undefined);
   /** Place of the newest entry. */
   #newest = 0;
   #count = 0;
@@ -67,7 +67,7 @@ export class HpackDecoder {
     bytes: Buffer,
     from: number,
     to: number,
-    into: Field[],
+    into: HpackField[],
     limits: HeadLimits,
   ): HpackFault | undefined {
     this.#at = from;
@@ -95,12 +95,12 @@ export class HpackDecoder {
     return undefined;
   }
 
-  #indexed(bytes: Buffer, to: number): Field | undefined {
+  #indexed(bytes: Buffer, to: number): HpackField | undefined {
     if (!this.#integer(bytes, to, 7)) return undefined;
     return this.#entry(this.#value);
   }
 
-  #literal(bytes: Buffer, to: number, byte: number): Field | undefined {
+  #literal(bytes: Buffer, to: number, byte: number): HpackField | undefined {
     const indexing: Indexing =
       byte >= 0x40 ? INDEXED : (byte & 0x10) === 0 ? NOT_INDEXED : NEVER_INDEXED;
     if (!this.#integer(bytes, to, indexing === INDEXED ? 6 : 4)) return undefined;
@@ -113,7 +113,7 @@ export class HpackDecoder {
     } else {
       const entry = this.#entry(this.#value);
       if (entry === undefined) return undefined;
-      ({ name } = entry);
+      name = entry.key;
     }
     const huffman = this.#at < to && bytes[this.#at]! >= 0x80;
     if (!this.#string(bytes, to)) return undefined;
@@ -158,14 +158,14 @@ export class HpackDecoder {
     return undefined;
   }
 
-  #entry(index: number): Field | undefined {
+  #entry(index: number): HpackField | undefined {
     if (index <= STATIC_COUNT) return index === 0 ? this.#failed("index") : STATIC_FIELDS[index];
     const back = index - STATIC_COUNT - 1;
     if (back >= this.#count) return this.#failed("index");
     return this.#ring[(this.#newest - back) & (this.#ring.length - 1)];
   }
 
-  #insert(field: Field): void {
+  #insert(field: HpackField): void {
     // Larger than the table: it empties it, and is no error (§4.4).
     this.#evict(field.size);
     if (field.size > this.#tableLimit) return;
@@ -187,7 +187,7 @@ export class HpackDecoder {
 
   /** Bounded by the table: an entry has at least 32 bytes. */
   #grow(): void {
-    const ring: (Field | undefined)[] = Array.from(
+    const ring: (HpackField | undefined)[] = Array.from(
       { length: Math.min(this.#ring.length * 2, ringSize(this.#offeredBytes)) },
       () => undefined,
     );

@@ -5,7 +5,7 @@
  * A text that goes into the table is sent once, so it is compressed; one that is sent with each message is not,
  * because peers of a proxy are near and its CPU is dearer than their bytes.
  */
-import { INDEXED, NEVER_INDEXED, type Field, type Name } from "./fields.ts";
+import { INDEXED, NEVER_INDEXED, type HpackField, type Name } from "./hpack-fields.ts";
 import { encodeHuffman, huffmanLength } from "./huffman.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { DEFAULT_TABLE_BYTES, STATIC_COUNT } from "./tables.ts";
@@ -21,11 +21,11 @@ export class HpackEncoder {
   #tableLimit: number;
   #tableBytes = 0;
   /** The oldest stands at `#first`. */
-  #entries: Field[] = [];
+  #entries: HpackField[] = [];
   #first = 0;
   /** How many were ever inserted: an entry's number is its place in that order. */
   #inserted = 0;
-  readonly #byField = new Map<Field, number>();
+  readonly #byField = new Map<HpackField, number>();
   readonly #byName = new Map<Name, number>();
   /** The smallest size since the last block, where the size was changed (§4.2). */
   #smallest = NO_UPDATE;
@@ -59,8 +59,8 @@ export class HpackEncoder {
     this.#smallest = NO_UPDATE;
   }
 
-  encode(field: Field, out: Outgoing): void {
-    const { staticIndex, name } = field;
+  encode(field: HpackField, out: Outgoing): void {
+    const { staticIndex, key } = field;
     out.reserve(field.size + 2 * INTEGER_BYTES);
     if (staticIndex !== 0 && field.indexing !== NEVER_INDEXED) {
       out.buffer[out.at++] = 0x80 | staticIndex;
@@ -68,7 +68,7 @@ export class HpackEncoder {
     }
     if (field.indexing !== INDEXED) {
       const never = field.indexing === NEVER_INDEXED;
-      this.#writeName(out, never ? 0x10 : 0, 4, name, false);
+      this.#writeName(out, never ? 0x10 : 0, 4, key, false);
       writeText(out, field.value, false);
       return;
     }
@@ -79,12 +79,12 @@ export class HpackEncoder {
     }
     if (field.size > this.#tableLimit) {
       // It would only empty the table.
-      this.#writeName(out, 0, 4, name, true);
+      this.#writeName(out, 0, 4, key, true);
       writeText(out, field.value, true);
       return;
     }
     this.#evict(field.size);
-    this.#writeName(out, 0x40, 6, name, true);
+    this.#writeName(out, 0x40, 6, key, true);
     writeText(out, field.value, true);
     this.#insert(field);
   }
@@ -103,10 +103,10 @@ export class HpackEncoder {
     return STATIC_COUNT + this.#inserted - number;
   }
 
-  #insert(field: Field): void {
+  #insert(field: HpackField): void {
     this.#entries.push(field);
     this.#byField.set(field, this.#inserted);
-    if (field.name.staticIndex === 0) this.#byName.set(field.name, this.#inserted);
+    if (field.key.staticIndex === 0) this.#byName.set(field.key, this.#inserted);
     this.#inserted++;
     this.#tableBytes += field.size;
   }
@@ -119,7 +119,7 @@ export class HpackEncoder {
       this.#first++;
       this.#tableBytes -= field.size;
       if (this.#byField.get(field) === number) this.#byField.delete(field);
-      if (this.#byName.get(field.name) === number) this.#byName.delete(field.name);
+      if (this.#byName.get(field.key) === number) this.#byName.delete(field.key);
     }
     if (this.#first > 64 && this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first);
@@ -156,7 +156,7 @@ function writeText(out: Outgoing, text: string, compress: boolean): void {
     }
   }
   writeInteger(out, 0, 7, length);
-  if (length > SHORT_TEXT) out.buffer.latin1Write(text, out.at, length);
+  if (length > SHORT_TEXT) out.buffer.write(text, out.at, length, "latin1");
   else for (let i = 0; i < length; i++) out.buffer[out.at + i] = text.charCodeAt(i);
   out.at += length;
 }

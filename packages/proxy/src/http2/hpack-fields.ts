@@ -81,8 +81,9 @@ export class Name {
   }
 }
 
-export class Field {
-  readonly name: Name;
+export class HpackField {
+  readonly key: Name;
+  readonly name: string;
   /** One character for each byte. */
   readonly value: string;
   /** As RFC 7541 §4.1 and RFC 9113 §6.5.2 count. */
@@ -92,13 +93,14 @@ export class Field {
   readonly staticIndex: number;
   readonly indexing: Indexing;
 
-  constructor(name: Name, value: string, indexing: Indexing) {
-    this.name = name;
+  constructor(key: Name, value: string, indexing: Indexing) {
+    this.key = key;
+    this.name = key.text;
     this.value = value;
-    this.size = name.text.length + value.length + FIELD_OVERHEAD;
-    this.flags = name.flags | valueFlags(value);
-    this.staticIndex = staticIndexOf(name, value);
-    this.indexing = Math.max(indexing, name.indexing) as Indexing;
+    this.size = key.text.length + value.length + FIELD_OVERHEAD;
+    this.flags = key.flags | valueFlags(value);
+    this.staticIndex = staticIndexOf(key, value);
+    this.indexing = Math.max(indexing, key.indexing) as Indexing;
   }
 }
 
@@ -151,9 +153,9 @@ export function knownName(text: string): Name {
 }
 
 /** By index; nothing stands at 0. */
-export const STATIC_FIELDS: readonly Field[] = [
-  new Field(knownName(":none"), "", INDEXED),
-  ...STATIC_TABLE.map(([name, value]) => new Field(knownName(name), value, INDEXED)),
+export const STATIC_FIELDS: readonly HpackField[] = [
+  new HpackField(knownName(":none"), "", INDEXED),
+  ...STATIC_TABLE.map(([name, value]) => new HpackField(knownName(name), value, INDEXED)),
 ];
 
 /** Names known to the process are few; those of peers are cached beside them. */
@@ -175,7 +177,7 @@ const nameKeys = new Uint16Array(NAME_PLACES);
 const names: (Name | undefined)[] = Array.from({ length: NAME_PLACES }, () => undefined);
 const valueTexts = new Uint8Array(FIELD_PLACES * MAX_VALUE_BYTES);
 const valueKeys = new Uint16Array(FIELD_PLACES);
-const fields: (Field | undefined)[] = Array.from({ length: FIELD_PLACES }, () => undefined);
+const fields: (HpackField | undefined)[] = Array.from({ length: FIELD_PLACES }, () => undefined);
 
 /** The name that stands in `bytes[from..to)`. Undefined: its code is none. */
 export function readName(
@@ -218,11 +220,11 @@ export function readField(
   to: number,
   huffman: boolean,
   indexing: Indexing,
-): Field | undefined {
+): HpackField | undefined {
   const length = to - from;
   if (indexing === NEVER_INDEXED || name.indexing === NEVER_INDEXED || length > MAX_VALUE_BYTES) {
     const text = readText(bytes, from, to, huffman);
-    return text === undefined ? undefined : new Field(name, text, indexing);
+    return text === undefined ? undefined : new HpackField(name, text, indexing);
   }
   let { hash } = name;
   for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
@@ -233,14 +235,14 @@ export function readField(
   if (
     kept !== undefined &&
     valueKeys[place] === key &&
-    (kept.name === name || kept.name.text === name.text) &&
+    (kept.key === name || kept.name === name.text) &&
     isSame(bytes, from, length, valueTexts, place * MAX_VALUE_BYTES)
   ) {
     return kept;
   }
   const text = readText(bytes, from, to, huffman);
   if (text === undefined) return undefined;
-  const field = new Field(name, text, indexing);
+  const field = new HpackField(name, text, indexing);
   fields[place] = field;
   valueKeys[place] = key;
   valueTexts.set(bytes.subarray(from, to), place * MAX_VALUE_BYTES);
@@ -261,9 +263,9 @@ function isSame(
 let scratch = Buffer.allocUnsafeSlow(4_096);
 
 function readText(bytes: Buffer, from: number, to: number, huffman: boolean): string | undefined {
-  if (!huffman) return from === to ? "" : bytes.latin1Slice(from, to);
+  if (!huffman) return from === to ? "" : bytes.toString("latin1", from, to);
   const most = (to - from) * 2;
   if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most);
   const length = decodeHuffman(bytes, from, to, scratch);
-  return length < 0 ? undefined : scratch.latin1Slice(0, length);
+  return length < 0 ? undefined : scratch.toString("latin1", 0, length);
 }
