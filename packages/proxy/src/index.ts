@@ -1,2 +1,9 @@
 /** `mesh-proxy`: the mesh of inmesh as a process of its own, for services that are not written in Node. */
-export { CONNECTION_FIELDS } from "@inmesh/core/spi/transport";
+export type {
+  ListenerMode,
+  ListenerOptions,
+  ProxyListener,
+  ProxyOptions,
+  RunningProxy,
+  SpokenProtocol,
+} from "./listener.ts";
