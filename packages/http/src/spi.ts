@@ -51,8 +51,17 @@ export { COUNTED, type CutReason } from "./server/cuts.ts";
 
 /** What a status, and a method, mean for retries, breakers and metrics. */
 export { classify, isCallerFault, isIdempotent } from "./client/classify.ts";
-export { isHost } from "./server/validate.ts";
+export { isHost, isTarget } from "./server/validate.ts";
 export { ofMeshError as failureOfMeshError, type Failure } from "./client/failure.ts";
 
 /** Dials an endpoint as the clients of the mesh do: with its TLS, its time limit, and the words for what fails. */
 export { Connector, type Dialled, type OnRead, type Reported } from "./client/connector.ts";
+
+/** What the end of an HTTP/2 stream says about the request on it. */
+export {
+  headTooLarge,
+  isRefusal,
+  streamError,
+  type SessionEnd,
+  type StreamEnd,
+} from "./client/http2/stream-error.ts";

@@ -116,7 +116,7 @@ export function isHost(text: string): boolean {
 }
 
 /** Origin form: a path from `/` on, and a query behind the first `?`. */
-function isTarget(target: string): boolean {
+export function isTarget(target: string): boolean {
   if (target.charCodeAt(0) !== 47) return false;
   let allowed = IN_PATH;
   for (let i = 1; i < target.length; i++) {

@@ -6,6 +6,7 @@
  * The cache is one for the process, has a fixed number of places and no chains: a field takes the place of
  * another one, so no choice of fields makes it slow or large. What its sender calls never indexed is not kept.
  */
+import { Field, kindOf, type FieldKind } from "../fields.ts";
 import { decodeHuffman } from "./huffman.ts";
 import { FIELD_OVERHEAD, STATIC_COUNT, STATIC_TABLE } from "./tables.ts";
 
@@ -65,9 +66,12 @@ export class Name {
   /** How fields of this name are sent that say nothing themselves. */
   readonly indexing: Indexing;
   readonly hash: number;
+  /** What it is to who forwards it. */
+  readonly kind: FieldKind;
 
   constructor(text: string) {
     this.text = text;
+    this.kind = kindOf(text);
     this.flags = nameFlags(text);
     this.staticIndex = STATIC_NAMES.get(text) ?? 0;
     this.indexing = CHANGING_NAMES.has(text)
@@ -81,11 +85,8 @@ export class Name {
   }
 }
 
-export class HpackField {
+export class HpackField extends Field {
   readonly key: Name;
-  readonly name: string;
-  /** One character for each byte. */
-  readonly value: string;
   /** As RFC 7541 §4.1 and RFC 9113 §6.5.2 count. */
   readonly size: number;
   readonly flags: number;
@@ -94,9 +95,8 @@ export class HpackField {
   readonly indexing: Indexing;
 
   constructor(key: Name, value: string, indexing: Indexing) {
+    super(key.text, value);
     this.key = key;
-    this.name = key.text;
-    this.value = value;
     this.size = key.text.length + value.length + FIELD_OVERHEAD;
     this.flags = key.flags | valueFlags(value);
     this.staticIndex = staticIndexOf(key, value);

@@ -1,0 +1,464 @@
+/**
+ * The client's side of the proxy over HTTP/2 (RFC 9113, prior knowledge): each stream is a request of the
+ * listener, and the sink of its reply.
+ */
+import type { Socket } from "node:net";
+import { ConnectionPeer, Misuse, Tally, type ConnectionUse, type Trust } from "@inmesh/core/spi";
+import { REFUSALS, type CutReason } from "@inmesh/http/spi";
+import { RequestBody, type BodySource } from "../body.ts";
+import type { Exchange } from "../exchange.ts";
+import { Field, Fields } from "../fields.ts";
+import type { ReplySink } from "../halves.ts";
+import type { FrontConnection, FrontParts } from "../listener.ts";
+import { RequestHead, type ReplyHead } from "../message.ts";
+import { ProxyRequest, type ClientConnection } from "../request.ts";
+import { Http2Connection, STREAM_WINDOW } from "./connection.ts";
+import type { FloodKind } from "./floods.ts";
+import type { Flushes } from "./flushes.ts";
+import {
+  ERROR,
+  FRAME,
+  MAX_STREAM_ID,
+  PREFACE,
+  SETTING,
+  writeGoaway,
+  writeSettings,
+} from "./frames.ts";
+import {
+  BAD_NAME,
+  BAD_VALUE,
+  CONNECTION_SPECIFIC,
+  PSEUDO,
+  type HpackField,
+} from "./hpack-fields.ts";
+import { lengthField, statusField } from "./own-fields.ts";
+import { MALFORMED, readRequestHead } from "./request-fields.ts";
+import type { Sweep } from "./sweep.ts";
+import { Http2Stream, trailerFields } from "./stream.ts";
+
+/** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
+const LEAVE_MS = 1_000;
+/** From being asked to calm down to the end: see core's `Misuse`. */
+const NO_TRAILER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC | PSEUDO;
+/** `grpc-status` of a reply whose server was lost. */
+const UNAVAILABLE = "14";
+const CONTINUE = 100;
+
+/** What the connections of one listener share. */
+export class Http2Front {
+  readonly parts: FrontParts;
+  readonly flushes: Flushes;
+  readonly sweep: Sweep;
+  readonly misuse: Misuse<Http2FrontConnection, CutReason>;
+
+  constructor(parts: FrontParts, flushes: Flushes, sweep: Sweep) {
+    this.parts = parts;
+    this.flushes = flushes;
+    this.sweep = sweep;
+    this.misuse = new Misuse<Http2FrontConnection, CutReason>(
+      parts.limits,
+      parts.runtime,
+      (connection) => connection.calmDown(),
+      (reason) => parts.count(reason),
+    );
+  }
+
+  /** `first`: what was read already, from the first byte on. */
+  accept(socket: Socket, first: Buffer | undefined): void {
+    new Http2FrontConnection(socket, this).start(first);
+  }
+}
+
+export class Http2FrontConnection
+  extends Http2Connection
+  implements FrontConnection, ClientConnection, ConnectionUse<Http2FrontConnection>
+{
+  readonly front: Http2Front;
+  readonly trust: Trust;
+  readonly secure: boolean;
+  // Of core's `Misuse`.
+  readonly session: Http2FrontConnection = this;
+  evicted = false;
+  resets = 0;
+  readonly recentResets = new Tally();
+  headBytes = 0;
+  #begun = 0;
+  #lastStream = 0;
+  #prefaceLeft: number = PREFACE.length;
+  #leaving: "no" | "asked" | "final" = "no";
+  #idleTicks = 0;
+  #peer: ConnectionPeer | undefined = undefined;
+  readonly #onClosed: () => void;
+
+  constructor(socket: Socket, front: Http2Front) {
+    const { parts } = front;
+    super(socket, parts.runtime, front.flushes, parts.limits, parts.limits.maxHeaderTableBytes);
+    this.front = front;
+    this.secure = (socket as { encrypted?: boolean }).encrypted === true;
+    this.trust = parts.trustOf(() => this.peer);
+    this.#onClosed = parts.opened(this, socket, "http2");
+    front.sweep.add(this);
+  }
+
+  start(first: Buffer | undefined): void {
+    const { maxConcurrentStreams, maxHeaderTableBytes, maxHeaderBytes } = this.front.parts.limits;
+    writeSettings(this.out, [
+      [SETTING.headerTableSize, maxHeaderTableBytes],
+      [SETTING.maxConcurrentStreams, maxConcurrentStreams],
+      [SETTING.initialWindowSize, STREAM_WINDOW],
+      [SETTING.maxHeaderListSize, maxHeaderBytes],
+      [SETTING.noRfc7540Priorities, 1],
+    ]);
+    this.openConnectionWindow();
+    this.flush();
+    const { socket } = this;
+    socket.on("data", (bytes: Buffer) => this.#read(bytes));
+    // A client that sends no more may still read.
+    socket.on("end", () => this.#inputEnded());
+    if (first !== undefined && first.length > 0) this.#read(first);
+    if (this.front.parts.isLeaving) this.leave();
+  }
+
+  #read(bytes: Buffer): void {
+    let at = 0;
+    if (this.#prefaceLeft > 0) {
+      const left = this.#prefaceLeft;
+      at = Math.min(left, bytes.length);
+      const from = PREFACE.length - left;
+      if (bytes.compare(PREFACE, from, from + at, 0, at) !== 0) {
+        this.fail(ERROR.protocol, "no preface of HTTP/2");
+        return;
+      }
+      this.#prefaceLeft -= at;
+      if (at === bytes.length) return;
+    }
+    this.read(bytes, at);
+  }
+
+  #inputEnded(): void {
+    if (this.streams.size === 0) this.finish();
+    else this.#leaving = "final";
+  }
+
+  get peer(): ConnectionPeer {
+    return (this.#peer ??= ConnectionPeer.of(this.socket) as ConnectionPeer);
+  }
+
+  // ── of the listener ──────────────────────────────────────────────────────────────────────────
+
+  get active(): number {
+    return this.streams.size;
+  }
+
+  get destroyed(): boolean {
+    return this.ended || this.fault !== undefined;
+  }
+
+  /**
+   * RFC 9113 §6.8: a first GOAWAY that lets in what is on its way, and a second one that says which was the last.
+   * The connection ends with its last stream.
+   */
+  leave(): void {
+    if (this.#leaving !== "no" || this.destroyed) return;
+    this.#leaving = "asked";
+    this.goaway(MAX_STREAM_ID);
+    this.runtime.after(LEAVE_MS, leaveForGood, this);
+  }
+
+  leaveForGood(): void {
+    if (this.#leaving === "final" || this.destroyed) return;
+    this.#leaving = "final";
+    this.goaway(this.#lastStream);
+    if (this.streams.size === 0) this.finish();
+  }
+
+  closeIdle(): void {
+    if (this.streams.size === 0) this.leaveForGood();
+  }
+
+  /** It has done too much of something: it is asked to go, and destroyed a second later by core. */
+  calmDown(): void {
+    writeGoaway(this.out, this.#lastStream, ERROR.enhanceYourCalm, "");
+    this.#leaving = "final";
+    this.flush();
+  }
+
+  // ── of the connection ────────────────────────────────────────────────────────────────────────
+
+  protected get lastPeerStream(): number {
+    return this.#lastStream;
+  }
+
+  protected isIdle(id: number): boolean {
+    return id > this.#lastStream || (id & 1) === 0;
+  }
+
+  get begun(): number {
+    return this.#begun;
+  }
+
+  protected openStream(id: number): Http2Stream | undefined | false {
+    if ((id & 1) === 0) return this.fail(ERROR.protocol, "a stream with an even number");
+    if (id <= this.#lastStream) {
+      return this.fail(ERROR.streamClosed, "HEADERS on a stream that has ended");
+    }
+    this.#lastStreamSeen(id);
+    // Behind the second GOAWAY nothing is looked at any more; its sender sends it elsewhere.
+    if (this.#leaving === "final") return undefined;
+    const { parts, misuse } = this.front;
+    if (this.streams.size >= parts.limits.maxConcurrentStreams) {
+      this.refuseStream(id, ERROR.refusedStream);
+      // Before it knew of the limit, it could not keep to it.
+      if (this.confirmed) misuse.reset(this, NaN, Infinity);
+      return undefined;
+    }
+    this.#begun++;
+    this.floods.streams++;
+    this.#idleTicks = 0;
+    const stream = new FrontStream(id, this);
+    this.streams.set(id, stream);
+    return stream;
+  }
+
+  #lastStreamSeen(id: number): void {
+    if (this.#leaving !== "final") this.#lastStream = id;
+    else if (id > this.#lastStream) this.#ignoredUpTo = Math.max(this.#ignoredUpTo, id);
+  }
+
+  #ignoredUpTo = 0;
+
+  protected unknownStream(id: number, type: number): boolean {
+    if (id <= this.#ignoredUpTo && this.#leaving === "final") return true;
+    return this.fail(
+      ERROR.streamClosed,
+      `${type === FRAME.data ? "DATA" : "a frame"} on a stream that has ended`,
+    );
+  }
+
+  protected settingsChanged(): void {}
+
+  protected goawayReceived(): void {
+    // The client opens nothing more; what is in progress goes on.
+    if (this.streams.size === 0) this.finish();
+    else if (this.#leaving === "no") this.#leaving = "asked";
+    this.#clientLeaves = true;
+  }
+
+  #clientLeaves = false;
+
+  protected streamClosed(stream: Http2Stream): void {
+    this.headBytes -= stream.headBytes;
+    if (this.streams.size > 0 || this.destroyed) return;
+    if (this.#leaving === "final" || this.#clientLeaves) this.finish();
+  }
+
+  protected streamReset(stream: Http2Stream): void {
+    const { request } = stream as FrontStream;
+    const startedAt = request?.startedAt ?? NaN;
+    this.front.misuse.reset(this, startedAt === 0 ? NaN : startedAt, request?.deadlineAt ?? Infinity);
+  }
+
+  protected flooded(kind: FloodKind | "head_too_large"): void {
+    this.front.parts.count(kind);
+  }
+
+  protected connectionClosed(): void {
+    if (this.fault !== undefined && !this.#counted) this.front.parts.count("http2_error");
+    this.front.sweep.remove(this);
+    this.#onClosed();
+  }
+
+  #counted = false;
+
+  protected stalled(): void {
+    this.#counted = true;
+    this.front.parts.count("write_stall");
+    this.destroy();
+  }
+
+  protected ticked(age: number, headAge: number): void {
+    const { handshakeTimeoutMs, headersTimeoutMs, keepAliveIdleMs } = this.front.parts.limits;
+    if (!this.settled && age * 1_000 >= handshakeTimeoutMs) {
+      this.#counted = true;
+      this.front.parts.count("handshake_timeout");
+      this.fail(ERROR.settingsTimeout, "no preface and SETTINGS");
+      return;
+    }
+    if (headAge * 1_000 >= headersTimeoutMs) {
+      this.#counted = true;
+      this.front.parts.count("head_timeout");
+      this.fail(ERROR.enhanceYourCalm, "a head does not end");
+      return;
+    }
+    if (this.streams.size > 0) this.#idleTicks = 0;
+    else if (++this.#idleTicks * 1_000 >= keepAliveIdleMs) this.leave();
+  }
+}
+
+function leaveForGood(connection: Http2FrontConnection): void {
+  connection.leaveForGood();
+}
+
+class FrontStream extends Http2Stream implements ReplySink, BodySource {
+  readonly #connection: Http2FrontConnection;
+  request: ProxyRequest | undefined = undefined;
+  #isGrpc = false;
+  #replied = false;
+
+  constructor(id: number, connection: Http2FrontConnection) {
+    super(id, connection);
+    this.#connection = connection;
+  }
+
+  // ── what the client sends ────────────────────────────────────────────────────────────────────
+
+  takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void {
+    if (this.headed) return this.#takeTrailers(fields, bytes, tooLarge);
+    const connection = this.#connection;
+    const { parts, misuse } = connection.front;
+    this.headed = true;
+    const head = new RequestHead();
+    let refusal = readRequestHead(
+      fields,
+      head,
+      connection.trust,
+      parts.limits,
+      connection.secure,
+      ends,
+    );
+    if (refusal === MALFORMED) {
+      if (!tooLarge) {
+        parts.count("malformed");
+        connection.streamError(this, ERROR.protocol, "a head that is malformed");
+        return;
+      }
+      refusal = undefined;
+    }
+    // Of a head that was cut off nothing is known for sure.
+    if (tooLarge) {
+      const { maxHeaderCount } = parts.limits;
+      refusal =
+        fields.length >= maxHeaderCount ? REFUSALS.too_many_headers : REFUSALS.header_too_large;
+    }
+    head.headBytes = bytes;
+    this.headBytes = bytes;
+    if (!misuse.holds(connection, bytes)) refusal ??= REFUSALS.connection_headers;
+    connection.headBytes += bytes;
+    const { bodyLength } = head;
+    if (bodyLength >= 0) this.expectedBytes = bodyLength;
+    this.#isGrpc = isGrpc(head.fields);
+    const body = ends ? undefined : new RequestBody(this, parts.memory);
+    const request = new ProxyRequest(head, body, this, connection, "2", parts, refusal);
+    this.request = request;
+    if (ends) connection.endOfHead(this, undefined);
+    parts.serve(request);
+  }
+
+  #takeTrailers(fields: HpackField[], bytes: number, tooLarge: boolean): void {
+    const connection = this.#connection;
+    const { limits } = connection.front.parts;
+    const trailers = trailerFields(fields, NO_TRAILER);
+    if (trailers === undefined) {
+      connection.streamError(this, ERROR.protocol, "trailers that are malformed");
+      return;
+    }
+    const tooMany = fields.length > limits.maxTrailerCount || bytes > limits.maxTrailerBytes;
+    if (tooLarge || tooMany) connection.front.parts.count("trailers");
+    connection.endOfHead(this, tooLarge || tooMany ? undefined : trailers);
+  }
+
+  protected deliver(bytes: Buffer, from: number, to: number): boolean {
+    return this.request!.body!.write(Buffer.from(bytes.subarray(from, to)));
+  }
+
+  protected delivered(trailers: Fields | undefined): void {
+    this.request!.body?.end(trailers);
+  }
+
+  // ── what the client gets ─────────────────────────────────────────────────────────────────────
+
+  interim(head: ReplyHead): void {
+    if (this.closed || this.#replied || head.status === 101) return;
+    if (head.status === CONTINUE && !this.request!.head.expectsContinue) return;
+    const writer = this.#connection.beginHead();
+    writer.own(statusField(head.status));
+    head.fields.visit(writer);
+    this.#connection.closeHead(this, false);
+  }
+
+  head(head: ReplyHead): void {
+    if (this.closed) return;
+    this.#replied = true;
+    const { status, bodyLength, saidLength } = head;
+    const connection = this.#connection;
+    const writer = connection.beginHead();
+    writer.own(statusField(status));
+    head.fields.visit(writer);
+    const length = saidLength >= 0 ? saidLength : bodyLength;
+    if (length > 0 || saidLength === 0) writer.own(lengthField(length));
+    // Without a body its end is that of the head.
+    const ends = bodyLength === 0;
+    connection.closeHead(this, ends);
+    if (ends) this.sentAll();
+  }
+
+  data(bytes: Buffer, start: number, end: number): boolean {
+    return this.send(bytes, start, end);
+  }
+
+  end(trailers: Fields | undefined): void {
+    if (!this.localEnded) this.sendEnd(trailers);
+  }
+
+  fail(): void {
+    if (this.closed || this.localEnded) return;
+    if (this.#isGrpc && this.#replied) {
+      const trailers = new Fields();
+      trailers.add(new Field("grpc-status", UNAVAILABLE));
+      trailers.add(new Field("grpc-message", "connection to the server lost"));
+      this.sendEnd(trailers);
+      return;
+    }
+    this.reset(ERROR.internal);
+    this.#over();
+  }
+
+  upgraded(): void {
+    // HTTP/2 has no Upgrade, and CONNECT is refused.
+    this.fail();
+  }
+
+  protected drained(): void {
+    (this.request!.call?.attempt?.canceller as Exchange | undefined)?.resume();
+  }
+
+  protected sentAll(): void {
+    // It has its answer: what is left of the request is not wanted (RFC 9113 §8.1).
+    if (!this.remoteEnded && !this.closed) this.reset(ERROR.none);
+    this.#over();
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  broken(): void {
+    this.#over();
+  }
+
+  failed(): void {
+    this.#over();
+  }
+
+  stalled(): void {
+    this.#connection.front.parts.count("write_stall");
+    this.reset(ERROR.cancel);
+    this.#over();
+  }
+
+  #over(): void {
+    this.request?.finish();
+  }
+}
+
+function isGrpc(fields: Fields): boolean {
+  return fields.get("content-type")?.startsWith("application/grpc") === true;
+}
