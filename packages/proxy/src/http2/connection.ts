@@ -68,15 +68,18 @@ export interface ConnectionFault {
 
 export abstract class Http2Connection implements FrameTaker, StreamOwner {
   readonly socket: Socket;
-  readonly streams = new Map<number, Http2Stream>();
+  /** Streams in progress, by number. */
+  readonly open: Map<number, Http2Stream> = new Map();
   protected readonly runtime: Runtime;
   protected readonly limits: ConnectionLimits;
-  protected readonly out = new Outgoing();
+  protected readonly out: Outgoing = new Outgoing();
   protected readonly floods: Floods;
   readonly ownInitialWindow: number = STREAM_WINDOW;
-  peerInitialWindow = DEFAULT_WINDOW;
-  peerMaxFrame = MAX_FRAME_BYTES;
-  peerMaxHeaderBytes = Infinity;
+  peerInitialWindow: number = DEFAULT_WINDOW;
+  peerMaxFrame: number = MAX_FRAME_BYTES;
+  peerMaxHeaderBytes: number = Infinity;
+  /** How many streams the peer takes. */
+  peerMaxStreams: number = Infinity;
   /** The peer's first SETTINGS have come. */
   settled = false;
   /** It has confirmed ours. */
@@ -248,11 +251,11 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (this.#receiveWindow < 0) {
       return this.fail(ERROR.flowControl, "DATA beyond the window of the connection");
     }
-    const stream = this.streams.get(id);
+    const stream = this.open.get(id);
     if (stream === undefined) {
       this.taken(length);
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "DATA on a stream that is not open");
-      return this.#isReset(id) ? this.#aside() : this.unknownStream(id, FRAME.data);
+      return this.#afterReset(id) ?? this.unknownStream(id, FRAME.data);
     }
     const ends = (flags & FLAG.endStream) !== 0;
     if (to > from) this.floods.filled();
@@ -341,11 +344,11 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   }
 
   #head(id: number, ends: boolean, bytes: Buffer, from: number, to: number): boolean {
-    let stream = this.streams.get(id);
+    let stream = this.open.get(id);
     if (stream === undefined) {
-      if (this.#isReset(id)) {
-        if (!this.#aside()) return false;
-      } else {
+      const after = this.#afterReset(id);
+      if (after === false) return false;
+      if (after === undefined) {
         const opened = this.openStream(id, ends);
         if (opened === false) return false;
         stream = opened;
@@ -385,7 +388,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (id === 0) return this.fail(ERROR.protocol, "PRIORITY on no stream");
     if (to - from !== 5) return this.#streamFrameSize(id, "PRIORITY has not five bytes");
     if ((readUInt32(bytes, from) & MAX_WINDOW) === id) {
-      const stream = this.streams.get(id);
+      const stream = this.open.get(id);
       if (stream === undefined) return this.fail(ERROR.protocol, "a stream depends on itself");
       return this.streamError(stream, ERROR.protocol, "a stream depends on itself");
     }
@@ -393,7 +396,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   }
 
   #streamFrameSize(id: number, why: string): boolean {
-    const stream = this.streams.get(id);
+    const stream = this.open.get(id);
     if (stream === undefined) return this.fail(ERROR.frameSize, why);
     return this.streamError(stream, ERROR.frameSize, why);
   }
@@ -401,12 +404,12 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #rstStream(id: number, bytes: Buffer, from: number, to: number): boolean {
     if (id === 0) return this.fail(ERROR.protocol, "RST_STREAM on no stream");
     if (to - from !== 4) return this.fail(ERROR.frameSize, "RST_STREAM has not four bytes");
-    const stream = this.streams.get(id);
+    const stream = this.open.get(id);
     if (stream === undefined) {
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "RST_STREAM on a stream that is idle");
       return this.#aside();
     }
-    this.#remember(id);
+    this.#remember(-id);
     this.forgetStream(stream);
     this.streamReset(stream, true);
     stream.broken(readUInt32(bytes, from));
@@ -452,7 +455,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
         }
         const change = value - this.peerInitialWindow;
         this.peerInitialWindow = value;
-        for (const stream of this.streams.values()) {
+        for (const stream of this.open.values()) {
           stream.sendWindow += change;
           if (stream.sendWindow > MAX_WINDOW) {
             return this.fail(ERROR.flowControl, "a window is larger than 2^31-1");
@@ -473,9 +476,6 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
         return true; // §6.5.2
     }
   }
-
-  /** How many streams the peer takes. */
-  peerMaxStreams = Infinity;
 
   #ping(flags: number, id: number, bytes: Buffer, from: number, to: number): boolean {
     if (id !== 0) return this.fail(ERROR.protocol, "PING on a stream");
@@ -505,7 +505,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
       this.#pump();
       return true;
     }
-    const stream = this.streams.get(id);
+    const stream = this.open.get(id);
     if (stream === undefined) {
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "WINDOW_UPDATE on a stream that is idle");
       return this.#aside();
@@ -693,18 +693,27 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #closeStream(stream: Http2Stream): void {
     if (stream.closed) return;
     stream.close();
-    this.streams.delete(stream.id);
+    this.open.delete(stream.id);
     this.#waiting.delete(stream);
     this.streamClosed(stream);
   }
 
+  /** `id` negative: its peer has reset it. */
   #remember(id: number): void {
     this.#resets[this.#resetAt] = id;
     this.#resetAt = (this.#resetAt + 1) % REMEMBERED_RESETS;
   }
 
-  #isReset(id: number): boolean {
-    return this.#resets.includes(id);
+  /**
+   * A frame of a stream that was reset lately. From this side: it was on its way, and is dropped. By the peer:
+   * it must not come (§5.1). Undefined: it was not reset. False: nothing more is read.
+   */
+  #afterReset(id: number): boolean | undefined {
+    if (this.#resets.includes(id)) return this.#aside();
+    if (!this.#resets.includes(-id)) return undefined;
+    writeReset(this.out, id, ERROR.streamClosed);
+    this.flush();
+    return this.glitch();
   }
 
   /** GOAWAY with NO_ERROR: the peer opens no streams above `lastStream`. */
@@ -757,7 +766,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   }
 
   #endAll(): void {
-    const streams = [...this.streams.values()];
+    const streams = [...this.open.values()];
     for (const stream of streams) {
       this.forgetStream(stream);
       stream.broken(undefined);
@@ -779,7 +788,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     } else this.#blockedTicks = 0;
     if (this.#block !== NO_BLOCK) this.#blockTicks++;
     else this.#blockTicks = 0;
-    for (const stream of this.streams.values()) {
+    for (const stream of this.open.values()) {
       stream.stalledTicks = stream.waits && stream.went === 0 ? stream.stalledTicks + 1 : 0;
       const owes = !stream.remoteEnded && !stream.paused && stream.came === 0;
       stream.silentTicks = owes ? stream.silentTicks + 1 : 0;

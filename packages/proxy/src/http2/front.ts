@@ -80,9 +80,9 @@ export class Http2FrontConnection
   readonly session: Http2FrontConnection = this;
   evicted = false;
   resets = 0;
-  readonly recentResets = new Tally();
+  readonly recentResets: Tally = new Tally();
+  streams = 0;
   headBytes = 0;
-  #begun = 0;
   #lastStream = 0;
   #prefaceLeft: number = PREFACE.length;
   #leaving: "no" | "asked" | "final" = "no";
@@ -136,7 +136,7 @@ export class Http2FrontConnection
   }
 
   #inputEnded(): void {
-    if (this.streams.size === 0) this.finish();
+    if (this.open.size === 0) this.finish();
     else this.#leaving = "final";
   }
 
@@ -147,7 +147,7 @@ export class Http2FrontConnection
   // ── of the listener ──────────────────────────────────────────────────────────────────────────
 
   get active(): number {
-    return this.streams.size;
+    return this.open.size;
   }
 
   get destroyed(): boolean {
@@ -169,11 +169,11 @@ export class Http2FrontConnection
     if (this.#leaving === "final" || this.destroyed) return;
     this.#leaving = "final";
     this.goaway(this.#lastStream);
-    if (this.streams.size === 0) this.finish();
+    if (this.open.size === 0) this.finish();
   }
 
   closeIdle(): void {
-    if (this.streams.size === 0) this.leaveForGood();
+    if (this.open.size === 0) this.leaveForGood();
   }
 
   /** It has done too much of something: it is asked to go, and destroyed a second later by core. */
@@ -193,10 +193,6 @@ export class Http2FrontConnection
     return id > this.#lastStream || (id & 1) === 0;
   }
 
-  get begun(): number {
-    return this.#begun;
-  }
-
   protected openStream(id: number): Http2Stream | undefined | false {
     if ((id & 1) === 0) return this.fail(ERROR.protocol, "a stream with an even number");
     if (id <= this.#lastStream) {
@@ -206,17 +202,17 @@ export class Http2FrontConnection
     // Behind the second GOAWAY nothing is looked at any more; its sender sends it elsewhere.
     if (this.#leaving === "final") return undefined;
     const { parts, misuse } = this.front;
-    if (this.streams.size >= parts.limits.maxConcurrentStreams) {
+    if (this.open.size >= parts.limits.maxConcurrentStreams) {
       this.refuseStream(id, ERROR.refusedStream);
       // Before it knew of the limit, it could not keep to it.
       if (this.confirmed) misuse.reset(this, NaN, Infinity);
       return undefined;
     }
-    this.#begun++;
+    this.streams++;
     this.floods.streams++;
     this.#idleTicks = 0;
     const stream = new FrontStream(id, this);
-    this.streams.set(id, stream);
+    this.open.set(id, stream);
     return stream;
   }
 
@@ -239,7 +235,7 @@ export class Http2FrontConnection
 
   protected goawayReceived(): void {
     // The client opens nothing more; what is in progress goes on.
-    if (this.streams.size === 0) this.finish();
+    if (this.open.size === 0) this.finish();
     else if (this.#leaving === "no") this.#leaving = "asked";
     this.#clientLeaves = true;
   }
@@ -248,7 +244,7 @@ export class Http2FrontConnection
 
   protected streamClosed(stream: Http2Stream): void {
     this.headBytes -= stream.headBytes;
-    if (this.streams.size > 0 || this.destroyed) return;
+    if (this.open.size > 0 || this.destroyed) return;
     if (this.#leaving === "final" || this.#clientLeaves) this.finish();
   }
 
@@ -290,7 +286,7 @@ export class Http2FrontConnection
       this.fail(ERROR.enhanceYourCalm, "a head does not end");
       return;
     }
-    if (this.streams.size > 0) this.#idleTicks = 0;
+    if (this.open.size > 0) this.#idleTicks = 0;
     else if (++this.#idleTicks * 1_000 >= keepAliveIdleMs) this.leave();
   }
 }
@@ -397,7 +393,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     const length = saidLength >= 0 ? saidLength : bodyLength;
     if (length > 0 || saidLength === 0) writer.own(lengthField(length));
     // Without a body its end is that of the head.
-    const ends = bodyLength === 0;
+    const ends = bodyLength === 0 || hasNoBody(this.request!.method, status);
     connection.closeHead(this, ends);
     if (ends) this.sentAll();
   }
@@ -457,6 +453,10 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   #over(): void {
     this.request?.finish();
   }
+}
+
+function hasNoBody(method: string, status: number): boolean {
+  return method === "HEAD" || status === 204 || status === 304;
 }
 
 function isGrpc(fields: Fields): boolean {

@@ -126,7 +126,7 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
 
   get #streams(): number {
     let streams = 0;
-    for (const session of this.#sessions) streams += session.streams.size;
+    for (const session of this.#sessions) streams += session.open.size;
     return streams;
   }
 
@@ -143,7 +143,7 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
   #roomiest(): Http2Session | undefined {
     let best: Http2Session | undefined;
     for (const session of this.#sessions) {
-      if (session.room > 0 && (best === undefined || session.streams.size < best.streams.size)) {
+      if (session.room > 0 && (best === undefined || session.open.size < best.open.size)) {
         best = session;
       }
     }

@@ -80,7 +80,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   #idleTicks = 0;
   #ending = false;
   #pong: ((alive: boolean) => void)[] = [];
-  lastStreamId = Infinity;
+  lastStreamId: number = Infinity;
   goawayCode = 0;
   error: Error | undefined = undefined;
 
@@ -129,7 +129,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   /** Streams that can start now. */
   get room(): number {
     if (this.#state !== "open" || this.fault !== undefined || this.ended) return 0;
-    return this.peerMaxStreams - this.streams.size;
+    return this.peerMaxStreams - this.open.size;
   }
 
   get endedBy(): CloseTrigger | undefined {
@@ -156,7 +156,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#nextId += 2;
     this.#idleTicks = 0;
     this.floods.streams++;
-    this.streams.set(id, stream);
+    this.open.set(id, stream);
     stream.begin(this.#service);
     if (id > LAST_ID) this.leave();
   }
@@ -172,13 +172,13 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     if (this.ending) return;
     this.#state = state;
     this.#owner.leaving(this);
-    if (this.streams.size === 0) this.close();
+    if (this.open.size === 0) this.close();
   }
 
   close(): void {
     if (this.#state === "settling" || this.#state === "open") this.#state = "leaving";
     this.#ending = true;
-    if (this.streams.size === 0) this.finish();
+    if (this.open.size === 0) this.finish();
   }
 
   end(error: Error | undefined): void {
@@ -225,7 +225,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
 
   #inputEnded(): void {
     // The server sends nothing more: what has no reply will have none.
-    if (this.streams.size > 0) this.destroy();
+    if (this.open.size > 0) this.destroy();
     else this.finish();
   }
 
@@ -258,7 +258,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.goawayCode = code;
     this.lastStreamId = Math.min(this.lastStreamId, lastStream);
     this.leave();
-    const lost = [...this.streams.values()].filter(({ id }) => id > this.lastStreamId);
+    const lost = [...this.open.values()].filter(({ id }) => id > this.lastStreamId);
     for (const stream of lost) {
       this.forgetStream(stream);
       stream.broken(undefined);
@@ -267,7 +267,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
 
   protected streamClosed(): void {
     if (this.ended || this.fault !== undefined) return;
-    if (this.streams.size === 0 && this.ending) this.close();
+    if (this.open.size === 0 && this.ending) this.close();
     else this.#owner.roomChanged(this);
   }
 
@@ -305,7 +305,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   }
 
   protected ticked(): void {
-    if (this.streams.size > 0) this.#idleTicks = 0;
+    if (this.open.size > 0) this.#idleTicks = 0;
     else if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
   }
 }
@@ -479,6 +479,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   }
 
   broken(code: number | undefined): void {
+    console.error("BROKEN", this.id, code, this.receivedBytes, this.remoteEnded, this.paused, this.receiveWindow);
     this.#reader?.close();
     const session = this.#session;
     const end = {

@@ -42,7 +42,7 @@ export abstract class Http2Stream {
   /** A head has come that is no interim one. */
   headed = false;
   /** What the peer said the body has, or `ANY_LENGTH`. */
-  expectedBytes = ANY_LENGTH;
+  expectedBytes: number = ANY_LENGTH;
   receivedBytes = 0;
   /** Of its head, for the limit of a connection. */
   headBytes = 0;

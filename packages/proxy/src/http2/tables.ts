@@ -65,7 +65,7 @@ export const STATIC_TABLE: readonly (readonly [name: string, value: string])[] =
   ["www-authenticate", ""],
 ];
 
-export const STATIC_COUNT = STATIC_TABLE.length;
+export const STATIC_COUNT: number = STATIC_TABLE.length;
 /** What an entry counts besides its texts (§4.1), and a field of a head as well (RFC 9113 §6.5.2). */
 export const FIELD_OVERHEAD = 32;
 /** What both sides begin with (RFC 9113 §6.5.2). */
