@@ -51,7 +51,8 @@ export { COUNTED, type CutReason } from "./server/cuts.ts";
 
 /** What a status, and a method, mean for retries, breakers and metrics. */
 export { classify, isCallerFault, isIdempotent } from "./client/classify.ts";
-export { isHost, isTarget } from "./server/validate.ts";
+/** What a target and an authority may be made of. */
+export { ABSOLUTE, IN_PATH, IN_QUERY, isHost, isTarget, TARGET_BYTES } from "./server/validate.ts";
 export { ofMeshError as failureOfMeshError, type Failure } from "./client/failure.ts";
 
 /** Dials an endpoint as the clients of the mesh do: with its TLS, its time limit, and the words for what fails. */
@@ -65,3 +66,14 @@ export {
   type SessionEnd,
   type StreamEnd,
 } from "./client/http2/stream-error.ts";
+
+/** Durations under the names of OpenTelemetry's semantic conventions. */
+export {
+  attributesOf,
+  CLIENT_DURATION,
+  HTTP_1_0,
+  HTTP_1_1,
+  HTTP_2,
+  numberOf,
+  SERVER_DURATION,
+} from "./standard.ts";

@@ -87,6 +87,12 @@ export class Exchange implements AttemptCanceller, Reply {
     return `${this.attempt.call.service} → ${this.attempt.endpoint?.address}`;
   }
 
+  /** What is sent as `Host`, or `:authority`. */
+  get authority(): string {
+    const { owner, head } = this.request;
+    return owner.keepsAuthority && head.authority !== "" ? head.authority : this.config.authority;
+  }
+
   // ── what is sent ─────────────────────────────────────────────────────────────────────────────
 
   /** Every field that this attempt sends but those of framing, connection and authority. */
@@ -189,6 +195,11 @@ export class Exchange implements AttemptCanceller, Reply {
     this.#discarded += end - start;
     if (this.#discarded > DISCARD_BYTES) this.abandon();
     return true;
+  }
+
+  /** What the connection had is delivered, and more comes later. */
+  flush(): void {
+    if (!this.#done) this.#sink?.flush();
   }
 
   /** All of the reply is here. */

@@ -17,6 +17,8 @@ export interface ReplySink {
   head(head: ReplyHead, close: boolean): void;
   /** Of the body. The bytes are valid during the call. False: no more, until the sink calls `exchange.resume()`. */
   data(bytes: Buffer, start: number, end: number): boolean;
+  /** All that came at once has been given, and more follows later: what was gathered goes out. */
+  flush(): void;
   /** `trailers`: undefined: there are none. */
   end(trailers: Fields | undefined): void;
   /** The rest of the reply will not come: the client has to see that it is not whole. */
@@ -26,7 +28,8 @@ export interface ReplySink {
 }
 
 /**
- * A connection, or stream, that carries one attempt. After `exchange.replied` it delivers nothing of the body
+ * A connection, or stream, that carries one attempt. It calls `exchange.flush` when it has delivered what it had
+ * and the reply goes on: writing is what costs, so heads and bodies that come together go out together. After `exchange.replied` it delivers nothing of the body
  * before `resume`, and nothing between a `data` that gave false and the next `resume`.
  */
 export interface Wire {

@@ -8,7 +8,6 @@ import type {
   HttpServerLimits,
   Mesh,
   Posture,
-  Refusal,
   ReplayMemory,
   Runtime,
   ServerPeer,
@@ -66,15 +65,11 @@ export interface FrontConnection {
   readonly active: number;
   /** Asks the client to go, as its protocol can; what is in progress goes on. */
   leave(): void;
+  /** Looks at its clocks; called about once a second. */
+  look(now: number): void;
   /** Closes it if nothing is in progress on it. */
   closeIdle(): void;
   destroy(): void;
-}
-
-/** A reply of the proxy's own. */
-export interface OwnReply {
-  readonly refusal: Refusal;
-  readonly givesReasons: boolean;
 }
 
 /** One listener of `startProxy`. */

@@ -24,7 +24,12 @@ export interface ClaimLimits {
 }
 
 /** What in a head was tolerated, and not passed on or not believed. A reason of `snapshot().refused`. */
-export type Glitch = "repeated_claim" | "traceparent" | "tracestate" | "baggage";
+export type Glitch =
+  | "repeated_claim"
+  | "traceparent"
+  | "tracestate"
+  | "baggage"
+  | "connection_option";
 
 export class RequestHead {
   readonly fields: Fields = new Fields();

@@ -26,9 +26,19 @@ export interface ClientConnection {
   readonly peer: ServerPeer;
 }
 
+/** Where its reply comes from, as its sink sees it. */
+export interface ReplySource {
+  /** The sink takes more again. Without effect where nothing waits. */
+  resume(): void;
+  /** The rest is not wanted. */
+  abandon(): void;
+}
+
 /** The listener that serves it. */
 export interface RequestOwner {
   readonly name: string;
+  /** Its requests go to an application that the client means by its own authority. Else the service's is sent. */
+  readonly keepsAuthority: boolean;
   /** The codec has finished with it. */
   ended(request: ProxyRequest): void;
 }
@@ -46,6 +56,8 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   readonly refusal: Refusal | undefined;
   /** Undefined before it has one. Writer: forward. */
   call: Call<ProxyRequest> | undefined = undefined;
+  /** Of the reply that is being sent. Writer: forward. */
+  exchange: ReplySource | undefined = undefined;
   /** Status of the reply; 0: nothing was sent. Writer: forward. */
   sentStatus = 0;
   /** … which says when to come again. Writer: forward. */

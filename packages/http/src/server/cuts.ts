@@ -16,6 +16,7 @@ export const CUTS = [
   "tracestate",
   "baggage",
   "repeated_claim",
+  "connection_option",
   "trailers",
   "connections",
   "handshakes",
@@ -37,6 +38,7 @@ const GLITCHES = [
   "tracestate",
   "baggage",
   "repeated_claim",
+  "connection_option",
   "trailers",
   "hidden_streams",
 ] as const satisfies readonly CutReason[];
