@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import type { Runtime } from "@inmesh/core/spi";
 import type { Fields } from "../fields.ts";
 import { Floods, type FloodKind, type FloodLimits } from "./floods.ts";
+import type { Http2Clock } from "./clock.ts";
 import type { Flushes } from "./flushes.ts";
 import {
   closeHeaders,
@@ -119,8 +120,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
 
   constructor(
     socket: Socket,
-    runtime: Runtime,
-    flushes: Flushes,
+    { runtime, flushes }: Http2Clock,
     limits: ConnectionLimits,
     tableBytes: number,
   ) {
@@ -283,7 +283,11 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
       (receivedBytes > expectedBytes || (ends && receivedBytes < expectedBytes))
     ) {
       this.taken(to - from);
-      return this.streamError(stream, ERROR.protocol, "a body that is not as long as its content-length");
+      return this.streamError(
+        stream,
+        ERROR.protocol,
+        "a body that is not as long as its content-length",
+      );
     }
     stream.takeData(bytes, from, to);
     if (ends && !stream.closed) this.#remoteEnd(stream, undefined);
@@ -409,10 +413,17 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "RST_STREAM on a stream that is idle");
       return this.#aside();
     }
+    const code = readUInt32(bytes, from);
     this.#remember(-id);
+    if (code === ERROR.none && stream.isWhole) {
+      // Node's server may say so in the place of the end (nodejs/node: a stream that its handler does not read).
+      stream.takeEnd(undefined);
+      this.#closeStream(stream);
+      return this.#reads();
+    }
     this.forgetStream(stream);
     this.streamReset(stream, true);
-    stream.broken(readUInt32(bytes, from));
+    stream.broken(code);
     return this.#reads();
   }
 
@@ -507,7 +518,8 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     }
     const stream = this.open.get(id);
     if (stream === undefined) {
-      if (this.isIdle(id)) return this.fail(ERROR.protocol, "WINDOW_UPDATE on a stream that is idle");
+      if (this.isIdle(id))
+        return this.fail(ERROR.protocol, "WINDOW_UPDATE on a stream that is idle");
       return this.#aside();
     }
     if (more === 0) return this.streamError(stream, ERROR.protocol, "WINDOW_UPDATE of 0");

@@ -23,7 +23,9 @@ export class FieldWriter implements FieldVisitor {
 
   field(field: Field): void {
     this.own(
-      field instanceof HpackField ? field : new HpackField(nameOf(field.name), field.value, INDEXED),
+      field instanceof HpackField
+        ? field
+        : new HpackField(nameOf(field.name), field.value, INDEXED),
     );
   }
 

@@ -297,14 +297,7 @@ export function closeHeaders(
     const to = from + n * FRAME_HEADER_BYTES;
     out.buffer.copyWithin(to, from, from + length);
     const flags = n === more ? FLAG.endHeaders : 0;
-    putFrameHeader(
-      out.buffer,
-      to - FRAME_HEADER_BYTES,
-      length,
-      FRAME.continuation,
-      flags,
-      stream,
-    );
+    putFrameHeader(out.buffer, to - FRAME_HEADER_BYTES, length, FRAME.continuation, flags, stream);
     left -= length;
   }
   putFrameHeader(out.buffer, start, maxFrameBytes, FRAME.headers, first, stream);

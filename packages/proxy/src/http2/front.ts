@@ -6,15 +6,14 @@ import type { Socket } from "node:net";
 import { ConnectionPeer, Misuse, Tally, type ConnectionUse, type Trust } from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi";
 import { RequestBody, type BodySource } from "../body.ts";
-import type { Exchange } from "../exchange.ts";
 import { Field, Fields } from "../fields.ts";
 import type { ReplySink } from "../halves.ts";
 import type { FrontConnection, FrontParts } from "../listener.ts";
 import { RequestHead, type ReplyHead } from "../message.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
+import { Http2Clock } from "./clock.ts";
 import { Http2Connection, STREAM_WINDOW } from "./connection.ts";
 import type { FloodKind } from "./floods.ts";
-import type { Flushes } from "./flushes.ts";
 import {
   ERROR,
   FRAME,
@@ -33,7 +32,6 @@ import {
 } from "./hpack-fields.ts";
 import { lengthField, statusField } from "./own-fields.ts";
 import { MALFORMED, readRequestHead } from "./request-fields.ts";
-import type { Sweep } from "./sweep.ts";
 import { Http2Stream, trailerFields } from "./stream.ts";
 
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
@@ -47,14 +45,12 @@ const CONTINUE = 100;
 /** What the connections of one listener share. */
 export class Http2Front {
   readonly parts: FrontParts;
-  readonly flushes: Flushes;
-  readonly sweep: Sweep;
+  readonly clock: Http2Clock;
   readonly misuse: Misuse<Http2FrontConnection, CutReason>;
 
-  constructor(parts: FrontParts, flushes: Flushes, sweep: Sweep) {
+  constructor(parts: FrontParts) {
     this.parts = parts;
-    this.flushes = flushes;
-    this.sweep = sweep;
+    this.clock = new Http2Clock(parts.runtime);
     this.misuse = new Misuse<Http2FrontConnection, CutReason>(
       parts.limits,
       parts.runtime,
@@ -92,12 +88,11 @@ export class Http2FrontConnection
 
   constructor(socket: Socket, front: Http2Front) {
     const { parts } = front;
-    super(socket, parts.runtime, front.flushes, parts.limits, parts.limits.maxHeaderTableBytes);
+    super(socket, front.clock, parts.limits, parts.limits.maxHeaderTableBytes);
     this.front = front;
     this.secure = (socket as { encrypted?: boolean }).encrypted === true;
     this.trust = parts.trustOf(() => this.peer);
     this.#onClosed = parts.opened(this, socket, "http2");
-    front.sweep.add(this);
   }
 
   start(first: Buffer | undefined): void {
@@ -170,6 +165,10 @@ export class Http2FrontConnection
     this.#leaving = "final";
     this.goaway(this.#lastStream);
     if (this.open.size === 0) this.finish();
+  }
+
+  look(): void {
+    this.tick();
   }
 
   closeIdle(): void {
@@ -251,7 +250,11 @@ export class Http2FrontConnection
   protected streamReset(stream: Http2Stream): void {
     const { request } = stream as FrontStream;
     const startedAt = request?.startedAt ?? NaN;
-    this.front.misuse.reset(this, startedAt === 0 ? NaN : startedAt, request?.deadlineAt ?? Infinity);
+    this.front.misuse.reset(
+      this,
+      startedAt === 0 ? NaN : startedAt,
+      request?.deadlineAt ?? Infinity,
+    );
   }
 
   protected flooded(kind: FloodKind | "head_too_large"): void {
@@ -260,7 +263,6 @@ export class Http2FrontConnection
 
   protected connectionClosed(): void {
     if (this.fault !== undefined && !this.#counted) this.front.parts.count("http2_error");
-    this.front.sweep.remove(this);
     this.#onClosed();
   }
 
@@ -342,7 +344,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     connection.headBytes += bytes;
     const { bodyLength } = head;
     if (bodyLength >= 0) this.expectedBytes = bodyLength;
-    this.#isGrpc = isGrpc(head.fields);
+    this.#isGrpc = head.isGrpc;
     const body = ends ? undefined : new RequestBody(this, parts.memory);
     const request = new ProxyRequest(head, body, this, connection, "2", parts, refusal);
     this.request = request;
@@ -398,6 +400,10 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     if (ends) this.sentAll();
   }
 
+  flush(): void {
+    // Once for each turn, by the connection.
+  }
+
   data(bytes: Buffer, start: number, end: number): boolean {
     return this.send(bytes, start, end);
   }
@@ -425,7 +431,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   protected drained(): void {
-    (this.request!.call?.attempt?.canceller as Exchange | undefined)?.resume();
+    this.request!.exchange?.resume();
   }
 
   protected sentAll(): void {
@@ -457,8 +463,4 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
 
 function hasNoBody(method: string, status: number): boolean {
   return method === "HEAD" || status === 204 || status === 304;
-}
-
-function isGrpc(fields: Fields): boolean {
-  return fields.get("content-type")?.startsWith("application/grpc") === true;
 }

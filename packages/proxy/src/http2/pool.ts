@@ -18,10 +18,9 @@ import {
 import type { Connector } from "@inmesh/http/spi";
 import type { Exchange } from "../exchange.ts";
 import type { UpstreamPool } from "../upstream.ts";
-import type { Flushes } from "./flushes.ts";
+import type { Http2Clock } from "./clock.ts";
 import { ERROR } from "./frames.ts";
 import { Http2Session, type SessionOwner } from "./session.ts";
-import type { Sweep } from "./sweep.ts";
 
 /** A hundred streams fit into one where servers say what they take; more is for when they do not. */
 const MAX_CONNECTIONS = 4;
@@ -30,8 +29,7 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
   readonly #service: ServiceConfig;
   readonly #connector: Connector;
   readonly #runtime: Runtime;
-  readonly #flushes: Flushes;
-  readonly #sweep: Sweep;
+  readonly #clock: Http2Clock;
   readonly #redial: Redial;
   readonly #sessions = new Set<Http2Session>();
   #queue: Exchange[] = [];
@@ -44,18 +42,11 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
-  constructor(
-    service: ServiceConfig,
-    connector: Connector,
-    runtime: Runtime,
-    flushes: Flushes,
-    sweep: Sweep,
-  ) {
+  constructor(service: ServiceConfig, connector: Connector, runtime: Runtime, clock: Http2Clock) {
     this.#service = service;
     this.#connector = connector;
     this.#runtime = runtime;
-    this.#flushes = flushes;
-    this.#sweep = sweep;
+    this.#clock = clock;
     this.#redial = new Redial(runtime);
   }
 
@@ -214,14 +205,7 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
       );
       return;
     }
-    const session = new Http2Session(
-      socket,
-      this.#service,
-      this.#runtime,
-      this.#flushes,
-      this.#sweep,
-      this,
-    );
+    const session = new Http2Session(socket, this.#service, this.#clock, this);
     this.#settling = session;
     this.#connector.explain(socket, () => session.endedBy);
     const { connectMs } = this.#service.timeouts;

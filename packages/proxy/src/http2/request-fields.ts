@@ -5,6 +5,7 @@
 import type { Refusal, Trust } from "@inmesh/core/spi";
 import { isHost, isTarget, REFUSALS } from "@inmesh/http/spi";
 import { KIND } from "../fields.ts";
+import { isAmbiguous } from "../http1/request-reader.ts";
 import { UNKNOWN_LENGTH, type ClaimLimits, type RequestHead } from "../message.ts";
 import {
   BAD_NAME,
@@ -110,9 +111,7 @@ export function readRequestHead(
     }
   }
   if (cookie !== undefined) {
-    head.fields.add(
-      cookies === undefined ? cookie : new HpackField(COOKIE, cookies, NOT_INDEXED),
-    );
+    head.fields.add(cookies === undefined ? cookie : new HpackField(COOKIE, cookies, NOT_INDEXED));
   }
   if (method === undefined || !TOKEN_METHOD.test(method)) return MALFORMED;
   head.method = method;
@@ -136,7 +135,7 @@ export function readRequestHead(
   if (host !== undefined && host !== named) return REFUSALS.bad_host;
   head.authority = named;
   if (path === "*") return method === "OPTIONS" ? undefined : REFUSALS.bad_target;
-  return isTarget(path) ? undefined : REFUSALS.bad_target;
+  return isTarget(path) && !isAmbiguous(path, !trust.baggage) ? undefined : REFUSALS.bad_target;
 }
 
 /** Digits alone; -1: it is none. */

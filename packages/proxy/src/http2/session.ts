@@ -7,7 +7,6 @@ import {
   StreamEnds,
   type CloseTrigger,
   type ReplayConsumer,
-  type Runtime,
   type ServiceConfig,
   type Where,
 } from "@inmesh/core/spi";
@@ -17,8 +16,8 @@ import type { Exchange } from "../exchange.ts";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
 import { ReplyHead } from "../message.ts";
+import type { Http2Clock } from "./clock.ts";
 import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
-import type { Flushes } from "./flushes.ts";
 import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
 import {
   BAD_NAME,
@@ -84,22 +83,15 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   goawayCode = 0;
   error: Error | undefined = undefined;
 
-  constructor(
-    socket: Socket,
-    service: ServiceConfig,
-    runtime: Runtime,
-    flushes: Flushes,
-    sweep: Sweep,
-    owner: SessionOwner,
-  ) {
-    super(socket, runtime, flushes, limitsOf(service), DEFAULT_TABLE_BYTES);
+  constructor(socket: Socket, service: ServiceConfig, clock: Http2Clock, owner: SessionOwner) {
+    super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
     this.#service = service;
     this.#owner = owner;
-    this.#sweep = sweep;
+    this.#sweep = clock.sweep;
     socket.on("error", (error) => (this.error ??= error));
     socket.on("data", (bytes: Buffer) => this.read(bytes));
     socket.on("end", () => this.#inputEnded());
-    sweep.add(this);
+    clock.sweep.add(this);
     const { out } = this;
     out.reserve(PREFACE.length);
     PREFACE.copy(out.buffer, out.at);
@@ -145,7 +137,10 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     const id = this.#nextId;
     const stream = new UpstreamStream(id, this, exchange);
     const { peerMaxHeaderBytes } = this;
-    if (peerMaxHeaderBytes !== Infinity && exchange.request.headBytes + OWN_FIELDS_BYTES > peerMaxHeaderBytes) {
+    if (
+      peerMaxHeaderBytes !== Infinity &&
+      exchange.request.headBytes + OWN_FIELDS_BYTES > peerMaxHeaderBytes
+    ) {
       const bytes = headBytesOf(exchange);
       if (bytes > peerMaxHeaderBytes) {
         exchange.fail(headTooLarge(this.where, peerMaxHeaderBytes));
@@ -360,7 +355,8 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     const writer = session.beginHead();
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));
-    writer.own(authorityField(service.authority));
+    const { owner } = exchange.request;
+    writer.own(authorityField(owner.keepsAuthority ? head.authority : service.authority));
     writer.own(pathField(head.target));
     exchange.visitFields(writer);
     const whole = body?.whole;
@@ -479,7 +475,6 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   }
 
   broken(code: number | undefined): void {
-    console.error("BROKEN", this.id, code, this.receivedBytes, this.remoteEnded, this.paused, this.receiveWindow);
     this.#reader?.close();
     const session = this.#session;
     const end = {

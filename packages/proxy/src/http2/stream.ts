@@ -132,6 +132,11 @@ export abstract class Http2Stream {
     return true;
   }
 
+  /** All bytes are here that were said, and only the end is not. */
+  get isWhole(): boolean {
+    return this.headed && !this.remoteEnded && this.receivedBytes === this.expectedBytes;
+  }
+
   get waits(): boolean {
     return this.#waiting.length > 0;
   }
