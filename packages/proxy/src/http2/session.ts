@@ -36,7 +36,6 @@ import {
   TE_TRAILERS,
 } from "./own-fields.ts";
 import { readReplyHead } from "./reply-fields.ts";
-import type { Sweep } from "./sweep.ts";
 import { ANY_LENGTH, Http2Stream, trailerFields } from "./stream.ts";
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 
@@ -71,7 +70,7 @@ export interface SessionOwner {
 export class Http2Session extends Http2Connection implements SessionEnd {
   readonly #service: ServiceConfig;
   readonly #owner: SessionOwner;
-  readonly #sweep: Sweep;
+  readonly #clock: Http2Clock;
   readonly #ends = new StreamEnds();
   #nextId = 1;
   #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
@@ -87,7 +86,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
     this.#service = service;
     this.#owner = owner;
-    this.#sweep = clock.sweep;
+    this.#clock = clock;
     socket.on("error", (error) => (this.error ??= error));
     socket.on("data", (bytes: Buffer) => this.read(bytes));
     socket.on("end", () => this.#inputEnded());
@@ -180,6 +179,10 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.error ??= error;
     this.#ending = true;
     this.destroy();
+  }
+
+  flushLater(stream: { flushNow(): void }): void {
+    this.#clock.flushes.add(stream);
   }
 
   /** A stream is wanted no longer. */
@@ -283,7 +286,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     const refusing = this.#state === "refusing";
     this.#state = "closed";
     if (this.fault !== undefined) this.error ??= new Error(this.fault.why);
-    this.#sweep.remove(this);
+    this.#clock.sweep.remove(this);
     const pong = this.#pong;
     this.#pong = [];
     for (const answer of pong) answer(false);
@@ -338,6 +341,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   readonly #isHead: boolean;
   #reader: BodyReader | undefined = undefined;
   #reply: ReplyHead | undefined = undefined;
+  #flushing = false;
 
   constructor(id: number, session: Http2Session, exchange: Exchange) {
     super(id, session);
@@ -355,8 +359,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     const writer = session.beginHead();
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));
-    const { owner } = exchange.request;
-    writer.own(authorityField(owner.keepsAuthority ? head.authority : service.authority));
+    writer.own(authorityField(exchange.authority));
     writer.own(pathField(head.target));
     exchange.visitFields(writer);
     const whole = body?.whole;
@@ -451,7 +454,26 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   }
 
   protected deliver(bytes: Buffer, from: number, to: number): boolean {
+    this.#flushSoon();
     return this.#exchange.data(bytes, from, to);
+  }
+
+  override resume(): void {
+    super.resume();
+    if (!this.remoteEnded) this.#flushSoon();
+  }
+
+  /** What came in this turn goes on at its end. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#session.flushLater(this);
+  }
+
+  /** Writer: `Flushes`. */
+  flushNow(): void {
+    this.#flushing = false;
+    this.#exchange.flush();
   }
 
   protected delivered(trailers: Fields | undefined): void {
