@@ -14,7 +14,7 @@ import { RequestHead, UNKNOWN_LENGTH, type ReplyHead } from "../message.ts";
 import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
-import { INCOMPLETE, MALFORMED } from "./lexer.ts";
+import { INCOMPLETE, LF, MALFORMED } from "./lexer.ts";
 import { Output } from "./output.ts";
 import type { RequestReader } from "./request-reader.ts";
 import { statusLine } from "./status.ts";
@@ -66,6 +66,8 @@ export class Http1Front
   #end = 0;
   /** The bytes are in a buffer of this connection's own, with room behind them. */
   #isOwn = false;
+  /** There is more of a head than when it was looked at last. */
+  #looksAgain = false;
   #isReading = false;
   #isFull = false;
   #served = 0;
@@ -137,6 +139,7 @@ export class Http1Front
       this.#at = 0;
       this.#end = chunk.length;
       this.#isOwn = false;
+      this.#looksAgain = true;
       if (this.#phase === PHASE.head && this.#served > 0) this.#since = this.#parts.runtime.now();
     } else this.#append(chunk);
     this.#rateBytes += chunk.length;
@@ -156,6 +159,7 @@ export class Http1Front
       this.#isOwn = true;
     }
     this.#end += chunk.copy(this.#bytes, this.#end);
+    if (!this.#looksAgain) this.#looksAgain = chunk.includes(LF);
   }
 
   /** Takes what has been read, as far as it may. */
@@ -188,12 +192,9 @@ export class Http1Front
     const { limits } = this.#parts;
     const reader = this.#reader;
     const bytes = this.#bytes;
-    // A head that came in pieces is looked at again only when its end can be here.
-    if (this.#isOwn && this.#end - this.#at <= limits.maxHeaderBytes) {
-      const from = Math.max(this.#at, this.#end - 65_536);
-      const end = bytes.subarray(from, this.#end).indexOf("\r\n\r\n");
-      if (end < 0) return false;
-    }
+    // A head that comes in pieces is looked at again with each line, and not with each byte.
+    if (!this.#looksAgain && this.#end - this.#at <= limits.maxHeaderBytes) return false;
+    this.#looksAgain = false;
     // Its call may still be looked at by who observes it.
     const previous = this.#request;
     if (previous !== undefined && previous.call?.ended === false) this.#head = new RequestHead();
@@ -414,7 +415,9 @@ export class Http1Front
     const out = this.#out;
     const { status, bodyLength, saidLength } = head;
     // A body of which the rest is still to come would be read as the next request by who believes in this reply.
+    // So would what came behind a request that wanted to change the protocol, and may not.
     if (close || this.#isLeaving || this.#phase === PHASE.body) this.#keepAlive = false;
+    if (this.#request?.head.upgrade !== undefined) this.#keepAlive = false;
     this.#chunks = false;
     this.#replyLeft = -1;
     out.line(statusLine(status));
@@ -501,6 +504,7 @@ export class Http1Front
     if (!this.#keepAlive || this.#ends) return this.#lingerThenClose();
     this.#phase = PHASE.head;
     this.#since = this.#parts.runtime.now();
+    this.#looksAgain = true;
     if (this.#at < this.#end) this.#process();
     else if (!this.#isReading) this.#readMore();
   }

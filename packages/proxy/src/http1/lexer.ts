@@ -19,12 +19,14 @@ export const SPACE = 32;
 export const TAB = 9;
 export const COLON = 58;
 
-/** Of a name: the byte in lower case; 0: no byte of a name. */
-export const NAME_BYTES: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => {
+/** In `NAME_BYTES`: no byte of a name. It is none of a byte's values, so it is equal to none. */
+export const NO_NAME = 256;
+/** Of a name: the byte in lower case, or `NO_NAME`. */
+export const NAME_BYTES: Uint16Array = Uint16Array.from({ length: 256 }, (_, byte) => {
   const char = String.fromCharCode(byte);
   return byte < 128 && /[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(char)
     ? char.toLowerCase().charCodeAt(0)
-    : 0;
+    : NO_NAME;
 });
 /** Of a value: everything but controls; tab is none. */
 export const VALUE_BYTES: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) =>
@@ -68,7 +70,7 @@ export abstract class FieldLexer {
       for (;;) {
         const lower = NAME_BYTES[byte]!;
         if (lower !== byte) {
-          if (lower === 0) break;
+          if (lower === NO_NAME) break;
           bytes[at] = lower;
         }
         if (++at >= end) return INCOMPLETE;

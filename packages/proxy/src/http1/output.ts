@@ -45,11 +45,11 @@ export class Output implements FieldVisitor {
   #reserve(bytes: number): void {
     if (holder !== this) {
       holder?.flush();
-      holder = this;
+      hold(this);
     }
     if (length + bytes > slab.length) {
       this.flush();
-      holder = this;
+      hold(this);
       if (bytes > slab.length) slab = Buffer.allocUnsafeSlow(bytes);
     }
   }
@@ -205,4 +205,8 @@ export class Output implements FieldVisitor {
     holder = undefined;
     length = 0;
   }
+}
+
+function hold(output: Output): void {
+  holder = output;
 }

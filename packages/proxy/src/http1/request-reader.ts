@@ -25,6 +25,7 @@ import {
   LF,
   MALFORMED,
   NAME_BYTES,
+  NO_NAME,
   SPACE,
   tokensOf,
   TOO_LARGE,
@@ -118,7 +119,7 @@ export class RequestReader extends FieldLexer {
     at = this.lex(bytes, at, end, head.fields, fieldLimits);
     if (at < 0) return this.#unfinished(at, start, end);
     head.headBytes = this.readBytes;
-    if (at - start > limits.maxHeaderBytes) this.refusal = REFUSALS.header_too_large;
+    if (at - start > limits.maxHeaderBytes) this.refusal ??= REFUSALS.header_too_large;
     return this.#judge(head) ? at : MALFORMED;
   }
 
@@ -141,7 +142,7 @@ export class RequestReader extends FieldLexer {
       at += 2;
     }
     const methodStart = at;
-    while (at < end && NAME_BYTES[bytes[at]!] !== 0) {
+    while (at < end && NAME_BYTES[bytes[at]!] !== NO_NAME) {
       if (++at - methodStart > MAX_METHOD_BYTES) return MALFORMED;
     }
     if (at >= end) return INCOMPLETE;
