@@ -17,6 +17,7 @@ import {
   type ReplayMemory,
   type Runtime,
   type ServerPeer,
+  type SharedServerSnapshot,
   type Timer,
   type Trust,
 } from "@inmesh/core/spi";
@@ -191,6 +192,10 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
 
   get readiness(): string {
     return this.#core.readiness;
+  }
+
+  snapshot(): SharedServerSnapshot<CutReason> {
+    return this.#core.snapshot(undefined, []);
   }
 
   leaveWithin(graceMs: number, noticed: boolean): Promise<void> {

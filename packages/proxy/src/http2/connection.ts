@@ -806,6 +806,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
       stream.silentTicks = owes ? stream.silentTicks + 1 : 0;
       stream.went = stream.came = 0;
       if (stream.stalledTicks >= stallTicks) stream.stalled();
+      else stream.look(this.#ticks);
     }
     this.ticked(this.#ticks, this.#blockTicks);
   }

@@ -10,6 +10,7 @@ import { Field, Fields } from "../fields.ts";
 import type { ReplySink } from "../halves.ts";
 import type { FrontConnection, FrontParts } from "../listener.ts";
 import { RequestHead, type ReplyHead } from "../message.ts";
+import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
 import { Http2Clock } from "./clock.ts";
 import { Http2Connection, STREAM_WINDOW } from "./connection.ts";
@@ -23,13 +24,7 @@ import {
   writeGoaway,
   writeSettings,
 } from "./frames.ts";
-import {
-  BAD_NAME,
-  BAD_VALUE,
-  CONNECTION_SPECIFIC,
-  PSEUDO,
-  type HpackField,
-} from "./hpack-fields.ts";
+import type { HpackField } from "./hpack-fields.ts";
 import { lengthField, statusField } from "./own-fields.ts";
 import { MALFORMED, readRequestHead } from "./request-fields.ts";
 import { Http2Stream, trailerFields } from "./stream.ts";
@@ -37,7 +32,6 @@ import { Http2Stream, trailerFields } from "./stream.ts";
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
 const LEAVE_MS = 1_000;
 /** From being asked to calm down to the end: see core's `Misuse`. */
-const NO_TRAILER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC | PSEUDO;
 /** `grpc-status` of a reply whose server was lost. */
 const UNAVAILABLE = "14";
 const CONTINUE = 100;
@@ -302,6 +296,8 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   request: ProxyRequest | undefined = undefined;
   #isGrpc = false;
   #replied = false;
+  #rateSince = 0;
+  #rateBytes = 0;
 
   constructor(id: number, connection: Http2FrontConnection) {
     super(id, connection);
@@ -355,7 +351,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   #takeTrailers(fields: HpackField[], bytes: number, tooLarge: boolean): void {
     const connection = this.#connection;
     const { limits } = connection.front.parts;
-    const trailers = trailerFields(fields, NO_TRAILER);
+    const trailers = trailerFields(fields);
     if (trailers === undefined) {
       connection.streamError(this, ERROR.protocol, "trailers that are malformed");
       return;
@@ -422,7 +418,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
       return;
     }
     this.reset(ERROR.internal);
-    this.#over();
+    this.#gone("the reply broke off");
   }
 
   upgraded(): void {
@@ -443,21 +439,78 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
   broken(): void {
-    this.#over();
+    this.#gone("the client has gone");
   }
 
-  failed(): void {
-    this.#over();
+  failed(_code: number, why: string): void {
+    if (this.request !== undefined) this.request.cut ??= "malformed";
+    this.#gone(why);
   }
 
   stalled(): void {
     this.#connection.front.parts.count("write_stall");
+    if (this.request !== undefined) this.request.cut = "write_stall";
     this.reset(ERROR.cancel);
-    this.#over();
+    this.#gone("the client takes nothing of the reply");
   }
 
+  /** All of the reply has been sent. */
   #over(): void {
-    this.request?.finish();
+    this.request!.body?.close();
+    this.request!.finish();
+  }
+
+  /** The client gets no reply, or not all of it. */
+  #gone(why: string): void {
+    const { request } = this;
+    if (request === undefined) return;
+    request.body?.fail(new Error(why));
+    request.finish();
+    request.leave();
+    request.body?.close();
+  }
+
+  /** Once a second. A call of gRPC may be silent for as long as it likes. */
+  override look(age: number): void {
+    const { request } = this;
+    if (this.#isGrpc || request?.body === undefined || this.remoteEnded) return;
+    const { limits } = this.#connection.front.parts;
+    if (this.silentTicks * 1_000 >= limits.bodyIdleTimeoutMs || this.#trickles(age)) {
+      this.#cut("body_timeout", "the client owes the rest of its body");
+    }
+  }
+
+  /** Less than `minBodyRate` over a window. */
+  #trickles(age: number): boolean {
+    const { minBodyRate, bodyRateWindowMs } = this.#connection.front.parts.limits;
+    if (this.paused || this.#rateSince === 0) {
+      this.#rateSince = age;
+      this.#rateBytes = this.receivedBytes;
+      return false;
+    }
+    const elapsed = age - this.#rateSince;
+    if (elapsed * 1_000 < bodyRateWindowMs) return false;
+    const tooFew = this.receivedBytes - this.#rateBytes < minBodyRate * elapsed;
+    this.#rateSince = age;
+    this.#rateBytes = this.receivedBytes;
+    return tooFew;
+  }
+
+  #cut(reason: CutReason, why: string): void {
+    const request = this.request!;
+    const { parts } = this.#connection.front;
+    request.cut = reason;
+    parts.count(reason);
+    request.body!.fail(new Error(why));
+    if (this.#replied) this.reset(ERROR.cancel);
+    else {
+      const { head, body } = new OwnHead(408, reason, this.#connection.trust.givesReasons);
+      request.sentStatus = head.status;
+      this.head(head);
+      this.data(body, 0, body.length);
+      this.end(undefined);
+    }
+    this.#gone(why);
   }
 }
 

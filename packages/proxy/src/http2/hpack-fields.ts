@@ -6,7 +6,8 @@
  * The cache is one for the process, has a fixed number of places and no chains: a field takes the place of
  * another one, so no choice of fields makes it slow or large. What its sender calls never indexed is not kept.
  */
-import { Field, kindOf, type FieldKind } from "../fields.ts";
+import { isAllowedTrailer } from "@inmesh/http/spi";
+import { Field, KIND, kindOf, type FieldKind } from "../fields.ts";
 import { decodeHuffman } from "./huffman.ts";
 import { FIELD_OVERHEAD, STATIC_COUNT, STATIC_TABLE } from "./tables.ts";
 
@@ -68,10 +69,13 @@ export class Name {
   readonly hash: number;
   /** What it is to who forwards it. */
   readonly kind: FieldKind;
+  /** It may stand behind a body. */
+  readonly isTrailer: boolean;
 
   constructor(text: string) {
     this.text = text;
     this.kind = kindOf(text);
+    this.isTrailer = this.kind === KIND.plain && isAllowedTrailer(text);
     this.flags = nameFlags(text);
     this.staticIndex = STATIC_NAMES.get(text) ?? 0;
     this.indexing = CHANGING_NAMES.has(text)

@@ -19,13 +19,7 @@ import { ReplyHead } from "../message.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
 import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
-import {
-  BAD_NAME,
-  BAD_VALUE,
-  CONNECTION_SPECIFIC,
-  PSEUDO,
-  type HpackField,
-} from "./hpack-fields.ts";
+import type { HpackField } from "./hpack-fields.ts";
 import {
   authorityField,
   EXPECT_CONTINUE,
@@ -48,7 +42,6 @@ const MAX_REPLY_FIELDS = 200;
 const WRITE_STALL_MS = 30_000;
 /** Servers send what clients must not. */
 const PEER_FLOODS = { maxPings: 100, maxSettingsFrames: 10, maxGlitches: 100 };
-const NO_TRAILER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC | PSEUDO;
 const MAX_TRAILERS = 32;
 const MAX_TRAILER_BYTES = 8_192;
 /** `:method`, `:scheme`, `:authority`, `:path`, and what the codec adds, at most. */
@@ -383,17 +376,15 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   /** There is more of the body, or its end. */
   readable(): void {
     const reader = this.#reader;
-    if (reader === undefined || this.closed || this.waits) return;
-    for (;;) {
+    // What is taken makes room at the client, whose next piece may come right here, and be sent or wait.
+    while (reader !== undefined && !this.closed && !this.waits) {
       const chunk = reader.next;
       if (chunk === undefined) break;
       this.#exchange.sent(chunk.length);
-      const went = this.send(chunk, 0, chunk.length);
-      if (!went) return; // `drained` takes it
+      if (!this.send(chunk, 0, chunk.length)) return; // `drained` takes it
       reader.take();
-      if (this.closed) return;
     }
-    if (!reader.ended) return;
+    if (this.closed || this.waits || this.#reader?.ended !== true) return;
     const { body } = this.#exchange.request;
     this.#reader = undefined;
     // Cut short by the client: the server has to see that it is not whole.
@@ -444,7 +435,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   }
 
   #takeTrailers(fields: HpackField[], bytes: number): void {
-    const trailers = trailerFields(fields, NO_TRAILER);
+    const trailers = trailerFields(fields);
     if (trailers === undefined) {
       this.#session.streamError(this, ERROR.protocol, "trailers that are malformed");
       return;

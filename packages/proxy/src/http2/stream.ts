@@ -92,6 +92,9 @@ export abstract class Http2Stream {
   /** For the clock of the connection: what it waits for did not happen. */
   abstract stalled(): void;
 
+  /** Once a second; `age`: seconds of the connection. */
+  look(_age: number): void {}
+
   // ── what is sent ─────────────────────────────────────────────────────────────────────────────
 
   /** False: some of it waits for a window or for the socket; `drained` follows. */
@@ -229,12 +232,12 @@ export abstract class Http2Stream {
   }
 }
 
-/** Trailers of a head's fields. Undefined: one of them is no field of a trailer. */
-export function trailerFields(fields: readonly HpackField[], flags: number): Fields | undefined {
+/** Trailers of a head's fields, without those that may not stand there. Undefined: one of them is malformed. */
+export function trailerFields(fields: readonly HpackField[]): Fields | undefined {
   const trailers = new Fields();
   for (const field of fields) {
-    if ((field.flags & flags) !== 0) return undefined;
-    trailers.add(field);
+    if (field.flags !== 0) return undefined;
+    if (field.key.isTrailer) trailers.add(field);
   }
   return trailers;
 }
