@@ -321,6 +321,8 @@ export class Http1Front
       this.#pieces.push(piece);
       return true;
     }
+    const observed = this.#request?.observed;
+    if (observed !== undefined) observed.receivedBytes += end - start;
     if (this.#body!.write(piece)) return true;
     this.#isFull = true;
     return false;
@@ -343,7 +345,8 @@ export class Http1Front
         this.#cutRequest("malformed", "the client has closed before the end of its body");
         return;
       case PHASE.reply:
-        this.#keepAlive = false;
+        // As servers have it, Node's too: a client that closes its half waits for nothing any more.
+        this.#socket.destroy();
         return;
       case PHASE.tunnel:
         this.#body!.end();
@@ -439,6 +442,8 @@ export class Http1Front
 
   data(bytes: Buffer, start: number, end: number): boolean {
     const out = this.#out;
+    const observed = this.#request?.observed;
+    if (observed !== undefined) observed.sentBytes += end - start;
     if (this.#phase === PHASE.tunnel) {
       this.#since = this.#parts.runtime.now();
       out.data(bytes, start, end, false);

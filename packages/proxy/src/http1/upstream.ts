@@ -59,6 +59,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   /** The final head has been read. */
   #hasHead = false;
   #isPaused = false;
+  /** The socket does not read. */
+  #isStopped = false;
   #isDelivering = false;
   #uses = 0;
   #idleSince = 0;
@@ -279,13 +281,16 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
       this.#isJoined = true;
     }
     this.#deliver();
-    return !this.#isPaused || this.#end - this.#at < READ_BYTES;
+    // What is given up by `false` starts again with the socket's `resume`, whatever its `isPaused` says.
+    this.#isStopped = this.#isPaused && this.#end - this.#at >= READ_BYTES;
+    return !this.#isStopped;
   }
 
   resume(): void {
     this.#isPaused = false;
     if (!this.#isDelivering) this.#deliver();
-    if (!this.#isPaused && this.#exchange !== undefined && this.#socket.isPaused()) {
+    if (this.#isStopped && !this.#isPaused) {
+      this.#isStopped = false;
       this.#socket.resume();
     }
   }
