@@ -4,6 +4,8 @@
  * (`createMesh({ discoveries })`); `discovery-kinds.ts` lists them.
  */
 import type { WrittenKind } from "../config/kind.ts";
+import { isRaw } from "../config/plain.ts";
+import type { DiscoveryConfig } from "../config/types.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Bounds } from "../telemetry/bounds.ts";
@@ -30,6 +32,41 @@ export interface DiscoveryKind<Options extends object = object> extends WrittenK
   /**
    * The source of one service, made when the service is first called and when its options have changed. What
    * it throws is bad news of discovery: counted, logged, and tried again with the next call of `refresh`.
+   *
+   * `instead`: of a target that was taken over, the source that its own kind opens.
    */
-  open(options: Options, mesh: DiscoveryMesh): Discovery;
+  open(options: Options, mesh: DiscoveryMesh, instead?: Discovery): Discovery;
+  /**
+   * Options for a target that another kind has read, if this kind knows its endpoints better: `kubernetes` takes
+   * `orders.shop.svc` over from `dns`. Undefined: it does not. The configuration stays as it is written. Of several
+   * kinds the first that takes a target has it; what it throws counts as undefined. Default: none is taken.
+   */
+  takeOver?(discovery: DiscoveryConfig): Options | undefined;
+}
+
+/** What the maker of a kind is given of a mesh. */
+export interface MadeMesh {
+  /** Whether names are looked up in Kubernetes: by `kubernetes` of `createMesh`, else by `INMESH_KUBERNETES`. */
+  readonly kubernetes: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+type Maker = (mesh: MadeMesh) => DiscoveryKind | undefined;
+const makers: Maker[] = [];
+
+/**
+ * Every mesh that is made from now on has the kind that `make` gives, beside those among its options. Undefined: it
+ * has none. A kind of its options with the same name takes its place.
+ */
+export function discoverForEveryMesh(make: Maker): void {
+  makers.push(make);
+}
+
+/** Those of the process, for a mesh that is being made. */
+export function kindsOfProcess(mesh: MadeMesh, own: readonly unknown[]): DiscoveryKind[] {
+  const known = new Set(own.map((kind) => (isRaw(kind) ? kind["name"] : undefined)));
+  return makers.flatMap((make) => {
+    const kind = make(mesh);
+    return kind === undefined || known.has(kind.name) ? [] : [kind];
+  });
 }

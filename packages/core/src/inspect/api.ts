@@ -401,11 +401,13 @@ export interface EndpointView {
 }
 
 /**
- * `busy`: asked to be spared; `half-open`: one call may try it; `open`: out after failures; `refusing`: out because
- * it accepts no connection; `draining`: about to go; `spare`: weight 0, picked where no other is.
+ * `connecting`: attempts wait for its first connection; `busy`: asked to be spared; `half-open`: one call may try it;
+ * `open`: out after failures; `refusing`: out because it accepts no connection; `draining`: about to go; `spare`:
+ * weight 0, picked where no other is.
  */
 export type EndpointState =
   | "available"
+  | "connecting"
   | "busy"
   | "half-open"
   | "open"

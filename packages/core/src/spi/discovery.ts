@@ -12,7 +12,12 @@ export type { DiscoveryConfig } from "../config/types.ts";
 // A kind of discovery adds its name and its options to what may be written under `discovery`.
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
-export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
+export {
+  type DiscoveryKind,
+  type DiscoveryMesh,
+  discoverForEveryMesh,
+  type MadeMesh,
+} from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { BUILT_IN_KINDS, describeDiscovery } from "../discovery-kinds.ts";
 

@@ -4,6 +4,7 @@
  * one. Tests break it in the ways of faults.md.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 
 export interface FakeEndpoint {
@@ -49,14 +50,19 @@ export class FakeApi {
   intercept:
     | ((url: URL, request: IncomingMessage, response: ServerResponse) => boolean)
     | undefined;
+  /** By `namespace/name`: Service objects. */
+  readonly services = new Map<string, object>();
   readonly #slices = new Map<string, Stored>();
   readonly #events: Event[] = [];
   readonly #watches = new Set<{ response: ServerResponse; service: string | undefined }>();
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
 
-  constructor() {
-    this.#server = createServer((request, response) => this.#serve(request, response));
+  /** `tls`: it speaks TLS, as one that pods ask. */
+  constructor(tls?: { readonly cert: string; readonly key: string }) {
+    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#serve(request, response);
+    this.#server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
     this.#server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
@@ -153,6 +159,10 @@ export class FakeApi {
     if (this.token !== undefined && authorization !== `Bearer ${this.token}`) {
       return refuse(response, 401, "Unauthorized", "Unauthorized");
     }
+    const named = /^\/api\/v1\/namespaces\/([a-z0-9-]+)\/services\/([a-z0-9-]+)$/.exec(
+      url.pathname,
+    );
+    if (named !== null) return this.#service(`${named[1]}/${named[2]}`, response);
     const query = url.searchParams;
     const selector = query.get("labelSelector") ?? "";
     const match = /^kubernetes\.io\/service-name(?:=([a-z0-9-]+))?$/.exec(selector);
@@ -165,6 +175,15 @@ export class FakeApi {
     const service = match[1];
     if (query.get("watch") === "true") this.#watch(query, service, response);
     else this.#list(query, service, response);
+  }
+
+  #service(name: string, response: ServerResponse): void {
+    const service = this.services.get(name);
+    if (service === undefined) {
+      return refuse(response, 404, "NotFound", `services "${name}" not found`);
+    }
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ kind: "Service", apiVersion: "v1", ...service }));
   }
 
   #list(query: URLSearchParams, service: string | undefined, response: ServerResponse): void {

@@ -251,6 +251,7 @@ const STATE_STYLES: Readonly<Record<string, Style>> = {
   refusing: "red",
   "half-open": "yellow",
   busy: "yellow",
+  connecting: "yellow",
   draining: "dim",
   spare: "dim",
 };
@@ -290,7 +291,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
         : state,
     style: ({ view }) => STATE_STYLES[view.state],
     meaning:
-      "`available`, `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
+      "`available`, `connecting` (attempts wait for its first connection), `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
   },
   {
     name: "COST",

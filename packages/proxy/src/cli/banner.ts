@@ -1,5 +1,5 @@
 /** What is said at the start: what listens where, and how to try it. */
-import type { AdminListener } from "@inmesh/http";
+import type { AdminListener } from "inmesh";
 import type { MeshConfig } from "@inmesh/core/spi/transport";
 import { VERSION, type Output } from "inmesh/cli";
 import type { ListenerConfig } from "../serve/section.ts";

@@ -1,20 +1,20 @@
-/** Kinds of discovery of packages beside mesh-proxy: those that are installed. */
+/** The kind of discovery `kubernetes`, which a file may name wherever the proxy runs. */
 import type { DiscoveryKind } from "@inmesh/core/spi/discovery";
+import { kubernetes } from "@inmesh/discovery-k8s";
+import type { Env } from "./settings.ts";
 
-let found: Promise<readonly DiscoveryKind[]> | undefined;
+/** One for all, so that the schema of a configuration is made once. */
+const KINDS: readonly DiscoveryKind[] = [kubernetes()];
 
-export function kindsOfDiscovery(): Promise<readonly DiscoveryKind[]> {
-  return (found ??= load());
+/** To read a configuration with. */
+export function kindsToRead(): readonly DiscoveryKind[] {
+  return KINDS;
 }
 
-async function load(): Promise<readonly DiscoveryKind[]> {
-  try {
-    const { kubernetes } = await import("@inmesh/discovery-k8s");
-    return [kubernetes()];
-  } catch (error) {
-    // It is not installed; a defect of it is one.
-    const { code } = error as { readonly code?: unknown };
-    if (code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") return [];
-    throw error;
-  }
+/**
+ * To run it with. In a pod every mesh has the kind by itself, which takes names such as `orders.shop.svc` over from DNS, and
+ * would not beside this one.
+ */
+export function kindsToRun(env: Env): readonly DiscoveryKind[] {
+  return (env["KUBERNETES_SERVICE_HOST"] ?? "") === "" ? KINDS : [];
 }

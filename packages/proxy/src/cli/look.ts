@@ -9,7 +9,7 @@ import {
 import type { MeshConfig } from "@inmesh/core/spi/transport";
 import { EXIT, Failure, UsageFailure, type Context, type ExitCode } from "inmesh/cli";
 import { PROXY_SECTION, type ListenerConfig, type ProxyConfig } from "../serve/section.ts";
-import { kindsOfDiscovery } from "./kinds.ts";
+import { kindsToRead } from "./kinds.ts";
 import type { Settings } from "./settings.ts";
 
 export async function check(settings: Settings, context: Context): Promise<ExitCode> {
@@ -20,7 +20,7 @@ export async function check(settings: Settings, context: Context): Promise<ExitC
   output.line(
     `${output.paint("green", "valid")}  ${counted(listeners.length, "listener")}, ${counted(services.length, "service")}`,
   );
-  const kinds = await kindsOfDiscovery();
+  const kinds = kindsToRead();
   for (const [name, listener] of listeners) {
     output.line(output.safe(`       ${name}  ${listener.listen}  ${whereTo(listener)}`));
   }
@@ -32,7 +32,7 @@ export async function check(settings: Settings, context: Context): Promise<ExitC
 
 export async function printed(settings: Settings, context: Context): Promise<ExitCode> {
   const { config } = await configOf(settings, context);
-  context.output.json(printConfig(config, [...BUILT_IN_KINDS, ...(await kindsOfDiscovery())]), 2);
+  context.output.json(printConfig(config, [...BUILT_IN_KINDS, ...kindsToRead()]), 2);
   return EXIT.ok;
 }
 
@@ -64,7 +64,7 @@ async function configOf(
       file: configFile,
       env,
       code: input,
-      discoveries: await kindsOfDiscovery(),
+      discoveries: kindsToRead(),
       sections: [PROXY_SECTION],
     });
     return { config, proxy: assertListens(config) };

@@ -1,13 +1,13 @@
 /** The proxy as a process: what it opens, what it says, how it leaves. */
 import { accessLog, ConfigError, type Log, type LogLine } from "@inmesh/core";
-import { AdminError, createMesh, type AdminListener, type HttpMesh } from "@inmesh/http";
+import { AdminError, createMesh, type AdminListener, type HttpMesh } from "inmesh";
 import { EXIT, Failure, type Context, type ExitCode } from "inmesh/cli";
 import { ListenError } from "../listen/listen-error.ts";
 import { startProxy } from "../proxy.ts";
 import { configOf, Ports } from "../serve/ports.ts";
 import { PROXY_SECTION } from "../serve/section.ts";
 import { banner } from "./banner.ts";
-import { kindsOfDiscovery } from "./kinds.ts";
+import { kindsToRun } from "./kinds.ts";
 import { assertListens, configFailure } from "./look.ts";
 import type { AdminSettings, Settings } from "./settings.ts";
 import { Signals } from "./signals.ts";
@@ -86,7 +86,7 @@ async function openMesh(
     return createMesh({
       env,
       sections: [PROXY_SECTION],
-      discoveries: await kindsOfDiscovery(),
+      discoveries: kindsToRun(env),
       exporters,
       ...(configFile !== undefined && { configFile }),
       ...(input !== undefined && { config: input }),

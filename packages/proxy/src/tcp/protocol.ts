@@ -167,7 +167,7 @@ class TcpAttempt implements AttemptCanceller {
     // Of an endpoint that is not asked anything, how long it takes to accept is what can be compared.
     attempt.sentAt = attempt.startedAt;
     attempt.answeredAt = runtime.now();
-    attempt.answered();
+    attempt.answered(attempt.answeredAt);
     this.#resolve(new TcpReply(this.#dial!.socket, (outcome) => this.#settle(outcome)));
   }
 
