@@ -29,6 +29,9 @@ const KNOWN_METHODS: ReadonlySet<string> = new Set([
 ]);
 const SPACE = 0x20;
 const LF = 0x0a;
+const CR = 0x0d;
+/** RFC 9112 §2.2: a server should ignore at least one before a request. */
+const MAX_EMPTY_LINES = 4;
 
 export interface Detection {
   readonly protocol: Detected;
@@ -44,6 +47,7 @@ const NAMELESS_TLS: Detection = { protocol: "tls", serverName: undefined };
 /** Undefined: it cannot be said yet. With `MAX_DETECT_BYTES` it always can. */
 export function detect(bytes: Buffer): Detection | undefined {
   if (bytes.length === 0) return undefined;
+  if (bytes[0] === CR) return behindEmptyLines(bytes);
   if (beginsTls(bytes)) return detectTls(bytes);
   const shared = Math.min(bytes.length, PREFACE.length);
   if (bytes.compare(PREFACE, 0, shared, 0, shared) === 0) {
@@ -61,6 +65,17 @@ function detectTls(bytes: Buffer): Detection | undefined {
   if (hello === "wrong") return TCP;
   if (hello !== "more") return { protocol: "tls", serverName: hello.serverName };
   return bytes.length < MAX_DETECT_BYTES ? undefined : NAMELESS_TLS;
+}
+
+function behindEmptyLines(bytes: Buffer): Detection | undefined {
+  let at = 0;
+  for (let lines = 0; bytes[at] === CR && lines < MAX_EMPTY_LINES; lines++) {
+    if (at + 1 === bytes.length) return undefined;
+    if (bytes[at + 1] !== LF) return TCP;
+    at += 2;
+  }
+  if (at === bytes.length) return undefined;
+  return detectHttp1(bytes.subarray(at));
 }
 
 function detectHttp1(bytes: Buffer): Detection | undefined {

@@ -10,6 +10,7 @@ import type { Accepted, Detected, Front } from "../listen/accepted.ts";
 import { readListenAddress, type ListenAddress } from "../listen/address.ts";
 import { Listener, type ListenerOptions, type ListenReason } from "../listen/listener.ts";
 import type { ProxyListener, ProxyOptions, RunningProxy } from "../listener.ts";
+import { ConnectFront } from "../tcp/connect.ts";
 import { TcpFront, type TcpReason, type TcpService } from "../tcp/front.ts";
 import { TCP } from "../tcp/protocol.ts";
 import type { ListenerConfig } from "./section.ts";
@@ -178,9 +179,18 @@ export class Port {
 
   #fronts(): Readonly<Record<Detected, Front>> {
     const { http, tcp } = this.#halves;
+    const { mesh } = this.#parts;
     const [listener] = http.listeners;
+    const http1 = new HttpFront(listener!, "http1");
     return {
-      http1: new HttpFront(listener!, "http1"),
+      http1: this.config.allowConnect
+        ? new ConnectFront({
+            runtime: mesh.runtime,
+            tcp,
+            http: http1,
+            serviceOf: (authority) => serviceBehind(mesh, authority),
+          })
+        : http1,
       http2: new HttpFront(listener!, "http2"),
       tls: tcp,
       tcp,
@@ -282,7 +292,19 @@ function serviceOf(
   target: string | undefined,
   { serverName }: Accepted,
 ): TcpService | undefined {
-  const name = target ?? (serverName === undefined ? undefined : nameOf(mesh, serverName));
+  return opened(
+    mesh,
+    target ?? (serverName === undefined ? undefined : nameOf(mesh, serverName, undefined)),
+  );
+}
+
+/** The service that CONNECT asks for. A port has to be that of the service, or one that its name alone does not say. */
+function serviceBehind(mesh: Mesh, authority: string): TcpService | undefined {
+  const at = authority.lastIndexOf(":");
+  return opened(mesh, nameOf(mesh, authority.slice(0, at), authority.slice(at + 1)));
+}
+
+function opened(mesh: Mesh, name: string | undefined): TcpService | undefined {
   if (name === undefined) return undefined;
   try {
     return mesh.service(name, TCP);
@@ -292,11 +314,19 @@ function serviceOf(
   }
 }
 
-/** The service of that name or of that authority, at any port. Once for each connection of TLS. */
-function nameOf(mesh: Mesh, serverName: string): string | undefined {
+/**
+ * The service of that name, at any port; or of that authority, at its port where one is asked for. Once for each connection
+ * of TLS or by CONNECT.
+ */
+function nameOf(mesh: Mesh, host: string, port: string | undefined): string | undefined {
   const { services } = mesh.config.current;
-  if (Object.hasOwn(services, serverName)) return serverName;
-  return Object.values(services).find(
-    ({ authority }) => authority.replace(/:\d+$/, "").toLowerCase() === serverName,
-  )?.name;
+  for (const name of Object.keys(services)) {
+    const lower = name.toLowerCase();
+    if (lower === host || lower === `${host}:${port}`) return name;
+  }
+  return Object.values(services).find(({ authority, scheme }) => {
+    const lower = authority.toLowerCase();
+    const own = /:(\d+)$/.exec(lower)?.[1] ?? (scheme === "https" ? "443" : "80");
+    return lower.replace(/:\d+$/, "") === host && (port === undefined || port === own);
+  })?.name;
 }

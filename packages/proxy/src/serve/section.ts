@@ -205,6 +205,9 @@ function readListener(
   if (written["allowConnect"] === true && app !== undefined) {
     mistake("allowConnect", "has no effect on an inbound listener", true);
   }
+  if (written["allowConnect"] === true && protocol !== undefined && protocol !== "detect") {
+    mistake("allowConnect", "needs protocol: detect", true);
+  }
   if (address === undefined || typeof address === "string") return undefined;
   const isServerFirst = address.path === undefined && SERVER_FIRST_PORTS.includes(address.port);
   const usual = isServerFirst && !isNameless ? "tcp" : "detect";

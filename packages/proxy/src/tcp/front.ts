@@ -20,6 +20,14 @@ export type TcpService = Pick<Service<TcpRequest, TcpReply>, "name" | "current">
 /** Why a connection was not passed on. */
 export type TcpReason = "no_service" | "no_endpoint" | "tunnel_idle";
 
+/** What a client hears that has asked for a tunnel. Must not throw. */
+export interface TunnelAsked {
+  /** Before the first byte of the endpoint. */
+  connected(): void;
+  /** There is no tunnel; ends the connection. */
+  failed(error: unknown): void;
+}
+
 export interface TcpFrontParts {
   readonly runtime: Runtime;
   /** Where a connection goes; undefined: nothing says it. Must not throw. */
@@ -73,10 +81,19 @@ export class TcpFront implements Front {
       connection.socket.resetAndDestroy();
       return;
     }
-    void this.#pass(connection, service);
+    void this.#pass(connection, service, undefined);
   }
 
-  async #pass(connection: Accepted, service: TcpService): Promise<void> {
+  /** To that service, for a client that waits for what becomes of it. */
+  tunnel(connection: Accepted, service: TcpService, asked: TunnelAsked): void {
+    void this.#pass(connection, service, asked);
+  }
+
+  async #pass(
+    connection: Accepted,
+    service: TcpService,
+    asked: TunnelAsked | undefined,
+  ): Promise<void> {
     const { socket, client, target, head } = connection;
     const { announces, runtime, idleTimeoutMs } = this.#parts;
     const request = new TcpRequest(client, target, announces);
@@ -91,15 +108,17 @@ export class TcpFront implements Front {
       const reply = await service.current(call);
       socket.off("close", left);
       const first = announces === undefined ? EMPTY : writeHeader(announces, client, target);
+      asked?.connected();
       const tunnel = new Tunnel(socket, reply.socket, runtime, idleTimeoutMs);
       const outcome = await tunnel.run(first, head);
       if (outcome === "idle") this.#parts.count("tunnel_idle");
       reply.end(outcome === "idle" ? "abandoned" : outcome);
-    } catch {
+    } catch (error) {
       // Why, the records of the call say. The client learns of it as of a server that is not there.
       if (!socket.destroyed) {
         this.#parts.count("no_endpoint");
-        socket.resetAndDestroy();
+        if (asked === undefined) socket.resetAndDestroy();
+        else asked.failed(error);
       }
     } finally {
       this.#open.delete(socket);
