@@ -40,6 +40,7 @@ const NAMES = [
   "hostile",
   "telemetry",
   "proxy",
+  "proxy-life",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
