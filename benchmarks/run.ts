@@ -38,6 +38,7 @@ const NAMES = [
   "config",
   "hostile",
   "telemetry",
+  "proxy",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
