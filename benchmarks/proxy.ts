@@ -12,6 +12,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ask } from "./child.ts";
+import { http2Rows } from "./proxy-http2.ts";
+import {
+  answering,
+  cpuOf,
+  forked,
+  found,
+  freePort,
+  systemProxy,
+  type Player,
+} from "./proxy-players.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 
 export const describe =
@@ -22,15 +32,6 @@ const CONNECTIONS = 32;
 const ENDPOINTS = 3;
 const IDLE = 1_000;
 const NODE_PEERS = ["httpxy", "http-proxy-3"] as const;
-
-/** A proxy that is measured. */
-interface Player {
-  readonly name: string;
-  readonly port: number;
-  /** Its processes that serve. */
-  readonly pids: () => number[];
-  stop(): void;
-}
 
 interface Took {
   readonly p50Us: number;
@@ -60,7 +61,10 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
       started.push(player);
     }
     const cpuUs = new Map<string, number[]>(players.map(({ name }) => [name, []]));
-    const p50Us = new Map<string, number[]>([["direct", []], ...players.map(({ name }) => [name, []] as [string, number[]])]);
+    const p50Us = new Map<string, number[]>([
+      ["direct", []],
+      ...players.map(({ name }) => [name, []] as [string, number[]]),
+    ]);
     for (let round = -1; round < rounds; round++) {
       const count = round < 0 ? requests * 2 : requests;
       for (const player of players) {
@@ -70,13 +74,18 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
       }
       if (round < 0) continue;
       p50Us.get("direct")!.push((await load.make(backends[0]!, 1, requests / 10)).p50Us);
-      for (const { name, port } of players) p50Us.get(name)!.push((await load.make(port, 1, requests / 10)).p50Us);
-      const now = players.map(({ name }) => `${name} ${quantile(cpuUs.get(name)!, 0.5).toFixed(1)}`);
+      for (const { name, port } of players)
+        p50Us.get(name)!.push((await load.make(port, 1, requests / 10)).p50Us);
+      const now = players.map(
+        ({ name }) => `${name} ${quantile(cpuUs.get(name)!, 0.5).toFixed(1)}`,
+      );
       progress(`proxy: round ${round + 1} of ${rounds}, µs of CPU per request: ${now.join(", ")}`);
     }
     const [own] = players;
     const idle = own === undefined ? undefined : await idleMb(own, load, progress);
-    return rowsOf(players, cpuUs, p50Us, idle);
+    for (const one of started.splice(0)) one.stop();
+    const rows = rowsOf(players, cpuUs, p50Us, idle);
+    return [...rows, ...(await http2Rows({ quick, only, folder, progress }))];
   } finally {
     for (const one of started) one.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -91,20 +100,22 @@ function rowsOf(
 ): Row[] {
   const rows: Row[] = [];
   const own = cpuUs.get("mesh") ?? [];
-  const ratioTo = (name: string): number[] =>
-    own.map((us, round) => us / cpuUs.get(name)![round]!);
+  const ratioTo = (name: string): number[] => own.map((us, round) => us / cpuUs.get(name)![round]!);
   if (own.length > 0) {
     if (cpuUs.has("haproxy")) {
       rows.push(row("proxy.cpu_ratio.http1.haproxy", "×", ratioTo("haproxy"), BARS.haproxy));
     }
     if (cpuUs.has("nginx")) rows.push(row("proxy.cpu_ratio.http1.nginx", "×", ratioTo("nginx")));
     const peers = NODE_PEERS.filter((name) => cpuUs.has(name));
-    const [best] = peers.toSorted((a, b) => quantile(cpuUs.get(a)!, 0.5) - quantile(cpuUs.get(b)!, 0.5));
+    const [best] = peers.toSorted(
+      (a, b) => quantile(cpuUs.get(a)!, 0.5) - quantile(cpuUs.get(b)!, 0.5),
+    );
     if (best !== undefined) {
       rows.push(row("proxy.cpu_ratio.http1.node_best", "×", ratioTo(best), BARS.nodeBest));
     }
     const direct = p50Us.get("direct")!;
-    const added = (name: string): number[] => p50Us.get(name)!.map((us, round) => us - direct[round]!);
+    const added = (name: string): number[] =>
+      p50Us.get(name)!.map((us, round) => us - direct[round]!);
     rows.push(row("proxy.added_p50_us", "µs", added("mesh"), BARS.addedP50Us));
     for (const { name } of players) {
       if (name !== "mesh") rows.push(row(`proxy.added_p50_us.${name}`, "µs", added(name)));
@@ -114,7 +125,8 @@ function rowsOf(
     rows.push(row("proxy.rss_mb.idle_1000", "MB", [idle.idle], BARS.rssMb));
     rows.push(row("proxy.rss_mb.start", "MB", [idle.start]));
   }
-  for (const { name } of players) rows.push(row(`proxy.cpu_us.http1.${name}`, "µs", cpuUs.get(name)!));
+  for (const { name } of players)
+    rows.push(row(`proxy.cpu_us.http1.${name}`, "µs", cpuUs.get(name)!));
   return rows;
 }
 
@@ -132,7 +144,9 @@ async function idleMb(
     await load.make(fresh.port, IDLE, 0);
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     const idle = rssMb(fresh.pid);
-    progress(`proxy: ${start.toFixed(0)} MB at the start, ${idle.toFixed(0)} MB with ${IDLE} idle connections`);
+    progress(
+      `proxy: ${start.toFixed(0)} MB at the start, ${idle.toFixed(0)} MB with ${IDLE} idle connections`,
+    );
     return { start, idle };
   } finally {
     fresh.stop();
@@ -220,23 +234,6 @@ ${backends.map((one) => `    server 127.0.0.1:${one};`).join("\n")}
   return systemProxy("nginx", ["-c", file, "-e", join(folder, "error.log")], port, progress);
 }
 
-/** Undefined: it is not there, and its rows are left out. */
-async function systemProxy(
-  name: string,
-  args: readonly string[],
-  port: number,
-  progress: (line: string) => void,
-): Promise<Player | undefined> {
-  const found = ["", "/usr/sbin/"].map((path) => `${path}${name}`).find((path) => spawnSync(path, ["-v"]).status === 0);
-  if (found === undefined) {
-    progress(`proxy: ${name} is not installed: its rows are left out`);
-    return undefined;
-  }
-  const child = spawn(found, args, { stdio: "ignore" });
-  await answering(port);
-  return { name, port, pids: () => familyOf(child.pid!), stop: () => void child.kill() };
-}
-
 function nodePeer(name: (typeof NODE_PEERS)[number]) {
   return async (
     backends: readonly number[],
@@ -256,17 +253,6 @@ function nodePeer(name: (typeof NODE_PEERS)[number]) {
 
 // ── processes ────────────────────────────────────────────────────────────────────────────────────
 
-async function forked(
-  script: string,
-  args: readonly string[],
-): Promise<{ port: number; pid: number; child: ChildProcess; stop: () => void }> {
-  const child = fork(fileURLToPath(new URL(`./child/${script}`, import.meta.url)), args, {
-    execArgv: ["--no-warnings", "--conditions=inmesh-source"],
-  });
-  const { port } = await ask<{ port: number }>(child, {});
-  return { port, pid: child.pid!, child, stop: () => void child.kill() };
-}
-
 interface Load {
   make(port: number, connections: number, requests: number): Promise<Took>;
   stop(): void;
@@ -277,51 +263,12 @@ function loadClient(): Load {
     execArgv: ["--no-warnings"],
   });
   return {
-    make: (port, connections, requests) => ask<Took>(child, { port, connections, requests: Math.ceil(requests) }),
+    make: (port, connections, requests) =>
+      ask<Took>(child, { port, connections, requests: Math.ceil(requests) }),
     stop: () => void child.kill(),
   };
 }
 
-/** Nanoseconds on a CPU, of all threads. */
-function cpuOf({ pids }: Player): number {
-  let ns = 0;
-  for (const pid of pids()) {
-    for (const thread of readdirSync(`/proc/${pid}/task`)) {
-      ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
-    }
-  }
-  return ns;
-}
-
-/** A process and its children, where a master has workers. */
-function familyOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-  return [pid, ...(children === "" ? [] : children.split(" ").map(Number))];
-}
-
 function rssMb(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1_024;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function answering(port: number): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
-    const socket = connect({ port, host: "127.0.0.1" });
-    const isOpen = await new Promise<boolean>((resolve) => {
-      socket.on("connect", () => resolve(true));
-      socket.on("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (isOpen) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`nothing listens on port ${port}`);
 }
