@@ -145,7 +145,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#nextId += 2;
     this.#idleTicks = 0;
     this.floods.streams++;
-    this.open.set(id, stream);
+    this.open.add(stream);
     stream.begin(this.#service);
     if (id > LAST_ID) this.leave();
   }
@@ -251,7 +251,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.goawayCode = code;
     this.lastStreamId = Math.min(this.lastStreamId, lastStream);
     this.leave();
-    const lost = [...this.open.values()].filter(({ id }) => id > this.lastStreamId);
+    const lost = this.open.all().filter(({ id }) => id > this.lastStreamId);
     for (const stream of lost) {
       this.forgetStream(stream);
       stream.broken(undefined);
