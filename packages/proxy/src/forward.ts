@@ -92,6 +92,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
       body.onOverflow = () => (call.replayable = false);
       if (!body.replayable) call.replayable = false;
     }
+    // Which of its kinds a call of gRPC is, only its client and its server know; their deadline is in its head.
+    call.streaming = request.isGrpc;
     call.traceId = request.traceId;
     request.call = call;
     if (inheritFrom(request, call, this.#runtime.now())) request.adopt(call);

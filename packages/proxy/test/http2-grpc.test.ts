@@ -1,6 +1,7 @@
 /** gRPC through the proxy: the four kinds of calls, their deadlines, cancels and errors, by grpc-js on both sides. */
 import * as grpc from "@grpc/grpc-js";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { ask2, client2, origin2 } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
 
 const text = {
@@ -47,7 +48,12 @@ async function through(handlers: grpc.UntypedServiceImplementation, more: object
   const client = new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
   onTestFinished(() => client.close());
   // Generic clients have no types of their methods.
-  return { client: client as unknown as Record<string, (...args: unknown[]) => any>, server, mesh };
+  return {
+    client: client as unknown as Record<string, (...args: unknown[]) => any>,
+    server,
+    mesh,
+    port,
+  };
 }
 
 interface Answered {
@@ -195,12 +201,68 @@ describe("gRPC through the proxy", () => {
   });
 
   it("what the proxy itself refuses, and what it does not reach, has a status of gRPC", async () => {
-    const { client, server } = await through({}, { timeouts: { request: "300ms" } });
-    const late = await unary(client, "never");
-    expect(late.error?.code).toBe(grpc.status.DEADLINE_EXCEEDED);
+    const { client, server, mesh, port } = await through({});
+    const call = {
+      ":method": "POST",
+      ":path": "/t.T/Unary",
+      "content-type": "application/grpc",
+      "grpc-timeout": "300m",
+      te: "trailers",
+    };
+    const late = await ask2(client2(port), call, Buffer.from("\0\0\0\0\x01a"));
+    expect(late.headers).toMatchObject({ ":status": 200, "grpc-status": "4" });
     server.forceShutdown();
     await expect
       .poll(async () => (await unary(client, "x")).error?.code)
       .toBe(grpc.status.UNAVAILABLE);
+    expect(mesh.snapshot().services[0]).toMatchObject({ callsInFlight: 0 });
+  });
+
+  it("G7: what remains of the deadline goes on, as gRPC says it", async () => {
+    let timeout = "";
+    const origin = await origin2((stream, headers) => {
+      timeout = String(headers["grpc-timeout"]);
+      stream.resume();
+      stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
+    });
+    const { port } = await proxied({ orders: [origin.address] }, { spoken: "http2" });
+    const call = { ":method": "POST", "content-type": "application/grpc", "grpc-timeout": "10S" };
+    await ask2(client2(port), call, "");
+    expect(timeout).toMatch(/^\d+m$/);
+    expect(Number.parseInt(timeout, 10)).toBeLessThanOrEqual(10_000);
+    expect(Number.parseInt(timeout, 10)).toBeGreaterThan(9_000);
+  });
+
+  it("G8: the status of gRPC judges the server, in the head and behind the messages; none is a failure", async () => {
+    const origin = await origin2((stream, headers) => {
+      stream.resume();
+      const status = String(headers[":path"]).slice(1);
+      if (status === "none") {
+        stream.respond({ ":status": 200 });
+        stream.end("x");
+      } else if (status === "head") {
+        stream.respond({ ":status": 200, "grpc-status": "13" }, { endStream: true });
+      } else {
+        stream.respond({ ":status": 200 }, { waitForTrailers: true });
+        stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": status }));
+        stream.end("x");
+      }
+    });
+    const { port, mesh } = await proxied({ orders: [origin.address] }, { spoken: "http2" });
+    const session = client2(port);
+    const failures = async (path: string): Promise<number> => {
+      const of = (): number =>
+        mesh.snapshot().services[0]?.endpoints[0]?.breaker.consecutiveFailures ?? 0;
+      // One that succeeds sets the count back.
+      const call = { ":method": "POST", ":path": path, "content-type": "application/grpc" };
+      await ask2(session, { ...call, ":path": "/0" }, "");
+      await ask2(session, call, "");
+      return of();
+    };
+    expect(await failures("/0")).toBe(0);
+    expect(await failures("/5")).toBe(0);
+    expect(await failures("/14")).toBe(1);
+    expect(await failures("/head")).toBe(1);
+    expect(await failures("/none")).toBe(1);
   });
 });

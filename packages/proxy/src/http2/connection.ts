@@ -35,6 +35,7 @@ import { HpackEncoder } from "./hpack-encoder.ts";
 import type { HpackField } from "./hpack-fields.ts";
 import { FieldWriter } from "./field-writer.ts";
 import { Outgoing } from "./outgoing.ts";
+import { StreamTable } from "./stream-table.ts";
 import { ANY_LENGTH, type Http2Stream, type StreamOwner } from "./stream.ts";
 
 export interface ConnectionLimits extends FloodLimits {
@@ -70,7 +71,7 @@ export interface ConnectionFault {
 export abstract class Http2Connection implements FrameTaker, StreamOwner {
   readonly socket: Socket;
   /** Streams in progress, by number. */
-  readonly open: Map<number, Http2Stream> = new Map();
+  readonly open: StreamTable<Http2Stream> = new StreamTable();
   protected readonly runtime: Runtime;
   protected readonly limits: ConnectionLimits;
   protected readonly out: Outgoing = new Outgoing();
@@ -98,7 +99,8 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #sendWindow = DEFAULT_WINDOW;
   #receiveWindow = DEFAULT_WINDOW;
   #taken = 0;
-  readonly #waiting = new Set<Http2Stream>();
+  /** Those that have more to send than they may, each once. */
+  readonly #waiting: Http2Stream[] = [];
   #flushing = false;
   /** The socket has not taken what it was given. */
   #blocked = false;
@@ -466,7 +468,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
         }
         const change = value - this.peerInitialWindow;
         this.peerInitialWindow = value;
-        for (const stream of this.open.values()) {
+        for (const stream of this.open.all()) {
           stream.sendWindow += change;
           if (stream.sendWindow > MAX_WINDOW) {
             return this.fail(ERROR.flowControl, "a window is larger than 2^31-1");
@@ -598,22 +600,26 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
 
   /** It has more than it may send. */
   waits(stream: Http2Stream): void {
-    this.#waiting.add(stream);
+    if (stream.queued) return;
+    stream.queued = true;
+    this.#waiting.push(stream);
   }
 
   /** In turn, a frame of each stream that waits, for as long as there is room. */
   #pump(): void {
     const waiting = this.#waiting;
     let moved = true;
-    while (moved && waiting.size > 0 && this.#sendWindow > 0 && !this.#blocked) {
+    while (moved && waiting.length > 0 && this.#sendWindow > 0 && !this.#blocked) {
       moved = false;
-      for (const stream of waiting) {
-        if (stream.closed) waiting.delete(stream);
-        else if (stream.flow()) {
-          moved = true;
-          if (!stream.waits) waiting.delete(stream);
-        }
+      let kept = 0;
+      // What is sent may make others wait: they come behind those of this round.
+      for (let at = 0; at < waiting.length; at++) {
+        const stream = waiting[at]!;
+        if (stream.flow()) moved = true;
+        if (!stream.closed && stream.waits) waiting[kept++] = stream;
+        else stream.queued = false;
       }
+      waiting.length = kept;
       if (this.out.at > MAX_GATHERED_BYTES) return;
     }
   }
@@ -657,7 +663,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     this.#blocked = !socket.write(out.taken());
     if (socket.writableLength === 0) out.written();
     else out.keep();
-    if (!this.#blocked && this.#waiting.size > 0) this.#pump();
+    if (!this.#blocked && this.#waiting.length > 0) this.#pump();
   }
 
   #drained(): void {
@@ -705,8 +711,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #closeStream(stream: Http2Stream): void {
     if (stream.closed) return;
     stream.close();
-    this.open.delete(stream.id);
-    this.#waiting.delete(stream);
+    this.open.remove(stream);
     this.streamClosed(stream);
   }
 
@@ -778,8 +783,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   }
 
   #endAll(): void {
-    const streams = [...this.open.values()];
-    for (const stream of streams) {
+    for (const stream of this.open.all()) {
       this.forgetStream(stream);
       stream.broken(undefined);
     }
@@ -800,7 +804,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     } else this.#blockedTicks = 0;
     if (this.#block !== NO_BLOCK) this.#blockTicks++;
     else this.#blockTicks = 0;
-    for (const stream of this.open.values()) {
+    for (const stream of this.open.all()) {
       stream.stalledTicks = stream.waits && stream.went === 0 ? stream.stalledTicks + 1 : 0;
       const owes = !stream.remoteEnded && !stream.paused && stream.came === 0;
       stream.silentTicks = owes ? stream.silentTicks + 1 : 0;

@@ -1,14 +1,14 @@
 /** Writes the fields of a message as HPACK has them, wherever they came from. */
 import type { Field, FieldVisitor } from "../fields.ts";
 import type { HpackEncoder } from "./hpack-encoder.ts";
-import { HpackField, INDEXED, nameOf, readField, readName } from "./hpack-fields.ts";
+import { HpackField, INDEXED, nameOf, readField, readName, type Name } from "./hpack-fields.ts";
 import type { Outgoing } from "./outgoing.ts";
 
 export class FieldWriter implements FieldVisitor {
   readonly #encoder: HpackEncoder;
   readonly #out: Outgoing;
-  /** Of the head so far, as RFC 9113 §6.5.2 counts. Writer: here; who begins a head sets it to 0. */
-  bytes = 0;
+  /** Left out, because the codec says it anew. Writer: who begins a head. */
+  without: Name | undefined = undefined;
 
   constructor(encoder: HpackEncoder, out: Outgoing) {
     this.#encoder = encoder;
@@ -17,12 +17,15 @@ export class FieldWriter implements FieldVisitor {
 
   /** One of this codec's own. */
   own(field: HpackField): void {
-    this.bytes += field.size;
     this.#encoder.encode(field, this.#out);
   }
 
+  #pass(field: HpackField): void {
+    if (field.key !== this.without) this.#encoder.encode(field, this.#out);
+  }
+
   field(field: Field): void {
-    this.own(
+    this.#pass(
       field instanceof HpackField
         ? field
         : new HpackField(nameOf(field.name), field.value, INDEXED),
@@ -37,10 +40,10 @@ export class FieldWriter implements FieldVisitor {
     valueEnd: number,
   ): void {
     const name = readName(bytes, nameStart, nameEnd, false)!;
-    this.own(readField(name, bytes, valueStart, valueEnd, false, INDEXED)!);
+    this.#pass(readField(name, bytes, valueStart, valueEnd, false, INDEXED)!);
   }
 
   text(name: string, value: string): void {
-    this.own(new HpackField(nameOf(name), value, INDEXED));
+    this.#pass(new HpackField(nameOf(name), value, INDEXED));
   }
 }

@@ -205,7 +205,7 @@ export class Http2FrontConnection
     this.floods.streams++;
     this.#idleTicks = 0;
     const stream = new FrontStream(id, this);
-    this.open.set(id, stream);
+    this.open.add(stream);
     return stream;
   }
 

@@ -23,6 +23,8 @@ import type { HpackField } from "./hpack-fields.ts";
 import {
   authorityField,
   EXPECT_CONTINUE,
+  GRPC_TIMEOUT,
+  grpcTimeoutField,
   lengthField,
   methodField,
   pathField,
@@ -143,7 +145,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#nextId += 2;
     this.#idleTicks = 0;
     this.floods.streams++;
-    this.open.set(id, stream);
+    this.open.add(stream);
     stream.begin(this.#service);
     if (id > LAST_ID) this.leave();
   }
@@ -249,7 +251,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.goawayCode = code;
     this.lastStreamId = Math.min(this.lastStreamId, lastStream);
     this.leave();
-    const lost = [...this.open.values()].filter(({ id }) => id > this.lastStreamId);
+    const lost = this.open.all().filter(({ id }) => id > this.lastStreamId);
     for (const stream of lost) {
       this.forgetStream(stream);
       stream.broken(undefined);
@@ -354,7 +356,16 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     writer.own(schemeField(service.scheme === "https"));
     writer.own(authorityField(exchange.authority));
     writer.own(pathField(head.target));
+    if (head.isGrpc) {
+      const { attempt } = exchange;
+      const { deadlineAt } = attempt.call;
+      if (deadlineAt !== Infinity) {
+        writer.without = GRPC_TIMEOUT;
+        writer.own(grpcTimeoutField(deadlineAt - (attempt.sentAt || attempt.startedAt)));
+      }
+    }
     exchange.visitFields(writer);
+    writer.without = undefined;
     const whole = body?.whole;
     const length = whole?.length ?? head.bodyLength;
     if (length > 0 || (length === 0 && body !== undefined)) writer.own(lengthField(length));

@@ -59,6 +59,10 @@ export abstract class Http2Stream {
   #heldTrailers: Fields | undefined = undefined;
   #paused = false;
   #handing = false;
+  /** It stands among those that wait for room. Writer: the connection. */
+  queued = false;
+  /** Writer: `StreamTable`. */
+  nextStream: Http2Stream | undefined = undefined;
   /** What was sent, and what came, since the connection last looked. Writers: here; the connection. */
   went = 0;
   came = 0;
