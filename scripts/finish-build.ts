@@ -19,7 +19,7 @@ interface Manifest {
  * What entries share without being loaded by the others: what readers of the API of a process need of core, and the parts
  * of the command, which mesh-proxy has too and no application loads.
  */
-const APART = /\/inspect\/(?:api|window)\.ts$|\/inmesh\/src\/cli\//;
+const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/inmesh\/src\/cli\//;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);

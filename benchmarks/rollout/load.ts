@@ -38,7 +38,7 @@ export async function underLoad(
   });
   try {
     const died = once(client, "exit").then(() => {
-      throw new Error("the client has ended before it was told to");
+      throw new Error("the client has ended too early");
     });
     died.catch(() => {});
     await Promise.race([once(client, "message"), died]);

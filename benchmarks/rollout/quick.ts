@@ -28,7 +28,7 @@ export async function rollQuickly(
   api.token = "token-of-front";
   const apiPort = await api.listen();
   const ports = { http: await freePort(), grpc: await freePort() };
-  api.services.set("shop/orders", {
+  api.objects.set("/api/v1/namespaces/shop/services/orders", {
     spec: {
       clusterIP: "10.96.0.10",
       ports: [

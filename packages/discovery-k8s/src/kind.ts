@@ -94,6 +94,16 @@ export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<Kuber
       return instead === undefined ? discovery : withDns(discovery, instead, textOf(service), mesh);
     },
     ...(names && { takeOver: serviceNamed }),
+    async check(mesh) {
+      const { checkKubernetes } = await import("./checks.ts");
+      return checkKubernetes(access, mesh, (discovery) =>
+        discovery.kind === "own" && discovery.name === "kubernetes"
+          ? (discovery.options as KubernetesService)
+          : names
+            ? serviceNamed(discovery)
+            : undefined,
+      );
+    },
   };
 }
 

@@ -177,7 +177,7 @@ class NameWatch implements EndpointWatch, SliceSink {
   #askLater(): void {
     this.#timer?.cancel();
     const { runtime } = this.#mesh;
-    const pauseMs = this.#refusedMs * (1 + runtime.random());
+    const pauseMs = this.#refusedMs * (0.5 + runtime.random() / 2);
     this.#refusedMs = Math.min(2 * this.#refusedMs, MAX_REFUSED_MS);
     this.#timer = runtime.after(pauseMs, () => this.#begin(), undefined);
     this.#isAsking = false;

@@ -65,7 +65,7 @@ describe.skipIf(!canBePod)("in a pod", () => {
     expect(api.requests).toEqual([]);
   });
 
-  test("D12 LC: where RBAC forbids it DNS is asked, and the log has the rule to add", async () => {
+  test("D12 CO: where RBAC forbids it DNS is asked, and the log has the rule to add", async () => {
     api.intercept = (_url, _request, response) => {
       refuse(response, 403, "Forbidden", 'User "system:serviceaccount:web:front" cannot list');
       return true;

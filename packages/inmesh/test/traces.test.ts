@@ -239,9 +239,9 @@ describe("callSpan: retried", () => {
       response.end("x");
     });
     const discovery = { static: [address] };
-    const once = meshClient("once", { mesh, discovery, retry: { attempts: 1 } });
+    const single = meshClient("once", { mesh, discovery, retry: { attempts: 1 } });
     const orders = meshClient("orders", { mesh, discovery });
-    expect(await inSpan("app", () => get(once))).toBe(200);
+    expect(await inSpan("app", () => get(single))).toBe(200);
     expect(await inSpan("app", () => get(orders, "/fails"))).toBe(200);
     const full = meshClient("full", {
       mesh,
@@ -280,12 +280,12 @@ describe("callSpan: retried", () => {
       received.push(traceFields(request));
       response.end("x");
     });
-    const once = meshClient("once", {
+    const single = meshClient("once", {
       mesh,
       discovery: { static: [address] },
       retry: { attempts: 1 },
     });
-    expect(await get(once)).toBe(200);
+    expect(await get(single)).toBe(200);
     expect(spans()).toEqual([]);
     expect(root.names).toEqual(["GET"]);
     expect(received.flat()).toEqual([
@@ -394,6 +394,12 @@ describe("heads", () => {
     expect(spans().map(({ name, kind }) => [name, kind])).toEqual([
       ["inmesh orders", SpanKind.INTERNAL],
     ]);
+    const exemplars = mesh.metrics().flatMap((one) => {
+      if (one.labels["service"] !== "orders") return [];
+      return (one.kind === "histogram" && one.exemplars) || [];
+    });
+    const traces = new Set(exemplars.flatMap((one) => one?.traceId ?? []));
+    expect([...traces]).toEqual(["0af7651916cd43dd8448eb211c80319c"]);
   });
 
   it.each([

@@ -42,6 +42,48 @@ export interface DiscoveryKind<Options extends object = object> extends WrittenK
    * kinds the first that takes a target has it; what it throws counts as undefined. Default: none is taken.
    */
   takeOver?(discovery: DiscoveryConfig): Options | undefined;
+  /**
+   * What a person would look at first where this kind does not work: asked for by `inmesh check` and the API of the
+   * process, never by a call. It may ask what the kind depends on, and has 10 s. Default: nothing.
+   */
+  check?(mesh: CheckedMesh): Promise<readonly KindCheck[]>;
+}
+
+/** A mesh, for the checks of a kind. */
+export interface CheckedMesh {
+  readonly runtime: Runtime;
+  /** Those that this process has called lately. */
+  readonly services: readonly {
+    readonly name: string;
+    /** As it is written, also where another kind has taken it over. */
+    readonly discovery: DiscoveryConfig;
+    /** The kind that is in use. */
+    readonly source: string;
+  }[];
+  readonly servers: readonly {
+    readonly name: string;
+    readonly protocol: string;
+    /** The path on which it says whether it is ready; undefined: on none. */
+    readonly readyPath: string | undefined;
+    /** How long a drain goes on serving before it asks callers to leave and closes what is idle. */
+    readonly leavesAfterMs: number;
+  }[];
+}
+
+/** One thing that a kind has looked at. */
+export interface KindCheck {
+  /** Stable. */
+  readonly id: string;
+  /** What it is about, such as a service; undefined: the process. */
+  readonly subject?: string | undefined;
+  /** `warning`: it works, and somebody should look; `failure`: calls or requests fail, or will. */
+  readonly status: "ok" | "warning" | "failure";
+  /** A sentence for people. */
+  readonly message: string;
+  /** What to do; undefined when good. */
+  readonly hint?: string | undefined;
+  /** Where it is explained: a path relative to the repository of inmesh, or a URL. */
+  readonly page: string;
 }
 
 /** What the maker of a kind is given of a mesh. */

@@ -7,11 +7,19 @@ import { configJsonSchema } from "../config/schema.ts";
 import { kindsWith } from "../discovery-kinds.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { LogLine } from "../log.ts";
-import { createMesh, type MeshOptions } from "../mesh.ts";
+import type { Check } from "../inspect/api.ts";
+import { Inspection } from "../inspect/inspection.ts";
+import { createMesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { StubRequest, stubProtocol } from "../testing/stub-transport.ts";
 import type { EndpointSink, EndpointWatch } from "./discovery.ts";
-import { discoverForEveryMesh, type DiscoveryKind, type MadeMesh } from "./kind.ts";
+import {
+  type CheckedMesh,
+  discoverForEveryMesh,
+  type DiscoveryKind,
+  type MadeMesh,
+} from "./kind.ts";
 
 const A = { host: "10.0.0.1", port: 80 };
 const QUIET: EndpointWatch = { refresh() {}, stop() {} };
@@ -419,5 +427,54 @@ describe("targets that a kind takes over", () => {
     expect(await asked(url, { env, discoveries: [list] })).toBe("dns");
     expect(made).toHaveLength(6);
     expect(() => createMesh({ env: { INMESH_KUBERNETES: "no" } })).toThrow("must be on or off");
+  });
+});
+
+describe("checks of a kind", () => {
+  const checkedBy = async (check: DiscoveryKind["check"]): Promise<readonly Check[]> => {
+    const runtime = new SimRuntime(1);
+    const kind = { ...list, ...(check !== undefined && { check }) };
+    const { mesh, call } = setUp(kind, { name: "orders" }, { runtime });
+    await call();
+    const asked = new Inspection(mesh).checks();
+    await runtime.advance(10_000);
+    const { checks } = await asked;
+    await mesh.close(0);
+    return checks.filter(({ group }) => group === "list" || group === "discovery");
+  };
+  const hangs = (): Promise<never> => new Promise(() => {});
+
+  it("stand behind those of the mesh, under its name, and see what the process calls", async () => {
+    let seen: CheckedMesh | undefined;
+    const good = {
+      id: "list-there",
+      status: "ok",
+      message: "it is there",
+      page: "list.md",
+    } as const;
+    const found = await checkedBy((mesh) => {
+      seen = mesh;
+      return Promise.resolve([good]);
+    });
+    expect(found).toEqual([{ ...good, group: "list", subject: undefined, hint: undefined }]);
+    expect(seen?.services).toEqual([
+      {
+        name: "orders",
+        discovery: { kind: "own", name: "list", options: { name: "orders" } },
+        source: "list",
+      },
+    ]);
+    expect(await checkedBy(undefined)).toEqual([]);
+  });
+
+  it.each<[string, DiscoveryKind["check"], string]>([
+    ["that throw", () => Promise.reject(new Error("no list")), "no list"],
+    ["that never end", hangs, "it has not answered within 10 s"],
+    ["of another shape", () => Promise.resolve([{ id: "a" }] as never), "a has no status"],
+    ["that are no list", () => Promise.resolve(7 as never), "is not a function"],
+  ])("%s are one warning", async (_, check, message) => {
+    const found = await checkedBy(check);
+    expect(found).toMatchObject([{ id: "kind-checked", subject: "list", status: "warning" }]);
+    expect(found[0]!.message).toContain(message);
   });
 });

@@ -2,9 +2,9 @@
 import type { Reply } from "../call.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
 import { endpointState } from "../cluster/endpoint-state.ts";
-import { readableTime } from "../limited-log.ts";
 import type { RoutedRequest } from "../route/facts.ts";
 import type { RunningBackend } from "../running-backend.ts";
+import { duration } from "../shown-time.ts";
 import type { ConnectionCounts, EndpointCounts, EndpointView, OutboundConnections } from "./api.ts";
 
 export type AnyBackend = RunningBackend<RoutedRequest, Reply>;
@@ -13,25 +13,25 @@ export type AnyEndpoint = Endpoint<RoutedRequest>;
 /** In words, for people; undefined: there is nothing to say. */
 export function whyOf(endpoint: AnyEndpoint, now: number): string | undefined {
   const { breaker } = endpoint;
-  const ago = readableTime(Math.max(0, now - breaker.changedAt));
+  const ago = duration(Math.max(0, now - breaker.changedAt));
   switch (endpointState(endpoint, now)) {
     case "draining":
       return "discovery says that it is about to go";
     case "refusing":
-      return `accepts no connection since ${readableTime(Math.max(0, now - breaker.outSince))}; next try ${soon(breaker.openUntil - now)}`;
+      return `accepts no connection since ${duration(Math.max(0, now - breaker.outSince))}; next try ${soon(breaker.openUntil - now)}`;
     case "open":
       return `open since ${ago}: ${triggerOf(endpoint)}; next probe ${soon(breaker.openUntil - now)}`;
     case "half-open":
       return `half-open since ${ago}: ${endpoint.probe === undefined ? "the next call that can be repeated may try it" : "a call is trying it"}`;
     case "busy":
-      return `asked to be spared for ${readableTime(endpoint.busyUntil - now)} more (429 or Retry-After)`;
+      return `asked to be spared for ${duration(endpoint.busyUntil - now)} more (429 or Retry-After)`;
     case "connecting":
       return `${endpoint.unsent} attempts wait for its first connection`;
     case "spare":
       return "weight 0: only where no other is";
     case "available":
       return endpoint.rampUntil > now
-        ? `warms up for ${readableTime(endpoint.rampUntil - now)} more`
+        ? `warms up for ${duration(endpoint.rampUntil - now)} more`
         : undefined;
   }
 }
@@ -52,7 +52,7 @@ function triggerOf({ breaker }: AnyEndpoint): string {
 }
 
 function soon(ms: number): string {
-  return ms <= 0 ? "now" : `in ${readableTime(ms)}`;
+  return ms <= 0 ? "now" : `in ${duration(ms)}`;
 }
 
 export function endpointCounts(

@@ -151,6 +151,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
   #isLeaving = false;
+  #leavesAfterMs = 0;
   #leaves: () => void = none;
   /** Takes it out of the servers of its mesh. */
   #remove: () => void = none;
@@ -274,6 +275,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     const { runtime } = this;
     const { discoveryWaitMs = DISCOVERY_WAIT_MS } = this.#options;
     const parts = { connections, runtime, discoveryWaitMs, idleWaitMs, stopListening };
+    this.#leavesAfterMs = discoveryWaitMs + idleWaitMs;
     this.#leaves = (): void => {
       this.#drain = new Drain(parts);
       this.#readiness = new Readiness(this.admission, this.#drain, problem);
@@ -322,6 +324,10 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   /** `ok`, or why requests should not come here. */
   get readiness(): string {
     return this.#readiness!.state;
+  }
+
+  get leavesAfterMs(): number {
+    return this.#leavesAfterMs;
   }
 
   get requestsInFlight(): number {

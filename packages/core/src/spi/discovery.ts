@@ -13,9 +13,11 @@ export type { DiscoveryConfig } from "../config/types.ts";
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
 export {
+  type CheckedMesh,
   type DiscoveryKind,
   type DiscoveryMesh,
   discoverForEveryMesh,
+  type KindCheck,
   type MadeMesh,
 } from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
@@ -40,5 +42,6 @@ export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
 
 // The configuration as `createMesh` reads it, for tools.
+export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";
 export { printConfig } from "../config/print.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";

@@ -119,9 +119,11 @@ export class ClientSpans {
   #begin(call: CallObservation, active: Context, options: SpanOptions): void {
     const span = this.#tracer.startSpan(this.#nameOf(call.service), options, active);
     if (span.isRecording()) {
-      const byOthers = call.tracedByOthers || hasOwnTrace(call);
+      const hasOwn = hasOwnTrace(call);
+      const byOthers = call.tracedByOthers || hasOwn;
       span.setAttribute(NAMES.service, call.service);
-      call.traceId = sampledId(span) ?? call.traceId;
+      // Exemplars and the tap name the trace that goes out with the call.
+      if (!hasOwn) call.traceId = sampledId(span) ?? call.traceId;
       call.traced = new CallTrace(span, trace.setSpan(active, span), byOthers);
       return;
     }

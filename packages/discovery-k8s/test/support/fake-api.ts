@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { discoveryDocument } from "./fake-discovery.ts";
 
 export interface FakeEndpoint {
   address: string;
@@ -50,8 +51,8 @@ export class FakeApi {
   intercept:
     | ((url: URL, request: IncomingMessage, response: ServerResponse) => boolean)
     | undefined;
-  /** By `namespace/name`: Service objects. */
-  readonly services = new Map<string, object>();
+  /** What is read by its path: Services, Pods. */
+  readonly objects = new Map<string, object>([["/version", { gitVersion: "v1.34.0-test" }]]);
   readonly #slices = new Map<string, Stored>();
   readonly #events: Event[] = [];
   readonly #watches = new Set<{ response: ServerResponse; service: string | undefined }>();
@@ -159,12 +160,21 @@ export class FakeApi {
     if (this.token !== undefined && authorization !== `Bearer ${this.token}`) {
       return refuse(response, 401, "Unauthorized", "Unauthorized");
     }
-    const named = /^\/api\/v1\/namespaces\/([a-z0-9-]+)\/services\/([a-z0-9-]+)$/.exec(
-      url.pathname,
-    );
-    if (named !== null) return this.#service(`${named[1]}/${named[2]}`, response);
+    const object = this.objects.get(url.pathname);
+    if (object !== undefined) {
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(object));
+      return;
+    }
+    const document = discoveryDocument(url.pathname);
+    if (document !== undefined) {
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(document));
+      return;
+    }
     const query = url.searchParams;
-    const selector = query.get("labelSelector") ?? "";
+    // Clients that show everything send none.
+    const selector = query.get("labelSelector") || "kubernetes.io/service-name";
     const match = /^kubernetes\.io\/service-name(?:=([a-z0-9-]+))?$/.exec(selector);
     if (
       !/^\/apis\/discovery\.k8s\.io\/v1\/namespaces\/[a-z0-9-]+\/endpointslices$/.test(url.pathname)
@@ -175,15 +185,6 @@ export class FakeApi {
     const service = match[1];
     if (query.get("watch") === "true") this.#watch(query, service, response);
     else this.#list(query, service, response);
-  }
-
-  #service(name: string, response: ServerResponse): void {
-    const service = this.services.get(name);
-    if (service === undefined) {
-      return refuse(response, 404, "NotFound", `services "${name}" not found`);
-    }
-    response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ kind: "Service", apiVersion: "v1", ...service }));
   }
 
   #list(query: URLSearchParams, service: string | undefined, response: ServerResponse): void {

@@ -1,6 +1,7 @@
 /** Columns of `stat`, `routes`, `endpoints`, `config` and `top`: what the reference page and the tests read too. */
+import { duration } from "@inmesh/core/inspect";
 import type { EndpointView, ConfigValue } from "@inmesh/core/inspect";
-import { NOTHING, decimal, duration, percent, rate, share } from "./numbers.ts";
+import { NOTHING, decimal, percent, rate, share } from "./numbers.ts";
 import type { Style } from "./output.ts";
 import type { Column, Datum } from "./table.ts";
 
@@ -513,7 +514,8 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     identifies: true,
     least: 16,
     datum: (row) => row.path,
-    meaning: "Without query; with `--routes` the name of the route.",
+    meaning:
+      "Without query. With `--routes` the column is named ROUTE, and has the name of the route.",
   },
   {
     name: "COUNT",
@@ -541,6 +543,11 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     meaning: "Of those that the caller did not give up; in JSON from 0 to 1.",
   },
 ];
+
+/** Of `top --routes`. */
+export const TOP_ROUTE_COLUMNS: readonly Column<TopRow>[] = TOP_COLUMNS.map((column) =>
+  column.name === "PATH" ? { ...column, name: "ROUTE" } : column,
+);
 
 function latency<Row>(
   of: "50" | "95" | "99",
