@@ -238,9 +238,9 @@ describe("leaving", () => {
     });
     const port = portOf("all");
     const seen = new Map<string, number>();
-    let isOver = false;
-    const load = Array.from({ length: 4 }, async () => {
-      while (!isOver) {
+    const load = { isOver: false };
+    const clients = Array.from({ length: 4 }, async () => {
+      while (!load.isOver) {
         const { body } = await ask(port, "any");
         seen.set(body, (seen.get(body) ?? 0) + 1);
       }
@@ -253,8 +253,8 @@ describe("leaving", () => {
       } as object);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    isOver = true;
-    await Promise.all(load);
+    load.isOver = true;
+    await Promise.all(clients);
     expect([...seen.keys()].toSorted()).toEqual(["one", "two"]);
   });
 });

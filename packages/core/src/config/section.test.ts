@@ -1,7 +1,8 @@
 /** Sections of the configuration that packages outside read. */
 import { describe, expect, it, onTestFinished } from "vitest";
 import { SimRuntime } from "../testing/sim-runtime.ts";
-import { createMesh, type Mesh, type MeshOptions } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
+import { createMesh, type Mesh } from "../mesh.ts";
 import { configJsonSchema } from "./schema.ts";
 import { loadConfig } from "./load.ts";
 import { ConfigError } from "./mistakes.ts";

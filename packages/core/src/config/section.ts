@@ -88,13 +88,14 @@ export function readSections(
 }
 
 function readSection(
-  { name, fields, read }: ConfigSection,
+  section: ConfigSection,
   written: Raw,
   services: ReadonlySet<string>,
   report: Report,
 ): object | undefined {
+  const { name, fields } = section;
   try {
-    return read(readFields(fields, written, [name], report), {
+    return section.read(readFields(fields, written, [name], report), {
       services,
       mistake: (path, rule, value) => report([name, ...path], rule, value),
     });
