@@ -1,7 +1,10 @@
-/** A mesh-proxy with everything on in front of some addresses; says its port, and ends with its parent. */
-import { createServer, type AddressInfo } from "node:net";
+/**
+ * A mesh-proxy with everything on in front of some addresses, from what is built: its memory is that of a program
+ * that is installed. Says its port, and ends with its parent.
+ */
+import { createServer } from "node:net";
 import { createMesh } from "@inmesh/core";
-import { startProxy } from "../../packages/proxy/src/index.ts";
+import { startProxy } from "mesh-proxy";
 
 const mesh = createMesh({
   env: {},
@@ -20,9 +23,9 @@ const mesh = createMesh({
 });
 const proxy = startProxy({ mesh, listeners: [{ name: "out", mode: "outbound" }] });
 const server = createServer({ allowHalfOpen: true }, (socket) =>
-  proxy.listeners[0]!.handle(socket, undefined, "http1"),
+  proxy.listeners[0].handle(socket, undefined, "http1"),
 );
 server.listen({ port: 0, host: "127.0.0.1", backlog: 2_048 }, () => {
-  process.send!({ port: (server.address() as AddressInfo).port });
+  process.send({ port: server.address().port });
 });
 process.on("disconnect", () => process.exit());
