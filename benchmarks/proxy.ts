@@ -66,7 +66,10 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
       started.push(player);
     }
     const cpuUs = new Map<string, number[]>(players.map(({ name }) => [name, []]));
-    const p50Us = new Map<string, number[]>([["direct", []], ...players.map(({ name }) => [name, []] as [string, number[]])]);
+    const p50Us = new Map<string, number[]>([
+      ["direct", []],
+      ...players.map(({ name }) => [name, []] as [string, number[]]),
+    ]);
     for (let round = -1; round < rounds; round++) {
       const count = round < 0 ? WARM_REQUESTS : requests;
       for (const player of players) {
@@ -76,8 +79,11 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
       }
       if (round < 0) continue;
       p50Us.get("direct")!.push((await load.make(backends[0]!, 1, requests / 10)).p50Us);
-      for (const { name, port } of players) p50Us.get(name)!.push((await load.make(port, 1, requests / 10)).p50Us);
-      const now = players.map(({ name }) => `${name} ${quantile(cpuUs.get(name)!, 0.5).toFixed(1)}`);
+      for (const { name, port } of players)
+        p50Us.get(name)!.push((await load.make(port, 1, requests / 10)).p50Us);
+      const now = players.map(
+        ({ name }) => `${name} ${quantile(cpuUs.get(name)!, 0.5).toFixed(1)}`,
+      );
       progress(`proxy: round ${round + 1} of ${rounds}, µs of CPU per request: ${now.join(", ")}`);
     }
     const [own] = players;
@@ -97,20 +103,22 @@ function rowsOf(
 ): Row[] {
   const rows: Row[] = [];
   const own = cpuUs.get("mesh") ?? [];
-  const ratioTo = (name: string): number[] =>
-    own.map((us, round) => us / cpuUs.get(name)![round]!);
+  const ratioTo = (name: string): number[] => own.map((us, round) => us / cpuUs.get(name)![round]!);
   if (own.length > 0) {
     if (cpuUs.has("haproxy")) {
       rows.push(row("proxy.cpu_ratio.http1.haproxy", "×", ratioTo("haproxy"), BARS.haproxy));
     }
     if (cpuUs.has("nginx")) rows.push(row("proxy.cpu_ratio.http1.nginx", "×", ratioTo("nginx")));
     const peers = NODE_PEERS.filter((name) => cpuUs.has(name));
-    const [best] = peers.toSorted((a, b) => quantile(cpuUs.get(a)!, 0.5) - quantile(cpuUs.get(b)!, 0.5));
+    const [best] = peers.toSorted(
+      (a, b) => quantile(cpuUs.get(a)!, 0.5) - quantile(cpuUs.get(b)!, 0.5),
+    );
     if (best !== undefined) {
       rows.push(row("proxy.cpu_ratio.http1.node_best", "×", ratioTo(best), BARS.nodeBest));
     }
     const direct = p50Us.get("direct")!;
-    const added = (name: string): number[] => p50Us.get(name)!.map((us, round) => us - direct[round]!);
+    const added = (name: string): number[] =>
+      p50Us.get(name)!.map((us, round) => us - direct[round]!);
     rows.push(row("proxy.added_p50_us", "µs", added("mesh"), BARS.addedP50Us));
     for (const { name } of players) {
       if (name !== "mesh") rows.push(row(`proxy.added_p50_us.${name}`, "µs", added(name)));
@@ -120,7 +128,8 @@ function rowsOf(
     rows.push(row("proxy.rss_mb.idle_1000", "MB", [idle.idle], BARS.rssMb));
     rows.push(row("proxy.rss_mb.start", "MB", [idle.start]));
   }
-  for (const { name } of players) rows.push(row(`proxy.cpu_us.http1.${name}`, "µs", cpuUs.get(name)!));
+  for (const { name } of players)
+    rows.push(row(`proxy.cpu_us.http1.${name}`, "µs", cpuUs.get(name)!));
   return rows;
 }
 
@@ -138,7 +147,9 @@ async function idleMb(
     await load.make(fresh.port, IDLE, 0);
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     const idle = rssMb(fresh.pid);
-    progress(`proxy: ${start.toFixed(0)} MB at the start, ${idle.toFixed(0)} MB with ${IDLE} idle connections`);
+    progress(
+      `proxy: ${start.toFixed(0)} MB at the start, ${idle.toFixed(0)} MB with ${IDLE} idle connections`,
+    );
     return { start, idle };
   } finally {
     fresh.stop();
@@ -233,7 +244,9 @@ async function systemProxy(
   port: number,
   progress: (line: string) => void,
 ): Promise<Player | undefined> {
-  const found = ["", "/usr/sbin/"].map((path) => `${path}${name}`).find((path) => spawnSync(path, ["-v"]).status === 0);
+  const found = ["", "/usr/sbin/"]
+    .map((path) => `${path}${name}`)
+    .find((path) => spawnSync(path, ["-v"]).status === 0);
   if (found === undefined) {
     progress(`proxy: ${name} is not installed: its rows are left out`);
     return undefined;
@@ -283,7 +296,8 @@ function loadClient(): Load {
     execArgv: ["--no-warnings"],
   });
   return {
-    make: (port, connections, requests) => ask<Took>(child, { port, connections, requests: Math.ceil(requests) }),
+    make: (port, connections, requests) =>
+      ask<Took>(child, { port, connections, requests: Math.ceil(requests) }),
     stop: () => void child.kill(),
   };
 }

@@ -10,7 +10,8 @@ const server = createServer({ noDelay: true }, (socket) => {
   socket.on("error", () => {});
   socket.on("data", (chunk) => {
     // Heads come whole, or in two pieces of which the second has the end.
-    for (let at = chunk.indexOf("\r\n\r\n"); at >= 0; at = chunk.indexOf("\r\n\r\n", at + 4)) open++;
+    for (let at = chunk.indexOf("\r\n\r\n"); at >= 0; at = chunk.indexOf("\r\n\r\n", at + 4))
+      open++;
     while (open > 0) {
       open--;
       socket.write(reply);

@@ -14,8 +14,16 @@ const mesh = createMesh({
         discovery: { static: process.argv.slice(2) },
         retry: { attempts: 2 },
         routes: [
-          { name: "writes", matches: [{ path: { type: "PathPrefix", value: "/v1/write" } }], timeouts: { request: "5s" } },
-          { name: "reads", matches: [{ path: { type: "PathPrefix", value: "/v1/" } }], timeouts: { request: "2s" } },
+          {
+            name: "writes",
+            matches: [{ path: { type: "PathPrefix", value: "/v1/write" } }],
+            timeouts: { request: "5s" },
+          },
+          {
+            name: "reads",
+            matches: [{ path: { type: "PathPrefix", value: "/v1/" } }],
+            timeouts: { request: "2s" },
+          },
         ],
       },
     },

@@ -41,7 +41,7 @@ import { serverDuration } from "./standard.ts";
 const DEFAULT_GRACE_MS = 30_000;
 const IDLE_WAIT_MS = 1_000;
 /** How often the clocks of connections are looked at. */
-const LOOK_MS = 1_000;
+const LOOK_MS = 500;
 
 const OPTIONS: OptionKinds<ProxyOptions> = { mesh: "object", listeners: "list" };
 const LISTENER_OPTIONS: OptionKinds<ListenerOptions> = {
