@@ -131,7 +131,10 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     const given: CoreOptions = {
       name,
       mesh,
-      posture: posture ?? (mode === "outbound" ? "local" : "edge"),
+      posture:
+        posture ??
+        mesh.config.current.servers?.[name]?.posture ??
+        (mode === "outbound" ? "local" : "edge"),
       ...(limits && { limits }),
     };
     const settings = new ServerSettings("startProxy", given, DEFAULT_HTTP_LIMITS);
