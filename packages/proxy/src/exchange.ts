@@ -170,7 +170,7 @@ export class Exchange implements AttemptCanceller, Reply {
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
     if (outcome === "overloaded") attempt.busyForMs = this.retryAfterMs ?? 0;
-    attempt.answered();
+    attempt.answered(now);
     const { bodyIdleMs } = this.config.timeouts;
     if (attempt.call.deadlineAt - now > bodyIdleMs) {
       this.#lastByteAt = now;
@@ -228,8 +228,9 @@ export class Exchange implements AttemptCanceller, Reply {
     this.#isUpgrade = true;
     this.#verdict = "success";
     attempt.code = head.status;
-    attempt.answered();
-    attempt.answeredAt = this.#runtime.now();
+    const now = this.#runtime.now();
+    attempt.answered(now);
+    attempt.answeredAt = now;
     attempt.settle("success");
     this.#isPaused = true;
     this.#resolve(this);
