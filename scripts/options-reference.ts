@@ -268,7 +268,7 @@ function aliasOf(name: string, declared: ReadonlyMap<string, Declared[]>): strin
 
 /** Its own members, then those of what it extends, unless they have a page of their own. */
 function membersOf(name: string, declared: ReadonlyMap<string, Declared[]>): Member[] {
-  const { node, source } = declarationOf(name, declared, true);
+  const { node, source } = declarationOf(name, declared);
   if (node.type === "TSTypeAliasDeclaration") throw new Error(`${name} has no members`);
   const own = node.body.body.flatMap((member) => memberOf(member, source));
   const parents = node.type === "TSInterfaceDeclaration" ? node.extends : [];
