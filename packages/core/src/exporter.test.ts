@@ -1,4 +1,5 @@
 /** Measurements in several places, instruments of packages, and exporters that live with their mesh. */
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Call } from "./call.ts";
 import type { LogLine } from "./log.ts";
@@ -167,6 +168,11 @@ describe("an exporter", () => {
       },
     ],
     ["in close, later", { close: () => Promise.reject(new Error("boom")) }],
+    ["in start, later", { start: () => Promise.reject(new Error("boom")) as unknown as undefined }],
+    [
+      "in close, as a promise of another realm",
+      { close: runInNewContext("() => Promise.reject(new Error('boom'))") as () => Promise<void> },
+    ],
   ])("P2 CO: that fails %s is counted and logged, and nothing else happens", async (_, hooks) => {
     const { mesh, send, lines } = setUp({ exporters: [{ name: "x", ...hooks }] });
     expect(await send()).toMatchObject({ code: 200 });

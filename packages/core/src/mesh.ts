@@ -17,7 +17,7 @@ import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
-import type { DiscoveryKind } from "./discovery/kind.ts";
+import { type DiscoveryKind, kindsOfProcess, type MadeMesh } from "./discovery/kind.ts";
 import { Discoveries } from "./discovery/open.ts";
 import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
@@ -131,6 +131,13 @@ export interface MeshOptions {
    */
   readonly discoveries?: readonly DiscoveryKind[];
   /**
+   * Whether names such as `orders.shop.svc` are looked up in the API of Kubernetes, where the process runs in a
+   * cluster and `inmesh` is imported (docs/reference/kubernetes.md). `false`: by DNS. No effect on services that write
+   * `discovery: { kubernetes }`, and none beside a kind of that name in `discoveries`. Default: `true`, unless the
+   * environment says `INMESH_KUBERNETES=off`.
+   */
+  readonly kubernetes?: boolean;
+  /**
    * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
    * at the end of its `close`. Default: none.
    */
@@ -159,6 +166,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   exporters: "list",
   discovery: "function",
   discoveries: "list",
+  kubernetes: "boolean",
   identities: "list",
   zone: "text",
   callLayers: "list",
@@ -699,8 +707,18 @@ function telemetryMistakes({ telemetry, standardMetrics }: MeshOptions): Mistake
 }
 
 /** What is wrong with those of the application is added to `mistakes`. */
-function kindsOf({ discoveries }: MeshOptions, mistakes: Mistake[]): readonly DiscoveryKind[] {
-  return kindsWith<DiscoveryKind>(Array.isArray(discoveries) ? discoveries : [], mistakes, true);
+function kindsOf(
+  { discoveries, kubernetes, env = process.env }: MeshOptions,
+  mistakes: Mistake[],
+): readonly DiscoveryKind[] {
+  const own: readonly DiscoveryKind[] = Array.isArray(discoveries) ? discoveries : [];
+  if (!isRaw(env)) return kindsWith<DiscoveryKind>(own, mistakes, true);
+  const said = env["INMESH_KUBERNETES"] ?? "";
+  if (!["", "on", "off"].includes(said)) {
+    mistakes.push(makeMistake([], "must be on or off", said, "env:INMESH_KUBERNETES"));
+  }
+  const made = { kubernetes: kubernetes ?? said !== "off", env } as MadeMesh;
+  return kindsWith<DiscoveryKind>([...own, ...kindsOfProcess(made, own)], mistakes, true);
 }
 
 function closedError(): MeshError {

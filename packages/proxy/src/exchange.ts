@@ -178,7 +178,7 @@ export class Exchange implements AttemptCanceller, Reply {
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
     if (outcome === "overloaded") attempt.busyForMs = this.retryAfterMs ?? 0;
-    attempt.answered();
+    attempt.answered(now);
     const { bodyIdleMs } = this.config.timeouts;
     // A stream of gRPC may be silent for as long as both sides like.
     if (!this.#isGrpc && attempt.call.deadlineAt - now > bodyIdleMs) {
@@ -247,8 +247,9 @@ export class Exchange implements AttemptCanceller, Reply {
     this.#isUpgrade = true;
     this.#verdict = "success";
     attempt.code = head.status;
-    attempt.answered();
-    attempt.answeredAt = this.#runtime.now();
+    const now = this.#runtime.now();
+    attempt.answered(now);
+    attempt.answeredAt = now;
     attempt.settle("success");
     this.#isPaused = true;
     this.#resolve(this);

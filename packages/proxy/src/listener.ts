@@ -68,7 +68,7 @@ export interface FrontConnection {
   readonly active: number;
   /** Asks the client to go, as its protocol can; what is in progress goes on. */
   leave(): void;
-  /** Looks at its clocks; called about once a second. */
+  /** Looks at its clocks; called about twice a second. */
   look(now: number): void;
   /** Closes it if nothing is in progress on it. */
   closeIdle(): void;

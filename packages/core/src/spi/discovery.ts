@@ -12,7 +12,14 @@ export type { DiscoveryConfig } from "../config/types.ts";
 // A kind of discovery adds its name and its options to what may be written under `discovery`.
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
-export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
+export {
+  type CheckedMesh,
+  type DiscoveryKind,
+  type DiscoveryMesh,
+  discoverForEveryMesh,
+  type KindCheck,
+  type MadeMesh,
+} from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { describeDiscovery } from "../discovery-kinds.ts";
 
@@ -32,4 +39,5 @@ export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
 
 // The configuration as `createMesh` reads it, for tools.
+export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";

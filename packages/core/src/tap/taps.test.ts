@@ -119,7 +119,7 @@ describe("an event", () => {
     expect(call.durationMs).toBeCloseTo(second!.startedMs + 20, 2);
     expect(call.decisions).toEqual([
       { what: "route", result: "default", why: "no route matches" },
-      { what: "deadline", result: "service", why: "15000 ms from the beginning of the call" },
+      { what: "deadline", result: "service", why: "15s from the beginning of the call" },
       {
         what: "retry",
         result: "retry",

@@ -145,7 +145,7 @@ class StubConnection implements Connection<StubRequest, StubReply> {
             reply.waitsForAll = more.waitsForAll ?? false;
             attempt.code = code;
             if (outcome === "overloaded") attempt.busyForMs = more.retryAfterMs ?? 0;
-            attempt.answered();
+            attempt.answered(more.open === true ? this.#runtime.now() : 0);
             if (more.open !== true) finish(outcome);
             resolve(reply);
           },

@@ -352,7 +352,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #head(id: number, ends: boolean, bytes: Buffer, from: number, to: number): boolean {
     let stream = this.open.get(id);
     if (stream === undefined) {
-      const after = this.#afterReset(id);
+      const after = this.isIdle(id) ? undefined : this.#afterReset(id);
       if (after === false) return false;
       if (after === undefined) {
         const opened = this.openStream(id, ends);
