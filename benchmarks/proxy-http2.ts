@@ -3,7 +3,7 @@
  * 4 connections of 32 streams, so that no cache of whole heads flatters anything; nginx is the server behind.
  * Both have to be installed, and haproxy for the comparison.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {

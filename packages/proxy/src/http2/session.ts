@@ -378,18 +378,19 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     if (whole !== undefined) {
       exchange.sent(whole.length);
       this.send(whole, 0, whole.length);
-      this.sendEnd(body!.trailers);
+      this.sendEnd(body.trailers);
       return;
     }
-    this.#reader = body!.read(this);
+    this.#reader = body.read(this);
     this.readable();
   }
 
   /** There is more of the body, or its end. */
   readable(): void {
     const reader = this.#reader;
+    if (reader === undefined) return;
     // What is taken makes room at the client, whose next piece may come right here, and be sent or wait.
-    while (reader !== undefined && !this.closed && !this.waits) {
+    while (!this.closed && !this.waits) {
       const chunk = reader.next;
       if (chunk === undefined) break;
       this.#exchange.sent(chunk.length);
