@@ -20,7 +20,7 @@ import type { ProxyRequest, RequestOwner } from "./request.ts";
 /** `outbound`: applications of this host send to other services. `inbound`: others send to the application of this host. */
 export type ListenerMode = "outbound" | "inbound";
 
-/** What is spoken on a connection, as whoever accepted it has found out. */
+/** What is spoken on a connection, as the program that accepted it has found out. */
 export type SpokenProtocol = "http1" | "http2";
 
 /** A listener as the program that accepts its connections sees it. */
