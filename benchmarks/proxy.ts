@@ -5,6 +5,7 @@
  * above that of the server itself; memory that of a process with 1,000 idle connections.
  */
 import { execFile, fork } from "node:child_process";
+
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -79,6 +80,7 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
     }
     const [own] = players;
     const idle = own === undefined ? undefined : await idleMb(own, load, progress);
+    for (const one of started.splice(0)) one.stop();
     const rows = rowsOf(players, cpuUs, p50Us, idle);
     return [...rows, ...(await http2Rows({ quick, only, folder, progress }))];
   } finally {
