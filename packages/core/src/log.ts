@@ -33,6 +33,9 @@ export type LogEvent =
   | "log.omitted"
   | "observer.failed"
   | "place.unknown"
+  | "proxy.connection_refused"
+  | "proxy.listener_failed"
+  | "proxy.listening"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -80,6 +83,9 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "log.omitted": "warn",
   "observer.failed": "warn",
   "place.unknown": "info",
+  "proxy.connection_refused": "warn",
+  "proxy.listener_failed": "warn",
+  "proxy.listening": "info",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

@@ -152,6 +152,7 @@ export class Mesh implements AsyncDisposable {
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {
+      sections: options.sections,
       kinds,
       runtime: this.runtime,
       telemetry: this.telemetry,

@@ -19,7 +19,7 @@ import { totalIn, type Counter, type Histogram, type Labels, type Telemetry } fr
 
 export type Direction = "inbound" | "outbound";
 /** What is spoken on a connection. */
-export type Spoken = "http1" | "http2" | "grpc";
+export type Spoken = "http1" | "http2" | "grpc" | "tcp";
 /** Whether both ends have shown a certificate that the other believes. */
 export type Mutual = "true" | "false" | "unknown";
 /** Where an endpoint stands, seen from this process. */
