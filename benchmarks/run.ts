@@ -40,6 +40,8 @@ const NAMES = [
   "hostile",
   "telemetry",
   "discovery",
+  "proxy",
+  "proxy-life",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
