@@ -30,6 +30,9 @@ export type LogEvent =
   | "identity.refused"
   | "log.omitted"
   | "observer.failed"
+  | "registry.announced"
+  | "registry.failed"
+  | "registry.used"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -74,6 +77,9 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
+  "registry.announced": "info",
+  "registry.failed": "warn",
+  "registry.used": "info",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

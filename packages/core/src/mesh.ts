@@ -14,11 +14,18 @@ import { graceMistake, optionMistakes, type OptionKinds } from "./config/options
 import { isRaw } from "./config/plain.ts";
 import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store.ts";
+import type { Unconfigured } from "./config/target.ts";
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import type { DiscoveryKind } from "./discovery/kind.ts";
 import { Discoveries } from "./discovery/open.ts";
+import { unconfigured } from "./discovery/registry/kind.ts";
+import {
+  type RegistryPlace,
+  registryPlace,
+  registryVariableRule,
+} from "./discovery/registry/place.ts";
 import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
@@ -131,6 +138,15 @@ export interface MeshOptions {
    */
   readonly discoveries?: readonly DiscoveryKind[];
   /**
+   * The registry of this machine, by which processes of one user find each other without a configuration
+   * (docs/reference/registry.md): servers of this mesh that have a name announce themselves there, and a client
+   * that asks for a name which nothing configures gets the servers of that name. `false`: neither. A text is the
+   * directory of another registry, `true` the one of this user. No effect on services that are configured or
+   * opened by URL. Default: what the environment says as `INMESH_REGISTRY`, else `true`, but `false` in production,
+   * tests, CI and clusters.
+   */
+  readonly registry?: boolean | string;
+  /**
    * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
    * at the end of its `close`. Default: none.
    */
@@ -159,6 +175,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   exporters: "list",
   discovery: "function",
   discoveries: "list",
+  registry: "any",
   identities: "list",
   zone: "text",
   callLayers: "list",
@@ -257,6 +274,7 @@ export class Mesh implements AsyncDisposable {
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #discoveries: Discoveries;
+  #registry: RegistryPlace | undefined = undefined;
   /** For server halves: they say what they serve to those who observe. */
   readonly observers: Observers;
   /** How much the calls of all clients keep so that it can be sent again: for protocols. */
@@ -314,6 +332,7 @@ export class Mesh implements AsyncDisposable {
       runtime: this.runtime,
       telemetry: this.telemetry,
       log: this.log,
+      findUnconfigured: (name) => this.#findUnconfigured(name),
       apply: (proposal) => this.#apply(proposal),
       changed: (source, result, about) => {
         if (this.observers.attached === undefined) return;
@@ -446,7 +465,7 @@ export class Mesh implements AsyncDisposable {
     const backend = new RunningBackend(
       config,
       protocol.name,
-      this.#discoveryOf(config),
+      this.#discoveryOf(config, protocol),
       this.#transportOf(config, protocol),
       {
         telemetry: this.telemetry,
@@ -470,8 +489,11 @@ export class Mesh implements AsyncDisposable {
     return protocol.transport(config, this.runtime, this.identities, connections);
   }
 
-  #discoveryOf(service: ServiceConfig): Discovery {
-    return this.#options.discovery?.(service) ?? this.#discoveries.open(service.discovery);
+  #discoveryOf(service: ServiceConfig, { name: protocol }: AnyProtocol): Discovery {
+    const own = this.#options.discovery?.(service);
+    if (own !== undefined) return own;
+    const { scheme, http2 } = service;
+    return this.#discoveries.open(service.discovery, { protocol, scheme, http2 });
   }
 
   // ── configuration ────────────────────────────────────────────────────────────────────────────
@@ -533,7 +555,9 @@ export class Mesh implements AsyncDisposable {
 
   #prepareBackend(backend: AnyBackend, protocol: AnyProtocol, config: ServiceConfig): () => void {
     const before = backend.config;
-    const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
+    const discovery = sameDiscovery(config, before)
+      ? undefined
+      : this.#discoveryOf(config, protocol);
     const transport = sameConnections(config, before)
       ? undefined
       : this.#transportOf(config, protocol);
@@ -549,6 +573,21 @@ export class Mesh implements AsyncDisposable {
     for (const [key, one] of this.#backends)
       if (one.backend === backend) this.#backends.delete(key);
     void backend.close(backend.config.drainGraceMs);
+  }
+
+  /** For server halves: where they announce themselves. Found out when it is first needed. */
+  get registry(): RegistryPlace {
+    const { registry, env = process.env } = this.#options;
+    return (this.#registry ??= registryPlace(registry, env));
+  }
+
+  /** Asked once for each name, as a client is made. */
+  #findUnconfigured(name: string): Unconfigured | string | undefined {
+    const found = unconfigured(name, this.registry);
+    if (typeof found !== "object") return found;
+    const message = `${name}: nothing configures it, so its endpoints are the servers that processes of this machine announce under that name in ${this.registry.dir}`;
+    this.log({ level: "info", event: "registry.used", service: name, message });
+    return found;
   }
 
   /** How full what it holds is. */
@@ -671,7 +710,7 @@ export class Mesh implements AsyncDisposable {
 function listMistakes(options: MeshOptions): Mistake[] {
   const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
-  mistakes.push(...telemetryMistakes(options));
+  mistakes.push(...telemetryMistakes(options), ...registryMistakes(options));
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
   if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
@@ -682,6 +721,19 @@ function listMistakes(options: MeshOptions): Mistake[] {
     }
   }
   return mistakes;
+}
+
+function registryMistakes({ registry, env = process.env }: MeshOptions): Mistake[] {
+  if (registry !== undefined && typeof registry !== "boolean") {
+    if (typeof registry === "string" && registry !== "") return [];
+    const rule = "must be true, false or a directory";
+    return [makeMistake(["registry"], rule, registry, "createMesh")];
+  }
+  const said = isRaw(env) ? env["INMESH_REGISTRY"]?.trim() : undefined;
+  if (registry !== undefined || said === undefined || said === "") return [];
+  const rule = registryVariableRule(said);
+  const name = "INMESH_REGISTRY";
+  return rule === undefined ? [] : [makeMistake([name], rule, said, `env:${name}`)];
 }
 
 function telemetryMistakes({ telemetry, standardMetrics }: MeshOptions): Mistake[] {

@@ -7,7 +7,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { Bounds } from "../telemetry/bounds.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Discovery } from "./discovery.ts";
-import type { DiscoveryKind, DiscoveryMesh } from "./kind.ts";
+import type { DiscoveryClient, DiscoveryKind, DiscoveryMesh, DiscoveryOfService } from "./kind.ts";
 
 export class Discoveries {
   readonly #kinds: readonly DiscoveryKind[];
@@ -36,10 +36,10 @@ export class Discoveries {
   }
 
   /** Never throws: what a kind throws here, it throws again when it is watched, where it is counted. */
-  open(config: DiscoveryConfig): Discovery {
+  open(config: DiscoveryConfig, client: DiscoveryClient): Discovery {
     const { kind, options } = kindAndOptions(config, this.#kinds);
     const { name } = kind!;
-    const opened = (): Discovery => openWith(kind!, options, this.#mesh);
+    const opened = (): Discovery => openWith(kind!, options, { ...this.#mesh, client });
     try {
       const discovery = opened();
       if (SOURCE_NAME.test(discovery.source)) return discovery;
@@ -50,7 +50,7 @@ export class Discoveries {
   }
 }
 
-function openWith(kind: DiscoveryKind, options: object, mesh: DiscoveryMesh): Discovery {
+function openWith(kind: DiscoveryKind, options: object, mesh: DiscoveryOfService): Discovery {
   const discovery: Partial<Discovery> | undefined = kind.open(options, mesh);
   if (typeof discovery?.watch === "function") return discovery as Discovery;
   throw new TypeError(`open of the kind ${kind.name} has not given a discovery`);

@@ -12,7 +12,12 @@ export type { DiscoveryConfig } from "../config/types.ts";
 // A kind of discovery adds its name and its options to what may be written under `discovery`.
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
-export type { DiscoveryKind, DiscoveryMesh } from "../discovery/kind.ts";
+export type {
+  DiscoveryClient,
+  DiscoveryKind,
+  DiscoveryMesh,
+  DiscoveryOfService,
+} from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { describeDiscovery } from "../discovery-kinds.ts";
 
