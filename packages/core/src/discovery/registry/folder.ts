@@ -2,9 +2,9 @@
  * The directory of a registry. Only what this user has written is believed: the directory may stand among the
  * temporary files of all users, where another user can be the first to make it, and what lies in it says where calls go.
  */
-import { constants, lstatSync, mkdirSync, type Stats } from "node:fs";
+import { constants, existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
 import { lstat, open, opendir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { messageOf } from "../../errors.ts";
 import { MAX_ENTRY_BYTES } from "./entry.ts";
 
@@ -19,7 +19,7 @@ const REMEDY = "name another one by INMESH_REGISTRY or createMesh({ registry }),
 /** Makes it, readable for this user alone, unless it is there. Throws an Error that says what to do. */
 export function makeFolder(dir: string): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeWithParents(dir);
   } catch (error) {
     // What stands in its place is named by the check.
     if (codeOf(error) !== "EEXIST") {
@@ -28,6 +28,18 @@ export function makeFolder(dir: string): void {
   }
   const rule = folderRule(lstatSync(dir));
   if (rule !== undefined) throw new Error(`${dir} ${rule}`);
+}
+
+/** By hand: where mkdir says ENOENT although the parent is there, as in /proc, Node's `recursive` never ends. */
+function makeWithParents(dir: string): void {
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    const parent = dirname(dir);
+    if (codeOf(error) !== "ENOENT" || parent === dir || existsSync(parent)) throw error;
+    makeWithParents(parent);
+    mkdirSync(dir, { mode: 0o700 });
+  }
 }
 
 /** Undefined: it is there and belongs to this user alone. `ENOENT`: it is not there. */
