@@ -36,6 +36,7 @@ const NAMES = [
   "shed",
   "rolling",
   "config",
+  "registry",
   "hostile",
   "telemetry",
 ];

@@ -9,8 +9,13 @@ import { codeOf } from "./folder.ts";
 
 /** Where nothing listens any more, by refusal or because the file is gone. */
 const ENDED = new Set(["ECONNREFUSED", "ENOENT", "ENOTSOCK"]);
-/** A process has many readers, or is too busy to accept: it lives, and is asked again after this long. */
-const AGAIN_MS = 1_000;
+/**
+ * A connection that ends soon is made again after this long, and twice as long each time: a process that is killed
+ * loses its sockets one after the other, and may seem to take a last one.
+ */
+const FIRST_AGAIN_MS = 5;
+/** A process has more readers than it keeps connections for, or is too busy to accept: it lives. */
+const MAX_AGAIN_MS = 1_000;
 
 export type LivenessState = "unknown" | "alive" | "ended";
 
@@ -64,11 +69,11 @@ export class Liveness {
     if (code !== undefined && ENDED.has(code)) return this.#is("ended");
     // Its queue of connections is full, which only a process that lives can have.
     this.#is(code === "EAGAIN" ? "alive" : this.state);
-    const isShort = code !== undefined || this.#runtime.now() - askedAt < AGAIN_MS;
+    const isShort = code !== undefined || this.#runtime.now() - askedAt < MAX_AGAIN_MS;
     this.#shorts = isShort ? this.#shorts + 1 : 0;
-    // That of a process which has just ended may be short too: the first time it is asked at once.
-    if (this.#shorts <= 1 && code === undefined) return this.#ask();
-    this.#timer = this.#runtime.after(AGAIN_MS, () => this.#ask(), undefined);
+    if (this.#shorts === 0) return this.#ask();
+    const delayMs = Math.min(FIRST_AGAIN_MS * 2 ** (this.#shorts - 1), MAX_AGAIN_MS);
+    this.#timer = this.#runtime.after(delayMs, () => this.#ask(), undefined);
   }
 
   #is(state: LivenessState): void {
