@@ -127,10 +127,7 @@ export class Announcer {
         this.#swept = true;
       }
     } catch (error) {
-      const why =
-        codeOf(error) === "EINVAL" || codeOf(error) === "ENAMETOOLONG"
-          ? `${this.dir} is too long a name: sockets have paths of some 100 bytes`
-          : messageOf(error);
+      const why = messageOf(error);
       for (const one of this.#all) one.failed(why);
     }
     this.#isBeginning = false;

@@ -11,6 +11,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { withoutCaller } from "../../no-caller.ts";
 import { presencePath } from "./entry.ts";
 
+/** Of the path of a socket, without the byte that ends it. Longer ones are cut silently by some versions of Node. */
+const MAX_PATH_BYTES = process.platform === "linux" ? 107 : 103;
 /** Readers whose connections are kept; further ones ask again and again (liveness.ts). */
 const MAX_READERS = 512;
 
@@ -26,9 +28,15 @@ export class Presence {
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  /** Rejects if it cannot listen there. */
+  /** Rejects if it cannot listen there, with an Error that says what to do about a path that is too long. */
   static async listen(dir: string): Promise<Presence> {
     const presence = new Presence(dir);
+    const excess = Buffer.byteLength(presence.path) - MAX_PATH_BYTES;
+    if (process.platform !== "win32" && excess > 0) {
+      throw new Error(
+        `${dir} is too long for the path of a socket, by ${excess} bytes: name another one by INMESH_REGISTRY or createMesh({ registry })`,
+      );
+    }
     await withoutCaller(() => presence.#listen());
     return presence;
   }
