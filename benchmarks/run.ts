@@ -35,6 +35,7 @@ const NAMES = [
   "server",
   "shed",
   "rolling",
+  "rollout",
   "config",
   "registry",
   "hostile",

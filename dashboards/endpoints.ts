@@ -18,7 +18,7 @@ export const endpoints: DashboardSpec = {
           id: 101,
           title: "Endpoints by state",
           description:
-            "As the processes see them, summed over all processes. `open` endpoints get no calls, `half_open` get one to try.",
+            "As the processes see them, summed over all processes. `open` endpoints get no calls, `refusing` ones accept no connection, `half-open` ones get one call to try.",
           unit: "none",
           queries: [
             {
@@ -38,7 +38,7 @@ export const endpoints: DashboardSpec = {
           limits: [1, 1],
           queries: [
             {
-              expr: `sum by (${EACH}, inmesh_state) (inmesh_endpoint_state{${SERVICE}, inmesh_state=~"open|half_open"})`,
+              expr: `sum by (${EACH}, inmesh_state) (inmesh_endpoint_state{${SERVICE}, inmesh_state=~"open|half-open"})`,
               legend: `${NAME} {{inmesh_state}}`,
             },
           ],

@@ -138,6 +138,20 @@ export const resilience: DashboardSpec = {
             },
           ],
         },
+        {
+          id: 203,
+          title: "Level of overload",
+          description:
+            "Which requests the servers refuse for load, the highest of all processes: 0 none, 1 sheddable ones, 2 normal ones too, 3 critical ones too.",
+          unit: "none",
+          limits: [1, 2],
+          queries: [
+            {
+              expr: "max by (inmesh_service, inmesh_monitor) (inmesh_overload_level)",
+              legend: "{{inmesh_service}}: {{inmesh_monitor}}",
+            },
+          ],
+        },
       ],
     },
   ],

@@ -119,18 +119,18 @@ const HISTORIES: Readonly<Record<string, { fires: Case; silent: Case }>> = {
   InmeshMostEndpointsOpen: {
     fires: {
       series: {
-        'inmesh_endpoints{inmesh_service="a", inmesh_state="ready"}': "1x10",
+        'inmesh_endpoints{inmesh_service="a", inmesh_state="available"}': "1x10",
         'inmesh_endpoints{inmesh_service="a", inmesh_state="open"}': "2x10",
-        'inmesh_endpoints{inmesh_service="a", inmesh_state="half_open"}': "0x10",
+        'inmesh_endpoints{inmesh_service="a", inmesh_state="half-open"}': "0x10",
       },
       at: "5m",
       labels: OF_A,
     },
     silent: {
       series: {
-        'inmesh_endpoints{inmesh_service="a", inmesh_state="ready"}': "2x10",
+        'inmesh_endpoints{inmesh_service="a", inmesh_state="available"}': "2x10",
         'inmesh_endpoints{inmesh_service="a", inmesh_state="open"}': "1x10",
-        'inmesh_endpoints{inmesh_service="a", inmesh_state="half_open"}': "1x10",
+        'inmesh_endpoints{inmesh_service="a", inmesh_state="half-open"}': "1x10",
       },
       at: "5m",
     },

@@ -116,7 +116,7 @@ const alerts: Group = {
     },
     {
       alert: "InmeshMostEndpointsOpen",
-      expr: `${BY} (inmesh_endpoints{inmesh_state=~"open|half_open"})\n/ (${BY} (inmesh_endpoints) > 0) > 0.5`,
+      expr: `${BY} (inmesh_endpoints{inmesh_state=~"open|half-open|refusing"})\n/ (${BY} (inmesh_endpoints) > 0) > 0.5`,
       for: "2m",
       severity: "page",
       summary: `More than half of the endpoints of ${SERVICE} are kept away from by breakers.`,

@@ -1,6 +1,7 @@
 /** The pages about the API of one process say what the code does. */
 import { readFileSync } from "node:fs";
 import { CHECKS } from "@inmesh/core/spi/inspect";
+import { KUBERNETES_CHECKS } from "../packages/discovery-k8s/src/checks.ts";
 import { expect, it } from "vitest";
 import { STATUS } from "../packages/http/src/admin/listener.ts";
 import { RESOURCES } from "../packages/http/src/admin/resources.ts";
@@ -44,7 +45,8 @@ it("every check has a section under its group, and no other", () => {
   const sections = [...checks.matchAll(/^(##|###) (.+)$/gm)].map(([, level, title = ""]) =>
     level === "##" ? `${title.toLowerCase()}:` : title,
   );
-  expect(sections).toEqual(Object.entries(CHECKS).flatMap(([group, ids]) => [`${group}:`, ...ids]));
+  const all = { ...CHECKS, kubernetes: KUBERNETES_CHECKS };
+  expect(sections).toEqual(Object.entries(all).flatMap(([group, ids]) => [`${group}:`, ...ids]));
 });
 
 it("what the page says in shell is what can be asked", () => {

@@ -103,7 +103,7 @@ attempts    up to 3; the call may be repeated
 split       orders     70%, now 100%
             orders-v2  30%, now 0%    no endpoint: discovery has named none
 endpoint    10.0.0.7:8080  66%    cost 4.1     2 in flight  the lower cost of two drawn
-            10.0.0.8:8080  never  cost 2412.7  0 in flight  open since 4 s: 7 failures in a row
+            10.0.0.8:8080  never  cost 2412.7  0 in flight  open since 4s: 7 failures in a row
 \`\`\``,
   check: `Without a file it asks a process for the checks that it makes of itself, each with its page; with files, or \`--env\`, it
 reads those as \`createMesh\` would, and lists every mistake with its line, the rule and the value. The latter opens no

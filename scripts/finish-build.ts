@@ -16,7 +16,7 @@ interface Manifest {
 }
 
 /** Readers of the API of a process load these, and nothing else of the package. */
-const FOR_READERS = /\/inspect\/(?:api|window)\.ts$/;
+const FOR_READERS = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$/;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);

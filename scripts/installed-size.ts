@@ -1,5 +1,5 @@
 /**
- * What npm puts on a disk for an application that installs inmesh without gRPC and Kubernetes discovery, from tarballs as they would
+ * What npm puts on a disk for an application that installs inmesh without gRPC, from tarballs as they would
  * be published. The packages have to be built.
  */
 import { execFile } from "node:child_process";
@@ -31,7 +31,7 @@ export async function installedMb(tarballs: readonly string[]): Promise<number> 
   const folder = mkdtempSync(join(tmpdir(), "inmesh-installed-"));
   try {
     writeFileSync(join(folder, "package.json"), '{ "private": true }');
-    const without = tarballs.filter((path) => !/inmesh-(grpc|discovery-k8s)/.test(path));
+    const without = tarballs.filter((path) => !/inmesh-grpc/.test(path));
     const flags = ["--no-audit", "--no-fund", "--loglevel=error", "--prefer-offline"];
     await npm(["install", ...flags, ...without], folder);
     const files = globSync("**", { cwd: join(folder, "node_modules"), withFileTypes: true });

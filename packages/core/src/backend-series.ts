@@ -6,6 +6,7 @@
 import type { Reply } from "./call.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
+import { ENDPOINT_STATES, endpointState, type EndpointState } from "./cluster/endpoint-state.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { nearness, ZONES, type Nearness } from "./telemetry/connections.ts";
 import {
@@ -27,8 +28,6 @@ export const MAX_ENDPOINT_SERIES = 500;
 /** The series of an endpoint stay so long after it has gone. */
 const ENDED_MS = 600_000;
 
-const STATES = ["ready", "connecting", "open", "half_open", "draining"] as const;
-type State = (typeof STATES)[number];
 const BREAKER_STATES = ["closed", "open", "half-open"] as const;
 
 /** How many endpoints of a mesh have series of their own. */
@@ -44,7 +43,7 @@ interface Shown {
 
 /** What one pass over the endpoints finds. */
 interface Census {
-  readonly states: Record<State, Record<Nearness, number>>;
+  readonly states: Record<EndpointState, Record<Nearness, number>>;
   readonly picks: Record<Nearness, number>;
   /** Attempts that have no connection. */
   unsent: number;
@@ -83,7 +82,7 @@ export class BackendSeries<Req, R extends Reply> {
     this.#zone = zone;
     this.#mesh = mesh;
     for (const near of ZONES) {
-      for (const state of STATES) {
+      for (const state of ENDPOINT_STATES) {
         this.#gauge(ENDPOINTS, { state, zone: near }, () => this.#counted().states[state][near]);
       }
       totalIn(
@@ -114,21 +113,18 @@ export class BackendSeries<Req, R extends Reply> {
     if (this.#census !== undefined) return this.#census;
     const none = (): Record<Nearness, number> => ({ local: 0, remote: 0, unknown: 0 });
     const census: Census = {
-      states: {
-        ready: none(),
-        connecting: none(),
-        open: none(),
-        half_open: none(),
-        draining: none(),
-      },
+      states: Object.fromEntries(
+        ENDPOINT_STATES.map((state) => [state, none()]),
+      ) as Census["states"],
       picks: { ...this.#formerPicks },
       unsent: 0,
       longestQueue: 0,
     };
     const { endpoints, departed } = this.#cluster;
+    const now = this.#runtime.now();
     for (const endpoint of endpoints.values()) {
-      const unsent = this.#count(endpoint, census);
-      census.states[stateOf(endpoint, unsent)][this.#near(endpoint)]++;
+      this.#count(endpoint, census);
+      census.states[endpointState(endpoint, now)][this.#near(endpoint)]++;
     }
     for (const endpoint of departed.values()) this.#count(endpoint, census);
     this.#census = census;
@@ -136,13 +132,11 @@ export class BackendSeries<Req, R extends Reply> {
     return census;
   }
 
-  /** Gives its attempts without a connection. */
-  #count(endpoint: Endpoint, census: Census): number {
+  #count(endpoint: Endpoint, census: Census): void {
     const { unsent, connection } = endpoint;
     census.picks[this.#near(endpoint)] += endpoint.picks;
     census.unsent += unsent;
     census.longestQueue = Math.max(census.longestQueue, connection?.queued ?? 0);
-    return unsent;
   }
 
   // ── each endpoint ────────────────────────────────────────────────────────────────────────────
@@ -204,7 +198,7 @@ export class BackendSeries<Req, R extends Reply> {
       telemetry.gauge(ENDPOINT_IN_FLIGHT, labels, () => endpoint.inFlight),
       totalIn(telemetry, ENDPOINT_PICKS, labels, () => endpoint.picks),
       ...BREAKER_STATES.map((state) =>
-        telemetry.gauge(ENDPOINT_STATE, { ...labels, state: state.replace("-", "_") }, () =>
+        telemetry.gauge(ENDPOINT_STATE, { ...labels, state }, () =>
           endpoint.breaker.state === state ? 1 : 0,
         ),
       ),
@@ -234,13 +228,4 @@ export class BackendSeries<Req, R extends Reply> {
     this.#hideAll();
     for (const remove of this.#gauges) remove();
   }
-}
-
-/** What may be done with an endpoint. One that nothing has been sent to yet is ready. */
-function stateOf({ breaker, draining, connection }: Endpoint, unsent: number): State {
-  if (draining) return "draining";
-  if (breaker.state === "open") return "open";
-  if (breaker.state === "half-open") return "half_open";
-  const dials = unsent > 0 && connection?.connected === false;
-  return dials ? "connecting" : "ready";
 }

@@ -62,8 +62,8 @@ export interface CallObserved extends CallRecorder {
 
 /** The same about an attempt. It exists only while an observer of the call is attached. */
 export interface AttemptObserved extends AttemptListener {
-  /** The head of the reply is here. */
-  answered(): void;
+  /** The head of the reply is here, since `at`; 0: the attempt ends in the same turn. */
+  answered(at: number): void;
   /** Bytes of bodies, or of messages, so far. Writer: transport. */
   sentBytes: number;
   receivedBytes: number;
@@ -396,10 +396,13 @@ export class Attempt<Req = unknown> {
     return next;
   }
 
-  /** The head of the reply is here: the attempt no longer ages. Called by the transport. */
-  answered(): void {
+  /**
+   * The head of the reply is here: the attempt no longer ages. Called by the transport, with the instant, which
+   * observers see; 0 where it settles in the same turn, because the clock is read for that.
+   */
+  answered(at: number): void {
     this.cluster?.answered(this);
-    this.observed?.answered();
+    this.observed?.answered(at);
   }
 
   /**

@@ -1,11 +1,13 @@
 /** Metrics that need no socket: endpoints, waits, refusals, discovery and the mesh itself, in virtual time. */
 import { expect, it } from "vitest";
 import { Call } from "./call.ts";
+import { ENDPOINT_STATES } from "./cluster/endpoint-state.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import type { EndpointSink } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
 import { MeshError } from "./errors.ts";
-import { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
+import { createMesh, type Mesh } from "./mesh.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import type { IdentitySink } from "./tls/identity.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import { StubRequest, stubProtocol, type StubExchange } from "./testing/stub-transport.ts";
@@ -84,13 +86,12 @@ it("endpoints are counted by state and zone, and every state is there, 0 include
             : [],
         ),
     );
-  const states = ["ready", "connecting", "open", "half_open", "draining"];
   const none = Object.fromEntries(
-    states.flatMap((state) =>
+    ENDPOINT_STATES.flatMap((state) =>
       ["local", "remote", "unknown"].map((zone) => [`${state} ${zone}`, 0]),
     ),
   );
-  const all = { ...none, "ready local": 1, "ready remote": 1, "ready unknown": 1 };
+  const all = { ...none, "available local": 1, "available remote": 1, "available unknown": 1 };
   expect(counts()).toEqual({ ...all, "draining local": 1 });
   const updates = (op: string): number | undefined => read(mesh, "inmesh.balancer.updates", { op });
   expect([updates("add"), updates("change")]).toEqual([4, 0]);
@@ -101,7 +102,7 @@ it("endpoints are counted by state and zone, and every state is there, 0 include
   say().change([endpoint(1, { zone: "a", weight: 3 })], []);
   await runtime.advance(200);
   expect(updates("change")).toBe(2);
-  expect(counts()).toEqual({ ...all, "ready local": 2 });
+  expect(counts()).toEqual({ ...all, "available local": 2 });
   for (let i = 0; i < 40; i++) {
     const before = exchanges.length;
     call().catch(() => {});
@@ -117,13 +118,13 @@ it("endpoints are counted by state and zone, and every state is there, 0 include
       else one.reply();
     }
   }
-  expect(counts()["open remote"]).toBe(1);
+  expect(counts()["refusing remote"]).toBe(1);
   const picks = (zone: string): number => read(mesh, "inmesh.balancer.picks", { zone })!;
   expect(picks("local") + picks("remote") + picks("unknown")).toBe(exchanges.length);
   expect(Math.min(picks("local"), picks("remote"), picks("unknown"))).toBeGreaterThan(0);
   const state = (of: string): number | undefined =>
     read(mesh, "inmesh.endpoint.state", { endpoint: "10.0.0.2:80", state: of });
-  expect([state("closed"), state("open"), state("half_open")]).toEqual([0, 1, 0]);
+  expect([state("closed"), state("open"), state("half-open")]).toEqual([0, 1, 0]);
   await mesh.close(0);
 });
 

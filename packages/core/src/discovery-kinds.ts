@@ -113,7 +113,7 @@ function kindMistakes(
     mistake(["name"], rule, name);
     return mistakes;
   }
-  for (const key of ["read", "authority", "write", "describe", "open"]) {
+  for (const key of ["read", "authority", "write", "describe", "open", "takeOver", "check"]) {
     const value = kind[key];
     if ((value !== undefined || (opens && key === "open")) && typeof value !== "function") {
       mistake([key], "must be a function", value);

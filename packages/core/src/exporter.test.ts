@@ -1,8 +1,10 @@
 /** Measurements in several places, instruments of packages, and exporters that live with their mesh. */
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Call } from "./call.ts";
 import type { LogLine } from "./log.ts";
-import { createMesh, type MeshOptions } from "./mesh.ts";
+import { createMesh } from "./mesh.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import { StubRequest, stubProtocol } from "./testing/stub-transport.ts";
 import type { Exporter } from "./exporter.ts";
@@ -167,6 +169,11 @@ describe("an exporter", () => {
       },
     ],
     ["in close, later", { close: () => Promise.reject(new Error("boom")) }],
+    ["in start, later", { start: () => Promise.reject(new Error("boom")) as unknown as undefined }],
+    [
+      "in close, as a promise of another realm",
+      { close: runInNewContext("() => Promise.reject(new Error('boom'))") as () => Promise<void> },
+    ],
   ])("P2 CO: that fails %s is counted and logged, and nothing else happens", async (_, hooks) => {
     const { mesh, send, lines } = setUp({ exporters: [{ name: "x", ...hooks }] });
     expect(await send()).toMatchObject({ code: 200 });

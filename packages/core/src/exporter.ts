@@ -7,6 +7,7 @@ import { isRaw } from "./config/plain.ts";
 import type { Log } from "./log.ts";
 import type { Observer } from "./observe/observer.ts";
 import { observerMistakes, type Observers } from "./observe/observers.ts";
+import { promised } from "./promised.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
 
@@ -88,7 +89,11 @@ export class Exporters {
     this.#detach = all.flatMap(({ observer }) =>
       observer === undefined ? [] : [observers.attach(observer)],
     );
-    for (const one of all) this.#safely(one, () => one.start?.(mesh));
+    for (const one of all) {
+      // Declared to give nothing, and one that is asynchronous must not become an unhandled rejection.
+      const starting = this.#safely(one, () => promised(one.start?.(mesh)));
+      starting?.catch((error: unknown) => this.#failed(one, error));
+    }
   }
 
   /** Of `graceMs`, for them. */
@@ -103,8 +108,8 @@ export class Exporters {
 
   #close(exporter: Exporter, withinMs: number): Promise<void> {
     return new Promise((resolve) => {
-      const closing = this.#safely(exporter, () => exporter.close?.(withinMs));
-      if (!(closing instanceof Promise)) return resolve();
+      const closing = this.#safely(exporter, () => promised(exporter.close?.(withinMs)));
+      if (closing === undefined) return resolve();
       const timer = this.#mesh.runtime.after(
         withinMs,
         () => {
@@ -115,10 +120,13 @@ export class Exporters {
         true,
       );
       closing
-        .then(resolve, (error: unknown) => {
-          this.#failed(exporter, error);
-          resolve();
-        })
+        .then(
+          () => resolve(),
+          (error: unknown) => {
+            this.#failed(exporter, error);
+            resolve();
+          },
+        )
         .finally(() => timer.cancel());
     });
   }

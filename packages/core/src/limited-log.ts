@@ -101,9 +101,3 @@ export function linesAbout(
   if (count !== undefined) omitted.set(own, count);
   return new LimitedLog(own, runtime, name, undefined, maxLines);
 }
-
-/** A length of time, for people. */
-export function readableTime(ms: number): string {
-  if (ms < 999.5) return `${Math.round(ms)} ms`;
-  return ms < 60_000 ? `${(ms / 1_000).toFixed(1)} s` : `${Math.round(ms / 60_000)} min`;
-}

@@ -146,7 +146,7 @@ describe("discovery", () => {
     expect(texts()).toEqual([
       "discovery.failed orders: discovery (spoken) fails: SERVFAIL. Calls go to the 2 endpoints that it named last",
       "discovery.failed orders: discovery (spoken) fails: timed out. Calls go to the 2 endpoints that it named last",
-      "discovery.recovered orders: discovery (spoken) names 3 endpoints, after 11.5 s of trouble",
+      "discovery.recovered orders: discovery (spoken) names 3 endpoints, after 11.5s of trouble",
     ]);
     await scenario.mesh.close(0);
   });
@@ -168,7 +168,7 @@ describe("discovery", () => {
       "discovery.empty orders: discovery (spoken) says that there are no endpoints: calls fail until there are",
       "discovery.failed orders: discovery (spoken) fails: gone. Before that it named none, and calls fail",
       "discovery.empty orders: discovery (spoken) says that there are no endpoints (the name does not exist): calls fail until there are",
-      "discovery.recovered orders: discovery (spoken) names 1 endpoint, after 4.0 s of trouble",
+      "discovery.recovered orders: discovery (spoken) names 1 endpoint, after 4s of trouble",
     ]);
     await scenario.mesh.close(0);
   });
@@ -205,9 +205,9 @@ describe("refusals for load", () => {
     expect(lines.map(({ level, event, message }) => `${level} ${event} ${message}`)).toEqual([
       "warn server.refusing orders: a request is refused (concurrency): advice",
       "warn server.refusing orders: 60 requests were refused (concurrency): advice",
-      "info server.accepting orders: no request has been refused for 30.0 s; before that 90 requests were within 1 min",
+      "info server.accepting orders: no request has been refused for 30s; before that 90 requests were within 1m00s",
       "warn server.refusing orders: a request is refused (heap): advice",
-      "info server.accepting orders: no request has been refused for 30.0 s; before that 1 request was",
+      "info server.accepting orders: no request has been refused for 30s; before that 1 request was",
     ]);
   });
 
@@ -244,7 +244,7 @@ describe("refusals for load", () => {
         level: "info",
         event: "service.accepting",
         service: "orders",
-        message: "orders: no call has been refused for 30.0 s; before that 3 calls were",
+        message: "orders: no call has been refused for 30s; before that 3 calls were",
       },
     ]);
     await mesh.close(0);

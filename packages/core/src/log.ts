@@ -23,6 +23,8 @@ export type LogEvent =
   | "discovery.empty"
   | "discovery.excess"
   | "discovery.failed"
+  | "discovery.fallback"
+  | "discovery.kubernetes"
   | "discovery.late"
   | "discovery.recovered"
   | "exporter.failed"
@@ -70,6 +72,8 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "discovery.empty": "warn",
   "discovery.excess": "warn",
   "discovery.failed": "warn",
+  "discovery.fallback": "warn",
+  "discovery.kubernetes": "info",
   "discovery.late": "warn",
   "discovery.recovered": "info",
   "exporter.failed": "warn",

@@ -11,6 +11,8 @@ export interface ServerOfMesh {
   readonly requestsInFlight: number;
   /** What was not served or was cut short, by reason. */
   readonly refused: Readonly<Record<string, number>>;
+  /** How long a drain goes on serving before it asks callers to leave and closes what is idle. */
+  readonly leavesAfterMs: number;
   /** What the configuration says and the server does not do before it is made anew. */
   readonly pending: readonly string[];
   /** Asked for by those who look at it: what only the server of that protocol knows. */
@@ -22,6 +24,8 @@ export interface ServerFacts {
   readonly connections?: number | undefined;
   /** Sessions of HTTP/2 among them. */
   readonly sessions?: number | undefined;
+  /** The path on which it says whether it is ready; undefined: on none. */
+  readonly readyPath?: string | undefined;
   /** Why requests should not come to it although nothing else stands against that; undefined: nothing does. */
   readonly notReady?: string | undefined;
   /** Why what its certificate files or its identity source say is not used. */

@@ -3,7 +3,7 @@
  * once a minute how many there were, and, when there has been none for 30 s, that it is over and how many
  * they were in all. What is not refused pays nothing.
  */
-import { readableTime } from "./limited-log.ts";
+import { duration } from "./shown-time.ts";
 import { type Log, LOG_EVENTS, safeLog } from "./log.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 
@@ -75,10 +75,10 @@ export class RefusalLog {
     const forMs = this.#lastAt - this.#beganAt;
     const { noun } = this.#subject;
     const count = this.#total === 1 ? `1 ${noun} was` : `${this.#total} ${noun}s were`;
-    const within = forMs > 0 ? ` within ${readableTime(forMs)}` : "";
+    const within = forMs > 0 ? ` within ${duration(forMs)}` : "";
     this.#end = undefined;
     this.#total = this.#unlogged = 0;
-    const since = `no ${noun} has been refused for ${readableTime(quietMs)}`;
+    const since = `no ${noun} has been refused for ${duration(quietMs)}`;
     this.#say("accepting", `${since}; before that ${count}${within}`);
   }
 

@@ -22,15 +22,22 @@ const REREAD_MS = 60_000;
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+export function isInPod({ kubeconfig }: AccessOptions, env: Environment): boolean {
+  return (env["KUBERNETES_SERVICE_HOST"] ?? "") !== "" && kubeconfig === undefined;
+}
+
 export async function findAccess(
   options: AccessOptions,
   runtime: Runtime,
   env: Environment,
 ): Promise<Access> {
-  const host = env["KUBERNETES_SERVICE_HOST"];
-  const inPod = host !== undefined && host !== "" && options.kubeconfig === undefined;
-  const access = inPod
-    ? await inCluster(options, host, env["KUBERNETES_SERVICE_PORT"] ?? "443", runtime)
+  const access = isInPod(options, env)
+    ? await inCluster(
+        options,
+        env["KUBERNETES_SERVICE_HOST"]!,
+        env["KUBERNETES_SERVICE_PORT"] ?? "443",
+        runtime,
+      )
     : await fromKubeconfig(options, runtime, env);
   return options.servers === undefined || options.servers.length === 0
     ? access

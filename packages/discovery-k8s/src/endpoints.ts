@@ -11,7 +11,20 @@ export interface ServiceState {
   /** Why there are none. */
   readonly why: string | undefined;
   /** The slices have endpoints, but not on the port that is wanted: a mistake, and no empty set. */
-  readonly wrongPort: string | undefined;
+  readonly wrongPort: PortError | undefined;
+  /** There is not even a slice. */
+  readonly isUnknown: boolean;
+}
+
+/** The Service has no such port, or several where none was named. */
+export class PortError extends Error {
+  override readonly name = "PortError";
+  readonly ports: readonly SlicePort[];
+
+  constructor(message: string, ports: readonly SlicePort[]) {
+    super(message);
+    this.ports = ports;
+  }
 }
 
 /** An endpoint of a slice at one of its ports. */
@@ -39,13 +52,13 @@ export function endpointsOf(
   service: string,
 ): ServiceState {
   const found = new Map<string, Found>();
-  const ports = new Set<string>();
+  const ports = new Map<string, SlicePort>();
   let any = 0;
   let wrong = 0;
   for (const slice of slices) {
     any++;
     const port = portOf(slice.ports, wanted);
-    for (const { name, port: number } of slice.ports) ports.add(name === "" ? `${number}` : name);
+    for (const one of slice.ports) ports.set(one.name === "" ? `${one.port}` : one.name, one);
     if (port === undefined) {
       wrong += slice.endpoints.length;
       continue;
@@ -57,17 +70,23 @@ export function endpointsOf(
     }
   }
   if (found.size === 0 && wrong > 0) {
-    const names = [...ports].toSorted().join(", ") || "none";
+    const names = [...ports.keys()].toSorted().join(", ") || "none";
     const which = wanted === "" ? "needs the name of a port" : `has no port ${wanted}`;
-    const wrongPort = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
-    return { endpoints: new Map(), why: undefined, wrongPort };
+    const text = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
+    const wrongPort = new PortError(text, [...ports.values()]);
+    return { endpoints: new Map(), why: undefined, wrongPort, isUnknown: false };
   }
   const endpoints = inUse(found);
   const why =
     any === 0
       ? `no EndpointSlice of the Service ${service} exists: is its name right, and has it a selector?`
       : `no pod of the Service ${service} is ready`;
-  return { endpoints, why: endpoints.size === 0 ? why : undefined, wrongPort: undefined };
+  return {
+    endpoints,
+    why: endpoints.size === 0 ? why : undefined,
+    wrongPort: undefined,
+    isUnknown: any === 0,
+  };
 }
 
 function portOf(ports: readonly SlicePort[], wanted: string): SlicePort | undefined {

@@ -1,8 +1,9 @@
 /** `discovery: { kubernetes: shop/orders:http }`. */
 import type { DiscoveryKind, DiscoveryMesh } from "@inmesh/core/spi/discovery";
-import type { AccessOptions } from "./access.ts";
 import { isServer } from "./credentials.ts";
+import { serviceNamed } from "./names.ts";
 import { type KubernetesService, sourceOf } from "./source.ts";
+import { withDns } from "./with-dns.ts";
 
 /** Where the API server is. Without any of them: that of the cluster the process runs in, else the kubeconfig. */
 export interface KubernetesOptions {
@@ -20,6 +21,11 @@ export interface KubernetesOptions {
   readonly servers?: readonly string[];
   /** Folder of the service account's files. Default: `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDir?: string;
+  /**
+   * Whether targets of `dns`, `srv` and `url` that are names of Services, such as `orders.shop.svc`, are looked up
+   * here too, with DNS where the API server cannot be asked. Default: true.
+   */
+  readonly names?: boolean;
 }
 
 const PORT = /^[A-Za-z0-9-]{1,63}$/;
@@ -37,7 +43,7 @@ export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<Kuber
   if (options.servers?.every(isServer) === false) {
     throw new TypeError("kubernetes: servers must be http or https URLs");
   }
-  const access: AccessOptions = { ...options };
+  const { names = true, ...access } = options;
   const source = (mesh: DiscoveryMesh): ReturnType<typeof sourceOf> => sourceOf(access, mesh);
   return {
     name: "kubernetes",
@@ -83,7 +89,21 @@ export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<Kuber
       namespace === "" ? service : `${service}.${namespace}.svc`,
     write: (service) => ({ kubernetes: textOf(service) }),
     describe: (service) => `kubernetes ${textOf(service)}`,
-    open: (service, mesh) => mesh.shared(source)(service),
+    open(service, mesh, instead) {
+      const discovery = mesh.shared(source)(service);
+      return instead === undefined ? discovery : withDns(discovery, instead, textOf(service), mesh);
+    },
+    ...(names && { takeOver: serviceNamed }),
+    async check(mesh) {
+      const { checkKubernetes } = await import("./checks.ts");
+      return checkKubernetes(access, mesh, (discovery) =>
+        discovery.kind === "own" && discovery.name === "kubernetes"
+          ? (discovery.options as KubernetesService)
+          : names
+            ? serviceNamed(discovery)
+            : undefined,
+      );
+    },
   };
 }
 

@@ -20,10 +20,16 @@ import { SliceWatch } from "./slice-watch.ts";
 /** News that follow within this time are passed on as one, so that work does not grow with their rate. */
 const GATHER_MS = 100;
 
+/** Where the endpoints of a Service are reported to. */
+export interface SliceSink extends EndpointSink {
+  /** No slice of the Service exists. Default: as `replace` without endpoints. */
+  noSlices?(why: string): void;
+}
+
 interface Subscriber {
   readonly service: string;
   readonly port: string;
-  readonly sink: EndpointSink;
+  readonly sink: SliceSink;
   /** What was reported, by address; undefined: nothing yet. */
   reported: ReadonlyMap<string, EndpointInfo> | undefined;
   /** The last report was an error. */
@@ -57,7 +63,19 @@ export class NamespaceWatch {
     this.#runtime = runtime;
   }
 
-  subscribe(service: string, port: string, sink: EndpointSink): EndpointWatch {
+  /** The Service itself, which RBAC may forbid. */
+  async serviceNamed(name: string): Promise<unknown> {
+    // The connection of the watch is in use for as long as it is open.
+    const api = new ApiClient(this.#access, this.#runtime);
+    try {
+      const namespace = encodeURIComponent(this.#namespace);
+      return await api.get(`/api/v1/namespaces/${namespace}/services/${name}`, this.#namespace);
+    } finally {
+      api.close();
+    }
+  }
+
+  subscribe(service: string, port: string, sink: SliceSink): EndpointWatch {
     const one: Subscriber = { service, port, sink, reported: undefined, failing: false };
     let all = this.#subscribers.get(service);
     if (all === undefined) this.#subscribers.set(service, (all = new Set()));
@@ -165,9 +183,17 @@ export class NamespaceWatch {
 
   #report(one: Subscriber, { store }: Feed): void {
     const name = `${this.#namespace}/${one.service}`;
-    const { endpoints, why, wrongPort } = endpointsOf(store.of(one.service), one.port, name);
-    if (wrongPort !== undefined) return fail(one, new Error(wrongPort));
+    const { endpoints, why, wrongPort, isUnknown } = endpointsOf(
+      store.of(one.service),
+      one.port,
+      name,
+    );
+    if (wrongPort !== undefined) return fail(one, wrongPort);
     one.failing = false;
+    if (isUnknown && one.sink.noSlices !== undefined) {
+      one.reported = undefined;
+      return one.sink.noSlices(why!);
+    }
     const before = one.reported;
     one.reported = endpoints;
     if (before === undefined || endpoints.size === 0) {

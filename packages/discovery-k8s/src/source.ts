@@ -1,7 +1,8 @@
 /** The watches of one mesh, one for each namespace. Their code is loaded with the first: importing must stay cheap. */
 import type { Discovery, DiscoveryMesh, Timer } from "@inmesh/core/spi/discovery";
 import type { AccessOptions } from "./access.ts";
-import type { NamespaceWatch } from "./namespace-watch.ts";
+import type { NamespaceWatch, SliceSink } from "./namespace-watch.ts";
+import type { watchPort } from "./service-port.ts";
 
 /** What a service says under `kubernetes`. */
 export interface KubernetesService {
@@ -10,6 +11,8 @@ export interface KubernetesService {
   readonly service: string;
   /** Name or number of the port; empty: the only one. */
   readonly port: string;
+  /** A port of the Service by its own number, which need not be that of its pods. Only with an empty `port`. */
+  readonly number?: number;
 }
 
 /** Credentials that were not found are looked for again. */
@@ -19,17 +22,17 @@ export function sourceOf(
   options: AccessOptions,
   mesh: DiscoveryMesh,
 ): (service: KubernetesService) => Discovery {
-  let found: Promise<(namespace: string) => NamespaceWatch> | undefined;
-  const find = (): Promise<(namespace: string) => NamespaceWatch> => {
+  let found: Promise<Loaded> | undefined;
+  const find = (): Promise<Loaded> => {
     found ??= load(options, mesh).catch((error: unknown) => {
       found = undefined;
       throw error;
     });
     return found;
   };
-  return ({ namespace, service, port }) => ({
+  return ({ namespace, service, port, number }) => ({
     source: "kubernetes",
-    watch: (sink) => {
+    watch: (sink: SliceSink) => {
       let stopped = false;
       let stop = (): void => {};
       let refresh = begin;
@@ -38,9 +41,13 @@ export function sourceOf(
         again?.cancel();
         refresh = () => {};
         find().then(
-          (of) => {
+          ({ of, watchPort }) => {
             if (stopped) return;
-            const watch = of(namespace).subscribe(service, port, sink);
+            const watches = of(namespace);
+            const watch =
+              number === undefined
+                ? watches.subscribe(service, port, sink)
+                : watchPort(watches, service, number, sink, mesh.runtime);
             stop = () => watch.stop();
             refresh = () => watch.refresh();
           },
@@ -67,17 +74,20 @@ export function sourceOf(
   });
 }
 
-async function load(
-  options: AccessOptions,
-  mesh: DiscoveryMesh,
-): Promise<(namespace: string) => NamespaceWatch> {
-  const [{ findAccess }, watches] = await Promise.all([
+interface Loaded {
+  readonly of: (namespace: string) => NamespaceWatch;
+  readonly watchPort: typeof watchPort;
+}
+
+async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Loaded> {
+  const [{ findAccess }, watches, ports] = await Promise.all([
     import("./access.ts"),
     import("./namespace-watch.ts"),
+    import("./service-port.ts"),
   ]);
   const access = await findAccess(options, mesh.runtime, process.env);
   const all = new Map<string, NamespaceWatch>();
-  return (written) => {
+  const of = (written: string): NamespaceWatch => {
     const namespace = written === "" ? access.namespace : written;
     let watch = all.get(namespace);
     if (watch === undefined) {
@@ -86,4 +96,5 @@ async function load(
     }
     return watch;
   };
+  return { of, watchPort: ports.watchPort };
 }

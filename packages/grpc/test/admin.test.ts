@@ -128,3 +128,21 @@ it("has the calls of both, by protocol", async () => {
   await server.drain(100);
   expect((await fetch(`${admin.address}/readyz`)).status).toBe(503);
 });
+
+it("is not ready before its gRPC servers listen, and while what the application says stands against it", async () => {
+  const mesh = createMesh({ env: {} });
+  onTestFinished(() => mesh.close(0));
+  let isReady = false;
+  const server = meshGrpcServer({ mesh, name: "echo", health: { isReady: () => isReady } });
+  onTestFinished(() => server.close(0));
+  const admin = await mesh.admin.listen();
+  const readiness = async (): Promise<[number, string]> => {
+    const reply = await fetch(`${admin.address}/readyz`);
+    return [reply.status, (await reply.text()).trim()];
+  };
+  expect(await readiness()).toEqual([503, "not listening"]);
+  await server.listen("127.0.0.1:0");
+  expect(await readiness()).toEqual([503, "not ready"]);
+  isReady = true;
+  expect(await readiness()).toEqual([200, "ok"]);
+});

@@ -236,6 +236,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       connections: connections.sockets.size,
       sessions: connections.sessions,
       problem: identity?.problem,
+      readyPath: ownHealth?.readyPath,
       // Bun's servers do not say whether they listen.
       notReady:
         (this.server as { readonly listening?: boolean }).listening === false

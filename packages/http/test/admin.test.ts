@@ -424,6 +424,20 @@ describe("hostile bytes", () => {
     await Promise.all(many.map((client) => client.end(12_000)));
     expect((await ask(admin, "/livez")).status).toBe(200);
   });
+
+  it("connections that ask nothing neither keep others from an answer, nor take the place of one that is answered", async () => {
+    const { admin, token } = await adminOf();
+    const reader = await rawTo(admin.port);
+    reader.send(
+      `GET /api/v1/tap HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${token}\r\n\r\n`,
+    );
+    await until(() => reader.text.includes("200 OK"));
+    const crowd = await Promise.all(Array.from({ length: 200 }, () => rawTo(admin.port)));
+    for (const [i, client] of crowd.entries()) if (i % 2 === 0) client.send("GET /livez HT");
+    for (let i = 0; i < 3; i++) expect((await ask(admin, "/livez")).text).toBe("ok\n");
+    await until(() => crowd.filter(({ closed }) => closed).length >= 200 - 64);
+    expect(reader.closed).toBe(false);
+  });
 });
 
 describe("the end", () => {

@@ -257,7 +257,7 @@ it("an attempt whose connection is not accepted shows an endpoint that is connec
   });
   const call = client.fetch("/").catch(() => {});
   await comes(mesh, 1, "inmesh.endpoints", { state: "connecting" });
-  expect(read(mesh, "inmesh.endpoints", { state: "ready" })).toBe(0);
+  expect(read(mesh, "inmesh.endpoints", { state: "available" })).toBe(0);
   await mesh.close(0);
   await call;
 });

@@ -1,4 +1,6 @@
 /** The one install: everything an application needs to make calls through the mesh. */
+import "./kubernetes.ts";
+
 export {
   createMesh,
   defaultMesh,

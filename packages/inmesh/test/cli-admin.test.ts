@@ -123,6 +123,39 @@ describe("a process that cannot be asked", () => {
     expect(err).toContain(reason);
   });
 
+  it.each([
+    ["null in the place of a service", "stat", { ...SERVICES, services: [null] }],
+    ["a service without its numbers", "stat", { ...SERVICES, services: [{ name: "x" }] }],
+    [
+      "a number for a list",
+      "stat",
+      { ...SERVICES, services: [{ ...SERVICES.services[0], notes: 5 }] },
+    ],
+    ["a check without a text", "check", { ...CHECKS, checks: [{ status: "failure" }] }],
+  ])("answers with %s: said as a fault of the answer", async (_, command, body) => {
+    const { code, err } = await run([command, "--admin", await replying(200, body)]);
+    expect(code).toBe(EXIT.unreachable);
+    expect(err).toContain("answers otherwise than this program expects");
+    expect(err).toContain("another version of inmesh");
+  });
+
+  it("answers with JSON that is deeper than a program can print", async () => {
+    const { url } = await admin((_request, response) => {
+      const deep = "[".repeat(200_000) + "]".repeat(200_000);
+      response.end(`{"more":${deep},${JSON.stringify(CHECKS).slice(1)}`);
+    });
+    const { code, err } = await run(["check", "--json", "--admin", url]);
+    expect(code).toBe(EXIT.unreachable);
+    expect(err).toContain("answers otherwise than this program expects");
+  });
+
+  it("refuses with what is no text", async () => {
+    const body = { apiVersion: "inmesh.dev/v1", kind: "Error", code: 5, message: {}, hint: [] };
+    const { code, err } = await run(["stat", "--admin", await replying(400, body)]);
+    expect(code).toBe(EXIT.usage);
+    expect(err).toContain("The process refused");
+  });
+
   it("answers with more than any process has to say", async () => {
     const { url } = await admin((_request, response) => {
       response.writeHead(200);
@@ -386,7 +419,7 @@ describe("formats", () => {
     });
     const { out } = await run(["endpoints", "--admin", url]);
     expect(out).toContain("pay-7f8c9d6b54-x2x1q.pay.shop.svc.cluster.local");
-    expect(out).toContain("open since 4 s: 7 failures in a row; next probe in 3 s");
+    expect(out).toContain("open since 4s: 7 failures in a row; next probe in 3s");
     const nothing = await run(["stat", "--admin", url]);
     expect(nothing).toMatchObject({ code: 0, out: "" });
     expect(nothing.err).toContain("has called no service yet");
@@ -410,7 +443,19 @@ describe("check", () => {
     const { code, out } = await run(["check", "--admin", failing.url, "-o", "short"]);
     expect(code).toBe(EXIT.failed);
     expect(out).not.toContain("√");
-    expect(out).toContain("Status: 1 failed, 1 warning");
+    expect(out).toContain("Status: 1 failed, 2 warnings");
+  });
+
+  it("counts what holds, and lists it with --verbose alone", async () => {
+    const { url } = await admin((_request, response) => response.end(JSON.stringify(CHECKS)));
+    const brief = (await run(["check", "--admin", url])).out;
+    expect(brief.split("\n")[0]).toBe("√ 2 checks hold: runtime 1, services 1");
+    expect(brief).not.toContain("orders.shop");
+    expect(brief).toContain("pay.shop");
+    const short = (await run(["check", "-o", "short", "--admin", url])).out;
+    expect(short).toBe(brief.split("\n").slice(2).join("\n"));
+    const all = (await run(["check", "--verbose", "--admin", url])).out;
+    for (const { message } of CHECKS.checks) expect(all.replace(/\s+/g, " ")).toContain(message);
   });
 
   it("waits until nothing fails", async () => {
@@ -419,7 +464,7 @@ describe("check", () => {
     const { code, out, err } = await run(["check", "--admin", url, "--wait", "20s"]);
     expect(code).toBe(EXIT.ok);
     expect(asked).toHaveLength(2);
-    expect(err).toContain("1 failed, 1 warning; checking again");
+    expect(err).toContain("1 failed, 2 warnings; checking again");
     expect(out).toContain("Status: 1 check, all good");
   });
 });
@@ -580,6 +625,37 @@ describe("tap and top", () => {
     const { code, err } = await run(["tap", "--admin", url]);
     expect(code).toBe(EXIT.unreachable);
     expect(err).toContain("something that is not JSON");
+  });
+
+  it.each([
+    ["lines of data", "data: x\n"],
+    ["one line", "x"],
+  ])("fail when an event has no end, in %s", async (_, piece) => {
+    const { url } = await admin((_request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write("data: x\n");
+      const write = (): void => {
+        while (!response.destroyed && response.write(piece.repeat(8_192)));
+      };
+      response.on("drain", write);
+      write();
+    });
+    const { code, err } = await run(["tap", "--admin", url]);
+    expect(code).toBe(EXIT.unreachable);
+    expect(err).toContain("an event of its stream has no end");
+  });
+
+  it.each([
+    ["null", "null"],
+    ["an event without its fields", '{"event":"call"}'],
+    ["a time that is none", JSON.stringify({ ...TAPPED[0], at: 1e300 })],
+  ])("fail when an event is %s", async (_, data) => {
+    const { url } = await admin((_request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" }).end(`data: ${data}\n\n`);
+    });
+    const { code, err } = await run(["tap", "--admin", url]);
+    expect(code).toBe(EXIT.unreachable);
+    expect(err).toContain("answers otherwise than this program expects");
   });
 
   it("fail when the stream is cut, and end when they are interrupted", async () => {

@@ -2,9 +2,10 @@
 import { PassThrough } from "node:stream";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
+import { duration } from "@inmesh/core/inspect";
 import { parse, type Options, type Positional } from "../src/cli/arguments.ts";
 import { UsageFailure } from "../src/cli/failure.ts";
-import { decimal, duration, parseDuration, percent, rate, share } from "../src/cli/numbers.ts";
+import { decimal, parseDuration, percent, rate, share } from "../src/cli/numbers.ts";
 import { Output } from "../src/cli/output.ts";
 import { renderTable, sortRows, type Column } from "../src/cli/table.ts";
 import { cutEnd, cutMiddle, escaped, padded, safeJson, widthOf } from "../src/cli/text.ts";

@@ -254,6 +254,14 @@ describe("inmesh check", () => {
     expect(readdirSync(env.TMPDIR)).toEqual([]);
   });
 
+  it("reads no more of its standard input than a configuration may have", () => {
+    const { PATH = "" } = process.env;
+    const line = `yes '#' | node --disable-warning=ExperimentalWarning --conditions=inmesh-source ${PROGRAM} check -`;
+    const child = spawnSync("sh", ["-c", line], { cwd: folder, encoding: "utf8", env: { PATH } });
+    expect([child.status, child.stderr]).toEqual([1, ""]);
+    expect(child.stdout).toContain("must be at most 4 MiB");
+  });
+
   it("waits for a pipe that is written to later", () => {
     const { PATH = "" } = process.env;
     const line = `(sleep 2; cat ${GOOD}) | node --disable-warning=ExperimentalWarning --conditions=inmesh-source ${PROGRAM} check -`;
@@ -268,12 +276,11 @@ describe("inmesh check", () => {
     const TMPDIR = mkdtempSync(join(folder, "tmp-"));
     const env = { PATH, TMPDIR };
     const child = spawn(process.execPath, [...node, "check", "-"], { cwd: folder, env });
-    // It has made its folder when it is about to read.
-    const isWaiting = (): boolean => readdirSync(TMPDIR).length > 0;
-    await expect.poll(isWaiting, { timeout: 20_000 }).toBe(true);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    // More than a pipe holds: it reads when all has gone into it.
+    await new Promise((resolve) => child.stdin.write(Buffer.alloc(1_000_000, "#\n"), resolve));
     child.kill("SIGINT");
     const ended = new Promise((resolve) => child.on("exit", (_code, signal) => resolve(signal)));
     expect(await ended).toBe("SIGINT");
+    expect(readdirSync(TMPDIR)).toEqual([]);
   });
 });

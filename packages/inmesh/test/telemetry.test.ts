@@ -179,6 +179,14 @@ describe("the one line", () => {
     expect(Number(leftMs)).toBeLessThan(8_000);
   });
 
+  it("does not end the process over what the application begins at its end, whatever the collector does", async () => {
+    const { url } = await collector(false);
+    const env = { ...exportsTo(url), APP_MODE: "begins" };
+    const { code, out, err } = await run(["--import", "inmesh/telemetry", APP], env);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toContain("the work is done");
+  });
+
   it("is off with OTEL_SDK_DISABLED", async () => {
     const { url, spans, metrics } = await collector();
     const { code, err } = await run(["--import", "inmesh/telemetry", APP], {
@@ -218,6 +226,16 @@ describe("beside what is there", () => {
     },
   );
 
+  it("inmesh/traces without the API says what to install", async () => {
+    const without = ["--require", join(FIXTURES, "without-sdk.cjs")];
+    const args = [...without, "--import", "inmesh/traces", APP];
+    const { code, err } = await run(args, { MISSING: "@opentelemetry/api" });
+    expect(code).toBe(1);
+    expect(err).toContain(
+      "inmesh/traces makes spans by the API of OpenTelemetry, which is not installed: npm install @opentelemetry/api",
+    );
+  });
+
   it("what the standard variables say wrong is said in a line, and does no harm", async () => {
     const { url, spans } = await collector();
     const env = { ...exportsTo(url), OTEL_METRICS_EXPORTER: "otlp,statsd" };
@@ -226,6 +244,39 @@ describe("beside what is there", () => {
     expect(err).toContain(
       'OTEL_METRICS_EXPORTER: "statsd" is none of otlp, console, prometheus, none',
     );
+  });
+
+  it("times that Node or an exporter cannot keep are replaced by the defaults, and said in a line", async () => {
+    const { url, metrics } = await collector();
+    const env = {
+      ...exportsTo(url),
+      OTEL_TRACES_EXPORTER: "none",
+      OTEL_METRIC_EXPORT_INTERVAL: "99999999999",
+      OTEL_METRIC_EXPORT_TIMEOUT: "-1",
+    };
+    const { code, err } = await run(["--import", "inmesh/telemetry", APP], env);
+    expect([code, metrics.length]).toEqual([0, 1]);
+    expect(err).toContain(
+      'OTEL_METRIC_EXPORT_INTERVAL: "99999999999" is no whole number from 100 to 2147483647; 60000 is used',
+    );
+    expect(err).toContain(
+      'OTEL_METRIC_EXPORT_TIMEOUT: "-1" is no whole number from 1 to 2147483647; 30000 is used',
+    );
+    expect(err).not.toContain("TimeoutOverflowWarning");
+  });
+
+  it("a port of the prometheus exporter that is taken is said in a line, and does no harm", async () => {
+    const { url } = await collector();
+    const { port } = new URL(url);
+    const env = {
+      OTEL_TRACES_EXPORTER: "none",
+      OTEL_METRICS_EXPORTER: "prometheus",
+      OTEL_EXPORTER_PROMETHEUS_HOST: "127.0.0.1",
+      OTEL_EXPORTER_PROMETHEUS_PORT: port,
+    };
+    const { code, err } = await run(["--import", "inmesh/telemetry", APP], env);
+    expect(code).toBe(0);
+    expect(err).toContain(`the prometheus exporter cannot listen on port ${port}`);
   });
 });
 

@@ -226,6 +226,83 @@ class Asked implements Sampler {
   }
 }
 
+describe("callSpan: retried", () => {
+  it("leaves the call's span out where the route allows one attempt, and has it where it may retry", async () => {
+    const { spans } = recordSpans();
+    const mesh = createMesh({ env: {} });
+    onTestFinished(() => mesh.close(0));
+    traceMesh(mesh, { callSpan: "retried" });
+    const received: string[][] = [];
+    const address = await serving((request, response) => {
+      received.push(traceFields(request));
+      response.statusCode = request.url === "/fails" && received.length === 2 ? 503 : 200;
+      response.end("x");
+    });
+    const discovery = { static: [address] };
+    const single = meshClient("once", { mesh, discovery, retry: { attempts: 1 } });
+    const orders = meshClient("orders", { mesh, discovery });
+    expect(await inSpan("app", () => get(single))).toBe(200);
+    expect(await inSpan("app", () => get(orders, "/fails"))).toBe(200);
+    const full = meshClient("full", {
+      mesh,
+      discovery,
+      retry: { attempts: 1 },
+      limits: { maxInFlight: 1 },
+    });
+    await inSpan("app", () => Promise.allSettled([get(full), get(full)]));
+    const [first, second, third] = named(spans(), "app");
+    const get1 = named(spans(), "GET");
+    expect(get1.map(parentOf)).toEqual([
+      idOf(first),
+      idOf(named(spans(), "inmesh orders")[0]),
+      idOf(named(spans(), "inmesh orders")[0]),
+      idOf(third),
+    ]);
+    expect(received).toEqual(get1.map((span) => [traceparentOf(span)]));
+    const [call] = named(spans(), "inmesh orders");
+    expect(parentOf(call)).toBe(idOf(second));
+    expect(eventsOf(call)).toEqual(["picked", "retry", "picked"]);
+    const begins = ({ startTime: [s, ns] }: ReadableSpan): number => s * 1_000 + ns / 1_000_000;
+    expect(begins(call!)).toBeLessThanOrEqual(begins(get1[1]!) + 1);
+    expect(named(spans(), "inmesh once")).toEqual([]);
+    // A call that is refused without an attempt is seen all the same.
+    expect(parentOf(named(spans(), "inmesh full")[0])).toBe(idOf(third));
+  });
+
+  it("tells the next hop that nothing is recorded, and asks the sampler once", async () => {
+    const root = new Asked(SamplingDecision.NOT_RECORD);
+    const { spans } = recordSpans({ root });
+    const mesh = createMesh({ env: {} });
+    onTestFinished(() => mesh.close(0));
+    traceMesh(mesh, { callSpan: "retried" });
+    const received: string[][] = [];
+    const address = await serving((request, response) => {
+      received.push(traceFields(request));
+      response.end("x");
+    });
+    const single = meshClient("once", {
+      mesh,
+      discovery: { static: [address] },
+      retry: { attempts: 1 },
+    });
+    expect(await get(single)).toBe(200);
+    expect(spans()).toEqual([]);
+    expect(root.names).toEqual(["GET"]);
+    expect(received.flat()).toEqual([
+      expect.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/) as string,
+    ]);
+  });
+
+  it("is refused with another word", () => {
+    const mesh = createMesh({ env: {} });
+    onTestFinished(() => mesh.close(0));
+    expect(() => traceMesh(mesh, { callSpan: "never" as never })).toThrow(
+      /callSpan must be one of/,
+    );
+    expect(() => traceMesh(mesh, { callSpans: "always" } as never)).toThrow(/callSpans/);
+  });
+});
+
 describe("what is not recorded", () => {
   it("asks the sampler once for each root, makes no span below, and tells the next hop", async () => {
     const root = new Asked(SamplingDecision.NOT_RECORD);
@@ -240,6 +317,21 @@ describe("what is not recorded", () => {
     expect(outer).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
     // Nothing was written for the second: it is what the server received.
     expect(below).toBe(outer);
+  });
+
+  it("is seen to its end by the observers beside the tracer", async () => {
+    recordSpans({ root: new Asked(SamplingDecision.NOT_RECORD) });
+    const mesh = tracedMesh();
+    const seen: string[] = [];
+    mesh.observe({
+      callStarted: () => void seen.push("call"),
+      attemptStarted: () => void seen.push("attempt"),
+      attemptEnded: ({ headMs }) => void seen.push(`attempt ended, head ${typeof headMs}`),
+      callEnded: ({ attempts }) => void seen.push(`call ended after ${attempts}`),
+    });
+    const { orders } = await relaying(mesh);
+    expect(await get(orders)).toBe(200);
+    expect(seen).toEqual(["call", "attempt", "attempt ended, head number", "call ended after 1"]);
   });
 
   it("below a span of this process that is not recorded asks no sampler", async () => {
@@ -302,6 +394,12 @@ describe("heads", () => {
     expect(spans().map(({ name, kind }) => [name, kind])).toEqual([
       ["inmesh orders", SpanKind.INTERNAL],
     ]);
+    const exemplars = mesh.metrics().flatMap((one) => {
+      if (one.labels["service"] !== "orders") return [];
+      return (one.kind === "histogram" && one.exemplars) || [];
+    });
+    const traces = new Set(exemplars.flatMap((one) => one?.traceId ?? []));
+    expect([...traces]).toEqual(["0af7651916cd43dd8448eb211c80319c"]);
   });
 
   it.each([

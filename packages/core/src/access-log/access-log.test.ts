@@ -126,6 +126,36 @@ describe("on a stream", () => {
     await mesh.close();
   });
 
+  it("that many meshes log to, one after the other, gets one listener of each kind", async () => {
+    const stream = new Held();
+    for (let i = 0; i < 20; i++) {
+      const { mesh, runtime, send } = setUp({ outbound: true }, stream);
+      await send();
+      await runtime.advance(1);
+      for (let left = 0; left < 3; left++) await stream.release();
+      await mesh.close();
+    }
+    expect(stream.lines).toHaveLength(20);
+    expect([stream.listenerCount("error"), stream.listenerCount("drain")]).toEqual([1, 0]);
+    stream.emit("error", null);
+  });
+
+  it("that is none of Node's, and gives nothing back, gets every line", async () => {
+    const texts: string[] = [];
+    const write = (text: string, written: () => void): void => {
+      texts.push(text);
+      written();
+    };
+    const stream = { write, on: () => {}, off: () => {} };
+    const { runtime, mesh, send } = setUp({ outbound: true }, stream as unknown as Writable);
+    for (let i = 0; i < 3; i++) {
+      await send();
+      await runtime.advance(1);
+    }
+    expect(texts).toHaveLength(3);
+    await mesh.close();
+  });
+
   it("close writes what waits, and waits for the stream, but no longer than it may", async () => {
     const stream = new Held();
     const { runtime, mesh, send, valueOf } = setUp({ outbound: true }, stream);

@@ -73,8 +73,12 @@ function check(options: unknown): void {
     const mistake = (name: string, rule: string, value: unknown): void => {
       mistakes.push(makeMistake([name], rule, value, "accessLog"));
     };
-    const writes = typeof stream === "object" && stream !== null && "write" in stream;
-    if (!writes || typeof stream.write !== "function") {
+    const methods = ["write", "on", "off"];
+    const isStream =
+      typeof stream === "object" &&
+      stream !== null &&
+      methods.every((name) => typeof Reflect.get(stream, name) === "function");
+    if (!isStream) {
       mistake("stream", "must be a writable stream, such as process.stdout", stream);
     }
     if (format !== undefined && format !== "json" && format !== "combined") {

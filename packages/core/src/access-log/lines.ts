@@ -2,6 +2,7 @@
  * Lines on their way to a stream. Those of one turn of the event loop are one write. What the stream does not
  * take waits here, within bounds; then new lines are dropped and counted, and no call is slower for it.
  */
+import { messageOf } from "../errors.ts";
 import type { ExportedMesh } from "../exporter.ts";
 import { type LimitedLog, linesAbout } from "../limited-log.ts";
 import { ACCESS_LOG_LINES } from "../telemetry/instruments.ts";
@@ -21,6 +22,38 @@ export interface LineStream {
 const MAX_LINES = 10_000;
 const MAX_CHARACTERS = 4_194_304;
 
+interface Writers {
+  readonly all: Set<Lines>;
+  readonly onDrain: () => void;
+}
+
+const writers = new WeakMap<LineStream, Writers>();
+
+/**
+ * Gives the end of it. A stream gets one listener of each kind, however many meshes log to it. The one for errors stays:
+ * without it, an error that comes after the last of them would end the process.
+ */
+function joinWriters(stream: LineStream, one: Lines): () => void {
+  let known = writers.get(stream);
+  if (known === undefined) {
+    const all = new Set<Lines>();
+    stream.on("error", (error) => {
+      for (const each of all) each.failed(error);
+    });
+    const onDrain = (): void => {
+      for (const each of all) each.drained();
+    };
+    writers.set(stream, (known = { all, onDrain }));
+  }
+  const { all, onDrain } = known;
+  if (all.size === 0) stream.on("drain", onDrain);
+  all.add(one);
+  return () => {
+    all.delete(one);
+    if (all.size === 0) stream.off("drain", onDrain);
+  };
+}
+
 export class Lines {
   readonly #stream: LineStream;
   #mesh: ExportedMesh | undefined = undefined;
@@ -37,6 +70,7 @@ export class Lines {
   /** Writes that the stream has not finished. */
   #unfinished = 0;
   #idle: (() => void) | undefined = undefined;
+  #leave: () => void = () => {};
 
   constructor(stream: LineStream) {
     this.#stream = stream;
@@ -47,11 +81,7 @@ export class Lines {
     this.#log = linesAbout("access log", mesh.log, mesh.runtime, 1);
     this.#written = mesh.telemetry.counter(ACCESS_LOG_LINES, { result: "written" });
     this.#dropped = mesh.telemetry.counter(ACCESS_LOG_LINES, { result: "dropped" });
-    // Without a listener the error of a log would end the process. It stays as long as the stream does.
-    this.#stream.on("error", (error) => {
-      this.#log?.write("access_log.failed", () => `its stream failed: ${error.message}`);
-    });
-    this.#stream.on("drain", this.#onDrain);
+    this.#leave = joinWriters(this.#stream, this);
   }
 
   add(line: string): void {
@@ -88,10 +118,12 @@ export class Lines {
     }
     this.#unfinished++;
     try {
-      this.#isFull = !this.#stream.write(text, () => {
+      // What is no stream of Node may give nothing back, and has no `drain` then.
+      const accepted: unknown = this.#stream.write(text, () => {
         this.#unfinished--;
         this.#isIdle();
       });
+      this.#isFull = accepted === false;
       this.#written.add(length);
     } catch {
       this.#unfinished--;
@@ -100,10 +132,14 @@ export class Lines {
     }
   }
 
-  readonly #onDrain = (): void => {
+  drained(): void {
     this.#isFull = false;
     this.#write();
-  };
+  }
+
+  failed(error: unknown): void {
+    this.#log?.write("access_log.failed", () => `its stream failed: ${messageOf(error)}`);
+  }
 
   #isIdle(): void {
     if (this.#unfinished === 0 && this.#waiting.length === 0) this.#idle?.();
@@ -118,7 +154,7 @@ export class Lines {
         this.#idle = undefined;
         timer.cancel();
         for (const _ of this.#waiting.splice(0)) this.#drop();
-        this.#stream.off("drain", this.#onDrain);
+        this.#leave();
         this.#log?.close();
         resolve();
       };

@@ -4,7 +4,8 @@
  */
 import type { BreakerTrigger } from "../breaker/breaker.ts";
 import type { Reply } from "../call.ts";
-import { LimitedLog, readableTime } from "../limited-log.ts";
+import { LimitedLog } from "../limited-log.ts";
+import { duration } from "../shown-time.ts";
 import type { Log } from "../log.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Cluster } from "./cluster.ts";
@@ -50,7 +51,7 @@ export class ClusterLog<Req, R extends Reply> {
     } else {
       const outMs = this.#runtime.now() - breaker.outSince;
       const message = (): string =>
-        `${address} gets calls again, after ${readableTime(outMs)}; ${this.#inUse()}`;
+        `${address} gets calls again, after ${duration(outMs)}; ${this.#inUse()}`;
       this.#breakers.write("breaker.recovered", message, address);
     }
   }
@@ -73,7 +74,7 @@ export class ClusterLog<Req, R extends Reply> {
       return `${address} fails (${why}), and gets calls all the same, because too many endpoints fail; ${this.#inUse()}`;
     }
     const pauseMs = breaker.openUntil - breaker.changedAt;
-    const until = breaker.hard ? "until a connection comes about" : `for ${readableTime(pauseMs)}`;
+    const until = breaker.hard ? "until a connection comes about" : `for ${duration(pauseMs)}`;
     return `${address} gets no calls ${until} (${why}); ${this.#inUse()}`;
   }
 
@@ -108,7 +109,7 @@ export class ClusterLog<Req, R extends Reply> {
     if (this.#problem === undefined) return;
     this.#problem = undefined;
     const forMs = this.#runtime.now() - this.#problemAt;
-    const message = `discovery (${source}) names ${counted(size)}, after ${readableTime(forMs)} of trouble`;
+    const message = `discovery (${source}) names ${counted(size)}, after ${duration(forMs)} of trouble`;
     this.#discovery.write("discovery.recovered", () => message);
   }
 

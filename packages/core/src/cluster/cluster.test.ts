@@ -113,7 +113,7 @@ describe("Cluster", () => {
             attempt.connectFailed = next.refused && attempt.outcome === undefined;
             attempt.settle(next.outcome);
           } else if (next.what === "answer" && begun.length > 0) {
-            begun[next.which % begun.length]!.answered();
+            begun[next.which % begun.length]!.answered(runtime.now());
           } else if (next.what === "remove") cluster.change([], [info(next.which)]);
           else if (next.what === "add") cluster.change([info(next.which)], []);
           else if (next.what === "wait") await runtime.advance(next.ms);

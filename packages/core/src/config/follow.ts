@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { errorOf, messageOf } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { promised } from "../promised.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 import type { LocatedLayer } from "./merge.ts";
 import { ConfigError, makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
@@ -246,7 +247,7 @@ export class SourceFollower {
 
   /** What it promises is not awaited, and must not end the process. */
   #caught(promise: unknown): void {
-    if (promise instanceof Promise) promise.catch((error: unknown) => this.#faulty(error));
+    promised(promise)?.catch((error: unknown) => this.#faulty(error));
   }
 
   /** The source has thrown outside of a report: what is in force stays, and so does its state. */
@@ -299,8 +300,8 @@ export class SourceFollower {
     for (const timer of [this.#gap, this.#silence, this.#restart]) timer?.cancel();
     let timer: Timer | undefined;
     try {
-      const ended = this.#watch?.stop?.();
-      if (!(ended instanceof Promise)) return;
+      const ended = promised(this.#watch?.stop?.());
+      if (ended === undefined) return;
       const { promise: late, resolve: giveUp } = Promise.withResolvers<void>();
       timer = this.#parts.runtime.after(MAX_STOP_MS, giveUp, undefined, true);
       await Promise.race([ended, late]);

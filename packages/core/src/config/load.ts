@@ -5,7 +5,7 @@ import { type LocatedLayer, type MergedConfig, mergeConfig } from "./merge.ts";
 import { ConfigError, type Mistake } from "./mistakes.ts";
 import { parseLocated } from "./parse.ts";
 import { readEnvConfig } from "./sources/env.ts";
-import { readConfigFile } from "./sources/file.ts";
+import { parseConfigText, readConfigFile, type FileResult } from "./sources/file.ts";
 import type { MeshConfig } from "./types.ts";
 
 export interface LoadOptions {
@@ -13,6 +13,8 @@ export interface LoadOptions {
   readonly code?: unknown;
   /** Path of the file; otherwise INMESH_CONFIG. `false`: no file. */
   readonly file?: string | false | undefined;
+  /** What stands in the file, which is not read then. Default: it is read. No effect without a file. */
+  readonly content?: Uint8Array | undefined;
   /** `false`: the environment is not read. */
   readonly env?: Readonly<Record<string, string | undefined>> | false | undefined;
   /** Kinds of discovery beside the built-in ones, as `createMesh({ discoveries })`. */
@@ -38,7 +40,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     if (env.layer !== undefined) layers.push(env.layer);
   }
   const path = options.file === false ? undefined : (options.file ?? env?.file);
-  const file = path === undefined ? undefined : readConfigFile(path);
+  const file = path === undefined ? undefined : readFile(path, options.content);
   if (file?.ok === true) layers.push(file.layer);
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
@@ -52,6 +54,10 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   );
   if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
+}
+
+function readFile(path: string, content: Uint8Array | undefined): FileResult {
+  return content === undefined ? readConfigFile(path) : parseConfigText(content, path);
 }
 
 /** The same for layers that have been read already, lowest first. */

@@ -3,6 +3,7 @@
  * the value met. Values are rendered once, here, so that no secret and no control character leaks.
  */
 import { MeshError } from "../errors.ts";
+import { isSecretName } from "../secret-names.ts";
 
 export interface Mistake {
   /** `services.orders.retry.attempts`. */
@@ -21,9 +22,8 @@ export type PathPart = string | number;
 
 const MAX_VALUE = 80;
 const MAX_LINES = 100;
-/** Under these keys people keep what must not be in a log. */
-const SECRET_KEY =
-  /^(?:metadata|headers|queryParams|re(?:quest|sponse)HeaderModifier)$|secret|passw|token|credential|api-?key|authorization|cookie/i;
+/** Under these keys of a configuration the names are the application's, and so is what it hides. */
+const OWN_NAMES = /^(?:metadata|headers|queryParams|re(?:quest|sponse)HeaderModifier)$/;
 const USERINFO = /\/\/[^/?#\s]*@/g;
 const PLAIN_KEY = /^[A-Za-z0-9_*-]+$/;
 const UNPRINTABLE = /[\p{Cc}\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
@@ -84,9 +84,9 @@ export function withoutUserinfo(text: string): string {
   return text.replace(USERINFO, "//…@");
 }
 
-/** What stands under this name is never shown. */
-export function isSecretKey(name: string): boolean {
-  return SECRET_KEY.test(name);
+/** What stands under this key of a configuration is not shown. */
+export function isSecretKey(key: string): boolean {
+  return OWN_NAMES.test(key) || isSecretName(key);
 }
 
 /** `services.orders.routes[0].name`; unusual keys are quoted. The root is `(everything)`. */

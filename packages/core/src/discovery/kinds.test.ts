@@ -7,11 +7,19 @@ import { configJsonSchema } from "../config/schema.ts";
 import { kindsWith } from "../discovery-kinds.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { LogLine } from "../log.ts";
-import { createMesh, type MeshOptions } from "../mesh.ts";
+import type { Check } from "../inspect/api.ts";
+import { Inspection } from "../inspect/inspection.ts";
+import { createMesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { StubRequest, stubProtocol } from "../testing/stub-transport.ts";
 import type { EndpointSink, EndpointWatch } from "./discovery.ts";
-import type { DiscoveryKind } from "./kind.ts";
+import {
+  type CheckedMesh,
+  discoverForEveryMesh,
+  type DiscoveryKind,
+  type MadeMesh,
+} from "./kind.ts";
 
 const A = { host: "10.0.0.1", port: 80 };
 const QUIET: EndpointWatch = { refresh() {}, stop() {} };
@@ -366,5 +374,107 @@ describe("P2 CO: a kind that breaks its contract", () => {
     expect(lines.map(({ message }) => message).join()).toMatch(why);
     expect((await call()).code).toBe(200);
     await mesh.close(0);
+  });
+});
+
+describe("targets that a kind takes over", () => {
+  const instead: (string | undefined)[] = [];
+  const taker: DiscoveryKind = {
+    ...list,
+    open(_options, _mesh, dns) {
+      instead.push(dns?.source);
+      return list.open({ name: "taken" }, _mesh);
+    },
+    takeOver(target) {
+      if (target.kind === "dns" && target.host === "broken.svc") throw new Error("broken");
+      return target.kind === "dns" && target.host.endsWith(".svc") ? { name: "taken" } : undefined;
+    },
+  };
+  const asked = async (url: string, options: MeshOptions): Promise<string | undefined> => {
+    const mesh = createMesh({ env: {}, runtime: new SimRuntime(1), ...options });
+    const protocol = stubProtocol((exchange) => exchange.reply());
+    mesh.service(url, protocol);
+    const { source } = mesh.snapshot().services[0]!.discovery;
+    await mesh.close(0);
+    return source;
+  };
+
+  it("are opened by it, with the source of the kind that read them", async () => {
+    instead.length = 0;
+    const options = { discoveries: [taker] };
+    expect(await asked("http://orders.svc:80", options)).toBe("list");
+    expect(await asked("http://orders.test:80", options)).toBe("dns");
+    expect(await asked("http://10.0.0.1:80", options)).toBe("static");
+    expect(await asked("http://broken.svc:80", options)).toBe("dns");
+    expect(instead).toEqual(["dns"]);
+  });
+
+  it("also by a kind that a package adds to every mesh, unless the application has one of that name", async () => {
+    const made: MadeMesh[] = [];
+    discoverForEveryMesh((mesh) => {
+      made.push(mesh);
+      return mesh.env["POD"] === "yes" && mesh.kubernetes ? { ...taker, name: "list" } : undefined;
+    });
+    const url = "http://orders.svc:80";
+    const env = { POD: "yes" };
+    expect(await asked(url, { env })).toBe("list");
+    expect(await asked(url, {})).toBe("dns");
+    expect(await asked(url, { env, kubernetes: false })).toBe("dns");
+    expect(await asked(url, { env: { ...env, INMESH_KUBERNETES: "off" } })).toBe("dns");
+    expect(await asked(url, { env: { ...env, INMESH_KUBERNETES: "off" }, kubernetes: true })).toBe(
+      "list",
+    );
+    expect(await asked(url, { env, discoveries: [list] })).toBe("dns");
+    expect(made).toHaveLength(6);
+    expect(() => createMesh({ env: { INMESH_KUBERNETES: "no" } })).toThrow("must be on or off");
+  });
+});
+
+describe("checks of a kind", () => {
+  const checkedBy = async (check: DiscoveryKind["check"]): Promise<readonly Check[]> => {
+    const runtime = new SimRuntime(1);
+    const kind = { ...list, ...(check !== undefined && { check }) };
+    const { mesh, call } = setUp(kind, { name: "orders" }, { runtime });
+    await call();
+    const asked = new Inspection(mesh).checks();
+    await runtime.advance(10_000);
+    const { checks } = await asked;
+    await mesh.close(0);
+    return checks.filter(({ group }) => group === "list" || group === "discovery");
+  };
+  const hangs = (): Promise<never> => new Promise(() => {});
+
+  it("stand behind those of the mesh, under its name, and see what the process calls", async () => {
+    let seen: CheckedMesh | undefined;
+    const good = {
+      id: "list-there",
+      status: "ok",
+      message: "it is there",
+      page: "list.md",
+    } as const;
+    const found = await checkedBy((mesh) => {
+      seen = mesh;
+      return Promise.resolve([good]);
+    });
+    expect(found).toEqual([{ ...good, group: "list", subject: undefined, hint: undefined }]);
+    expect(seen?.services).toEqual([
+      {
+        name: "orders",
+        discovery: { kind: "own", name: "list", options: { name: "orders" } },
+        source: "list",
+      },
+    ]);
+    expect(await checkedBy(undefined)).toEqual([]);
+  });
+
+  it.each<[string, DiscoveryKind["check"], string]>([
+    ["that throw", () => Promise.reject(new Error("no list")), "no list"],
+    ["that never end", hangs, "it has not answered within 10 s"],
+    ["of another shape", () => Promise.resolve([{ id: "a" }] as never), "a has no status"],
+    ["that are no list", () => Promise.resolve(7 as never), "is not a function"],
+  ])("%s are one warning", async (_, check, message) => {
+    const found = await checkedBy(check);
+    expect(found).toMatchObject([{ id: "kind-checked", subject: "list", status: "warning" }]);
+    expect(found[0]!.message).toContain(message);
   });
 });

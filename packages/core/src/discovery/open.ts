@@ -38,8 +38,22 @@ export class Discoveries {
   /** Never throws: what a kind throws here, it throws again when it is watched, where it is counted. */
   open(config: DiscoveryConfig, client: DiscoveryClient): Discovery {
     const { kind, options } = kindAndOptions(config, this.#kinds);
-    const { name } = kind!;
-    const opened = (): Discovery => openWith(kind!, options, { ...this.#mesh, client });
+    const own = this.#opened(kind!, options, client);
+    for (const other of this.#kinds) {
+      const taken = takenBy(other, config);
+      if (taken !== undefined) return this.#opened(other, taken, client, own);
+    }
+    return own;
+  }
+
+  #opened(
+    kind: DiscoveryKind,
+    options: object,
+    client: DiscoveryClient,
+    instead?: Discovery,
+  ): Discovery {
+    const { name } = kind;
+    const opened = (): Discovery => openWith(kind, options, { ...this.#mesh, client }, instead);
     try {
       const discovery = opened();
       if (SOURCE_NAME.test(discovery.source)) return discovery;
@@ -50,8 +64,22 @@ export class Discoveries {
   }
 }
 
-function openWith(kind: DiscoveryKind, options: object, mesh: DiscoveryOfService): Discovery {
-  const discovery: Partial<Discovery> | undefined = kind.open(options, mesh);
+function takenBy(kind: DiscoveryKind, config: DiscoveryConfig): object | undefined {
+  if (kind.takeOver === undefined) return undefined;
+  try {
+    return kind.takeOver(config);
+  } catch {
+    return undefined;
+  }
+}
+
+function openWith(
+  kind: DiscoveryKind,
+  options: object,
+  mesh: DiscoveryOfService,
+  instead: Discovery | undefined,
+): Discovery {
+  const discovery: Partial<Discovery> | undefined = kind.open(options, mesh, instead);
   if (typeof discovery?.watch === "function") return discovery as Discovery;
   throw new TypeError(`open of the kind ${kind.name} has not given a discovery`);
 }

@@ -374,7 +374,7 @@ export interface EndpointView {
   readonly weight: number;
   /** Closed list. Why it is so stands in `why`. */
   readonly state: EndpointState;
-  /** `open since 4 s: 7 failures in a row; next probe in 3 s`. Undefined: `available`, and nothing to say. */
+  /** `open since 4s: 7 failures in a row; next probe in 3s`. Undefined: `available`, and nothing to say. */
   readonly why: string | undefined;
   /** Whether it is kept from calls, and why. */
   readonly breaker: BreakerView;
@@ -401,11 +401,13 @@ export interface EndpointView {
 }
 
 /**
- * `busy`: asked to be spared; `half-open`: one call may try it; `open`: out after failures; `refusing`: out because
- * it accepts no connection; `draining`: about to go; `spare`: weight 0, picked where no other is.
+ * `connecting`: attempts wait for its first connection; `busy`: asked to be spared; `half-open`: one call may try it;
+ * `open`: out after failures; `refusing`: out because it accepts no connection; `draining`: about to go; `spare`:
+ * weight 0, picked where no other is.
  */
 export type EndpointState =
   | "available"
+  | "connecting"
   | "busy"
   | "half-open"
   | "open"
@@ -690,7 +692,7 @@ export interface Candidate {
    * 1,000 times with things as they are.
    */
   readonly chance: number;
-  /** Why it is picked so often, or never: `the lower cost of two drawn`, `open since 4 s: 7 failures in a row`. */
+  /** Why it is picked so often, or never: `the lower cost of two drawn`, `open since 4s: 7 failures in a row`. */
   readonly why: string;
 }
 
@@ -715,7 +717,7 @@ export type CheckStatus = "ok" | "warning" | "failure";
 export interface Check {
   /** Stable, with a section in docs/reference/checks.md: `discovery-current`. */
   readonly id: string;
-  /** `runtime`, `configuration`, `identity`, `services`, `servers`, `telemetry`. */
+  /** `runtime`, `configuration`, `identity`, `services`, `servers`, `telemetry`, and kinds of discovery by their name. */
   readonly group: string;
   /** What it is about, such as a service; undefined: the process. */
   readonly subject: string | undefined;

@@ -4,9 +4,13 @@
  */
 import { describeMistakes } from "../config/mistakes.ts";
 import { degradedInProcess } from "../degraded.ts";
+import type { CheckedMesh } from "../discovery/kind.ts";
+import { messageOf } from "../errors.ts";
 import type { Mesh } from "../mesh.ts";
 import { readinessOf } from "../mesh-servers.ts";
+import type { Runtime } from "../runtime/runtime.ts";
 import { runtimeProblem } from "../runtime/supported.ts";
+import { duration } from "../shown-time.ts";
 import { METRICS_OVERFLOW } from "../telemetry/instruments.ts";
 import type { Body } from "./answer.ts";
 import type { Check, Checks, CheckStatus } from "./api.ts";
@@ -29,6 +33,7 @@ export const CHECKS = {
   ],
   servers: ["server-ready", "server-configured", "server-certificates"],
   telemetry: ["metrics-within-limit", "observers-work"],
+  discovery: ["kind-checked"],
 } as const;
 
 type Group = keyof typeof CHECKS;
@@ -39,13 +44,15 @@ const PAGE = "docs/reference/checks.md";
 const SHORT_LIFE_MS = 24 * 3_600_000;
 /** Of `limits.maxInFlight`. */
 const HIGH_RATIO = 0.8;
+/** For the checks of one kind of discovery. */
+const KIND_CHECK_MS = 10_000;
 
 const WORSE: Readonly<Record<CheckStatus, number>> = { ok: 0, warning: 1, failure: 2 };
 
 /** What a finding says; undefined: it is good. */
 type Finding = readonly [status: "warning" | "failure", message: string, hint: string] | undefined;
 
-export function checks(mesh: Mesh): Body<Checks> {
+export async function checks(mesh: Mesh): Promise<Body<Checks>> {
   const found = [
     ...runtimeChecks(),
     ...configurationChecks(mesh),
@@ -53,6 +60,7 @@ export function checks(mesh: Mesh): Body<Checks> {
     ...serviceChecks(mesh),
     ...serverChecks(mesh),
     ...telemetryChecks(mesh),
+    ...(await kindChecks(mesh)),
   ];
   const count = (status: CheckStatus): number =>
     found.filter((one) => one.status === status).length;
@@ -145,7 +153,7 @@ function identityChecks(mesh: Mesh): Check[] {
   const now = mesh.runtime.wallNow();
   return mesh.identities.snapshot().flatMap(({ name, state, problem, expiresAt }) => {
     const leftMs = expiresAt - now;
-    const left = leftMs <= 0 ? "has ended" : `ends in ${hours(leftMs)}`;
+    const left = leftMs <= 0 ? "has ended" : `ends in ${duration(leftMs)}`;
     return [
       check(
         "identity",
@@ -181,11 +189,6 @@ function identityChecks(mesh: Mesh): Check[] {
       ),
     ];
   });
-}
-
-function hours(ms: number): string {
-  const whole = Math.floor(ms / 3_600_000);
-  return whole < 1 ? `${Math.max(1, Math.round(ms / 60_000))} min` : `${whole} h`;
 }
 
 function serviceChecks(mesh: Mesh): Check[] {
@@ -382,4 +385,50 @@ function telemetryChecks(mesh: Mesh): Check[] {
           ],
     ),
   ];
+}
+
+/** Kinds of discovery know best what they depend on. Those that have nothing to check are not in the list. */
+async function kindChecks({ running, runtime, servers }: Mesh): Promise<Check[]> {
+  const checked: CheckedMesh = {
+    runtime,
+    services: running.backends
+      .filter(({ asleep }) => !asleep)
+      .map(({ name, config, discovery }) => ({
+        name,
+        discovery: config.discovery,
+        source: discovery.source,
+      })),
+    servers: servers.list.map((server) => ({
+      name: server.name,
+      protocol: server.protocol,
+      readyPath: server.facts().readyPath,
+      leavesAfterMs: server.leavesAfterMs,
+    })),
+  };
+  const asked = running.kinds.map(async (kind) => {
+    if (kind.check === undefined) return [];
+    try {
+      const all = await within(KIND_CHECK_MS, () => kind.check!(checked), runtime);
+      return all.map(({ id, subject, status, message, hint, page }): Check => {
+        if (!Object.hasOwn(WORSE, status)) throw new TypeError(`${id} has no status`);
+        return { id, group: kind.name, subject, status, message, hint, page };
+      });
+    } catch (error) {
+      const what = `the kind ${kind.name} could not be checked: ${messageOf(error)}`;
+      const hint = "look at what it depends on";
+      return [check("discovery", "kind-checked", kind.name, "", ["warning", what, hint])];
+    }
+  });
+  return (await Promise.all(asked)).flat();
+}
+
+function within<T>(ms: number, act: () => Promise<T>, runtime: Runtime): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = new Error(`it has not answered within ${ms / 1_000} s`);
+    const timer = runtime.after(ms, () => reject(late), undefined);
+    Promise.resolve()
+      .then(act)
+      .then(resolve, reject)
+      .finally(() => timer.cancel());
+  });
 }

@@ -10,6 +10,7 @@ import {
 import { emptyRaw, isRaw } from "../config/plain.ts";
 import { printConfig, printService } from "../config/print.ts";
 import type { Mesh } from "../mesh.ts";
+import { isSecretName } from "../secret-names.ts";
 import type { ConfigSourceView, ConfigValue, MistakeView } from "./api.ts";
 
 /** Objects of options, whose values stand one by one; of all others the whole is one value. */
@@ -58,7 +59,7 @@ function redacted(value: unknown): unknown {
   if (!isRaw(value)) return value;
   const copy = emptyRaw();
   // A list of headers is no secret, but the value of one may be: `{ name: "authorization", value: … }`.
-  const named = typeof value["name"] === "string" && isSecretKey(value["name"]);
+  const named = typeof value["name"] === "string" && isSecretName(value["name"]);
   for (const [key, inner] of Object.entries(value)) {
     const isHidden = key === "metadata" || (typeof inner !== "object" && isSecretKey(key));
     copy[key] = isHidden || (named && key === "value") ? HIDDEN_VALUE : redacted(inner);

@@ -1,56 +1,37 @@
 /** Endpoints and connections of running backends, as plain data. */
 import type { Reply } from "../call.ts";
 import type { Endpoint } from "../cluster/endpoint.ts";
-import { LIST_DOWN, LIST_DRAINING, LIST_EJECTED, LIST_SPARE } from "../cluster/lists.ts";
-import { readableTime } from "../limited-log.ts";
+import { endpointState } from "../cluster/endpoint-state.ts";
 import type { RoutedRequest } from "../route/facts.ts";
 import type { RunningBackend } from "../running-backend.ts";
-import type {
-  ConnectionCounts,
-  EndpointCounts,
-  EndpointState,
-  EndpointView,
-  OutboundConnections,
-} from "./api.ts";
+import { duration } from "../shown-time.ts";
+import type { ConnectionCounts, EndpointCounts, EndpointView, OutboundConnections } from "./api.ts";
 
 export type AnyBackend = RunningBackend<RoutedRequest, Reply>;
 export type AnyEndpoint = Endpoint<RoutedRequest>;
 
-/** `now`: instant of the runtime. */
-export function stateOf(endpoint: AnyEndpoint, now: number): EndpointState {
-  switch (endpoint.list) {
-    case LIST_DRAINING:
-      return "draining";
-    case LIST_DOWN:
-      return "refusing";
-    case LIST_EJECTED:
-      return "open";
-  }
-  if (endpoint.breaker.state === "half-open") return "half-open";
-  if (endpoint.busyUntil > now) return "busy";
-  return endpoint.list === LIST_SPARE ? "spare" : "available";
-}
-
 /** In words, for people; undefined: there is nothing to say. */
 export function whyOf(endpoint: AnyEndpoint, now: number): string | undefined {
   const { breaker } = endpoint;
-  const ago = readableTime(Math.max(0, now - breaker.changedAt));
-  switch (stateOf(endpoint, now)) {
+  const ago = duration(Math.max(0, now - breaker.changedAt));
+  switch (endpointState(endpoint, now)) {
     case "draining":
       return "discovery says that it is about to go";
     case "refusing":
-      return `accepts no connection since ${readableTime(Math.max(0, now - breaker.outSince))}; next try ${soon(breaker.openUntil - now)}`;
+      return `accepts no connection since ${duration(Math.max(0, now - breaker.outSince))}; next try ${soon(breaker.openUntil - now)}`;
     case "open":
       return `open since ${ago}: ${triggerOf(endpoint)}; next probe ${soon(breaker.openUntil - now)}`;
     case "half-open":
       return `half-open since ${ago}: ${endpoint.probe === undefined ? "the next call that can be repeated may try it" : "a call is trying it"}`;
     case "busy":
-      return `asked to be spared for ${readableTime(endpoint.busyUntil - now)} more (429 or Retry-After)`;
+      return `asked to be spared for ${duration(endpoint.busyUntil - now)} more (429 or Retry-After)`;
+    case "connecting":
+      return `${endpoint.unsent} attempts wait for its first connection`;
     case "spare":
       return "weight 0: only where no other is";
     case "available":
       return endpoint.rampUntil > now
-        ? `warms up for ${readableTime(endpoint.rampUntil - now)} more`
+        ? `warms up for ${duration(endpoint.rampUntil - now)} more`
         : undefined;
   }
 }
@@ -71,7 +52,7 @@ function triggerOf({ breaker }: AnyEndpoint): string {
 }
 
 function soon(ms: number): string {
-  return ms <= 0 ? "now" : `in ${readableTime(ms)}`;
+  return ms <= 0 ? "now" : `in ${duration(ms)}`;
 }
 
 export function endpointCounts(
@@ -82,7 +63,7 @@ export function endpointCounts(
   for (const { cluster } of backends) {
     for (const endpoint of cluster.endpoints.values()) {
       counts.total++;
-      const state = stateOf(endpoint, now);
+      const state = endpointState(endpoint, now);
       if (state === "half-open") counts.halfOpen++;
       else if (state === "open" || state === "refusing" || state === "draining") counts[state]++;
       else counts.available++;
@@ -112,7 +93,7 @@ export function* endpointViews(
       port: info.port,
       zone: info.zone,
       weight: endpoint.weight,
-      state: stateOf(endpoint, now),
+      state: endpointState(endpoint, now),
       why: whyOf(endpoint, now),
       breaker: {
         state,

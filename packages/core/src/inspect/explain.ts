@@ -24,7 +24,8 @@ import type {
   ExplainRequest,
   WrittenBy,
 } from "./api.ts";
-import { stateOf, whyOf, type AnyBackend, type AnyEndpoint } from "./endpoints.ts";
+import { endpointState } from "../cluster/endpoint-state.ts";
+import { whyOf, type AnyBackend, type AnyEndpoint } from "./endpoints.ts";
 import { InspectionError } from "./error.ts";
 
 type AnyService = RunningService<RoutedRequest, Reply>;
@@ -273,7 +274,7 @@ function candidatesOf(
         backend: name,
         endpoint: endpoint.address,
         zone: endpoint.zone,
-        state: stateOf(endpoint, now),
+        state: endpointState(endpoint, now),
         cost,
         inFlight: endpoint.inFlight,
         chance: (seen?.count ?? 0) / DRAWS,

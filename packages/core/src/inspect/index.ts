@@ -3,6 +3,7 @@
  * answers, and rates and quantiles from two readings. Loads no other part of inmesh.
  */
 export * from "./api.ts";
+export { duration } from "../shown-time.ts";
 export {
   attemptsPerCall,
   countsSince,

@@ -155,15 +155,15 @@ export class Inspection {
     return { ...this.#head("Explanation"), ...explain(this.#mesh, request) };
   }
 
-  checks(): Checks {
-    return { ...this.#head("Checks"), ...checks(this.#mesh) };
+  async checks(): Promise<Checks> {
+    return { ...this.#head("Checks"), ...(await checks(this.#mesh)) };
   }
 
   async dump(context: AboutContext): Promise<LazyDump> {
     return {
       ...this.#head("Dump"),
       about: this.about(context),
-      checks: this.checks(),
+      checks: await this.checks(),
       services: await this.services(),
       endpoints: this.endpoints(),
       connections: this.connections(),

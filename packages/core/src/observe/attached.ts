@@ -2,6 +2,7 @@
  * An observer that is attached, with its faults kept to itself: what a hook throws, now or as a promise,
  * is reported and goes no further. The four hooks of calls are written out because every call takes them.
  */
+import { promised } from "../promised.ts";
 import type {
   EndedAttempt,
   EndedCall,
@@ -93,7 +94,6 @@ export class Attached {
 
   /** One that is asynchronous must not become an unhandled rejection. */
   #returned(hook: HookName, result: unknown): void {
-    if (!(result instanceof Promise)) return;
-    result.catch((error: unknown) => this.#failed(hook, error, this));
+    promised(result)?.catch((error: unknown) => this.#failed(hook, error, this));
   }
 }

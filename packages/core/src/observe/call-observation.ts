@@ -67,17 +67,17 @@ export class CallObservation implements CallObserved, EndedCall {
   /** What the traces of its mesh keep of it: a field, because a WeakMap costs more than the rest. Writer: traces. */
   traced: unknown = undefined;
   readonly #call: Call<HeadFacts>;
-  readonly #audience: Audience;
+  readonly audience: Audience;
   #endedAt = 0;
 
   constructor(id: number, call: Call<HeadFacts>, audience: Audience) {
     this.id = id;
     this.#call = call;
-    this.#audience = audience;
+    this.audience = audience;
   }
 
   get protocol(): string {
-    return this.#audience.protocol.name;
+    return this.audience.protocol.name;
   }
 
   get service(): string {
@@ -85,11 +85,11 @@ export class CallObservation implements CallObserved, EndedCall {
   }
 
   get scheme(): "http" | "https" {
-    return this.#audience.config.scheme;
+    return this.audience.config.scheme;
   }
 
   get authority(): string {
-    return this.#audience.config.authority;
+    return this.audience.config.authority;
   }
 
   /** A `traceparent` for all attempts of a call that has none, before the first; false: the request takes none. */
@@ -102,16 +102,28 @@ export class CallObservation implements CallObserved, EndedCall {
 
   /** The service is one of ours: what belongs to the request being served may be sent to it. */
   get toPeer(): boolean {
-    return this.#audience.config.peer;
+    return this.audience.config.peer;
+  }
+
+  /** For an observer that needs no more of it: where it is the only one, what follows is not observed. */
+  leave(): void {
+    if (this.audience.by.length === 1) this.#call.observed = undefined;
   }
 
   get tracedByOthers(): boolean {
-    const { protocol, config } = this.#audience;
+    const { protocol, config } = this.audience;
     return protocol.tracedByOthers?.(this.#call.request as never, config) === true;
   }
 
   get route(): string {
     return this.#call.route;
+  }
+
+  /** Its route lets an attempt be repeated. Once an attempt has begun: before, the route is not known. */
+  get mayRetry(): boolean {
+    const { routes, retry } = this.audience.config;
+    const found = routes.find(({ name }) => name === this.route);
+    return (found?.retry ?? retry).attempts > 1;
   }
 
   get method(): string {
@@ -165,20 +177,11 @@ export class CallObservation implements CallObserved, EndedCall {
 
   get status(): number | undefined {
     const { error } = this;
-    const answering = this.#answering;
-    const { statusOf } = this.#audience.protocol;
+    const answering = answeringOf(this.#call, this.lastAttempt);
+    const { statusOf } = this.audience.protocol;
     if (error !== undefined && statusOf !== undefined) return statusOf(error);
     // An error that is not its attempt's came afterwards, and instead of a reply.
     return error === undefined || error === answering?.error ? answering?.status : undefined;
-  }
-
-  /** Of attempts side by side the one that was chosen, which need not be the last. */
-  get #answering(): AttemptObservation | undefined {
-    const chosen = this.#call.attempt?.observed;
-    for (let one = this.lastAttempt; one !== undefined; one = one.previous) {
-      if (one === chosen) return one;
-    }
-    return this.lastAttempt;
   }
 
   get notRetried(): NoRetry | undefined {
@@ -192,19 +195,19 @@ export class CallObservation implements CallObserved, EndedCall {
   // ── called by the pipeline ─────────────────────────────────────────────────────────────────────
 
   started(): void {
-    const { by } = this.#audience;
+    const { by } = this.audience;
     for (let i = 0; i < by.length; i++) by[i]!.callStarted(this);
   }
 
   attemptStarted(attempt: Attempt): void {
-    const observed = new AttemptObservation(this, this.lastAttempt, attempt, this.#audience);
+    const observed = new AttemptObservation(this, this.lastAttempt, attempt);
     this.lastAttempt = attempt.observed = observed;
-    const { by } = this.#audience;
+    const { by } = this.audience;
     for (let i = 0; i < by.length; i++) by[i]!.attemptStarted(observed);
   }
 
   ended(call: Call, outcome: Outcome, error: MeshError | undefined): void {
-    const { by, runtime } = this.#audience;
+    const { by, runtime } = this.audience;
     this.outcome = outcome;
     this.error = error;
     // A call whose reply was delivered ended with its attempt: the clock was read for that.
@@ -221,19 +224,13 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
   /** As with a call. */
   traced: unknown = undefined;
   readonly #attempt: Attempt;
-  readonly #audience: Audience;
-  #headAt = 0;
+  /** When the head of its reply was here; 0: at its end. Undefined: there was none. */
+  #headAt: number | undefined = undefined;
 
-  constructor(
-    call: CallObservation,
-    previous: AttemptObservation | undefined,
-    attempt: Attempt,
-    audience: Audience,
-  ) {
+  constructor(call: CallObservation, previous: AttemptObservation | undefined, attempt: Attempt) {
     this.call = call;
     this.previous = previous;
     this.#attempt = attempt;
-    this.#audience = audience;
   }
 
   get number(): number {
@@ -310,14 +307,14 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
   }
 
   get status(): number | undefined {
-    const { statusOf } = this.#audience.protocol;
+    const { statusOf } = this.call.audience.protocol;
     if (statusOf === undefined) return this.#attempt.code || undefined;
     const { error, status } = this.#attempt;
     return status ?? (error === undefined ? undefined : statusOf(error));
   }
 
   get progress(): Progress | "replied" {
-    if (this.#headAt > 0) return "replied";
+    if (this.#headAt !== undefined) return "replied";
     const { error, sentAt } = this.#attempt;
     return error?.progress ?? (sentAt > 0 ? "maybe-processed" : "not-sent");
   }
@@ -328,25 +325,39 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
   }
 
   get headMs(): number | undefined {
-    return this.#headAt > 0 ? this.#headAt - this.startedAt : undefined;
+    const headAt = this.#headAt;
+    if (headAt === undefined) return undefined;
+    return headAt === 0 ? this.durationMs : headAt - this.startedAt;
   }
 
   get durationMs(): number {
     // Where a layer of the application does not let a cancellation through, its call may end before it.
-    const endedAt = this.#attempt.endedAt || this.#audience.runtime.now();
+    const endedAt = this.#attempt.endedAt || this.call.audience.runtime.now();
     return endedAt - this.startedAt;
   }
 
   // ── called by the pipeline ─────────────────────────────────────────────────────────────────────
 
-  answered(): void {
-    if (this.#headAt === 0) this.#headAt = this.#audience.runtime.now();
+  answered(at: number): void {
+    this.#headAt ??= at;
   }
 
   settled(): void {
     this.call.sentBytes += this.sentBytes;
     this.call.receivedBytes += this.receivedBytes;
-    const { by } = this.#audience;
+    const { by } = this.call.audience;
     for (let i = 0; i < by.length; i++) by[i]!.attemptEnded(this);
   }
+}
+
+/** Of attempts side by side the one that was chosen, which need not be the last. */
+function answeringOf(
+  call: Call<HeadFacts>,
+  last: AttemptObservation | undefined,
+): AttemptObservation | undefined {
+  const chosen = call.attempt?.observed;
+  for (let one = last; one !== undefined; one = one.previous) {
+    if (one === chosen) return one;
+  }
+  return last;
 }

@@ -1,4 +1,5 @@
 /** What observers see of calls, in virtual time: in order and consistently; an error of theirs harms no call. */
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
@@ -6,7 +7,8 @@ import { ConfigError } from "../config/mistakes.ts";
 import { staticDiscovery } from "../discovery/static/static.ts";
 import { MeshError } from "../errors.ts";
 import type { LogLine } from "../log.ts";
-import { createMesh, type MeshOptions } from "../mesh.ts";
+import { createMesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { StubRequest, stubProtocol, type StubServer } from "../testing/stub-transport.ts";
 import type { EndedAttempt, EndedCall, Observer } from "./observer.ts";
@@ -268,6 +270,20 @@ describe("P2 CO: an observer that fails", () => {
     expect(await send().sent).toMatchObject({ code: 200 });
     await runtime.advance(1);
     expect(mesh.snapshot().observers).toMatchObject({ errors: 1 });
+    await mesh.close();
+  });
+
+  it("as a promise of another realm, or of a library, is the same", async () => {
+    const { mesh, send, runtime } = setUp((exchange) => exchange.reply());
+    const reject = runInNewContext("() => Promise.reject(new Error('later'))") as () => void;
+    mesh.observe({
+      callStarted: reject,
+      // oxlint-disable-next-line unicorn/no-thenable
+      callEnded: () => ({ then: (_: unknown, failed: (error: Error) => void) => failed(lost()) }),
+    });
+    expect(await send().sent).toMatchObject({ code: 200 });
+    await runtime.advance(1);
+    expect(mesh.snapshot().observers).toMatchObject({ errors: 2 });
     await mesh.close();
   });
 

@@ -5,7 +5,7 @@
  * Paths and methods are compared as sent: nothing is decoded, `/a%2Fb` is one element, and `get`
  * is not `GET`.
  */
-import { isSecretKey } from "../config/mistakes.ts";
+import { isSecretName } from "../secret-names.ts";
 import type { RouteMatchConfig, ValueMatchConfig } from "./types.ts";
 import type { RouteFacts } from "./facts.ts";
 import { compileSafeRegExp } from "./regex.ts";
@@ -145,7 +145,7 @@ function valueTest(config: ValueMatchConfig): (actual: string | undefined) => bo
 function whyValue(what: string, config: ValueMatchConfig, actual: string | undefined): string {
   if (actual === undefined) return `${what} is absent`;
   const verb = config.type === "Exact" ? "is not" : "does not match";
-  const wanted = isSecretKey(config.name)
+  const wanted = isSecretName(config.name)
     ? "what the route asks for"
     : JSON.stringify(config.value);
   return `${what} ${verb} ${wanted}`;

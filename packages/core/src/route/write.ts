@@ -1,5 +1,6 @@
 /** A route as a user would write it: the opposite of read.ts, without the values of headers that are secret. */
-import { HIDDEN_VALUE, isSecretKey } from "../config/mistakes.ts";
+import { HIDDEN_VALUE } from "../config/mistakes.ts";
+import { isSecretName } from "../secret-names.ts";
 import type { HeaderConfig, HeaderModifierConfig, RouteFilterConfig, RouteRules } from "./types.ts";
 
 export function writtenRoute(route: RouteRules): Record<string, unknown> {
@@ -19,5 +20,5 @@ function writtenFilter(filter: RouteFilterConfig): Record<string, unknown> {
 
 /** What is sent may be a credential; a configuration that is shown must not be where it is found. */
 function shown({ name, value }: HeaderConfig): HeaderConfig {
-  return { name, value: isSecretKey(name) ? HIDDEN_VALUE : value };
+  return { name, value: isSecretName(name) ? HIDDEN_VALUE : value };
 }

@@ -31,6 +31,35 @@ describe("Admission", () => {
     expect(admission.refuses(request("critical"), 1)).toBe("concurrency");
   });
 
+  it("says which requests it refuses, by what is watched", async () => {
+    const runtime = new SimRuntime(1);
+    const admission = new Admission({ maxInFlight: 10, maxLoopDelayMs: 200 }, runtime);
+    const levels = [0, 8, 10, 11].map((inFlight) => {
+      admission.inFlight = inFlight;
+      return admission.level("in_flight");
+    });
+    expect(levels).toEqual([0, 1, 2, 3]);
+    admission.inFlight = 0;
+    expect([admission.level("loop"), admission.level("heap")]).toEqual([0, 0]);
+    // A queue is standing for requests that may have half of 200 ms, and then for the others too.
+    for (const [turnMs, level] of [
+      [80, 1],
+      [320, 2],
+    ] as const) {
+      for (let i = 0; i < 20; i++) {
+        expect(admission.refuses(request(), Infinity)).toBeUndefined();
+        runtime.stall(turnMs);
+        await runtime.advance(0);
+      }
+      expect(admission.refuses(request(), Infinity)).toBeUndefined();
+      runtime.stall(150);
+      expect(admission.refuses(request("sheddable"), Infinity)).toBe("loop_delay");
+      expect(admission.level("loop")).toBe(level);
+    }
+    await runtime.advance(5_000);
+    expect(admission.level("loop")).toBe(0);
+  });
+
   it("a limit of 1 serves one sheddable request", () => {
     const admission = new Admission({ maxInFlight: 1, maxLoopDelayMs: 250 }, new SimRuntime(1));
     expect(admission.refuses(request("sheddable"), Infinity)).toBeUndefined();

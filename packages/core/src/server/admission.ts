@@ -23,6 +23,10 @@ export interface AdmissionOptions {
 export type AdmissionRefusal = "expired_on_arrival" | "concurrency" | "loop_delay" | "heap";
 type OverloadRefusal = Exclude<AdmissionRefusal, "expired_on_arrival">;
 
+/** What is watched for overload; a closed set, and a metric label. */
+export const MONITORS = ["in_flight", "loop", "heap"] as const;
+type Monitor = (typeof MONITORS)[number];
+
 /** Shares of `maxInFlight` that are left to the more important. */
 const SHEDDABLE_RATIO = 0.8;
 const CRITICAL_RATIO = 1.1;
@@ -73,6 +77,22 @@ export class Admission {
   get overloaded(): boolean {
     if (this.inFlight >= this.#maxInFlight || this.#loop?.refusing === true) return true;
     return this.#heap?.exceeded() === true;
+  }
+
+  /** Which requests are refused because of it: 0 none, 1 sheddable ones, 2 normal ones too, 3 critical ones too. */
+  level(monitor: Monitor): number {
+    const { inFlight } = this;
+    switch (monitor) {
+      case "in_flight":
+        if (inFlight >= this.#maxCritical) return 3;
+        if (inFlight >= this.#maxInFlight) return 2;
+        return inFlight >= this.#maxSheddable ? 1 : 0;
+      case "loop":
+        if (this.#loop?.refusing !== true) return 0;
+        return this.#loop.stands(this.#options.maxLoopDelayMs) ? 2 : 1;
+      case "heap":
+        return this.#heap?.isOver === true ? 3 : 0;
+    }
   }
 
   /** Milliseconds, see `LoopDelay`. */

@@ -34,6 +34,11 @@ export class HeapWatch {
     return this.#over;
   }
 
+  /** The same without a request. */
+  get isOver(): boolean {
+    return this.#looking && this.#over;
+  }
+
   #arm(): void {
     this.#looking = true;
     this.#runtime.after(LOOK_MS, this.#onLook, this);

@@ -70,6 +70,11 @@ export class LoopDelay {
     return this.#leastMs;
   }
 
+  /** Requests have waited so long that those of a turn which may take `limitMs` are limited. */
+  stands(limitMs: number): boolean {
+    return this.#leastMs >= limitMs * STANDING_RATIO;
+  }
+
   /** Something was refused within the last second. */
   get refusing(): boolean {
     return this.#runtime.now() - this.#refusedAt < REFUSING_MS;
@@ -87,7 +92,7 @@ export class LoopDelay {
       this.#begunAt = this.#runtime.now();
     } else {
       const limitMs = Math.min(maxMs, remainingMs / 2) * share;
-      const standing = this.#leastMs >= limitMs * STANDING_RATIO;
+      const standing = this.stands(limitMs);
       if (standing || remainingMs !== Infinity) {
         const now = this.#runtime.now();
         // A turn longer than a beat has no beat in it: what comes up in it was there when it began.

@@ -14,6 +14,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { ConnectionRecord } from "../telemetry/connections.ts";
 import {
   CONCURRENCY_LIMIT,
+  OVERLOAD_LEVEL,
   DEADLINE_EXPIRED,
   GLITCHES,
   REQUESTS_REJECTED,
@@ -23,7 +24,7 @@ import { NO_TELEMETRY } from "../telemetry/guarded.ts";
 import { ServedRecords } from "../telemetry/served-records.ts";
 import { StandardSeries } from "../telemetry/standard.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
-import { Admission } from "./admission.ts";
+import { Admission, MONITORS } from "./admission.ts";
 import { Announcing, type AnnouncedServer, type Speaks } from "./announcing.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
 import type { SharedLimits } from "./limits.ts";
@@ -154,6 +155,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
   #isLeaving = false;
+  #leavesAfterMs = 0;
   #leaves: () => void = none;
   /** Takes it out of the servers of its mesh. */
   #remove: () => void = none;
@@ -206,6 +208,13 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     const labels = { service: this.name, protocol: this.#protocol, direction: "inbound" };
     this.#gauges = [
       mesh.telemetry.gauge(CONCURRENCY_LIMIT, labels, () => limits.maxInFlight),
+      ...MONITORS.map((monitor) =>
+        mesh.telemetry.gauge(
+          OVERLOAD_LEVEL,
+          { service: this.name, protocol: this.#protocol, monitor },
+          () => this.admission.level(monitor),
+        ),
+      ),
       mesh.bounds.add("requests", () => ({
         size: this.admission.inFlight,
         limit: limits.maxInFlight,
@@ -282,6 +291,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
       stopListening();
     };
     const parts = { connections, runtime, discoveryWaitMs, idleWaitMs, stopListening: stop };
+    this.#leavesAfterMs = discoveryWaitMs + idleWaitMs;
     this.#leaves = (): void => {
       this.#drain = new Drain(parts);
       this.#readiness = new Readiness(this.admission, this.#drain, problem);
@@ -333,6 +343,10 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   /** `ok`, or why requests should not come here. */
   get readiness(): string {
     return this.#readiness!.state;
+  }
+
+  get leavesAfterMs(): number {
+    return this.#leavesAfterMs;
   }
 
   get requestsInFlight(): number {

@@ -12,11 +12,15 @@ export type { DiscoveryConfig } from "../config/types.ts";
 // A kind of discovery adds its name and its options to what may be written under `discovery`.
 export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
-export type {
-  DiscoveryClient,
-  DiscoveryKind,
-  DiscoveryMesh,
-  DiscoveryOfService,
+export {
+  type CheckedMesh,
+  type DiscoveryClient,
+  type DiscoveryKind,
+  type DiscoveryMesh,
+  type DiscoveryOfService,
+  discoverForEveryMesh,
+  type KindCheck,
+  type MadeMesh,
 } from "../discovery/kind.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { describeDiscovery } from "../discovery-kinds.ts";
@@ -37,4 +41,5 @@ export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
 
 // The configuration as `createMesh` reads it, for tools.
+export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";

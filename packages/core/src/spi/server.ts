@@ -65,6 +65,7 @@ export { destroyStream, endSocketFirst, watchSending } from "../server/socket-fi
 // Lines of the log.
 export { LOG_EVENTS, safeLog } from "../log.ts";
 export { LimitedLog, linesAbout } from "../limited-log.ts";
+export { promised } from "../promised.ts";
 
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";

@@ -2,6 +2,7 @@
 import type { EndedAttempt, EndedCall, EndedRequest } from "../observe/observer.ts";
 import { NOT_RETRIED_BECAUSE } from "../retry/why.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { duration } from "../shown-time.ts";
 import type { TapAttempt, TapCall, TapDecision, TapEnd, TapPeer, TapRequest } from "./event.ts";
 import { shownFields, eventText } from "./redact.ts";
 import { traceIdOf } from "../observe/trace-id.ts";
@@ -123,11 +124,11 @@ function decisionsOf(call: EndedCall, attempts: readonly EndedAttempt[]): TapDec
     all.push({ what: "route", result: route, why });
   }
   if (deadlineFrom !== undefined) {
-    const ms = Math.round(deadlineAt - startedAt);
+    const within = duration(Math.round(deadlineAt - startedAt));
     all.push({
       what: "deadline",
       result: deadlineFrom,
-      why: `${ms} ms from the beginning of the call`,
+      why: `${within} from the beginning of the call`,
     });
   }
   for (const one of attempts) {

@@ -1,28 +1,11 @@
 /** Fields of a head as a tap shows them: secrets redacted, control characters escaped, bounded. */
+import { isSecretName } from "../secret-names.ts";
 import { shownText } from "../shown-text.ts";
 
 export const REDACTED = "[redacted]";
 /** Of a text that came from outside. */
 const MAX_TEXT = 256;
 const MAX_FIELDS = 100;
-
-/** Always, whatever else is configured. */
-const SECRET: ReadonlySet<string> = new Set([
-  "authorization",
-  "proxy-authorization",
-  "cookie",
-  "set-cookie",
-  "x-api-key",
-  "x-csrf-token",
-  "x-xsrf-token",
-]);
-/** Names that people give to secrets of their own. */
-const SECRET_WORD =
-  /(?:^|[-_])auth|token|secret|passw|credential|api[-_]?key|private|cookie|session|signature|jwt|assertion/;
-
-export function isSecretField(lower: string): boolean {
-  return SECRET.has(lower) || SECRET_WORD.test(lower);
-}
 
 /** A text that came from outside, in an event. */
 export function eventText(text: string): string {
@@ -40,7 +23,7 @@ export function shownFields(
     const key = eventText(lower);
     const before = shown.get(key);
     if (before === undefined && shown.size === MAX_FIELDS) continue;
-    if (isSecretField(lower) || more.has(lower)) shown.set(key, REDACTED);
+    if (isSecretName(lower) || more.has(lower)) shown.set(key, REDACTED);
     else shown.set(key, eventText(before === undefined ? value : `${before}, ${value}`));
   }
   return Object.fromEntries(shown);

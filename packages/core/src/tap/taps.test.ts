@@ -4,7 +4,8 @@ import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
 import { ConfigError } from "../config/mistakes.ts";
 import { MeshError } from "../errors.ts";
-import { createMesh, type MeshOptions } from "../mesh.ts";
+import { createMesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { sideBySide } from "../testing/side-by-side.ts";
 import {
@@ -119,7 +120,7 @@ describe("an event", () => {
     expect(call.durationMs).toBeCloseTo(second!.startedMs + 20, 2);
     expect(call.decisions).toEqual([
       { what: "route", result: "default", why: "no route matches" },
-      { what: "deadline", result: "service", why: "15000 ms from the beginning of the call" },
+      { what: "deadline", result: "service", why: "15s from the beginning of the call" },
       {
         what: "retry",
         result: "retry",

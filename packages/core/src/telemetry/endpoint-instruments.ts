@@ -34,6 +34,12 @@ export const CONCURRENCY_LIMIT: Instrument = {
   unit: "{call}",
   description: "Calls that may be in progress (limits.maxInFlight).",
 };
+export const OVERLOAD_LEVEL: Instrument = {
+  name: "inmesh.overload.level",
+  unit: "{level}",
+  description:
+    "Which requests a server refuses for load: 0 none, 1 sheddable ones, 2 normal ones too, 3 critical ones too.",
+};
 export const REQUESTS_REJECTED: Instrument = {
   name: "inmesh.requests.rejected",
   unit: "{request}",
@@ -108,6 +114,7 @@ export const ENDPOINT_INSTRUMENTS: readonly Instrument[] = [
   DEADLINE_EXPIRED,
   SHED,
   CONCURRENCY_LIMIT,
+  OVERLOAD_LEVEL,
   REQUESTS_REJECTED,
   GLITCHES,
   ENDPOINTS,

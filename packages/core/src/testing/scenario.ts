@@ -5,7 +5,9 @@ import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
 import { ServedRequest } from "../context.ts";
 import { MeshError } from "../errors.ts";
-import { createMesh, type Mesh, type MeshOptions, type Service } from "../mesh.ts";
+import { createMesh, type Mesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
+import type { Service } from "../protocol.ts";
 import { SimRuntime } from "./sim-runtime.ts";
 import { StubRequest, stubProtocol, type StubExchange, type StubReply } from "./stub-transport.ts";
 

@@ -44,16 +44,27 @@ const QUEUED_MS = 1;
 
 /** A call that is recorded. */
 class CallTrace {
-  readonly span: Span;
-  /** In which its span is active. */
+  /** Undefined: it has none of its own, and its attempts stand below the application's. */
+  readonly span: Span | undefined;
+  /** In which its span is active, or the application's. */
   readonly context: Context;
   /** Who writes the fields of the trace into heads, and makes the CLIENT spans. */
   readonly byOthers: boolean;
 
-  constructor(span: Span, active: Context, byOthers: boolean) {
+  constructor(span: Span | undefined, active: Context, byOthers: boolean) {
     this.span = span;
     this.context = active;
     this.byOthers = byOthers;
+  }
+}
+
+/** A call of which nothing is decided before its route is known, or it ends without an attempt. */
+class Undecided {
+  /** In which it was made. */
+  readonly context: Context;
+
+  constructor(active: Context) {
+    this.context = active;
   }
 }
 
@@ -68,6 +79,10 @@ class Unrecorded {
   }
 }
 
+/** Which calls have a span of their own: each, or those whose route lets an attempt be repeated. */
+export type CallSpan = "always" | "retried";
+export const CALL_SPANS: readonly CallSpan[] = ["always", "retried"];
+
 /** What is read of the mesh. */
 interface CallingMesh {
   readonly runtime: Runtime;
@@ -80,13 +95,15 @@ const INTERNAL: SpanOptions = { kind: SpanKind.INTERNAL };
 export class ClientSpans {
   readonly #tracer: Tracer;
   readonly #mesh: CallingMesh;
+  readonly #callSpan: CallSpan;
   readonly #written = new Written();
   /** Of the call's span, by service. */
   readonly #names = new Map<string, string>();
 
-  constructor(tracer: Tracer, mesh: CallingMesh) {
+  constructor(tracer: Tracer, mesh: CallingMesh, callSpan: CallSpan) {
     this.#tracer = tracer;
     this.#mesh = mesh;
+    this.#callSpan = callSpan;
   }
 
   started(observed: ObservedCall): void {
@@ -95,16 +112,31 @@ export class ClientSpans {
     const parent = trace.getSpan(active);
     if (parent !== undefined && isDecidedAgainst(parent))
       return this.#unrecorded(call, active, parent);
-    const span = this.#tracer.startSpan(this.#nameOf(call.service), INTERNAL, active);
+    if (this.#callSpan === "retried") call.traced = new Undecided(active);
+    else this.#begin(call, active, INTERNAL);
+  }
+
+  #begin(call: CallObservation, active: Context, options: SpanOptions): void {
+    const span = this.#tracer.startSpan(this.#nameOf(call.service), options, active);
     if (span.isRecording()) {
-      const byOthers = call.tracedByOthers || hasOwnTrace(call);
+      const hasOwn = hasOwnTrace(call);
+      const byOthers = call.tracedByOthers || hasOwn;
       span.setAttribute(NAMES.service, call.service);
-      call.traceId = sampledId(span) ?? call.traceId;
+      // Exemplars and the tap name the trace that goes out with the call.
+      if (!hasOwn) call.traceId = sampledId(span) ?? call.traceId;
       call.traced = new CallTrace(span, trace.setSpan(active, span), byOthers);
       return;
     }
     // Without an SDK there is nothing to say; nor is there in a context without tracing, as that of an exporter.
-    if (span.spanContext().traceId !== INVALID_TRACEID) this.#unrecorded(call, active, span);
+    if (span.spanContext().traceId === INVALID_TRACEID) call.leave();
+    else this.#unrecorded(call, active, span);
+  }
+
+  /** Its span begins when it did. */
+  #beginLate(call: CallObservation, active: Context): void {
+    const { runtime } = this.#mesh;
+    const startTime = runtime.wallNow() - (runtime.now() - call.startedAt);
+    this.#begin(call, active, { ...INTERNAL, startTime });
   }
 
   /**
@@ -116,34 +148,52 @@ export class ClientSpans {
       call.traced = new Unrecorded(trace.setSpan(active, span), true);
       return;
     }
-    if (!call.toPeer) return;
+    if (this.#isSaid(call, active, span)) call.leave();
+    else call.traced = new Unrecorded(trace.setSpan(active, span), false);
+  }
+
+  /** The head of the call says all that there is to say to the next hop. */
+  #isSaid(call: CallObservation, active: Context, span: Span): boolean {
+    if (!call.toPeer) return true;
     const written = call.header(TRACEPARENT);
     if (written !== undefined) {
-      if (hasOwnTrace(call)) return;
-      if (sampledTraceId(written) === undefined && this.#written.isPassedOn(active)) return;
-    } else if (this.#written.isTraceparent(active)) {
-      const { traceId, spanId, traceFlags, traceState } = span.spanContext();
-      const isPlain = traceFlags === NO_FLAGS && traceState === undefined;
-      if (isPlain && call.setTrace(`00-${traceId}-${spanId}-00`)) return;
+      if (hasOwnTrace(call)) return true;
+      return sampledTraceId(written) === undefined && this.#written.isPassedOn(active);
     }
-    call.traced = new Unrecorded(trace.setSpan(active, span), false);
+    if (!this.#written.isTraceparent(active)) return false;
+    const { traceId, spanId, traceFlags, traceState } = span.spanContext();
+    const isPlain = traceFlags === NO_FLAGS && traceState === undefined;
+    return isPlain && call.setTrace(`00-${traceId}-${spanId}-00`);
   }
 
   attemptStarted(started: StartedAttempt): void {
     const attempt = started as AttemptObservation;
     const { call } = attempt;
+    if (call.traced instanceof Undecided) this.#decide(call, call.traced.context);
     const { traced } = call;
-    if (traced instanceof CallTrace) return this.#recorded(attempt, call, traced);
+    if (traced instanceof CallTrace) this.#recorded(attempt, call, traced);
+    else this.#notRecorded(attempt, traced);
+  }
+
+  #notRecorded(attempt: AttemptObservation, traced: unknown): void {
     if (!(traced instanceof Unrecorded)) return;
     const { context: unrecorded, byOthers } = traced;
     if (byOthers) attempt.runIn((send) => context.with(unrecorded, send));
     else inject(unrecorded, attempt);
   }
 
+  #decide(call: CallObservation, active: Context): void {
+    const byOthers = call.tracedByOthers || hasOwnTrace(call);
+    if (call.mayRetry) this.#beginLate(call, active);
+    else call.traced = new CallTrace(undefined, active, byOthers);
+  }
+
   #recorded(attempt: AttemptObservation, call: CallObservation, traced: CallTrace): void {
     const { span, context: ofCall, byOthers } = traced;
-    this.#eventsBefore(attempt, span);
-    span.addEvent(EVENTS.picked, pickedAttributes(attempt));
+    if (span !== undefined) {
+      this.#eventsBefore(attempt, span);
+      span.addEvent(EVENTS.picked, pickedAttributes(attempt));
+    }
     if (byOthers) {
       attempt.runIn((send) => context.with(ofCall, send));
       return;
@@ -154,10 +204,22 @@ export class ClientSpans {
       { kind: SpanKind.CLIENT, attributes },
       ofCall,
     );
+    if (span === undefined) {
+      if (!own.isRecording()) return this.#alone(attempt, call, ofCall, own);
+      call.traceId = sampledId(own) ?? call.traceId;
+    }
     attempt.traced = own;
     const ofAttempt = trace.setSpan(ofCall, own);
     if (call.toPeer) inject(ofAttempt, attempt);
     attempt.runIn((send) => context.with(ofAttempt, send));
+  }
+
+  /** Of a call without a span, an attempt that is not recorded: then none of the call is. */
+  #alone(attempt: AttemptObservation, call: CallObservation, active: Context, own: Span): void {
+    call.traced = undefined;
+    if (own.spanContext().traceId === INVALID_TRACEID) return;
+    this.#unrecorded(call, active, own);
+    this.#notRecorded(attempt, call.traced);
   }
 
   /** What led to this attempt. */
@@ -183,7 +245,7 @@ export class ClientSpans {
       const { runtime } = this.#mesh;
       const at = runtime.wallNow() - (runtime.now() - attempt.startedAt);
       const about = { [NAMES.attemptNumber]: number, [NAMES.queuedMs]: queuedMs };
-      traced.span.addEvent(EVENTS.queued, about, at);
+      traced.span?.addEvent(EVENTS.queued, about, at);
     }
     const own = attempt.traced as Span | undefined;
     if (own === undefined) return;
@@ -193,9 +255,10 @@ export class ClientSpans {
 
   ended(ended: EndedCall): void {
     const call = ended as CallObservation;
+    if (call.traced instanceof Undecided) this.#beginLate(call, call.traced.context);
     const { traced, outcome, error, notRetried } = call;
     call.traced = undefined;
-    if (!(traced instanceof CallTrace)) return;
+    if (!(traced instanceof CallTrace) || traced.span === undefined) return;
     const { span } = traced;
     if (notRetried !== undefined)
       span.addEvent(EVENTS.notRetried, { [NAMES.decision]: notRetried });

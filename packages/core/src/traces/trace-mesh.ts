@@ -5,7 +5,9 @@
 import { trace } from "@opentelemetry/api";
 import type { Observer } from "../observe/observer.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { ClientSpans } from "./client-spans.ts";
+import { assertOptions, type OptionKinds } from "../config/options.ts";
+import { renderValue } from "../config/mistakes.ts";
+import { CALL_SPANS, type CallSpan, ClientSpans } from "./client-spans.ts";
 import { ServerSpans } from "./server-spans.ts";
 
 /** What a Mesh is to its traces. */
@@ -14,6 +16,18 @@ export interface TracedMesh {
   readonly configVersion: number;
   readonly runtime: Runtime;
 }
+
+export interface TraceOptions {
+  /**
+   * Which calls have an INTERNAL span above the CLIENT spans of their attempts. `always`: each call. `retried`: calls of
+   * routes that may retry (`retry.attempts` above 1), and those that end without an attempt; the attempt of any other
+   * call stands below the application's own span, and where there is none, each is the root of a trace. Halves the spans
+   * of services that are not retried. Default `always`.
+   */
+  readonly callSpan?: CallSpan;
+}
+
+const OPTIONS: OptionKinds<TraceOptions> = { callSpan: "any" };
 
 /** A mesh is traced once, however often that is asked for: two would make every span twice. */
 const traced = new WeakMap<TracedMesh, () => void>();
@@ -25,13 +39,21 @@ const traced = new WeakMap<TracedMesh, () => void>();
  *
  * Needs `@opentelemetry/api` 1.9 or later, and nothing else of OpenTelemetry. The SDK may be registered before or
  * after; without one there are no spans, and what is received is passed on as without this. A second call for the
- * same mesh changes nothing, and gives the same end. No effect on servers that were made without this mesh.
+ * same mesh changes nothing, whatever its options, and gives the same end. Throws a TypeError for options that are wrong. No effect on servers that were made without this mesh.
  */
-export function traceMesh(mesh: TracedMesh): () => void {
+export function traceMesh(mesh: TracedMesh, options: TraceOptions = {}): () => void {
+  assertOptions("traceMesh", options, OPTIONS);
+  const { callSpan = "always" } = options;
+  if (!CALL_SPANS.includes(callSpan)) {
+    const known = CALL_SPANS.join(", ");
+    throw new TypeError(
+      `traceMesh: callSpan must be one of ${known}, got ${renderValue(callSpan)}`,
+    );
+  }
   const known = traced.get(mesh);
   if (known !== undefined) return known;
   const tracer = trace.getTracer("inmesh");
-  const client = new ClientSpans(tracer, mesh);
+  const client = new ClientSpans(tracer, mesh, callSpan);
   const server = new ServerSpans(tracer);
   const stop = mesh.observe({
     callStarted: (call) => client.started(call),

@@ -4,7 +4,9 @@
  * one. Tests break it in the ways of faults.md.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import { discoveryDocument } from "./fake-discovery.ts";
 
 export interface FakeEndpoint {
   address: string;
@@ -49,14 +51,19 @@ export class FakeApi {
   intercept:
     | ((url: URL, request: IncomingMessage, response: ServerResponse) => boolean)
     | undefined;
+  /** What is read by its path: Services, Pods. */
+  readonly objects = new Map<string, object>([["/version", { gitVersion: "v1.34.0-test" }]]);
   readonly #slices = new Map<string, Stored>();
   readonly #events: Event[] = [];
   readonly #watches = new Set<{ response: ServerResponse; service: string | undefined }>();
   readonly #sockets = new Set<Socket>();
   readonly #server: Server;
 
-  constructor() {
-    this.#server = createServer((request, response) => this.#serve(request, response));
+  /** `tls`: it speaks TLS, as one that pods ask. */
+  constructor(tls?: { readonly cert: string; readonly key: string }) {
+    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#serve(request, response);
+    this.#server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
     this.#server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
@@ -153,8 +160,21 @@ export class FakeApi {
     if (this.token !== undefined && authorization !== `Bearer ${this.token}`) {
       return refuse(response, 401, "Unauthorized", "Unauthorized");
     }
+    const object = this.objects.get(url.pathname);
+    if (object !== undefined) {
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(object));
+      return;
+    }
+    const document = discoveryDocument(url.pathname);
+    if (document !== undefined) {
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify(document));
+      return;
+    }
     const query = url.searchParams;
-    const selector = query.get("labelSelector") ?? "";
+    // Clients that show everything send none.
+    const selector = query.get("labelSelector") || "kubernetes.io/service-name";
     const match = /^kubernetes\.io\/service-name(?:=([a-z0-9-]+))?$/.exec(selector);
     if (
       !/^\/apis\/discovery\.k8s\.io\/v1\/namespaces\/[a-z0-9-]+\/endpointslices$/.test(url.pathname)

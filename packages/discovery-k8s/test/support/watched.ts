@@ -14,13 +14,24 @@ import {
 import { AheadRuntime } from "@inmesh/core/testing";
 import { kubernetes } from "../../src/index.ts";
 
-/** The file of a user with a token, for the server at `port`. */
-export function kubeconfigFor(port: number, token: string): string {
+/** The file of a user with a token, for the server at `port`, which speaks TLS where it has a `ca`. */
+export function kubeconfigFor(port: number, token: string, ca?: string): string {
   const path = join(mkdtempSync(join(tmpdir(), "inmesh-k8s-")), "config");
   const config = {
     "current-context": "test",
     contexts: [{ name: "test", context: { cluster: "test", user: "test", namespace: "shop" } }],
-    clusters: [{ name: "test", cluster: { server: `http://127.0.0.1:${port}` } }],
+    clusters: [
+      {
+        name: "test",
+        cluster:
+          ca === undefined
+            ? { server: `http://127.0.0.1:${port}` }
+            : {
+                server: `https://127.0.0.1:${port}`,
+                "certificate-authority-data": Buffer.from(ca).toString("base64"),
+              },
+      },
+    ],
     users: [{ name: "test", user: { token } }],
   };
   writeFileSync(path, JSON.stringify(config));

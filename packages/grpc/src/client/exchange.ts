@@ -247,7 +247,8 @@ export class Exchange
     this.#lane!.streamAnswered();
     const attempt = this.attempt;
     if (this.#request.unary) return;
-    attempt.answered();
+    // Only observers ask when the head of a stream was here.
+    attempt.answered(attempt.observed === undefined ? 0 : this.#runtime.now());
     attempt.code = 200;
     this.#reply("success", 200, metadata, undefined);
     if (this.#listener !== undefined) {
@@ -314,7 +315,7 @@ export class Exchange
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;
     if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
-    attempt.answered();
+    attempt.answered(attempt.answeredAt);
     this.#status = status;
     attempt.settle(outcome);
     if (this.#replied) this.#deliverStatus(status);

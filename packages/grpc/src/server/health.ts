@@ -75,6 +75,12 @@ export class Health {
     done({ code: Status.NOT_FOUND, details: "no such service" });
   };
 
+  /** What the application says of the whole server. */
+  get isMet(): boolean {
+    const isReady = this.#isReady;
+    return isMet(isReady && (() => isReady("")));
+  }
+
   get watchers(): number {
     return this.#watchers.size;
   }

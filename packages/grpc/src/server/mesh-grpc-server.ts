@@ -127,6 +127,8 @@ export class MeshGrpcServer implements AsyncDisposable {
   readonly #identity: ServerIdentity | undefined;
   /** No interceptor of the host's sees a call before its handler. */
   readonly #alone: boolean;
+  /** An address is bound, or connections are injected. One that is given may have been bound before. */
+  #listens: boolean;
   /** Ends the watch for addresses that were being bound when the server was given. */
   #endRedirects: () => void = () => {};
   #left: Promise<void> | undefined = undefined;
@@ -148,6 +150,7 @@ export class MeshGrpcServer implements AsyncDisposable {
       core.connections?.reset("server");
     });
     const intercept = this.#interceptor();
+    this.#listens = given !== undefined;
     this.server = given ?? this.#make(intercept, channelOptions);
     this.#inside = new ServerInside(this.server);
     if (given !== undefined) this.#wrap(intercept);
@@ -224,6 +227,11 @@ export class MeshGrpcServer implements AsyncDisposable {
       connections: this.#sessions.known ? this.#sessions.count : undefined,
       sessions: this.#sessions.known ? this.#sessions.count : undefined,
       problem: identity?.problem,
+      notReady: !this.#listens
+        ? "not listening"
+        : this.#health?.isMet === false
+          ? "not ready"
+          : undefined,
     });
     core.leavesBy(
       this.#sessions,
@@ -285,6 +293,7 @@ export class MeshGrpcServer implements AsyncDisposable {
         bindAsync(address, credentials, (error, port) => {
           bound();
           sessions.bound();
+          this.#listens ||= error === null;
           if (error === null && !sessions.known) this.#inside.boundUnseen();
           // It has been closed while it was binding.
           if (this.state === "closed") server.forceShutdown();
@@ -296,6 +305,7 @@ export class MeshGrpcServer implements AsyncDisposable {
     if (inject === undefined) return;
     server.createConnectionInjector = (credentials) => {
       const injector = inject(credentials);
+      this.#listens = true;
       sessions.bound();
       return injector;
     };

@@ -30,6 +30,10 @@ export { Inspection };
 export const VERSION: string = USER_AGENT_TEXT.slice("inmesh/".length);
 
 const MAX_HEAD_BYTES = 16_384;
+/**
+ * A further one takes the place of the one that has asked nothing for the longest time: programs that connect and say
+ * nothing, or say it slowly, must not keep an orchestrator from `/livez`, which would then end the process.
+ */
 const MAX_CONNECTIONS = 64;
 /** Answers that are being made, or whose reader has not taken them yet. */
 const MAX_ANSWERS = 16;
@@ -182,6 +186,8 @@ class Serving {
   readonly #metricsAreOpen: boolean;
   readonly #refusals: LimitedLog;
   readonly #sockets = new Set<Socket>();
+  /** Of these: no request of theirs is being answered. Those that have been so for the longest time come first. */
+  readonly #silent = new Set<Socket>();
   #answers = 0;
   readonly #ended = Promise.withResolvers<void>();
 
@@ -208,13 +214,26 @@ class Serving {
       },
       (request, response) => void this.#serve(request, response),
     );
-    this.server.maxConnections = MAX_CONNECTIONS;
-    this.server.on("connection", (socket: Socket) => {
-      // It must not keep the process alive, while a reader stays connected.
-      socket.unref();
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    });
+    this.server.on("connection", (socket: Socket) => this.#connected(socket));
+  }
+
+  #connected(socket: Socket): void {
+    // It must not keep the process alive, while a reader stays connected.
+    socket.unref();
+    if (this.#sockets.size >= MAX_CONNECTIONS) {
+      const [longest = socket] = this.#silent;
+      this.#forget(longest);
+      longest.destroy();
+      if (longest === socket) return;
+    }
+    this.#sockets.add(socket);
+    this.#silent.add(socket);
+    socket.once("close", () => this.#forget(socket));
+  }
+
+  #forget(socket: Socket): void {
+    this.#sockets.delete(socket);
+    this.#silent.delete(socket);
   }
 
   async close(graceMs: number): Promise<void> {
@@ -245,8 +264,10 @@ class Serving {
       undefined,
     );
     const { socket } = request;
+    this.#silent.delete(socket);
     response.once("close", () => {
       timer.cancel();
+      if (this.#sockets.has(socket)) this.#silent.add(socket);
       if (!this.server.listening) socket.destroySoon();
     });
     try {

@@ -202,7 +202,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
     if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
-    attempt.answered();
+    attempt.answered(now);
     this.#closeDelimited =
       headers[CONTENT_LENGTH] === undefined &&
       headers[TRANSFER_ENCODING] === undefined &&
@@ -248,7 +248,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     const outcome = classify(status, false);
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
-    attempt.answered();
+    attempt.answered(now);
     attempt.answeredAt = now;
     attempt.settle(outcome);
     // A copy: what a route changes in replies must not change what the caller holds already.

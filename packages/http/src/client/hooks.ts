@@ -3,7 +3,7 @@
  * they throw, or reject with, is logged and hurts no call.
  */
 import { ConfigError, type MeshError, type NoRetry } from "@inmesh/core";
-import { optionMistakes, type LimitedLog, type OptionKinds } from "@inmesh/core/spi";
+import { optionMistakes, promised, type LimitedLog, type OptionKinds } from "@inmesh/core/spi";
 import type { HttpHeaders } from "../headers.ts";
 import type { ReplyInfo } from "./reply.ts";
 
@@ -89,7 +89,7 @@ export function tell<T>(hook: ((info: T) => unknown) | undefined, info: T, log: 
   try {
     const result = hook(info);
     // One that is asynchronous must not become an unhandled rejection.
-    if (result instanceof Promise) result.catch(failed);
+    promised(result)?.catch(failed);
   } catch (error) {
     failed(error);
   }

@@ -122,7 +122,7 @@ export class Lease implements Reply, AttemptCanceller {
     attempt.callerFault = isCallerFault(status);
     if (outcome === "overloaded") attempt.busyForMs = waitMs ?? 0;
     attempt.answeredAt = this.#runtime.now();
-    attempt.answered();
+    attempt.answered(attempt.answeredAt);
     return outcome;
   }
 

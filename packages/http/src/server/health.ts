@@ -40,6 +40,11 @@ export class Health {
     return true;
   }
 
+  /** Undefined: it is not answered here. */
+  get readyPath(): string | undefined {
+    return this.#ready === false ? undefined : this.#ready;
+  }
+
   /** The application's own condition, if it has one. */
   get isMet(): boolean {
     return isMet(this.#isReady);

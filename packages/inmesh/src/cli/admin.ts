@@ -1,10 +1,10 @@
 /** Asks one process, over its administration API. Everything that can go wrong becomes a `Failure`. */
+import { duration } from "@inmesh/core/inspect";
 import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import type { Answer, Failure as ApiFailure } from "@inmesh/core/inspect";
 import type { Context } from "./command.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
-import { duration } from "./numbers.ts";
-import type { Target } from "./target.ts";
+import { targetOf, type ConnectionValues, type Target } from "./target.ts";
 import { escaped } from "./text.ts";
 
 const API_VERSION: Answer["apiVersion"] = "inmesh.dev/v1";
@@ -19,7 +19,35 @@ export interface ServerEvent {
   readonly data: string;
 }
 
+/**
+ * Gives `use` the process that flags or environment name. What `use` cannot read in its answers is a `Failure`: they may
+ * be of another version, or of something that only looks like a process.
+ */
+export async function withAdmin<T>(
+  values: ConnectionValues,
+  context: Context,
+  use: (admin: Admin) => Promise<T>,
+): Promise<T> {
+  const admin = new Admin(targetOf(values, context), context);
+  try {
+    return await use(admin);
+  } catch (error) {
+    const isOfAnswer = error instanceof TypeError || error instanceof RangeError;
+    if (!admin.hasAnswered || !isOfAnswer) throw error;
+    const text = {
+      what: `${admin.shown} answers otherwise than this program expects`,
+      why: error.message,
+      next: "Is it another version of inmesh? inmesh version shows both. If it is the same, please report this with the lines that --debug adds.",
+    };
+    throw new Failure(EXIT.unreachable, text, error);
+  } finally {
+    admin.close();
+  }
+}
+
 export class Admin {
+  /** With something that looked like an answer. */
+  hasAnswered = false;
   readonly #target: Target;
   readonly #context: Context;
   /** Of node:http, which is loaded for the first question: the joined build has this file in every start. */
@@ -59,24 +87,31 @@ export class Admin {
       return;
     }
     cancelTimeout();
+    this.hasAnswered = true;
     onAccepted?.();
     response.setEncoding("utf8");
     let text = "";
     let name = "message";
     let data: string[] = [];
+    let length = 0;
     try {
       for await (const piece of response as AsyncIterable<string>) {
         text += piece;
         const lines = text.split(/\r\n|\n|\r(?!$)/);
         text = lines.pop()!;
-        if (text.length > MAX_EVENT_BYTES) throw this.#notOurs("an event of its stream has no end");
         for (const line of lines) {
+          length += line.length;
+          if (length > MAX_EVENT_BYTES) break;
           if (line === "") {
             if (data.length > 0) yield { name, data: data.join("\n") };
             name = "message";
             data = [];
+            length = 0;
           } else if (line.startsWith("event:")) name = line.slice(6).trimStart();
           else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
+        }
+        if (length + text.length > MAX_EVENT_BYTES) {
+          throw this.#notOurs("an event of its stream has no end");
         }
       }
     } catch (error) {
@@ -175,6 +210,7 @@ export class Admin {
     }
     const missing = LISTS[kind]?.find((name) => !Array.isArray(Reflect.get(answer, name)));
     if (missing !== undefined) throw this.#notOurs(`its ${kind} have no list ${missing}`);
+    this.hasAnswered = true;
     return answer as A;
   }
 
@@ -262,12 +298,15 @@ const NEXT: Readonly<Record<string, string>> = {
 };
 
 /** The process says why, and what to do. */
-function refusal(status: number, { code, message, hint }: Partial<ApiFailure>): Failure {
+function refusal(status: number, given: Partial<ApiFailure>): Failure {
+  const text = (value: unknown): string | undefined =>
+    typeof value === "string" && value !== "" ? value : undefined;
+  const [code, message, hint] = [text(given.code), text(given.message), text(given.hint)];
   return new Failure(exitOf(status), {
     // On one line: what stands on further ones is what this program says.
     what: escaped(message ?? "The process refused"),
     why: `the process answered with status ${status}, ${code ?? "without a code"}`,
-    next: NEXT[code ?? ""] ?? (hint === "" ? undefined : hint),
+    next: code !== undefined && Object.hasOwn(NEXT, code) ? NEXT[code] : hint,
   });
 }
 

@@ -1,6 +1,7 @@
 /** Columns of `stat`, `routes`, `endpoints`, `config` and `top`: what the reference page and the tests read too. */
+import { duration } from "@inmesh/core/inspect";
 import type { EndpointView, ConfigValue } from "@inmesh/core/inspect";
-import { NOTHING, decimal, duration, percent, rate, share } from "./numbers.ts";
+import { NOTHING, decimal, percent, rate, share } from "./numbers.ts";
 import type { Style } from "./output.ts";
 import type { Column, Datum } from "./table.ts";
 
@@ -251,6 +252,7 @@ const STATE_STYLES: Readonly<Record<string, Style>> = {
   refusing: "red",
   "half-open": "yellow",
   busy: "yellow",
+  connecting: "yellow",
   draining: "dim",
   spare: "dim",
 };
@@ -290,7 +292,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
         : state,
     style: ({ view }) => STATE_STYLES[view.state],
     meaning:
-      "`available`, `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
+      "`available`, `connecting` (attempts wait for its first connection), `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
   },
   {
     name: "COST",
@@ -512,7 +514,8 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     identifies: true,
     least: 16,
     datum: (row) => row.path,
-    meaning: "Without query; with `--routes` the name of the route.",
+    meaning:
+      "Without query. With `--routes` the column is named ROUTE, and has the name of the route.",
   },
   {
     name: "COUNT",
@@ -540,6 +543,11 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     meaning: "Of those that the caller did not give up; in JSON from 0 to 1.",
   },
 ];
+
+/** Of `top --routes`. */
+export const TOP_ROUTE_COLUMNS: readonly Column<TopRow>[] = TOP_COLUMNS.map((column) =>
+  column.name === "PATH" ? { ...column, name: "ROUTE" } : column,
+);
 
 function latency<Row>(
   of: "50" | "95" | "99",

@@ -3,13 +3,12 @@
  * table; names of services and routes from the process that the line or the environment names, if it answers at once.
  */
 import type { Services } from "@inmesh/core/inspect";
-import { Admin } from "./admin.ts";
 import type { Option, Options, Positional } from "./arguments.ts";
 import type { Context } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
 import { CONNECTION, GENERAL } from "./options.ts";
-import { namesProcess, targetOf, type ConnectionValues } from "./target.ts";
+import { namesProcess, type ConnectionValues } from "./target.ts";
 
 /** A list after the tab key is of no use later. */
 const TIMEOUT_MS = 500;
@@ -131,15 +130,12 @@ async function live(words: readonly string[], options: Options, context: Context
     timeout: TIMEOUT_MS,
   };
   if (!namesProcess(values, context)) return nothing;
-  let admin: Admin | undefined;
   try {
-    admin = new Admin(targetOf(values, context), context);
-    return await admin.get<Services>("Services", "services");
+    const { withAdmin } = await import("./admin.ts");
+    return await withAdmin(values, context, (admin) => admin.get<Services>("Services", "services"));
   } catch (error) {
     if (error instanceof Failure) return nothing;
     throw error;
-  } finally {
-    admin?.close();
   }
 }
 

@@ -1,11 +1,11 @@
 /** What `stat`, `routes`, `endpoints` and `config` have in common: formats, columns, order, `-w`. */
+import { duration } from "@inmesh/core/inspect";
 import type { Answer } from "@inmesh/core/inspect";
-import { Admin } from "./admin.ts";
+import { withAdmin, type Admin } from "./admin.ts";
 import { loadSuggest, type Values } from "./arguments.ts";
 import { pause } from "./clock.ts";
 import type { Context } from "./command.ts";
 import { EXIT, Failure, mayCome, UsageFailure, type ExitCode } from "./failure.ts";
-import { duration } from "./numbers.ts";
 import type { CONNECTION, LISTING } from "./options.ts";
 import { parseOrder } from "./order.ts";
 import { InPlace } from "./screen.ts";
@@ -17,7 +17,6 @@ import {
   type Column,
   type Order,
 } from "./table.ts";
-import { targetOf } from "./target.ts";
 import { cutEnd } from "./text.ts";
 import { reading, windowMs, type Reading } from "./traffic.ts";
 
@@ -48,11 +47,10 @@ export async function list<A extends Answer, Row>(
   context: Context,
 ): Promise<ExitCode> {
   const view = await viewOf(listing, values);
-  const admin = new Admin(targetOf(values, context), context);
   const { output, clock, signal } = context;
   const period = values.window ?? values.every ?? DEFAULT_PERIOD_MS;
   const inPlace = output.isTerminal && view.format === "table" ? new InPlace(output) : undefined;
-  try {
+  return withAdmin(values, context, async (admin) => {
     let before: A | undefined;
     if (values.window !== undefined && !values.watch) {
       before = await listing.read(admin);
@@ -81,9 +79,7 @@ export async function list<A extends Answer, Row>(
       if (signal.aborted) return EXIT.interrupted;
       if (inPlace === undefined && view.format === "table") output.line("");
     }
-  } finally {
-    admin.close();
-  }
+  });
 }
 
 interface View<Row> {

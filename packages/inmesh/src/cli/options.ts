@@ -137,8 +137,9 @@ export const CHECK = {
     short: "o",
     value: "<format>",
     among: ["table", "short", "json"],
-    meaning: "table; short, without what is good; json.",
+    meaning: "table; short, without the line that counts what holds; json, with every check.",
   },
+  verbose: { type: "flag", short: "V", meaning: "Of a process: also list every check that holds." },
   json: { type: "flag", meaning: "Print one JSON document, the same as -o json." },
 } as const;
 

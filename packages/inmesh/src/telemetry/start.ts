@@ -3,7 +3,9 @@
  * there is one already, only the spans are ours to add: a reader takes a producer when it is made, and not later.
  */
 import { exportEveryMesh, NodeRuntime, type ProcessMesh, type Runtime } from "@inmesh/core/spi";
+import { BegunWork } from "./begun-work.ts";
 import { EveryMesh } from "./every-mesh.ts";
+import { needed } from "./needed.ts";
 import { readersOfEnv } from "./readers.ts";
 import { loadApi, loadSdk, loadTraces } from "./sdk.cjs";
 
@@ -22,8 +24,11 @@ export interface ProcessTelemetry {
 }
 
 const CODE = "INMESH_TELEMETRY";
-const MISSING = /'@opentelemetry\/(?:api|sdk-node)'/;
+const INSTALL =
+  "inmesh/telemetry starts the SDK of OpenTelemetry, which is not installed: npm install @opentelemetry/api @opentelemetry/sdk-node";
 const CLOSE_MS = 2_000;
+/** Between two looks at whether others have finished. */
+const AGAIN_MS = 100;
 
 /** Throws an Error that says what to install. */
 export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
@@ -31,9 +36,9 @@ export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
     return { state: "disabled", close: () => Promise.resolve() };
   }
   if (isRegistered()) {
-    const text =
-      "inmesh/telemetry: an SDK of OpenTelemetry is registered already, so none is started and only spans are added; give metricProducer(mesh) of inmesh/metrics to a reader of that SDK for the metrics";
-    process.emitWarning(text, { code: CODE });
+    warn(
+      "an SDK of OpenTelemetry is registered already, so none is started and only spans are added; give metricProducer(mesh) of inmesh/metrics to a reader of that SDK for the metrics",
+    );
     const { traceMesh } = loadTraces();
     exportEveryMesh((mesh) => ({
       name: "inmesh/telemetry",
@@ -45,12 +50,11 @@ export function startTelemetry(env: NodeJS.ProcessEnv): ProcessTelemetry {
 }
 
 function startSdk(env: NodeJS.ProcessEnv): ProcessTelemetry {
-  const { NodeSDK } = needed(loadSdk);
+  const { NodeSDK } = needed(loadSdk, INSTALL);
   const { traceMesh } = loadTraces();
   const meshes = new EveryMesh();
-  const { readers, mistakes } = readersOfEnv(env, meshes);
-  for (const mistake of mistakes)
-    process.emitWarning(`inmesh/telemetry: ${mistake}`, { code: CODE });
+  const { readers, mistakes } = readersOfEnv(env, meshes, warn);
+  for (const mistake of mistakes) warn(mistake);
   // Without instrumentations: those of node:http and undici would write spans of what the mesh has spans of.
   const running = new NodeSDK({ metricReaders: readers, instrumentations: [] });
   running.start();
@@ -69,7 +73,7 @@ function startSdk(env: NodeJS.ProcessEnv): ProcessTelemetry {
   closeAtTheEnd(async () => {
     await close();
     return isClosed;
-  });
+  }, runtime);
   exportEveryMesh((mesh: ProcessMesh) => ({
     name: "inmesh/telemetry",
     start() {
@@ -82,39 +86,34 @@ function startSdk(env: NodeJS.ProcessEnv): ProcessTelemetry {
   return { state: "started", close };
 }
 
+function warn(mistake: string): void {
+  process.emitWarning(`inmesh/telemetry: ${mistake}`, { code: CODE });
+}
+
 function elapsed(runtime: Runtime, ms: number): Promise<void> {
   return new Promise((resolve) => void runtime.after(ms, resolve, undefined));
 }
 
 /**
  * Signals stay the application's: when it has nothing left to do, there is this. Exporters try again for many seconds
- * where no collector answers, and a process that is over must not wait for them: if nothing else has come up
- * meanwhile, it ends as it would have ended without us.
+ * where no collector answers, and a process that is over must not wait for them: it ends as it would have ended without
+ * us. What others begin meanwhile, in their own listeners of `beforeExit` too, is waited for.
  */
-function closeAtTheEnd(close: () => Promise<boolean>): void {
+function closeAtTheEnd(close: () => Promise<boolean>, runtime: Runtime): void {
   process.prependOnceListener("beforeExit", () => {
-    const before = process.getActiveResourcesInfo().length;
-    // Behind the other listeners, which may have begun something.
-    process.nextTick(() => {
-      const isOver = process.getActiveResourcesInfo().length === before;
-      void close().then((isClosed) => {
-        if (isOver && !isClosed) process.exit();
-      });
-    });
-  });
-}
-
-function needed<T>(load: () => T): T {
-  try {
-    return load();
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "MODULE_NOT_FOUND" || !MISSING.test(message)) throw error;
-    throw new Error(
-      "inmesh/telemetry starts the SDK of OpenTelemetry, which is not installed: npm install @opentelemetry/api @opentelemetry/sdk-node",
-      { cause: error },
+    const work = new BegunWork();
+    const endWithoutExporters = (): void => {
+      if (work.isThere) work.except(() => runtime.after(AGAIN_MS, endWithoutExporters, undefined));
+      else process.exit();
+    };
+    // Behind the other listeners, whose spans are sent too.
+    process.nextTick(() =>
+      work.except(async () => {
+        if (await close()) work.stop();
+        else endWithoutExporters();
+      }),
     );
-  }
+  });
 }
 
 interface Proxy {
@@ -123,7 +122,7 @@ interface Proxy {
 
 /** The API gives a proxy, which has no tracer as long as there is no SDK behind it. */
 function isRegistered(): boolean {
-  const provider = needed(loadApi).trace.getTracerProvider() as Proxy;
+  const provider = needed(loadApi, INSTALL).trace.getTracerProvider() as Proxy;
   return (
     provider.getDelegateTracer === undefined || provider.getDelegateTracer("inmesh") !== undefined
   );

@@ -3,12 +3,11 @@
  * finds them. The environment plays no part unless `--env` asks for it, so that a pipeline says the same
  * on every machine. It loads the mesh, because what is right only the mesh knows.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readSync } from "node:fs";
 import { ConfigError, type Mistake } from "@inmesh/core";
 import {
   describeDiscovery,
+  CONFIG_LIMITS,
   loadConfig,
   type ServiceConfig,
   type WrittenKind,
@@ -22,6 +21,8 @@ import { cutEnd } from "../text.ts";
 /** As an argument, and as the name in the output. */
 const STDIN = "-";
 const STDIN_SHOWN = "standard input";
+/** JSON is YAML as well. */
+const STDIN_FILE = "stdin.yaml";
 
 /** One file, in the order in which the files were given. The form of `--json`, inside `files`. */
 interface Checked {
@@ -73,10 +74,15 @@ function uncheckedKind(name: string): WrittenKind {
   };
 }
 
-function checkOne(file: string | undefined, env: Env, kinds: readonly WrittenKind[]): Checked {
+function checkOne(
+  file: string | undefined,
+  env: Env,
+  kinds: readonly WrittenKind[],
+  content?: Buffer,
+): Checked {
   if (file === STDIN) return checkStdin(env, kinds);
   try {
-    const { config } = loadConfig({ file, env, discoveries: kinds });
+    const { config } = loadConfig({ file, content, env, discoveries: kinds });
     const services = Object.values(config.services).map((one) => describeService(one, kinds));
     return { file, valid: true, services, mistakes: [] };
   } catch (error) {
@@ -86,21 +92,27 @@ function checkOne(file: string | undefined, env: Env, kinds: readonly WrittenKin
   }
 }
 
-/** By way of a file that only this user can read: configurations are read from files. */
 function checkStdin(env: Env, kinds: readonly WrittenKind[]): Checked {
-  const folder = mkdtempSync(join(tmpdir(), "inmesh-check-"));
-  try {
-    const file = join(folder, "stdin.yaml"); // JSON is YAML as well
+  const checked = checkOne(STDIN_FILE, env, kinds, readStdin());
+  const mistakes = checked.mistakes.map((mistake) =>
+    mistake.origin === `file:${STDIN_FILE}` ? { ...mistake, origin: STDIN_SHOWN } : mistake,
+  );
+  return { ...checked, file: STDIN_SHOWN, mistakes };
+}
+
+/** No more than is needed to see that it is too large: it may have no end. */
+function readStdin(): Buffer {
+  const pieces: Buffer[] = [];
+  let left = CONFIG_LIMITS.fileBytes + 1;
+  while (left > 0) {
+    const piece = Buffer.allocUnsafe(Math.min(left, 65_536));
     // By number: process.stdin makes a pipe non-blocking, and reading before there is something fails then.
-    writeFileSync(file, readFileSync(0), { mode: 0o600 });
-    const checked = checkOne(file, env, kinds);
-    const mistakes = checked.mistakes.map((mistake) =>
-      mistake.origin === `file:${file}` ? { ...mistake, origin: STDIN_SHOWN } : mistake,
-    );
-    return { ...checked, file: STDIN_SHOWN, mistakes };
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+    const length = readSync(0, piece);
+    if (length === 0) break;
+    pieces.push(piece.subarray(0, length));
+    left -= length;
   }
+  return Buffer.concat(pieces);
 }
 
 function describeService(

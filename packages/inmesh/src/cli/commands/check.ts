@@ -1,6 +1,6 @@
 /** `inmesh check`: files, or the checks that a running process makes of itself. */
 import type { Check, Checks, CheckStatus } from "@inmesh/core/inspect";
-import { Admin } from "../admin.ts";
+import { withAdmin, type Admin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import { pause } from "../clock.ts";
 import type { Context } from "../command.ts";
@@ -8,7 +8,7 @@ import { EXIT, Failure, mayCome, UsageFailure, type ExitCode } from "../failure.
 import { counted } from "../numbers.ts";
 import type { CHECK, CONNECTION } from "../options.ts";
 import type { Output, Style, SymbolName } from "../output.ts";
-import { namesProcess, targetOf } from "../target.ts";
+import { namesProcess } from "../target.ts";
 
 type Options = typeof CONNECTION & typeof CHECK;
 type Values = Parsed<Options>["values"];
@@ -31,6 +31,8 @@ export async function run(
       if (values[name] !== undefined)
         mistakes.push(`--${name} is for the checks of a process, and files are named`);
     }
+    if (values.verbose)
+      mistakes.push("--verbose is for the checks of a process, and files are named");
     if (values.output === "short")
       mistakes.push("-o short is for the checks of a process, and files are named");
   } else if (values.discovery.length > 0)
@@ -48,11 +50,10 @@ export async function run(
 
 async function checkProcess(values: Values, json: boolean, context: Context): Promise<ExitCode> {
   const { output, clock, signal } = context;
-  const admin = new Admin(targetOf(values, context), context);
   const endsAt = clock.now() + (values.wait ?? 0);
   const failOn = values["fail-on"] ?? "failure";
   const isTimeLeft = (): boolean => clock.now() + POLL_MS < endsAt;
-  try {
+  return withAdmin(values, context, async (admin) => {
     for (;;) {
       const answer = await asked(admin, isTimeLeft());
       const failed = answer instanceof Failure || isFailed(answer, failOn);
@@ -65,12 +66,10 @@ async function checkProcess(values: Values, json: boolean, context: Context): Pr
       }
       if (answer instanceof Failure) throw answer;
       if (json) output.json(answer, 2);
-      else print(answer, values.output === "short", output);
+      else print(answer, values, output);
       return failed ? EXIT.failed : EXIT.ok;
     }
-  } finally {
-    admin.close();
-  }
+  });
 }
 
 /** A process that is about to start cannot be reached yet: while there is time left, that is an answer too. */
@@ -94,8 +93,18 @@ const SHOWN: Readonly<Record<CheckStatus, { readonly symbol: SymbolName; readonl
     failure: { symbol: "failed", style: "red" },
   };
 
-function print(answer: Checks, short: boolean, output: Output): void {
-  const shown = short ? answer.checks.filter(({ status }) => status !== "ok") : answer.checks;
+/** What does not hold comes with its reason, and what holds as a number: a list of what is well hides the rest. */
+function print(answer: Checks, { verbose, output: format }: Values, output: Output): void {
+  const holding = answer.checks.filter(({ status }) => status === "ok");
+  const shown = verbose ? answer.checks : answer.checks.filter(({ status }) => status !== "ok");
+  if (!verbose && format !== "short" && holding.length > 0) {
+    const { symbol, style } = SHOWN.ok;
+    const text = `${counted(holding.length, "check")} ${holding.length === 1 ? "holds" : "hold"}: ${groupsOf(holding)}`;
+    const mark = output.symbol(symbol);
+    const lines = output.wrap(output.safe(text), mark.length + 1);
+    output.line(output.paint(style, mark) + lines.slice(mark.length));
+    if (shown.length > 0) output.line("");
+  }
   let group: string | undefined;
   for (const check of shown) {
     if (check.group !== group) {
@@ -105,10 +114,17 @@ function print(answer: Checks, short: boolean, output: Output): void {
     }
     printOne(check, output);
   }
-  if (shown.length > 0) output.line("");
+  if (shown.length > 0 || (format !== "short" && holding.length > 0)) output.line("");
   output.line(`Status: ${summary(answer)}`);
   // The package has no documentation in it.
   if (answer.status !== "ok") output.note(`the pages that are named here are below ${DOCS}`);
+}
+
+/** `runtime 1, services 2` */
+function groupsOf(checks: readonly Check[]): string {
+  const counts = new Map<string, number>();
+  for (const { group } of checks) counts.set(group, (counts.get(group) ?? 0) + 1);
+  return [...counts].map(([group, count]) => `${group} ${count}`).join(", ");
 }
 
 function printOne({ status, subject, message, hint, page }: Check, output: Output): void {

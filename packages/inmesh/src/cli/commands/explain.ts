@@ -1,4 +1,5 @@
 /** `inmesh explain GET http://checkout/pay`: where a call would go now, by which route, and why not elsewhere. */
+import { duration } from "@inmesh/core/inspect";
 import type {
   Candidate,
   ExplainedMatch,
@@ -7,16 +8,15 @@ import type {
   Explanation,
   WrittenBy,
 } from "@inmesh/core/inspect";
-import { Admin } from "../admin.ts";
+import { withAdmin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import type { Context } from "../command.ts";
 import { EXIT, UsageFailure, type ExitCode } from "../failure.ts";
 import { headersIn } from "../header-option.ts";
-import { counted, decimal, duration, share } from "../numbers.ts";
+import { counted, decimal, share } from "../numbers.ts";
 import type { CONNECTION, EXPLAIN } from "../options.ts";
 import type { Output } from "../output.ts";
 import { widthOf } from "../text.ts";
-import { targetOf } from "../target.ts";
 
 type Options = typeof CONNECTION & typeof EXPLAIN;
 type Request = { -readonly [K in keyof ExplainRequest]: ExplainRequest[K] };
@@ -29,15 +29,12 @@ export async function run(
   context: Context,
 ): Promise<ExitCode> {
   const request = requestOf(positionals, values);
-  const admin = new Admin(targetOf(values, context), context);
-  try {
+  return withAdmin(values, context, async (admin) => {
     const answer = await admin.post<Explanation>("Explanation", "explain", request);
     if (values.json) context.output.json(answer, 2);
     else for (const line of explained(answer, context.output)) context.output.line(line);
     return answer.refused === undefined ? EXIT.ok : EXIT.failed;
-  } finally {
-    admin.close();
-  }
+  });
 }
 
 function requestOf(positionals: readonly string[], values: Parsed<Options>["values"]): Request {

@@ -1,14 +1,14 @@
 /** `inmesh tap`: calls as they end, a line for each. */
+import { duration } from "@inmesh/core/inspect";
 import type { TapAttempt, TapDecision } from "@inmesh/core";
-import { Admin } from "../admin.ts";
+import { withAdmin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import type { Context } from "../command.ts";
 import { EXIT, type ExitCode } from "../failure.ts";
-import { counted, duration } from "../numbers.ts";
+import { counted } from "../numbers.ts";
 import type { CONNECTION, FILTER, TAP } from "../options.ts";
 import type { Output, Style } from "../output.ts";
 import { tapEvents, tapQuery, type Ended } from "../tap-events.ts";
-import { targetOf } from "../target.ts";
 import { cutEnd, cutMiddle, padded, widthOf } from "../text.ts";
 
 type Options = typeof CONNECTION & typeof FILTER & typeof TAP;
@@ -18,11 +18,9 @@ export async function run(
   context: Context,
 ): Promise<ExitCode> {
   const query = await tapQuery(positionals, values, values);
-  const target = targetOf(values, context);
   const { output, signal } = context;
   const json = values.json || values.output === "json" || values.output === "jsonl";
-  const admin = new Admin(target, context);
-  try {
+  return withAdmin(values, context, async (admin) => {
     const begun = (): void => output.hint(`taps ${admin.shown}; Ctrl-C ends`);
     for await (const event of tapEvents(admin, query, begun)) {
       if (json) output.json(event);
@@ -39,9 +37,7 @@ export async function run(
       }
     }
     return signal.aborted ? EXIT.interrupted : EXIT.ok;
-  } finally {
-    admin.close();
-  }
+  });
 }
 
 /** Widths of what stands on the left: lines come one by one, so nothing can be measured before. */

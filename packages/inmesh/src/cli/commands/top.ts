@@ -1,17 +1,17 @@
 /** `inmesh top`: which calls there are most of, added up while it runs, from the tap of the process. */
+import { duration } from "@inmesh/core/inspect";
 import type { TapLost, TapRequest } from "@inmesh/core";
-import { Admin } from "../admin.ts";
+import { withAdmin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
-import { TOP_COLUMNS, type TopRow } from "../columns.ts";
+import { TOP_COLUMNS, TOP_ROUTE_COLUMNS, type TopRow } from "../columns.ts";
 import type { Context } from "../command.ts";
 import { EXIT, UsageFailure, type ExitCode } from "../failure.ts";
-import { counted, duration } from "../numbers.ts";
+import { counted } from "../numbers.ts";
 import type { CONNECTION, FILTER, TOP } from "../options.ts";
 import { Screen } from "../screen.ts";
 import { parseOrder } from "../order.ts";
-import { renderTable, sortRows, type Order } from "../table.ts";
+import { renderTable, sortRows, type Column, type Order } from "../table.ts";
 import { tapEvents, tapQuery, type Ended } from "../tap-events.ts";
-import { targetOf } from "../target.ts";
 import { cutEnd } from "../text.ts";
 
 type Options = typeof CONNECTION & typeof FILTER & typeof TOP;
@@ -20,6 +20,8 @@ type Options = typeof CONNECTION & typeof FILTER & typeof TOP;
 const MAX_ROWS = 1000;
 const OTHER = "other";
 const COUNT = TOP_COLUMNS.find(({ name }) => name === "COUNT")!;
+
+type Columns = readonly Column<TopRow>[];
 
 interface Sum {
   readonly source: string;
@@ -38,31 +40,33 @@ export async function run(
   { values, positionals }: Parsed<Options>,
   context: Context,
 ): Promise<ExitCode> {
-  const order = await orderOf(values.sort);
+  const columns = values.routes ? TOP_ROUTE_COLUMNS : TOP_COLUMNS;
+  const order = await orderOf(columns, values.sort);
   // The table is about all calls, so a reader's limit is at its highest.
   const query = await tapQuery(positionals, { ...values, "max-rps": values["max-rps"] ?? 1000 });
   const stop = new AbortController();
   const end = (): void => stop.abort();
   const stoppable = { ...context, signal: stop.signal };
-  const admin = new Admin(targetOf(values, context), stoppable);
-  const top = new Top(values, order, context, end);
-  const cancelEnd = values.for === undefined ? () => {} : context.clock.after(values.for, end);
-  context.signal.addEventListener("abort", end);
-  try {
-    for await (const event of tapEvents(admin, query, () => top.begin())) top.add(event);
-    top.end(context.signal.aborted);
-    return context.signal.aborted ? EXIT.interrupted : EXIT.ok;
-  } finally {
-    cancelEnd();
-    top.close();
-    context.signal.removeEventListener("abort", end);
-    admin.close();
-  }
+  return withAdmin(values, stoppable, async (admin) => {
+    const top = new Top(values, columns, order, context, end);
+    const cancelEnd = values.for === undefined ? () => {} : context.clock.after(values.for, end);
+    context.signal.addEventListener("abort", end);
+    try {
+      for await (const event of tapEvents(admin, query, () => top.begin())) top.add(event);
+      top.end(context.signal.aborted);
+      return context.signal.aborted ? EXIT.interrupted : EXIT.ok;
+    } finally {
+      cancelEnd();
+      top.close();
+      context.signal.removeEventListener("abort", end);
+    }
+  });
 }
 
 /** The table, and when and where it is drawn. */
 class Top {
   readonly #values: Parsed<Options>["values"];
+  readonly #columns: Columns;
   readonly #context: Context;
   readonly #screen: Screen | undefined;
   readonly #sums: Sums;
@@ -72,11 +76,13 @@ class Top {
 
   constructor(
     values: Parsed<Options>["values"],
+    columns: Columns,
     order: Order<TopRow>,
     context: Context,
     end: () => void,
   ) {
     this.#values = values;
+    this.#columns = columns;
     this.#context = context;
     this.#order = order;
     this.#sums = new Sums(values.routes);
@@ -86,7 +92,7 @@ class Top {
       context,
       (key) => {
         if (key === "q") end();
-        else if (key === "s") this.#order = nextOrder(this.#order);
+        else if (key === "s") this.#order = nextOrder(this.#columns, this.#order);
         else if (key === "c") this.#sums.clear();
         else return;
         this.#draw();
@@ -132,7 +138,7 @@ class Top {
     const { lost } = this.#sums;
     if (this.#values.json) {
       const items = rows.map((row) =>
-        Object.fromEntries(TOP_COLUMNS.map(({ key, datum }) => [key, datum(row)])),
+        Object.fromEntries(this.#columns.map(({ key, datum }) => [key, datum(row)])),
       );
       output.json({ apiVersion: "inmesh.dev/v1", kind: "TopList", windowMs, lost, items });
       return;
@@ -140,7 +146,7 @@ class Top {
     const screen = this.#screen;
     const height = this.#values.rows ?? (screen === undefined ? 20 : output.height - 3);
     const shown = rows.slice(0, Math.max(1, height));
-    const { lines } = renderTable(TOP_COLUMNS, shown, output);
+    const { lines } = renderTable(this.#columns, shown, output);
     const head = [`${counted(this.#sums.count, "call")} in ${duration(windowMs)}`];
     // Before the rest: what does not fit is cut from the end.
     if (screen !== undefined) head.push("q ends, s sorts, c clears");
@@ -222,14 +228,15 @@ function peerName({ peer }: TapRequest): string {
   return peer.id ?? peer.address ?? "unix";
 }
 
-async function orderOf(sort: string | undefined): Promise<Order<TopRow>> {
+async function orderOf(columns: Columns, sort: string | undefined): Promise<Order<TopRow>> {
   if (sort === undefined) return { column: COUNT, descending: true };
-  const { order, mistake } = await parseOrder(TOP_COLUMNS, sort);
+  const { order, mistake } = await parseOrder(columns, sort);
   if (mistake !== undefined) throw new UsageFailure([mistake]);
   return order!;
 }
 
-function nextOrder({ column }: Order<TopRow>): Order<TopRow> {
-  const next = TOP_COLUMNS[(TOP_COLUMNS.indexOf(column) + 1) % TOP_COLUMNS.length]!;
+function nextOrder(columns: Columns, { column }: Order<TopRow>): Order<TopRow> {
+  const at = columns.findIndex(({ name }) => name === column.name);
+  const next = columns[(at + 1) % columns.length]!;
   return { column: next, descending: next.align === "right" };
 }

@@ -1,19 +1,28 @@
 /** `inmesh version`: that of this program, and of the process if one is named. */
+import { duration } from "@inmesh/core/inspect";
 import type { About } from "@inmesh/core/inspect";
-import { Admin } from "../admin.ts";
+import { withAdmin } from "../admin.ts";
 import type { Parsed } from "../arguments.ts";
 import type { Context } from "../command.ts";
 import { EXIT, type ExitCode } from "../failure.ts";
-import { duration } from "../numbers.ts";
 import type { CONNECTION, VERSION_OPTIONS } from "../options.ts";
-import { namesProcess, targetOf } from "../target.ts";
+import { namesProcess } from "../target.ts";
 import { VERSION } from "../version.ts";
 
 type Options = typeof CONNECTION & typeof VERSION_OPTIONS;
 
 export async function run({ values }: Parsed<Options>, context: Context): Promise<ExitCode> {
-  const { output } = context;
-  const about = namesProcess(values, context) ? await aboutOf(values, context) : undefined;
+  if (!namesProcess(values, context)) return print(values, undefined, context);
+  return withAdmin(values, context, async (admin) =>
+    print(values, await admin.get<About>("About", "about"), context),
+  );
+}
+
+function print(
+  values: Parsed<Options>["values"],
+  about: About | undefined,
+  { output }: Context,
+): ExitCode {
   if (values.json) {
     output.json(
       {
@@ -37,13 +46,4 @@ export async function run({ values }: Parsed<Options>, context: Context): Promis
     for (const line of about.degraded) output.line(output.safe(`         degraded: ${line}`));
   }
   return EXIT.ok;
-}
-
-async function aboutOf(values: Parsed<Options>["values"], context: Context): Promise<About> {
-  const admin = new Admin(targetOf(values, context), context);
-  try {
-    return await admin.get<About>("About", "about");
-  } finally {
-    admin.close();
-  }
 }
