@@ -44,7 +44,7 @@ export async function forked(
   args: readonly string[],
 ): Promise<{ port: number; pid: number; child: ChildProcess; stop: () => void }> {
   const child = fork(fileURLToPath(new URL(`./child/${script}`, import.meta.url)), args, {
-    execArgv: ["--no-warnings", "--conditions=inmesh-source"],
+    execArgv: ["--no-warnings"],
   });
   const { port } = await ask<{ port: number }>(child, {});
   return { port, pid: child.pid!, child, stop: () => void child.kill() };

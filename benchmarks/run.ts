@@ -39,6 +39,7 @@ const NAMES = [
   "config",
   "hostile",
   "telemetry",
+  "discovery",
   "proxy",
   "proxy-life",
 ];

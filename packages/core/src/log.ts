@@ -32,6 +32,7 @@ export type LogEvent =
   | "identity.refused"
   | "log.omitted"
   | "observer.failed"
+  | "place.unknown"
   | "proxy.connection_refused"
   | "proxy.listener_failed"
   | "proxy.listening"
@@ -81,6 +82,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
+  "place.unknown": "info",
   "proxy.connection_refused": "warn",
   "proxy.listener_failed": "warn",
   "proxy.listening": "info",

@@ -100,8 +100,9 @@ export interface MeshOptions {
    */
   readonly identities?: readonly IdentitySource[];
   /**
-   * The zone in which this process stands, as discovery names those of endpoints: metrics say how much goes to
-   * other zones. Default: unknown. No effect on balancing.
+   * The zone in which this process stands, as discovery names those of endpoints: calls stay in it while it has its
+   * share of the endpoints (`zones`), and metrics say how much goes to other zones. Default: `INMESH_ZONE`, else what
+   * a kind of discovery finds, as `kubernetes` does; else unknown, and all zones are picked from alike.
    */
   readonly zone?: string;
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */

@@ -1,7 +1,9 @@
 /** Programs of others as clients over HTTP/2: nghttp, h2load, curl and h2spec, each where it is installed. */
 import { execFile, spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
+import { h2specFolder } from "../../../scripts/peers-folder.ts";
 import { origin1, origin2 } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
 
@@ -12,7 +14,9 @@ function has(program: string): boolean {
 }
 
 function unlessThere(program: string): typeof it.skip {
-  return has(program) ? it : it.skip;
+  if (has(program)) return it;
+  process.stdout.write(`skipped: ${program} is not installed\n`);
+  return it.skip;
 }
 
 async function before(settings: object = {}) {
@@ -79,8 +83,8 @@ describe("programs of others over HTTP/2", () => {
     expect(stdout.trim()).toBe("1000000");
   });
 
-  // `npm run peers:h2spec` builds it; its README says how its cases are counted.
-  const h2spec = process.env["H2SPEC"] ?? "h2spec";
+  const built = join(h2specFolder, "h2spec"); // by `npm run peers:h2spec`
+  const h2spec = process.env["H2SPEC"] ?? (has(built) ? built : "h2spec");
   unlessThere(h2spec)("h2spec: all of its 145 cases pass", { timeout: 120_000 }, async () => {
     const { port } = await before();
     const { stdout } = await run(h2spec, ["-h", "127.0.0.1", "-p", String(port), "-o", "3"]).catch(

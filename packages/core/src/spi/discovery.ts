@@ -20,6 +20,7 @@ export {
   type KindCheck,
   type MadeMesh,
 } from "../discovery/kind.ts";
+export type { FoundPlace } from "../place.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
 export { BUILT_IN_KINDS, describeDiscovery } from "../discovery-kinds.ts";
 
@@ -40,6 +41,7 @@ export type { ConfigSection, SectionContext } from "../config/section.ts";
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
+export { inTurns } from "../runtime/turns.ts";
 
 // The configuration as `createMesh` reads it, for tools.
 export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";

@@ -3,6 +3,7 @@
  * went over them. Transports and servers report them here. What a connection knows by itself, such as its
  * bytes, is read with each scrape: a call pays for none of it.
  */
+import type { Place } from "../place.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   CONNECT_DURATION,
@@ -84,16 +85,20 @@ export class ConnectionRecords {
   servers = 0;
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
-  /** Of this process; undefined: it is not known. */
-  readonly zone: string | undefined;
+  readonly #place: Pick<Place, "zone">;
   readonly #records = new Map<string, ConnectionRecord>();
   readonly #open = new Map<string, { count: number }>();
   #total = 0;
 
-  constructor(telemetry: Telemetry, runtime: Runtime, zone: string | undefined) {
+  constructor(telemetry: Telemetry, runtime: Runtime, place: Pick<Place, "zone">) {
     this.telemetry = telemetry;
     this.runtime = runtime;
-    this.zone = zone;
+    this.#place = place;
+  }
+
+  /** Of this process; undefined: it is not known. */
+  get zone(): string | undefined {
+    return this.#place.zone;
   }
 
   /** Open now, of both directions. */

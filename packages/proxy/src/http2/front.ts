@@ -31,7 +31,8 @@ import { Http2Stream, trailerFields } from "./stream.ts";
 
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
 const LEAVE_MS = 1_000;
-/** From being asked to calm down to the end: see core's `Misuse`. */
+/** Less than a second, because the listener's clock may be a little early. */
+const TICK_MS = 950;
 /** `grpc-status` of a reply whose server was lost. */
 const UNAVAILABLE = "14";
 const CONTINUE = 100;
@@ -77,6 +78,7 @@ export class Http2FrontConnection
   #prefaceLeft: number = PREFACE.length;
   #leaving: "no" | "asked" | "final" = "no";
   #idleTicks = 0;
+  #lookedAt = 0;
   #peer: ConnectionPeer | undefined = undefined;
   readonly #onClosed: () => void;
 
@@ -161,7 +163,9 @@ export class Http2FrontConnection
     if (this.open.size === 0) this.finish();
   }
 
-  look(): void {
+  look(now: number): void {
+    if (now - this.#lookedAt < TICK_MS) return;
+    this.#lookedAt = now;
     this.tick();
   }
 
