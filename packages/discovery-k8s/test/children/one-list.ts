@@ -17,7 +17,10 @@ const mesh = {
 // For as long as it waits for the answer.
 const hold = setTimeout(() => {}, 20_000);
 kubernetes({ kubeconfig })
-  .open({ namespace: "shop", service: "orders", port: "http" }, mesh as unknown as DiscoveryOfService)
+  .open(
+    { namespace: "shop", service: "orders", port: "http" },
+    mesh as unknown as DiscoveryOfService,
+  )
   .watch({
     replace(endpoints) {
       console.log(endpoints.map(({ host, port }) => `${host}:${port}`).join(" "));
