@@ -4,15 +4,15 @@
  * connections that are kept, three endpoints, in interleaved rounds. Latency is that of one request in flight
  * above that of the server itself; memory that of a process with 1,000 idle connections.
  */
-import { execFile, fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { execFile, fork } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ask } from "./child.ts";
+import { http2Rows } from "./proxy-http2.ts";
+import { cpuOf, forked, freePort, systemProxy, type Player } from "./proxy-players.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 
 export const describe =
@@ -26,15 +26,6 @@ const WARM_REQUESTS = 30_000;
 const ENDPOINTS = 3;
 const IDLE = 1_000;
 const NODE_PEERS = ["httpxy", "http-proxy-3"] as const;
-
-/** A proxy that is measured. */
-interface Player {
-  readonly name: string;
-  readonly port: number;
-  /** Its processes that serve. */
-  readonly pids: () => number[];
-  stop(): void;
-}
 
 interface Took {
   readonly p50Us: number;
@@ -88,7 +79,9 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
     }
     const [own] = players;
     const idle = own === undefined ? undefined : await idleMb(own, load, progress);
-    return rowsOf(players, cpuUs, p50Us, idle);
+    for (const one of started.splice(0)) one.stop();
+    const rows = rowsOf(players, cpuUs, p50Us, idle);
+    return [...rows, ...(await http2Rows({ quick, only, folder, progress }))];
   } finally {
     for (const one of started) one.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -237,25 +230,6 @@ ${backends.map((one) => `    server 127.0.0.1:${one};`).join("\n")}
   return systemProxy("nginx", ["-c", file, "-e", join(folder, "error.log")], port, progress);
 }
 
-/** Undefined: it is not there, and its rows are left out. */
-async function systemProxy(
-  name: string,
-  args: readonly string[],
-  port: number,
-  progress: (line: string) => void,
-): Promise<Player | undefined> {
-  const found = ["", "/usr/sbin/"]
-    .map((path) => `${path}${name}`)
-    .find((path) => spawnSync(path, ["-v"]).status === 0);
-  if (found === undefined) {
-    progress(`proxy: ${name} is not installed: its rows are left out`);
-    return undefined;
-  }
-  const child = spawn(found, args, { stdio: "ignore" });
-  await answering(port);
-  return { name, port, pids: () => familyOf(child.pid!), stop: () => void child.kill() };
-}
-
 function nodePeer(name: (typeof NODE_PEERS)[number]) {
   return async (
     backends: readonly number[],
@@ -275,17 +249,6 @@ function nodePeer(name: (typeof NODE_PEERS)[number]) {
 
 // ── processes ────────────────────────────────────────────────────────────────────────────────────
 
-async function forked(
-  script: string,
-  args: readonly string[],
-): Promise<{ port: number; pid: number; child: ChildProcess; stop: () => void }> {
-  const child = fork(fileURLToPath(new URL(`./child/${script}`, import.meta.url)), args, {
-    execArgv: ["--no-warnings"],
-  });
-  const { port } = await ask<{ port: number }>(child, {});
-  return { port, pid: child.pid!, child, stop: () => void child.kill() };
-}
-
 interface Load {
   make(port: number, connections: number, requests: number): Promise<Took>;
   stop(): void;
@@ -302,46 +265,6 @@ function loadClient(): Load {
   };
 }
 
-/** Nanoseconds on a CPU, of all threads. */
-function cpuOf({ pids }: Player): number {
-  let ns = 0;
-  for (const pid of pids()) {
-    for (const thread of readdirSync(`/proc/${pid}/task`)) {
-      ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
-    }
-  }
-  return ns;
-}
-
-/** A process and its children, where a master has workers. */
-function familyOf(pid: number): number[] {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-  return [pid, ...(children === "" ? [] : children.split(" ").map(Number))];
-}
-
 function rssMb(pid: number): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1_024;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function answering(port: number): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
-    const socket = connect({ port, host: "127.0.0.1" });
-    const isOpen = await new Promise<boolean>((resolve) => {
-      socket.on("connect", () => resolve(true));
-      socket.on("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (isOpen) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`nothing listens on port ${port}`);
 }

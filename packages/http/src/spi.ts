@@ -58,6 +58,15 @@ export { ofMeshError as failureOfMeshError, type Failure } from "./client/failur
 /** Dials an endpoint as the clients of the mesh do: with its TLS, its time limit, and the words for what fails. */
 export { Connector, type Dialled, type OnRead, type Reported } from "./client/connector.ts";
 
+/** What the end of an HTTP/2 stream says about the request on it. */
+export {
+  headTooLarge,
+  isRefusal,
+  streamError,
+  type SessionEnd,
+  type StreamEnd,
+} from "./client/http2/stream-error.ts";
+
 /** Durations under the names of OpenTelemetry's semantic conventions. */
 export {
   attributesOf,

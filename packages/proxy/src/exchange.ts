@@ -25,6 +25,7 @@ import {
   TIMEOUT_MS,
 } from "@inmesh/http/spi";
 import { Field, KIND, kindOf, type Fields, type FieldVisitor } from "./fields.ts";
+import { grpcOutcomeOf, grpcStatusOf } from "./grpc-status.ts";
 import type { ReplySink, Wire } from "./halves.ts";
 import { isAnyClient, type ReplyHead } from "./message.ts";
 import type { ProxyRequest } from "./request.ts";
@@ -44,6 +45,7 @@ export class Exchange implements AttemptCanceller, Reply {
   /** Neighbours in a queue of those that wait for a connection. Writer: the pool. */
   next: Exchange | undefined = undefined;
   readonly #runtime: Runtime;
+  readonly #isGrpc: boolean;
   #resolve!: (reply: Exchange) => void;
   #reject!: (error: unknown) => void;
   #wire: Wire | undefined = undefined;
@@ -65,6 +67,7 @@ export class Exchange implements AttemptCanceller, Reply {
     this.request = attempt.call.request;
     this.config = config;
     this.#runtime = runtime;
+    this.#isGrpc = this.request.isGrpc;
   }
 
   /** `dispatch` gives it to a connection, or puts it into a queue; must not throw. */
@@ -172,13 +175,19 @@ export class Exchange implements AttemptCanceller, Reply {
     const now = this.#runtime.now();
     this.head = head;
     const { status } = head;
-    const outcome = classify(status, status === 503 && this.retryAfterMs !== undefined);
+    // Without a message the status of gRPC stands in the head.
+    const grpcStatus = this.#isGrpc ? grpcStatusOf(head.fields) : -1;
+    const outcome =
+      grpcStatus >= 0
+        ? this.#judgeGrpc(grpcStatus, head.fields)
+        : classify(status, status === 503 && this.retryAfterMs !== undefined);
     attempt.code = status;
     attempt.callerFault = isCallerFault(status);
     if (outcome === "overloaded") attempt.busyForMs = this.retryAfterMs ?? 0;
     attempt.answered(now);
     const { bodyIdleMs } = this.config.timeouts;
-    if (attempt.call.deadlineAt - now > bodyIdleMs) {
+    // A stream of gRPC may be silent for as long as both sides like.
+    if (!this.#isGrpc && attempt.call.deadlineAt - now > bodyIdleMs) {
       this.#lastByteAt = now;
       this.#idle = this.#runtime.after(bodyIdleMs, lookIdle, this);
     }
@@ -213,6 +222,11 @@ export class Exchange implements AttemptCanceller, Reply {
     if (this.#done) return;
     this.#done = true;
     this.#idle?.cancel();
+    if (this.#isGrpc && this.attempt.status === undefined && this.#verdict === "success") {
+      const status = grpcStatusOf(trailers);
+      // A stream that ends without a status has failed (faults.md G8).
+      this.#verdict = status < 0 ? "failure" : this.#judgeGrpc(status, trailers!);
+    }
     const sink = this.#sink;
     if (sink !== undefined) {
       this.request.isReplied = true;
@@ -220,6 +234,11 @@ export class Exchange implements AttemptCanceller, Reply {
       sink.end(trailers);
     }
     if (!this.#isUpgrade) this.attempt.settle(this.#verdict!);
+  }
+
+  #judgeGrpc(status: number, fields: Fields): Outcome {
+    this.attempt.status = status;
+    return grpcOutcomeOf(status, fields);
   }
 
   /**

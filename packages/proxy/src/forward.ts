@@ -88,8 +88,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     // Where a layer of the application has waited, another request may have been looked at.
     const service = this.#found === request ? this.#service : this.#router.serviceOf(request);
     this.#service = this.#found = undefined;
-    if (service === undefined)
-      return this.#write(request, OwnHead.ofRefusal(NO_ROUTE, false), false);
+    if (service === undefined) return this.refuse(request, NO_ROUTE);
     const { head, body } = request;
     const idempotent = head.hasIdempotencyKey || isIdempotent(head.method);
     const call = new Call<ProxyRequest>(service.name, request, idempotent, true);
@@ -100,6 +99,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
       body.onOverflow = () => (call.replayable = false);
       if (!body.replayable) call.replayable = false;
     }
+    // Which of its kinds a call of gRPC is, only its client and its server know; their deadline is in its head.
+    call.streaming = request.isGrpc;
     call.traceId = request.traceId;
     request.call = call;
     if (inheritFrom(request, call, this.#runtime.now())) request.adopt(call);
@@ -116,7 +117,10 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   }
 
   refuse(request: ProxyRequest, refusal: Refusal): void {
-    const own = OwnHead.ofRefusal(refusal, request.connection.trust.givesReasons);
+    const { givesReasons } = request.connection.trust;
+    const own = request.isGrpc
+      ? OwnHead.ofGrpcRefusal(refusal, givesReasons)
+      : OwnHead.ofRefusal(refusal, givesReasons);
     request.sentRetryAfter = refusal.retryAfterMs !== undefined;
     this.#write(request, own, refusal.close);
   }
@@ -140,16 +144,20 @@ export class Forward implements ServerProtocol<ProxyRequest> {
 
   #fail(request: ProxyRequest, error: unknown): void {
     if (request.phase === "ended") return;
-    const { exhausted, connection } = request;
-    this.#write(request, OwnHead.ofError(error, exhausted, connection.trust.givesReasons), false);
+    const { exhausted } = request;
+    const { givesReasons } = request.connection.trust;
+    const own = request.isGrpc
+      ? OwnHead.ofGrpcError(error, exhausted, givesReasons)
+      : OwnHead.ofError(error, exhausted, givesReasons);
+    this.#write(request, own, false);
   }
 
-  #write(request: ProxyRequest, { head, body }: OwnHead, close: boolean): void {
+  #write(request: ProxyRequest, { head, status, body }: OwnHead, close: boolean): void {
     const { sink } = request;
-    request.sentStatus = head.status;
+    request.sentStatus = status;
     request.isReplied = true;
     sink.head(head, close);
-    sink.data(body, 0, body.length);
+    if (body.length > 0) sink.data(body, 0, body.length);
     sink.end(undefined);
   }
 }

@@ -11,6 +11,7 @@ import type {
   ReplayMemory,
   Runtime,
   ServerPeer,
+  SharedServerSnapshot,
   Trust,
 } from "@inmesh/core/spi";
 import type { CutReason } from "@inmesh/http/spi";
@@ -37,6 +38,8 @@ export interface ProxyListener {
   readonly connections: number;
   /** `ok`, or why requests should not come here. */
   readonly readiness: string;
+  /** Its state now, with what it has refused by reason. */
+  snapshot(): SharedServerSnapshot<CutReason>;
 }
 
 /** What a codec of clients has of its listener. */

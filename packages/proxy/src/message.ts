@@ -113,6 +113,12 @@ export class RequestHead {
     return this.#targetEnd;
   }
 
+  /** Its type says so. */
+  get isGrpc(): boolean {
+    if (this.method !== "POST") return false;
+    return this.fields.get("content-type")?.startsWith("application/grpc") === true;
+  }
+
   /**
    * Reads a field that is more than passed on, of the kinds from `expect` on; codecs see to the ones before
    * themselves. True: it stays in the message. A refusal: the request is refused.

@@ -1,5 +1,5 @@
 /** Replies that the proxy makes itself: refusals, and what became of a call that has no reply. */
-import { MeshError, type ErrorCode, type Refusal } from "@inmesh/core/spi";
+import { MeshError, REFUSAL_CODES, type ErrorCode, type Refusal } from "@inmesh/core/spi";
 import { FINAL, NACK, REASON } from "@inmesh/http/spi";
 import { Field } from "./fields.ts";
 import { ReplyHead } from "./message.ts";
@@ -27,15 +27,42 @@ const STATUSES: Readonly<Record<ErrorCode, number>> = {
   bad_config: 500,
 };
 
+const NOTHING = Buffer.alloc(0);
+const REPLACED: ReadonlySet<string> = new Set(["content-type", "retry-after"]);
+const GRPC = new Field("content-type", "application/grpc");
+const INTERNAL = 13;
+const UNAVAILABLE = 14;
+
+/** The same as a status of gRPC, as the clients of the mesh say it to their callers (@inmesh/grpc). */
+const GRPC_STATUSES: Readonly<Record<ErrorCode, number>> = {
+  deadline_exceeded: 4,
+  cancelled: 1,
+  no_route: 12,
+  no_endpoint: UNAVAILABLE,
+  overloaded: UNAVAILABLE,
+  connect_failed: UNAVAILABLE,
+  connection_lost: UNAVAILABLE,
+  bad_response: INTERNAL,
+  bad_request: INTERNAL,
+  bad_status: 2,
+  identity_unavailable: UNAVAILABLE,
+  denied: 7,
+  loop: INTERNAL,
+  closed: UNAVAILABLE,
+  bad_config: INTERNAL,
+};
+
 export class OwnHead {
   readonly head: ReplyHead = new ReplyHead();
-  readonly body: Buffer;
+  /** Of HTTP, for records; a reply of gRPC has 200 in its head. */
+  readonly status: number;
+  body: Buffer;
 
   /** `reason`: from a closed set, in lower case. */
   constructor(status: number, reason: string, givesReasons: boolean) {
     const { head } = this;
     this.body = Buffer.from(`${reason}\n`);
-    head.status = status;
+    this.status = head.status = status;
     head.bodyLength = this.body.length;
     head.fields.add(PLAIN);
     if (givesReasons) head.fields.add(new Field(REASON, reason));
@@ -53,6 +80,35 @@ export class OwnHead {
     }
     if (nack) fields.add(NACKED);
     return own;
+  }
+
+  /** The refusal as gRPC says it: a status without a message. */
+  static ofGrpcRefusal(refusal: Refusal, givesReasons: boolean): OwnHead {
+    const own = OwnHead.ofRefusal(refusal, givesReasons);
+    own.#speakGrpc(REFUSAL_CODES[refusal.code].grpc, refusal.reason);
+    const { retryAfterMs } = refusal;
+    if (retryAfterMs !== undefined) {
+      own.head.fields.add(new Field("grpc-retry-pushback-ms", String(Math.ceil(retryAfterMs))));
+    }
+    return own;
+  }
+
+  static ofGrpcError(error: unknown, exhausted: boolean, givesReasons: boolean): OwnHead {
+    const own = OwnHead.ofError(error, exhausted, givesReasons);
+    const known = error instanceof MeshError;
+    own.#speakGrpc(known ? GRPC_STATUSES[error.code] : INTERNAL, known ? error.reason : "internal");
+    return own;
+  }
+
+  #speakGrpc(code: number, reason: string): void {
+    const { head } = this;
+    head.status = 200;
+    head.bodyLength = 0;
+    this.body = NOTHING;
+    head.fields.remove(REPLACED);
+    head.fields.add(GRPC);
+    head.fields.add(new Field("grpc-status", String(code)));
+    head.fields.add(new Field("grpc-message", reason));
   }
 
   /** `exhausted`: it was tried more than once, so that no caller above should. */

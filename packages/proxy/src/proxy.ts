@@ -17,6 +17,7 @@ import {
   type ReplayMemory,
   type Runtime,
   type ServerPeer,
+  type SharedServerSnapshot,
   type Timer,
   type Trust,
 } from "@inmesh/core/spi";
@@ -24,6 +25,7 @@ import { COUNTED, type CutReason } from "@inmesh/http/spi";
 import { Forward, type ForwardPipeline } from "./forward.ts";
 import { Http1Front } from "./http1/front.ts";
 import { RequestReader } from "./http1/request-reader.ts";
+import { Http2Front } from "./http2/front.ts";
 import type {
   FrontConnection,
   FrontParts,
@@ -113,6 +115,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   readonly #core: ServerCore<CutReason>;
   readonly #pipeline: ForwardPipeline;
   readonly #reader: RequestReader;
+  readonly #http2: Http2Front;
   readonly #open = new Set<FrontConnection>();
   #clock: Timer | undefined = undefined;
 
@@ -162,6 +165,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
       secure: false,
       refusesUnderscores: settings.options.refuseUnderscores === true,
     });
+    this.#http2 = new Http2Front(this);
     core.bound("connections", () => ({
       size: this.#open.size,
       limit: settings.limits.maxConnections,
@@ -178,7 +182,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     }
     socket.setNoDelay(true);
     if (spoken === "http1") new Http1Front(socket, this, this.#reader).begin(first);
-    else socket.destroy();
+    else this.#http2.accept(socket, first);
   }
 
   get connections(): number {
@@ -191,6 +195,10 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
 
   get readiness(): string {
     return this.#core.readiness;
+  }
+
+  snapshot(): SharedServerSnapshot<CutReason> {
+    return this.#core.snapshot(undefined, []);
   }
 
   leaveWithin(graceMs: number, noticed: boolean): Promise<void> {

@@ -103,6 +103,11 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     return this.isReplied;
   }
 
+  /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
+  get isGrpc(): boolean {
+    return this.httpVersion === "2" && this.head.isGrpc;
+  }
+
   // ── what both halves ask ─────────────────────────────────────────────────────────────────────
 
   get service(): string {

@@ -20,11 +20,14 @@ import {
 import { Connector } from "@inmesh/http/spi";
 import { Exchange } from "./exchange.ts";
 import { Http1Pool } from "./http1/pool.ts";
+import { Http2Clock } from "./http2/clock.ts";
+import { Http2UpstreamPool } from "./http2/pool.ts";
 import type { ProxyRequest } from "./request.ts";
 import { clientDuration } from "./standard.ts";
 import type { UpstreamPool } from "./upstream.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
+const HTTP2: readonly string[] = ["h2"];
 /**
  * Longer than an idle connection is kept: one that is still there after this long without a call outlived a
  * process that was frozen, and its peer may have forgotten it (faults L7).
@@ -37,8 +40,9 @@ export const PROXY_HTTP: Protocol<ProxyRequest, Exchange> = {
   transport: (service, runtime, identities, record) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
+    const clock = new Http2Clock(runtime);
     return {
-      connect: (endpoint) => new UpstreamConnection(endpoint, service, runtime, tls, record),
+      connect: (endpoint) => new UpstreamConnection(endpoint, service, runtime, clock, tls, record),
       get problem() {
         return tls?.problem;
       },
@@ -57,11 +61,14 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   readonly #endpoint: EndpointInfo;
   readonly #service: ServiceConfig;
   readonly #runtime: Runtime;
+  readonly #clock: Http2Clock;
   readonly #tls: ServiceTls | undefined;
   readonly #record: ConnectionRecord | undefined;
   readonly #unwatch: (() => void) | undefined;
   readonly #retired = new Set<UpstreamPool>();
   #pool: UpstreamPool;
+  /** For gRPC, which has HTTP/2 alone, where the service speaks HTTP/1.1; undefined: there was none. */
+  #grpcPool: UpstreamPool | undefined = undefined;
   /** What the connections of the pool belong to. */
   #owner: object = {};
   #usedAt = Infinity;
@@ -72,16 +79,18 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     endpoint: EndpointInfo,
     service: ServiceConfig,
     runtime: Runtime,
+    clock: Http2Clock,
     tls: ServiceTls | undefined,
     record: ConnectionRecord | undefined,
   ) {
     this.#endpoint = endpoint;
     this.#service = service;
     this.#runtime = runtime;
+    this.#clock = clock;
     this.#tls = tls;
     this.#record = record;
     this.#unwatch = tls?.use(() => this.#renew("identity"));
-    this.#pool = this.#open();
+    this.#pool = this.#open(service.http2);
   }
 
   send(attempt: Attempt<ProxyRequest>): Promise<Exchange> {
@@ -89,7 +98,9 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     if (startedAt > this.#endsAt) this.#renew("age");
     else if (startedAt - this.#usedAt > STALE_MS) this.#renew("idle");
     this.#usedAt = startedAt;
-    return new Exchange(attempt, this.#service, this.#runtime).send(this.#pool);
+    const isGrpc = !this.#service.http2 && attempt.call.request.head.isGrpc;
+    const pool = isGrpc ? (this.#grpcPool ??= this.#open(true)) : this.#pool;
+    return new Exchange(attempt, this.#service, this.#runtime).send(pool);
   }
 
   probe(): Promise<boolean> {
@@ -102,13 +113,14 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   }
 
   get queued(): number {
-    return this.#pool.queued;
+    return this.#pool.queued + (this.#grpcPool?.queued ?? 0);
   }
 
   describe(): ConnectionFacts {
-    let { open } = this.#pool;
+    let open = this.#pool.open + (this.#grpcPool?.open ?? 0);
     for (const pool of this.#retired) open += pool.open;
-    const { application, queued } = this.#pool;
+    const { queued } = this;
+    const application = this.#pool.application ?? this.#grpcPool?.application;
     return { open, application: open === 0 ? undefined : application, queued, unread: undefined };
   }
 
@@ -116,35 +128,44 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     this.#unwatch?.();
     this.#record?.closing(this.#owner, "drain");
     this.#closing ??= Promise.all(
-      [this.#pool, ...this.#retired].map((pool) => this.#shut(pool, graceMs)),
+      [this.#pool, this.#grpcPool, ...this.#retired].map(
+        (pool) => pool && this.#shut(pool, graceMs),
+      ),
     ).then(() => {});
     return this.#closing;
   }
 
-  #open(): UpstreamPool {
+  #open(http2: boolean): UpstreamPool {
     const service = this.#service;
     this.#endsAt = endOfAge(service.limits.maxConnectionAgeMs, this.#runtime);
-    const owner = {};
-    this.#owner = owner;
+    // Both pools of a time have one owner.
+    const owner = this.#owner;
     const record = this.#record;
     const connector = new Connector(
       this.#endpoint,
       service,
       this.#runtime,
       this.#tls?.context,
-      this.#tls === undefined ? [] : HTTP1,
-      record && { record, protocol: "http1", owner },
+      this.#tls === undefined ? [] : http2 ? HTTP2 : HTTP1,
+      record && { record, protocol: http2 ? "http2" : "http1", owner },
     );
-    return new Http1Pool(service, connector, this.#runtime);
+    return http2
+      ? new Http2UpstreamPool(service, connector, this.#runtime, this.#clock)
+      : new Http1Pool(service, connector, this.#runtime);
   }
 
   #renew(why: CloseTrigger): void {
     if (this.#closing !== undefined) return;
     this.#record?.closing(this.#owner, why);
-    const old = this.#pool;
-    this.#pool = this.#open();
-    this.#retired.add(old);
-    void old.close().then(() => this.#retired.delete(old));
+    const former = [this.#pool, this.#grpcPool];
+    this.#owner = {};
+    this.#pool = this.#open(this.#service.http2);
+    this.#grpcPool = undefined;
+    for (const old of former) {
+      if (old === undefined) continue;
+      this.#retired.add(old);
+      void old.close().then(() => this.#retired.delete(old));
+    }
   }
 
   /** Waits for what is in flight and queued, at most `graceMs`, then breaks it off. */

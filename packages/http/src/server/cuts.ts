@@ -26,6 +26,7 @@ export const CUTS = [
   "stream_resets",
   "pings",
   "settings",
+  "frames",
   "hidden_streams",
   "http2_error",
   "http1_application",
