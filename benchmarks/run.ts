@@ -39,7 +39,9 @@ const NAMES = [
   "config",
   "hostile",
   "telemetry",
+  "discovery",
   "proxy",
+  "proxy-life",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {

@@ -1,5 +1,6 @@
 /** For applications. Transports and discovery sources use `@inmesh/core/spi`. */
-export { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
+export { createMesh, type Mesh } from "./mesh.ts";
+export type { MeshOptions } from "./mesh-options.ts";
 export {
   isMeshError,
   MeshError,

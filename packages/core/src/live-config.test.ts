@@ -7,7 +7,8 @@ import type { EndpointSink } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
 import { MeshError } from "./errors.ts";
 import type { LogLine } from "./log.ts";
-import { createMesh, type MeshOptions } from "./mesh.ts";
+import { createMesh } from "./mesh.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import {
   StubRequest,

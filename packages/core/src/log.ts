@@ -32,6 +32,10 @@ export type LogEvent =
   | "identity.refused"
   | "log.omitted"
   | "observer.failed"
+  | "place.unknown"
+  | "proxy.connection_refused"
+  | "proxy.listener_failed"
+  | "proxy.listening"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -78,6 +82,10 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
+  "place.unknown": "info",
+  "proxy.connection_refused": "warn",
+  "proxy.listener_failed": "warn",
+  "proxy.listening": "info",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

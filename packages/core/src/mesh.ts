@@ -4,26 +4,26 @@
  * force, and stays with it to its end. A changed configuration is compiled as a whole, and then
  * replaces what is about it: what stays equal keeps its counters, budgets and connections.
  */
-import type { Attempt, Call, Reply } from "./call.ts";
+import type { Reply } from "./call.ts";
 import { RunningBackend } from "./running-backend.ts";
 import { sameConnections, sameDiscovery } from "./config/compare.ts";
 import type { MeshInput, ServiceInput } from "./config/input.ts";
 import { ConfigSources } from "./config-sources.ts";
-import { ConfigError, makeMistake, type Mistake, type PathPart } from "./config/mistakes.ts";
-import { graceMistake, optionMistakes, type OptionKinds } from "./config/options.ts";
+import { ConfigError, makeMistake, type PathPart } from "./config/mistakes.ts";
+import { graceMistake } from "./config/options.ts";
 import { isRaw } from "./config/plain.ts";
-import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store.ts";
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
-import { type DiscoveryKind, kindsOfProcess, type MadeMesh } from "./discovery/kind.ts";
+import type { DiscoveryKind } from "./discovery/kind.ts";
 import { Discoveries } from "./discovery/open.ts";
-import { kindsWith } from "./discovery-kinds.ts";
 import { MeshError } from "./errors.ts";
-import type { Handler, Layer } from "./handler.ts";
 import { type Log, LogFilter, safeLog } from "./log.ts";
+import { addBounds, MAX_SERVICES, measureRecorder } from "./mesh-bounds.ts";
+import { checkedKinds, type MeshOptions } from "./mesh-options.ts";
 import { MeshServers } from "./mesh-servers.ts";
+import type { Protocol, Service } from "./protocol.ts";
 import { ReplayMemory } from "./replay/memory.ts";
 import type { RoutedRequest } from "./route/facts.ts";
 import type { Observer } from "./observe/observer.ts";
@@ -31,192 +31,28 @@ import { publishWarning } from "./observe/channels.ts";
 import { Observers } from "./observe/observers.ts";
 import { NodeRuntime } from "./runtime/node-runtime.ts";
 import { runtimeProblem } from "./runtime/supported.ts";
-import {
-  RunningService,
-  type Reachability,
-  type ServiceParts,
-  type View,
-} from "./running-service.ts";
+import { RunningService, type ServiceParts, type View } from "./running-service.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import { EndpointSeriesCount, MAX_ENDPOINT_SERIES } from "./backend-series.ts";
+import { EndpointSeriesCount } from "./backend-series.ts";
 import { countOmitted } from "./limited-log.ts";
 import { processGauges } from "./process-gauges.ts";
 import type { ConfigSnapshot, MeshSnapshot } from "./snapshot.ts";
-import { Bounds, fullest } from "./telemetry/bounds.ts";
-import { ConnectionRecords, type ConnectionRecord } from "./telemetry/connections.ts";
+import { Bounds } from "./telemetry/bounds.ts";
+import { Place } from "./place.ts";
+import { ConnectionRecords } from "./telemetry/connections.ts";
 import { HANDLES, LOG_SUPPRESSED } from "./telemetry/process-instruments.ts";
-import {
-  CONFIG_GENERATION,
-  METRICS_OVERFLOW,
-  METRICS_SERIES,
-  RUNTIME_SUPPORTED,
-} from "./telemetry/instruments.ts";
-import { exporterMistakes, Exporters, exportersOfProcess, type Exporter } from "./exporter.ts";
+import { CONFIG_GENERATION, RUNTIME_SUPPORTED } from "./telemetry/instruments.ts";
+import { Exporters, exportersOfProcess } from "./exporter.ts";
 import { fanOut } from "./telemetry/fan-out.ts";
 import { guardedTelemetry, NO_TELEMETRY } from "./telemetry/guarded.ts";
-import { MAX_SERIES, MAX_SERIES_PER_METRIC, Recorder } from "./telemetry/recorder.ts";
-import {
-  STANDARD_METRICS,
-  type StandardClient,
-  type StandardMetrics,
-} from "./telemetry/standard.ts";
+import { Recorder } from "./telemetry/recorder.ts";
+import type { StandardMetrics } from "./telemetry/standard.ts";
 import type { Series, Telemetry } from "./telemetry/telemetry.ts";
-import { Identities, identityMistakes } from "./tls/identities.ts";
-import type { IdentitySource } from "./tls/identity.ts";
+import { Identities } from "./tls/identities.ts";
 import type { TapOptions } from "./tap/options.ts";
 import { type Tap, Taps } from "./tap/taps.ts";
 import type { Transport } from "./transport.ts";
 import type { Watch } from "./watch/watch.ts";
-
-export interface MeshOptions {
-  /**
-   * Configuration from code; wins over file and environment, service by service, field by field.
-   * `mesh.update` replaces it. Default: nothing.
-   */
-  readonly config?: MeshInput;
-  /**
-   * Path of a mesh.yaml or mesh.json, which is followed while the mesh is open: a valid change is
-   * applied, an invalid one refused, and the last good one stays. Default: the environment's
-   * `INMESH_CONFIG`, else none.
-   */
-  readonly configFile?: string;
-  /**
-   * Configuration sources beside environment, file and code; each has a rank, which says whom it wins over.
-   * What one says is applied as a whole or refused, and then its last good layer stays. Stopped when `close`
-   * begins. Default: none.
-   */
-  readonly sources?: readonly ConfigSource[];
-  /**
-   * Where the last good configuration file is kept for a start at which the file itself is missing
-   * or invalid. Written at most once a second, readable by this user only. Default: nowhere. No
-   * effect without a configuration file.
-   */
-  readonly snapshotFile?: string;
-  /**
-   * Gets a line for what an operator has to know: configurations, breakers, discovery, refusals for load
-   * (docs/reference/log.md has every event). Called while calls are made, so it must be quick; what it
-   * throws is ignored. Default: none; inmesh never writes to the console.
-   */
-  readonly log?: Log;
-  /** Where `INMESH_…` variables are read from, once, at creation. Default: `process.env`. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Time, chance and timers. Default: the process's own. */
-  readonly runtime?: Runtime;
-  /**
-   * Receives every measurement. `false`: nothing is measured, and calls do nothing for it; exporters get none
-   * either. Default: an in-memory recorder that `mesh.metrics()` reads.
-   */
-  readonly telemetry?: Telemetry | false;
-  /**
-   * Whether durations are recorded under the names of OpenTelemetry's semantic conventions too
-   * (`http.client.request.duration` and three more, docs/reference/metrics.md). `auto`: all but those that an
-   * instrumentation of OpenTelemetry in this process records itself, so that nothing is counted twice; `on`: all;
-   * `off`: none. No effect with `telemetry: false`. Default `auto`.
-   */
-  readonly standardMetrics?: StandardMetrics;
-  /**
-   * What takes metrics and events out of the process. Each gets what `telemetry`, or the recorder in its
-   * place, gets too; the mesh starts them, and closes them at the end of its own `close`. Default: none.
-   */
-  readonly exporters?: readonly Exporter[];
-  /**
-   * A source of endpoints of your own; undefined leaves the service to the configured one. Asked
-   * again when the service's `discovery` changes. Default: none.
-   */
-  readonly discovery?: (service: ServiceConfig) => Discovery | undefined;
-  /**
-   * Kinds of discovery beside the built-in ones: each adds its name to what may be written under
-   * `discovery` in a file, the environment and code, with its own options and mistakes. A name that
-   * another kind has is a mistake. Default: none.
-   */
-  readonly discoveries?: readonly DiscoveryKind[];
-  /**
-   * Whether names such as `orders.shop.svc` are looked up in the API of Kubernetes, where the process runs in a
-   * cluster and `inmesh` is imported (docs/reference/kubernetes.md). `false`: by DNS. No effect on services that write
-   * `discovery: { kubernetes }`, and none beside a kind of that name in `discoveries`. Default: `true`, unless the
-   * environment says `INMESH_KUBERNETES=off`.
-   */
-  readonly kubernetes?: boolean;
-  /**
-   * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
-   * at the end of its `close`. Default: none.
-   */
-  readonly identities?: readonly IdentitySource[];
-  /**
-   * The zone in which this process stands, as discovery names those of endpoints: metrics say how much goes to
-   * other zones. Default: unknown. No effect on balancing.
-   */
-  readonly zone?: string;
-  /** Layers around every call, below its record; see pipeline.ts. Default: none. */
-  readonly callLayers?: readonly Layer<Call, Reply>[];
-  /** Layers around every attempt. Default: none. */
-  readonly attemptLayers?: readonly Layer<Attempt, Reply>[];
-}
-
-const OPTIONS: OptionKinds<MeshOptions> = {
-  config: "object",
-  configFile: "text",
-  sources: "list",
-  snapshotFile: "text",
-  log: "function",
-  env: "object",
-  runtime: "object",
-  telemetry: "any",
-  standardMetrics: "any",
-  exporters: "list",
-  discovery: "function",
-  discoveries: "list",
-  kubernetes: "boolean",
-  identities: "list",
-  zone: "text",
-  callLayers: "list",
-  attemptLayers: "list",
-};
-const INSIDE_CONFIG = "belongs into config: createMesh({ config: { … } })";
-const OPTION_HINTS = {
-  services: INSIDE_CONFIG,
-  defaults: INSIDE_CONFIG,
-  config: "the path of a file is given as configFile",
-  log: "it gets an object with level, event and message",
-  file: 'did you mean "configFile"?',
-  path: 'did you mean "configFile"?',
-};
-
-/** What a protocol supplies to run over the mesh. */
-export interface Protocol<Req extends RoutedRequest, R extends Reply> {
-  /** Closed set, used as a label: `http`, `grpc`, `stub`. */
-  readonly name: string;
-  /** The status that a caller gets for a failure of the mesh's own; left out: it gets the error itself. */
-  statusOf?(error: MeshError): number;
-  /** Another instrumentation makes a span for each attempt of such a request, and writes it into its head. */
-  tracedByOthers?(request: Req, service: ServiceConfig): boolean;
-  /** Durations under OpenTelemetry's names, of attempts or of calls. Default: none. */
-  readonly standard?: StandardClient<Req>;
-  /**
-   * `identities`: of the mesh, for services with TLS. Default: there are files alone. `connections`: where it
-   * reports those of the service. Default: nowhere.
-   */
-  transport(
-    service: ServiceConfig,
-    runtime: Runtime,
-    identities?: Identities,
-    connections?: ConnectionRecord,
-  ): Transport<Req, R>;
-}
-
-/** One service as one protocol's clients use it. */
-export interface Service<Req, R extends Reply> {
-  readonly name: string;
-  /** The configuration in force. */
-  readonly config: ServiceConfig;
-  readonly runtime: Runtime;
-  /** The pipeline in force. Read it once per call. */
-  readonly current: Handler<Call<Req>, R>;
-  /** For clients that show it. O(endpoints): never for a call. */
-  readonly reachability: Reachability;
-  /** Starts discovery and connects, as a first call would. False: no endpoint was reached. */
-  reach(): Promise<boolean>;
-}
 
 /** The running parts of a mesh, as they are: everything in them changes while calls run. */
 export interface Running {
@@ -235,8 +71,6 @@ export interface Running {
   /** Who has written the value in force at a path; lays the configuration together once for all questions. */
   origins(): (path: readonly PathPart[]) => ConfigOrigin;
 }
-
-const MAX_SERVICES = 500;
 
 type AnyBackend = RunningBackend<RoutedRequest, Reply>;
 type AnyProtocol = Protocol<RoutedRequest, Reply>;
@@ -273,6 +107,8 @@ export class Mesh implements AsyncDisposable {
   readonly identities: Identities;
   /** For server halves: where they report their connections. */
   readonly connections: ConnectionRecords;
+  /** Where this process stands. */
+  readonly place: Place;
   /** For server halves: how full what they hold is. */
   readonly bounds: Bounds;
   readonly #recorder: Recorder | undefined;
@@ -286,10 +122,7 @@ export class Mesh implements AsyncDisposable {
 
   /** Throws ConfigError, with every mistake, if the configuration is not valid. */
   constructor(options: MeshOptions = {}) {
-    const mistakes = optionMistakes("createMesh", options, OPTIONS, OPTION_HINTS);
-    if (isRaw(options)) mistakes.push(...listMistakes(options));
-    const kinds = kindsOf(isRaw(options) ? options : {}, mistakes);
-    if (mistakes.length > 0) throw new ConfigError(mistakes);
+    const kinds = checkedKinds(options);
     this.#options = options;
     this.#kinds = kinds;
     this.runtime = options.runtime ?? new NodeRuntime();
@@ -306,7 +139,8 @@ export class Mesh implements AsyncDisposable {
               one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
             ),
           ]);
-    this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
+    this.place = new Place(options.zone, (options.env ?? process.env)["INMESH_ZONE"]);
+    this.connections = new ConnectionRecords(this.telemetry, this.runtime, this.place);
     this.bounds = new Bounds(this.telemetry);
     this.logFilter = new LogFilter(options.log);
     this.log = safeLog((line) => {
@@ -318,6 +152,7 @@ export class Mesh implements AsyncDisposable {
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {
+      sections: options.sections,
       kinds,
       runtime: this.runtime,
       telemetry: this.telemetry,
@@ -331,7 +166,13 @@ export class Mesh implements AsyncDisposable {
     });
     const { store } = this.#sources;
     this.#config = store;
-    this.#discoveries = new Discoveries(kinds, this.runtime, this.log, this.telemetry, this.bounds);
+    this.#discoveries = new Discoveries(kinds, {
+      runtime: this.runtime,
+      log: this.log,
+      telemetry: this.telemetry,
+      bounds: this.bounds,
+      place: this.place,
+    });
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
@@ -347,8 +188,14 @@ export class Mesh implements AsyncDisposable {
     // It stays after a close, to show that nothing is left.
     this.telemetry.gauge(HANDLES, { kind: "socket" }, () => this.connections.size);
     this.telemetry.gauge(HANDLES, { kind: "server" }, () => this.connections.servers);
-    this.#bound();
-    if (this.#recorder !== undefined) this.#measure(this.#recorder);
+    addBounds(this.bounds, {
+      services: this.#services,
+      replayMemory: this.replayMemory,
+      endpointSeries: this.#endpointSeries,
+      recorder: this.#recorder,
+    });
+    if (this.#recorder !== undefined)
+      this.#gauges.push(measureRecorder(this.#recorder, this.telemetry));
     this.identities = new Identities(
       options.identities ?? [],
       this.runtime,
@@ -461,7 +308,7 @@ export class Mesh implements AsyncDisposable {
         runtime: this.runtime,
         log: this.log,
         observers: this.observers,
-        zone: this.#options.zone,
+        place: this.place,
         endpointSeries: this.#endpointSeries,
         bounds: this.bounds,
       },
@@ -559,35 +406,6 @@ export class Mesh implements AsyncDisposable {
     void backend.close(backend.config.drainGraceMs);
   }
 
-  /** How full what it holds is. */
-  #bound(): void {
-    const { bounds, replayMemory } = this;
-    bounds.add("services", () => ({ size: this.#services.size, limit: MAX_SERVICES }));
-    bounds.add("calls", () => fullest([...this.#services.values()].map(({ load }) => load)));
-    bounds.add("replay_bytes", () => ({
-      size: replayMemory.bytes,
-      limit: replayMemory.maxBytes,
-    }));
-    bounds.add("endpoint_series", () => ({
-      size: this.#endpointSeries.count,
-      limit: MAX_ENDPOINT_SERIES,
-    }));
-    const recorder = this.#recorder;
-    if (recorder === undefined) return;
-    bounds.add("metric_series", () => ({ size: recorder.most, limit: MAX_SERIES_PER_METRIC }));
-    bounds.add("process_series", () => ({ size: recorder.size, limit: MAX_SERIES }));
-  }
-
-  /** How much there is to read. */
-  #measure(recorder: Recorder): void {
-    const overflow = {
-      metric: this.telemetry.counter(METRICS_OVERFLOW, { limit: "metric" }),
-      process: this.telemetry.counter(METRICS_OVERFLOW, { limit: "process" }),
-    };
-    recorder.onOverflow = (limit) => overflow[limit].add(1);
-    this.#gauges.push(this.telemetry.gauge(METRICS_SERIES, {}, () => recorder.size));
-  }
-
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────
 
   /** State behind every decision, as plain data. Costs O(endpoints); never called by a call. */
@@ -598,6 +416,7 @@ export class Mesh implements AsyncDisposable {
       state: this.#state,
       services: services.map((service) => service.snapshot()),
       identities: this.identities.snapshot(),
+      place: this.place.snapshot(),
       observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
     };
@@ -673,52 +492,6 @@ export class Mesh implements AsyncDisposable {
     this.#unwatchDegraded();
     this.#state = "closed";
   }
-}
-
-/** What the lists among the options hold. A layer that is no function would fail the first call. */
-function listMistakes(options: MeshOptions): Mistake[] {
-  const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
-  const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
-  mistakes.push(...telemetryMistakes(options));
-  if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
-  if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
-  for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {
-    if (!Array.isArray(layers)) continue;
-    for (const [i, layer] of layers.entries()) {
-      if (typeof layer === "function") continue;
-      mistakes.push(makeMistake([name, i], "must be a function", layer, "createMesh"));
-    }
-  }
-  return mistakes;
-}
-
-function telemetryMistakes({ telemetry, standardMetrics }: MeshOptions): Mistake[] {
-  const mistakes: Mistake[] = [];
-  if (telemetry !== undefined && telemetry !== false && !isRaw(telemetry)) {
-    mistakes.push(
-      makeMistake(["telemetry"], "must be an object, or false", telemetry, "createMesh"),
-    );
-  }
-  if (standardMetrics !== undefined && !STANDARD_METRICS.includes(standardMetrics)) {
-    const rule = `must be one of ${STANDARD_METRICS.join(", ")}`;
-    mistakes.push(makeMistake(["standardMetrics"], rule, standardMetrics, "createMesh"));
-  }
-  return mistakes;
-}
-
-/** What is wrong with those of the application is added to `mistakes`. */
-function kindsOf(
-  { discoveries, kubernetes, env = process.env }: MeshOptions,
-  mistakes: Mistake[],
-): readonly DiscoveryKind[] {
-  const own: readonly DiscoveryKind[] = Array.isArray(discoveries) ? discoveries : [];
-  if (!isRaw(env)) return kindsWith<DiscoveryKind>(own, mistakes, true);
-  const said = env["INMESH_KUBERNETES"] ?? "";
-  if (!["", "on", "off"].includes(said)) {
-    mistakes.push(makeMistake([], "must be on or off", said, "env:INMESH_KUBERNETES"));
-  }
-  const made = { kubernetes: kubernetes ?? said !== "off", env } as MadeMesh;
-  return kindsWith<DiscoveryKind>([...own, ...kindsOfProcess(made, own)], mistakes, true);
 }
 
 function closedError(): MeshError {

@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import { Call, type Attempt, type Reply } from "./call.ts";
 import { MeshError } from "./errors.ts";
 import type { Layer } from "./handler.ts";
-import { createMesh, type MeshOptions } from "./mesh.ts";
+import { createMesh } from "./mesh.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import { StubRequest, stubProtocol, type StubServer } from "./testing/stub-transport.ts";
 

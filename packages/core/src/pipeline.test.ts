@@ -3,7 +3,8 @@ import { type Attempt, Call, type Reply } from "./call.ts";
 import type { ServiceInput } from "./config/input.ts";
 import { MeshError } from "./errors.ts";
 import type { Layer } from "./handler.ts";
-import { createMesh, type Mesh, type MeshOptions } from "./mesh.ts";
+import { createMesh, type Mesh } from "./mesh.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import { SimRuntime } from "./testing/sim-runtime.ts";
 import { StubRequest, stubProtocol, type StubServer } from "./testing/stub-transport.ts";
 

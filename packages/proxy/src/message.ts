@@ -5,6 +5,7 @@
  */
 import {
   grantedPriority,
+  isTraceparent,
   parseCount,
   type Priority,
   type Refusal,
@@ -30,6 +31,13 @@ export type Glitch =
   | "tracestate"
   | "baggage"
   | "connection_option";
+
+const TRACE: ReadonlySet<string> = new Set(["traceparent", "tracestate"]);
+
+/** Nothing is known about who connects: what such a client says of where it comes from is not believed. */
+export function isAnyClient(trust: Trust): boolean {
+  return !trust.baggage;
+}
 
 export class RequestHead {
   readonly fields: Fields = new Fields();
@@ -164,14 +172,22 @@ export class RequestHead {
         }
         return trust.baggage;
       case KIND.forwarded:
-        // The posture that believes nothing of identity: those of a client that may be any.
-        return trust.baggage;
+        return !isAnyClient(trust);
       case KIND.idempotencyKey:
         this.hasIdempotencyKey = true;
         return true;
       default:
         return false;
     }
+  }
+
+  /** For codecs, behind the last field: a trace that cannot be right is not passed on. */
+  checkTrace(): void {
+    const trace = this.rawTraceparent;
+    if (trace === undefined || isTraceparent(trace)) return;
+    this.glitch = "traceparent";
+    this.rawTraceparent = this.rawTracestate = undefined;
+    this.fields.remove(TRACE);
   }
 
   /** False from the second time on: fields that contradict each other count as absent. */

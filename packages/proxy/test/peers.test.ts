@@ -111,6 +111,40 @@ describe("V15: slow peers end by a clock of the proxy's own", () => {
   });
 });
 
+describe("what is tolerated once", () => {
+  it("S3: a client that goes on with it is asked to leave", async () => {
+    const { port } = await proxied(
+      { orders: [await backend()] },
+      { listener: { limits: { maxGlitches: 2 } } },
+    );
+    const socket = await rawClient(port);
+    const { text, ended } = watched(socket);
+    const glitch = "GET / HTTP/1.1\r\nHost: orders\r\ntraceparent: garbage\r\n\r\n";
+    socket.write(glitch + glitch + glitch + glitch);
+    await ended;
+    const closes = repliesIn(text()).map(({ head }) => /connection: close/.test(head));
+    expect(closes).toEqual([false, false, true]);
+  });
+
+  it("A9: an old connection is asked to leave with its next reply", async () => {
+    const { port } = await proxied(
+      { orders: [await backend()] },
+      { listener: { limits: { maxConnectionAgeMs: 200 } } },
+    );
+    const socket = await rawClient(port);
+    const { text, ended } = watched(socket);
+    socket.write(GET);
+    await expect.poll(() => repliesIn(text()).length).toBe(1);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    socket.write(GET);
+    await ended;
+    expect(repliesIn(text()).map(({ head }) => /connection: close/.test(head))).toEqual([
+      false,
+      true,
+    ]);
+  });
+});
+
 describe("many connections", () => {
   it("above maxConnections none is served", async () => {
     const { port, proxy } = await proxied(

@@ -1,7 +1,8 @@
 /** Sources from outside, good and bad, in virtual time. */
 import { afterEach, describe, expect, it } from "vitest";
 import type { LogLine } from "../log.ts";
-import { createMesh, type Mesh, type MeshOptions } from "../mesh.ts";
+import { createMesh, type Mesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
 import type { ConfigChange } from "../observe/observer.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { stubProtocol } from "../testing/stub-transport.ts";

@@ -4,7 +4,9 @@
  */
 
 // The mesh, the one that clients without one share, and what a protocol registers with it.
-export { createMesh, Mesh, type MeshOptions, type Protocol, type Service } from "../mesh.ts";
+export { createMesh, Mesh } from "../mesh.ts";
+export type { MeshOptions } from "../mesh-options.ts";
+export type { Protocol, Service } from "../protocol.ts";
 export { defaultMesh, makeDefaultMeshBy, useAsDefaultMesh } from "../default-mesh.ts";
 export type { Reachability } from "../running-service.ts";
 
@@ -100,6 +102,7 @@ export {
   type OptionKinds,
 } from "../config/options.ts";
 export { makeMistake, type Mistake } from "../config/mistakes.ts";
+export { readAddress, readSocket } from "../config/address.ts";
 export { unknownKeyRule } from "../config/did-you-mean.ts";
 export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
 export { CONNECTION_FIELDS, TOKEN } from "../field-names.ts";

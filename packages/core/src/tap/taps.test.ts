@@ -4,7 +4,8 @@ import { Call } from "../call.ts";
 import type { ServiceInput } from "../config/input.ts";
 import { ConfigError } from "../config/mistakes.ts";
 import { MeshError } from "../errors.ts";
-import { createMesh, type MeshOptions } from "../mesh.ts";
+import { createMesh } from "../mesh.ts";
+import type { MeshOptions } from "../mesh-options.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
 import { sideBySide } from "../testing/side-by-side.ts";
 import {

@@ -3,7 +3,7 @@ import type { Attempt, Outcome, Reply } from "../call.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import { addressOf } from "../endpoint-info.ts";
 import { MeshError } from "../errors.ts";
-import type { Protocol } from "../mesh.ts";
+import type { Protocol } from "../protocol.ts";
 import type { HeaderChanges } from "../header-changes.ts";
 import type { HeadField, RoutedRequest } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
