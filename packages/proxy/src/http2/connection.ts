@@ -264,7 +264,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (to > from) this.floods.filled();
     else if (!ends && this.floods.empty()) return this.#flood("frames");
     stream.receiveWindow -= length;
-    // What is padding is nobody's to take.
+    // Padding goes to no reader, so its room is given back at once.
     if (length > to - from) this.taken(length - (to - from));
     if (stream.remoteEnded) {
       this.taken(to - from);
