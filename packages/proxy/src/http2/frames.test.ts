@@ -28,16 +28,16 @@ interface Seen {
 /** Reads bytes in pieces of these sizes, again and again. */
 function read(bytes: Buffer, sizes: readonly number[]): { frames: Seen[]; tooLong: boolean } {
   const frames: Seen[] = [];
-  let tooLong = false;
+  const state = { tooLong: false };
   const reader = new FrameReader({
     frame: (type, flags, stream, from, start, end) => {
       frames.push({ type, flags, stream, payload: from.toString("hex", start, end) });
       return true;
     },
-    frameTooLong: () => (tooLong = true),
+    frameTooLong: () => (state.tooLong = true),
   });
   let at = 0;
-  for (let n = 0; at < bytes.length && !tooLong; n++) {
+  for (let n = 0; at < bytes.length && !state.tooLong; n++) {
     const size = sizes[n % sizes.length]!;
     // A copy: nothing of it may be kept.
     const piece = Buffer.from(bytes.subarray(at, at + size));
@@ -45,7 +45,7 @@ function read(bytes: Buffer, sizes: readonly number[]): { frames: Seen[]; tooLon
     piece.fill(0);
     at += size;
   }
-  return { frames, tooLong };
+  return { frames, tooLong: state.tooLong };
 }
 
 const stream = fc.integer({ min: 1, max: 0x7fff_ffff });
