@@ -414,6 +414,9 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     const stream = this.open.get(id);
     if (stream === undefined) {
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "RST_STREAM on a stream that is idle");
+      // Both sides have reset it: nothing more of it is on its way.
+      const at = this.#resets?.indexOf(id) ?? -1;
+      if (at >= 0) this.#resets![at] = -id;
       return this.#aside();
     }
     const code = readUInt32(bytes, from);
@@ -523,6 +526,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (stream === undefined) {
       if (this.isIdle(id))
         return this.fail(ERROR.protocol, "WINDOW_UPDATE on a stream that is idle");
+      if (more === 0) return this.fail(ERROR.protocol, "WINDOW_UPDATE of 0");
       return this.#aside();
     }
     if (more === 0) return this.streamError(stream, ERROR.protocol, "WINDOW_UPDATE of 0");
