@@ -5,7 +5,6 @@
  * above that of the server itself; memory that of a process with 1,000 idle connections.
  */
 import { execFile, fork } from "node:child_process";
-
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

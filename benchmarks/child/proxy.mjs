@@ -1,7 +1,7 @@
 /**
- * A mesh-proxy with everything on in front of some addresses, from what is built: its memory is that of a program
- * that is installed. Over HTTP/2 on both sides if the first argument is `http2`. Says its port, and ends with its
- * parent.
+ * A mesh-proxy with everything on in front of some addresses, over HTTP/2 on both sides if the first argument is
+ * `http2`, from what is built: its memory is that of a program that is installed. Says its port, and ends with
+ * its parent.
  */
 import { createServer } from "node:net";
 import { createMesh } from "@inmesh/core";
@@ -32,8 +32,10 @@ const mesh = createMesh({
     },
   },
 });
-const listener = { name: "out", mode: "outbound", ...(http2 && { service: "orders" }) };
-const proxy = startProxy({ mesh, listeners: [listener] });
+const proxy = startProxy({
+  mesh,
+  listeners: [{ name: "out", mode: "outbound", ...(http2 && { service: "orders" }) }],
+});
 const server = createServer({ allowHalfOpen: true }, (socket) =>
   proxy.listeners[0].handle(socket, undefined, http2 ? "http2" : "http1"),
 );

@@ -220,6 +220,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         return;
       }
     }
+    // What is taken makes room at the client, whose next piece, or end, may have come right here.
+    if (this.#body !== reader) return;
     if (reader.ended) this.#bodyEnded(exchange);
     else if (reader.state !== "open") this.#body = undefined;
     out.flush();

@@ -264,7 +264,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (to > from) this.floods.filled();
     else if (!ends && this.floods.empty()) return this.#flood("frames");
     stream.receiveWindow -= length;
-    // What is padding is nobody's to take.
+    // Padding goes to no reader, so its room is given back at once.
     if (length > to - from) this.taken(length - (to - from));
     if (stream.remoteEnded) {
       this.taken(to - from);
@@ -414,6 +414,9 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     const stream = this.open.get(id);
     if (stream === undefined) {
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "RST_STREAM on a stream that is idle");
+      // Both sides have reset it: nothing more of it is on its way.
+      const at = this.#resets?.indexOf(id) ?? -1;
+      if (at >= 0) this.#resets![at] = -id;
       return this.#aside();
     }
     const code = readUInt32(bytes, from);
@@ -523,6 +526,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (stream === undefined) {
       if (this.isIdle(id))
         return this.fail(ERROR.protocol, "WINDOW_UPDATE on a stream that is idle");
+      if (more === 0) return this.fail(ERROR.protocol, "WINDOW_UPDATE of 0");
       return this.#aside();
     }
     if (more === 0) return this.streamError(stream, ERROR.protocol, "WINDOW_UPDATE of 0");
