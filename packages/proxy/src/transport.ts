@@ -127,11 +127,9 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   close(graceMs: number): Promise<void> {
     this.#unwatch?.();
     this.#record?.closing(this.#owner, "drain");
-    this.#closing ??= Promise.all(
-      [this.#pool, this.#grpcPool, ...this.#retired].map(
-        (pool) => pool && this.#shut(pool, graceMs),
-      ),
-    ).then(() => {});
+    const pools = [this.#pool, ...this.#retired];
+    if (this.#grpcPool !== undefined) pools.push(this.#grpcPool);
+    this.#closing ??= Promise.all(pools.map((pool) => this.#shut(pool, graceMs))).then(() => {});
     return this.#closing;
   }
 
