@@ -116,9 +116,9 @@ export class ApiClient {
 
   #connectTo(ca: string | undefined, cert: string | undefined, key: string | undefined): Client {
     const { Client: UndiciClient, buildConnector } = loadUndici();
-    const { servers, serverName, insecure, proxy: proxyFor } = this.#access;
+    const { servers, serverName, insecure } = this.#access;
     const server = servers[this.#server]!;
-    const proxy = proxyFor(server);
+    const proxy = this.#access.proxy(server);
     const connect = buildConnector({
       timeout: CONNECT_MS,
       allowH2: false,
@@ -138,7 +138,7 @@ export class ApiClient {
       connect: (options, callback) => {
         if (proxy === undefined) return quiet(connect(options, callback));
         tunnelTo(proxy, server, CONNECT_MS, (error, httpSocket) => {
-          if (httpSocket === null) return callback(error!, null);
+          if (error !== null) return callback(error, null);
           quiet(httpSocket);
           if (options.protocol !== "https:") return callback(null, httpSocket);
           quiet(connect({ ...options, httpSocket }, callback));

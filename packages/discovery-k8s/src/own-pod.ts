@@ -68,7 +68,7 @@ export class OwnPod {
 
   #say(facts: FoundPlace): void {
     const { zone, podsPerZone, rank } = facts;
-    const text = JSON.stringify([zone, [...(podsPerZone ?? [])].toSorted(), rank]);
+    const text = JSON.stringify([zone, [...(podsPerZone ?? [])].map(String).toSorted(), rank]);
     if (text === this.#said) return;
     this.#said = text;
     this.#place.found("kubernetes", facts);

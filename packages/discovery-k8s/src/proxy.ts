@@ -64,7 +64,7 @@ export function tunnelTo(
   proxy: string,
   server: string,
   timeoutMs: number,
-  done: (error: Error | null, socket: Socket | null) => void,
+  done: (...args: [Error, null] | [null, Socket]) => void,
 ): void {
   const { protocol, hostname, port, username, password } = new URL(proxy);
   const target = new URL(server);
@@ -77,10 +77,10 @@ export function tunnelTo(
     headers["proxy-authorization"] = `Basic ${Buffer.from(both).toString("base64")}`;
   }
   let isDone = false;
-  const end = (error: Error | null, socket: Socket | null): void => {
+  const end = (...result: [Error, null] | [null, Socket]): void => {
     if (isDone) return;
     isDone = true;
-    done(error, socket);
+    done(...result);
   };
   const failed = (why: string): void => {
     end(new ApiError(0, `the proxy ${shown} for the API server ${host}: ${why}`), null);

@@ -1,4 +1,4 @@
-/** One service of the mesh that a Service of the cluster feeds: what it was told last, and how news reach it. */
+/** One service of the mesh that a Service of the cluster feeds: what it heard last, and how news reach it. */
 import {
   addressOf,
   inTurns,

@@ -219,11 +219,11 @@ it("a kubeconfig with three mistakes is one error with all of them, and says whe
   const { readKubeconfig } = await import("../src/kubeconfig.ts");
   const config = {
     "current-context": "a",
-    contexts: [{ name: "a", context: { cluster: "c", user: "nobody" } }],
+    contexts: [{ name: "a", context: { cluster: "c", user: "absent" } }],
     clusters: [{ name: "c", cluster: { server: "10.0.0.1:6443", "proxy-url": "proxy" } }],
     users: [],
   };
   expect(() => readKubeconfig(JSON.stringify(config), "/home/me/.kube/config", undefined)).toThrow(
-    'the kubeconfig /home/me/.kube/config cannot be used: users has no user named "nobody"; server of the cluster must be an http or https URL; proxy-url of the cluster must be an http or https URL',
+    'the kubeconfig /home/me/.kube/config cannot be used: users has no user named "absent"; server of the cluster must be an http or https URL; proxy-url of the cluster must be an http or https URL',
   );
 });

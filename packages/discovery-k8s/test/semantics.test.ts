@@ -2,7 +2,7 @@
 import { createServer as createHttp1 } from "node:http";
 import { createServer as createHttp2 } from "node:http2";
 import { createServer, type AddressInfo } from "node:net";
-import type { DiscoveryMesh, FoundPlace } from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, DiscoveryOfService, FoundPlace } from "@inmesh/core/spi/discovery";
 import { createMesh } from "@inmesh/core";
 import { AheadRuntime } from "@inmesh/core/testing";
 import { meshClient, meshServer } from "@inmesh/http";
@@ -52,7 +52,7 @@ function watch(written: string, options: KubernetesOptions = {}, listener = hear
   const kind = kubernetes({ kubeconfig: path, ...options });
   const [service = "", port = ""] = written.split(":");
   const wanted = { namespace: "shop", service, port };
-  const watching = kind.open(wanted, mesh as unknown as DiscoveryMesh).watch(listener);
+  const watching = kind.open(wanted, mesh as unknown as DiscoveryOfService).watch(listener);
   stops.push(() => watching.stop());
   return { places, lines };
 }
@@ -116,14 +116,14 @@ describe("the place of this pod", () => {
       refuse(response, 403, "Forbidden", "no");
       return true;
     };
-    const told = watch("orders:http", { pod: "front-b", ownService: "front" });
-    await expect.poll(() => told.places.at(-1)?.zone).toBe("b");
-    expect(told.lines).toEqual([]);
-    const untold = watch("orders:http", { pod: "front-b" }, new Heard());
-    await expect.poll(() => untold.lines).toHaveLength(1);
-    expect(untold.lines[0]).toContain("the zone of this pod is not known");
-    expect(untold.lines[0]).toContain("kubectl create role inmesh-endpoints -n shop");
-    expect(untold.places).toEqual([]);
+    const said = watch("orders:http", { pod: "front-b", ownService: "front" });
+    await expect.poll(() => said.places.at(-1)?.zone).toBe("b");
+    expect(said.lines).toEqual([]);
+    const unsaid = watch("orders:http", { pod: "front-b" }, new Heard());
+    await expect.poll(() => unsaid.lines).toHaveLength(1);
+    expect(unsaid.lines[0]).toContain("the zone of this pod is not known");
+    expect(unsaid.lines[0]).toContain("kubectl create role inmesh-endpoints -n shop");
+    expect(unsaid.places).toEqual([]);
     await expect.poll(() => heard.set.size).toBe(1);
   });
 

@@ -12,7 +12,7 @@ import {
   type Trust,
 } from "@inmesh/core/spi";
 import { REFUSALS } from "@inmesh/http/spi";
-import { Fields, KIND, type FieldKind } from "./fields.ts";
+import { type Field, Fields, KIND, type FieldKind } from "./fields.ts";
 
 /** The length of a body that is not known before its end. */
 export const UNKNOWN_LENGTH = -1;
@@ -69,6 +69,8 @@ export class RequestHead {
   #targetStart = 0;
   #targetEnd = 0;
   #target: string | undefined = undefined;
+  /** The target as a codec that reads has it, if its own writing half can take it. Writer: the codec, behind `target`. */
+  targetField: Field | undefined = undefined;
 
   clear(bytes?: Buffer): void {
     this.fields.clear(bytes);
@@ -77,7 +79,7 @@ export class RequestHead {
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
     this.expectsContinue = this.takesTrailers = this.hasIdempotencyKey = false;
     this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
-    this.#target = undefined;
+    this.#target = this.targetField = undefined;
     this.remainingMs = Infinity;
     this.attempt = 1;
     this.priority = "normal";
@@ -94,6 +96,7 @@ export class RequestHead {
 
   set target(text: string) {
     this.#target = text;
+    this.targetField = undefined;
     this.#targetStart = this.#targetEnd = -1;
   }
 

@@ -127,9 +127,11 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   close(graceMs: number): Promise<void> {
     this.#unwatch?.();
     this.#record?.closing(this.#owner, "drain");
-    const pools = [this.#pool, ...this.#retired];
-    if (this.#grpcPool !== undefined) pools.push(this.#grpcPool);
-    this.#closing ??= Promise.all(pools.map((pool) => this.#shut(pool, graceMs))).then(() => {});
+    this.#closing ??= Promise.all(
+      [this.#pool, this.#grpcPool, ...this.#retired]
+        .filter((pool) => pool !== undefined)
+        .map((pool) => this.#shut(pool, graceMs)),
+    ).then(() => {});
     return this.#closing;
   }
 

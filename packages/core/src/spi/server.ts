@@ -11,6 +11,7 @@ export {
   type SharedServerOptions,
   type SharedServerSnapshot,
 } from "../server/server-core.ts";
+export type { Speaks } from "../server/announcing.ts";
 export type { ServerPipeline, ServerProtocol } from "../server/pipeline.ts";
 export type { ServerAnswer, Stage } from "../server/server-layer.ts";
 export { ServedCall } from "../server/served-call.ts";
