@@ -115,6 +115,7 @@ export function readRequestHead(
   if (cookie !== undefined) {
     head.fields.add(cookies === undefined ? cookie : new HpackField(COOKIE, cookies, NOT_INDEXED));
   }
+  head.checkTrace();
   if (method === undefined || !TOKEN_METHOD.test(method)) return MALFORMED;
   head.method = method;
   if (method === "CONNECT") {
