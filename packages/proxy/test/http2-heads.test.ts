@@ -212,14 +212,31 @@ describe("well formed and refused (security.md 4.2)", () => {
     await client.until(({ id, flags }) => id === 1 && (flags & END_STREAM) !== 0, "the reply");
     const names = got.filter((_, i) => i % 2 === 0);
     expect(names).toContain("x-kept");
-    for (const name of [
-      "l5d-dst-override",
-      "x-forwarded-client-cert",
-      "x-mesh-hops",
-      "x-forwarded-for",
-    ]) {
+    for (const name of ["l5d-dst-override", "x-forwarded-client-cert", "x-mesh-hops"]) {
       expect(names).not.toContain(name);
     }
+    // What any client may say about itself is replaced by what its connection says.
+    expect(got).not.toContain("1.2.3.4");
+  });
+
+  it("a traceparent that is none does not reach the server, and is counted", async () => {
+    let names: readonly string[] = [];
+    const origin = await origin2((stream, _headers, raw) => {
+      names = raw.filter((_, i) => i % 2 === 0);
+      stream.resume();
+      stream.respond({ ":status": 200 });
+      stream.end("ok");
+    });
+    const { port, proxy } = await proxied(
+      { orders: { http2: true, discovery: { static: [origin.address] } } },
+      { spoken: "http2" },
+    );
+    const client = await H2Client.to(port);
+    client.send(headOf({ ...GET, traceparent: "00-x", tracestate: "a=1" }));
+    await client.reply(1);
+    expect(names).not.toContain("traceparent");
+    expect(names).not.toContain("tracestate");
+    expect(proxy.listeners[0]!.snapshot().refused).toMatchObject({ traceparent: 1 });
   });
 
   it("what is never indexed stays never indexed on its way", async () => {
