@@ -165,7 +165,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
       secure: false,
       refusesUnderscores: settings.options.refuseUnderscores === true,
     });
-    this.#http2 = new Http2Front(this);
+    this.#http2 = new Http2Front(this, settings.options.refuseUnderscores === true);
     core.bound("connections", () => ({
       size: this.#open.size,
       limit: settings.limits.maxConnections,

@@ -217,6 +217,28 @@ describe("well formed and refused (security.md 4.2)", () => {
     }
     // Where it comes from is what its connection says, and not what it says itself.
     expect(got[got.indexOf("x-forwarded-for") + 1]).toBe("127.0.0.1");
+    // What any client may say about itself is replaced by what its connection says.
+    expect(got).not.toContain("1.2.3.4");
+  });
+
+  it("a traceparent that is none does not reach the server, and is counted", async () => {
+    let names: readonly string[] = [];
+    const origin = await origin2((stream, _headers, raw) => {
+      names = raw.filter((_, i) => i % 2 === 0);
+      stream.resume();
+      stream.respond({ ":status": 200 });
+      stream.end("ok");
+    });
+    const { port, proxy } = await proxied(
+      { orders: { http2: true, discovery: { static: [origin.address] } } },
+      { spoken: "http2" },
+    );
+    const client = await H2Client.to(port);
+    client.send(headOf({ ...GET, traceparent: "00-x", tracestate: "a=1" }));
+    await client.reply(1);
+    expect(names).not.toContain("traceparent");
+    expect(names).not.toContain("tracestate");
+    expect(proxy.listeners[0]!.snapshot().refused).toMatchObject({ traceparent: 1 });
   });
 
   it("what is never indexed stays never indexed on its way", async () => {

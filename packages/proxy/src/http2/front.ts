@@ -43,8 +43,12 @@ export class Http2Front {
   readonly clock: Http2Clock;
   readonly misuse: Misuse<Http2FrontConnection, CutReason>;
 
-  constructor(parts: FrontParts) {
+  readonly refusesUnderscores: boolean;
+
+  /** `refusesUnderscores`: names with a `_` are refused. */
+  constructor(parts: FrontParts, refusesUnderscores: boolean) {
     this.parts = parts;
+    this.refusesUnderscores = refusesUnderscores;
     this.clock = new Http2Clock(parts.runtime);
     this.misuse = new Misuse<Http2FrontConnection, CutReason>(
       parts.limits,
@@ -67,6 +71,7 @@ export class Http2FrontConnection
   readonly front: Http2Front;
   readonly trust: Trust;
   readonly secure: boolean;
+  readonly refusesUnderscores: boolean;
   // Of core's `Misuse`.
   readonly session: Http2FrontConnection = this;
   evicted = false;
@@ -87,6 +92,7 @@ export class Http2FrontConnection
     const { parts } = front;
     super(socket, front.clock, parts.limits, parts.limits.maxHeaderTableBytes);
     this.front = front;
+    this.refusesUnderscores = front.refusesUnderscores;
     this.secure = (socket as { encrypted?: boolean }).encrypted === true;
     this.trust = parts.trustOf(() => this.peer);
     this.#onClosed = parts.opened(this, socket, "http2");
@@ -129,6 +135,11 @@ export class Http2FrontConnection
     const unserved = this.#unserved;
     this.#unserved = [];
     for (const stream of unserved) stream.serve();
+  }
+
+  /** Something irregular was let through. False: once too often, and the connection has ended. */
+  tolerate(): boolean {
+    return this.glitch();
   }
 
   /** Its body may come with the rest of what is being read. */
@@ -329,14 +340,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     const { parts, misuse } = connection.front;
     this.headed = true;
     const head = new RequestHead();
-    let refusal = readRequestHead(
-      fields,
-      head,
-      connection.trust,
-      parts.limits,
-      connection.secure,
-      ends,
-    );
+    let refusal = readRequestHead(fields, head, connection.trust, parts.limits, connection, ends);
     if (refusal === MALFORMED) {
       if (!tooLarge) {
         parts.count("malformed");
@@ -350,6 +354,10 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
       const { maxHeaderCount } = parts.limits;
       refusal =
         fields.length >= maxHeaderCount ? REFUSALS.too_many_headers : REFUSALS.header_too_large;
+    }
+    if (head.glitch !== undefined) {
+      parts.count(head.glitch);
+      if (!connection.tolerate()) return;
     }
     head.headBytes = bytes;
     this.headBytes = bytes;

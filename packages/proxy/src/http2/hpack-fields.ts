@@ -71,12 +71,14 @@ export class Name {
   readonly kind: FieldKind;
   /** It may stand behind a body. */
   readonly isTrailer: boolean;
+  readonly hasUnderscore: boolean;
   /** The field of this name that was made last of a text: mostly the same is wanted again. Writer: `fieldOf`. */
   last: HpackField | undefined = undefined;
 
   constructor(text: string) {
     this.text = text;
     this.kind = kindOf(text);
+    this.hasUnderscore = text.includes("_");
     this.isTrailer = this.kind === KIND.plain && isAllowedTrailer(text);
     this.flags = nameFlags(text);
     this.staticIndex = STATIC_NAMES.get(text) ?? 0;

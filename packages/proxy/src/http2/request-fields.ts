@@ -6,7 +6,7 @@ import type { Refusal, Trust } from "@inmesh/core/spi";
 import { isHost, isTarget, REFUSALS } from "@inmesh/http/spi";
 import { KIND } from "../fields.ts";
 import { isAmbiguous } from "../http1/request-reader.ts";
-import { UNKNOWN_LENGTH, type ClaimLimits, type RequestHead } from "../message.ts";
+import { isAnyClient, UNKNOWN_LENGTH, type ClaimLimits, type RequestHead } from "../message.ts";
 import {
   BAD_NAME,
   BAD_VALUE,
@@ -22,6 +22,14 @@ export interface HeadRules extends ClaimLimits {
   readonly maxHeaderValueBytes: number;
 }
 
+/** What a listener says of all its requests. */
+export interface ListenerRules {
+  /** It speaks TLS. */
+  readonly secure: boolean;
+  /** Names with a `_` are refused. */
+  readonly refusesUnderscores: boolean;
+}
+
 /** The stream is reset: what came is no request. */
 export const MALFORMED = "malformed";
 
@@ -29,13 +37,13 @@ const COOKIE = knownName("cookie");
 const NEVER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC;
 const TOKEN_METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;
 
-/** `secure`: the listener speaks TLS. `ends`: it has no body. Undefined: it is good. */
+/** `ends`: it has no body. Undefined: it is good. */
 export function readRequestHead(
   fields: readonly HpackField[],
   head: RequestHead,
   trust: Trust,
   rules: HeadRules,
-  secure: boolean,
+  { secure, refusesUnderscores }: ListenerRules,
   ends: boolean,
 ): Refusal | typeof MALFORMED | undefined {
   let method: string | undefined;
@@ -80,6 +88,7 @@ export function readRequestHead(
     if (value.length > rules.maxHeaderValueBytes || key.text.length > rules.maxHeaderNameBytes) {
       refusal ??= REFUSALS.header_too_large;
     }
+    if (refusesUnderscores && key.hasUnderscore) refusal ??= REFUSALS.bad_header_name;
     switch (key.kind) {
       case KIND.plain:
         if (key === COOKIE) {
@@ -139,7 +148,7 @@ export function readRequestHead(
   if (host !== undefined && host !== named) return REFUSALS.bad_host;
   head.authority = named;
   if (path === "*") return method === "OPTIONS" ? undefined : REFUSALS.bad_target;
-  return isTarget(path) && !isAmbiguous(path, !trust.baggage) ? undefined : REFUSALS.bad_target;
+  return isTarget(path) && !isAmbiguous(path, isAnyClient(trust)) ? undefined : REFUSALS.bad_target;
 }
 
 /** Digits alone; -1: it is none. */
