@@ -59,12 +59,14 @@ function isWithin(host: string, range: string, bits: number, family: number): bo
   return list.check(host, kind);
 }
 
+export type Tunnel = [error: Error, socket: null] | [error: null, socket: Socket];
+
 /** A connection through the proxy. No text of an error has the proxy's credentials. `done` is called once. */
 export function tunnelTo(
   proxy: string,
   server: string,
   timeoutMs: number,
-  done: (error: Error | null, socket: Socket | null) => void,
+  done: (...result: Tunnel) => void,
 ): void {
   const { protocol, hostname, port, username, password } = new URL(proxy);
   const target = new URL(server);
@@ -77,10 +79,10 @@ export function tunnelTo(
     headers["proxy-authorization"] = `Basic ${Buffer.from(both).toString("base64")}`;
   }
   let isDone = false;
-  const end = (error: Error | null, socket: Socket | null): void => {
+  const end = (...result: Tunnel): void => {
     if (isDone) return;
     isDone = true;
-    done(error, socket);
+    done(...result);
   };
   const failed = (why: string): void => {
     end(new ApiError(0, `the proxy ${shown} for the API server ${host}: ${why}`), null);
