@@ -3,7 +3,7 @@
  * 4 connections of 32 streams, so that no cache of whole heads flatters anything; nginx is the server behind.
  * Both have to be installed, and haproxy for the comparison.
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -148,7 +148,7 @@ ${ports.map((port) => `    listen 127.0.0.1:${port} http2;`).join("\n")}
 
 async function mesh(backends: readonly number[]): Promise<Player> {
   const addresses = backends.map((port) => `127.0.0.1:${port}`);
-  const { port, pid, stop } = await forked("proxy.ts", ["http2", ...addresses]);
+  const { port, pid, stop } = await forked("proxy.mjs", ["http2", ...addresses]);
   return { name: "mesh", port, pids: () => [pid], stop };
 }
 

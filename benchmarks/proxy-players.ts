@@ -39,12 +39,13 @@ export async function systemProxy(
   return { name, port, pids: () => familyOf(child.pid!), stop: () => void child.kill() };
 }
 
+/** A script of `child/`; one of JavaScript runs what is built. */
 export async function forked(
   script: string,
   args: readonly string[],
 ): Promise<{ port: number; pid: number; child: ChildProcess; stop: () => void }> {
   const child = fork(fileURLToPath(new URL(`./child/${script}`, import.meta.url)), args, {
-    execArgv: ["--no-warnings", "--conditions=inmesh-source"],
+    execArgv: ["--no-warnings", ...(script.endsWith(".ts") ? ["--conditions=inmesh-source"] : [])],
   });
   const { port } = await ask<{ port: number }>(child, {});
   return { port, pid: child.pid!, child, stop: () => void child.kill() };

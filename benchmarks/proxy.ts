@@ -4,31 +4,25 @@
  * connections that are kept, three endpoints, in interleaved rounds. Latency is that of one request in flight
  * above that of the server itself; memory that of a process with 1,000 idle connections.
  */
-import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { execFile, fork } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { ask } from "./child.ts";
 import { http2Rows } from "./proxy-http2.ts";
-import {
-  answering,
-  cpuOf,
-  forked,
-  found,
-  freePort,
-  systemProxy,
-  type Player,
-} from "./proxy-players.ts";
+import { cpuOf, forked, freePort, systemProxy, type Player } from "./proxy-players.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 
 export const describe =
   "CPU per request, latency and memory of mesh-proxy, beside haproxy, nginx and Node's own proxies";
 
 const BARS = { haproxy: 1.6, nodeBest: 0.6, addedP50Us: 60, rssMb: 90 } as const;
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CONNECTIONS = 32;
+/** Until V8 has compiled what is hot. */
+const WARM_REQUESTS = 30_000;
 const ENDPOINTS = 3;
 const IDLE = 1_000;
 const NODE_PEERS = ["httpxy", "http-proxy-3"] as const;
@@ -40,6 +34,8 @@ interface Took {
 
 export async function run({ quick, progress, only }: Options): Promise<Row[]> {
   if (process.platform !== "linux") throw new Error("proxy: needs /proc, so it runs on Linux");
+  progress("proxy: building the packages");
+  await promisify(execFile)("npm", ["run", "--silent", "build"], { cwd: ROOT });
   const rounds = quick ? 3 : 9;
   const requests = quick ? 3_000 : 40_000;
   const folder = mkdtempSync(join(tmpdir(), "inmesh-bench-"));
@@ -66,7 +62,7 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
       ...players.map(({ name }) => [name, []] as [string, number[]]),
     ]);
     for (let round = -1; round < rounds; round++) {
-      const count = round < 0 ? requests * 2 : requests;
+      const count = round < 0 ? WARM_REQUESTS : requests;
       for (const player of players) {
         const before = cpuOf(player);
         await load.make(player.port, CONNECTIONS, count);
@@ -137,7 +133,7 @@ async function idleMb(
   progress: (line: string) => void,
 ): Promise<{ start: number; idle: number } | undefined> {
   if (own.name !== "mesh") return undefined;
-  const fresh = await forked("proxy.ts", ["127.0.0.1:9"]);
+  const fresh = await forked("proxy.mjs", ["127.0.0.1:9"]);
   try {
     await new Promise((resolve) => setTimeout(resolve, 500));
     const start = rssMb(fresh.pid);
@@ -157,7 +153,7 @@ async function idleMb(
 
 async function mesh(backends: readonly number[]): Promise<Player> {
   const addresses = backends.map((port) => `127.0.0.1:${port}`);
-  const { port, pid, stop } = await forked("proxy.ts", addresses);
+  const { port, pid, stop } = await forked("proxy.mjs", addresses);
   return { name: "mesh", port, pids: () => [pid], stop };
 }
 

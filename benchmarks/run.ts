@@ -37,6 +37,7 @@ const NAMES = [
   "rolling",
   "rollout",
   "config",
+  "registry",
   "hostile",
   "telemetry",
   "discovery",

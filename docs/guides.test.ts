@@ -1,6 +1,7 @@
 /** The code blocks of the guides run as they are printed, one program per guide. */
 import { execFile } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -19,16 +20,19 @@ test.each(readdirSync(join(root, "docs/guides")).filter((file) => file.endsWith(
     const program = join(folder, `guide-${file}-${process.pid}.ts`);
     mkdirSync(folder, { recursive: true });
     writeFileSync(program, blocks.join("\n"));
+    // As on a machine for development, but of its own.
+    const registry = mkdtempSync(join(tmpdir(), "inmesh-guide-"));
     try {
       const { stdout, stderr } = await run(
         process.execPath,
         ["--conditions=inmesh-source", "--unhandled-rejections=strict", program],
-        { cwd: root, timeout: 30_000 },
+        { cwd: root, timeout: 30_000, env: { ...process.env, INMESH_REGISTRY: registry } },
       );
       expect(stderr.replaceAll(/^.*(ExperimentalWarning|--trace-warnings).*\n/gm, "")).toBe("");
       expect(stdout.trimEnd().split("\n").at(-1)).toBe("done");
     } finally {
       rmSync(program, { force: true });
+      rmSync(registry, { recursive: true, force: true });
     }
   },
 );

@@ -29,7 +29,7 @@ const PACKAGES = [
   "@inmesh/discovery-k8s",
   "mesh-proxy",
 ];
-const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,true]';
+const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,"/v1/pod by kubernetes",true]';
 const allTrue = (count: number): string =>
   JSON.stringify(Array.from({ length: count }, () => true));
 

@@ -3,7 +3,7 @@
  * @kubernetes/client-node. What it has measured it sends back when the parent says stop. argv: JSON.
  */
 import { createMesh } from "@inmesh/core";
-import type { DiscoveryMesh, EndpointSink } from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, DiscoveryOfService, EndpointSink } from "@inmesh/core/spi/discovery";
 import { Call, NodeRuntime } from "@inmesh/core/spi";
 import { StubRequest, stubProtocol } from "@inmesh/core/testing";
 import { kubernetes } from "@inmesh/discovery-k8s";
@@ -75,7 +75,7 @@ async function watchAlone(): Promise<() => boolean> {
       if (!made.has(make)) made.set(make, make(mesh as unknown as DiscoveryMesh));
       return made.get(make);
     },
-  } as unknown as DiscoveryMesh;
+  } as unknown as DiscoveryOfService;
   let size = 0;
   const sink: EndpointSink = {
     replace: (infos) => void (size = infos.length),

@@ -1,5 +1,5 @@
 /** A proxy of the ecosystem of Node, in front of one address; says its port, and ends with its parent. */
-import { Agent, createServer } from "node:http";
+import { Agent, createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 const [name, target] = process.argv.slice(2);
@@ -7,7 +7,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 
 /** What all of them have: `web(request, response)`. */
 interface Peer {
-  web(request: unknown, response: unknown): unknown;
+  web(request: IncomingMessage, response: ServerResponse): unknown;
 }
 const options = { target: `http://${target}`, agent };
 

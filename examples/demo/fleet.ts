@@ -18,14 +18,17 @@ export class Fleet {
   readonly posts = new Map<string, number>();
   readonly #children: (ChildProcess | undefined)[] = [];
   readonly #graceful: boolean;
+  readonly #registry: string | undefined;
   #stopped = false;
 
-  private constructor(graceful: boolean) {
+  private constructor(graceful: boolean, registry: string | undefined) {
     this.#graceful = graceful;
+    this.#registry = registry;
   }
 
-  static async start(size: number, graceful: boolean): Promise<Fleet> {
-    const fleet = new Fleet(graceful);
+  /** `registry`: the directory in which graceful servers announce themselves; undefined: they do not. */
+  static async start(size: number, graceful: boolean, registry?: string): Promise<Fleet> {
+    const fleet = new Fleet(graceful, registry);
     process.once("exit", () => fleet.stop());
     for (let i = 0; i < size; i++) await fleet.#startAnywhere(i);
     return fleet;
@@ -82,6 +85,7 @@ export class Fleet {
     const child = fork(SERVER, [String(port), this.#graceful ? "graceful" : "plain"], {
       execArgv: ["--disable-warning=ExperimentalWarning", "--conditions=inmesh-source"],
       stdio: ["ignore", "ignore", "inherit", "ipc"],
+      env: { ...process.env, INMESH_REGISTRY: this.#registry ?? "off" },
     });
     this.#children[i] = child;
     return new Promise((resolve, reject) => {

@@ -4,6 +4,9 @@
  * a second and server these idle most of the time, slowness and failure are timers and not work, so
  * one side does not slow the other, and both meet exactly the same faults.
  */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createMesh, meshClient, type Mesh } from "inmesh";
 import { PrometheusError } from "../../dashboards/prometheus.ts";
@@ -17,12 +20,15 @@ import { timeline, windows, type Step } from "./timeline.ts";
 
 const SERVERS = 5;
 const MIN_SECONDS = 5;
-const HELP = `Usage: npm run demo -- [--seconds N] [--graceful] [--json] [--observe]
+const HELP = `Usage: npm run demo -- [--seconds N] [--graceful] [--registry]
+                           [--json] [--observe]
 
   --seconds N  length of the run, ${MIN_SECONDS} to 3600 (default 30)
   --graceful   the servers are wrapped by meshServer: they drain before they
                stop, and say before any work that they are overloaded; nothing
                may fail
+  --registry   as --graceful, and the servers are found through the registry of
+               this machine: each announces itself, and no address is written
   --json       one JSON object on standard output, and nothing else there
   --observe    a Prometheus reads the demo each second; prints its address and
                queries worth trying, and runs until Ctrl-C after the end
@@ -44,6 +50,8 @@ const TIMEOUTS = { requestMs: 15_000, connectMs: 1_000 };
 interface Arguments {
   readonly seconds: number;
   readonly graceful: boolean;
+  /** The servers announce themselves, and the mesh finds them by that. */
+  readonly registry: boolean;
   readonly json: boolean;
   /** The program that observes. */
   readonly prometheus: string | undefined;
@@ -55,6 +63,7 @@ function readArguments(): Arguments | string {
       options: {
         seconds: { type: "string", default: "30" },
         graceful: { type: "boolean", default: false },
+        registry: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         observe: { type: "boolean", default: false },
         prometheus: { type: "string" },
@@ -69,27 +78,30 @@ function readArguments(): Arguments | string {
     if (!(seconds >= MIN_SECONDS && seconds <= 3600)) {
       return `--seconds must be a number from ${MIN_SECONDS} to 3600, got ${values.seconds}`;
     }
-    const { graceful, json, observe, prometheus } = values;
+    const { registry, json, observe, prometheus } = values;
+    const graceful = values.graceful || registry;
     const program = observe ? (prometheus ?? "prometheus") : undefined;
-    return { seconds, graceful, json, prometheus: program };
+    return { seconds, graceful, registry, json, prometheus: program };
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
 }
 
 async function demo(
-  { seconds, graceful, json, prometheus }: Arguments,
+  { seconds, graceful, registry, json, prometheus }: Arguments,
   stop: AbortSignal,
 ): Promise<void> {
   if (!json) process.stdout.write(`Starting ${SERVERS} servers and warming up…\n`);
-  const fleet = await Fleet.start(SERVERS, graceful);
+  // One of its own: a demo must not be called by what else runs on this machine.
+  const folder = registry ? mkdtempSync(join(tmpdir(), "inmesh-demo-")) : undefined;
+  const fleet = await Fleet.start(SERVERS, graceful, folder);
   const mesh = createMesh({
     env: {},
     // Only who knows that every server is wrapped may believe a refusal that says "not processed".
     config: {
       services: {
         orders: {
-          discovery: { static: fleet.addresses },
+          discovery: folder === undefined ? { static: fleet.addresses } : { registry: folder },
           trustNacks: graceful,
           // What the handlers refuse with Retry-After they refuse before any work.
           routes: [{ name: "all", overloadedMeansUnprocessed: graceful }],
@@ -158,6 +170,7 @@ async function demo(
     screen.end();
     fleet.stop();
     await Promise.allSettled([mesh.close(0), plain.close(), observed?.stop()]);
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
   }
 }
 

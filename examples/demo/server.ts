@@ -20,8 +20,8 @@ export const SLOW_FACTOR = 20;
 export const FAIL_SHARE = 0.3;
 const BASE_MS = 5;
 
-/** Discovery has nothing to report here: the list is fixed, and the client sees for itself. */
-const DISCOVERY_WAIT_MS = 50;
+/** The list is fixed, and the client sees for itself; where there is a registry, it says so within 100 ms. */
+const DISCOVERY_WAIT_MS = 150;
 /** At this load a connection that was idle so long stays idle. */
 const IDLE_WAIT_MS = 300;
 
@@ -50,6 +50,8 @@ function serve(port: number, graceful: boolean): void {
   };
   const wrapped = graceful
     ? meshServer(handle, {
+        // Under this name it is announced, where INMESH_REGISTRY says so.
+        name: "orders",
         // Only the mesh calls it: what callers say of deadlines and attempts is believed.
         posture: "mesh",
         discoveryWaitMs: DISCOVERY_WAIT_MS,

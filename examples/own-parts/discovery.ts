@@ -12,7 +12,7 @@ type Registry = Record<string, { host: string; port: number; draining?: boolean 
 function registryKind(url: string, refreshMs: number): DiscoveryKind<{ name: string }> {
   // One watch for all services of a mesh: begun with the first, ended with the last.
   const watch = ({ runtime }: DiscoveryMesh): SharedDiscovery =>
-    new SharedDiscovery("registry", (sink) => {
+    new SharedDiscovery("catalogue", (sink) => {
       let stopped = false;
       let timer = runtime.after(0, ask, undefined);
       function ask(): void {
@@ -35,11 +35,11 @@ function registryKind(url: string, refreshMs: number): DiscoveryKind<{ name: str
       return { refresh: ask, stop };
     });
   return {
-    name: "registry",
+    name: "catalogue",
     fields: [
-      { path: "registry", type: "object", meaning: "Endpoints from the registry." },
+      { path: "catalogue", type: "object", meaning: "Endpoints from the registry." },
       {
-        path: "registry.name",
+        path: "catalogue.name",
         type: "text",
         required: true,
         meaning: "Name of the service there.",
@@ -62,7 +62,7 @@ for (const server of servers) {
 const kind = registryKind(`http://127.0.0.1:${registryPort}`, 50);
 const mesh = createMesh({
   discoveries: [kind],
-  config: { services: { orders: { discovery: { registry: { name: "orders-v1" } } } } },
+  config: { services: { orders: { discovery: { catalogue: { name: "orders-v1" } } } } },
 });
 const orders = meshClient("orders", { mesh });
 const answer = async (): Promise<string> => (await orders.fetch("/")).text();

@@ -19,6 +19,7 @@ import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import { fileSource } from "./config/sources/config-file.ts";
 import { environmentSource, readEnvConfig } from "./config/sources/env.ts";
 import { ConfigStore, type Layers, type Proposal } from "./config/store.ts";
+import type { FindUnconfigured } from "./config/target.ts";
 
 export interface SourceOptions {
   readonly config?: MeshInput | undefined;
@@ -37,6 +38,8 @@ export interface SourcesParts {
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
   readonly log: Log;
+  /** Where services are that nothing configures. */
+  readonly findUnconfigured: FindUnconfigured;
   /** Takes a proposal into force: all of it, or it throws and nothing has happened. */
   apply(proposal: Proposal): void;
   /** For those who observe. */
@@ -89,7 +92,8 @@ export class ConfigSources {
     const names = identities.map(({ name }) => name);
     try {
       this.store = this.#start(code, (layers) => {
-        return new ConfigStore(layers, parts.kinds, names, parts.sections);
+        const { kinds, sections, findUnconfigured } = parts;
+        return new ConfigStore(layers, kinds, names, sections, findUnconfigured);
       });
     } catch (error) {
       void this.close();

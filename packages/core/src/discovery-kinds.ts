@@ -12,9 +12,16 @@ import type { DiscoveryConfig } from "./config/types.ts";
 import { dnsKind, srvKind } from "./discovery/dns/kind.ts";
 import { fileKind } from "./discovery/file/kind.ts";
 import type { DiscoveryKind } from "./discovery/kind.ts";
+import { registryKind } from "./discovery/registry/kind.ts";
 import { staticKind } from "./discovery/static/kind.ts";
 
-export const BUILT_IN_KINDS: readonly DiscoveryKind[] = [dnsKind, srvKind, staticKind, fileKind];
+export const BUILT_IN_KINDS: readonly DiscoveryKind[] = [
+  dnsKind,
+  srvKind,
+  staticKind,
+  fileKind,
+  registryKind,
+];
 
 /** What the built-in kinds add to the fields of a configuration. */
 export function discoveryFields(): readonly Field[] {

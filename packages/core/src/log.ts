@@ -36,6 +36,9 @@ export type LogEvent =
   | "proxy.connection_refused"
   | "proxy.listener_failed"
   | "proxy.listening"
+  | "registry.announced"
+  | "registry.failed"
+  | "registry.used"
   | "runtime.degraded"
   | "runtime.unsupported"
   | "server.accepting"
@@ -86,6 +89,9 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "proxy.connection_refused": "warn",
   "proxy.listener_failed": "warn",
   "proxy.listening": "info",
+  "registry.announced": "info",
+  "registry.failed": "warn",
+  "registry.used": "info",
   "runtime.degraded": "warn",
   "runtime.unsupported": "warn",
   "server.accepting": "info",

@@ -9,6 +9,7 @@ import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import type { ServiceConfig } from "./config/types.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import { type DiscoveryKind, kindsOfProcess, type MadeMesh } from "./discovery/kind.ts";
+import { registryVariableRule } from "./discovery/registry/place.ts";
 import { kindsWith } from "./discovery-kinds.ts";
 import { type Exporter, exporterMistakes } from "./exporter.ts";
 import type { Layer } from "./handler.ts";
@@ -95,6 +96,15 @@ export interface MeshOptions {
    */
   readonly kubernetes?: boolean;
   /**
+   * The registry of this machine, by which processes of one user find each other without a configuration
+   * (docs/reference/registry.md): servers of this mesh that have a name announce themselves there, and a client
+   * that asks for a name which nothing configures gets the servers of that name. `false`: neither. A text is the
+   * directory of another registry, `true` the one of this user. No effect on services that are configured or
+   * opened by URL. Default: what the environment says as `INMESH_REGISTRY`, else `true`, but `false` in production,
+   * tests, CI and clusters.
+   */
+  readonly registry?: boolean | string;
+  /**
    * Identity sources beside the files of `tls`: what `tls.identity` may name. Started with the mesh, stopped
    * at the end of its `close`. Default: none.
    */
@@ -126,6 +136,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   discoveries: "list",
   sections: "list",
   kubernetes: "boolean",
+  registry: "any",
   identities: "list",
   zone: "text",
   callLayers: "list",
@@ -155,7 +166,7 @@ function listMistakes(options: MeshOptions): Mistake[] {
   const { configFile, exporters, identities, sections, sources, callLayers, attemptLayers } =
     options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
-  mistakes.push(...telemetryMistakes(options));
+  mistakes.push(...telemetryMistakes(options), ...registryMistakes(options));
   if (Array.isArray(sections)) mistakes.push(...sectionMistakes(sections));
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
   if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
@@ -167,6 +178,19 @@ function listMistakes(options: MeshOptions): Mistake[] {
     }
   }
   return mistakes;
+}
+
+function registryMistakes({ registry, env = process.env }: MeshOptions): Mistake[] {
+  if (registry !== undefined && typeof registry !== "boolean") {
+    if (typeof registry === "string" && registry !== "") return [];
+    const rule = "must be true, false or a directory";
+    return [makeMistake(["registry"], rule, registry, "createMesh")];
+  }
+  const said = isRaw(env) ? env["INMESH_REGISTRY"]?.trim() : undefined;
+  if (registry !== undefined || said === undefined || said === "") return [];
+  const rule = registryVariableRule(said);
+  const name = "INMESH_REGISTRY";
+  return rule === undefined ? [] : [makeMistake([name], rule, said, `env:${name}`)];
 }
 
 function telemetryMistakes({ telemetry, standardMetrics }: MeshOptions): Mistake[] {

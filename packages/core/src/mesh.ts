@@ -13,11 +13,14 @@ import { ConfigError, makeMistake, type PathPart } from "./config/mistakes.ts";
 import { graceMistake } from "./config/options.ts";
 import { isRaw } from "./config/plain.ts";
 import type { ConfigOrigin, ConfigStore, Opener, Proposal } from "./config/store.ts";
+import type { Unconfigured } from "./config/target.ts";
 import type { MeshConfig, ServiceConfig } from "./config/types.ts";
 import { degradedInProcess, watchDegraded } from "./degraded.ts";
 import type { Discovery } from "./discovery/discovery.ts";
 import type { DiscoveryKind } from "./discovery/kind.ts";
 import { Discoveries } from "./discovery/open.ts";
+import { unconfigured } from "./discovery/registry/kind.ts";
+import { type RegistryPlace, registryPlace } from "./discovery/registry/place.ts";
 import { MeshError } from "./errors.ts";
 import { type Log, LogFilter, safeLog } from "./log.ts";
 import { addBounds, MAX_SERVICES, measureRecorder } from "./mesh-bounds.ts";
@@ -99,6 +102,7 @@ export class Mesh implements AsyncDisposable {
   readonly #services = new Map<string, RunningService<RoutedRequest, Reply>>();
   readonly #backends = new Map<string, { backend: AnyBackend; protocol: AnyProtocol }>();
   readonly #discoveries: Discoveries;
+  #registry: RegistryPlace | undefined = undefined;
   /** For server halves: they say what they serve to those who observe. */
   readonly observers: Observers;
   /** How much the calls of all clients keep so that it can be sent again: for protocols. */
@@ -157,6 +161,7 @@ export class Mesh implements AsyncDisposable {
       runtime: this.runtime,
       telemetry: this.telemetry,
       log: this.log,
+      findUnconfigured: (name) => this.#findUnconfigured(name),
       apply: (proposal) => this.#apply(proposal),
       changed: (source, result, about) => {
         if (this.observers.attached === undefined) return;
@@ -301,7 +306,7 @@ export class Mesh implements AsyncDisposable {
     const backend = new RunningBackend(
       config,
       protocol.name,
-      this.#discoveryOf(config),
+      this.#discoveryOf(config, protocol),
       this.#transportOf(config, protocol),
       {
         telemetry: this.telemetry,
@@ -325,8 +330,11 @@ export class Mesh implements AsyncDisposable {
     return protocol.transport(config, this.runtime, this.identities, connections);
   }
 
-  #discoveryOf(service: ServiceConfig): Discovery {
-    return this.#options.discovery?.(service) ?? this.#discoveries.open(service.discovery);
+  #discoveryOf(service: ServiceConfig, { name: protocol }: AnyProtocol): Discovery {
+    const own = this.#options.discovery?.(service);
+    if (own !== undefined) return own;
+    const { scheme, http2 } = service;
+    return this.#discoveries.open(service.discovery, { protocol, scheme, http2 });
   }
 
   // ── configuration ────────────────────────────────────────────────────────────────────────────
@@ -388,7 +396,9 @@ export class Mesh implements AsyncDisposable {
 
   #prepareBackend(backend: AnyBackend, protocol: AnyProtocol, config: ServiceConfig): () => void {
     const before = backend.config;
-    const discovery = sameDiscovery(config, before) ? undefined : this.#discoveryOf(config);
+    const discovery = sameDiscovery(config, before)
+      ? undefined
+      : this.#discoveryOf(config, protocol);
     const transport = sameConnections(config, before)
       ? undefined
       : this.#transportOf(config, protocol);
@@ -404,6 +414,21 @@ export class Mesh implements AsyncDisposable {
     for (const [key, one] of this.#backends)
       if (one.backend === backend) this.#backends.delete(key);
     void backend.close(backend.config.drainGraceMs);
+  }
+
+  /** For server halves: where they announce themselves. Found out when it is first needed. */
+  get registry(): RegistryPlace {
+    const { registry, env = process.env } = this.#options;
+    return (this.#registry ??= registryPlace(registry, env));
+  }
+
+  /** Asked once for each name, as a client is made. */
+  #findUnconfigured(name: string): Unconfigured | string | undefined {
+    const found = unconfigured(name, this.registry);
+    if (typeof found !== "object") return found;
+    const message = `${name}: nothing configures it, so its endpoints are the servers that processes of this machine announce under that name in ${this.registry.dir}`;
+    this.log({ level: "info", event: "registry.used", service: name, message });
+    return found;
   }
 
   // ── readers, end ─────────────────────────────────────────────────────────────────────────────

@@ -138,7 +138,7 @@ export class ApiClient {
       connect: (options, callback) => {
         if (proxy === undefined) return quiet(connect(options, callback));
         tunnelTo(proxy, server, CONNECT_MS, (error, httpSocket) => {
-          if (httpSocket === null) return callback(error, null);
+          if (error !== null) return callback(error, null);
           quiet(httpSocket);
           if (options.protocol !== "https:") return callback(null, httpSocket);
           quiet(connect({ ...options, httpSocket }, callback));

@@ -8,11 +8,11 @@
  * A watch that ends is resumed. A failure is followed by a pause of at most 1.5 s, and then by the same request
  * again; what is known stays known. A list is taken as one difference, when it is complete.
  */
-import pRetry from "p-retry";
 import { inTurns, type Runtime, type Timer } from "@inmesh/core/spi/discovery";
 import type { ApiClient } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { Lines } from "./lines.ts";
+import { pRetry } from "./p-retry.ts";
 import { isObject, metaOf, readSlice, SERVICE_LABEL, type Slice } from "./slice.ts";
 import type { SliceStore } from "./slice-store.ts";
 import { isOlder } from "./versions.ts";

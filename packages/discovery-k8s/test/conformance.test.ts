@@ -1,5 +1,5 @@
 /** The kind keeps the contract of discovery, in virtual time and over real sockets. */
-import type { DiscoveryMesh, EndpointInfo } from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, DiscoveryOfService, EndpointInfo } from "@inmesh/core/spi/discovery";
 import { discoveryConformance, SimRuntime, type DiscoveryAdapter } from "@inmesh/core/testing";
 import { describe, it } from "vitest";
 import { kubernetes } from "../src/index.ts";
@@ -41,7 +41,7 @@ const adapter: DiscoveryAdapter = {
         if (!made.has(make)) made.set(make, make(mesh as unknown as DiscoveryMesh));
         return made.get(make);
       },
-    } as unknown as DiscoveryMesh;
+    } as unknown as DiscoveryOfService;
     const turn = async (): Promise<void> => {
       await runtime.advance(10);
       await pause(1);

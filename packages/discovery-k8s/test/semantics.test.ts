@@ -2,7 +2,7 @@
 import { createServer as createHttp1 } from "node:http";
 import { createServer as createHttp2 } from "node:http2";
 import { createServer, type AddressInfo } from "node:net";
-import type { DiscoveryMesh, FoundPlace } from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, DiscoveryOfService, FoundPlace } from "@inmesh/core/spi/discovery";
 import { createMesh } from "@inmesh/core";
 import { AheadRuntime } from "@inmesh/core/testing";
 import { meshClient, meshServer } from "@inmesh/http";
@@ -52,7 +52,7 @@ function watch(written: string, options: KubernetesOptions = {}, listener = hear
   const kind = kubernetes({ kubeconfig: path, ...options });
   const [service = "", port = ""] = written.split(":");
   const wanted = { namespace: "shop", service, port };
-  const watching = kind.open(wanted, mesh as unknown as DiscoveryMesh).watch(listener);
+  const watching = kind.open(wanted, mesh as unknown as DiscoveryOfService).watch(listener);
   stops.push(() => watching.stop());
   return { places, lines };
 }

@@ -25,6 +25,7 @@ import {
   type ServerTls,
   type SharedServerOptions,
   type SharedServerSnapshot,
+  type Speaks,
 } from "@inmesh/core/spi";
 import { shown } from "./client/call-input.ts";
 import { isServerInstrumented } from "./instrumented.ts";
@@ -245,7 +246,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
             : undefined,
     });
     // As a server of Node's may. What listens after its end would otherwise never end again.
-    core.countsListening(this.server);
+    core.listensBy(this.server, speaksOf(this.server, secure));
     this.server.on("listening", () => {
       if (core.reopen()) connections.stay();
     });
@@ -365,6 +366,14 @@ function identityOf(
 /** An HTTP server of Bun's is no `net.Server`, but one of `http.Server`, that of https too. */
 function isServer(target: unknown): target is NodeServer {
   return target instanceof NetServer || target instanceof NODE_HTTP.Server;
+}
+
+/** What clients have to speak with it. */
+function speaksOf(server: NodeServer, tls: boolean): Speaks {
+  const http2 = "updateSettings" in server;
+  if (!tls) return { speaks: [http2 ? "h2c" : "http/1.1"], tls };
+  const http1 = "keepAliveTimeout" in server;
+  return { speaks: [...(http2 ? ["h2"] : []), ...(http1 ? ["http/1.1"] : [])], tls };
 }
 
 function badTarget(target: unknown): TypeError {

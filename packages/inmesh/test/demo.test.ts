@@ -60,8 +60,11 @@ test("six seconds of the demo: one object, no POST sent twice, almost every GET 
   }
 });
 
-test("six seconds with --graceful: no call fails, and no POST is sent twice", async () => {
-  const { stdout } = await run("--seconds", "6", "--graceful", "--json");
+test.each([
+  ["--graceful", "servers that drain"],
+  ["--registry", "servers that drain and announce themselves"],
+])("six seconds with %s, %s: no call fails, and no POST is sent twice", async (option) => {
+  const { stdout } = await run("--seconds", "6", option, "--json");
   const { rows } = JSON.parse(stdout) as Document;
   for (const metric of ["demo.failed.inmesh", "demo.duplicate_posts"]) {
     expect(rows.find((row) => row.metric === metric)).toMatchObject({ value: 0, holds: true });

@@ -27,7 +27,7 @@ import {
 import { Field, KIND, kindOf, type Fields, type FieldVisitor } from "./fields.ts";
 import { grpcOutcomeOf, grpcStatusOf } from "./grpc-status.ts";
 import type { ReplySink, Wire } from "./halves.ts";
-import type { ReplyHead } from "./message.ts";
+import { isAnyClient, type ReplyHead } from "./message.ts";
 import type { ProxyRequest } from "./request.ts";
 
 /** A server may send 103 a few times; more is an attack on patience. */
@@ -108,6 +108,12 @@ export class Exchange implements AttemptCanceller, Reply {
       fields.visitWithout(headers.taken, visitor);
       const { given } = headers;
       for (let i = 0; i < given.length; i += 2) visitor.text(given[i]!, given[i + 1]!);
+    }
+    const { trust, peer } = request.connection;
+    if (isAnyClient(trust) && peer.address !== undefined) {
+      // What a client that may be any says of itself was taken out (`KIND.forwarded`).
+      visitor.text("x-forwarded-for", peer.address);
+      visitor.text("x-forwarded-proto", request.head.scheme);
     }
     if (!this.config.peer) return;
     const { deadlineAt } = call;

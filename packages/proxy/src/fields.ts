@@ -110,14 +110,14 @@ export class Fields {
     const i = n * NUMBERS;
     const start = at[i]!;
     if (start < 0) return this.#own[at[i + 1]!]!.name;
-    return this.bytes.toString("latin1", start, at[i + 1]!);
+    return this.bytes.toString("latin1", start, at[i + 1]);
   }
 
   valueOf(n: number): string {
     const at = this.#at;
     const i = n * NUMBERS;
     if (at[i]! < 0) return this.#own[at[i + 1]!]!.value;
-    return this.bytes.toString("latin1", at[i + 2]!, at[i + 3]!);
+    return this.bytes.toString("latin1", at[i + 2], at[i + 3]);
   }
 
   /** Number of the first field of that lower-case name; -1: there is none. */

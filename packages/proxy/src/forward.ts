@@ -7,6 +7,7 @@ import {
   Call,
   inheritFrom,
   Refusal,
+  SHARED_REFUSALS,
   type HttpServerLimits,
   type Runtime,
   type ServerAnswer,
@@ -64,8 +65,14 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   }
 
   check(request: ProxyRequest): Refusal | undefined {
-    this.#service = this.#router.serviceOf(request);
     this.#found = request;
+    try {
+      this.#service = this.#router.serviceOf(request);
+    } catch {
+      // A mesh with more services than it may have: what one client asks for must not end the process.
+      this.#service = undefined;
+      return SHARED_REFUSALS.concurrency;
+    }
     return this.#service === undefined ? NO_ROUTE : undefined;
   }
 

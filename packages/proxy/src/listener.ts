@@ -20,7 +20,7 @@ import type { ProxyRequest, RequestOwner } from "./request.ts";
 /** `outbound`: applications of this host send to other services. `inbound`: others send to the application of this host. */
 export type ListenerMode = "outbound" | "inbound";
 
-/** What is spoken on a connection, as whoever accepted it has found out. */
+/** What is spoken on a connection, as the program that accepted it has found out. */
 export type SpokenProtocol = "http1" | "http2";
 
 /** A listener as the program that accepts its connections sees it. */
@@ -68,7 +68,7 @@ export interface FrontConnection {
   readonly active: number;
   /** Asks the client to go, as its protocol can; what is in progress goes on. */
   leave(): void;
-  /** Looks at its clocks; called about once a second. */
+  /** Looks at its clocks; called about twice a second. */
   look(now: number): void;
   /** Closes it if nothing is in progress on it. */
   closeIdle(): void;

@@ -5,13 +5,14 @@
  */
 import {
   grantedPriority,
+  isTraceparent,
   parseCount,
   type Priority,
   type Refusal,
   type Trust,
 } from "@inmesh/core/spi";
 import { REFUSALS } from "@inmesh/http/spi";
-import { Fields, KIND, type FieldKind } from "./fields.ts";
+import { type Field, Fields, KIND, type FieldKind } from "./fields.ts";
 
 /** The length of a body that is not known before its end. */
 export const UNKNOWN_LENGTH = -1;
@@ -30,6 +31,13 @@ export type Glitch =
   | "tracestate"
   | "baggage"
   | "connection_option";
+
+const TRACE: ReadonlySet<string> = new Set(["traceparent", "tracestate"]);
+
+/** Nothing is known about who connects: what such a client says of where it comes from is not believed. */
+export function isAnyClient(trust: Trust): boolean {
+  return !trust.baggage;
+}
 
 export class RequestHead {
   readonly fields: Fields = new Fields();
@@ -61,6 +69,8 @@ export class RequestHead {
   #targetStart = 0;
   #targetEnd = 0;
   #target: string | undefined = undefined;
+  /** The target as a codec that reads has it, if its own writing half can take it. Writer: the codec, behind `target`. */
+  targetField: Field | undefined = undefined;
 
   clear(bytes?: Buffer): void {
     this.fields.clear(bytes);
@@ -69,7 +79,7 @@ export class RequestHead {
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
     this.expectsContinue = this.takesTrailers = this.hasIdempotencyKey = false;
     this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
-    this.#target = undefined;
+    this.#target = this.targetField = undefined;
     this.remainingMs = Infinity;
     this.attempt = 1;
     this.priority = "normal";
@@ -86,6 +96,7 @@ export class RequestHead {
 
   set target(text: string) {
     this.#target = text;
+    this.targetField = undefined;
     this.#targetStart = this.#targetEnd = -1;
   }
 
@@ -161,14 +172,22 @@ export class RequestHead {
         }
         return trust.baggage;
       case KIND.forwarded:
-        // The posture that believes nothing of identity: those of a client that may be any.
-        return trust.baggage;
+        return !isAnyClient(trust);
       case KIND.idempotencyKey:
         this.hasIdempotencyKey = true;
         return true;
       default:
         return false;
     }
+  }
+
+  /** For codecs, behind the last field: a trace that cannot be right is not passed on. */
+  checkTrace(): void {
+    const trace = this.rawTraceparent;
+    if (trace === undefined || isTraceparent(trace)) return;
+    this.glitch = "traceparent";
+    this.rawTraceparent = this.rawTracestate = undefined;
+    this.fields.remove(TRACE);
   }
 
   /** False from the second time on: fields that contradict each other count as absent. */

@@ -43,7 +43,7 @@ import { serverDuration } from "./standard.ts";
 const DEFAULT_GRACE_MS = 30_000;
 const IDLE_WAIT_MS = 1_000;
 /** How often the clocks of connections are looked at. */
-const LOOK_MS = 1_000;
+const LOOK_MS = 500;
 
 const OPTIONS: OptionKinds<ProxyOptions> = { mesh: "object", listeners: "list" };
 const LISTENER_OPTIONS: OptionKinds<ListenerOptions> = {
@@ -134,7 +134,10 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     const given: CoreOptions = {
       name,
       mesh,
-      posture: posture ?? (mode === "outbound" ? "local" : "edge"),
+      posture:
+        posture ??
+        mesh.config.current.servers?.[name]?.posture ??
+        (mode === "outbound" ? "local" : "edge"),
       ...(limits && { limits }),
     };
     const settings = new ServerSettings("startProxy", given, DEFAULT_HTTP_LIMITS);

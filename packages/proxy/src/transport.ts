@@ -128,9 +128,9 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     this.#unwatch?.();
     this.#record?.closing(this.#owner, "drain");
     this.#closing ??= Promise.all(
-      [this.#pool, this.#grpcPool, ...this.#retired].map(
-        (pool) => pool && this.#shut(pool, graceMs),
-      ),
+      [this.#pool, this.#grpcPool, ...this.#retired]
+        .filter((pool) => pool !== undefined)
+        .map((pool) => this.#shut(pool, graceMs)),
     ).then(() => {});
     return this.#closing;
   }

@@ -200,7 +200,7 @@ describe("what has no reply", () => {
     expect(await get("gone")).toMatch(/^502 connect_refused|^503 all_open/);
   });
 
-  it("a deadline of the client is kept, and told to the server", async () => {
+  it("a deadline of the client is kept, and passed on to the server", async () => {
     const slow = await endpoint(() => {});
     const { port } = await proxied({
       orders: { discovery: { static: [slow.address] }, retry: { attempts: 1 } },

@@ -125,6 +125,8 @@ describe("one client, one server", () => {
       "authorization: kept",
       "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
       "x-empty: ",
+      "x-forwarded-for: 127.0.0.1",
+      "x-forwarded-proto: http",
       expect.stringMatching(/^x-mesh-timeout-ms: \d+$/),
       "x-mesh-hops: 1",
     ]);

@@ -317,11 +317,17 @@ describe("from one version to the other", () => {
     });
     const { port } = await proxied({ orders: [address] }, { spoken });
     const session = client2(port);
-    const reply = await ask2(
-      session,
-      { ":method": "POST", cookie: ["a=1", "b=2"], "x-a": "1", te: "trailers" },
-      "chunked",
-    );
+    const upload = open2(session, {
+      ":method": "POST",
+      cookie: ["a=1", "b=2"],
+      "x-a": "1",
+      te: "trailers",
+    });
+    const replied = replyOf(upload);
+    upload.write("chun");
+    await expect.poll(() => body).toBe("chun");
+    upload.end("ked");
+    const reply = await replied;
     expect(got!.headers).toMatchObject({
       host: "orders",
       cookie: "a=1; b=2",

@@ -19,6 +19,7 @@ export type DiscoveryInput =
   | { readonly dns: string; readonly port: number }
   | { readonly srv: string }
   | { readonly file: string }
+  | { readonly registry: string }
   | OwnDiscoveryInput;
 
 /** A kind of `createMesh({ discoveries })`, by its name. What may stand in it, the kind says. */
@@ -28,6 +29,7 @@ export interface OwnDiscoveryInput {
   readonly srv?: never;
   readonly file?: never;
   readonly static?: never;
+  readonly registry?: never;
 }
 
 export interface ServiceInput extends PoliciesInput {

@@ -20,10 +20,12 @@ import { type Rank, RANKS, type SourceRank } from "./ranks.ts";
 import { type ConfigSection, NO_SECTIONS } from "./section.ts";
 import {
   defaultServiceConfig,
+  type FindUnconfigured,
   isPeerByUrl,
   parseUrlTarget,
   schemeConflict,
   type ServiceTarget,
+  type Unconfigured,
 } from "./target.ts";
 import type { MeshConfig, ServiceConfig, ServicePolicies } from "./types.ts";
 
@@ -52,6 +54,8 @@ export interface Opened {
   readonly input: ServiceInput | undefined;
   /** The text of `input`: asking again with another one is a mistake. */
   readonly said: string;
+  /** Undefined: a source, the URL or the options say where it is. */
+  readonly unconfigured?: Unconfigured | undefined;
   /** Where the application has given it, as a line of a stack; undefined if that cannot be known. */
   readonly place?: string | undefined;
 }
@@ -73,20 +77,23 @@ export class ConfigStore {
   readonly #kinds: readonly WrittenKind[];
   readonly #identities: readonly string[] | undefined;
   readonly #sections: readonly ConfigSection[];
+  readonly #findUnconfigured: FindUnconfigured;
 
   /**
    * `identities`: names of the identity sources of the mesh, beside `files`; undefined: any name is taken.
-   * Throws ConfigError if the layers are not valid.
+   * `findUnconfigured`: asked for names that nothing describes. Throws ConfigError if the layers are not valid.
    */
   constructor(
     layers: Layers,
     kinds: readonly WrittenKind[],
     identities?: readonly string[],
     sections: readonly ConfigSection[] = NO_SECTIONS,
+    findUnconfigured: FindUnconfigured = () => undefined,
   ) {
     this.#kinds = kinds;
     this.#identities = identities;
     this.#sections = sections;
+    this.#findUnconfigured = findUnconfigured;
     this.#layers = ownLayers(layers);
     const nothing = Object.keys(layers).length === 0;
     this.#current = new Cell<MeshConfig>(
@@ -109,7 +116,8 @@ export class ConfigStore {
   #propose(layers: Layers, opened: ReadonlyMap<string, Opened>): Proposal {
     const before = this.#current.current;
     const { config: loaded, described } = this.#load(layers, opened);
-    for (const target of [...opened.values(), ...this.#askedUrls.values()].map((o) => o.target)) {
+    const asked = [...opened.values()].filter(({ url }) => url !== undefined);
+    for (const target of [...asked, ...this.#askedUrls.values()].map((o) => o.target)) {
       const rule = target && schemeConflict(target, described);
       if (target !== undefined && rule !== undefined) throw schemeError(target, rule);
     }
@@ -157,13 +165,20 @@ export class ConfigStore {
         if (target !== undefined && known?.url !== text) this.#askedUrls.set(name, { target });
         return { name };
       }
-      if (target === undefined) throw this.#unknown(name);
-      this.#opened = new Map(this.#opened).set(name, { name, url, target, input: undefined, said });
+      const unconfigured = target === undefined ? this.#unconfigured(name) : undefined;
+      const one = { name, url, target: target ?? unconfigured?.target, unconfigured };
+      this.#opened = new Map(this.#opened).set(name, { ...one, input: undefined, said });
       return { name };
     }
     const own = ownCopy(input);
     const place = opener && callerOf(opener);
-    const opened = new Map(this.#opened).set(name, { name, url, target, input: own, said, place });
+    const { services } = this.#current.current;
+    const isDescribed = target !== undefined || hasTarget(own) || Object.hasOwn(services, name);
+    const unconfigured = isDescribed
+      ? undefined
+      : (known?.unconfigured ?? this.#unconfigured(name));
+    const one = { name, url, target: target ?? unconfigured?.target, unconfigured };
+    const opened = new Map(this.#opened).set(name, { ...one, input: own, said, place });
     const proposal = this.#propose(this.#layers, opened);
     if (!Object.hasOwn(proposal.config.services, name)) throw this.#unknown(name);
     return { name, proposal };
@@ -222,7 +237,10 @@ export class ConfigStore {
       return { rank, ...placeIn(layer, written) };
     }
     // A service that only the URL of a client describes.
-    if (isUrls && this.#opened.has(String(name))) return { rank: "code", origin: "code" };
+    const opened = isUrls ? this.#opened.get(String(name)) : undefined;
+    if (opened !== undefined && opened.unconfigured === undefined) {
+      return { rank: "code", origin: "code" };
+    }
     return { rank: "default", origin: "default" };
   }
 
@@ -246,10 +264,17 @@ export class ConfigStore {
     return { config, described };
   }
 
-  #unknown(name: string): ConfigError {
+  /** Throws ConfigError if there is nothing. */
+  #unconfigured(name: string): Unconfigured {
+    const found = this.#findUnconfigured(name);
+    if (typeof found === "object") return found;
+    throw this.#unknown(name, found);
+  }
+
+  #unknown(name: string, why?: string): ConfigError {
     const names = Object.keys(this.#current.current.services);
     const hint = names.length > 0 ? unknownKeyRule(name, names) : "is not configured";
-    const rule = `${hint}; give meshClient a URL such as http://${exampleFor(name)}, name it under "services" in the file of INMESH_CONFIG, or set INMESH_SERVICE_…`;
+    const rule = `${hint}; give meshClient a URL such as http://${exampleFor(name)}, name it under "services" in the file of INMESH_CONFIG, or set INMESH_SERVICE_…${why === undefined ? "" : `; ${why}`}`;
     return new ConfigError([makeMistake(["services", name], rule, name, "code")]);
   }
 }
@@ -344,13 +369,17 @@ function servicesIn({ input }: { readonly input: unknown }): Raw {
 function layerOfClients(opened: ReadonlyMap<string, Opened>, named: Raw): LocatedLayer | undefined {
   const services = emptyRaw();
   let said = false;
-  for (const { name, url, target, input } of opened.values()) {
+  for (const { name, url, target, input, unconfigured } of opened.values()) {
     if (input === undefined) continue;
     said = true;
+    if (unconfigured !== undefined && !Object.hasOwn(named, name)) {
+      services[name] = { discovery: unconfigured.discovery, ...input };
+      continue;
+    }
     // Options alone do not make a service: it goes when the source that describes it does.
     const described = Object.hasOwn(named, name) || url !== undefined || hasTarget(input);
     if (!described) continue;
-    const onlyByUrl = target !== undefined && !Object.hasOwn(named, name);
+    const onlyByUrl = url !== undefined && target !== undefined && !Object.hasOwn(named, name);
     const byUrl = onlyByUrl && !isPeerByUrl(target) ? { peer: false } : undefined;
     services[name] = url === undefined ? input : { url, ...byUrl, ...input };
   }

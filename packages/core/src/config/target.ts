@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import { authorityOf, bracketed, DEFAULT_PORTS, readAddress } from "./address.ts";
 import { deepFreeze } from "./defaults.ts";
+import type { DiscoveryInput } from "./input.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
 import type { ServiceConfig, ServicePolicies } from "./types.ts";
 
@@ -14,6 +15,15 @@ export interface UrlTarget extends ServiceTarget {
     | { readonly kind: "dns"; readonly host: string; readonly port: number }
     | { readonly kind: "static"; readonly endpoints: readonly [EndpointInfo] };
 }
+
+/** Where a service is that nothing configures, as a target and as it would be written. */
+export interface Unconfigured {
+  readonly target: ServiceTarget;
+  readonly discovery: DiscoveryInput;
+}
+
+/** Undefined: there is no such place. A text says why, for the mistake. */
+export type FindUnconfigured = (name: string) => Unconfigured | string | undefined;
 
 export type TargetResult =
   | { readonly ok: true; readonly target: ServiceTarget }

@@ -24,6 +24,7 @@ export type DiscoveryConfig =
   | { readonly kind: "dns"; readonly host: string; readonly port: number }
   | { readonly kind: "srv"; readonly name: string }
   | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "registry"; readonly dir: string; readonly name: string }
   | OwnDiscoveryConfig;
 
 /** Of a kind that the application has added: its name, and what it has read. */

@@ -1,16 +1,18 @@
 /** The sources keep the contract of discovery.ts. */
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "vitest";
 import { discoveryConformance, type DiscoveryAdapter } from "../testing/discovery-conformance.ts";
 import { SimRuntime } from "../testing/sim-runtime.ts";
-import type { EndpointInfo } from "../endpoint-info.ts";
+import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import { dnsDiscovery } from "./dns/dns.ts";
 import { DnsError } from "./dns/dns-error.ts";
 import type { Resolver } from "./dns/resolver.ts";
 import { fileDiscovery } from "./file/file.ts";
 import { lazyDiscovery } from "./lazy.ts";
+import { Announcer, type Announced } from "./registry/announce.ts";
+import { registryDiscovery } from "./registry/registry.ts";
 import { SharedDiscovery, type SharedSink } from "./shared.ts";
 import { staticDiscovery } from "./static/static.ts";
 
@@ -130,11 +132,58 @@ const shared: DiscoveryAdapter = {
   },
 };
 
+/** Announced by this process, which is asked whether it lives over its own socket. */
+const registry: DiscoveryAdapter = {
+  changes: true,
+  drains: true,
+  async open(first) {
+    const dir = mkdtempSync(join(tmpdir(), "inmesh-conformance-"));
+    const runtime = new SimRuntime(1);
+    const announcer = new Announcer(dir, runtime);
+    const announced = new Map<string, Announced>();
+    const say = (known: readonly EndpointInfo[] | undefined): void => {
+      // A directory that others may write is not believed.
+      chmodSync(dir, known === undefined ? 0o777 : 0o700);
+      if (known === undefined) return;
+      const infos = new Map(known.map((info) => [addressOf(info), info]));
+      for (const [address, one] of announced) if (!infos.has(address)) one.say(undefined);
+      for (const [address, { draining = false }] of infos) {
+        let one = announced.get(address);
+        if (one === undefined) announced.set(address, (one = announcer.add(() => {})));
+        one.say({
+          version: 1,
+          name: "orders",
+          protocol: "http",
+          speaks: ["http/1.1"],
+          tls: false,
+          addresses: [address],
+          state: draining ? "draining" : "serving",
+          pid: process.pid,
+          startedAtUnixMs: 0,
+        });
+      }
+    };
+    say(first);
+    while (announcer.id === undefined) await pause(1);
+    const client = { protocol: "http", scheme: "http", http2: false } as const;
+    return {
+      discovery: registryDiscovery({ dir, name: "orders" }, client, runtime),
+      say,
+      ...clock(runtime, 10),
+      close() {
+        for (const one of announced.values()) one.say(undefined);
+        return Promise.resolve(rmSync(dir, { recursive: true }));
+      },
+    };
+  },
+};
+
 describe.each([
   ["static", fixed],
   ["file", file],
   ["DNS", dns],
   ["shared", shared],
+  ["registry", registry],
 ])("discovery conformance: %s", (_name, adapter) => {
   for (const { title, run } of discoveryConformance(adapter)) it(title, run);
 });

@@ -1,6 +1,6 @@
 /**
  * A kind of discovery: what may be written under its key in a configuration, and the source that watches
- * what was written. `static`, `dns`, `srv` and `file` are kinds like those of an application
+ * what was written. `static`, `dns`, `srv`, `file` and `registry` are kinds like those of an application
  * (`createMesh({ discoveries })`); `discovery-kinds.ts` lists them.
  */
 import type { WrittenKind } from "../config/kind.ts";
@@ -31,6 +31,20 @@ export interface DiscoveryMesh {
   readonly shared: <T>(make: (mesh: DiscoveryMesh) => T) => T;
 }
 
+/** The client of a service, for kinds that know which endpoints suit it. */
+export interface DiscoveryClient {
+  /** `http`, `grpc`, or that of a package. */
+  readonly protocol: string;
+  readonly scheme: "http" | "https";
+  /** HTTP/2 is wanted: without TLS by prior knowledge. */
+  readonly http2: boolean;
+}
+
+/** What a kind may use of its mesh, and for whom. */
+export interface DiscoveryOfService extends DiscoveryMesh {
+  readonly client: DiscoveryClient;
+}
+
 export interface DiscoveryKind<Options extends object = object> extends WrittenKind<Options> {
   /**
    * The source of one service, made when the service is first called and when its options have changed. What
@@ -38,7 +52,7 @@ export interface DiscoveryKind<Options extends object = object> extends WrittenK
    *
    * `instead`: of a target that was taken over, the source that its own kind opens.
    */
-  open(options: Options, mesh: DiscoveryMesh, instead?: Discovery): Discovery;
+  open(options: Options, mesh: DiscoveryOfService, instead?: Discovery): Discovery;
   /**
    * Options for a target that another kind has read, if this kind knows its endpoints better: `kubernetes` takes
    * `orders.shop.svc` over from `dns`. Undefined: it does not. The configuration stays as it is written. Of several

@@ -126,7 +126,7 @@ describe("what may be written", () => {
       "services.orders.discovery": "must have only one of static, list",
     });
     expect(of({ lisst: { name: "a" } })["services.orders.discovery"]).toBe(
-      "must have one of dns, srv, static, file, list; another kind is added by createMesh({ discoveries })",
+      "must have one of dns, srv, static, file, registry, list; another kind is added by createMesh({ discoveries })",
     );
   });
 

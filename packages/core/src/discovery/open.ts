@@ -3,7 +3,7 @@ import { kindAndOptions } from "../config/kind.ts";
 import { SOURCE_NAME } from "../config/source.ts";
 import type { DiscoveryConfig } from "../config/types.ts";
 import type { Discovery } from "./discovery.ts";
-import type { DiscoveryKind, DiscoveryMesh } from "./kind.ts";
+import type { DiscoveryClient, DiscoveryKind, DiscoveryMesh, DiscoveryOfService } from "./kind.ts";
 
 export class Discoveries {
   readonly #kinds: readonly DiscoveryKind[];
@@ -30,19 +30,24 @@ export class Discoveries {
   }
 
   /** Never throws: what a kind throws here, it throws again when it is watched, where it is counted. */
-  open(config: DiscoveryConfig): Discovery {
+  open(config: DiscoveryConfig, client: DiscoveryClient): Discovery {
     const { kind, options } = kindAndOptions(config, this.#kinds);
-    const own = this.#opened(kind!, options);
+    const own = this.#opened(kind!, options, client);
     for (const other of this.#kinds) {
       const taken = takenBy(other, config);
-      if (taken !== undefined) return this.#opened(other, taken, own);
+      if (taken !== undefined) return this.#opened(other, taken, client, own);
     }
     return own;
   }
 
-  #opened(kind: DiscoveryKind, options: object, instead?: Discovery): Discovery {
+  #opened(
+    kind: DiscoveryKind,
+    options: object,
+    client: DiscoveryClient,
+    instead?: Discovery,
+  ): Discovery {
     const { name } = kind;
-    const opened = (): Discovery => openWith(kind, options, this.#mesh, instead);
+    const opened = (): Discovery => openWith(kind, options, { ...this.#mesh, client }, instead);
     try {
       const discovery = opened();
       if (SOURCE_NAME.test(discovery.source)) return discovery;
@@ -65,7 +70,7 @@ function takenBy(kind: DiscoveryKind, config: DiscoveryConfig): object | undefin
 function openWith(
   kind: DiscoveryKind,
   options: object,
-  mesh: DiscoveryMesh,
+  mesh: DiscoveryOfService,
   instead: Discovery | undefined,
 ): Discovery {
   const discovery: Partial<Discovery> | undefined = kind.open(options, mesh, instead);

@@ -15,15 +15,15 @@ const at = (i: number): EndpointInfo => ({ host: `10.0.0.${i}`, port: 80 });
 function registry() {
   const watches: { readonly sink: SharedSink; stopped: boolean; refreshed: number }[] = [];
   const makeShared = (_mesh: DiscoveryMesh): SharedDiscovery =>
-    new SharedDiscovery("registry", (sink) => {
+    new SharedDiscovery("catalogue", (sink) => {
       const watch = { sink, stopped: false, refreshed: 0 };
       watches.push(watch);
       return { refresh: () => void watch.refreshed++, stop: () => void (watch.stopped = true) };
     });
   const kind: DiscoveryKind<{ readonly target: string }> = {
-    name: "registry",
-    fields: [{ path: "registry", type: "text", meaning: "Name in the registry." }],
-    read: ({ registry: target }) => (typeof target === "string" ? { target } : undefined),
+    name: "catalogue",
+    fields: [{ path: "catalogue", type: "text", meaning: "Name in the registry." }],
+    read: ({ catalogue: target }) => (typeof target === "string" ? { target } : undefined),
     open: ({ target }, mesh) => mesh.shared(makeShared).of(target),
   };
   return { watches, kind };
@@ -34,7 +34,7 @@ it("one watch serves all services, ends with the last that sleeps, and begins ag
   const runtime = new SimRuntime(1);
   const names = ["orders", "billing", "stock"];
   const services = Object.fromEntries(
-    names.map((name) => [name, { discovery: { registry: name }, idle: "10s" }]),
+    names.map((name) => [name, { discovery: { catalogue: name }, idle: "10s" }]),
   );
   const mesh = createMesh({ env: {}, runtime, discoveries: [kind], config: { services } });
   const protocol = stubProtocol((exchange) => exchange.reply());
@@ -74,7 +74,7 @@ it("one watch serves all services, ends with the last that sleeps, and begins ag
 it("a service that comes later gets what is known, and asks for what is not", () => {
   const watches: SharedSink[] = [];
   let refreshed = 0;
-  const shared = new SharedDiscovery("registry", (sink) => {
+  const shared = new SharedDiscovery("catalogue", (sink) => {
     watches.push(sink);
     return { refresh: () => void refreshed++, stop() {} };
   });
@@ -97,7 +97,7 @@ it("a service that comes later gets what is known, and asks for what is not", ()
 
 it("P2 CO: a registry whose watch throws is begun again with the next service", () => {
   let tries = 0;
-  const shared = new SharedDiscovery("registry", (sink) => {
+  const shared = new SharedDiscovery("catalogue", (sink) => {
     if (tries++ === 0) throw new Error("boom");
     sink.replace("a", [at(1)]);
     return { refresh() {}, stop() {} };

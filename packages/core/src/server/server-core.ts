@@ -5,6 +5,7 @@
 import { renderValue } from "../config/mistakes.ts";
 import type { OptionKinds } from "../config/options.ts";
 import type { Log } from "../log.ts";
+import { registryPlace } from "../discovery/registry/place.ts";
 import type { Mesh } from "../mesh.ts";
 import type { ServerFacts, ServerOfMesh } from "../mesh-servers.ts";
 import type { Fill } from "../telemetry/bounds.ts";
@@ -24,6 +25,7 @@ import { ServedRecords } from "../telemetry/served-records.ts";
 import { StandardSeries } from "../telemetry/standard.ts";
 import type { Counter } from "../telemetry/telemetry.ts";
 import { Admission, MONITORS } from "./admission.ts";
+import { Announcing, type AnnouncedServer, type Speaks } from "./announcing.ts";
 import { Drain, type LeavingConnections, type ServerState } from "./drain.ts";
 import type { SharedLimits } from "./limits.ts";
 import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipeline.ts";
@@ -37,8 +39,9 @@ import type { ServerSettings } from "./settings.ts";
 /** Options that servers of every protocol have. */
 export interface SharedServerOptions {
   /**
-   * For people and metrics, and whose section of the configuration it takes (`servers.<name>` of `mesh`).
-   * Default `server`.
+   * For people and metrics, and whose section of the configuration it takes (`servers.<name>` of `mesh`). A server
+   * that is given one announces itself under it to processes of this machine, where the registry is not off
+   * (docs/reference/registry.md). Default `server`.
    */
   readonly name?: string;
   /**
@@ -112,7 +115,7 @@ function processRuntime(): Runtime {
 }
 
 /** What is read of a server of Node's. */
-export interface ListeningServer {
+export interface ListeningServer extends AnnouncedServer {
   readonly listening: boolean;
   on(event: "listening" | "close", listener: () => void): unknown;
 }
@@ -147,6 +150,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   readonly #refused = new Map<string, number>();
   readonly #counters = new Map<string, Counter>();
   readonly #counted: CountedReasons<Reason>;
+  readonly #announcing: Announcing;
   #gauges: (() => void)[] = [];
   #drain: Drain | undefined = undefined;
   #readiness: Readiness | undefined = undefined;
@@ -187,6 +191,13 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
       measuring &&
       new ServedRecords(measuring.telemetry, name, protocol, () => this.admission.inFlight);
     this.connections = measuring?.connections.of("inbound", name, protocol);
+    this.#announcing = new Announcing({
+      name: options.name,
+      protocol,
+      runtime: this.runtime,
+      log,
+      place: () => mesh?.registry ?? registryPlace(undefined, process.env),
+    });
     this.#addGauges();
   }
 
@@ -212,14 +223,15 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     ];
   }
 
-  /** Counts a server of Node's among those of the mesh while it listens. */
-  countsListening(server: ListeningServer): void {
+  /** A server of Node's that listens for it: counted among those of the mesh and announced, while it does. */
+  listensBy(server: ListeningServer, speaks: Speaks): void {
     const connections = this.#options.mesh?.connections;
-    if (connections === undefined) return;
     let listens = false;
     const changed = (now: boolean): void => {
-      if (now !== listens) connections.servers += now ? 1 : -1;
+      if (now !== listens && connections !== undefined) connections.servers += now ? 1 : -1;
       listens = now;
+      if (now) this.#announcing.listens(server, speaks);
+      else this.#announcing.closed(server);
     };
     changed(server.listening);
     server.on("listening", () => changed(true));
@@ -274,7 +286,11 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   ): void {
     const { runtime } = this;
     const { discoveryWaitMs = DISCOVERY_WAIT_MS } = this.#options;
-    const parts = { connections, runtime, discoveryWaitMs, idleWaitMs, stopListening };
+    const stop = (): void => {
+      this.#announcing.end();
+      stopListening();
+    };
+    const parts = { connections, runtime, discoveryWaitMs, idleWaitMs, stopListening: stop };
     this.#leavesAfterMs = discoveryWaitMs + idleWaitMs;
     this.#leaves = (): void => {
       this.#drain = new Drain(parts);
@@ -303,6 +319,9 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
 
   /** Idempotent; see Drain. */
   leave(graceMs: number, noticed: boolean): Promise<void> {
+    // Before anything else: those who read the registry are to know it first.
+    if (noticed || graceMs === 0) this.#announcing.end();
+    else if (!this.#isLeaving) this.#announcing.drain();
     const left = this.#drain!.start(graceMs, noticed); // always the same promise
     if (!this.#isLeaving) {
       void left.then(() => {

@@ -14,8 +14,10 @@ export type { FieldType } from "../config/field.ts";
 export type { DiscoveryContext, KindField, WrittenDiscovery, WrittenKind } from "../config/kind.ts";
 export {
   type CheckedMesh,
+  type DiscoveryClient,
   type DiscoveryKind,
   type DiscoveryMesh,
+  type DiscoveryOfService,
   discoverForEveryMesh,
   type KindCheck,
   type MadeMesh,

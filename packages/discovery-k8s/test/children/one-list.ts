@@ -1,5 +1,5 @@
 /** Prints the first endpoints that it hears of, or the first error, and has nothing else to do then. */
-import type { DiscoveryMesh } from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, DiscoveryOfService } from "@inmesh/core/spi/discovery";
 import { AheadRuntime } from "@inmesh/core/testing";
 import { kubernetes } from "../../src/index.ts";
 
@@ -17,7 +17,10 @@ const mesh = {
 // For as long as it waits for the answer.
 const hold = setTimeout(() => {}, 20_000);
 kubernetes({ kubeconfig })
-  .open({ namespace: "shop", service: "orders", port: "http" }, mesh as unknown as DiscoveryMesh)
+  .open(
+    { namespace: "shop", service: "orders", port: "http" },
+    mesh as unknown as DiscoveryOfService,
+  )
   .watch({
     replace(endpoints) {
       console.log(endpoints.map(({ host, port }) => `${host}:${port}`).join(" "));

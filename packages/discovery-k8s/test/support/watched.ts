@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   addressOf,
   type DiscoveryMesh,
+  type DiscoveryOfService,
   type EndpointInfo,
   type EndpointSink,
   type EndpointWatch,
@@ -92,7 +93,7 @@ export function benchFor(path: string, servers?: readonly string[], given?: Runt
       if (!made.has(make)) made.set(make, make(mesh as unknown as DiscoveryMesh));
       return made.get(make);
     },
-  } as unknown as DiscoveryMesh;
+  } as unknown as DiscoveryOfService;
   const kind = kubernetes({ kubeconfig: path, ...(servers !== undefined && { servers }) });
   const watches: EndpointWatch[] = [];
   return {

@@ -180,7 +180,10 @@ export class MeshGrpcServer implements AsyncDisposable {
         this.#calls.endReflection();
       },
       core.connections,
-      (http2) => core.countsListening(http2),
+      (http2) => {
+        const tls = http2 instanceof TlsServer;
+        core.listensBy(http2, { speaks: [tls ? "h2" : "h2c"], tls });
+      },
     );
     core.bound("watchers", () => ({
       size: this.#health?.watchers ?? 0,

@@ -10,10 +10,12 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export interface Program {
   /** As it is called. */
   readonly name: string;
+  /** It goes on when nothing reads its standard output any more: of one that serves. Default: it ends. */
+  readonly outlivesReader?: true;
   readonly main: (args: readonly string[], context: Context) => Promise<ExitCode>;
 }
 
-export async function program({ name, main }: Program): Promise<void> {
+export async function program({ name, main, outlivesReader }: Program): Promise<void> {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
     process.stderr.write(
@@ -24,8 +26,8 @@ export async function program({ name, main }: Program): Promise<void> {
   }
   // Who reads has enough, such as `head`: that is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit();
-    throw error;
+    if (error.code !== "EPIPE") throw error;
+    if (outlivesReader !== true) process.exit();
   });
   process.stderr.on("error", () => {});
   const interruption = new Interruption();

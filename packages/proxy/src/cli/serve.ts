@@ -42,6 +42,8 @@ export async function serve(settings: Settings, context: Context): Promise<ExitC
     if (admin?.token !== undefined) output.hint(`  token ${admin.token} (INMESH_ADMIN_TOKEN)`);
   }
   process.send?.("ready");
+  // The process that started the workers is gone, and with it what passes signals on and starts another one.
+  if (settings.worker !== undefined) process.once("disconnect", () => signals.leave());
   const { isUrgent } = await signals.first;
   const graceMs = settings.drainGraceMs ?? configOf(mesh).drainGraceMs;
   return await leave(mesh, ports, graceMs, isUrgent, signals, context);

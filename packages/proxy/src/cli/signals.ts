@@ -20,6 +20,11 @@ export class Signals {
     for (const signal of SIGNALS) process.on(signal, this.#came);
   }
 
+  /** As the first SIGTERM does. */
+  leave(): void {
+    this.#came("SIGTERM");
+  }
+
   stop(): void {
     for (const signal of SIGNALS) process.off(signal, this.#came);
   }

@@ -4,7 +4,7 @@
  * waits where the server does.
  */
 import type { Socket } from "node:net";
-import { ConnectionPeer, type ServerPeer, type Trust } from "@inmesh/core/spi";
+import { ConnectionPeer, endOfAge, Tally, type ServerPeer, type Trust } from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi";
 import { RequestBody, type BodySource } from "../body.ts";
 import type { Fields } from "../fields.ts";
@@ -25,6 +25,8 @@ const WHOLE_BYTES = 65_536;
 const AHEAD_BYTES = 65_536;
 /** A tunnel through which nothing goes (security: `upgradeIdleMs`). */
 const TUNNEL_IDLE_MS = 3_600_000;
+/** One is forgotten after so long. */
+const FORGET_GLITCH_MS = 10_000;
 const NOTHING = Buffer.alloc(0);
 
 /** What the connection waits for. */
@@ -84,6 +86,9 @@ export class Http1Front
   #replyLeft = 0;
   #isReplyFull = false;
   #lingered = 0;
+  #glitches: Tally | undefined = undefined;
+  /** It is old from then on: its replies say close. */
+  readonly #endsAt: number;
   /** For the clock: when this phase began, and what had been read or written. */
   #since = 0;
   #rateSince = 0;
@@ -99,6 +104,7 @@ export class Http1Front
     this.#out = new Output(socket);
     this.trust = parts.trustOf(() => this.peer);
     this.#since = parts.runtime.now();
+    this.#endsAt = endOfAge(parts.limits.maxConnectionAgeMs, parts.runtime);
     this.#isLeaving = parts.isLeaving;
     this.#closed = parts.opened(this, socket, "http1");
   }
@@ -218,7 +224,7 @@ export class Http1Front
     this.#chunks = this.#isBadBody = false;
     this.#at = at < 0 ? this.#end : at;
     const { glitch } = head;
-    if (glitch !== undefined) this.#parts.count(glitch);
+    if (glitch !== undefined) this.#countGlitch(glitch);
     this.#body = at < 0 ? undefined : this.#bodyOf(head, reader.chunked);
     const version = this.#isHttp10 ? "1.0" : "1.1";
     const request = new ProxyRequest(
@@ -233,6 +239,17 @@ export class Http1Front
     this.#request = request;
     this.#parts.serve(request);
     return true;
+  }
+
+  /** A client that goes on with what is only tolerated is asked to leave. */
+  #countGlitch(what: CutReason): void {
+    const { runtime, limits } = this.#parts;
+    this.#parts.count(what);
+    this.#glitches ??= new Tally();
+    if (!this.#glitches.add(runtime.now(), limits.maxGlitches, FORGET_GLITCH_MS)) return;
+    this.#parts.count("glitches");
+    this.#parts.closing(this.#socket, "glitch");
+    this.#keepAlive = false;
   }
 
   /** What comes behind a request that would change the protocol could be of either. */
@@ -307,7 +324,7 @@ export class Http1Front
   #endBody(takesTrailers: boolean): void {
     const reader = this.#bodyReader;
     const trailers = takesTrailers ? allowedOf(reader.trailers) : undefined;
-    if (reader.droppedTrailers) this.#parts.count("trailers");
+    if (reader.droppedTrailers) this.#countGlitch("trailers");
     this.#phase = PHASE.reply;
     this.#body!.end(trailers);
   }
@@ -578,6 +595,11 @@ export class Http1Front
   /** Looks whether the client, or this connection, has waited too long. */
   look(now: number): void {
     const { limits } = this.#parts;
+    if (now >= this.#endsAt && !this.#isLeaving) {
+      this.#isLeaving = true;
+      this.#parts.closing(this.#socket, "age");
+      // One more request may be on its way to an idle connection: the idle clock closes it.
+    }
     const socket = this.#socket;
     const waited = now - this.#since;
     if (!this.#out.isEmpty) {

@@ -11,7 +11,7 @@ import { CR, LF } from "./lexer.ts";
 const SLAB_BYTES = 65_536;
 /** A piece of a body from here on goes out by itself, where its bytes stay: copying costs more than a write. */
 const DIRECT_BYTES = 32_768;
-/** More waits in the stream for a client that does not read: whoever writes should pause. */
+/** More waits in the stream for a client that does not read: who writes should pause. */
 const HIGH_WATER_BYTES = 65_536;
 const COLON_SPACE = Buffer.from(": ");
 const HEX = Buffer.from("0123456789abcdef");
@@ -177,7 +177,7 @@ export class Output implements FieldVisitor {
     this.line("\r\n");
   }
 
-  /** False: much waits, and whoever writes should pause. */
+  /** False: much waits, and who writes should pause. */
   flush(): boolean {
     if (holder === this) {
       holder = undefined;

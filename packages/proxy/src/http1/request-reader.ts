@@ -14,7 +14,7 @@ import {
   TARGET_BYTES,
 } from "@inmesh/http/spi";
 import { isAt, KIND, type FieldKind } from "../fields.ts";
-import { UNKNOWN_LENGTH, type RequestHead } from "../message.ts";
+import { isAnyClient, UNKNOWN_LENGTH, type RequestHead } from "../message.ts";
 import {
   codingOf,
   CR,
@@ -333,9 +333,10 @@ export class RequestReader extends FieldLexer {
     if (head.method === "TRACE" || head.method === "CONNECT") {
       this.refusal = REFUSALS.method_not_allowed;
     }
-    if (this.#isSuspicious && isAmbiguous(head.target, !this.#trust.baggage)) {
+    if (this.#isSuspicious && isAmbiguous(head.target, isAnyClient(this.#trust))) {
       this.refusal ??= REFUSALS.bad_target;
     }
+    head.checkTrace();
     if (this.#named !== undefined) head.fields.remove(new Set(this.#named));
     const upgrade = this.#upgrade;
     // RFC 9110 §7.8: of HTTP/1.0 it is ignored; h2c is obsolete, and never accepted.
@@ -370,7 +371,7 @@ export class RequestReader extends FieldLexer {
       !isOurs ||
       !isHost(authority) ||
       !isTarget(path) ||
-      isAmbiguous(path, !this.#trust.baggage)
+      isAmbiguous(path, isAnyClient(this.#trust))
     ) {
       this.refusal ??= REFUSALS.bad_target;
       return;

@@ -63,6 +63,9 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   #isStopped = false;
   #isDelivering = false;
   #uses = 0;
+  /** The end of the request line and the host of the last request: nearly always those of the next. */
+  #authority = "";
+  #hostLine: Buffer = NOTHING;
   #idleSince = 0;
   #idleHintMs = Infinity;
   /** Read and not yet taken. */
@@ -150,13 +153,19 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
       out.line(" ");
       out.copy(head.fields.bytes, head.targetStart, head.targetEnd);
     } else out.line(` ${head.target}`);
-    out.line(" HTTP/1.1\r\nhost: ");
-    out.line(exchange.authority);
-    out.line("\r\n");
+    const { authority } = exchange;
+    if (authority !== this.#authority) {
+      this.#authority = authority;
+      this.#hostLine = Buffer.from(` HTTP/1.1\r\nhost: ${authority}\r\n`, "latin1");
+    }
+    out.copy(this.#hostLine, 0, this.#hostLine.length);
     exchange.visitFields(out);
     if (upgrade !== undefined) out.line(`connection: upgrade\r\nupgrade: ${upgrade}\r\n`);
     else if (head.takesTrailers) out.line("te: trailers\r\nconnection: te\r\n");
-    if (head.expectsContinue && bodyLength !== 0) out.line("expect: 100-continue\r\n");
+    // Its client sends the body when the server says so; one that has sent it already does not wait.
+    if (head.expectsContinue && body !== undefined && body.whole === undefined) {
+      out.line("expect: 100-continue\r\n");
+    }
     this.#sendsChunks = false;
     if (upgrade === undefined && body !== undefined) {
       if (bodyLength === UNKNOWN_LENGTH) {
@@ -189,6 +198,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
       return;
     }
     this.readable();
+    // Of a body of which nothing is here yet the head goes ahead.
     out.flush();
   }
 
@@ -210,6 +220,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         return;
       }
     }
+    // What is taken makes room at the client, whose next piece, or end, may have come right here.
+    if (this.#body !== reader) return;
     if (reader.ended) this.#bodyEnded(exchange);
     else if (reader.state !== "open") this.#body = undefined;
     out.flush();

@@ -111,7 +111,8 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #blockBytes: Buffer | undefined = undefined;
   #blockLength = 0;
   #continuations = 0;
-  readonly #resets = new Int32Array(REMEMBERED_RESETS);
+  /** Undefined: there were none. */
+  #resets: Int32Array | undefined = undefined;
   #resetAt = 0;
   #fields: HpackField[] = [];
   /** Looks in a row at which nothing went out although something waits. */
@@ -263,7 +264,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (to > from) this.floods.filled();
     else if (!ends && this.floods.empty()) return this.#flood("frames");
     stream.receiveWindow -= length;
-    // What is padding is nobody's to take.
+    // Padding goes to no reader, so its room is given back at once.
     if (length > to - from) this.taken(length - (to - from));
     if (stream.remoteEnded) {
       this.taken(to - from);
@@ -352,7 +353,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #head(id: number, ends: boolean, bytes: Buffer, from: number, to: number): boolean {
     let stream = this.open.get(id);
     if (stream === undefined) {
-      const after = this.#afterReset(id);
+      const after = this.isIdle(id) ? undefined : this.#afterReset(id);
       if (after === false) return false;
       if (after === undefined) {
         const opened = this.openStream(id, ends);
@@ -413,6 +414,9 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     const stream = this.open.get(id);
     if (stream === undefined) {
       if (this.isIdle(id)) return this.fail(ERROR.protocol, "RST_STREAM on a stream that is idle");
+      // Both sides have reset it: nothing more of it is on its way.
+      const at = this.#resets?.indexOf(id) ?? -1;
+      if (at >= 0) this.#resets![at] = -id;
       return this.#aside();
     }
     const code = readUInt32(bytes, from);
@@ -522,6 +526,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (stream === undefined) {
       if (this.isIdle(id))
         return this.fail(ERROR.protocol, "WINDOW_UPDATE on a stream that is idle");
+      if (more === 0) return this.fail(ERROR.protocol, "WINDOW_UPDATE of 0");
       return this.#aside();
     }
     if (more === 0) return this.streamError(stream, ERROR.protocol, "WINDOW_UPDATE of 0");
@@ -717,6 +722,7 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
 
   /** `id` negative: its peer has reset it. */
   #remember(id: number): void {
+    this.#resets ??= new Int32Array(REMEMBERED_RESETS);
     this.#resets[this.#resetAt] = id;
     this.#resetAt = (this.#resetAt + 1) % REMEMBERED_RESETS;
   }
@@ -726,8 +732,10 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
    * it must not come (§5.1). Undefined: it was not reset. False: nothing more is read.
    */
   #afterReset(id: number): boolean | undefined {
-    if (this.#resets.includes(id)) return this.#aside();
-    if (!this.#resets.includes(-id)) return undefined;
+    const resets = this.#resets;
+    if (resets === undefined) return undefined;
+    if (resets.includes(id)) return this.#aside();
+    if (!resets.includes(-id)) return undefined;
     writeReset(this.out, id, ERROR.streamClosed);
     this.flush();
     return this.glitch();

@@ -1,7 +1,7 @@
 /** Writes the fields of a message as HPACK has them, wherever they came from. */
 import type { Field, FieldVisitor } from "../fields.ts";
 import type { HpackEncoder } from "./hpack-encoder.ts";
-import { HpackField, INDEXED, nameOf, readField, readName, type Name } from "./hpack-fields.ts";
+import { fieldOf, HpackField, INDEXED, readField, readName, type Name } from "./hpack-fields.ts";
 import type { Outgoing } from "./outgoing.ts";
 
 export class FieldWriter implements FieldVisitor {
@@ -25,11 +25,7 @@ export class FieldWriter implements FieldVisitor {
   }
 
   field(field: Field): void {
-    this.#pass(
-      field instanceof HpackField
-        ? field
-        : new HpackField(nameOf(field.name), field.value, INDEXED),
-    );
+    this.#pass(field instanceof HpackField ? field : fieldOf(field.name, field.value));
   }
 
   piece(
@@ -44,6 +40,6 @@ export class FieldWriter implements FieldVisitor {
   }
 
   text(name: string, value: string): void {
-    this.#pass(new HpackField(nameOf(name), value, INDEXED));
+    this.#pass(fieldOf(name, value));
   }
 }

@@ -212,6 +212,7 @@ function putUInt32(bytes: Buffer, at: number, value: number): void {
   bytes[at + 3] = value;
 }
 
+/** Gives the place of the payload; `out.buffer` may be another one from here on. */
 function begin(out: Outgoing, length: number, type: number, flags: number, stream: number): number {
   out.reserve(FRAME_HEADER_BYTES + length);
   putFrameHeader(out.buffer, out.at, length, type, flags, stream);
@@ -255,11 +256,13 @@ export function writePing(out: Outgoing, ack: boolean, bytes: Buffer, from: numb
 }
 
 export function writeReset(out: Outgoing, stream: number, code: number): void {
-  putUInt32(out.buffer, begin(out, 4, FRAME.rstStream, 0, stream), code);
+  const at = begin(out, 4, FRAME.rstStream, 0, stream);
+  putUInt32(out.buffer, at, code);
 }
 
 export function writeWindowUpdate(out: Outgoing, stream: number, bytes: number): void {
-  putUInt32(out.buffer, begin(out, 4, FRAME.windowUpdate, 0, stream), bytes);
+  const at = begin(out, 4, FRAME.windowUpdate, 0, stream);
+  putUInt32(out.buffer, at, bytes);
 }
 
 /** `why`: for people who debug the peer; ASCII. */

@@ -31,7 +31,8 @@ import { Http2Stream, trailerFields } from "./stream.ts";
 
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
 const LEAVE_MS = 1_000;
-/** From being asked to calm down to the end: see core's `Misuse`. */
+/** Less than a second, because the listener's clock may be a little early. */
+const TICK_MS = 950;
 /** `grpc-status` of a reply whose server was lost. */
 const UNAVAILABLE = "14";
 const CONTINUE = 100;
@@ -77,6 +78,8 @@ export class Http2FrontConnection
   #prefaceLeft: number = PREFACE.length;
   #leaving: "no" | "asked" | "final" = "no";
   #idleTicks = 0;
+  #lookedAt = 0;
+  #unserved: FrontStream[] = [];
   #peer: ConnectionPeer | undefined = undefined;
   readonly #onClosed: () => void;
 
@@ -122,6 +125,15 @@ export class Http2FrontConnection
       if (at === bytes.length) return;
     }
     this.read(bytes, at);
+    if (this.#unserved.length === 0) return;
+    const unserved = this.#unserved;
+    this.#unserved = [];
+    for (const stream of unserved) stream.serve();
+  }
+
+  /** Its body may come with the rest of what is being read. */
+  serveLater(stream: FrontStream): void {
+    this.#unserved.push(stream);
   }
 
   #inputEnded(): void {
@@ -161,7 +173,9 @@ export class Http2FrontConnection
     if (this.open.size === 0) this.finish();
   }
 
-  look(): void {
+  look(now: number): void {
+    if (now - this.#lookedAt < TICK_MS) return;
+    this.#lookedAt = now;
     this.tick();
   }
 
@@ -296,6 +310,9 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   request: ProxyRequest | undefined = undefined;
   #isGrpc = false;
   #replied = false;
+  #isServed = false;
+  /** What has come of a body that may turn out to be whole with its head; less than a window. */
+  #pieces: Buffer[] | undefined = undefined;
   #rateSince = 0;
   #rateBytes = 0;
 
@@ -345,7 +362,26 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     const request = new ProxyRequest(head, body, this, connection, "2", parts, refusal);
     this.request = request;
     if (ends) connection.endOfHead(this, undefined);
-    parts.serve(request);
+    if (body === undefined || refusal !== undefined) this.#serve(request);
+    else {
+      this.#pieces = [];
+      connection.serveLater(this);
+    }
+  }
+
+  #serve(request: ProxyRequest): void {
+    this.#isServed = true;
+    this.#connection.front.parts.serve(request);
+  }
+
+  /** Without the rest of its body, if there is one. */
+  serve(): void {
+    const pieces = this.#pieces;
+    if (pieces === undefined) return;
+    this.#pieces = undefined;
+    const request = this.request!;
+    for (const piece of pieces) if (!request.body!.write(piece)) this.pause();
+    this.#serve(request);
   }
 
   #takeTrailers(fields: HpackField[], bytes: number, tooLarge: boolean): void {
@@ -362,11 +398,26 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   protected deliver(bytes: Buffer, from: number, to: number): boolean {
-    return this.request!.body!.write(Buffer.from(bytes.subarray(from, to)));
+    const piece = Buffer.from(bytes.subarray(from, to));
+    if (this.#pieces === undefined) return this.request!.body!.write(piece);
+    this.#pieces.push(piece);
+    return true;
   }
 
   protected delivered(trailers: Fields | undefined): void {
-    this.request!.body?.end(trailers);
+    const request = this.request!;
+    const { body } = request;
+    const pieces = this.#pieces;
+    if (pieces !== undefined && trailers === undefined) {
+      // All of it came with its head: it is sent in one piece, and again if need be.
+      this.#pieces = undefined;
+      body!.whole = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+      request.head.bodyLength = body!.whole.length;
+      this.#serve(request);
+      return;
+    }
+    this.serve();
+    body?.end(trailers);
   }
 
   // ── what the client gets ─────────────────────────────────────────────────────────────────────
@@ -463,7 +514,10 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   /** The client gets no reply, or not all of it. */
   #gone(why: string): void {
     const { request } = this;
-    if (request === undefined) return;
+    if (request === undefined || !this.#isServed) {
+      this.#pieces = undefined;
+      return;
+    }
     request.body?.fail(new Error(why));
     request.finish();
     request.leave();
@@ -473,7 +527,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   /** Once a second. A call of gRPC may be silent for as long as it likes. */
   override look(age: number): void {
     const { request } = this;
-    if (this.#isGrpc || request?.body === undefined || this.remoteEnded) return;
+    if (this.#isGrpc || !this.#isServed || request?.body === undefined || this.remoteEnded) return;
     const { limits } = this.#connection.front.parts;
     if (this.silentTicks * 1_000 >= limits.bodyIdleTimeoutMs || this.#trickles(age)) {
       this.#cut("body_timeout", "the client owes the rest of its body");

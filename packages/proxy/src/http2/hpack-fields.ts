@@ -6,7 +6,7 @@
  * The cache is one for the process, has a fixed number of places and no chains: a field takes the place of
  * another one, so no choice of fields makes it slow or large. What its sender calls never indexed is not kept.
  */
-import { isAllowedTrailer } from "@inmesh/http/spi";
+import { isAllowedTrailer, TIMEOUT_MS } from "@inmesh/http/spi";
 import { Field, KIND, kindOf, type FieldKind } from "../fields.ts";
 import { decodeHuffman } from "./huffman.ts";
 import { FIELD_OVERHEAD, STATIC_COUNT, STATIC_TABLE } from "./tables.ts";
@@ -47,7 +47,7 @@ const CHANGING_NAMES = new Set([
   "location",
   "set-cookie",
   "traceparent",
-  "x-mesh-timeout-ms",
+  TIMEOUT_MS,
   "x-request-id",
 ]);
 /** What they hold could be guessed byte by byte from the size of a table (RFC 7541 §7.1). */
@@ -71,6 +71,8 @@ export class Name {
   readonly kind: FieldKind;
   /** It may stand behind a body. */
   readonly isTrailer: boolean;
+  /** The field of this name that was made last of a text: mostly the same is wanted again. Writer: `fieldOf`. */
+  last: HpackField | undefined = undefined;
 
   constructor(text: string) {
     this.text = text;
@@ -162,9 +164,29 @@ export const STATIC_FIELDS: readonly HpackField[] = [
   ...STATIC_TABLE.map(([name, value]) => new HpackField(knownName(name), value, INDEXED)),
 ];
 
-/** Names known to the process are few; those of peers are cached beside them. */
+/** Names by their text, of those that are not known: as many as a process may reasonably have. */
+const MAX_TEXTS = 512;
+const texts = new Map<string, Name>();
+
 export function nameOf(text: string): Name {
-  return KNOWN_NAMES.get(text) ?? new Name(text);
+  const known = KNOWN_NAMES.get(text) ?? texts.get(text);
+  if (known !== undefined) return known;
+  const name = new Name(text);
+  if (text.length <= MAX_NAME_BYTES) {
+    if (texts.size >= MAX_TEXTS) texts.clear();
+    texts.set(text, name);
+  }
+  return name;
+}
+
+/** The field of a text that another codec, or the mesh, has made. */
+export function fieldOf(text: string, value: string): HpackField {
+  const name = nameOf(text);
+  const { last } = name;
+  if (last !== undefined && last.value === value) return last;
+  const field = new HpackField(name, value, INDEXED);
+  if (name.indexing === INDEXED && value.length <= MAX_VALUE_BYTES) name.last = field;
+  return field;
 }
 
 const NAME_PLACES = 512;

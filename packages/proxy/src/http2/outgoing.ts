@@ -1,14 +1,16 @@
 /**
  * What a connection is going to write, gathered in one buffer: everything of one turn leaves in one write,
- * because each write of a few bytes costs more than making them (shared design, proxy-facts, trap 2).
+ * because each write of a few bytes costs more than making them. Between turns a connection has no buffer: those
+ * that are not in use are the process's, so thousands of idle connections hold none.
  */
 
 const FIRST_BYTES = 16_384;
-/** A buffer that one burst made large is not kept. */
-const MAX_KEPT_BYTES = 262_144;
+const MAX_FREE = 32;
+const NONE: Buffer = Buffer.alloc(0);
+const free: Buffer[] = [];
 
 export class Outgoing {
-  buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  buffer: Buffer = NONE;
   /** Where the next byte goes. */
   at = 0;
 
@@ -16,11 +18,17 @@ export class Outgoing {
   reserve(bytes: number): void {
     const needed = this.at + bytes;
     if (needed <= this.buffer.length) return;
-    let size = this.buffer.length;
+    const before = this.buffer;
+    if (before === NONE && needed <= FIRST_BYTES) {
+      this.buffer = free.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES);
+      return;
+    }
+    let size = Math.max(before.length, FIRST_BYTES);
     while (size < needed) size *= 2;
     const larger = Buffer.allocUnsafeSlow(size);
-    this.buffer.copy(larger, 0, 0, this.at);
+    before.copy(larger, 0, 0, this.at);
     this.buffer = larger;
+    giveBack(before);
   }
 
   /** What is to be written; a view, so it has to be given back by `written` or `keep`. */
@@ -31,12 +39,18 @@ export class Outgoing {
   /** The socket has passed everything on: the buffer is used again. */
   written(): void {
     this.at = 0;
-    if (this.buffer.length > MAX_KEPT_BYTES) this.buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+    giveBack(this.buffer);
+    this.buffer = NONE;
   }
 
   /** The socket holds on to what it was given: the next bytes go elsewhere. */
   keep(): void {
     this.at = 0;
-    this.buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+    this.buffer = NONE;
   }
+}
+
+/** One that a burst made larger is not kept. */
+function giveBack(buffer: Buffer): void {
+  if (buffer.length === FIRST_BYTES && free.length < MAX_FREE) free.push(buffer);
 }

@@ -42,6 +42,7 @@ export function readRequestHead(
   let scheme: string | undefined;
   let authority: string | undefined;
   let path: string | undefined;
+  let pathField: HpackField | undefined;
   let host: string | undefined;
   let length = UNKNOWN_LENGTH;
   let cookie: HpackField | undefined;
@@ -69,6 +70,7 @@ export function readRequestHead(
         case ":path":
           if (path !== undefined) return MALFORMED;
           path = value;
+          pathField = field;
           continue;
         default:
           return MALFORMED; // :status, :protocol, and any other
@@ -122,6 +124,7 @@ export function readRequestHead(
   if (path === undefined || path === "" || scheme === undefined) return MALFORMED;
   if (authority === "" || host === "") return MALFORMED;
   head.target = path;
+  head.targetField = pathField;
   head.bodyLength = ends ? 0 : length;
   if (ends && length > 0) return MALFORMED;
   if (refusal !== undefined) return refusal;

@@ -19,7 +19,7 @@ import { ReplyHead } from "../message.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
 import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
-import type { HpackField } from "./hpack-fields.ts";
+import { HpackField } from "./hpack-fields.ts";
 import {
   authorityField,
   EXPECT_CONTINUE,
@@ -355,7 +355,8 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));
     writer.own(authorityField(exchange.authority));
-    writer.own(pathField(head.target));
+    const { targetField } = head;
+    writer.own(targetField instanceof HpackField ? targetField : pathField(head.target));
     if (head.isGrpc) {
       const { attempt } = exchange;
       const { deadlineAt } = attempt.call;
@@ -377,18 +378,19 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     if (whole !== undefined) {
       exchange.sent(whole.length);
       this.send(whole, 0, whole.length);
-      this.sendEnd(body!.trailers);
+      this.sendEnd(body.trailers);
       return;
     }
-    this.#reader = body!.read(this);
+    this.#reader = body.read(this);
     this.readable();
   }
 
   /** There is more of the body, or its end. */
   readable(): void {
     const reader = this.#reader;
+    if (reader === undefined) return;
     // What is taken makes room at the client, whose next piece may come right here, and be sent or wait.
-    while (reader !== undefined && !this.closed && !this.waits) {
+    while (!this.closed && !this.waits) {
       const chunk = reader.next;
       if (chunk === undefined) break;
       this.#exchange.sent(chunk.length);

@@ -2,11 +2,12 @@
  * A listener of the configuration that runs: its address, the half of it that speaks HTTP, and the half that passes bytes
  * on. What the configuration changes while it runs, it takes without closing its address or a connection.
  */
+import type { Socket } from "node:net";
 import type { LimitedLog } from "@inmesh/core/spi/server";
 import { DEFAULT_HTTP_LIMITS, linesAbout, ServerSettings } from "@inmesh/core/spi/server";
 import type { ConnectionRecord, Posture } from "@inmesh/core/spi/server";
 import type { Mesh, Runtime } from "@inmesh/core/spi/transport";
-import type { Accepted, Detected, Front } from "../listen/accepted.ts";
+import type { Accepted, Detected, Front, PeerAddress } from "../listen/accepted.ts";
 import { readListenAddress, type ListenAddress } from "../listen/address.ts";
 import { Listener, type ListenerOptions, type ListenReason } from "../listen/listener.ts";
 import type { ProxyListener, ProxyOptions, RunningProxy } from "../listener.ts";
@@ -249,9 +250,21 @@ class HttpFront implements Front {
     this.#spoken = spoken;
   }
 
-  accept({ socket, head }: Accepted): void {
+  accept({ socket, head, client }: Accepted): void {
+    if (client !== undefined && client.address !== socket.remoteAddress) speakFor(socket, client);
     this.#listener.handle(socket, head.length === 0 ? undefined : head, this.#spoken);
   }
+}
+
+/**
+ * The client that a header of the PROXY protocol names is what layers, observers and logs see of the connection: they read
+ * its address from the socket, so it gets members of its own in front of those that ask the kernel.
+ */
+function speakFor(socket: Socket, { address, port }: PeerAddress): void {
+  Object.defineProperties(socket, {
+    remoteAddress: { value: address },
+    remotePort: { value: port },
+  });
 }
 
 function listenerOptions(

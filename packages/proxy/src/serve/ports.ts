@@ -82,16 +82,17 @@ export class Ports {
   async #applyOne(name: string, config: ListenerConfig): Promise<void> {
     const port = this.#open.get(name);
     if (port !== undefined && isDeepStrictEqual(port.config, config)) return;
-    if (port !== undefined && port.config.listen === config.listen) return port.configure(config);
     try {
+      if (port !== undefined && port.config.listen === config.listen) return port.configure(config);
       const next = await Port.open(name, config, this.#parts);
       if (port !== undefined) this.#remove(port);
       if (this.#isLeaving) return await next.drain(0, true);
       this.#opened(next);
     } catch (error) {
-      if (!(error instanceof ListenError)) throw error;
+      // Whatever it is, the other listeners go on.
       const kept = port === undefined ? "it is not there" : `it stays on ${port.address}`;
-      const message = `${name}: ${error.message}; ${kept}: ${error.hint}`;
+      const hint = error instanceof ListenError ? `: ${error.hint}` : "";
+      const message = `${name}: ${error instanceof Error ? error.message : String(error)}; ${kept}${hint}`;
       this.#parts.mesh.log({ level: "warn", event: "proxy.listener_failed", message });
     }
   }

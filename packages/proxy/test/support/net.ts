@@ -62,6 +62,7 @@ export class Client {
     const [, host = "", port] = /^\[?(.*?)\]?:(\d+)$/.exec(to) ?? [];
     const place = to.startsWith("unix:") ? { path: to.slice(5) } : { host, port: Number(port) };
     this.socket = connect({ ...place, allowHalfOpen: true });
+    this.socket.on("connect", () => this.#tell());
     this.socket.on("data", (chunk: Buffer) => {
       this.received = Buffer.concat([this.received, chunk]);
       this.#tell();
