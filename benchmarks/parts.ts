@@ -28,6 +28,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     row("parts.pick_ns.10", "ns", small),
     row("parts.pick_ns.1000", "ns", all("pick.1000")),
     row("parts.pick_ns.10000", "ns", all("pick.10000")),
+    row("parts.pick_ns.zones", "ns", all("pick.zones")),
     row("parts.pick_ratio.10000_vs_10", "×", ratios, PICK_RATIO_BAR),
     row("parts.record_ns", "ns", all("record.10")),
     row("parts.record_ns.10000", "ns", all("record.10000")),

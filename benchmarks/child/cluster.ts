@@ -26,19 +26,21 @@ export interface Busy {
   readonly runtime: NodeRuntime;
 }
 
-export function infoOf(i: number): EndpointInfo {
-  return { host: `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`, port: 8080 };
+/** `zones`: so many take turns. */
+export function infoOf(i: number, zones = 0): EndpointInfo {
+  const host = `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`;
+  return { host, port: 8080, ...(zones > 0 && { zone: `zone-${i % zones}` }) };
 }
 
 export function attemptOf(): Attempt<StubRequest> {
   return new Attempt(new Call("orders", new Request("/"), true, true), 1, "first");
 }
 
-/** `size` endpoints; each has answered three times, every other one holds an attempt. */
-export function busyCluster(size: number, traffic = true): Busy {
+/** `size` endpoints, with `zones` the caller stands in the first of them; each has answered three times, every other one holds an attempt. */
+export async function busyCluster(size: number, traffic = true, zones = 0): Promise<Busy> {
   const runtime = new NodeRuntime();
   let sink: EndpointSink | undefined;
-  const infos = Array.from({ length: size }, (_, i) => infoOf(i));
+  const infos = Array.from({ length: size }, (_, i) => infoOf(i, zones));
   const discovery: Discovery = {
     source: "bench",
     watch(given) {
@@ -63,11 +65,13 @@ export function busyCluster(size: number, traffic = true): Busy {
     runtime,
     log: () => {},
     observers,
-    place: new Place(),
+    place: new Place(zones > 0 ? "zone-0" : undefined),
     endpointSeries: new EndpointSeriesCount(),
     bounds: new Bounds(telemetry),
   });
   backend.wake({});
+  // Thousands of endpoints take several turns.
+  await backend.cluster.whenKnown(60_000);
   if (traffic) work(backend.cluster, runtime);
   return { backend, sink: sink!, infos, runtime };
 }

@@ -9,10 +9,10 @@ import { busyCluster } from "./cluster.ts";
 const kept: unknown[] = [];
 
 /** Infos of discovery, keys and counters included; nothing in flight, no connection used. */
-function endpoints(count: number): number {
-  kept.push(busyCluster(10, false));
+async function endpoints(count: number): Promise<number> {
+  kept.push(await busyCluster(10, false));
   const before = settledHeap();
-  const busy = busyCluster(count, false);
+  const busy = await busyCluster(count, false);
   kept.push(busy);
   if (busy.backend.cluster.endpoints.size !== count) throw new Error("endpoints are missing");
   return (settledHeap() - before) / count;
@@ -52,5 +52,5 @@ async function calls(count: number): Promise<number> {
 }
 
 const [kind, count = "1000"] = process.argv.slice(2);
-const bytes = kind === "calls" ? await calls(Number(count)) : endpoints(Number(count));
+const bytes = kind === "calls" ? await calls(Number(count)) : await endpoints(Number(count));
 process.stdout.write(JSON.stringify(bytes), () => process.exit());

@@ -25,7 +25,10 @@ function keep(name: string, value: number): void {
   (results[name] ??= []).push(value);
 }
 
-const clusters = SIZES.map((size) => ({ size, ...busyCluster(size) }));
+const clusters: (Awaited<ReturnType<typeof busyCluster>> & { readonly size: number })[] = [];
+for (const size of SIZES) clusters.push({ size, ...(await busyCluster(size)) });
+/** The caller stands in one of three zones, which keeps its calls. */
+const zoned = { size: 1_000, ...(await busyCluster(1_000, true, 3)) };
 
 function pick({ backend, runtime }: (typeof clusters)[number]): number {
   const attempt = attemptOf();
@@ -108,24 +111,34 @@ function nodeTimer(): number {
 }
 
 /** One of 10,000 endpoints gives way to another: the longest time the event loop stands still. */
-function update(round: number, how: "change" | "replace"): void {
-  const { backend, sink: to, infos } = clusters.at(-1)!;
+async function update(round: number, how: "change" | "replace"): Promise<void> {
+  const { backend, infos } = clusters.at(-1)!;
+  // Not by the sink: it would gather what comes within 100 ms.
+  const { cluster } = backend;
   const leaving = infos[round * 7]!;
   const coming = infoOf(20_000 + 2 * round + (how === "change" ? 0 : 1));
   infos[round * 7] = coming;
   const next = [...infos];
   const wall = performance.now();
-  if (how === "change") to.change([coming], [leaving]);
-  else to.replace(next);
+  const done = how === "change" ? cluster.change([coming], [leaving]) : cluster.replace(next);
   // The first pick after it pays for whatever the update left to be done.
   sink += backend.picker.pick(attemptOf(), runtime.now())!.weight;
-  keep(`update.${how}`, (performance.now() - wall) * 1000);
+  let longest = performance.now() - wall;
+  const pending = new Set(done === undefined ? [] : [done]);
+  void done?.then(() => pending.clear());
+  while (pending.size > 0) {
+    const before = performance.now();
+    await new Promise((resolve) => void setImmediate(resolve));
+    longest = Math.max(longest, performance.now() - before);
+  }
+  keep(`update.${how}`, longest * 1000);
   if (backend.cluster.endpoints.size !== infos.length) throw new Error("update: wrong size");
 }
 
 for (let round = -5; round < ROUNDS; round++) {
   if (round === 0) for (const name of Object.keys(results)) delete results[name];
   for (const cluster of clusters) keep(`pick.${cluster.size}`, pick(cluster));
+  keep("pick.zones", pick(zoned));
   for (const cluster of clusters) keep(`record.${cluster.size}`, record(cluster));
   keep("match", match());
   keep("budget", deposit());
@@ -135,8 +148,8 @@ for (let round = -5; round < ROUNDS; round++) {
   await new Promise((resolve) => void setImmediate(resolve));
 }
 for (let round = 0; round < UPDATES; round++) {
-  update(2 * round, "change");
-  update(2 * round + 1, "replace");
+  await update(2 * round, "change");
+  await update(2 * round + 1, "replace");
 }
 if (Number.isNaN(sink)) throw new Error("nothing was computed");
 process.stdout.write(JSON.stringify(results), () => process.exit());

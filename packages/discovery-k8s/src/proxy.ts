@@ -59,12 +59,14 @@ function isWithin(host: string, range: string, bits: number, family: number): bo
   return list.check(host, kind);
 }
 
+export type Tunnel = [error: Error, socket: null] | [error: null, socket: Socket];
+
 /** A connection through the proxy. No text of an error has the proxy's credentials. `done` is called once. */
 export function tunnelTo(
   proxy: string,
   server: string,
   timeoutMs: number,
-  done: (...args: [Error, null] | [null, Socket]) => void,
+  done: (...result: Tunnel) => void,
 ): void {
   const { protocol, hostname, port, username, password } = new URL(proxy);
   const target = new URL(server);
@@ -77,7 +79,7 @@ export function tunnelTo(
     headers["proxy-authorization"] = `Basic ${Buffer.from(both).toString("base64")}`;
   }
   let isDone = false;
-  const end = (...result: [Error, null] | [null, Socket]): void => {
+  const end = (...result: Tunnel): void => {
     if (isDone) return;
     isDone = true;
     done(...result);

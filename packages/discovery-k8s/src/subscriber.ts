@@ -115,9 +115,11 @@ export class Subscriber {
       this.#reported = undefined;
       return this.#sink.noSlices(state.why!);
     }
-    // Nothing is picked any more, whatever the Service turns out to be.
-    if (this.#reported !== undefined && this.#reported.size > 0) this.#tell(new Map(), state.why);
     this.#again = this.#runtime.after(LOOK_AGAIN_MS, () => this.report([]), undefined);
+    // What had slices a moment ago was deleted: nothing is picked any more, whatever it will be.
+    if (this.#reported !== undefined && this.#reported.size > 0) {
+      return this.#tell(new Map(), state.why);
+    }
     return this.#elsewhere().then(({ endpoint, why }) => {
       if (this.#stopped || this.#next !== undefined) return;
       this.#tell(new Map(endpoint && [[addressOf(endpoint), endpoint]]), why);

@@ -2,8 +2,11 @@
  * The same client against a real kube-apiserver with etcd, where `INMESH_KUBE_BIN` names the folder that holds both
  * (CONTRIBUTING.md says how they are built). The fake API server of the other tests claims to behave like it.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createMesh } from "@inmesh/core";
+import { meshClient } from "@inmesh/http";
+import { kubernetes } from "../src/index.ts";
 import { ControlPlane, kubeBin } from "./support/control-plane.ts";
 import { benchFor, Heard } from "./support/watched.ts";
 
@@ -103,4 +106,110 @@ describe.skipIf(bin === undefined)("a real API server, of INMESH_KUBE_BIN", () =
     expect(heard.sizes).toEqual([300]);
     bench.stop();
   }, 120_000);
+});
+
+const withControllers = kubeBin("kube-controller-manager");
+
+describe.skipIf(withControllers === undefined)("slices that the real controller writes", () => {
+  const cluster = new ControlPlane(withControllers!);
+  const ask = cluster.ask.bind(cluster);
+  const CORE = "/api/v1/namespaces/shop";
+
+  beforeAll(async () => {
+    await cluster.start();
+    cluster.startControllers();
+    await ask("POST", "/api/v1/namespaces", { metadata: { name: "shop" } });
+  }, 180_000);
+
+  afterAll(() => cluster.stop());
+
+  /** A pod that runs on the node of that zone, as a kubelet would report it. */
+  async function pod(name: string, zone: string, ip: string): Promise<void> {
+    const metadata = { name, namespace: "shop", labels: { app: "orders" } };
+    const containers = [{ name: "a", image: "a", ports: [{ name: "http", containerPort: 8080 }] }];
+    const made = await ask("POST", `${CORE}/pods`, {
+      metadata,
+      spec: { nodeName: `node-${zone}`, containers, automountServiceAccountToken: false },
+    });
+    expect(made.status, made.text).toBe(201);
+    const conditions = [
+      { type: "Ready", status: "True" },
+      { type: "ContainersReady", status: "True" },
+    ];
+    const status = { phase: "Running", podIP: ip, podIPs: [{ ip }], conditions };
+    const patched = await ask(
+      "PATCH",
+      `${CORE}/pods/${name}/status`,
+      { status },
+      "application/merge-patch+json",
+    );
+    expect(patched.status, patched.text).toBe(200);
+  }
+
+  it("D9 CO: zones come from nodes, labels of the Service reach the slices and its annotations do not, and the pod finds its place", async () => {
+    for (const zone of ["a", "b"]) {
+      const labels = { "topology.kubernetes.io/zone": zone };
+      await ask("POST", "/api/v1/nodes", { metadata: { name: `node-${zone}`, labels } });
+    }
+    const made = await ask("POST", `${CORE}/services`, {
+      metadata: {
+        name: "orders",
+        labels: { "inmesh.io/weight": "3" },
+        annotations: { "inmesh.io/track": "stable" },
+      },
+      spec: {
+        selector: { app: "orders" },
+        ports: [{ name: "http", port: 80, targetPort: "http" }],
+      },
+    });
+    expect(made.status, made.text).toBe(201);
+    await pod("orders-0", "a", "10.1.0.1");
+    await pod("orders-1", "b", "10.1.0.2");
+    await pod("orders-2", "b", "10.1.0.3");
+    const config = cluster.kubeconfig("admin");
+    const written = readFileSync(config, "utf8");
+    writeFileSync(
+      config,
+      written.replace('"cluster":"test"', '"namespace":"shop","cluster":"test"'),
+    );
+    const mesh = createMesh({
+      env: {},
+      discoveries: [kubernetes({ kubeconfig: config, pod: "orders-1" })],
+      config: { services: { orders: { discovery: { kubernetes: "shop/orders:http" } } } },
+    });
+    const orders = meshClient("orders", { mesh });
+    // The addresses lead nowhere: only discovery counts here.
+    void orders.fetch("/", { timeoutMs: 100 }).catch(() => {});
+    await expect
+      .poll(() => mesh.snapshot().place, { timeout: 60_000 })
+      .toEqual({ zone: "b", zoneFrom: "kubernetes", podsPerZone: { a: 1, b: 2 }, rank: 1 });
+    const endpoints = (): string[] =>
+      mesh
+        .snapshot()
+        .services[0]!.endpoints.map(({ address, zone, weight }) => `${address} ${zone} ${weight}`)
+        .toSorted();
+    await expect
+      .poll(endpoints)
+      .toEqual(["10.1.0.1:8080 a 3", "10.1.0.2:8080 b 3", "10.1.0.3:8080 b 3"]);
+    const slices = await ask("GET", "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices");
+    expect(slices.text).not.toContain("inmesh.io/track");
+    await mesh.close();
+  }, 120_000);
+
+  it("D16 CO: an ExternalName of the real API is a name for DNS", async () => {
+    const made = await ask("POST", `${CORE}/services`, {
+      metadata: { name: "db" },
+      spec: {
+        type: "ExternalName",
+        externalName: "db.example.com",
+        ports: [{ name: "pg", port: 5_432 }],
+      },
+    });
+    expect(made.status, made.text).toBe(201);
+    const heard = new Heard();
+    const bench = benchFor(cluster.kubeconfig("admin"));
+    bench.watch("shop/db:pg", heard);
+    await expect.poll(() => heard.addresses, { timeout: 20_000 }).toBe("db.example.com:5432");
+    bench.stop();
+  }, 60_000);
 });

@@ -363,19 +363,15 @@ describe("a Service without slices", () => {
     await expect.poll(() => heard.addresses).toBe("10.0.0.1:80");
   });
 
-  it("D16 CO: that was deleted has no endpoints at once, before the Service itself is read", async () => {
+  it("D16 CO: that was deleted has no endpoints at once, and is not read for it", async () => {
     api.put({ name: "db-a", service: "db", endpoints: pods("db-1@a") });
     watch("db:http");
     await expect.poll(() => heard.set.size).toBe(1);
-    let release = (): void => {};
-    api.intercept = (url, _, response) => {
-      if (!url.pathname.endsWith("/services/db")) return false;
-      release = () => refuse(response, 404, "NotFound", "no");
-      return true;
-    };
+    service(external);
     api.delete("db-a");
-    await expect.poll(() => heard.set.size).toBe(0);
-    release();
-    await expect.poll(() => heard.why).toContain("neither");
+    await expect.poll(() => heard.news).toEqual(["replace", "replace"]);
+    expect(heard.set.size).toBe(0);
+    expect(heard.why).toContain("no EndpointSlice of the Service shop/db exists");
+    expect(api.requests.some(({ url }) => url.pathname.endsWith("/services/db"))).toBe(false);
   });
 });

@@ -109,3 +109,37 @@ describe("news of a source", () => {
 function show(info: EndpointInfo): string {
   return `${addressOf(info)} ${info.weight}`;
 }
+
+it("news that are applied in turns are complete before the next are, errors too", async () => {
+  const runtime = new SimRuntime(1);
+  const applied: string[] = [];
+  let complete = (): void => {};
+  const sink = new CoalescingSink(
+    {
+      replace(endpoints) {
+        applied.push(`replace ${endpoints.length}`);
+        return new Promise((resolve) => (complete = resolve));
+      },
+      change: (upserted, removed) =>
+        void applied.push(`change +${upserted.length} -${removed.length}`),
+      failed: ({ message }) => void applied.push(message),
+    },
+    runtime,
+  );
+  sink.replace([at(1), at(2)]);
+  sink.change([at(3)], []);
+  sink.failed(new Error("away"));
+  await runtime.advance(3 * GATHER_MS);
+  expect(applied).toEqual(["replace 2"]);
+  complete();
+  await runtime.advance(1);
+  expect(applied).toEqual(["replace 2", "change +1 -0", "away"]);
+  // One that was stopped meanwhile passes nothing on.
+  await runtime.advance(GATHER_MS);
+  sink.replace([at(1)]);
+  sink.change([at(4)], []);
+  sink.stop();
+  complete();
+  await runtime.advance(3 * GATHER_MS);
+  expect(applied.slice(3)).toEqual(["replace 1"]);
+});
