@@ -69,6 +69,8 @@ export default defineConfig({
       wire("grpc"),
       unit("discovery-k8s"),
       wire("discovery-k8s"),
+      unit("proxy"),
+      wire("proxy"),
       wire("inmesh"),
       { extends: true as const, test: { name: "docs", root: "docs", testTimeout: 60_000 } },
       {

@@ -40,6 +40,9 @@ const NAMES = [
   "registry",
   "hostile",
   "telemetry",
+  "discovery",
+  "proxy",
+  "proxy-life",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {

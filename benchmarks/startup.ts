@@ -23,15 +23,20 @@ const CLI_BAR_MS = 120;
 const ROOT = join(import.meta.dirname, "..");
 const PROGRAM = join(ROOT, "packages/inmesh/dist/cli/run.js");
 const ENTRY = new URL("../packages/inmesh/dist/index.mjs", import.meta.url);
+const HTTP = new URL("../packages/http/dist/index.mjs", import.meta.url);
+const KUBERNETES = new URL("../packages/discovery-k8s/dist/index.mjs", import.meta.url);
+/** In a pod alone: the kind of discovery, without its watch. */
+const KUBERNETES_BAR_MS = 15;
 
 interface Import {
   readonly ms: number;
   readonly heapKb: number;
 }
 
-/** The script of the fresh process; nothing is imported before the clock starts. */
-function script(specifier: string, exports: readonly string[]): string {
+/** The script of the fresh process; nothing but `first` is imported before the clock starts. */
+function script(specifier: string, exports: readonly string[], first: string): string {
   return `
+    await import(${JSON.stringify(first)});
     const before = performance.now();
     const module = await import(${JSON.stringify(specifier)});
     const ms = performance.now() - before;
@@ -43,8 +48,12 @@ function script(specifier: string, exports: readonly string[]): string {
   `;
 }
 
-function measure(specifier: string, exports: readonly string[]): Promise<Import> {
-  const code = script(specifier, exports);
+function measure(
+  specifier: string,
+  exports: readonly string[],
+  first = "node:path",
+): Promise<Import> {
+  const code = script(specifier, exports, first);
   return node<Import>(["--no-warnings", "--expose-gc", "--input-type=module", "-e", code]);
 }
 
@@ -72,6 +81,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
   const inmesh: Import[] = [];
   const undici: Import[] = [];
   const none: Import[] = [];
+  const kubernetes: number[] = [];
   const cli: number[] = [];
   const question: number[] = [];
   const empty: number[] = [];
@@ -84,6 +94,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       await measure(ENTRY.href, ["meshClient", "createMesh"]),
       await measure("undici", ["fetch", "Pool"]),
       await measure("node:path", []),
+      await measure(KUBERNETES.href, ["kubernetes"], HTTP.href),
     ] as const;
     const times = [
       await took([PROGRAM, "--help"]),
@@ -97,6 +108,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     inmesh.push(taken[0]);
     undici.push(taken[1]);
     none.push(taken[2]);
+    kubernetes.push(taken[3].ms);
   }
   server.close();
   const over = inmesh.map(({ ms }, i) => ms - undici[i]!.ms);
@@ -114,6 +126,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       "ms",
       undici.map(({ ms }) => ms),
     ),
+    row("startup.import_ms.discovery_k8s", "ms", kubernetes, KUBERNETES_BAR_MS),
     row("startup.heap_kb", "KiB", heap(inmesh)),
     row("startup.heap_kb.undici", "KiB", heap(undici)),
     row("cli.start_ms", "ms", cli, CLI_BAR_MS),

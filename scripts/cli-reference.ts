@@ -213,7 +213,7 @@ function section(name: string, command: AnyCommand): string[] {
   const lines = [
     `## inmesh ${name}`,
     "",
-    `\`${usageOf(name, command).replace("Usage: ", "")}\``,
+    `\`${usageOf(`inmesh ${name}`, command).replace("Usage: ", "")}\``,
     "",
     wrapped(sentence(summary)),
   ];

@@ -20,7 +20,7 @@ this page. Where more is wanted, it is written in one file, in the environment, 
 
 | Source | How |
 | --- | --- |
-| Environment | \`INMESH_SERVICE_ORDERS_V2=http://orders-v2:8080\` is the service \`orders-v2\`. Several URLs with commas between are a fixed list of endpoints; \`srv+http://_http._tcp.orders.shop\` looks up SRV records. \`INMESH_SERVER_ORDERS={"limits":{"maxInFlight":500}}\` are options of the server \`orders\`, as JSON. |
+| Environment | \`INMESH_SERVICE_ORDERS_V2=http://orders-v2:8080\` is the service \`orders-v2\`. Several URLs with commas between are a fixed list of endpoints; \`srv+http://_http._tcp.orders.shop\` looks up SRV records. \`INMESH_SERVER_ORDERS={"limits":{"maxInFlight":500}}\` are options of the server \`orders\`, as JSON. \`INMESH_KUBERNETES=off\` leaves names such as \`orders.shop.svc\` to DNS ([Kubernetes](kubernetes.md#names)). |
 | File | \`mesh.yaml\` or \`mesh.json\`, at most ${LIMITS.fileBytes / 1024 / 1024} MiB. \`INMESH_CONFIG\` is its path. |
 | Code | The same object. |
 

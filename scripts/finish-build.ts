@@ -15,8 +15,11 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
-/** Readers of the API of a process load these, and nothing else of the package. */
-const FOR_READERS = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$/;
+/**
+ * What entries share without being loaded by the others: what readers of the API of a process need of core, and the parts
+ * of the command, which mesh-proxy has too and no application loads.
+ */
+const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/inmesh\/src\/cli\//;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -102,7 +105,7 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     esModule: true,
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !FOR_READERS.test(id) }] },
+    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !APART.test(id) }] },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
   });

@@ -31,7 +31,7 @@ export async function installedMb(tarballs: readonly string[]): Promise<number> 
   const folder = mkdtempSync(join(tmpdir(), "inmesh-installed-"));
   try {
     writeFileSync(join(folder, "package.json"), '{ "private": true }');
-    const without = tarballs.filter((path) => !/inmesh-grpc/.test(path));
+    const without = tarballs.filter((path) => !/inmesh-grpc|mesh-proxy/.test(path));
     const flags = ["--no-audit", "--no-fund", "--loglevel=error", "--prefer-offline"];
     await npm(["install", ...flags, ...without], folder);
     const files = globSync("**", { cwd: join(folder, "node_modules"), withFileTypes: true });

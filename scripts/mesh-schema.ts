@@ -1,7 +1,7 @@
 /**
  * The text of docs/reference/mesh.schema.json, for editors: the schema that the parser itself uses,
  * with the meanings of options from their doc comments. What needs more than one place
- * (known backends, sums of weights, ranges of durations) only the parser knows.
+ * (known backends, sums of weights, ranges of durations) only the parser knows. `proxy` is that of mesh-proxy.
  */
 import {
   groupOf,
@@ -15,6 +15,8 @@ import {
   STRUCTURE_FIELDS,
 } from "../packages/core/src/config/fields.ts";
 import { configJsonSchema } from "../packages/core/src/config/schema.ts";
+import { BUILT_IN_KINDS } from "../packages/core/src/discovery-kinds.ts";
+import { PROXY_SECTION } from "../packages/proxy/src/serve/section.ts";
 import { docOf } from "./option-docs.ts";
 
 interface Node {
@@ -26,7 +28,7 @@ interface Node {
 }
 
 export function meshSchema(): string {
-  const { $schema, ...rest } = configJsonSchema();
+  const { $schema, ...rest } = configJsonSchema(BUILT_IN_KINDS, [PROXY_SECTION]);
   const { defaults, services, servers } = (rest as Node).properties!;
   const service = services!.additionalProperties!;
   for (const field of POLICY_FIELDS) {

@@ -242,8 +242,16 @@ function readDeclarations(): Map<string, Declared[]> {
   return found;
 }
 
-function declarationOf(name: string, declared: ReadonlyMap<string, Declared[]>): Declared {
-  const candidates = declared.get(name) ?? [];
+/** `isAlias`: of those of that name the alias. */
+function declarationOf(
+  name: string,
+  declared: ReadonlyMap<string, Declared[]>,
+  isAlias = false,
+): Declared {
+  const all = declared.get(name) ?? [];
+  const candidates = isAlias
+    ? all.filter(({ node }) => node.type === "TSTypeAliasDeclaration")
+    : all;
   const [one] = candidates;
   if (one === undefined || candidates.length > 1) {
     throw new Error(`${candidates.length} exported types have the name ${name}`);
@@ -253,7 +261,7 @@ function declarationOf(name: string, declared: ReadonlyMap<string, Declared[]>):
 
 /** `Name` is what it says. */
 function aliasOf(name: string, declared: ReadonlyMap<string, Declared[]>): string {
-  const { node, source } = declarationOf(name, declared);
+  const { node, source } = declarationOf(name, declared, true);
   if (node.type !== "TSTypeAliasDeclaration") throw new Error(`${name} is no alias`);
   return `\`${name}\`: \`${slice(node.typeAnnotation, source).replace(/^\| /, "")}\`.`;
 }

@@ -27,8 +27,9 @@ const PACKAGES = [
   "@inmesh/http",
   "@inmesh/grpc",
   "@inmesh/discovery-k8s",
+  "mesh-proxy",
 ];
-const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,true]';
+const PROGRAM_SAYS = '["/v1/client","/v1/fetch",true,"/v1/pod by kubernetes",true]';
 const allTrue = (count: number): string =>
   JSON.stringify(Array.from({ length: count }, () => true));
 
@@ -317,6 +318,23 @@ const rows: Row[] = [
       await writeFile(join(home, "mesh.yaml"), "services: { orders: { url: http://orders.shop } }");
       const { stdout } = await exec("npx", ["--no", "inmesh", "check", "mesh.yaml"]);
       if (!stdout.startsWith("valid  mesh.yaml: 1 service")) throw new Error(stdout);
+    },
+  },
+  {
+    what: "npx mesh-proxy: it starts, serves and drains",
+    run: async () => {
+      const { stdout } = await exec("npx", [
+        "--no",
+        "mesh-proxy",
+        "--",
+        "--check",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "orders=10.0.0.1:8080",
+      ]);
+      if (!stdout.startsWith("valid  1 listener, 1 service")) throw new Error(stdout);
+      expectLine(await exec(process.execPath, ["mesh-proxy.cjs"]), allTrue(2));
     },
   },
   {

@@ -14,3 +14,8 @@ export const kubernetesFolder: string = join(
   "inmesh-peers",
   `kubernetes-${KUBERNETES}-etcd-${ETCD}`,
 );
+
+export const H2SPEC = "v2.2.1+incompatible";
+
+/** Of `npm run peers:h2spec`. */
+export const h2specFolder: string = join(cache, "inmesh-peers", "h2spec-2.2.1");

@@ -16,6 +16,7 @@ import {
 import type { Discovery, EndpointInfo, EndpointSink, ServiceConfig } from "@inmesh/core/spi";
 import { EndpointSeriesCount } from "../../packages/core/src/backend-series.ts";
 import { RunningBackend } from "../../packages/core/src/running-backend.ts";
+import { Place } from "../../packages/core/src/place.ts";
 import { Bounds } from "../../packages/core/src/telemetry/bounds.ts";
 
 export interface Busy {
@@ -62,7 +63,7 @@ export function busyCluster(size: number, traffic = true): Busy {
     runtime,
     log: () => {},
     observers,
-    zone: undefined,
+    place: new Place(),
     endpointSeries: new EndpointSeriesCount(),
     bounds: new Bounds(telemetry),
   });

@@ -19,7 +19,7 @@ export interface RolloutRun {
   readonly calls: number;
   readonly failed: number;
   readonly slowestMs: number;
-  /** Addresses that have answered. */
+  /** Where the endpoints of each of its services came from. */
   readonly source: readonly string[];
   /** By what they say, for people. */
   readonly errors: readonly string[];

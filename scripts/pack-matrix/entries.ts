@@ -1,5 +1,6 @@
 /** Every entry of every package, so that all their declarations are checked. */
 import * as inmesh from "inmesh";
+import * as inmeshCli from "inmesh/cli";
 import * as inmeshInspect from "inmesh/inspect";
 import * as inmeshMetrics from "inmesh/metrics";
 import * as inmeshTelemetry from "inmesh/telemetry";
@@ -19,6 +20,7 @@ import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
 import * as grpc from "@inmesh/grpc";
 import * as discoveryK8s from "@inmesh/discovery-k8s";
+import * as meshProxy from "mesh-proxy";
 
 /** The classes of the process, at every place that takes them. Checked, and never called. */
 export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh): Promise<void> {
@@ -35,6 +37,7 @@ export async function classes({ fetch }: http.MeshClient, mesh: inmesh.HttpMesh)
 
 const entries = [inmesh, core, spi, discovery, server, telemetry, transport, testing];
 const outside = [
+  inmeshCli,
   inmeshInspect,
   inmeshMetrics,
   inmeshTelemetry,
@@ -45,7 +48,7 @@ const outside = [
   traces,
 ];
 console.log(
-  [...entries, ...outside, http, httpSpi, grpc, discoveryK8s].map(
+  [...entries, ...outside, http, httpSpi, grpc, discoveryK8s, meshProxy].map(
     (entry) => Object.keys(entry).length > 0,
   ),
 );

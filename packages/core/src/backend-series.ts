@@ -6,6 +6,7 @@
 import type { Reply } from "./call.ts";
 import type { Cluster } from "./cluster/cluster.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
+import type { Place } from "./place.ts";
 import { ENDPOINT_STATES, endpointState, type EndpointState } from "./cluster/endpoint-state.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 import { nearness, ZONES, type Nearness } from "./telemetry/connections.ts";
@@ -56,7 +57,7 @@ export class BackendSeries<Req, R extends Reply> {
   readonly #telemetry: Telemetry;
   readonly #runtime: Runtime;
   readonly #labels: Labels;
-  readonly #zone: string | undefined;
+  readonly #place: Pick<Place, "zone">;
   readonly #mesh: EndpointSeriesCount;
   readonly #shown = new Map<Endpoint, Shown>();
   readonly #gauges: (() => void)[] = [];
@@ -66,20 +67,20 @@ export class BackendSeries<Req, R extends Reply> {
   readonly #formerPicks: Record<Nearness, number> = { local: 0, remote: 0, unknown: 0 };
   #census: Census | undefined = undefined;
 
-  /** `zone`: of this process. `labels`: service and protocol. */
+  /** `place`: of this process. `labels`: service and protocol. */
   constructor(
     cluster: Cluster<Req, R>,
     telemetry: Telemetry,
     runtime: Runtime,
     labels: Labels,
-    zone: string | undefined,
+    place: Pick<Place, "zone">,
     mesh: EndpointSeriesCount,
   ) {
     this.#cluster = cluster;
     this.#telemetry = telemetry;
     this.#runtime = runtime;
     this.#labels = labels;
-    this.#zone = zone;
+    this.#place = place;
     this.#mesh = mesh;
     for (const near of ZONES) {
       for (const state of ENDPOINT_STATES) {
@@ -100,7 +101,7 @@ export class BackendSeries<Req, R extends Reply> {
   }
 
   #near(endpoint: Endpoint): Nearness {
-    return nearness(endpoint.zone, this.#zone);
+    return nearness(endpoint.zone, this.#place.zone);
   }
 
   /** The queue of the endpoint that has the longest. */

@@ -8,6 +8,7 @@ import type { BreakerState } from "./breaker/breaker.ts";
 import { MeshError, type NoRetry, type Progress } from "./errors.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
+import type { ServerPeer } from "./tls/peer.ts";
 
 /**
  * What one attempt says about the endpoint that served it. Only the transport judges;
@@ -64,6 +65,8 @@ export interface CallObserved extends CallRecorder {
 export interface AttemptObserved extends AttemptListener {
   /** The head of the reply is here, since `at`; 0: the attempt ends in the same turn. */
   answered(at: number): void;
+  /** What it is sent on, if the transport knows who is at its other end. Writer: transport. */
+  connection: { readonly peer: ServerPeer } | undefined;
   /** Bytes of bodies, or of messages, so far. Writer: transport. */
   sentBytes: number;
   receivedBytes: number;

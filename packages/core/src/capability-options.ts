@@ -22,6 +22,7 @@ import {
 import { checkTls } from "./tls/check.ts";
 import { TLS } from "./tls/options.ts";
 import { isInlinePem } from "./tls/pem.ts";
+import { ZONES } from "./zones/options.ts";
 
 /** The capabilities by the object in which their options are written. */
 export interface PolicyGroups {
@@ -32,6 +33,7 @@ export interface PolicyGroups {
   readonly breaker: typeof BREAKER;
   readonly limits: typeof CLIENT_LIMITS;
   readonly tls: typeof TLS;
+  readonly zones: typeof ZONES;
 }
 
 export const POLICY_GROUPS: PolicyGroups = {
@@ -42,6 +44,7 @@ export const POLICY_GROUPS: PolicyGroups = {
   breaker: BREAKER,
   limits: CLIENT_LIMITS,
   tls: TLS,
+  zones: ZONES,
 };
 
 /** The limits of servers of every protocol, which are written in one object. */

@@ -14,6 +14,7 @@ import type { MeshInput } from "./config/input.ts";
 import type { WrittenKind } from "./config/kind.ts";
 import { ConfigError, describeMistakes, type Mistake } from "./config/mistakes.ts";
 import type { SourceRank } from "./config/ranks.ts";
+import type { ConfigSection } from "./config/section.ts";
 import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import { fileSource } from "./config/sources/config-file.ts";
 import { environmentSource, readEnvConfig } from "./config/sources/env.ts";
@@ -31,6 +32,8 @@ export interface SourceOptions {
 }
 
 export interface SourcesParts {
+  /** Beside the built-in ones. */
+  readonly sections: readonly ConfigSection[] | undefined;
   readonly kinds: readonly WrittenKind[];
   readonly runtime: Runtime;
   readonly telemetry: Telemetry;
@@ -89,7 +92,8 @@ export class ConfigSources {
     const names = identities.map(({ name }) => name);
     try {
       this.store = this.#start(code, (layers) => {
-        return new ConfigStore(layers, parts.kinds, names, parts.findUnconfigured);
+        const { kinds, sections, findUnconfigured } = parts;
+        return new ConfigStore(layers, kinds, names, sections, findUnconfigured);
       });
     } catch (error) {
       void this.close();

@@ -9,7 +9,10 @@ export interface EndpointInfo {
   readonly port: number;
   /** Relative share of picks, 0 or more; default 1. 0 beside others: only if nothing else is available. */
   readonly weight?: number;
+  /** Where it stands; see docs/reference/zones.md for what follows from it. */
   readonly zone?: string;
+  /** The zones whose callers it is meant for, where the source decides that. No effect unless all endpoints have it. */
+  readonly forZones?: readonly string[];
   /** Part of the identity besides the address (a pod's uid): a recycled address starts afresh. */
   readonly uid?: string;
   /**
@@ -17,6 +20,8 @@ export interface EndpointInfo {
    * that is no longer named it stays in the snapshot. Default false.
    */
   readonly draining?: boolean;
+  /** It speaks HTTP/2 on connections without TLS (h2c), whatever `http2` says. No effect with TLS, and for gRPC. */
+  readonly http2?: boolean;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 

@@ -32,6 +32,10 @@ export type LogEvent =
   | "identity.refused"
   | "log.omitted"
   | "observer.failed"
+  | "place.unknown"
+  | "proxy.connection_refused"
+  | "proxy.listener_failed"
+  | "proxy.listening"
   | "registry.announced"
   | "registry.failed"
   | "registry.used"
@@ -81,6 +85,10 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "identity.refused": "warn",
   "log.omitted": "warn",
   "observer.failed": "warn",
+  "place.unknown": "info",
+  "proxy.connection_refused": "warn",
+  "proxy.listener_failed": "warn",
+  "proxy.listening": "info",
   "registry.announced": "info",
   "registry.failed": "warn",
   "registry.used": "info",

@@ -4,6 +4,7 @@ import type { MeshInput } from "./config/input.ts";
 import { ConfigError, makeMistake, type Mistake } from "./config/mistakes.ts";
 import { optionMistakes, type OptionKinds } from "./config/options.ts";
 import { isRaw } from "./config/plain.ts";
+import { type ConfigSection, sectionMistakes } from "./config/section.ts";
 import { type ConfigSource, sourceMistakes } from "./config/source.ts";
 import type { ServiceConfig } from "./config/types.ts";
 import type { Discovery } from "./discovery/discovery.ts";
@@ -82,6 +83,12 @@ export interface MeshOptions {
    */
   readonly discoveries?: readonly DiscoveryKind[];
   /**
+   * Sections of the configuration beside `services`, `servers` and `defaults`, for a program that reads settings of
+   * its own from the same file: what they say is in `mesh.config.current.sections`. A name that another section has is
+   * a mistake. Default: none.
+   */
+  readonly sections?: readonly ConfigSection[];
+  /**
    * Whether names such as `orders.shop.svc` are looked up in the API of Kubernetes, where the process runs in a
    * cluster and `inmesh` is imported (docs/reference/kubernetes.md). `false`: by DNS. No effect on services that write
    * `discovery: { kubernetes }`, and none beside a kind of that name in `discoveries`. Default: `true`, unless the
@@ -103,8 +110,9 @@ export interface MeshOptions {
    */
   readonly identities?: readonly IdentitySource[];
   /**
-   * The zone in which this process stands, as discovery names those of endpoints: metrics say how much goes to
-   * other zones. Default: unknown. No effect on balancing.
+   * The zone in which this process stands, as discovery names those of endpoints: calls stay in it while it has its
+   * share of the endpoints (`zones`), and metrics say how much goes to other zones. Default: `INMESH_ZONE`, else what
+   * a kind of discovery finds, as `kubernetes` does; else unknown, and all zones are picked from alike.
    */
   readonly zone?: string;
   /** Layers around every call, below its record; see pipeline.ts. Default: none. */
@@ -126,6 +134,7 @@ const OPTIONS: OptionKinds<MeshOptions> = {
   exporters: "list",
   discovery: "function",
   discoveries: "list",
+  sections: "list",
   kubernetes: "boolean",
   registry: "any",
   identities: "list",
@@ -154,9 +163,11 @@ export function checkedKinds(options: MeshOptions): readonly DiscoveryKind[] {
 
 /** What the lists among the options hold. A layer that is no function would fail the first call. */
 function listMistakes(options: MeshOptions): Mistake[] {
-  const { configFile, exporters, identities, sources, callLayers, attemptLayers } = options;
+  const { configFile, exporters, identities, sections, sources, callLayers, attemptLayers } =
+    options;
   const mistakes = Array.isArray(exporters) ? exporterMistakes(exporters) : [];
   mistakes.push(...telemetryMistakes(options), ...registryMistakes(options));
+  if (Array.isArray(sections)) mistakes.push(...sectionMistakes(sections));
   if (Array.isArray(identities)) mistakes.push(...identityMistakes(identities));
   if (Array.isArray(sources)) mistakes.push(...sourceMistakes(sources, configFile));
   for (const [name, layers] of Object.entries({ callLayers, attemptLayers })) {

@@ -41,6 +41,7 @@ import { countOmitted } from "./limited-log.ts";
 import { processGauges } from "./process-gauges.ts";
 import type { ConfigSnapshot, MeshSnapshot } from "./snapshot.ts";
 import { Bounds } from "./telemetry/bounds.ts";
+import { Place } from "./place.ts";
 import { ConnectionRecords } from "./telemetry/connections.ts";
 import { HANDLES, LOG_SUPPRESSED } from "./telemetry/process-instruments.ts";
 import { CONFIG_GENERATION, RUNTIME_SUPPORTED } from "./telemetry/instruments.ts";
@@ -110,6 +111,8 @@ export class Mesh implements AsyncDisposable {
   readonly identities: Identities;
   /** For server halves: where they report their connections. */
   readonly connections: ConnectionRecords;
+  /** Where this process stands. */
+  readonly place: Place;
   /** For server halves: how full what they hold is. */
   readonly bounds: Bounds;
   readonly #recorder: Recorder | undefined;
@@ -140,7 +143,8 @@ export class Mesh implements AsyncDisposable {
               one.telemetry === undefined ? [] : [guardedTelemetry(one.telemetry)],
             ),
           ]);
-    this.connections = new ConnectionRecords(this.telemetry, this.runtime, options.zone);
+    this.place = new Place(options.zone, (options.env ?? process.env)["INMESH_ZONE"]);
+    this.connections = new ConnectionRecords(this.telemetry, this.runtime, this.place);
     this.bounds = new Bounds(this.telemetry);
     this.logFilter = new LogFilter(options.log);
     this.log = safeLog((line) => {
@@ -152,6 +156,7 @@ export class Mesh implements AsyncDisposable {
     this.observers = new Observers(this.runtime, this.telemetry, this.log);
     this.#taps = new Taps(this.observers, this.runtime, this.telemetry);
     this.#sources = new ConfigSources(options, {
+      sections: options.sections,
       kinds,
       runtime: this.runtime,
       telemetry: this.telemetry,
@@ -166,7 +171,13 @@ export class Mesh implements AsyncDisposable {
     });
     const { store } = this.#sources;
     this.#config = store;
-    this.#discoveries = new Discoveries(kinds, this.runtime, this.log, this.telemetry, this.bounds);
+    this.#discoveries = new Discoveries(kinds, {
+      runtime: this.runtime,
+      log: this.log,
+      telemetry: this.telemetry,
+      bounds: this.bounds,
+      place: this.place,
+    });
     const problem = runtimeProblem(process.version);
     if (problem !== undefined) {
       this.log({ level: "warn", event: "runtime.unsupported", message: problem });
@@ -302,7 +313,7 @@ export class Mesh implements AsyncDisposable {
         runtime: this.runtime,
         log: this.log,
         observers: this.observers,
-        zone: this.#options.zone,
+        place: this.place,
         endpointSeries: this.#endpointSeries,
         bounds: this.bounds,
       },
@@ -430,6 +441,7 @@ export class Mesh implements AsyncDisposable {
       state: this.#state,
       services: services.map((service) => service.snapshot()),
       identities: this.identities.snapshot(),
+      place: this.place.snapshot(),
       observers: this.observers.snapshot(),
       degraded: degradedInProcess(),
     };

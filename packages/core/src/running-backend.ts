@@ -6,13 +6,15 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Picker } from "./balance/picker.ts";
 import { pickerOf } from "./balance/pickers.ts";
+import type { Stretch } from "./cluster/lists.ts";
 import type { Reply } from "./call.ts";
 import type { ServiceConfig } from "./config/types.ts";
-import { CoalescingSink } from "./discovery/coalesce.ts";
-import type { Discovery, EndpointSink, EndpointWatch } from "./discovery/discovery.ts";
+import { CoalescingSink, type AppliedSink } from "./discovery/coalesce.ts";
+import type { Discovery, EndpointWatch } from "./discovery/discovery.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";
 import { watchGuarded } from "./discovery/guarded.ts";
 import type { Log } from "./log.ts";
+import type { Place } from "./place.ts";
 import type { DiscoveryChange, EndpointChange } from "./observe/observer.ts";
 import { BackendSeries, type EndpointSeriesCount } from "./backend-series.ts";
 import type { Observers } from "./observe/observers.ts";
@@ -44,6 +46,8 @@ import { Cluster } from "./cluster/cluster.ts";
 import { ClusterLog } from "./cluster/cluster-log.ts";
 import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
+import { ZoneBalance, type ZoneSettings } from "./zones/zone-balance.ts";
+import { ZonePicker } from "./zones/zone-picker.ts";
 
 /** For people who ask. Instants are those of the runtime's monotonic clock; counts never go down. */
 export interface DiscoveryHeard {
@@ -63,8 +67,8 @@ export interface BackendParts {
   readonly runtime: Runtime;
   readonly log: Log;
   readonly observers: Observers;
-  /** Of this process; undefined: it is not known. */
-  readonly zone: string | undefined;
+  /** Where this process stands. */
+  readonly place: Place;
   readonly endpointSeries: EndpointSeriesCount;
   readonly bounds: Bounds;
 }
@@ -84,6 +88,7 @@ export class RunningBackend<Req, R extends Reply> {
   readonly cluster: Cluster<Req, R>;
   /** Read once per attempt. */
   picker: Picker<Req, R>;
+  readonly zones: ZoneBalance<Req, R>;
   discovery: Discovery;
   config: ServiceConfig;
   readonly #telemetry: Telemetry;
@@ -120,7 +125,7 @@ export class RunningBackend<Req, R extends Reply> {
     protocol: string,
     discovery: Discovery,
     transport: Transport<Req, R>,
-    { telemetry, runtime, log, observers, zone, endpointSeries, bounds }: BackendParts,
+    { telemetry, runtime, log, observers, place, endpointSeries, bounds }: BackendParts,
   ) {
     const labels = { service: service.name, protocol };
     this.protocol = protocol;
@@ -138,11 +143,12 @@ export class RunningBackend<Req, R extends Reply> {
       runtime,
     );
     this.#log = new ClusterLog(log, this.cluster, runtime);
-    this.picker = pickerOf(this.cluster, service.balancer, runtime);
+    this.zones = new ZoneBalance(this.cluster, place, zoneSettings(service), runtime);
+    this.picker = this.newPicker();
     this.cluster.onSuspicion = () => this.#watch?.refresh();
     this.#source = this.#sourceInstruments();
     const { cluster } = this;
-    this.#series = new BackendSeries(cluster, telemetry, runtime, labels, zone, endpointSeries);
+    this.#series = new BackendSeries(cluster, telemetry, runtime, labels, place, endpointSeries);
     this.#gauges = [
       bounds.add("endpoints", () => this.#fill(cluster.endpoints.size)),
       bounds.add("endpoints_departed", () => this.#fill(cluster.departed.size)),
@@ -170,14 +176,29 @@ export class RunningBackend<Req, R extends Reply> {
     this.config = config;
     const options = clusterOptions(config);
     if (!isDeepStrictEqual(options, clusterOptions(before))) this.cluster.configure(options);
-    if (!isDeepStrictEqual(config.balancer, before.balancer)) {
-      this.picker = pickerOf(this.cluster, config.balancer, this.#runtime);
+    if (!isDeepStrictEqual(zoneSettings(config), zoneSettings(before))) {
+      this.zones.configure(zoneSettings(config));
+    }
+    if (
+      !isDeepStrictEqual(config.balancer, before.balancer) ||
+      config.zones.prefer !== before.zones.prefer
+    ) {
+      this.picker = this.newPicker();
     }
     if (transport !== undefined) this.#nextTransport = transport;
     // A higher limit has room for endpoints that were left out, and only the source knows them.
     const more = config.limits.maxEndpoints > before.limits.maxEndpoints;
     if (discovery !== undefined || more) this.#rewatch(discovery ?? this.discovery);
     if (this.#watch === undefined || this.#answered) this.#reconnect();
+  }
+
+  /** As it is configured, without memory. */
+  newPicker(): Picker<Req, R> {
+    const { cluster, config } = this;
+    const make = (stretch?: Stretch): Picker<Req, R> =>
+      pickerOf(cluster, config.balancer, this.#runtime, stretch);
+    if (!config.zones.prefer) return make();
+    return new ZonePicker(this.zones, cluster.lists, this.#runtime, make);
   }
 
   #fill(size: number): Fill {
@@ -275,13 +296,16 @@ export class RunningBackend<Req, R extends Reply> {
   }
 
   /** Applies what the source says, and measures that. */
-  #apply(act: () => void): void {
+  #apply(act: () => void | Promise<void>): void | Promise<void> {
     const startedAt = this.#runtime.now();
-    act();
-    const { updates } = this.#source;
-    updates.record((this.#runtime.now() - startedAt) / 1_000);
-    this.#source.updated();
-    this.#discovered("current");
+    const source = this.#source;
+    const applied = (): void => {
+      source.updates.record((this.#runtime.now() - startedAt) / 1_000);
+      source.updated();
+      this.#discovered("current");
+    };
+    const done = act();
+    return done === undefined ? applied() : done.then(applied);
   }
 
   get asleep(): boolean {
@@ -297,18 +321,18 @@ export class RunningBackend<Req, R extends Reply> {
   #startWatch(): EndpointWatch {
     const { cluster } = this;
     this.#answered = false;
-    const applied: EndpointSink = {
+    const applied: AppliedSink = {
       replace: (infos: readonly EndpointInfo[], why?: string) => {
         this.#answered = true;
         this.#reconnect();
         this.#heard();
-        this.#apply(() => cluster.replace(infos, why));
+        return this.#apply(() => cluster.replace(infos, why));
       },
       // After another source the first difference is a whole set: what it does not name is gone.
       change: (upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]) => {
         if (!this.#answered) return applied.replace(upserted);
         this.#heard();
-        this.#apply(() => cluster.change(upserted, removed));
+        return this.#apply(() => cluster.change(upserted, removed));
       },
       failed: (error: Error) => {
         this.#source.errors.add(1);
@@ -375,6 +399,7 @@ export class RunningBackend<Req, R extends Reply> {
     this.#source.remove();
     for (const remove of this.#gauges) remove();
     this.#series.close();
+    this.zones.close();
     this.#log.close();
     await this.cluster.close(graceMs);
   }
@@ -396,6 +421,7 @@ export class RunningBackend<Req, R extends Reply> {
         const { state, trigger = "none" } = endpoint.breaker;
         telemetry.counter(BREAKER_TRANSITIONS, { ...labels, state, trigger }).add(1);
         this.#log.breaker(endpoint);
+        this.zones.changed();
         this.#endpointChanged(endpoint, "breaker");
       },
       changed: (endpoint, kind) => {
@@ -421,11 +447,16 @@ export class RunningBackend<Req, R extends Reply> {
       },
       answered: () => {
         this.#series.updated();
+        this.zones.changed();
         this.#log.answered(this.discovery.source);
       },
       failed: (error) => this.#log.failed(error, this.discovery.source),
     };
   }
+}
+
+function zoneSettings({ zones, balancer }: ServiceConfig): ZoneSettings {
+  return { zones, slowStartMs: balancer.slowStartMs };
 }
 
 function clusterOptions({

@@ -388,6 +388,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
       },
       connections: { problem: cluster.problem },
       panic: cluster.lists.panic,
+      zones: own.zones.view,
       endpoints: backends.flatMap((backend) => snapshotEndpoints(backend, now)),
     };
   }

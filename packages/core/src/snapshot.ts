@@ -5,7 +5,10 @@ import type { Reply } from "./call.ts";
 import type { ConfigSourceSnapshot } from "./config-sources.ts";
 import type { Mistake } from "./config/mistakes.ts";
 import type { IdentitySnapshot } from "./tls/identities.ts";
+import type { ZonesSnapshot } from "./zones/zone-balance.ts";
+
 import type { ObserversSnapshot } from "./observe/observers.ts";
+import type { PlaceSnapshot } from "./place.ts";
 
 export interface MeshSnapshot {
   readonly config: ConfigSnapshot;
@@ -13,6 +16,8 @@ export interface MeshSnapshot {
   readonly services: readonly ServiceSnapshot[];
   /** The identity sources from outside. */
   readonly identities: readonly IdentitySnapshot[];
+  /** Where this process stands, as far as that is known. */
+  readonly place: PlaceSnapshot;
   readonly observers: ObserversSnapshot;
   /**
    * What works less well in this process because a private member of Node or of a library is not where
@@ -56,6 +61,8 @@ export interface ServiceSnapshot {
   };
   /** Verdicts on failures are ignored because there are too many of them. */
   readonly panic: boolean;
+  /** How much of its calls goes to which zone, and why. */
+  readonly zones: ZonesSnapshot;
   readonly endpoints: readonly EndpointSnapshot[];
 }
 

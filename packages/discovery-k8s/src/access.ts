@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Runtime } from "@inmesh/core/spi/discovery";
 import { type Access, type Credentials, readToken } from "./credentials.ts";
 import { readKubeconfig } from "./kubeconfig.ts";
+import { proxyOf } from "./proxy.ts";
 
 export interface AccessOptions {
   readonly kubeconfig?: string | undefined;
@@ -15,7 +16,13 @@ export interface AccessOptions {
   readonly servers?: readonly string[] | undefined;
   /** Default: `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDir?: string | undefined;
+  readonly addressFamily?: "IPv4" | "IPv6" | undefined;
+  readonly pod?: string | undefined;
+  readonly ownService?: string | undefined;
 }
+
+/** What an Access is made of here; the rest is the same for all of them. */
+type Found = Omit<Access, "family" | "pod" | "proxy"> & { readonly proxyUrl?: string | undefined };
 
 const ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 const REREAD_MS = 60_000;
@@ -31,7 +38,8 @@ export async function findAccess(
   runtime: Runtime,
   env: Environment,
 ): Promise<Access> {
-  const access = isInPod(options, env)
+  const inPod = isInPod(options, env);
+  const found = inPod
     ? await inCluster(
         options,
         env["KUBERNETES_SERVICE_HOST"]!,
@@ -39,9 +47,19 @@ export async function findAccess(
         runtime,
       )
     : await fromKubeconfig(options, runtime, env);
-  return options.servers === undefined || options.servers.length === 0
-    ? access
-    : { ...access, servers: options.servers };
+  // Kubernetes makes the name of a pod its host name, but for pods that ask for another one.
+  const name = options.pod ?? (inPod ? (env["POD_NAME"] ?? env["HOSTNAME"]) : undefined);
+  const { proxyUrl, ...rest } = found;
+  const servers = options.servers?.length ? options.servers : found.servers;
+  const proxies = new Map(servers.map((one) => [one, proxyUrl ?? proxyOf(one, env)]));
+  return {
+    ...rest,
+    servers,
+    proxy: (server) => proxies.get(server),
+    family: options.addressFamily === "IPv6" ? 6 : 4,
+    pod:
+      name === undefined || name === "" ? undefined : { name, service: options.ownService ?? "" },
+  };
 }
 
 async function inCluster(
@@ -49,7 +67,7 @@ async function inCluster(
   host: string,
   port: string,
   runtime: Runtime,
-): Promise<Access> {
+): Promise<Found> {
   const dir = options.serviceAccountDir ?? ACCOUNT_DIR;
   const address = host.includes(":") ? `[${host}]` : host;
   const namespace = await readFile(join(dir, "namespace"), "utf8").catch(() => "default");
@@ -65,7 +83,7 @@ async function fromKubeconfig(
   options: AccessOptions,
   runtime: Runtime,
   env: Environment,
-): Promise<Access> {
+): Promise<Found> {
   // A list of files is merged by kubectl; the first one is used here.
   const fromEnv = env["KUBECONFIG"]?.split(process.platform === "win32" ? ";" : ":")[0];
   const path = options.kubeconfig ?? fromEnv ?? join(homedir(), ".kube", "config");

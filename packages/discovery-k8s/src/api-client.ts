@@ -6,6 +6,7 @@ import type { Runtime, Timer } from "@inmesh/core/spi/discovery";
 import type { Client, Dispatcher } from "undici";
 import type { Access } from "./credentials.ts";
 import { ApiError, errorOfReply } from "./api-error.ts";
+import { tunnelTo } from "./proxy.ts";
 import { loadUndici } from "./undici.cjs";
 
 /** For a whole reply, and for the head of a stream. */
@@ -19,8 +20,8 @@ export interface Stream {
   readonly silenceMs: number;
   /** The head is here. */
   onOpen(): void;
-  /** What it throws ends the stream. */
-  onData(chunk: Buffer): void;
+  /** What it throws ends the stream. A promise: nothing more is read until it resolves. */
+  onData(chunk: Buffer): void | Promise<void>;
 }
 
 export class ApiClient {
@@ -39,6 +40,14 @@ export class ApiClient {
   }
 
   async get(path: string, namespace: string): Promise<unknown> {
+    return (await this.measured(path, namespace)).object;
+  }
+
+  /** The object, and how many bytes it took. */
+  async measured(
+    path: string,
+    namespace: string,
+  ): Promise<{ readonly object: unknown; readonly bytes: number }> {
     const parts: Buffer[] = [];
     let bytes = 0;
     await this.#send(path, namespace, {
@@ -51,7 +60,8 @@ export class ApiClient {
       },
     });
     try {
-      return JSON.parse(Buffer.concat(parts).toString("utf8")) as unknown;
+      const object: unknown = JSON.parse(Buffer.concat(parts).toString("utf8"));
+      return { object, bytes };
     } catch (error) {
       throw new ApiError(0, `the API server's list is no JSON: ${(error as Error).name}`);
     }
@@ -107,6 +117,8 @@ export class ApiClient {
   #connectTo(ca: string | undefined, cert: string | undefined, key: string | undefined): Client {
     const { Client: UndiciClient, buildConnector } = loadUndici();
     const { servers, serverName, insecure } = this.#access;
+    const server = servers[this.#server]!;
+    const proxy = this.#access.proxy(server);
     const connect = buildConnector({
       timeout: CONNECT_MS,
       allowH2: false,
@@ -118,21 +130,31 @@ export class ApiClient {
       ...(serverName !== undefined && { servername: serverName }),
       rejectUnauthorized: insecure !== true,
     }) as (...args: Parameters<ReturnType<typeof buildConnector>>) => Quiet;
-    const client = new UndiciClient(new URL(servers[this.#server]!).origin, {
+    const client = new UndiciClient(new URL(server).origin, {
       allowH2: false,
       pipelining: 1,
       headersTimeout: 0,
       bodyTimeout: 0,
       connect: (options, callback) => {
-        // A watch always waits for something, and must not keep the process alive for it. undici calls `ref` for
-        // each request.
-        const socket = connect(options, callback);
-        socket.ref = () => socket;
-        socket.unref();
+        if (proxy === undefined) return quiet(connect(options, callback));
+        tunnelTo(proxy, server, CONNECT_MS, (error, httpSocket) => {
+          if (error !== null) return callback(error, null);
+          quiet(httpSocket);
+          if (options.protocol !== "https:") return callback(null, httpSocket);
+          quiet(connect({ ...options, httpSocket }, callback));
+        });
       },
     });
     return client;
   }
+}
+
+/**
+ * A watch always waits for something, and must not keep the process alive for it. undici calls `ref` for each request.
+ */
+function quiet(socket: Quiet): void {
+  socket.ref = () => socket;
+  socket.unref();
 }
 
 interface Quiet {
@@ -210,7 +232,10 @@ function exchange(
             return;
           }
           try {
-            stream.onData(chunk);
+            const later = stream.onData(chunk);
+            if (later === undefined) return;
+            controller!.pause();
+            later.then(() => controller!.resume(), fail);
           } catch (error) {
             fail(error as Error);
           }

@@ -1,5 +1,6 @@
 /** A token is a value in memory that goes into one header field, and into no error, log or snapshot. */
 import { readFile } from "node:fs/promises";
+import type { PodIdentity } from "./own-pod.ts";
 
 export interface Credentials {
   readonly token?: string | undefined;
@@ -8,8 +9,14 @@ export interface Credentials {
 }
 
 export interface Access {
+  /** Which address of a pod is used that has one of each family. */
+  readonly family: 4 | 6;
+  /** This pod; undefined: the process is in none, or its name is not known. */
+  readonly pod: PodIdentity | undefined;
   /** `https://10.96.0.1:443`, maybe with a path that stands before all others; several are tried in turn. */
   readonly servers: readonly string[];
+  /** The proxy on the way to one of them; undefined: none. */
+  proxy(server: string): string | undefined;
   readonly namespace: string;
   /** The name in the server's certificate, where it is not that of the address. */
   readonly serverName?: string | undefined;

@@ -5,15 +5,27 @@
 import { addressOf, type EndpointInfo } from "@inmesh/core/spi/discovery";
 import type { Slice, SliceEndpoint, SlicePort } from "./slice.ts";
 
+/** https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol */
+const H2C = "kubernetes.io/h2c";
+
 export interface ServiceState {
   /** By address. An endpoint that did not change is the same object as before. */
   readonly endpoints: ReadonlyMap<string, EndpointInfo>;
   /** Why there are none. */
   readonly why: string | undefined;
-  /** The slices have endpoints, but not on the port that is wanted: a mistake, and no empty set. */
-  readonly wrongPort: PortError | undefined;
+  /** What is wrong with the slices, such as that none has the port that is wanted: a mistake, and no empty set. */
+  readonly problem: Error | undefined;
   /** There is not even a slice. */
   readonly isUnknown: boolean;
+}
+
+/** What is wanted of the Service. */
+export interface Wanted {
+  readonly service: string;
+  /** Name or number of the port; empty: the only one. */
+  readonly port: string;
+  /** Which address of a pod is used that has one of each family. */
+  readonly family: 4 | 6;
 }
 
 /** The Service has no such port, or several where none was named. */
@@ -31,6 +43,7 @@ export class PortError extends Error {
 interface Found {
   readonly endpoint: SliceEndpoint;
   readonly port: SlicePort;
+  readonly slice: Slice;
   /** Of a pod and port, whatever the address family. */
   readonly identity: string;
   readonly address: string;
@@ -45,18 +58,18 @@ interface Found {
  */
 const MADE: WeakMap<SliceEndpoint, Found> = new WeakMap();
 
-/** `wanted`: the name or number of the port; empty: the only one. */
-export function endpointsOf(
+/** A step for each endpoint. */
+export function* endpointsOf(
   slices: Iterable<Slice>,
-  wanted: string,
-  service: string,
-): ServiceState {
+  { service, port: wanted, family }: Wanted,
+): Generator<undefined, ServiceState> {
   const found = new Map<string, Found>();
   const ports = new Map<string, SlicePort>();
   let any = 0;
   let wrong = 0;
   for (const slice of slices) {
     any++;
+    if (slice.problem !== undefined) return failing(new Error(slice.problem));
     const port = portOf(slice.ports, wanted);
     for (const one of slice.ports) ports.set(one.name === "" ? `${one.port}` : one.name, one);
     if (port === undefined) {
@@ -64,29 +77,30 @@ export function endpointsOf(
       continue;
     }
     for (const endpoint of slice.endpoints) {
-      const one = foundAt(endpoint, port);
+      const one = foundAt(endpoint, port, slice);
       const known = found.get(one.identity);
-      if (known === undefined || isBetter(endpoint, known.endpoint)) found.set(one.identity, one);
+      if (known === undefined || isBetter(endpoint, known.endpoint, family))
+        found.set(one.identity, one);
+      yield;
     }
   }
   if (found.size === 0 && wrong > 0) {
     const names = [...ports.keys()].toSorted().join(", ") || "none";
     const which = wanted === "" ? "needs the name of a port" : `has no port ${wanted}`;
     const text = `the Service ${service} ${which}: its ports are ${names}. Write one of them as port`;
-    const wrongPort = new PortError(text, [...ports.values()]);
-    return { endpoints: new Map(), why: undefined, wrongPort, isUnknown: false };
+    return failing(new PortError(text, [...ports.values()]));
   }
-  const endpoints = inUse(found);
+  const endpoints = yield* inUse(found);
   const why =
     any === 0
       ? `no EndpointSlice of the Service ${service} exists: is its name right, and has it a selector?`
       : `no pod of the Service ${service} is ready`;
-  return {
-    endpoints,
-    why: endpoints.size === 0 ? why : undefined,
-    wrongPort: undefined,
-    isUnknown: any === 0,
-  };
+  const isUnknown = any === 0;
+  return { endpoints, why: endpoints.size === 0 ? why : undefined, problem: undefined, isUnknown };
+}
+
+function failing(problem: Error): ServiceState {
+  return { endpoints: new Map(), why: undefined, problem, isUnknown: false };
 }
 
 function portOf(ports: readonly SlicePort[], wanted: string): SlicePort | undefined {
@@ -97,24 +111,27 @@ function portOf(ports: readonly SlicePort[], wanted: string): SlicePort | undefi
 }
 
 /**
- * Of two entries for one pod and port: what is ready, then what serves, then IPv4, then the smaller address, so that
- * the order of slices changes nothing.
+ * Of two entries for one pod and port: what is ready, then what serves, then the family that is wanted, then the
+ * smaller address, so that the order of slices changes nothing.
  */
-function isBetter(a: SliceEndpoint, b: SliceEndpoint): boolean {
+function isBetter(a: SliceEndpoint, b: SliceEndpoint, family: 4 | 6): boolean {
   if (a.ready !== b.ready) return a.ready;
   if (a.serving !== b.serving) return a.serving;
   if (a.terminating !== b.terminating) return !a.terminating;
-  const isOther = a.address.includes(":");
-  if (isOther !== b.address.includes(":")) return !isOther;
+  const isSix = a.address.includes(":");
+  if (isSix !== b.address.includes(":")) return isSix === (family === 6);
   return a.address < b.address;
 }
 
 /** Ready ones, and beside them those that terminate, as draining. With nothing ready, those that still serve. */
-function inUse(found: ReadonlyMap<string, Found>): ReadonlyMap<string, EndpointInfo> {
+function* inUse(
+  found: ReadonlyMap<string, Found>,
+): Generator<undefined, ReadonlyMap<string, EndpointInfo>> {
   let hasReady = false;
   for (const { endpoint } of found.values()) hasReady ||= endpoint.ready && !endpoint.terminating;
   const infos = new Map<string, EndpointInfo>();
   for (const one of found.values()) {
+    yield;
     const { ready, serving, terminating } = one.endpoint;
     const used = hasReady ? ready && !terminating : serving;
     if (used) infos.set(one.address, (one.used ??= infoOf(one, false)));
@@ -126,12 +143,13 @@ function inUse(found: ReadonlyMap<string, Found>): ReadonlyMap<string, EndpointI
   return infos;
 }
 
-function foundAt(endpoint: SliceEndpoint, port: SlicePort): Found {
+function foundAt(endpoint: SliceEndpoint, port: SlicePort, slice: Slice): Found {
   const made = MADE.get(endpoint);
   if (made?.port === port) return made;
   const one: Found = {
     endpoint,
     port,
+    slice,
     identity: `${endpoint.uid ?? endpoint.address}#${port.port}`,
     address: addressOf({ host: endpoint.address, port: port.port }),
     used: undefined,
@@ -141,9 +159,10 @@ function foundAt(endpoint: SliceEndpoint, port: SlicePort): Found {
   return one;
 }
 
-function infoOf({ endpoint, port }: Found, draining: boolean): EndpointInfo {
-  const { address, zone, uid, pod, node } = endpoint;
-  const metadata: Record<string, string> = {};
+function infoOf({ endpoint, port, slice }: Found, draining: boolean): EndpointInfo {
+  const { address, zone, uid, pod, node, forZones } = endpoint;
+  const { weight } = slice;
+  const metadata: Record<string, string> = { ...slice.metadata };
   if (pod !== undefined) metadata["pod"] = pod;
   if (node !== undefined) metadata["node"] = node;
   if (port.appProtocol !== undefined) metadata["appProtocol"] = port.appProtocol;
@@ -151,6 +170,9 @@ function infoOf({ endpoint, port }: Found, draining: boolean): EndpointInfo {
     host: address,
     port: port.port,
     ...(zone !== undefined && { zone }),
+    ...(forZones !== undefined && { forZones }),
+    ...(weight !== undefined && { weight }),
+    ...(port.appProtocol === H2C && { http2: true }),
     ...(uid !== undefined && { uid }),
     ...(draining && { draining }),
     metadata,

@@ -21,6 +21,19 @@ export interface KubernetesOptions {
   readonly servers?: readonly string[];
   /** Folder of the service account's files. Default: `/var/run/secrets/kubernetes.io/serviceaccount`. */
   readonly serviceAccountDir?: string;
+  /** Which address of a pod is used that has one of each family. Default `IPv4`. */
+  readonly addressFamily?: "IPv4" | "IPv6";
+  /**
+   * Name of this pod, in the namespace of the API access: by the slices of its Service it is known in which zone this
+   * process stands, and how many pods of its kind there are in each. Default: in a pod `POD_NAME`, else `HOSTNAME`;
+   * elsewhere none.
+   */
+  readonly pod?: string;
+  /**
+   * Name of the Service that this pod belongs to. Default: the first by name that has the pod, among all of its
+   * namespace. No effect without `pod`.
+   */
+  readonly ownService?: string;
   /**
    * Whether targets of `dns`, `srv` and `url` that are names of Services, such as `orders.shop.svc`, are looked up
    * here too, with DNS where the API server cannot be asked. Default: true.
@@ -37,11 +50,14 @@ const WRITTEN: RegExp = new RegExp(`^(?:(${LABEL})/)?(${LABEL})(?::([A-Za-z0-9-]
  * Service, which are watched. A service writes `discovery: { kubernetes: "namespace/service", port: "name" }`.
  *
  * All services of a mesh in one namespace share one watch where RBAC allows it. Nothing is asked before the first
- * call of a service. Throws a TypeError for a server address that is no http or https URL.
+ * call of a service. Throws a TypeError for a server address that is no http or https URL, and for another `addressFamily`.
  */
 export function kubernetes(options: KubernetesOptions = {}): DiscoveryKind<KubernetesService> {
   if (options.servers?.every(isServer) === false) {
     throw new TypeError("kubernetes: servers must be http or https URLs");
+  }
+  if (options.addressFamily !== undefined && !["IPv4", "IPv6"].includes(options.addressFamily)) {
+    throw new TypeError("kubernetes: addressFamily must be IPv4 or IPv6");
   }
   const { names = true, ...access } = options;
   const source = (mesh: DiscoveryMesh): ReturnType<typeof sourceOf> => sourceOf(access, mesh);

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
+import { isProxy } from "./proxy.ts";
 import { isServer, readToken, type Access, type Credentials } from "./credentials.ts";
 import { isObject } from "./slice.ts";
 
@@ -16,7 +17,10 @@ export function readKubeconfig(
   text: string,
   path: string,
   wantedContext: string | undefined,
-): Omit<Access, "credentials"> & { readonly credentials: () => Promise<Credentials> } {
+): Omit<Access, "credentials" | "family" | "pod" | "proxy"> & {
+  readonly proxyUrl: string | undefined;
+  readonly credentials: () => Promise<Credentials>;
+} {
   const mistakes: string[] = [];
   let config: Json = {};
   try {
@@ -36,12 +40,16 @@ export function readKubeconfig(
   if (Object.keys(cluster).length > 0 && !isServer(server)) {
     mistakes.push("server of the cluster must be an http or https URL");
   }
-  if ("proxy-url" in cluster) mistakes.push("proxy-url of the cluster is not supported");
-  for (const key of ["auth-provider", "username", "password", "as", "impersonate"]) {
+  const proxyUrl = textIn(cluster, "proxy-url");
+  if (proxyUrl !== undefined && !isProxy(proxyUrl)) {
+    mistakes.push("proxy-url of the cluster must be an http or https URL");
+  }
+  for (const key of ["username", "password", "as", "impersonate"]) {
     if (key in user) {
       mistakes.push(`${key} of the user is not supported: use exec, token or a client certificate`);
     }
   }
+  if ("auth-provider" in user) mistakes.push(insteadOf(user["auth-provider"], userName));
   if (mistakes.length > 0) {
     throw new Error(`the kubeconfig ${path} cannot be used: ${mistakes.join("; ")}`);
   }
@@ -49,6 +57,7 @@ export function readKubeconfig(
   const insecure = cluster["insecure-skip-tls-verify"] === true;
   return {
     servers: [server],
+    proxyUrl,
     namespace: textIn(context, "namespace") ?? "default",
     serverName: textIn(cluster, "tls-server-name"),
     insecure,
@@ -66,6 +75,26 @@ export function readKubeconfig(
         : { token, cert, key };
     },
   };
+}
+
+/**
+ * client-go has taken its providers out but for OIDC, whose tokens it renews and writes back into the file. An exec
+ * plugin does that for every client, so nothing here has to keep a refresh token.
+ */
+function insteadOf(provider: unknown, user: string | undefined): string {
+  const { name, config } = isObject(provider) ? provider : {};
+  if (name !== "oidc") {
+    return "auth-provider of the user is not supported: use exec, token or a client certificate";
+  }
+  const given = isObject(config) ? config : {};
+  const issuer = textIn(given, "idp-issuer-url") ?? "ISSUER_URL";
+  const client = textIn(given, "client-id") ?? "CLIENT_ID";
+  return (
+    "auth-provider oidc of the user is not supported: let the exec plugin kubelogin renew the token: " +
+    `kubectl config set-credentials ${user ?? "USER"}-exec --exec-api-version=client.authentication.k8s.io/v1 --exec-interactive-mode=Never ` +
+    `--exec-command=kubectl --exec-arg=oidc-login --exec-arg=get-token --exec-arg=--oidc-issuer-url=${issuer} --exec-arg=--oidc-client-id=${client} && ` +
+    `kubectl config set-context --current --user=${user ?? "USER"}-exec`
+  );
 }
 
 function textIn(object: Json, key: string): string | undefined {

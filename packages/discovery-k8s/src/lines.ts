@@ -3,16 +3,11 @@
 export const MAX_LINE_BYTES = 8_388_608;
 
 export class Lines {
-  readonly #onLine: (line: string) => void;
   #parts: Buffer[] = [];
   #bytes = 0;
 
-  constructor(onLine: (line: string) => void) {
-    this.#onLine = onLine;
-  }
-
-  /** Throws for a line that is too long, and what `onLine` throws. */
-  push(chunk: Buffer): void {
+  /** The lines that are complete now. Throws for one that is too long. */
+  *push(chunk: Buffer): Generator<string, void> {
     let from = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, from)) {
       this.#keep(chunk.subarray(from, end));
@@ -20,7 +15,7 @@ export class Lines {
       const line = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
       this.#parts = [];
       this.#bytes = 0;
-      if (line.length > 0) this.#onLine(line.toString("utf8"));
+      if (line.length > 0) yield line.toString("utf8");
     }
     if (from < chunk.length) this.#keep(chunk.subarray(from));
   }

@@ -2,39 +2,17 @@
  * The services of one namespace, served by one watch of all its slices. Where the API server refuses that, each
  * Service has a watch of its own. Each subscriber gets the newest state, never a queue of states (faults.md D13).
  */
-import type {
-  DiscoveryMesh,
-  EndpointInfo,
-  EndpointSink,
-  EndpointWatch,
-  Runtime,
-  Timer,
-} from "@inmesh/core/spi/discovery";
+import type { DiscoveryMesh, EndpointWatch, Runtime, Timer } from "@inmesh/core/spi/discovery";
 import { ApiClient } from "./api-client.ts";
 import type { ApiError } from "./api-error.ts";
 import type { Access } from "./credentials.ts";
-import { endpointsOf } from "./endpoints.ts";
+import { externalName, type NamedElsewhere } from "./external-name.ts";
 import { SliceStore } from "./slice-store.ts";
 import { SliceWatch } from "./slice-watch.ts";
+import { Subscriber, type SliceSink } from "./subscriber.ts";
 
 /** News that follow within this time are passed on as one, so that work does not grow with their rate. */
 const GATHER_MS = 100;
-
-/** Where the endpoints of a Service are reported to. */
-export interface SliceSink extends EndpointSink {
-  /** No slice of the Service exists. Default: as `replace` without endpoints. */
-  noSlices?(why: string): void;
-}
-
-interface Subscriber {
-  readonly service: string;
-  readonly port: string;
-  readonly sink: SliceSink;
-  /** What was reported, by address; undefined: nothing yet. */
-  reported: ReadonlyMap<string, EndpointInfo> | undefined;
-  /** The last report was an error. */
-  failing: boolean;
-}
 
 /** What feeds a store: the whole namespace, or one Service of it. */
 interface Feed {
@@ -45,10 +23,21 @@ interface Feed {
   error: ApiError | undefined;
 }
 
+/** Someone who wants slices as they are. */
+interface Listener {
+  /** Empty: of all services. */
+  readonly service: string;
+  /** `changed` undefined: everything may have changed. */
+  readonly heard: (store: SliceStore, changed: ReadonlySet<string> | undefined) => void;
+  /** The slices of all services may not be read. */
+  readonly refused: (error: Error) => void;
+}
+
 export class NamespaceWatch {
   readonly #namespace: string;
   readonly #access: Access;
   readonly #runtime: Runtime;
+  readonly #listeners = new Set<Listener>();
   readonly #subscribers = new Map<string, Set<Subscriber>>();
   /** By Service; under the empty name that of the whole namespace. */
   readonly #feeds = new Map<string, Feed>();
@@ -69,20 +58,25 @@ export class NamespaceWatch {
     const api = new ApiClient(this.#access, this.#runtime);
     try {
       const namespace = encodeURIComponent(this.#namespace);
-      return await api.get(`/api/v1/namespaces/${namespace}/services/${name}`, this.#namespace);
+      return await api.get(
+        `/api/v1/namespaces/${namespace}/services/${encodeURIComponent(name)}`,
+        this.#namespace,
+      );
     } finally {
       api.close();
     }
   }
 
   subscribe(service: string, port: string, sink: SliceSink): EndpointWatch {
-    const one: Subscriber = { service, port, sink, reported: undefined, failing: false };
+    const { family } = this.#access;
+    const wanted = { service: `${this.#namespace}/${service}`, port, family };
+    const one = new Subscriber(wanted, sink, this.#runtime, () => this.#elsewhere(service, port));
     let all = this.#subscribers.get(service);
     if (all === undefined) this.#subscribers.set(service, (all = new Set()));
     all.add(one);
     const feed = this.#feedOf(service);
-    if (feed.isCurrent) this.#report(one, feed);
-    else if (feed.error !== undefined) fail(one, feed.error);
+    if (feed.isCurrent) one.report(feed.store.of(service));
+    else if (feed.error !== undefined) one.fail(feed.error);
     let stopped = false;
     return {
       refresh: () => {
@@ -91,18 +85,45 @@ export class NamespaceWatch {
       stop: () => {
         if (stopped) return;
         stopped = true;
-        this.#leave(one, all);
+        one.stop();
+        all.delete(one);
+        if (all.size === 0) this.#left(service);
       },
     };
   }
 
-  #leave(one: Subscriber, all: Set<Subscriber>): void {
-    all.delete(one);
-    if (all.size > 0) return;
-    this.#subscribers.delete(one.service);
-    this.#dirty.delete(one.service);
-    if (this.#narrow) this.#end(one.service);
-    if (this.#subscribers.size > 0) return;
+  /** Gives the function that ends it. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    const feed = this.#feedFor(listener);
+    if (feed?.isCurrent === true) listener.heard(feed.store, undefined);
+    return () => {
+      this.#listeners.delete(listener);
+      if (this.#narrow && !this.#subscribers.has(listener.service)) this.#end(listener.service);
+      this.#rest();
+    };
+  }
+
+  /** Undefined: it wants more than may be read. */
+  #feedFor({ service }: Listener): Feed | undefined {
+    return this.#narrow && service === "" ? undefined : this.#feedOf(service);
+  }
+
+  async #elsewhere(service: string, port: string): Promise<NamedElsewhere> {
+    return externalName(() => this.serviceNamed(service), `${this.#namespace}/${service}`, port);
+  }
+
+  #left(service: string): void {
+    this.#subscribers.delete(service);
+    this.#dirty.delete(service);
+    const isHeard = [...this.#listeners].some((one) => one.service === service);
+    if (this.#narrow && !isHeard) this.#end(service);
+    this.#rest();
+  }
+
+  /** Nothing is watched for no one. */
+  #rest(): void {
+    if (this.#subscribers.size > 0 || this.#listeners.size > 0) return;
     this.#end("");
     // The rules may have changed when the next service comes.
     this.#narrow = false;
@@ -129,18 +150,23 @@ export class NamespaceWatch {
     const store = new SliceStore(this.#runtime);
     const watch = new SliceWatch(api, this.#runtime, store, this.#namespace, name, {
       changed: (services) => {
-        if (feed.isCurrent) this.#changed(services);
+        if (!feed.isCurrent) return;
+        this.#changed(services);
+        for (const one of this.#heardBy(name)) one.heard(store, services);
       },
       current: () => {
         const isFirst = !feed.isCurrent;
         feed.isCurrent = true;
         feed.error = undefined;
-        for (const one of this.#of(name)) if (isFirst || one.failing) this.#report(one, feed);
+        for (const [service, one] of this.#of(name)) {
+          if (isFirst || one.failing) one.report(store.of(service));
+        }
+        if (isFirst) for (const one of this.#heardBy(name)) one.heard(store, undefined);
       },
       failed: (error) => {
-        if (error.status === 403 && name === "" && !feed.isCurrent) return this.#goNarrow();
+        if (error.status === 403 && name === "" && !feed.isCurrent) return this.#goNarrow(error);
         feed.error = error;
-        for (const one of this.#of(name)) fail(one, error);
+        for (const [, one] of this.#of(name)) one.fail(error);
       },
     });
     const feed: Feed = { api, store, watch, isCurrent: false, error: undefined };
@@ -148,16 +174,22 @@ export class NamespaceWatch {
   }
 
   /** Those that a feed serves. */
-  *#of(name: string): Generator<Subscriber> {
+  *#of(name: string): Generator<readonly [string, Subscriber]> {
     for (const [service, all] of this.#subscribers) {
-      if (name === "" || name === service) yield* all;
+      if (name !== "" && name !== service) continue;
+      for (const one of all) yield [service, one];
     }
   }
 
-  #goNarrow(): void {
+  #heardBy(name: string): readonly Listener[] {
+    return [...this.#listeners].filter(({ service }) => name === "" || name === service);
+  }
+
+  #goNarrow(error: ApiError): void {
     this.#end("");
     this.#narrow = true;
     for (const service of this.#subscribers.keys()) this.#feedOf(service);
+    for (const one of this.#listeners) if (this.#feedFor(one) === undefined) one.refused(error);
   }
 
   #changed(services: ReadonlySet<string>): void {
@@ -172,7 +204,8 @@ export class NamespaceWatch {
     for (const service of services) {
       const feed = this.#feeds.get(this.#narrow ? service : "");
       if (feed === undefined) continue;
-      for (const one of this.#subscribers.get(service) ?? []) this.#report(one, feed);
+      const slices = feed.store.of(service);
+      for (const one of this.#subscribers.get(service) ?? []) one.report(slices);
     }
   }
 
@@ -180,52 +213,4 @@ export class NamespaceWatch {
     this.#pause = undefined;
     if (this.#dirty.size > 0) this.#flush();
   }
-
-  #report(one: Subscriber, { store }: Feed): void {
-    const name = `${this.#namespace}/${one.service}`;
-    const { endpoints, why, wrongPort, isUnknown } = endpointsOf(
-      store.of(one.service),
-      one.port,
-      name,
-    );
-    if (wrongPort !== undefined) return fail(one, wrongPort);
-    one.failing = false;
-    if (isUnknown && one.sink.noSlices !== undefined) {
-      one.reported = undefined;
-      return one.sink.noSlices(why!);
-    }
-    const before = one.reported;
-    one.reported = endpoints;
-    if (before === undefined || endpoints.size === 0) {
-      return one.sink.replace([...endpoints.values()], why);
-    }
-    const upserted: EndpointInfo[] = [];
-    const removed: EndpointInfo[] = [];
-    for (const [address, info] of endpoints) {
-      const known = before.get(address);
-      if (known === info) continue;
-      // Another pod with the same address is another endpoint.
-      if (known !== undefined && known.uid !== info.uid) removed.push(known);
-      if (known === undefined || !isSame(known, info)) upserted.push(info);
-    }
-    for (const [address, info] of before) if (!endpoints.has(address)) removed.push(info);
-    // Also without a difference: it says that the source works again.
-    one.sink.change(upserted, removed);
-  }
-}
-
-function fail(one: Subscriber, error: Error): void {
-  one.failing = true;
-  one.sink.failed(error);
-}
-
-function isSame(a: EndpointInfo, b: EndpointInfo): boolean {
-  return (
-    a.uid === b.uid &&
-    a.draining === b.draining &&
-    a.zone === b.zone &&
-    a.metadata?.["pod"] === b.metadata?.["pod"] &&
-    a.metadata?.["node"] === b.metadata?.["node"] &&
-    a.metadata?.["appProtocol"] === b.metadata?.["appProtocol"]
-  );
 }

@@ -6,8 +6,9 @@
 import type { EndpointWatch, Runtime, Timer } from "@inmesh/core/spi/discovery";
 import { ApiError } from "./api-error.ts";
 import { PortError } from "./endpoints.ts";
-import type { NamespaceWatch, SliceSink } from "./namespace-watch.ts";
+import type { NamespaceWatch } from "./namespace-watch.ts";
 import { isObject, type SlicePort } from "./slice.ts";
+import type { SliceSink } from "./subscriber.ts";
 
 export function watchPort(
   slices: NamespaceWatch,

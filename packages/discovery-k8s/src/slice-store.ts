@@ -30,6 +30,11 @@ export class SliceStore {
     return this.#services.get(service)?.values() ?? [];
   }
 
+  /** Those that have slices. */
+  services(): Iterable<string> {
+    return this.#services.keys();
+  }
+
   /** The whole set, as it was at `version`. Gives the services that have changed. */
   replace(slices: ReadonlyMap<string, Slice>, version: string): ReadonlySet<string> {
     const changed = new Set<string>();

@@ -8,17 +8,22 @@
  * A watch that ends is resumed. A failure is followed by a pause of at most 1.5 s, and then by the same request
  * again; what is known stays known. A list is taken as one difference, when it is complete.
  */
-import pRetry from "p-retry";
-import type { Runtime, Timer } from "@inmesh/core/spi/discovery";
+import { inTurns, type Runtime, type Timer } from "@inmesh/core/spi/discovery";
 import type { ApiClient } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { Lines } from "./lines.ts";
+import { pRetry } from "./p-retry.ts";
 import { isObject, metaOf, readSlice, SERVICE_LABEL, type Slice } from "./slice.ts";
 import type { SliceStore } from "./slice-store.ts";
 import { isOlder } from "./versions.ts";
 
-const PAGE = 100;
-const MAX_PAGES = 1_000;
+/** Slices of a page. A page is read in one turn, so the next one is as large as it may be without being noticed. */
+const FIRST_PAGE = 10;
+const MAX_PAGE = 100;
+const PAGE_BYTES = 262_144;
+const MAX_PAGES = 10_000;
+/** What came in so large a piece is followed by a turn for others, because there is more. */
+const MUCH_BYTES = 16_384;
 /** The server ends a watch after a time in this range, so that the watches of many processes end at many times. */
 const MIN_WATCH_S = 240;
 const MAX_WATCH_S = 300;
@@ -168,10 +173,13 @@ export class SliceWatch {
     const slices = new Map<string, Slice>();
     let version: string | undefined;
     let next = "";
+    let limit = FIRST_PAGE;
     for (let page = 0; page < MAX_PAGES; page++) {
       const more = next === "" ? "" : `&continue=${encodeURIComponent(next)}`;
-      const list = await this.#api.get(`${this.#path}&limit=${PAGE}${more}`, this.#namespace);
+      const path = `${this.#path}&limit=${limit}${more}`;
+      const { object: list, bytes } = await this.#api.measured(path, this.#namespace);
       if (this.#stopped) return;
+      limit = Math.max(1, Math.min(MAX_PAGE, 2 * limit, Math.floor((limit * PAGE_BYTES) / bytes)));
       const meta = isObject(list) ? list["metadata"] : undefined;
       const items = isObject(list) ? list["items"] : undefined;
       if (!isObject(meta) || typeof meta["resourceVersion"] !== "string") {
@@ -182,7 +190,7 @@ export class SliceWatch {
         throw new ApiError(0, "the version has moved between the pages of a list");
       }
       version = meta["resourceVersion"];
-      for (const item of Array.isArray(items) ? items : []) add(slices, item);
+      await inTurns(this.#runtime, adding(slices, Array.isArray(items) ? items : []), 1);
       next = typeof meta["continue"] === "string" ? meta["continue"] : "";
       if (next === "") return this.#listed(slices, version);
     }
@@ -248,13 +256,22 @@ export class SliceWatch {
     const seconds = Math.floor(
       MIN_WATCH_S + (MAX_WATCH_S - MIN_WATCH_S + 1) * this.#runtime.random(),
     );
-    const lines = new Lines((line) => {
-      heard = true;
-      const complete = this.#event(line, gathered);
-      if (!complete) return;
-      gathered = undefined;
-      first?.cancel();
-    });
+    const lines = new Lines();
+    let reading: Promise<void> | undefined;
+    const events = function* (this: SliceWatch, chunk: Buffer): Generator<undefined, void> {
+      try {
+        for (const line of lines.push(chunk)) {
+          heard = true;
+          if (this.#event(line, gathered)) {
+            gathered = undefined;
+            first?.cancel();
+          }
+          yield;
+        }
+      } catch (error) {
+        throw error instanceof ApiError ? error : unreadable((error as Error).message);
+      }
+    }.bind(this);
     let giveUp: (error: Error) => void = () => {};
     const ended = new Promise<never>((_, reject) => (giveUp = reject));
     this.#interrupt = () => giveUp(INTERRUPTED);
@@ -273,14 +290,23 @@ export class SliceWatch {
             if (initial === undefined && this.#failures > 0) this.#news.current();
           },
           onData: (chunk) => {
-            try {
-              lines.push(chunk);
-            } catch (error) {
-              throw error instanceof ApiError ? error : unreadable((error as Error).message);
-            }
+            const read = (): void | Promise<void> => {
+              const done = inTurns(this.#runtime, events(chunk), 1);
+              if (done !== undefined || chunk.length < MUCH_BYTES) return done;
+              return new Promise((resolve) => this.#runtime.after(0, resolve, undefined));
+            };
+            // What a connection held as it ended comes at once, whatever is still being read.
+            const next = reading === undefined ? read() : reading.then(read);
+            if (next === undefined) return undefined;
+            const mine = next.finally(() => {
+              if (reading === mine) reading = undefined;
+            });
+            reading = mine;
+            return mine;
           },
         }),
       ]);
+      await reading;
       if (gathered !== undefined) throw NO_INITIAL_END;
     } catch (error) {
       // The stream may be open still: its connection goes.
@@ -350,6 +376,13 @@ export class SliceWatch {
 
 const NO_INITIAL_END: ApiError = new ApiError(0, "a streaming list has not come to its end");
 const INTERRUPTED: Error = new Error("interrupted");
+
+function* adding(slices: Map<string, Slice>, items: readonly unknown[]): Generator<undefined> {
+  for (const item of items) {
+    add(slices, item);
+    yield;
+  }
+}
 
 function add(slices: Map<string, Slice>, object: unknown): void {
   const slice = readSlice(object);

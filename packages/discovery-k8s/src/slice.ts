@@ -20,6 +20,8 @@ export interface SliceEndpoint {
   readonly node: string | undefined;
   readonly pod: string | undefined;
   readonly uid: string | undefined;
+  /** The zones that it is meant for. */
+  readonly forZones: readonly string[] | undefined;
 }
 
 export interface Slice {
@@ -28,6 +30,12 @@ export interface Slice {
   readonly version: string;
   readonly ports: readonly SlicePort[];
   readonly endpoints: readonly SliceEndpoint[];
+  /** Of all its endpoints; undefined: nothing is said. */
+  readonly weight: number | undefined;
+  /** What stands under `inmesh.io/` beside the weight. */
+  readonly metadata: Readonly<Record<string, string>> | undefined;
+  /** What makes it unusable, in words. */
+  readonly problem: string | undefined;
   /** Endpoints that were left out because their address is none, or is a DNS name. */
   readonly unusable: number;
 }
@@ -36,6 +44,11 @@ export const SERVICE_LABEL = "kubernetes.io/service-name";
 /** The API's own limit for one slice. */
 const MAX_ENDPOINTS = 1_000;
 const MAX_PORTS = 100;
+const MAX_HINTS = 8;
+/** What we read of labels and annotations of a slice. The controller copies labels of a Service to its slices. */
+const PREFIX = "inmesh.io/";
+const MAX_METADATA = 16;
+const MAX_WEIGHT = 10_000;
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -59,7 +72,7 @@ export function metaOf(
 export function readSlice(object: unknown): Slice | undefined {
   const meta = metaOf(object);
   if (meta === undefined || !isObject(object)) return undefined;
-  const labels = (object["metadata"] as Json)["labels"];
+  const { labels, annotations } = object["metadata"] as Json;
   const service = (isObject(labels) ? textOf(labels[SERVICE_LABEL]) : undefined) ?? "";
   const type = object["addressType"];
   if (type !== "IPv4" && type !== "IPv6" && type !== "FQDN") return undefined;
@@ -75,8 +88,35 @@ export function readSlice(object: unknown): Slice | undefined {
     service,
     ports: readPorts(object["ports"]),
     endpoints,
+    ...readOwn(meta.name, {
+      ...(isObject(labels) && labels),
+      ...(isObject(annotations) && annotations),
+    }),
     unusable: given.length - endpoints.length,
   };
+}
+
+/** Labels and annotations of ours; the latter win. */
+function readOwn(name: string, written: Json): Pick<Slice, "weight" | "metadata" | "problem"> {
+  let weight: number | undefined;
+  let metadata: Record<string, string> | undefined;
+  let problem: string | undefined;
+  let left = MAX_METADATA;
+  for (const [key, value] of Object.entries(written)) {
+    if (!key.startsWith(PREFIX) || typeof value !== "string") continue;
+    const own = key.slice(PREFIX.length);
+    if (own !== "weight") {
+      if (left-- > 0 && value.length <= 256) (metadata ??= {})[own] = value;
+      continue;
+    }
+    const number = /^\d{1,5}(\.\d{1,6})?$/.test(value) ? Number(value) : NaN;
+    if (number <= MAX_WEIGHT) weight = number;
+    else {
+      const shown = JSON.stringify(value.slice(0, 40));
+      problem = `the EndpointSlice ${name} says ${PREFIX}weight: ${shown}, which must be a number from 0 to ${MAX_WEIGHT}`;
+    }
+  }
+  return { weight, metadata, problem };
 }
 
 /** Several addresses of one endpoint stand for the same backend: the first is used, as kube-proxy does. */
@@ -100,7 +140,14 @@ function readEndpoint(value: unknown, family: number): SliceEndpoint | undefined
     node: textOf(value["nodeName"]),
     pod: textOf(pod["name"]),
     uid: textOf(pod["uid"]),
+    forZones: readHints(value["hints"]),
   };
+}
+
+function readHints(value: unknown): readonly string[] | undefined {
+  const zones = isObject(value) ? listOf(value["forZones"], MAX_HINTS) : [];
+  const names = zones.flatMap((one) => (isObject(one) ? (textOf(one["name"]) ?? []) : []));
+  return names.length === 0 ? undefined : names;
 }
 
 function readPorts(value: unknown): readonly SlicePort[] {

@@ -1,8 +1,10 @@
 /** The watches of one mesh, one for each namespace. Their code is loaded with the first: importing must stay cheap. */
 import type { Discovery, DiscoveryMesh, Timer } from "@inmesh/core/spi/discovery";
 import type { AccessOptions } from "./access.ts";
-import type { NamespaceWatch, SliceSink } from "./namespace-watch.ts";
+import type { NamespaceWatch } from "./namespace-watch.ts";
+import type { OwnPod, PodIdentity } from "./own-pod.ts";
 import type { watchPort } from "./service-port.ts";
+import type { SliceSink } from "./subscriber.ts";
 
 /** What a service says under `kubernetes`. */
 export interface KubernetesService {
@@ -22,8 +24,8 @@ export function sourceOf(
   options: AccessOptions,
   mesh: DiscoveryMesh,
 ): (service: KubernetesService) => Discovery {
-  let found: Promise<Loaded> | undefined;
-  const find = (): Promise<Loaded> => {
+  let found: Promise<Watches> | undefined;
+  const find = (): Promise<Watches> => {
     found ??= load(options, mesh).catch((error: unknown) => {
       found = undefined;
       throw error;
@@ -41,14 +43,18 @@ export function sourceOf(
         again?.cancel();
         refresh = () => {};
         find().then(
-          ({ of, watchPort }) => {
+          ({ of, begin: use, watchPort }) => {
             if (stopped) return;
             const watches = of(namespace);
             const watch =
               number === undefined
                 ? watches.subscribe(service, port, sink)
                 : watchPort(watches, service, number, sink, mesh.runtime);
-            stop = () => watch.stop();
+            const end = use();
+            stop = () => {
+              watch.stop();
+              end();
+            };
             refresh = () => watch.refresh();
           },
           (error: unknown) => {
@@ -74,15 +80,19 @@ export function sourceOf(
   });
 }
 
-interface Loaded {
+/** The watches, and whether there are any. */
+interface Watches {
   readonly of: (namespace: string) => NamespaceWatch;
+  /** One more service is watched, until the function that it gives is called. */
+  readonly begin: () => () => void;
   readonly watchPort: typeof watchPort;
 }
 
-async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Loaded> {
-  const [{ findAccess }, watches, ports] = await Promise.all([
+async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Watches> {
+  const [{ findAccess }, watches, { OwnPod: Own }, ports] = await Promise.all([
     import("./access.ts"),
     import("./namespace-watch.ts"),
+    import("./own-pod.ts"),
     import("./service-port.ts"),
   ]);
   const access = await findAccess(options, mesh.runtime, process.env);
@@ -96,5 +106,49 @@ async function load(options: AccessOptions, mesh: DiscoveryMesh): Promise<Loaded
     }
     return watch;
   };
-  return { of, watchPort: ports.watchPort };
+  let users = 0;
+  let endOwn = (): void => {};
+  return {
+    of,
+    watchPort: ports.watchPort,
+    begin() {
+      const { pod } = access;
+      if (users++ === 0 && pod !== undefined) {
+        endOwn = follow(new Own(pod, mesh.place), pod, of(""), mesh);
+      }
+      let ended = false;
+      return () => {
+        if (ended) return;
+        ended = true;
+        if (--users === 0) endOwn();
+      };
+    },
+  };
+}
+
+/** For as long as something is watched. Gives the function that ends it. */
+function follow(
+  own: OwnPod,
+  { service }: PodIdentity,
+  watch: NamespaceWatch,
+  mesh: DiscoveryMesh,
+): () => void {
+  return watch.listen({
+    service,
+    heard: (store, changed) => own.heard(store, changed),
+    refused(error) {
+      if (mesh.place.zone !== undefined || mesh.shared(saidPlace).said) return;
+      mesh.shared(saidPlace).said = true;
+      mesh.log({
+        level: "info",
+        event: "place.unknown",
+        message: `the zone of this pod is not known, so that calls go to all zones alike: ${error.message}; or say it as INMESH_ZONE`,
+      });
+    },
+  });
+}
+
+/** Once for each mesh. */
+function saidPlace(): { said: boolean } {
+  return { said: false };
 }

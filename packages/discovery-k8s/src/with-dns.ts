@@ -12,7 +12,7 @@ import type {
   Timer,
 } from "@inmesh/core/spi/discovery";
 import { ApiError } from "./api-error.ts";
-import type { SliceSink } from "./namespace-watch.ts";
+import type { SliceSink } from "./subscriber.ts";
 
 /** A call waits for the first answer of discovery for 3 s at most, and DNS needs some of it. */
 const PATIENCE_MS = 1_000;

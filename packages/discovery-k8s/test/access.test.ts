@@ -1,5 +1,6 @@
 /** Who this process is for the API server: service accounts, kubeconfigs, and their mistakes. */
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SimRuntime } from "@inmesh/core/testing";
@@ -67,7 +68,7 @@ describe("a kubeconfig", () => {
   it("says every mistake at once, and shows no secret", () => {
     const text = config(
       { username: "me", password: "secret-password", "auth-provider": {} },
-      { server: "ftp://x", "proxy-url": "http://proxy.test" },
+      { server: "ftp://x", "proxy-url": "socks5://proxy.test" },
     );
     let message = "";
     try {
@@ -76,7 +77,7 @@ describe("a kubeconfig", () => {
       message = String(error);
     }
     expect(message).toContain("server of the cluster must be an http or https URL");
-    expect(message).toContain("proxy-url of the cluster is not supported");
+    expect(message).toContain("proxy-url of the cluster must be an http or https URL");
     expect(message).toContain("auth-provider of the user is not supported");
     expect(message).toContain("password of the user is not supported");
     expect(message).not.toContain("secret-password");
@@ -106,6 +107,36 @@ describe("a kubeconfig", () => {
     });
     expect(await read.ca()).toBe("CA");
     expect(await read.credentials()).toEqual({ token: "t", cert: "CERT", key: "KEY" });
+  });
+
+  it("says how a user of OIDC becomes one of an exec plugin, by commands that kubectl takes", () => {
+    const provider = {
+      name: "oidc",
+      config: {
+        "idp-issuer-url": "https://id.example.com",
+        "client-id": "mesh",
+        "client-secret": "secret-of-client",
+        "refresh-token": "secret-to-refresh",
+      },
+    };
+    let message = "";
+    try {
+      readKubeconfig(config({ "auth-provider": provider }), path, undefined);
+    } catch (error) {
+      message = String(error);
+    }
+    expect(message).toContain("--exec-arg=--oidc-issuer-url=https://id.example.com");
+    expect(message).toContain("--exec-arg=--oidc-client-id=mesh");
+    expect(message).not.toContain("secret-");
+    const [, commands = ""] = /renew the token: (.*)$/.exec(message) ?? [];
+    const written = file("oidc-config", config({ "auth-provider": provider }));
+    const run = spawnSync("sh", ["-c", commands], { env: { ...process.env, KUBECONFIG: written } });
+    // Where kubectl is not installed, the shell says 127.
+    if (run.status === 127) return;
+    expect(run.status, String(run.stderr)).toBe(0);
+    expect(readKubeconfig(readFileSync(written, "utf8"), written, undefined).servers).toHaveLength(
+      1,
+    );
   });
 
   it("runs an exec plugin, and shows nothing of what it prints when it fails", async () => {

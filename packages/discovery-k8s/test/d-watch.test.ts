@@ -442,7 +442,9 @@ it("a port that no slice has is an error with those that there are, and keeps th
 it("a Service that does not exist has no endpoints, and says why", async () => {
   bench.watch("shop/nothing", heard);
   await expect.poll(() => heard.news).toEqual(["replace"]);
-  expect(heard.why).toContain("no EndpointSlice of the Service shop/nothing exists");
+  expect(heard.why).toContain(
+    "neither an EndpointSlice of the Service shop/nothing exists nor the Service",
+  );
 });
 
 it("slices without ports, with 1,000 addresses and with names twice harm nothing", async () => {

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vit
 import { ApiError } from "../src/api-error.ts";
 import { kubernetes } from "../src/index.ts";
 import { domainsIn, serviceNamed } from "../src/names.ts";
-import type { SliceSink } from "../src/namespace-watch.ts";
+import type { SliceSink } from "../src/subscriber.ts";
 import { withDns } from "../src/with-dns.ts";
 import { FakeApi, refuse } from "./support/fake-api.ts";
 import { Heard, kubeconfigFor } from "./support/watched.ts";

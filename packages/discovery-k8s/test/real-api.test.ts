@@ -2,7 +2,6 @@
  * The same client against a real kube-apiserver with etcd, where `INMESH_KUBE_BIN` names the folder that holds both
  * (CONTRIBUTING.md says how they are built). The fake API server of the other tests claims to behave like it.
  */
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ControlPlane, kubeBin } from "./support/control-plane.ts";
@@ -78,8 +77,9 @@ describe.skipIf(bin === undefined)("a real API server, of INMESH_KUBE_BIN", () =
     const [, commands = ""] = /Allow it: (.*)$/.exec(heard.errors[0]!.message) ?? [];
     expect(commands).toContain("--serviceaccount=web:front");
     for (const command of commands.split("; ")) {
-      const [program = "", ...args] = command.split(" ");
-      execFileSync(program, [`--kubeconfig=${configFor("admin")}`, ...args]);
+      const [program, ...args] = command.split(" ");
+      expect(program).toBe("kubectl");
+      await cluster.kubectl(...args);
     }
     await expect.poll(() => heard.addresses, { timeout: 20_000 }).toBe(shop(1));
     expect(readFileSync(configFor("mesh"), "utf8")).toContain('"mesh"');

@@ -146,6 +146,25 @@ describe("D: discovery, gRPC client", () => {
     }
   });
 
+  it("D14 GC: a zone that loses its last endpoint is left at once, and no call fails", async () => {
+    const [near, far] = [await serverOf(), await serverOf()];
+    const inZone = [infoOf(near.address, { zone: "a" })];
+    const others = [infoOf(far.address, { zone: "b" })];
+    const discovery = new TestDiscovery((sink) => sink.replace([...inZone, ...others]));
+    const input = { zones: { minEndpoints: 2 } };
+    const options = { zone: "a", discovery: () => discovery };
+    const { client, mesh } = clientOf(["127.0.0.1:1"], input, options);
+    const answers = async (count: number): Promise<string[]> => {
+      const ids: string[] = [];
+      for (let i = 0; i < count; i++) ids.push((await get(client, {})).id ?? "");
+      return ids;
+    };
+    expect((await answers(50)).filter((id) => id === near.name).length).toBeGreaterThan(40);
+    discovery.sink!.change([], inZone);
+    await until(() => mesh.snapshot().services[0]!.endpoints.length === 1);
+    expect([...new Set(await answers(20))]).toEqual([far.name]);
+  });
+
   it("D15 GC: weights that are no weights are refused, and the last good ones stay", async () => {
     const server = await serverOf();
     const { client, mesh } = clientOf([server.address]);

@@ -593,7 +593,7 @@ describe("log-level", () => {
     });
     expect(lines.at(-1)).toMatchObject({ event: "admin.changed", level: "info" });
     expect(lines.at(-1)!.message).toMatch(
-      /^admin: the log level is debug for 60000 ms, before info; asked by 127\.0\.0\.1:\d+; undo: DELETE \/api\/v1\/log-level$/,
+      /^admin: the log level is debug for 1m00s, before info; asked by 127\.0\.0\.1:\d+; undo: DELETE \/api\/v1\/log-level$/,
     );
     await call(opened, "/a%1bb?secret=hunter2", 1);
     const debug = lines.filter(({ level }) => level === "debug");

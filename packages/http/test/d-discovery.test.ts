@@ -65,6 +65,35 @@ describe("D: discovery, library client", () => {
     expect(client.mesh.snapshot().services[0]!.callsInFlight).toBe(0);
   });
 
+  it("D14 LC: a zone that loses its last endpoint is left at once, and no call fails or waits", async () => {
+    const near = await serve((_, response) => response.end("near"));
+    const far = await serve((_, response) => response.end("far"));
+    const inZone = [infoOf(near.address, { zone: "a" })];
+    const others = [infoOf(far.address, { zone: "b" })];
+    const discovery = new TestDiscovery((sink) => sink.replace([...inZone, ...others]));
+    const client = discovered(discovery, { zones: { minEndpoints: 2 } }, { zone: "a" });
+    const answers = async (count: number): Promise<Record<string, number>> => {
+      const counts: Record<string, number> = { near: 0, far: 0 };
+      for (let i = 0; i < count; i++) counts[await (await client.fetch("/")).text()]!++;
+      return counts;
+    };
+    expect((await answers(50))["near"]).toBeGreaterThan(40);
+    discovery.sink!.change([], inZone);
+    await until(() => client.mesh.snapshot().services[0]!.endpoints.length === 1);
+    const startedAt = performance.now();
+    expect(await answers(20)).toEqual({ near: 0, far: 20 });
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    // Hints that one endpoint lacks are no hints.
+    discovery.sink!.replace([
+      infoOf(near.address, { zone: "a", forZones: ["a"] }),
+      infoOf(far.address, { zone: "b" }),
+    ]);
+    await until(() => client.mesh.snapshot().services[0]!.zones.mode !== "hints");
+    const { endpoints } = client.mesh.snapshot().services[0]!;
+    const picked = endpoints.reduce((sum, one) => sum + (one.zone === "b" ? one.picks : 0), 0);
+    expect(picked).toBeGreaterThanOrEqual(20);
+  });
+
   it("D21 LC: with libuv's thread pool starved, lookups and calls go on", async () => {
     const server = createServer((_, response) => response.end("ok"));
     server.listen(0, "127.0.0.1");

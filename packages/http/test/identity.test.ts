@@ -79,6 +79,17 @@ async function pair(
 for (const h2 of [false, true]) {
   const version = h2 ? "HTTP/2" : "HTTP/1.1";
 
+  it(`observers of an attempt learn who is at the other end, over ${version}`, async () => {
+    const ours = new GivenIdentity("ours", idOf(CART), only(ORDERS));
+    const theirs = new GivenIdentity("theirs", idOf(ORDERS), only(CART));
+    const one = await pair(ours, theirs, { h2 });
+    const seen: (readonly string[] | undefined)[] = [];
+    one.mesh.observe({ attemptEnded: ({ peer }) => void seen.push(peer?.uris) });
+    expect(await one.fetch()).toBe("ok");
+    expect(await one.fetch()).toBe("ok");
+    expect(seen).toEqual([[ORDERS], [ORDERS]]);
+  });
+
   it(`T1 LC, T1 LS: ten rotations of sources without files on both sides under load, over ${version}: no failed call`, async () => {
     const ours = new GivenIdentity("ours", idOf(CART), only(ORDERS));
     const theirs = new GivenIdentity("theirs", idOf(ORDERS), only(CART));

@@ -1,5 +1,7 @@
 /** The one install: everything an application needs to make calls through the mesh. */
-import "./kubernetes.ts";
+import { useKubernetes } from "./kubernetes.ts";
+
+useKubernetes();
 
 export {
   createMesh,

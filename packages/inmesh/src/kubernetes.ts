@@ -19,4 +19,7 @@ function kindIn({ kubernetes, env }: MadeMesh): DiscoveryKind | undefined {
   return (kind ??= loadKubernetes().kubernetes() as DiscoveryKind);
 }
 
-discoverForEveryMesh(kindIn);
+/** For meshes that are made from now on. A function, because an import for its effect alone needs a declaration. */
+export function useKubernetes(): void {
+  discoverForEveryMesh(kindIn);
+}

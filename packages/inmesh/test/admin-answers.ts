@@ -66,6 +66,19 @@ function traffic(
   };
 }
 
+const ALIKE = {
+  mode: "all",
+  why: "the zone of this process is not known",
+  shares: [],
+} as const;
+const SPILLS = {
+  mode: "spill",
+  why: "the zone eu-1a has fewer endpoints than its callers need",
+  shares: [
+    { zone: "eu-1a", endpoints: 2, share: 0.67 },
+    { zone: "eu-1b", endpoints: 4, share: 0.33 },
+  ],
+} as const;
 const CALM = { balance: 10, refused: 0, withdrawn: 0 };
 
 function service(given: Partial<ServiceView> & { name: string }): ServiceView {
@@ -80,6 +93,7 @@ function service(given: Partial<ServiceView> & { name: string }): ServiceView {
     maxInFlight: 1024,
     panic: false,
     discovery: { source: "static", state: "current", error: undefined },
+    zones: ALIKE,
     retryBudget: CALM,
     traffic: undefined,
     routes: [],
@@ -427,12 +441,13 @@ export const EXPLANATION: Explanation = {
     { route: "rest", match: 0, matched: true, taken: false, why: undefined },
   ],
   split: [
-    { backend: "orders.shop", weight: 70, share: 0.7, shareNow: 1, why: undefined },
+    { backend: "orders.shop", weight: 70, share: 0.7, shareNow: 1, why: undefined, zones: SPILLS },
     {
       backend: "orders-v2.shop",
       weight: 30,
       share: 0.3,
       shareNow: 0,
+      zones: ALIKE,
       why: "no endpoint: discovery has named none",
     },
   ],

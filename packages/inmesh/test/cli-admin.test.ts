@@ -449,7 +449,8 @@ describe("check", () => {
   it("counts what holds, and lists it with --verbose alone", async () => {
     const { url } = await admin((_request, response) => response.end(JSON.stringify(CHECKS)));
     const brief = (await run(["check", "--admin", url])).out;
-    expect(brief.split("\n")[0]).toBe("√ 2 checks hold: runtime 1, services 1");
+    const holding = CHECKS.checks.filter(({ status }) => status === "ok").length;
+    expect(brief.split("\n")[0]).toMatch(`√ ${holding} checks hold: runtime 1, services 1`);
     expect(brief).not.toContain("orders.shop");
     expect(brief).toContain("pay.shop");
     const short = (await run(["check", "-o", "short", "--admin", url])).out;

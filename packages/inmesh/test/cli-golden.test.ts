@@ -4,15 +4,8 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  ABOUT,
-  CHECKS,
-  CONFIG,
-  ENDPOINTS,
-  EXPLANATION,
-  SERVICES,
-  TAPPED,
-} from "./admin-answers.ts";
+import { ABOUT, CONFIG, ENDPOINTS, EXPLANATION, SERVICES, TAPPED } from "./admin-answers.ts";
+import { checksOfProcess } from "./checks-of-process.ts";
 import { fakeAdmin, run, type FakeAdmin } from "./fake-admin.ts";
 
 let admin: FakeAdmin;
@@ -24,7 +17,7 @@ beforeAll(async () => {
     endpoints: ENDPOINTS,
     config: CONFIG,
     explain: EXPLANATION,
-    checks: CHECKS,
+    checks: await checksOfProcess(),
     tap: TAPPED,
   });
 });
@@ -40,8 +33,10 @@ const COMMANDS: readonly (readonly [name: string, args: readonly string[]])[] = 
   ["tap", ["tap"]],
   ["tap-attempts", ["tap", "--attempts"]],
   ["top", ["top", "--sort", "worst"]],
+  ["top-routes", ["top", "--routes", "--sort", "route"]],
   ["explain", ["explain", "GET", "http://orders.shop/v1/orders/42", "-H", "x-tier: gold"]],
   ["check", ["check"]],
+  ["check-verbose", ["check", "--verbose"]],
   ["config", ["config"]],
   ["version", ["version"]],
 ];

@@ -20,13 +20,19 @@ interface Said {
 
 describe.skipIf(!canBePod)("in a pod", () => {
   const ca = new TestCa();
-  const api = new FakeApi(ca.issue({ names: ["127.0.0.1"] }));
+  const identity = ca.issue({ names: ["127.0.0.1"] });
+  const api = new FakeApi(identity);
+  const refusing = new FakeApi(identity);
   const server = meshServer((_, response) => response.end("pod"), { discoveryWaitMs: 0 });
-  let apiPort: number;
+  /** Each starts a process, so they do so side by side. */
+  let said: Record<"plain" | "option" | "variable" | "refused", Promise<Said>>;
 
   beforeAll(async () => {
     api.token = "of-the-pod";
-    apiPort = await api.listen();
+    refusing.intercept = (_url, _request, response) => {
+      refuse(response, 403, "Forbidden", 'User "system:serviceaccount:web:front" cannot list');
+      return true;
+    };
     const { port } = await server.listen(0, "127.0.0.1");
     api.put({
       name: "orders-a",
@@ -34,44 +40,41 @@ describe.skipIf(!canBePod)("in a pod", () => {
       ports: [{ name: "http", port }],
       endpoints: [{ address: "127.0.0.1", uid: "1" }],
     });
-  });
+    const ports = [await api.listen(), await refusing.listen()] as const;
+    said = {
+      plain: client(ports[0]),
+      option: client(ports[0], { kubernetes: false }),
+      variable: client(ports[0], {}, { INMESH_KUBERNETES: "off" }),
+      refused: client(ports[1]),
+    };
+    await Promise.all(Object.values(said));
+  }, 60_000);
 
-  afterAll(() => Promise.all([api.close(), server.close(0)]));
+  afterAll(() => Promise.all([api.close(), refusing.close(), server.close(0)]));
 
-  async function client(options: object = {}, env: object = {}): Promise<Said> {
+  async function client(apiPort: number, options: object = {}, env: object = {}): Promise<Said> {
     const account = { token: "of-the-pod", ca: ca.cert, namespace: "web", apiPort };
     const { file, args, env: ofPod } = inPod([...FLAGS, CLIENT, JSON.stringify(options)], account);
-    const { stdout } = await run(file, args, { env: { ...ofPod, ...env }, timeout: 25_000 });
+    const { stdout } = await run(file, args, { env: { ...ofPod, ...env }, timeout: 50_000 });
     return JSON.parse(stdout) as Said;
   }
 
   test("a URL with the name of a Service reaches its pods, and the log says how", async () => {
-    const { answer, source, lines } = await client();
+    const { answer, source, lines } = await said.plain;
     expect(answer).toBe("pod");
     expect(source).toBe("kubernetes");
     expect(lines.filter((line) => line.startsWith("discovery.kubernetes"))).toHaveLength(1);
   });
 
-  test("createMesh({ kubernetes: false }) and INMESH_KUBERNETES=off leave the name to DNS", async () => {
-    api.requests.length = 0;
-    const both = await Promise.all([
-      client({ kubernetes: false }),
-      client({}, { INMESH_KUBERNETES: "off" }),
-    ]);
-    for (const { answer, source } of both) {
-      expect(answer).not.toBe("pod");
-      expect(source).toBe("dns");
-    }
-    expect(api.requests).toEqual([]);
+  test.each(["option", "variable"] as const)("the %s leaves the name to DNS", async (way) => {
+    const { answer, source, lines } = await said[way];
+    expect(answer).not.toBe("pod");
+    expect(source).toBe("dns");
+    expect(lines.join("\n")).not.toContain("discovery.kubernetes");
   });
 
   test("D12 CO: where RBAC forbids it DNS is asked, and the log has the rule to add", async () => {
-    api.intercept = (_url, _request, response) => {
-      refuse(response, 403, "Forbidden", 'User "system:serviceaccount:web:front" cannot list');
-      return true;
-    };
-    const { answer, lines } = await client();
-    api.intercept = undefined;
+    const { answer, lines } = await said.refused;
     expect(answer).not.toBe("pod");
     const fallback = lines.find((line) => line.startsWith("discovery.fallback"));
     expect(fallback).toContain("kubectl create role inmesh-endpoints -n shop");

@@ -6,7 +6,7 @@
  */
 import type { Attempt, Reply } from "../call.ts";
 import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
-import type { EndpointLists } from "../cluster/lists.ts";
+import type { EndpointLists, Stretch } from "../cluster/lists.ts";
 import { LOAD, rowAt, type RowCost } from "../cluster/scores.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { AliasTable } from "./alias.ts";
@@ -28,29 +28,42 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
   #first = 0;
   #second = 0;
   #drawnFor = 0;
+  readonly #stretch: Stretch | undefined;
 
-  /** `rowCost` is `cost` for an endpoint whose row says everything: most do, most of the time. */
+  /**
+   * `rowCost` is `cost` for an endpoint whose row says everything: most do, most of the time. `stretch`: nothing else
+   * is picked from, and nothing is picked if it is empty.
+   */
   constructor(
     lists: EndpointLists<Req, R>,
     cost: (endpoint: Endpoint<Req, R>, now: number) => number,
     slowStartMs: number,
     runtime: Runtime,
     rowCost?: RowCost,
+    stretch?: Stretch,
   ) {
     this.#lists = lists;
     this.#cost = cost;
     this.#rowCost = rowCost;
     this.#slowStartMs = slowStartMs;
     this.#runtime = runtime;
+    this.#stretch = stretch;
   }
 
   pick(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
     const lists = this.#lists;
     if (lists.panic) return this.#pickInPanic(attempt, now);
-    const from = lists.available.length > 0 ? lists.available : lists.spare;
-    const n = from.length;
+    const stretch = this.#stretch;
+    if (stretch !== undefined && stretch.size <= 1) {
+      attempt.rule = "only";
+      return stretch.size === 0 ? undefined : lists.available[stretch.start];
+    }
+    const isSpare = stretch === undefined && lists.available.length === 0;
+    const from = isSpare ? lists.spare : lists.available;
+    const start = stretch === undefined ? 0 : stretch.start;
+    const n = stretch === undefined ? from.length : stretch.size;
     if (n <= 1) return orSpare(from[0], lists, attempt, now, this.#cost);
-    if (this.#aliasVersion !== lists.version) this.#weigh(from);
+    if (this.#aliasVersion !== lists.version) this.#weigh(from, start, n);
     const alias = from === lists.available ? this.#alias : undefined;
     const tried = attempt.call.tried;
     const { numbers } = lists.scores;
@@ -59,7 +72,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
       let i: number;
       let j: number;
       if (alias === undefined) {
-        if (this.#drawnFor !== n) this.#draw(n, numbers);
+        if (this.#drawnFor !== n) this.#draw(start, n, numbers);
         i = this.#first;
         j = this.#second;
         this.#drawnFor = 0;
@@ -69,13 +82,15 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
         for (let k = 0; j === i && k < 8; k++) j = alias.draw(this.#runtime.random());
         if (j === i) j = (i + 1) % n;
       }
+      i += start;
+      j += start;
       if (rowCost !== undefined) {
         const x = rowAt(i);
         const y = rowAt(j);
         if (numbers[x + LOAD]! > 0 && numbers[y + LOAD]! > 0) {
           attempt.rule = "cost";
           // First, so that reading the next rows overlaps with comparing these.
-          if (alias === undefined) this.#draw(n, numbers);
+          if (alias === undefined) this.#draw(start, n, numbers);
           // Only the winner is looked up: of ten thousand, each look is a cache miss.
           return from[rowCost(numbers, y, now) < rowCost(numbers, x, now) ? j : i];
         }
@@ -104,6 +119,9 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     }
     attempt.rule = "scan";
     const offset = Math.floor(this.#runtime.random() * n);
+    if (stretch !== undefined) {
+      return scan(from.slice(start, start + n), attempt, now, offset, this.#cost);
+    }
     const best = scan(from, attempt, now, offset, this.#cost);
     return orSpare(best, lists, attempt, now, this.#cost);
   }
@@ -146,19 +164,20 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
   }
 
   /** One pick ahead: of ten thousand rows hardly one is in the cache; by then the two are. */
-  #draw(n: number, numbers: Float64Array): void {
+  #draw(start: number, n: number, numbers: Float64Array): void {
     const i = Math.floor(this.#runtime.random() * n);
     let j = Math.floor(this.#runtime.random() * (n - 1));
     if (j >= i) j++;
     this.#first = i;
     this.#second = j;
     // The comparison is there for the read: rows are numbers, so it always holds.
-    const loads = numbers[rowAt(i) + LOAD]! + numbers[rowAt(j) + LOAD]!;
+    const loads = numbers[rowAt(start + i) + LOAD]! + numbers[rowAt(start + j) + LOAD]!;
     this.#drawnFor = loads === Infinity ? 0 : n;
   }
 
-  #weigh(from: readonly Endpoint<Req, R>[]): void {
+  #weigh(list: readonly Endpoint<Req, R>[], start: number, n: number): void {
     this.#aliasVersion = this.#lists.version;
+    const from = n === list.length ? list : list.slice(start, start + n);
     const first = from[0]!.weight;
     this.#alias = from.every((endpoint) => endpoint.weight === first)
       ? undefined

@@ -4,11 +4,13 @@
  * A sample of bucket j counts at a time in bucket i if i - j < 10.
  */
 const BUCKETS = 10;
+/** Of a window without samples: of ten thousand endpoints most have none. Nothing but 0 is ever written here. */
+const EMPTY = new Uint32Array(BUCKETS);
 
 export class SuccessWindow {
   readonly #bucketMs: number;
-  readonly #total = new Uint32Array(BUCKETS);
-  readonly #success = new Uint32Array(BUCKETS);
+  #total: Uint32Array = EMPTY;
+  #success: Uint32Array = EMPTY;
   #bucket = 0;
   #bucketEndsAt = -1;
   total = 0;
@@ -19,7 +21,7 @@ export class SuccessWindow {
   }
 
   add(now: number, success: boolean): void {
-    if (now >= this.#bucketEndsAt) this.advance(now);
+    if (now >= this.#bucketEndsAt) this.#begin(now);
     const i = this.#bucket % BUCKETS;
     this.#total[i]!++;
     this.total++;
@@ -29,8 +31,18 @@ export class SuccessWindow {
     }
   }
 
+  #begin(now: number): void {
+    if (this.#total === EMPTY) {
+      this.#total = new Uint32Array(BUCKETS);
+      this.#success = new Uint32Array(BUCKETS);
+    }
+    this.advance(now);
+  }
+
   /** Forgets what is too old at `now`. `total` and `success` are right until the bucket ends. */
   advance(now: number): void {
+    // The first sample finds a bucket that has ended, and makes room.
+    if (this.#total === EMPTY) return;
     const bucket = Math.floor(now / this.#bucketMs);
     for (let b = this.#bucket + 1; b <= Math.min(bucket, this.#bucket + BUCKETS); b++) {
       this.#drop(b % BUCKETS);

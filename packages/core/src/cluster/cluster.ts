@@ -129,12 +129,16 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
     this.#state.onSuspicion = ask;
   }
 
-  replace(infos: readonly EndpointInfo[], why?: string): void {
-    this.#members.replace(infos, why);
+  /** A promise: the set is large, and applied in turns. Nothing may be reported before it resolves. */
+  replace(infos: readonly EndpointInfo[], why?: string): void | Promise<void> {
+    return this.#members.replace(infos, why);
   }
 
-  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
-    this.#members.change(upserted, removed);
+  change(
+    upserted: readonly EndpointInfo[],
+    removed: readonly EndpointInfo[],
+  ): void | Promise<void> {
+    return this.#members.change(upserted, removed);
   }
 
   failed(error: Error): void {

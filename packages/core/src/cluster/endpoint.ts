@@ -28,6 +28,9 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   readonly latency: Latency;
   readonly breaker: Breaker;
   picks = 0;
+  /** How many calls it has answered, and how long that took in all; older ones fade. Writers: outcomes, zones. */
+  answers = 0;
+  answersMs = 0;
   /** Instant at which discovery first named it. Writer: members. */
   knownSince = 0;
   /** The one attempt a half-open breaker let through. */
@@ -35,6 +38,8 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   /** Index in the list it stands in; -1 in none. Writer: EndpointLists. */
   slot = -1;
   list = 0;
+  /** Which group of the available ones it stands in. Writer: EndpointLists. */
+  group = 0;
   /** The last whole set of discovery that it was in. Writer: cluster. */
   generation = 0;
   #weight: number;

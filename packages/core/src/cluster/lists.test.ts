@@ -40,3 +40,40 @@ it("random moves between lists keep lists, slots, rows and version right", () =>
     }),
   );
 });
+
+it("random moves keep the endpoints of each group side by side, also after the groups have changed", () => {
+  const move = fc.tuple(fc.nat(19), fc.nat(4), fc.nat(6));
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 200 }), (moves) => {
+      const { balancer, breaker } = DEFAULT_POLICIES;
+      const all = Array.from({ length: 20 }, (_, i) => {
+        const info = { host: `10.0.0.${i}`, port: 80 };
+        const one = new Endpoint<unknown, never>(info.host, info, balancer, breaker);
+        one.inFlight = i;
+        return one;
+      });
+      const lists = new EndpointLists<unknown, never>();
+      let groups = 1;
+      const groupOf = ({ host }: { host: string }): number => Number(host.split(".")[3]) % groups;
+      for (const [i, list, arranged] of moves) {
+        if (arranged > 0 && arranged < 5) {
+          groups = arranged;
+          lists.arrange(groups, groupOf);
+        } else if (arranged === 5) lists.arrange(0, undefined);
+        lists.put(all[i]!, list);
+        let end = 0;
+        for (const [group, { start, size }] of lists.stretches.entries()) {
+          expect(start).toBe(end);
+          end = start + size;
+          for (const one of lists.available.slice(start, end))
+            expect(groupOf(one.info)).toBe(group);
+        }
+        if (lists.stretches.length > 0) expect(end).toBe(lists.available.length);
+        for (const [row, one] of lists.available.entries()) {
+          expect(one.slot).toBe(row);
+          expect(lists.scores.numbers[rowAt(row) + LOAD]).toBe(one.inFlight + 1);
+        }
+      }
+    }),
+  );
+});

@@ -6,9 +6,10 @@ import type { Reply } from "../call.ts";
 import type { EndpointSink } from "../discovery/discovery.ts";
 import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Timer } from "../runtime/runtime.ts";
+import { inTurns } from "../runtime/turns.ts";
 import { Endpoint, endpointKey } from "./endpoint.ts";
 import type { Guard } from "./guard.ts";
-import { LIST_NONE } from "./lists.ts";
+import { LIST_AVAILABLE, LIST_NONE } from "./lists.ts";
 import type { ClusterState } from "./state.ts";
 
 /** A removed endpoint that comes back within this time is the same one. */
@@ -27,6 +28,8 @@ export class Members<Req, R extends Reply> implements EndpointSink {
   readonly #forgetting = new Map<Endpoint<Req, R>, Timer>();
   /** Number of the last whole set that discovery gave. */
   #generation = 0;
+  /** A set that is being applied. */
+  #work: Generator<undefined, void> | undefined = undefined;
   #waiters: (() => void)[] = [];
 
   constructor(state: ClusterState<Req, R>, guard: Guard<Req, R>) {
@@ -35,7 +38,26 @@ export class Members<Req, R extends Reply> implements EndpointSink {
   }
 
   /** Looks at every entry once; everything after that is proportional to what has changed. */
-  replace(infos: readonly EndpointInfo[], why?: string): void {
+  replace(infos: readonly EndpointInfo[], why?: string): void | Promise<void> {
+    return this.#run(this.#replacing(infos, why));
+  }
+
+  change(
+    upserted: readonly EndpointInfo[],
+    removed: readonly EndpointInfo[],
+  ): void | Promise<void> {
+    this.emptyBecause = undefined;
+    return this.#run(this.#applying(upserted, removed.map(endpointKey)));
+  }
+
+  /** A large set takes several turns. What is reported before it is complete ends it where it is. */
+  #run(work: Generator<undefined, void>): void | Promise<void> {
+    this.#work?.return();
+    this.#work = work;
+    return inTurns(this.#state.runtime, work);
+  }
+
+  *#replacing(infos: readonly EndpointInfo[], why: string | undefined): Generator<undefined, void> {
     const { closed, endpoints } = this.#state;
     if (closed) return;
     this.emptyBecause = why;
@@ -43,6 +65,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     const fresh: EndpointInfo[] = [];
     let staying = 0;
     for (const info of infos) {
+      yield;
       const endpoint = endpoints.get(endpointKey(info));
       if (endpoint === undefined) {
         fresh.push(info);
@@ -58,12 +81,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
         if (last !== generation) gone.push(key);
       }
     }
-    this.#apply(fresh, gone);
-  }
-
-  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
-    this.emptyBecause = undefined;
-    this.#apply(upserted, removed.map(endpointKey));
+    yield* this.#applying(fresh, gone);
   }
 
   failed(error: Error): void {
@@ -71,32 +89,54 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     this.#state.recorder.failed(error);
   }
 
-  #apply(upserted: readonly EndpointInfo[], removed: readonly string[]): void {
+  /**
+   * In one turn where it is small. Else what is new comes first where there is room for it, so that at no moment fewer
+   * endpoints than before and after can be picked.
+   */
+  *#applying(
+    upserted: readonly EndpointInfo[],
+    removed: readonly string[],
+  ): Generator<undefined, void> {
     const { closed, endpoints, options, recorder } = this.#state;
     if (closed) return;
+    const counts = { added: 0, excess: 0 };
     const joinsOthers = endpoints.size > 0;
-    let added = 0;
-    let excess = 0;
-    for (const key of removed) this.#remove(key);
-    for (const info of upserted) {
+    const fits = endpoints.size + upserted.length <= options.maxEndpoints;
+    if (fits) yield* this.#adding(upserted, joinsOthers, counts);
+    for (const key of removed) {
+      yield;
+      this.#remove(key);
+    }
+    if (!fits) yield* this.#adding(upserted, joinsOthers, counts);
+    this.known = true;
+    this.stale = undefined;
+    this.#guard.judge();
+    const { added, excess } = counts;
+    if (added > 0 || removed.length > 0) recorder.updated(added, removed.length);
+    recorder.excess(excess, options.maxEndpoints);
+    recorder.answered();
+    this.wake();
+  }
+
+  *#adding(
+    infos: readonly EndpointInfo[],
+    joinsOthers: boolean,
+    counts: { added: number; excess: number },
+  ): Generator<undefined, void> {
+    const { endpoints, options } = this.#state;
+    for (const info of infos) {
+      yield;
       const key = endpointKey(info);
       const present = endpoints.get(key);
       if (present !== undefined) {
         this.#reweigh(present, info);
       } else if (endpoints.size >= options.maxEndpoints) {
-        excess++;
+        counts.excess++;
       } else {
         this.#add(key, info, joinsOthers);
-        added++;
+        counts.added++;
       }
     }
-    this.known = true;
-    this.stale = undefined;
-    this.#guard.judge();
-    if (added > 0 || removed.length > 0) recorder.updated(added, removed.length);
-    recorder.excess(excess, options.maxEndpoints);
-    recorder.answered();
-    this.wake();
   }
 
   #add(key: string, info: EndpointInfo, joinsOthers: boolean): void {
@@ -123,7 +163,11 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     const { endpoints, lists, recorder } = this.#state;
     const weight = info.weight ?? 1;
     const wasDraining = endpoint.draining;
+    const before = endpoint.info;
     endpoint.info = info;
+    if (!isSamePlace(before, info)) this.#moved(endpoint);
+    // It speaks another protocol now: new attempts get a new connection (faults.md D17).
+    if (before.http2 !== info.http2) this.#state.disconnect(endpoint);
     const drains = endpoint.draining !== wasDraining;
     const weighs = weight !== endpoint.weight;
     if (!weighs && !drains) return;
@@ -133,6 +177,13 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     lists.version++;
     if (isPresent && weighs) recorder.changed(endpoint, "weight");
     if (isPresent && drains) recorder.changed(endpoint, "draining");
+  }
+
+  /** It stands in another zone now, so it belongs into another group of those that may be picked. */
+  #moved(endpoint: Endpoint<Req, R>): void {
+    if (endpoint.list !== LIST_AVAILABLE) return;
+    this.#state.lists.put(endpoint, LIST_NONE);
+    this.#guard.place(endpoint);
   }
 
   #remove(key: string): void {
@@ -198,6 +249,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
 
   /** Drops all endpoints; they end with their attempts, which have `graceMs`. */
   async clear(graceMs: number): Promise<void> {
+    this.#work?.return();
     const { departed, endpoints, lists } = this.#state;
     const closing: Promise<void>[] = [];
     for (const endpoint of this.#state.every()) {
@@ -213,4 +265,13 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     lists.panic = false;
     await Promise.all(closing);
   }
+}
+
+function isSamePlace(a: EndpointInfo, b: EndpointInfo): boolean {
+  if (a.zone !== b.zone) return false;
+  if (a.forZones === b.forZones) return true;
+  return (
+    a.forZones?.length === b.forZones?.length &&
+    !a.forZones?.some((zone, i) => zone !== b.forZones![i])
+  );
 }

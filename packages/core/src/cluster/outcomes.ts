@@ -104,6 +104,10 @@ export class Outcomes<Req, R extends Reply> {
         latency.observe(now, elapsedMs, attempt.callerFault, g);
         if (attempt.callerFault) latency.penalise(now, callerFaultFactor, g);
         else latency.forgive(now);
+        if (this.#state.lists.stretches.length > 0) {
+          endpoint.answers++;
+          endpoint.answersMs += elapsedMs;
+        }
         return;
       case "failure":
       case "timeout":

@@ -27,7 +27,7 @@ export class Cell {
 /** The rows of a list, in the order of the list. */
 export class Scores {
   numbers: Float64Array = new Float64Array(MIN_ROWS * ROW);
-  readonly #cells: Cell[] = [];
+  #cells: Cell[] = [];
 
   /** Takes the row of the endpoint that was appended to the list. */
   push(cell: Cell): void {
@@ -44,6 +44,25 @@ export class Scores {
     if (last === cell) return;
     this.#cells[i] = last;
     move(last, this.numbers, i * ROW);
+  }
+
+  /** Two rows change places, as their endpoints do in the list. */
+  swap(i: number, j: number): void {
+    const a = this.#cells[i]!;
+    const b = this.#cells[j]!;
+    move(a, new Float64Array(ROW), 0);
+    move(b, this.numbers, i * ROW);
+    move(a, this.numbers, j * ROW);
+    this.#cells[i] = b;
+    this.#cells[j] = a;
+  }
+
+  /** The same cells in another order. */
+  arrange(cells: Cell[]): void {
+    const numbers = new Float64Array(this.numbers.length);
+    for (const [i, cell] of cells.entries()) move(cell, numbers, i * ROW);
+    this.numbers = numbers;
+    this.#cells = cells;
   }
 
   #grow(): void {

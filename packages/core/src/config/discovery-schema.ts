@@ -43,6 +43,11 @@ export function sharedKeys(kinds: readonly WrittenKind[]): ReadonlySet<string> {
   return shared;
 }
 
+/** An object with these fields, for what is no kind of discovery. */
+export function fieldsSchema(parts: SchemaParts, fields: readonly Field[]): Zod.ZodType {
+  return objectOf(parts, fields, childrenOf(fields, ""), "");
+}
+
 /** A key beside a kind's name may belong to other kinds as well, if it is of one of these types. */
 export function isShareable(type: unknown): boolean {
   return type === "integer" || type === "text" || type === "any";
@@ -92,6 +97,11 @@ function partOf(parts: SchemaParts, fields: readonly Field[], field: Field): Zod
     case "endpoints":
       return endpointsSchema(parts).min(1, "must hold at least one endpoint");
     case "object": {
+      const named = childrenOf(fields, `${path}.*.`);
+      if (named.length > 0) {
+        const item = objectOf(parts, fields, named, `${path}.*.`);
+        return z.record(z.string(), item, { error: () => "must be an object with names" });
+      }
       const inner = childrenOf(fields, `${path}.`);
       if (inner.length > 0) return objectOf(parts, fields, inner, `${path}.`);
       return z.record(z.string(), parts.text(), typed("an object with texts"));
@@ -148,6 +158,11 @@ function readObject(
       delete result[name];
       delete result[inMs];
       if (read !== undefined) result[inMs] = read;
+    } else if (field.type === "object" && isRaw(value) && hasNames(fields, field)) {
+      const inner = `${prefix}${name}.*.`;
+      result[name] = mapValues(value, (item, key) =>
+        isRaw(item) ? readObject(fields, item, inner, [...at, key], report) : item,
+      );
     } else if (field.type === "object" && isRaw(value)) {
       result[name] = readObject(fields, value, `${prefix}${name}.`, at, report);
     } else if (field.type === "list" && Array.isArray(value)) {
@@ -156,6 +171,17 @@ function readObject(
       );
     }
   }
+  return result;
+}
+
+/** What stands in it stands under names that the user chooses. */
+function hasNames(fields: readonly Field[], { path }: Field): boolean {
+  return childrenOf(fields, `${path}.*.`).length > 0;
+}
+
+function mapValues(raw: Raw, change: (value: unknown, key: string) => unknown): Raw {
+  const result = emptyRaw();
+  for (const [key, value] of Object.entries(raw)) result[key] = change(value, key);
   return result;
 }
 

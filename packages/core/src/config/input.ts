@@ -51,4 +51,6 @@ export interface MeshInput {
   readonly services?: Readonly<Record<string, ServiceInput>>;
   /** By the `name` that `meshServer` or `meshGrpcServer` is given. */
   readonly servers?: Readonly<Record<string, ServerInput>>;
+  /** Of mesh-proxy: docs/reference/proxy.md. Read only where the mesh has that section. */
+  readonly proxy?: object;
 }

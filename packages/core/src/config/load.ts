@@ -1,9 +1,10 @@
 /** Sources laid over each other (ranks.ts) and read as one; for tools also the reading of environment and file. */
 import { kindsWith } from "../discovery-kinds.ts";
 import type { WrittenKind } from "./kind.ts";
-import { type LocatedLayer, type MergedConfig, mergeConfig } from "./merge.ts";
-import { ConfigError, type Mistake } from "./mistakes.ts";
+import { type LocatedLayer, type MergedConfig, mergeConfig, type Place } from "./merge.ts";
+import { ConfigError, type Mistake, type PathPart } from "./mistakes.ts";
 import { parseLocated } from "./parse.ts";
+import { type ConfigSection, NO_SECTIONS } from "./section.ts";
 import { readEnvConfig } from "./sources/env.ts";
 import { parseConfigText, readConfigFile, type FileResult } from "./sources/file.ts";
 import type { MeshConfig } from "./types.ts";
@@ -21,6 +22,8 @@ export interface LoadOptions {
   readonly discoveries?: readonly WrittenKind[] | undefined;
   /** Names of the identity sources there are, beside `files`. Default: any name is taken. */
   readonly identities?: readonly string[] | undefined;
+  /** Sections beside the built-in ones, as `createMesh({ sections })`. */
+  readonly sections?: readonly ConfigSection[] | undefined;
 }
 
 export interface LoadedConfig {
@@ -51,6 +54,7 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
     file?.ok === false,
     kinds,
     options.identities,
+    options.sections,
   );
   if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
@@ -65,9 +69,10 @@ export function loadLayers(
   merged: MergedConfig,
   kinds: readonly WrittenKind[],
   identities: readonly string[] | undefined,
+  sections?: readonly ConfigSection[],
 ): LoadedConfig {
   const mistakes: Mistake[] = [];
-  const loaded = tryLayers(merged, mistakes, false, kinds, identities);
+  const loaded = tryLayers(merged, mistakes, false, kinds, identities, sections);
   if (loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
   return loaded;
 }
@@ -78,8 +83,10 @@ function tryLayers(
   incomplete: boolean,
   kinds: readonly WrittenKind[],
   identities: readonly string[] | undefined,
+  sections: readonly ConfigSection[] = NO_SECTIONS,
 ): LoadedConfig | undefined {
-  const parsed = parseLocated(merged.input, (where) => merged.locate(where), kinds, identities);
+  const locate = (where: readonly PathPart[]): Place => merged.locate(where);
+  const parsed = parseLocated(merged.input, locate, kinds, identities, sections);
   if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
   if (!incomplete) mistakes.push(...parsed.mistakes);
   return undefined;

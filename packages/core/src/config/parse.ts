@@ -12,6 +12,7 @@ import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plain.ts";
 import { routePolicies, serverOptions, servicePolicies } from "./policies.ts";
 import { checkShape, SERVICE_NAME } from "./schema.ts";
+import { type ConfigSection, NO_SECTIONS, readSections } from "./section.ts";
 import { authorityRule } from "./target.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
@@ -36,6 +37,7 @@ export function parseLocated(
   locate: Locate,
   kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
   identities?: readonly string[],
+  sections: readonly ConfigSection[] = NO_SECTIONS,
 ): ParseResult {
   const mistakes = new Map<string, Mistake>();
   const report: Report = (path, rule, value) => {
@@ -46,8 +48,10 @@ export function parseLocated(
   };
   const plain = copyPlain(input, report);
   // What could not be copied at all has been reported; everything else goes on to the schema.
-  if (plain !== undefined || mistakes.size === 0) checkShape(plain ?? input, report, kinds);
-  const config = build(plain, report, kinds, identities);
+  if (plain !== undefined || mistakes.size === 0) {
+    checkShape(plain ?? input, report, kinds, sections);
+  }
+  const config = build(plain, report, kinds, identities, sections);
   if (mistakes.size > 0) return { ok: false, mistakes: Object.freeze([...mistakes.values()]) };
   return { ok: true, config: deepFreeze(config) };
 }
@@ -57,6 +61,7 @@ function build(
   report: Report,
   kinds: readonly WrittenKind[],
   identities: readonly string[] | undefined,
+  sections: readonly ConfigSection[],
 ): MeshConfig {
   const raw = rawOf(plain);
   const defaults = servicePolicies(rawOf(raw["defaults"]), DEFAULT_POLICIES, ["defaults"], report);
@@ -78,7 +83,13 @@ function build(
     if (target !== undefined) services[name] = { ...policies, ...target, routes };
   }
   const servers = isRaw(raw["servers"]) ? buildServers(raw["servers"], report) : undefined;
-  return { services, ...(servers !== undefined && { servers }), defaults };
+  const own = readSections(raw, sections, known, report);
+  return {
+    services,
+    ...(servers !== undefined && { servers }),
+    ...(own !== undefined && { sections: own }),
+    defaults,
+  };
 }
 
 function buildServers(written: Raw, report: Report): Record<string, ServerConfig> {

@@ -25,6 +25,7 @@ export function printConfig(
     defaults: printPolicies(config.defaults, POLICY_FIELDS),
     services: Object.fromEntries(services),
     ...(config.servers !== undefined && { servers: printServers(config.servers) }),
+    ...(config.sections !== undefined && (printData(config.sections) as Printed)),
   };
 }
 
@@ -42,6 +43,14 @@ function printServers(servers: NonNullable<MeshConfig["servers"]>): Printed {
   return Object.fromEntries(
     Object.entries(servers).map(([name, server]) => [name, printPolicies(server, SERVER_FIELDS)]),
   );
+}
+
+/** What packages outside have read, as it is: plain data, in which only Infinity is nothing that JSON can say. */
+function printData(value: unknown): unknown {
+  if (value === Infinity) return "none";
+  if (Array.isArray(value)) return value.map(printData);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, printData(inner)]));
 }
 
 function printRoute(route: RouteConfig): Printed {

@@ -12,19 +12,26 @@ import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import type { Report } from "./plain.ts";
 import { loadZod, SchemaParts } from "./schema-parts.ts";
+import { type ConfigSection, NO_SECTIONS, sectionShapes } from "./section.ts";
 import { STRUCTURE } from "./structure-options.ts";
 
 /** A plain name, or host and port: what a client that was given a URL is called. */
 export const SERVICE_NAME: RegExp =
   /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 
-const made = new WeakMap<readonly WrittenKind[], Zod.ZodType>();
+type MadeFor = WeakMap<readonly ConfigSection[], Zod.ZodType>;
+const made = new WeakMap<readonly WrittenKind[], MadeFor>();
 
-/** The schema of a whole configuration. Made once for each list of kinds, and kept with it. */
-export function configSchema(kinds: readonly WrittenKind[] = BUILT_IN_KINDS): Zod.ZodType {
-  let schema = made.get(kinds);
+/** The schema of a whole configuration. Made once for each pair of lists, and kept with them. */
+export function configSchema(
+  kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
+  sections: readonly ConfigSection[] = NO_SECTIONS,
+): Zod.ZodType {
+  let ofKinds = made.get(kinds);
+  if (ofKinds === undefined) made.set(kinds, (ofKinds = new WeakMap()));
+  let schema = ofKinds.get(sections);
   if (schema === undefined) {
-    made.set(kinds, (schema = wholeSchema(new SchemaParts(loadZod()), kinds)));
+    ofKinds.set(sections, (schema = wholeSchema(new SchemaParts(loadZod()), kinds, sections)));
   }
   return schema;
 }
@@ -32,11 +39,19 @@ export function configSchema(kinds: readonly WrittenKind[] = BUILT_IN_KINDS): Zo
 /** The same as JSON Schema, for editors and for the tests that compare it with the table of fields. */
 export function configJsonSchema(
   kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
+  sections: readonly ConfigSection[] = NO_SECTIONS,
 ): Record<string, unknown> {
-  return loadZod().toJSONSchema(configSchema(kinds), { unrepresentable: "any", io: "input" });
+  return loadZod().toJSONSchema(configSchema(kinds, sections), {
+    unrepresentable: "any",
+    io: "input",
+  });
 }
 
-function wholeSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.ZodType {
+function wholeSchema(
+  parts: SchemaParts,
+  kinds: readonly WrittenKind[],
+  sections: readonly ConfigSection[],
+): Zod.ZodType {
   const { z } = parts;
   const services = z.record(z.string(), serviceSchema(parts, kinds), {
     error: () => "must be an object with services by name",
@@ -51,7 +66,12 @@ function wholeSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.Zod
     })
     .meta({ propertyNames: { pattern: SERVICE_NAME.source }, maxProperties: LIMITS.services });
   return parts.object(
-    { defaults: parts.object(parts.policies(POLICY_FIELDS)), services: named, servers },
+    {
+      defaults: parts.object(parts.policies(POLICY_FIELDS)),
+      services: named,
+      servers,
+      ...sectionShapes(parts, sections),
+    },
     "",
   );
 }
@@ -73,6 +93,7 @@ export function checkShape(
   input: unknown,
   report: Report,
   kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
+  sections: readonly ConfigSection[] = NO_SECTIONS,
 ): void {
-  checkWith(configSchema(kinds), input, report);
+  checkWith(configSchema(kinds, sections), input, report);
 }

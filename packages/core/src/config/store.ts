@@ -11,12 +11,13 @@ import { DEFAULT_POLICIES } from "./defaults.ts";
 import { unknownKeyRule } from "./did-you-mean.ts";
 import type { ServiceInput } from "./input.ts";
 import type { WrittenKind } from "./kind.ts";
-import { loadLayers } from "./load.ts";
+import { type LoadedConfig, loadLayers } from "./load.ts";
 import { type LocatedLayer, mergeConfig, type MergedConfig, type Place, placeIn } from "./merge.ts";
 import { ConfigError, makeMistake, type PathPart } from "./mistakes.ts";
 import { assertNameOrUrl } from "./options.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw, rawOf } from "./plain.ts";
 import { type Rank, RANKS, type SourceRank } from "./ranks.ts";
+import { type ConfigSection, NO_SECTIONS } from "./section.ts";
 import {
   defaultServiceConfig,
   type FindUnconfigured,
@@ -75,6 +76,7 @@ export class ConfigStore {
 
   readonly #kinds: readonly WrittenKind[];
   readonly #identities: readonly string[] | undefined;
+  readonly #sections: readonly ConfigSection[];
   readonly #findUnconfigured: FindUnconfigured;
 
   /**
@@ -85,10 +87,12 @@ export class ConfigStore {
     layers: Layers,
     kinds: readonly WrittenKind[],
     identities?: readonly string[],
+    sections: readonly ConfigSection[] = NO_SECTIONS,
     findUnconfigured: FindUnconfigured = () => undefined,
   ) {
     this.#kinds = kinds;
     this.#identities = identities;
+    this.#sections = sections;
     this.#findUnconfigured = findUnconfigured;
     this.#layers = ownLayers(layers);
     const nothing = Object.keys(layers).length === 0;
@@ -241,20 +245,21 @@ export class ConfigStore {
   }
 
   #load(layers: Layers, opened: ReadonlyMap<string, Opened>): Loaded {
-    const [kinds, identities] = [this.#kinds, this.#identities];
+    const loaded = (from: MergedConfig): LoadedConfig =>
+      loadLayers(from, this.#kinds, this.#identities, this.#sections);
     const merged = mergeConfig(inOrder(layers));
     const named = servicesIn(merged);
     const clients = layerOfClients(opened, named);
     if (clients === undefined) {
-      const { config } = loadLayers(merged, kinds, identities);
+      const { config } = loaded(merged);
       return { config, described: Object.values(config.services) };
     }
-    const { config } = loadLayers(mergeConfig(inOrder(layers, clients)), kinds, identities);
+    const { config } = loaded(mergeConfig(inOrder(layers, clients)));
     // A URL of a client takes the place of what a source says about that name, scheme included.
     const overwritten = [...opened.values()].some(
       ({ name, url, input }) => input !== undefined && url !== undefined && hasTarget(named[name]),
     );
-    const before = overwritten ? loadLayers(merged, kinds, identities).config : config;
+    const before = overwritten ? loaded(merged).config : config;
     const described = Object.keys(named).flatMap((name) => before.services[name] ?? []);
     return { config, described };
   }
@@ -430,10 +435,13 @@ function keepEqual(next: MeshConfig, before: MeshConfig): MeshConfig {
   }
   const sameServers = isDeepStrictEqual(next.servers, before.servers);
   const servers = sameServers ? before.servers : next.servers;
-  if (same && sameServers) return before;
+  const sameSections = isDeepStrictEqual(next.sections, before.sections);
+  const sections = sameSections ? before.sections : next.sections;
+  if (same && sameServers && sameSections) return before;
   return Object.freeze({
     services: Object.freeze(services),
     ...(servers !== undefined && { servers }),
+    ...(sections !== undefined && { sections }),
     defaults,
   });
 }

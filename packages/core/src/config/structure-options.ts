@@ -42,4 +42,10 @@ export const STRUCTURE = {
    * - Range: one of `dns`, `srv`, `static`, `file`, or a kind of `createMesh({ discoveries })`
    */
   "services.*.discovery": { type: "object" },
+  /**
+   * The listeners of mesh-proxy; see [mesh-proxy](proxy.md). Other programs pass over it.
+   * - Default: none
+   * - No effect when the program is not mesh-proxy
+   */
+  proxy: { type: "object" },
 } as const;

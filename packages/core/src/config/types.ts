@@ -12,6 +12,8 @@ export interface MeshConfig {
   readonly services: Readonly<Record<string, ServiceConfig>>;
   /** Options of servers of that name; no prototype either. Left out where no source says anything. */
   readonly servers?: Readonly<Record<string, ServerConfig>>;
+  /** What sections of packages outside say, by their names; no prototype. Left out where none is written. */
+  readonly sections?: Readonly<Record<string, object>>;
   /** Applied when a service is asked for that no source names, see `defaultServiceConfig`. */
   readonly defaults: ServicePolicies;
 }

@@ -15,7 +15,10 @@ export function checkEndpointInfos(given: readonly EndpointInfo[]): string | und
 
 function wrongWith(info: unknown): string | undefined {
   if (typeof info !== "object" || info === null) return "is no object";
-  const { host, port, weight, zone, uid, draining } = info as Record<string, unknown>;
+  const { host, port, weight, zone, forZones, uid, draining, http2 } = info as Record<
+    string,
+    unknown
+  >;
   if (typeof host !== "string") return "has no text as host";
   const isSocket = host.startsWith("unix:");
   const rule = isSocket ? readSocket(host) : hostRule(host);
@@ -28,9 +31,18 @@ function wrongWith(info: unknown): string | undefined {
     return "has a weight that is no number from 0 up";
   }
   if (zone !== undefined && typeof zone !== "string") return "has a zone that is no text";
+  if (forZones !== undefined && !isTexts(forZones))
+    return "has a forZones that is no list of texts";
   if (uid !== undefined && typeof uid !== "string") return "has a uid that is no text";
   if (draining !== undefined && typeof draining !== "boolean") {
     return "has a draining that is neither true nor false";
   }
+  if (http2 !== undefined && typeof http2 !== "boolean") {
+    return "has an http2 that is neither true nor false";
+  }
   return undefined;
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => typeof one === "string");
 }

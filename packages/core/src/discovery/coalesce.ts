@@ -9,12 +9,29 @@ import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 
 export const GATHER_MS = 100;
 
+/** Where news go. A promise: they are large, and applied in turns; it never rejects. */
+export interface AppliedSink extends EndpointSink {
+  replace(endpoints: readonly EndpointInfo[], why?: string): void | Promise<void>;
+  change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void | Promise<void>;
+}
+
+interface News {
+  /** A whole set… */
+  readonly set: readonly EndpointInfo[] | undefined;
+  readonly why: string | undefined;
+  /** …and differences to it, or to what is known. */
+  readonly upserted: readonly EndpointInfo[];
+  readonly removed: readonly EndpointInfo[];
+}
+
 export class CoalescingSink implements EndpointSink {
-  readonly #inner: EndpointSink;
+  readonly #inner: AppliedSink;
   readonly #runtime: Runtime;
   /** Armed for 100 ms after each application. */
   #pause: Timer | undefined = undefined;
-  /** What waits for the end of the pause: a whole set, and differences to it by endpoint. */
+  /** News are being applied. What comes meanwhile waits as in the pause. */
+  #busy = false;
+  /** What waits: a whole set, and differences to it by endpoint. */
   #set: readonly EndpointInfo[] | undefined = undefined;
   #why: string | undefined = undefined;
   readonly #upserted = new Map<string, EndpointInfo>();
@@ -24,17 +41,14 @@ export class CoalescingSink implements EndpointSink {
   #waiting = false;
   #stopped = false;
 
-  constructor(inner: EndpointSink, runtime: Runtime) {
+  constructor(inner: AppliedSink, runtime: Runtime) {
     this.#inner = inner;
     this.#runtime = runtime;
   }
 
   replace(endpoints: readonly EndpointInfo[], why?: string): void {
     if (this.#stopped) return;
-    if (this.#pause === undefined) {
-      this.#rest();
-      return this.#inner.replace(endpoints, why);
-    }
+    if (this.#isFree) return this.#pass({ set: endpoints, why, upserted: [], removed: [] });
     this.#waiting = true;
     this.#set = endpoints;
     this.#why = why;
@@ -45,10 +59,7 @@ export class CoalescingSink implements EndpointSink {
 
   change(upserted: readonly EndpointInfo[], removed: readonly EndpointInfo[]): void {
     if (this.#stopped) return;
-    if (this.#pause === undefined) {
-      this.#rest();
-      return this.#inner.change(upserted, removed);
-    }
+    if (this.#isFree) return this.#pass({ set: undefined, why: undefined, upserted, removed });
     this.#waiting = true;
     this.#error = undefined;
     for (const info of removed) {
@@ -66,8 +77,10 @@ export class CoalescingSink implements EndpointSink {
   /** Costs nothing to apply, so it never waits, unless older news does. */
   failed(error: Error): void {
     if (this.#stopped) return;
-    if (this.#waiting) this.#error = error;
-    else this.#inner.failed(error);
+    if (this.#waiting || this.#busy) {
+      this.#waiting = true;
+      this.#error = error;
+    } else this.#inner.failed(error);
   }
 
   /** Nothing is passed on afterwards. */
@@ -77,27 +90,49 @@ export class CoalescingSink implements EndpointSink {
     this.#pause = undefined;
   }
 
+  get #isFree(): boolean {
+    return this.#pause === undefined && !this.#busy;
+  }
+
+  #pass({ set, why, upserted, removed }: News): void {
+    this.#rest();
+    if (set === undefined) return this.#after(this.#inner.change(upserted, removed));
+    const replaced = this.#inner.replace(set, why);
+    if (upserted.length === 0 && removed.length === 0) return this.#after(replaced);
+    const change = (): void | Promise<void> =>
+      this.#stopped ? undefined : this.#inner.change(upserted, removed);
+    this.#after(replaced === undefined ? change() : replaced.then(change));
+  }
+
   #rest(): void {
     this.#pause = this.#runtime.after(GATHER_MS, () => this.#flush(), undefined);
   }
 
+  #after(applied: void | Promise<void>): void {
+    if (applied === undefined) return;
+    this.#busy = true;
+    void applied.then(() => {
+      this.#busy = false;
+      if (this.#pause === undefined && !this.#stopped) this.#flush();
+    });
+  }
+
   #flush(): void {
     this.#pause = undefined;
-    if (!this.#waiting) return;
+    if (!this.#waiting || this.#busy) return;
     this.#waiting = false;
-    this.#rest();
-    const set = this.#set;
-    const upserted = [...this.#upserted.values()];
-    const removed = [...this.#removed.values()];
+    const news = {
+      set: this.#set,
+      why: this.#why,
+      upserted: [...this.#upserted.values()],
+      removed: [...this.#removed.values()],
+    };
     const error = this.#error;
     this.#set = this.#error = undefined;
     this.#upserted.clear();
     this.#removed.clear();
-    if (set !== undefined) this.#inner.replace(set, this.#why);
-    if (set === undefined || upserted.length > 0 || removed.length > 0) {
-      this.#inner.change(upserted, removed);
-    }
-    if (error !== undefined) this.#inner.failed(error);
+    this.#pass(news);
+    if (error !== undefined) this.failed(error);
   }
 }
 

@@ -7,6 +7,7 @@ import type { WrittenKind } from "../config/kind.ts";
 import { isRaw } from "../config/plain.ts";
 import type { DiscoveryConfig } from "../config/types.ts";
 import type { Log } from "../log.ts";
+import type { Place } from "../place.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Bounds } from "../telemetry/bounds.ts";
 import type { Telemetry } from "../telemetry/telemetry.ts";
@@ -21,6 +22,8 @@ export interface DiscoveryMesh {
   readonly telemetry: Telemetry;
   /** For caches and tables of its own: how full they are. */
   readonly bounds: Pick<Bounds, "add">;
+  /** Where this process stands: a kind that knows it says so. */
+  readonly place: Pick<Place, "zone" | "found">;
   /**
    * What `make` gives, made once for this mesh and this function: a resolver, or one watch that serves many
    * services (`SharedDiscovery`).

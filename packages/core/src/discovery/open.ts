@@ -2,10 +2,6 @@
 import { kindAndOptions } from "../config/kind.ts";
 import { SOURCE_NAME } from "../config/source.ts";
 import type { DiscoveryConfig } from "../config/types.ts";
-import type { Log } from "../log.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-import type { Bounds } from "../telemetry/bounds.ts";
-import type { Telemetry } from "../telemetry/telemetry.ts";
 import type { Discovery } from "./discovery.ts";
 import type { DiscoveryClient, DiscoveryKind, DiscoveryMesh, DiscoveryOfService } from "./kind.ts";
 
@@ -15,10 +11,7 @@ export class Discoveries {
 
   constructor(
     kinds: readonly DiscoveryKind[],
-    runtime: Runtime,
-    log: Log,
-    telemetry: Telemetry,
-    bounds: Bounds,
+    { runtime, log, telemetry, bounds, place }: Omit<DiscoveryMesh, "shared">,
   ) {
     this.#kinds = kinds;
     const made = new Map<(mesh: DiscoveryMesh) => unknown, unknown>();
@@ -27,6 +20,7 @@ export class Discoveries {
       log,
       telemetry,
       bounds,
+      place,
       shared<T>(make: (mesh: DiscoveryMesh) => T): T {
         if (!made.has(make)) made.set(make, make(mesh));
         return made.get(make) as T;

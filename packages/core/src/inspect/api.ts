@@ -166,12 +166,37 @@ export interface ServiceView {
   readonly panic: boolean;
   /** Where its own endpoints come from. */
   readonly discovery: DiscoverySummary;
+  /** How much of the calls to its own endpoints goes to which zone. */
+  readonly zones: ZonesView;
   /** How many retries its traffic has paid for. */
   readonly retryBudget: RetryBudgetView;
   /** Of all routes together. */
   readonly traffic: Traffic | undefined;
   /** In the order of the configuration; `default` is the last. */
   readonly routes: readonly RouteView[];
+}
+
+/** How much goes to which zone. */
+export interface ZonesView {
+  /**
+   * `all`: all zones alike; `local`: all calls stay in the zone of this process; `spill`: what is too much for it goes
+   * to others; `hints`: the source says which endpoints are meant for it.
+   */
+  readonly mode: "all" | "local" | "spill" | "hints";
+  /** In words: `the zone a has its share of the endpoints`. */
+  readonly why: string;
+  /** The zone of this process first; empty with `all`. */
+  readonly shares: readonly ZoneShareView[];
+}
+
+/** What one zone gets. */
+export interface ZoneShareView {
+  /** Empty: the zone is not known, or, with `hints`, all other zones together. */
+  readonly zone: string;
+  /** Those whose breaker is closed, without the draining ones and those of weight 0. */
+  readonly endpoints: number;
+  /** Of the first attempts of this process, from 0 to 1. */
+  readonly share: number;
 }
 
 /** A route, with what it carried. */
@@ -671,6 +696,8 @@ export interface ExplainedBackend extends BackendShare {
   readonly shareNow: number;
   /** Why it gets nothing now. */
   readonly why: string | undefined;
+  /** How its share is spread over zones; undefined: it is not running. */
+  readonly zones: ZonesView | undefined;
 }
 
 /** An endpoint that the call may go to, or not. */

@@ -3,7 +3,6 @@
  * endpoints are drawn by the balancer that is configured; nothing is sent, and no counter changes.
  */
 import { whyNone } from "../balance/balance.ts";
-import { pickerOf } from "../balance/pickers.ts";
 import { PICKED_BECAUSE } from "../balance/why.ts";
 import { Attempt, Call, type PickRule, type Reply } from "../call.ts";
 import { unknownKeyRule } from "../config/did-you-mean.ts";
@@ -198,6 +197,7 @@ function splitOf(service: AnyService, route: RouteConfig): readonly SplitRow[] {
     share: ref.weight / sum(refs),
     shareNow: getting.includes(ref) ? ref.weight / sum(getting) : 0,
     why: whyNothing(running.get(ref.name), ref.weight),
+    zones: running.get(ref.name)?.zones.view,
     running: running.get(ref.name),
   }));
 }
@@ -243,13 +243,13 @@ function candidatesOf(
   request: ExplainedCall,
   isIdempotent: boolean,
 ): Candidate[] {
-  const { cluster, config, name } = backend;
+  const { cluster, name } = backend;
   const { runtime } = mesh;
   const now = runtime.now();
   const g = cluster.peerMedian(now);
   const picks = new Map<AnyEndpoint, { count: number; rules: Map<PickRule, number> }>();
   // One of its own: it may remember whose turn it is.
-  const picker = pickerOf(cluster, config.balancer, runtime);
+  const picker = backend.newPicker();
   for (let i = 0; i < DRAWS; i++) {
     const attempt = new Attempt(
       new Call<RoutedRequest>(name, request, isIdempotent, true),

@@ -26,6 +26,7 @@ import type {
   Readiness,
   Services,
 } from "./api.ts";
+import { duration } from "../shown-time.ts";
 import { checks } from "./checks.ts";
 import { configValues, sourceViews } from "./config.ts";
 import { endpointViews, outboundConnections } from "./endpoints.ts";
@@ -184,7 +185,7 @@ export class Inspection {
     if (request === undefined) logLevel.clear();
     else logLevel.set(request);
     const after = logLevel.state;
-    const until = request === undefined ? "" : ` for ${request.forMs} ms`;
+    const until = request === undefined ? "" : ` for ${duration(request.forMs)}`;
     this.#mesh.log({
       level: "info",
       event: "admin.changed",

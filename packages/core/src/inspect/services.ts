@@ -45,6 +45,7 @@ export function serviceView(
     maxInFlight: config.limits.maxInFlight,
     panic: own.cluster.lists.panic,
     discovery: discoverySummary(own),
+    zones: own.zones.view,
     retryBudget: {
       balance: budget.balance(),
       refused: budget.refused,

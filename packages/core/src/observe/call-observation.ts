@@ -21,6 +21,7 @@ import { ServedRequest } from "../context.ts";
 import type { ErrorReason, MeshError, NoRetry, Progress } from "../errors.ts";
 import type { HeadFacts, HeadField, RoutedRequest } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { ServerPeer } from "../tls/peer.ts";
 import { checkedTraceId } from "../traceparent.ts";
 import type { Attached } from "./attached.ts";
 import type { EndedAttempt, EndedCall, ObservedRequest, StartedAttempt } from "./observer.ts";
@@ -219,6 +220,7 @@ export class CallObservation implements CallObserved, EndedCall {
 export class AttemptObservation implements AttemptObserved, StartedAttempt, EndedAttempt {
   readonly call: CallObservation;
   readonly previous: AttemptObservation | undefined;
+  connection: { readonly peer: ServerPeer } | undefined = undefined;
   sentBytes = 0;
   receivedBytes = 0;
   /** As with a call. */
@@ -258,6 +260,10 @@ export class AttemptObservation implements AttemptObserved, StartedAttempt, Ende
 
   get connectionReused(): boolean | undefined {
     return this.#attempt.connectionReused;
+  }
+
+  get peer(): ServerPeer | undefined {
+    return this.connection?.peer;
   }
 
   get zone(): string | undefined {

@@ -165,6 +165,11 @@ export interface EndedAttempt extends ObservedAttempt {
   readonly progress: Progress | "replied";
   /** Its connection had carried an attempt before; undefined: it never had a connection. */
   readonly connectionReused: boolean | undefined;
+  /**
+   * Who is at the other end of its connection, with the names of the certificate that the handshake has proven; undefined:
+   * it never had a connection, or its transport does not say (gRPC, `mesh.agent()`).
+   */
+  readonly peer: ServerPeer | undefined;
   /** Until it had a connection; undefined: it never did. */
   readonly queuedMs: number | undefined;
   /** Until the head of the reply was here; undefined: it never was. */

@@ -22,8 +22,9 @@ export {
   type KindCheck,
   type MadeMesh,
 } from "../discovery/kind.ts";
+export type { FoundPlace } from "../place.ts";
 export { SharedDiscovery, type SharedSink } from "../discovery/shared.ts";
-export { describeDiscovery } from "../discovery-kinds.ts";
+export { BUILT_IN_KINDS, describeDiscovery } from "../discovery-kinds.ts";
 
 // A configuration source says what the settings are, and its rank whom it wins over.
 export type {
@@ -36,10 +37,15 @@ export type {
 } from "../config/source.ts";
 export { RANKS, type Rank, type SourceRank } from "../config/ranks.ts";
 
+// A section of the configuration that a program reads itself.
+export type { ConfigSection, SectionContext } from "../config/section.ts";
+
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
+export { inTurns } from "../runtime/turns.ts";
 
 // The configuration as `createMesh` reads it, for tools.
 export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";
+export { printConfig } from "../config/print.ts";
 export { loadConfig, type LoadedConfig, type LoadOptions } from "../config/load.ts";

@@ -38,7 +38,7 @@ export { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
 export type { Trust, Posture } from "../server/posture.ts";
 export { grantedPriority, parseCount } from "../server/claims.ts";
 export { isClaim } from "../claim-names.ts";
-export { hasTraceparentShape, sampledTraceId } from "../traceparent.ts";
+export { hasTraceparentShape, isTraceparent, sampledTraceId } from "../traceparent.ts";
 export { isInstrumented } from "../observe/instrumented.ts";
 
 // Where the connections of a server are reported.

@@ -102,6 +102,7 @@ export {
   type OptionKinds,
 } from "../config/options.ts";
 export { makeMistake, type Mistake } from "../config/mistakes.ts";
+export { readAddress, readSocket } from "../config/address.ts";
 export { unknownKeyRule } from "../config/did-you-mean.ts";
 export { addressOf, socketPathOf, type EndpointInfo } from "../endpoint-info.ts";
 export { CONNECTION_FIELDS, TOKEN } from "../field-names.ts";

@@ -3,6 +3,7 @@
  * went over them. Transports and servers report them here. What a connection knows by itself, such as its
  * bytes, is read with each scrape: a call pays for none of it.
  */
+import type { Place } from "../place.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import {
   CONNECT_DURATION,
@@ -18,7 +19,7 @@ import { totalIn, type Counter, type Histogram, type Labels, type Telemetry } fr
 
 export type Direction = "inbound" | "outbound";
 /** What is spoken on a connection. */
-export type Spoken = "http1" | "http2" | "grpc";
+export type Spoken = "http1" | "http2" | "grpc" | "tcp";
 /** Whether both ends have shown a certificate that the other believes. */
 export type Mutual = "true" | "false" | "unknown";
 /** Where an endpoint stands, seen from this process. */
@@ -84,16 +85,20 @@ export class ConnectionRecords {
   servers = 0;
   readonly telemetry: Telemetry;
   readonly runtime: Runtime;
-  /** Of this process; undefined: it is not known. */
-  readonly zone: string | undefined;
+  readonly #place: Pick<Place, "zone">;
   readonly #records = new Map<string, ConnectionRecord>();
   readonly #open = new Map<string, { count: number }>();
   #total = 0;
 
-  constructor(telemetry: Telemetry, runtime: Runtime, zone: string | undefined) {
+  constructor(telemetry: Telemetry, runtime: Runtime, place: Pick<Place, "zone">) {
     this.telemetry = telemetry;
     this.runtime = runtime;
-    this.zone = zone;
+    this.#place = place;
+  }
+
+  /** Of this process; undefined: it is not known. */
+  get zone(): string | undefined {
+    return this.#place.zone;
   }
 
   /** Open now, of both directions. */

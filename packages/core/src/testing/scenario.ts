@@ -31,6 +31,10 @@ export interface ScenarioOptions {
   readonly floorMs?: number;
   readonly service?: ServiceInput;
   readonly discovery?: MeshOptions["discovery"];
+  /** The zone of the caller. */
+  readonly zone?: string;
+  /** Its servers are called, and time is its time: this is another caller of the same fleet. */
+  readonly fleet?: Scenario;
   readonly telemetry?: MeshOptions["telemetry"];
   readonly log?: MeshOptions["log"];
 }
@@ -123,7 +127,7 @@ export class Scenario {
 
   constructor(options: ScenarioOptions) {
     this.#options = options;
-    this.runtime = options.runtime ?? new SimRuntime(options.seed);
+    this.runtime = options.runtime ?? options.fleet?.runtime ?? new SimRuntime(options.seed);
     this.addresses = Array.from({ length: options.endpoints }, (_, i) => `10.0.0.${i + 1}:80`);
     const orders: ServiceInput = {
       url: "http://orders:80",
@@ -136,6 +140,7 @@ export class Scenario {
       runtime: this.runtime,
       config: { services: { orders } },
       ...(options.discovery && { discovery: options.discovery }),
+      ...(options.zone !== undefined && { zone: options.zone }),
       ...(options.telemetry && { telemetry: options.telemetry }),
       ...(options.log && { log: options.log }),
     });
@@ -152,6 +157,7 @@ export class Scenario {
   }
 
   server(address: string): Server {
+    if (this.#options.fleet !== undefined) return this.#options.fleet.server(address);
     let server = this.#servers.get(address);
     if (server === undefined) {
       this.#servers.set(address, (server = new Server(this.runtime, this.#options)));
@@ -195,6 +201,12 @@ export class Scenario {
 
   /** Poisson arrivals for `ms`. */
   async load(perSecond: number, ms: number, method = "GET"): Promise<void> {
+    this.arrive(perSecond, ms, method);
+    await this.runtime.runUntil(this.runtime.now() + ms);
+  }
+
+  /** The same, without letting time pass: for several callers of one fleet. */
+  arrive(perSecond: number, ms: number, method = "GET"): void {
     const until = this.runtime.now() + ms;
     const next = (): void => {
       const gap = (-Math.log(1 - this.runtime.random()) * 1000) / perSecond;
@@ -209,7 +221,6 @@ export class Scenario {
       );
     };
     next();
-    await this.runtime.runUntil(until);
   }
 
   /** Share of the picks in [from, to) that went to `address`. */

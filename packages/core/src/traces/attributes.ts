@@ -155,10 +155,12 @@ export function pickedAttributes(attempt: StartedAttempt): Attributes {
 }
 
 export function endedAttemptAttributes(
-  { outcome, status, error, progress, connectionReused }: EndedAttempt,
+  { outcome, status, error, progress, connectionReused, peer }: EndedAttempt,
   protocol: string,
 ): Attributes {
+  const id = peer?.uris[0];
   return {
+    ...(id === undefined ? undefined : { [NAMES.peerId]: id }),
     ...(connectionReused === undefined
       ? undefined
       : { [NAMES.connectionReused]: connectionReused }),

@@ -15,6 +15,10 @@ export interface FakeEndpoint {
   terminating?: boolean | undefined;
   uid?: string;
   zone?: string;
+  node?: string;
+  /** Of the pod; default: made of `uid`. */
+  pod?: string;
+  forZones?: string[];
 }
 
 export interface FakeSlice {
@@ -23,6 +27,8 @@ export interface FakeSlice {
   ports?: { name?: string; port?: number; protocol?: string; appProtocol?: string }[] | null;
   endpoints?: FakeEndpoint[];
   addressType?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
 }
 
 interface Stored {
@@ -287,15 +293,18 @@ function objectOf(slice: FakeSlice, version: number): Record<string, unknown> {
       name,
       namespace: "shop",
       resourceVersion: String(version),
-      labels: { "kubernetes.io/service-name": service },
+      labels: { "kubernetes.io/service-name": service, ...slice.labels },
+      ...(slice.annotations && { annotations: slice.annotations }),
     },
     addressType: slice.addressType ?? "IPv4",
     ports: ports?.map((port) => ({ protocol: "TCP", ...port })) ?? null,
-    endpoints: endpoints.map(({ address, uid, zone, ...conditions }) => ({
+    endpoints: endpoints.map(({ address, uid, zone, node, pod, forZones, ...conditions }) => ({
       addresses: [address],
       conditions,
-      ...(uid !== undefined && { targetRef: { kind: "Pod", name: `pod-${uid}`, uid } }),
+      ...(uid !== undefined && { targetRef: { kind: "Pod", name: pod ?? `pod-${uid}`, uid } }),
       ...(zone !== undefined && { zone }),
+      ...(node !== undefined && { nodeName: node }),
+      ...(forZones && { hints: { forZones: forZones.map((one) => ({ name: one })) } }),
     })),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run interop [-- client|server|conformance …] [--json] [--report <file>]`: our half of gRPC
+ * `npm run interop [-- client|server|proxy|conformance …] [--json] [--report <file>]`: our half of gRPC
  * against programs of others, first grpc-js alone, then the mesh. Fails if the mesh fails a case
  * that grpc-js alone passes. The last line is `N passed, N failed`. `-- ghz` runs no case: it builds
  * the load generator of the benchmarks, and says where.
@@ -10,6 +10,7 @@ import { clientSuite } from "./client-suite.ts";
 import { conformanceSuite } from "./conformance-suite.ts";
 import { rowsOf, sumOf, tableOf, type Suite } from "./outcomes.ts";
 import { buildGhz, findPeers } from "./peers.ts";
+import { proxySuite } from "./proxy-suite.ts";
 import { serverSuite } from "./server-suite.ts";
 import { CLIENT_WAYS, SERVER_WAYS } from "./way.ts";
 
@@ -29,6 +30,7 @@ try {
   const suites: Suite[] = [];
   if (wanted("client")) suites.push(await clientSuite(peers, CLIENT_WAYS, progress));
   if (wanted("server")) suites.push(await serverSuite(peers, SERVER_WAYS, progress));
+  if (wanted("proxy")) suites.push(await proxySuite(peers, progress));
   if (wanted("conformance")) {
     suites.push(await conformanceSuite(peers, "client", progress));
     suites.push(await conformanceSuite(peers, "server", progress));

@@ -1,12 +1,12 @@
 /** gRPC's Go client against our server: each case on each way. */
-import { Suite } from "./outcomes.ts";
+import { Suite, type Outcome } from "./outcomes.ts";
 import type { Peers } from "./peers.ts";
 import { run } from "./processes.ts";
 import { interopServer, listen } from "./server.ts";
 import type { ServerWay } from "./way.ts";
 
 /** What the Go client has and needs no cloud. */
-const CASES = [
+export const GO_CASES: readonly string[] = [
   "empty_unary",
   "large_unary",
   "client_streaming",
@@ -53,21 +53,21 @@ export async function serverSuite(
     const server = interopServer();
     way.wrap(server);
     const port = await listen(server);
-    for (const name of CASES) {
-      const args = [
-        "-server_host=127.0.0.1",
-        `-server_port=${port}`,
-        `-test_case=${name}`,
-        ...SOAK,
-      ];
-      if (name.startsWith("orca")) args.push(...ORCA);
-      const { code, output } = await run(peers.grpcClient, args, CASE_TIMEOUT_MS);
-      suite.column(way.name).cases.set(name, code === 0 ? undefined : lastOf(output));
+    for (const name of GO_CASES) {
+      suite.column(way.name).cases.set(name, await goCase(peers, port, name));
     }
     server.forceShutdown();
   }
   suite.excuseWhatBareFails();
   return suite;
+}
+
+/** One case of Go's client against what listens on the port. */
+export async function goCase(peers: Peers, port: number, name: string): Promise<Outcome> {
+  const args = ["-server_host=127.0.0.1", `-server_port=${port}`, `-test_case=${name}`, ...SOAK];
+  if (name.startsWith("orca")) args.push(...ORCA);
+  const { code, output } = await run(peers.grpcClient, args, CASE_TIMEOUT_MS);
+  return code === 0 ? undefined : lastOf(output);
 }
 
 /** Go's client says why in the last line it writes. */

@@ -163,7 +163,8 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     const owner = {};
     this.#owner = owner;
     const http1 = (): Http1Pool => new Http1Pool(service, this.#connector(HTTP1, "http1", owner));
-    if (!service.http2) return http1();
+    const isH2c = this.#endpoint.http2 === true && secure === undefined;
+    if (!service.http2 && !isH2c) return http1();
     return new Http2Pool(
       service,
       this.#connector(secure === undefined ? [] : HTTP2, "http2", owner),

@@ -3,7 +3,7 @@
  * address is the endpoint's. The only place that opens sockets; undici and HTTP/2 get theirs here.
  * Keeps what undici does not report: which connections ended in an error.
  */
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp, type NetConnectOpts, type Socket } from "node:net";
 import {
   addressOf,
   connectError,
@@ -41,6 +41,9 @@ export interface Reported {
 }
 
 export type Dialled = (error: MeshError | null, socket: Socket | null) => void;
+
+/** Where a socket puts what it reads, see `onread` of `net.Socket`. */
+export type OnRead = NonNullable<NetConnectOpts["onread"]>;
 
 export class Connector {
   readonly where: Where;
@@ -161,8 +164,11 @@ export class Connector {
     for (const socket of this.#dialling) socket.destroy(new Error("the pool was closed"));
   }
 
-  /** Calls back once, in a later turn, with a connected socket or a `connect_failed`. */
-  dial(done: Dialled): void {
+  /**
+   * Calls back once, in a later turn, with a connected socket or a `connect_failed`. `onread`: the socket has no
+   * `data` events, and puts what it reads there. Default: a stream.
+   */
+  dial(done: Dialled, onread?: OnRead): void {
     const { connectMs } = this.#service.timeouts;
     const refusal = this.#refusal();
     if (refusal !== undefined) {
@@ -197,7 +203,7 @@ export class Connector {
       }
       done(failed, null);
     };
-    const socket = withoutCaller(() => this.#open());
+    const socket = withoutCaller(() => this.#open(onread));
     this.#dialling.add(socket);
     const timer = this.#runtime.after(
       connectMs,
@@ -259,12 +265,13 @@ export class Connector {
     this.#reported?.record.reset(trigger);
   }
 
-  #open(): Socket {
+  #open(onread: OnRead | undefined): Socket {
     const secure = this.#secure;
+    const options = onread === undefined ? this.#options : { ...this.#options, onread };
     const socket =
       secure === undefined
-        ? connectTcp({ ...this.#options, highWaterMark: 65_536 } as never)
-        : secure.connect(this.#options, this.#protocols);
+        ? connectTcp({ ...options, highWaterMark: 65_536 } as never)
+        : secure.connect(options, this.#protocols);
     socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
     socket.setNoDelay(true);
     return socket;

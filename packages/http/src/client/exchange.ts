@@ -131,6 +131,7 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     if (line !== undefined) {
       attempt.wireVersion = line.version;
       attempt.connectionReused = line.reuse();
+      if (attempt.observed !== undefined) attempt.observed.connection = line;
     }
     // Inside `send` it is the instant of the pick, to a few microseconds.
     attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();

@@ -158,7 +158,7 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
 const CALM_MS = 1_000;
 
 /** One error of a pool may end many attempts, and each writes into its own: it gets a copy. */
-function ofMeshError(cause: MeshError): Failure {
+export function ofMeshError(cause: MeshError): Failure {
   const { code, reason, message, progress } = cause;
   const error = new MeshError({
     code,

@@ -3,7 +3,7 @@
  * of HTTP/1.1 (undici's pool) or of HTTP/2 (ours). Both drive the exchange by the same events.
  */
 import type { Socket } from "node:net";
-import type { ServiceConfig } from "@inmesh/core/spi";
+import { ConnectionPeer, type ServerPeer, type ServiceConfig } from "@inmesh/core/spi";
 import type { Client as UndiciClient, Dispatcher, Pool as UndiciPool } from "undici";
 import { HTTP_1_1 } from "../standard.ts";
 import type { Connector } from "./connector.ts";
@@ -21,6 +21,8 @@ export interface Line {
   readonly version: number;
   /** Its connection ended, or is ending, in an error instead of an orderly close. */
   readonly broken: boolean;
+  /** Who is at its other end. Read when someone asks, while it is open. */
+  readonly peer: ServerPeer;
   /** A request begins on its connection. True: the connection has carried another before. */
   reuse(): boolean;
 }
@@ -48,6 +50,12 @@ export interface HttpPool {
 const KEEP_ALIVE_MS = 4_000;
 const KEEP_ALIVE_MARGIN_MS = 2_000;
 
+interface Opened {
+  socket: Socket | null;
+  used: boolean;
+  peer: ServerPeer | undefined;
+}
+
 /**
  * undici shows a handler neither its connection nor how that ended. A Client has one connection and,
  * without pipelining, one request at a time: as long as a reply has not ended, the connection opened
@@ -56,19 +64,26 @@ const KEEP_ALIVE_MARGIN_MS = 2_000;
 class LineClient extends Client implements Line {
   readonly version: number = HTTP_1_1;
   readonly #connector: Connector;
-  readonly #opened: { socket: Socket | null; used: boolean };
+  readonly #opened: Opened;
 
   constructor(origin: URL | string, options: object, connector: Connector) {
-    const opened: { socket: Socket | null; used: boolean } = { socket: null, used: false };
+    const opened: Opened = { socket: null, used: false, peer: undefined };
     const connect: Connector["connect"] = (target, done) =>
       connector.connect(target, (error, socket) => {
         opened.socket = socket;
         opened.used = false;
+        opened.peer = undefined;
         done(error, socket);
       });
     super(origin, { ...options, connect } as UndiciClient.Options);
     this.#connector = connector;
     this.#opened = opened;
+  }
+
+  get peer(): ServerPeer {
+    const opened = this.#opened;
+    const { socket } = opened;
+    return (opened.peer ??= socket === null ? ConnectionPeer.unknown : ConnectionPeer.of(socket));
   }
 
   get broken(): boolean {

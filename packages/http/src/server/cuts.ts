@@ -16,6 +16,7 @@ export const CUTS = [
   "tracestate",
   "baggage",
   "repeated_claim",
+  "connection_option",
   "trailers",
   "connections",
   "handshakes",
@@ -25,6 +26,7 @@ export const CUTS = [
   "stream_resets",
   "pings",
   "settings",
+  "frames",
   "hidden_streams",
   "http2_error",
   "http1_application",
@@ -36,6 +38,7 @@ const GLITCHES = [
   "tracestate",
   "baggage",
   "repeated_claim",
+  "connection_option",
   "trailers",
   "hidden_streams",
 ] as const satisfies readonly CutReason[];

@@ -18,13 +18,13 @@ const HOST = /^(?:\[[0-9a-f:.]{2,45}\]|(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2})
  */
 const TARGET = { path: /[!$-;=@-[\]^_a-z|~]/, query: /[!$-;=?-~]/ };
 /** What a byte may be part of, looked up: a request pays a tenth of what an expression costs. */
-const IN_PATH = 1;
-const IN_QUERY = 2;
-const BYTES = Uint8Array.from({ length: 128 }, (_, byte) => {
+export const IN_PATH = 1;
+export const IN_QUERY = 2;
+export const TARGET_BYTES: Uint8Array = Uint8Array.from({ length: 128 }, (_, byte) => {
   const char = String.fromCharCode(byte);
   return (TARGET.path.test(char) ? IN_PATH : 0) | (TARGET.query.test(char) ? IN_QUERY : 0);
 });
-const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?]*)(.*)$/i;
+export const ABSOLUTE: RegExp = /^([a-z][a-z0-9+.-]*):\/\/([^/?]*)(.*)$/i;
 
 export class Validator {
   readonly #limits: ServerLimits;
@@ -116,12 +116,12 @@ export function isHost(text: string): boolean {
 }
 
 /** Origin form: a path from `/` on, and a query behind the first `?`. */
-function isTarget(target: string): boolean {
+export function isTarget(target: string): boolean {
   if (target.charCodeAt(0) !== 47) return false;
   let allowed = IN_PATH;
   for (let i = 1; i < target.length; i++) {
     const byte = target.charCodeAt(i);
-    if (byte < 128 && (BYTES[byte]! & allowed) !== 0) continue;
+    if (byte < 128 && (TARGET_BYTES[byte]! & allowed) !== 0) continue;
     if (byte !== 63 || allowed === IN_QUERY) return false;
     allowed = IN_QUERY;
   }

@@ -43,6 +43,9 @@ export interface AnyCommand extends Omit<Command<Options>, "load" | "options"> {
   readonly load: () => Promise<{ readonly run: Run<never> }>;
 }
 
+/** What help and completion read of it. */
+export type CommandText = Omit<AnyCommand, "load">;
+
 export function define<O extends Options>(command: Command<O>): AnyCommand {
   return command;
 }

@@ -1,6 +1,6 @@
 /** What `--help` prints, made of the table of commands. */
 import type { Option } from "./arguments.ts";
-import type { AnyCommand } from "./command.ts";
+import type { AnyCommand, CommandText } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { EXIT } from "./failure.ts";
 import { GENERAL } from "./options.ts";
@@ -23,13 +23,14 @@ export function generalHelp(output: Output): string {
   ].join("\n");
 }
 
-export function usageOf(name: string, { positionals, options }: AnyCommand): string {
+/** `invocation`: what is typed before its arguments, such as `inmesh check`. */
+export function usageOf(invocation: string, { positionals, options }: CommandText): string {
   const words = positionals.map(({ name: of, optional, repeated }) => {
     const word = `<${of}>${repeated === true ? "..." : ""}`;
     return optional === true ? `[${word}]` : word;
   });
   const has = Object.keys(options).length > 0;
-  return ["Usage: inmesh", name, ...words, ...(has ? ["[options]"] : [])].join(" ");
+  return [`Usage: ${invocation}`, ...words, ...(has ? ["[options]"] : [])].join(" ");
 }
 
 export async function commandHelp(
@@ -37,9 +38,22 @@ export async function commandHelp(
   command: AnyCommand,
   output: Output,
 ): Promise<string> {
+  const hasColumns = "sort" in command.options;
+  const columns = hasColumns ? ((await import("./columns.ts")).COLUMNS[name] ?? []) : undefined;
+  return helpOf(`inmesh ${name}`, command, output, EXIT_TEXTS, columns);
+}
+
+/** The texts of exit codes that it does not use are left out. */
+export function helpOf(
+  invocation: string,
+  command: CommandText,
+  output: Output,
+  exits: ExitTexts,
+  columns?: readonly { readonly name: string; readonly wide?: true }[],
+): string {
   const { summary, positionals, options, more, examples } = command;
   const all: [string, Option][] = [...Object.entries(options), ...Object.entries(GENERAL)];
-  const lines = [usageOf(name, command), "", output.wrap(sentence(summary), 0)];
+  const lines = [usageOf(invocation, command), "", output.wrap(sentence(summary), 0)];
   if (more !== undefined) lines.push("", output.wrap(more, 0));
   if (positionals.length > 0) {
     lines.push("", "Arguments:");
@@ -48,9 +62,7 @@ export async function commandHelp(
   lines.push("", "Options:");
   for (const [of, option] of all)
     lines.push(entry(synopsis(of, option), meaningOf(option), 28, output));
-  if ("sort" in options) {
-    const { COLUMNS } = await import("./columns.ts");
-    const columns = COLUMNS[name] ?? [];
+  if (columns !== undefined) {
     const names = (wide: boolean): string =>
       columns
         .filter((one) => (one.wide === true) === wide)
@@ -63,7 +75,7 @@ export async function commandHelp(
     lines.push("", "Examples:");
     for (const { line, meaning } of examples) lines.push(`  ${line}`, `      ${meaning}`);
   }
-  lines.push("", output.wrap(`Exit codes: ${exits()}.`, 0));
+  lines.push("", output.wrap(`Exit codes: ${exitLine(exits)}.`, 0));
   return lines.join("\n");
 }
 
@@ -89,6 +101,8 @@ function entry(word: string, text: string, column: number, output: Output): stri
   return head.length < column + 1 ? head + wrapped.slice(head.length) : `${head}\n${wrapped}`;
 }
 
+export type ExitTexts = Readonly<Partial<Record<keyof typeof EXIT, string>>>;
+
 export const EXIT_TEXTS: Readonly<Record<keyof typeof EXIT, string>> = {
   ok: "ok",
   failed: "a check failed",
@@ -101,7 +115,8 @@ export const EXIT_TEXTS: Readonly<Record<keyof typeof EXIT, string>> = {
   interrupted: "interrupted",
 };
 
-function exits(): string {
+function exitLine(texts: ExitTexts): string {
   const names = Object.keys(EXIT) as (keyof typeof EXIT)[];
-  return names.map((name) => `${EXIT[name]} ${EXIT_TEXTS[name]}`).join(", ");
+  const known = names.filter((name) => texts[name] !== undefined);
+  return known.map((name) => `${EXIT[name]} ${texts[name]}`).join(", ");
 }

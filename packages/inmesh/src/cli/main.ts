@@ -1,6 +1,6 @@
 /**
  * `npx inmesh <command>`: finds the command in the table of commands.ts, reads its arguments, loads it and runs it.
- * Everything that goes wrong is printed here.
+ * Everything that goes wrong is printed (report.ts).
  */
 import { parse, loadSuggest } from "./arguments.ts";
 import type { Context, Run } from "./command.ts";
@@ -8,6 +8,7 @@ import { COMMANDS } from "./commands.ts";
 import { EXIT, Failure, UsageFailure, type ExitCode } from "./failure.ts";
 import { commandHelp, generalHelp, usageOf } from "./help.ts";
 import { GENERAL } from "./options.ts";
+import { report } from "./report.ts";
 import { VERSION } from "./version.ts";
 
 /** What completion scripts call; not for people. */
@@ -23,8 +24,13 @@ export async function main(args: readonly string[], context: Context): Promise<E
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     if (error.exit === EXIT.interrupted) return error.exit;
-    report(error, nameIn(args), context);
-    if (beforeEnd.includes("--debug")) output.error(`\n${output.safeLines(stackOf(error))}`);
+    const name = nameIn(args);
+    const usage =
+      name === undefined
+        ? "Usage: inmesh <command> [options]"
+        : usageOf(`inmesh ${name}`, COMMANDS[name]!);
+    const more = `inmesh ${name === undefined ? "" : `${name} `}--help`;
+    report(error, `${usage}\nMore: ${more}`, output, beforeEnd.includes("--debug"));
     return error.exit;
   }
 }
@@ -73,26 +79,4 @@ async function run(name: string, args: readonly string[], context: Context): Pro
 
 function nameIn([name = ""]: readonly string[]): string | undefined {
   return Object.hasOwn(COMMANDS, name) ? name : undefined;
-}
-
-/** What happened, why, and what to do next. */
-function report(error: Failure, name: string | undefined, { output }: Context): void {
-  if (error instanceof UsageFailure) {
-    for (const mistake of error.mistakes) output.note(output.safe(mistake));
-    const usage =
-      name === undefined ? "Usage: inmesh <command> [options]" : usageOf(name, COMMANDS[name]!);
-    output.error(`\n${usage}\nMore: inmesh ${name === undefined ? "" : `${name} `}--help`);
-    return;
-  }
-  const { what, why, next } = error.text;
-  for (const sentence of what.split("\n"))
-    output.note(output.safe(/[.?!]$/.test(sentence) ? sentence : `${sentence}.`));
-  if (why !== undefined) output.note(`  why   ${output.safe(why)}`, 8);
-  if (next !== undefined) output.note(`  next  ${output.safe(next)}`, 8);
-}
-
-/** With those of its causes. */
-function stackOf(error: Error): string {
-  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : "";
-  return (error.stack ?? error.message) + cause;
 }

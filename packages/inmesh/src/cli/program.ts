@@ -1,32 +1,40 @@
 /** The process around a command: its signals, its streams, its exit code, and what it says of a defect of ours. */
 import { CLOCK } from "./clock.ts";
-import { EXIT } from "./failure.ts";
-import { main } from "./main.ts";
+import type { Context } from "./command.ts";
+import { EXIT, type ExitCode } from "./failure.ts";
 import { Output } from "./output.ts";
 import { OLDEST_NODE } from "./version.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-export async function program(): Promise<void> {
+export interface Program {
+  /** As it is called. */
+  readonly name: string;
+  /** It goes on when nothing reads its standard output any more: of one that serves. Default: it ends. */
+  readonly outlivesReader?: true;
+  readonly main: (args: readonly string[], context: Context) => Promise<ExitCode>;
+}
+
+export async function program({ name, main, outlivesReader }: Program): Promise<void> {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
     process.stderr.write(
-      `inmesh needs Node ${OLDEST_NODE.join(".")} or newer, and this is Node ${process.version}\n`,
+      `${name} needs Node ${OLDEST_NODE.join(".")} or newer, and this is Node ${process.version}\n`,
     );
     process.exitCode = EXIT.defect;
     return;
   }
   // Who reads has enough, such as `head`: that is no error.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code === "EPIPE") process.exit();
-    throw error;
+    if (error.code !== "EPIPE") throw error;
+    if (outlivesReader !== true) process.exit();
   });
   process.stderr.on("error", () => {});
   const interruption = new Interruption();
   const output = new Output();
   // Also of what a timer calls. A terminal that was taken over is given back first, by its own listener.
   process.once("uncaughtException", (error) => {
-    process.once("exit", () => reportDefect(error, output));
+    process.once("exit", () => reportDefect(name, error, output));
     process.exit(EXIT.defect);
   });
   try {
@@ -45,7 +53,7 @@ export async function program(): Promise<void> {
     });
   } catch (error) {
     process.exitCode = EXIT.defect;
-    reportDefect(error, output);
+    reportDefect(name, error, output);
   } finally {
     interruption.stop();
   }
@@ -74,9 +82,9 @@ class Interruption {
 }
 
 /** A mistake of the user is answered by the command itself; this is one of ours. */
-function reportDefect(error: unknown, output: Output): void {
+function reportDefect(name: string, error: unknown, output: Output): void {
   const shown = error instanceof Error ? (error.stack ?? error.message) : String(error);
   output.error(
-    `This is a defect of inmesh. Please report it, with the command and these lines:\n${output.safeLines(shown)}`,
+    `This is a defect of ${name}. Please report it, with the command and these lines:\n${output.safeLines(shown)}`,
   );
 }

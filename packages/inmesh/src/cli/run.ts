@@ -1,3 +1,5 @@
 #!/usr/bin/env node
 /** The file behind `npx inmesh`. Alone, so that no other part of the joined build has to load the entry again. */
-void import("./program.ts").then(({ program }) => program());
+void Promise.all([import("./program.ts"), import("./main.ts")]).then(([{ program }, { main }]) =>
+  program({ name: "inmesh", main }),
+);

@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import { HTTP_2 } from "../../standard.ts";
 import type { Line } from "../pool.ts";
 import {
+  ConnectionPeer,
   endStreamsFirst,
   StreamEnds,
   watchOpen,
@@ -15,6 +16,7 @@ import {
   type Runtime,
   type ServiceConfig,
   type Timer,
+  type ServerPeer,
 } from "@inmesh/core/spi";
 
 /** Streams wait and nothing came for this long: is the peer still there? */
@@ -78,6 +80,7 @@ export class Http2Session implements Line {
   error: Error | undefined = undefined;
   readonly #http2: Http2.ClientHttp2Session;
   readonly #socket: Socket;
+  #peer: ServerPeer | undefined = undefined;
   readonly #runtime: Runtime;
   readonly #owner: SessionOwner;
   readonly #pingIntervalMs: number;
@@ -142,6 +145,10 @@ export class Http2Session implements Line {
       // Streams hear of it in ticks of their own: they are to find the reason above.
       owner.closed(this, refusing);
     });
+  }
+
+  get peer(): ServerPeer {
+    return (this.#peer ??= ConnectionPeer.of(this.#socket));
   }
 
   reuse(): boolean {

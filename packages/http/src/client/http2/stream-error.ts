@@ -8,13 +8,24 @@ import {
   type Progress,
   type Where,
 } from "@inmesh/core/spi";
-import type { Http2Session } from "./session.ts";
+
+/** Of the session of a stream: how it ended, or is about to. */
+export interface SessionEnd {
+  /** GOAWAY: streams above were not processed, and will not be. Infinity: there was none. */
+  readonly lastStreamId: number;
+  /** GOAWAY's error code; 0: an orderly goodbye. */
+  readonly goawayCode: number;
+  /** Why it ended; undefined: without a reason, or not. */
+  readonly error: Error | undefined;
+  /** Takes no new streams. */
+  readonly ending: boolean;
+}
 
 export interface StreamEnd {
   readonly id: number;
   readonly rstCode: number;
   readonly replyStarted: boolean;
-  readonly session: Http2Session;
+  readonly session: SessionEnd;
   readonly cause: (Error & { readonly code?: unknown }) | undefined;
 }
 

@@ -132,9 +132,12 @@ function printOne({ status, subject, message, hint, page }: Check, output: Outpu
   const mark = output.symbol(symbol);
   const text =
     subject === undefined || message.includes(subject) ? message : `${subject}: ${message}`;
-  const lines = output.wrap(output.safe(text), mark.length + 1);
+  // Of mistakes in a configuration there is a line for each.
+  const [first = "", ...more] = text.split("\n");
+  const lines = output.wrap(output.safe(first), mark.length + 1);
   output.line(output.paint(style, mark) + lines.slice(mark.length));
-  if (hint !== undefined) output.line(output.wrap(output.safe(hint), 4));
+  const below = [...more, ...(hint?.split("\n") ?? [])];
+  for (const line of below) output.line(output.wrap(output.safe(line.trim()), 4));
   if (status !== "ok") output.line(output.paint("dim", `    see ${output.safe(page)}`));
 }
 

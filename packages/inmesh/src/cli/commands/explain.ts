@@ -84,8 +84,18 @@ function explained(answer: Explanation, output: Output): string[] {
       return [output.safe(backend), `${share(wanted)}${now}`, output.safe(why ?? "")];
     }),
   );
+  block.rows("zones", zoneRows(split, output));
   block.rows("endpoint", candidateRows(answer.candidates, output));
   return lines;
+}
+
+/** Only of backends whose calls are not spread over all zones alike. */
+function zoneRows(split: Explanation["split"], output: Output): string[][] {
+  return split.flatMap(({ backend, zones }) => {
+    if (zones === undefined || zones.mode === "all") return [];
+    const shares = zones.shares.map((one) => `${one.zone || "others"} ${share(one.share)}`);
+    return [[output.safe(backend), output.safe(shares.join(", ")), output.safe(zones.why)]];
+  });
 }
 
 /** Its number only where the route has several. */

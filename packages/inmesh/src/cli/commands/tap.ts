@@ -82,6 +82,7 @@ function callLine(event: Ended, output: Output): string {
       .trimEnd();
   }
   const free = room - fixed - (place === "" ? 0 : whereWidth + 1);
+  if (free < LEAST_PATH) return cutEnd([left, who, request, right].join(" "), room, mark);
   // What went wrong is read before the end of a long path.
   const endWidth = Math.min(widthOf(right), Math.max(0, free - LEAST_PATH - 1));
   const path = cutEnd(request, free - (endWidth === 0 ? 0 : endWidth + 1), mark);

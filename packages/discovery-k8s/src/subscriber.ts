@@ -1,0 +1,167 @@
+/** One service of the mesh that a Service of the cluster feeds: what it heard last, and how news reach it. */
+import {
+  addressOf,
+  inTurns,
+  type EndpointInfo,
+  type EndpointSink,
+  type Runtime,
+  type Timer,
+} from "@inmesh/core/spi/discovery";
+import { endpointsOf, type ServiceState, type Wanted } from "./endpoints.ts";
+import type { NamedElsewhere } from "./external-name.ts";
+import type { Slice } from "./slice.ts";
+
+/** A Service without slices is looked at again after this time: it may have become an ExternalName. */
+const LOOK_AGAIN_MS = 60_000;
+
+/** Where the endpoints of a Service are reported to. */
+export interface SliceSink extends EndpointSink {
+  /** No slice of the Service exists. Default: it may be an ExternalName, else as `replace` without endpoints. */
+  noSlices?(why: string): void;
+}
+
+export class Subscriber {
+  readonly #wanted: Wanted;
+  readonly #sink: SliceSink;
+  readonly #runtime: Runtime;
+  /** Reads the Service itself. */
+  readonly #elsewhere: () => Promise<NamedElsewhere>;
+  /** What was reported, by address; undefined: nothing yet. */
+  #reported: ReadonlyMap<string, EndpointInfo> | undefined = undefined;
+  /** What it knows is being put together, or the Service is being read. */
+  #busy = false;
+  /** What came meanwhile. */
+  #next: readonly Slice[] | undefined = undefined;
+  #error: Error | undefined = undefined;
+  #again: Timer | undefined = undefined;
+  #stopped = false;
+  /** The last report was an error. */
+  failing = false;
+
+  constructor(
+    wanted: Wanted,
+    sink: SliceSink,
+    runtime: Runtime,
+    elsewhere: () => Promise<NamedElsewhere>,
+  ) {
+    this.#wanted = wanted;
+    this.#sink = sink;
+    this.#runtime = runtime;
+    this.#elsewhere = elsewhere;
+  }
+
+  /** Of thousands of endpoints it takes several turns; what changes meanwhile is reported after that. */
+  report(slices: Iterable<Slice>): void {
+    if (this.#stopped) return;
+    const all = [...slices];
+    if (this.#busy) {
+      this.#next = all;
+      this.#error = undefined;
+      return;
+    }
+    this.#again?.cancel();
+    this.#again = undefined;
+    const state = inTurns(this.#runtime, endpointsOf(all, this.#wanted));
+    if (state instanceof Promise) return this.#wait(state.then((found) => this.#take(found)));
+    const later = this.#take(state);
+    if (later !== undefined) this.#wait(later);
+  }
+
+  fail(error: Error): void {
+    if (this.#busy) {
+      this.#error = error;
+      return;
+    }
+    this.failing = true;
+    this.#sink.failed(error);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#again?.cancel();
+  }
+
+  #wait(done: Promise<void>): void {
+    this.#busy = true;
+    done
+      .catch((error: unknown) => {
+        // The Service could not be read: the slices were, and there are none.
+        this.#error ??= error instanceof Error ? error : new Error(String(error));
+      })
+      .then(
+        () => {
+          this.#busy = false;
+          const slices = this.#next;
+          const error = this.#error;
+          this.#next = this.#error = undefined;
+          if (this.#stopped) return;
+          if (slices !== undefined) this.report(slices);
+          if (error !== undefined) this.fail(error);
+        },
+        () => {},
+      );
+  }
+
+  #take(state: ServiceState): void | Promise<void> {
+    if (this.#stopped) return undefined;
+    if (state.problem !== undefined) {
+      this.failing = true;
+      this.#sink.failed(state.problem);
+      return undefined;
+    }
+    if (!state.isUnknown) return this.#tell(state.endpoints, state.why);
+    if (this.#sink.noSlices !== undefined) {
+      this.failing = false;
+      this.#reported = undefined;
+      return this.#sink.noSlices(state.why!);
+    }
+    // Nothing is picked any more, whatever the Service turns out to be.
+    if (this.#reported !== undefined && this.#reported.size > 0) this.#tell(new Map(), state.why);
+    this.#again = this.#runtime.after(LOOK_AGAIN_MS, () => this.report([]), undefined);
+    return this.#elsewhere().then(({ endpoint, why }) => {
+      if (this.#stopped || this.#next !== undefined) return;
+      this.#tell(new Map(endpoint && [[addressOf(endpoint), endpoint]]), why);
+    });
+  }
+
+  #tell(endpoints: ReadonlyMap<string, EndpointInfo>, why: string | undefined): void {
+    this.failing = false;
+    const before = this.#reported;
+    this.#reported = endpoints;
+    if (before === undefined || endpoints.size === 0) {
+      return this.#sink.replace([...endpoints.values()], why);
+    }
+    const upserted: EndpointInfo[] = [];
+    const removed: EndpointInfo[] = [];
+    for (const [address, info] of endpoints) {
+      const known = before.get(address);
+      if (known === info) continue;
+      // Another pod with the same address is another endpoint.
+      if (known !== undefined && known.uid !== info.uid) removed.push(known);
+      if (known === undefined || !isSame(known, info)) upserted.push(info);
+    }
+    for (const [address, info] of before) if (!endpoints.has(address)) removed.push(info);
+    // Also without a difference: it says that the source works again.
+    this.#sink.change(upserted, removed);
+  }
+}
+
+function isSame(a: EndpointInfo, b: EndpointInfo): boolean {
+  return (
+    a.uid === b.uid &&
+    a.draining === b.draining &&
+    a.zone === b.zone &&
+    a.weight === b.weight &&
+    a.http2 === b.http2 &&
+    a.forZones?.join() === b.forZones?.join() &&
+    isSameMetadata(a.metadata, b.metadata)
+  );
+}
+
+function isSameMetadata(
+  a: EndpointInfo["metadata"] = {},
+  b: EndpointInfo["metadata"] = {},
+): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}

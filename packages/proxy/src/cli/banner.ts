@@ -1,0 +1,55 @@
+/** What is said at the start: what listens where, and how to try it. */
+import type { AdminListener } from "inmesh";
+import type { MeshConfig } from "@inmesh/core/spi/transport";
+import { VERSION, type Output } from "inmesh/cli";
+import type { ListenerConfig } from "../serve/section.ts";
+import { whereTo } from "./look.ts";
+
+/** What of a running listener is shown. */
+export interface ShownListener {
+  readonly name: string;
+  /** As bound. */
+  readonly address: string;
+  readonly config: ListenerConfig;
+}
+
+export function banner(
+  listeners: readonly ShownListener[],
+  { services }: MeshConfig,
+  admin: AdminListener | undefined,
+  output: Output,
+): string {
+  const names = Object.keys(services);
+  const lines = [`mesh-proxy ${VERSION}, process ${process.pid}`];
+  const width = Math.max(5, ...listeners.map(({ name }) => name.length));
+  for (const { name, address, config } of listeners) {
+    lines.push(`  ${name.padEnd(width)}  ${address}  ${whereTo(config)}`);
+    const example = exampleFor(address, config, names);
+    if (example !== undefined) lines.push(`  ${" ".repeat(width)}  try  ${example}`);
+  }
+  if (admin !== undefined) {
+    lines.push(`  ${"admin".padEnd(width)}  ${admin.address}`);
+    lines.push(`  ${" ".repeat(width)}  try  inmesh stat --admin ${admin.address}`);
+  }
+  return lines.map((line) => output.safe(line)).join("\n");
+}
+
+function exampleFor(
+  address: string,
+  { protocol, service, app }: ListenerConfig,
+  names: readonly string[],
+): string | undefined {
+  if (protocol === "tcp" || protocol === "tls") return undefined;
+  const target = address.startsWith("unix:")
+    ? `--unix-socket ${address.slice("unix:".length)} http://localhost/`
+    : `http://${reachable(address)}/`;
+  const prior = protocol === "http2" ? "--http2-prior-knowledge " : "";
+  if (service !== undefined || app !== undefined) return `curl ${prior}${target}`;
+  const [first] = names;
+  return first === undefined ? undefined : `curl ${prior}-H 'Host: ${first}' ${target}`;
+}
+
+/** An address that stands for all of them is no place to connect to. */
+function reachable(address: string): string {
+  return address.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
+}

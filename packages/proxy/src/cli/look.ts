@@ -1,0 +1,87 @@
+/** `--check` and `--print-config`: the configuration as the proxy would take it, without listening anywhere. */
+import { ConfigError } from "@inmesh/core";
+import {
+  BUILT_IN_KINDS,
+  describeDiscovery,
+  loadConfig,
+  printConfig,
+} from "@inmesh/core/spi/discovery";
+import type { MeshConfig } from "@inmesh/core/spi/transport";
+import { EXIT, Failure, UsageFailure, type Context, type ExitCode } from "inmesh/cli";
+import { PROXY_SECTION, type ListenerConfig, type ProxyConfig } from "../serve/section.ts";
+import { kindsToRead } from "./kinds.ts";
+import type { Settings } from "./settings.ts";
+
+export async function check(settings: Settings, context: Context): Promise<ExitCode> {
+  const { output } = context;
+  const { config, proxy } = await configOf(settings, context);
+  const services = Object.values(config.services);
+  const listeners = Object.entries(proxy.listeners);
+  output.line(
+    `${output.paint("green", "valid")}  ${counted(listeners.length, "listener")}, ${counted(services.length, "service")}`,
+  );
+  const kinds = kindsToRead();
+  for (const [name, listener] of listeners) {
+    output.line(output.safe(`       ${name}  ${listener.listen}  ${whereTo(listener)}`));
+  }
+  for (const { name, discovery } of services) {
+    output.line(output.safe(`       ${name}  ${describeDiscovery(discovery, kinds)}`));
+  }
+  return EXIT.ok;
+}
+
+export async function printed(settings: Settings, context: Context): Promise<ExitCode> {
+  const { config } = await configOf(settings, context);
+  context.output.json(printConfig(config, [...BUILT_IN_KINDS, ...kindsToRead()]), 2);
+  return EXIT.ok;
+}
+
+/** In a few words. */
+export function whereTo({ app, service, protocol }: ListenerConfig): string {
+  const spoken = protocol === "detect" ? "" : `${protocol} `;
+  if (app !== undefined) return `${spoken}to the application at ${app}`;
+  if (service !== undefined) return `${spoken}to ${service}`;
+  return `${spoken}to the service that each request names`;
+}
+
+/** Of a configuration that was refused: what the program says itself is what was typed. */
+export function configFailure(error: unknown): unknown {
+  if (!(error instanceof ConfigError)) return error;
+  const mistakes = error.mistakes.map((one) =>
+    one.origin === "code" ? { ...one, origin: "command line" } : one,
+  );
+  const { message } = new ConfigError(mistakes);
+  return new Failure(EXIT.failed, { what: message }, error);
+}
+
+/** Throws a Failure with every mistake, and a UsageFailure where there is nothing to listen on. */
+async function configOf(
+  { configFile, input }: Settings,
+  { env }: Context,
+): Promise<{ readonly config: MeshConfig; readonly proxy: ProxyConfig }> {
+  try {
+    const { config } = loadConfig({
+      file: configFile,
+      env,
+      code: input,
+      discoveries: kindsToRead(),
+      sections: [PROXY_SECTION],
+    });
+    return { config, proxy: assertListens(config) };
+  } catch (error) {
+    throw configFailure(error);
+  }
+}
+
+/** The section; throws a UsageFailure where it has no listener. */
+export function assertListens({ sections }: MeshConfig): ProxyConfig {
+  const proxy = sections?.["proxy"] as ProxyConfig | undefined;
+  if (proxy !== undefined && Object.keys(proxy.listeners).length > 0) return proxy;
+  throw new UsageFailure([
+    "Nothing to listen on: give --listen or --inbound, or write listeners under proxy in the file of --config",
+  ]);
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,266 @@
+/**
+ * The header fields of a message between two codecs. A codec of HTTP/1 leaves them where it has read them and
+ * gives positions, one of HTTP/2 gives texts of its tables: neither makes an object or a text for a field that
+ * is only passed on. Names are in lower case, values have no white space around them. What belongs to a
+ * connection, to framing or to the mesh is not here: see `FieldKind`.
+ */
+import { isClaim } from "@inmesh/core/spi";
+import {
+  ATTEMPT,
+  FINAL,
+  HOPS,
+  LEAVING,
+  NACK,
+  PRIORITY,
+  REASON,
+  TIMEOUT_MS,
+} from "@inmesh/http/spi";
+
+/** A field as text, which may stand in many messages: a codec may extend it with its own form of it. Latin-1. */
+export class Field {
+  /** In lower case. */
+  readonly name: string;
+  readonly value: string;
+
+  constructor(name: string, value: string) {
+    this.name = name;
+    this.value = value;
+  }
+}
+
+/** Takes the fields of a message, in their order. Must not throw. */
+export interface FieldVisitor {
+  /** Pieces of `bytes`, which are valid during the call. */
+  piece(
+    bytes: Buffer,
+    nameStart: number,
+    nameEnd: number,
+    valueStart: number,
+    valueEnd: number,
+  ): void;
+  /** One that stands for itself. */
+  field(field: Field): void;
+  /** One that was made for this message alone. */
+  text(name: string, value: string): void;
+}
+
+/** Numbers of a field in `at`: where name and value begin and end. A `Field` has -1 and its place in `own`. */
+const NUMBERS = 4;
+const NO_BYTES = Buffer.alloc(0);
+
+export class Fields {
+  /** What the positions are positions in. Writer: the codec, before it adds. */
+  bytes: Buffer = NO_BYTES;
+  count = 0;
+  readonly #at: number[] = [];
+  readonly #own: Field[] = [];
+  #owned = 0;
+
+  /** Forgets all, so that it can be filled again. */
+  clear(bytes: Buffer = NO_BYTES): void {
+    this.bytes = bytes;
+    this.count = this.#owned = 0;
+  }
+
+  /** Adds pieces of `bytes`. */
+  addPiece(nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+    const at = this.#at;
+    const i = this.count++ * NUMBERS;
+    at[i] = nameStart;
+    at[i + 1] = nameEnd;
+    at[i + 2] = valueStart;
+    at[i + 3] = valueEnd;
+  }
+
+  add(field: Field): void {
+    this.#own[this.#owned] = field;
+    const at = this.#at;
+    const i = this.count++ * NUMBERS;
+    at[i] = -1;
+    at[i + 1] = this.#owned++;
+    at[i + 2] = at[i + 3] = 0;
+  }
+
+  visit(visitor: FieldVisitor): void {
+    const at = this.#at;
+    const { bytes } = this;
+    const end = this.count * NUMBERS;
+    for (let i = 0; i < end; i += NUMBERS) {
+      const start = at[i]!;
+      if (start < 0) visitor.field(this.#own[at[i + 1]!]!);
+      else visitor.piece(bytes, start, at[i + 1]!, at[i + 2]!, at[i + 3]!);
+    }
+  }
+
+  /** As `visit`, without those whose names are in `taken`. */
+  visitWithout(taken: ReadonlySet<string>, visitor: FieldVisitor): void {
+    const at = this.#at;
+    const { bytes } = this;
+    for (let n = 0; n < this.count; n++) {
+      if (taken.has(this.nameOf(n))) continue;
+      const i = n * NUMBERS;
+      const start = at[i]!;
+      if (start < 0) visitor.field(this.#own[at[i + 1]!]!);
+      else visitor.piece(bytes, start, at[i + 1]!, at[i + 2]!, at[i + 3]!);
+    }
+  }
+
+  nameOf(n: number): string {
+    const at = this.#at;
+    const i = n * NUMBERS;
+    const start = at[i]!;
+    if (start < 0) return this.#own[at[i + 1]!]!.name;
+    return this.bytes.toString("latin1", start, at[i + 1]);
+  }
+
+  valueOf(n: number): string {
+    const at = this.#at;
+    const i = n * NUMBERS;
+    if (at[i]! < 0) return this.#own[at[i + 1]!]!.value;
+    return this.bytes.toString("latin1", at[i + 2], at[i + 3]);
+  }
+
+  /** Number of the first field of that lower-case name; -1: there is none. */
+  indexOf(name: string): number {
+    const at = this.#at;
+    const { length } = name;
+    for (let n = 0; n < this.count; n++) {
+      const i = n * NUMBERS;
+      const start = at[i]!;
+      if (start < 0) {
+        if (this.#own[at[i + 1]!]!.name === name) return n;
+      } else if (at[i + 1]! - start === length && isAt(this.bytes, start, name)) return n;
+    }
+    return -1;
+  }
+
+  /** First value of a lower-case name; undefined: there is none. */
+  get(name: string): string | undefined {
+    const n = this.indexOf(name);
+    return n < 0 ? undefined : this.valueOf(n);
+  }
+
+  /** Takes out every field whose name is in `names`. */
+  remove(names: ReadonlySet<string>): void {
+    const at = this.#at;
+    let kept = 0;
+    for (let n = 0; n < this.count; n++) {
+      if (names.has(this.nameOf(n))) continue;
+      if (kept < n) at.copyWithin(kept * NUMBERS, n * NUMBERS, (n + 1) * NUMBERS);
+      kept++;
+    }
+    this.count = kept;
+  }
+}
+
+/** `bytes` has `text` at `start`. */
+export function isAt(bytes: Uint8Array, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+/**
+ * What a field is to who forwards it. Everything but `plain` and the kinds that say so is taken out of what is
+ * passed on, and what follows is said anew by the codec that writes.
+ */
+export const KIND = {
+  plain: 0,
+  /** Of the connection, or a claim that is never read. */
+  dropped: 1,
+  host: 2,
+  length: 3,
+  coding: 4,
+  connection: 5,
+  upgrade: 6,
+  te: 7,
+  expect: 8,
+  timeout: 9,
+  attempt: 10,
+  hops: 11,
+  priority: 12,
+  /** Stays in the message, and is read. */
+  traceparent: 13,
+  /** Stays, and is read. */
+  tracestate: 14,
+  /** Stays where the posture lets it. */
+  baggage: 15,
+  /** `grpc-timeout`: read, and written anew. */
+  grpcTimeout: 16,
+  /** `forwarded` and its family: stays unless any client may connect. */
+  forwarded: 17,
+  /** Stays, and makes the request idempotent. */
+  idempotencyKey: 18,
+  nack: 19,
+  final: 20,
+  leaving: 21,
+  reason: 22,
+} as const;
+export type FieldKind = (typeof KIND)[keyof typeof KIND];
+
+const NAMED: Readonly<Record<string, FieldKind>> = {
+  host: KIND.host,
+  "content-length": KIND.length,
+  "transfer-encoding": KIND.coding,
+  connection: KIND.connection,
+  upgrade: KIND.upgrade,
+  te: KIND.te,
+  expect: KIND.expect,
+  [TIMEOUT_MS]: KIND.timeout,
+  [ATTEMPT]: KIND.attempt,
+  [HOPS]: KIND.hops,
+  [PRIORITY]: KIND.priority,
+  traceparent: KIND.traceparent,
+  tracestate: KIND.tracestate,
+  baggage: KIND.baggage,
+  "grpc-timeout": KIND.grpcTimeout,
+  forwarded: KIND.forwarded,
+  "x-forwarded-for": KIND.forwarded,
+  "x-forwarded-host": KIND.forwarded,
+  "x-forwarded-port": KIND.forwarded,
+  "x-forwarded-proto": KIND.forwarded,
+  "x-real-ip": KIND.forwarded,
+  "idempotency-key": KIND.idempotencyKey,
+  [NACK]: KIND.nack,
+  [FINAL]: KIND.final,
+  [LEAVING]: KIND.leaving,
+  [REASON]: KIND.reason,
+  "keep-alive": KIND.dropped,
+  "proxy-connection": KIND.dropped,
+  "proxy-authenticate": KIND.dropped,
+  "proxy-authorization": KIND.dropped,
+  "http2-settings": KIND.dropped,
+  trailer: KIND.dropped,
+};
+
+interface Named {
+  readonly name: string;
+  readonly kind: FieldKind;
+}
+const BY_LENGTH: readonly (readonly Named[])[] = Array.from({ length: 24 }, (_, length) =>
+  Object.entries(NAMED)
+    .filter(([name]) => name.length === length)
+    .map(([name, kind]) => ({ name, kind })),
+);
+const NONE: readonly Named[] = [];
+
+/** `name` is in lower case. For codecs that keep names: once for each. */
+export function kindOf(name: string): FieldKind {
+  if (Object.hasOwn(NAMED, name)) return NAMED[name]!;
+  return isClaim(name) ? KIND.dropped : KIND.plain;
+}
+
+/** The same of bytes, without a text for most names. */
+export function kindOfPiece(bytes: Buffer, start: number, end: number): FieldKind {
+  const length = end - start;
+  for (const { name, kind } of length < BY_LENGTH.length ? BY_LENGTH[length]! : NONE) {
+    if (isAt(bytes, start, name)) return kind;
+  }
+  switch (bytes[start]) {
+    case 0x6c: // l5d-
+    case 0x73: // ssl-
+    case 0x78: // x-
+      return isClaim(bytes.toString("latin1", start, end)) ? KIND.dropped : KIND.plain;
+    default:
+      return KIND.plain;
+  }
+}

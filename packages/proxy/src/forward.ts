@@ -1,0 +1,166 @@
+/**
+ * The listener's half of a forwarded request: the stages of core's server pipeline that are the proxy's own, and
+ * the step from a request that is admitted to a call of a service, and from its reply, or its failure, back to
+ * the client. What the call inherits is taken from the request directly: no context is entered for it.
+ */
+import {
+  Call,
+  inheritFrom,
+  Refusal,
+  SHARED_REFUSALS,
+  type HttpServerLimits,
+  type Runtime,
+  type ServerAnswer,
+  type ServerPipeline,
+  type ServerProtocol,
+  type Service,
+  type Stage,
+  type StandardDuration,
+} from "@inmesh/core/spi";
+import { isIdempotent, REFUSALS } from "@inmesh/http/spi";
+import type { Exchange } from "./exchange.ts";
+import { OwnHead } from "./own-reply.ts";
+import type { ProxyRequest } from "./request.ts";
+
+export type ForwardService = Service<ProxyRequest, Exchange>;
+
+/** Which service a request goes to. */
+export interface RequestRouter {
+  /** Undefined: none that is known. */
+  serviceOf(request: ProxyRequest): ForwardService | undefined;
+}
+
+/** The authority of a request names no service that is configured. */
+const NO_ROUTE = new Refusal({ reason: "no_route", code: "not_found" });
+
+export interface ForwardParts {
+  readonly router: RequestRouter;
+  readonly limits: HttpServerLimits;
+  readonly runtime: Runtime;
+  readonly standard: StandardDuration<ProxyRequest>;
+}
+
+export class Forward implements ServerProtocol<ProxyRequest> {
+  readonly answersHealth = undefined;
+  readonly standard: StandardDuration<ProxyRequest>;
+  readonly #router: RequestRouter;
+  readonly #limits: HttpServerLimits;
+  readonly #runtime: Runtime;
+  /** Found by `check`, which comes right before it is used. */
+  #service: ForwardService | undefined = undefined;
+  #found: ProxyRequest | undefined = undefined;
+
+  constructor({ router, limits, runtime, standard }: ForwardParts) {
+    this.#router = router;
+    this.#limits = limits;
+    this.#runtime = runtime;
+    this.standard = standard;
+  }
+
+  // ── the stages, in their order ───────────────────────────────────────────────────────────────
+
+  read(request: ProxyRequest): Refusal | undefined {
+    if (request.refusal !== undefined) return request.refusal;
+    return request.hops > this.#limits.maxHops ? REFUSALS.loop : undefined;
+  }
+
+  check(request: ProxyRequest): Refusal | undefined {
+    this.#found = request;
+    try {
+      this.#service = this.#router.serviceOf(request);
+    } catch {
+      // A mesh with more services than it may have: what one client asks for must not end the process.
+      this.#service = undefined;
+      return SHARED_REFUSALS.concurrency;
+    }
+    return this.#service === undefined ? NO_ROUTE : undefined;
+  }
+
+  admitted(): void {}
+
+  released(): void {}
+
+  enter(request: ProxyRequest, inner: Stage<ProxyRequest>): ServerAnswer {
+    return inner(request);
+  }
+
+  handle(request: ProxyRequest): void {
+    // Where a layer of the application has waited, another request may have been looked at.
+    const service = this.#found === request ? this.#service : this.#router.serviceOf(request);
+    this.#service = this.#found = undefined;
+    if (service === undefined) return this.refuse(request, NO_ROUTE);
+    const { head, body } = request;
+    const idempotent = head.hasIdempotencyKey || isIdempotent(head.method);
+    const call = new Call<ProxyRequest>(service.name, request, idempotent, true);
+    // What would change the protocol is no stream that could be sent twice.
+    if (head.upgrade !== undefined) call.replayable = false;
+    else if (body !== undefined && body.whole === undefined) {
+      call.exclusive = true;
+      body.onOverflow = () => (call.replayable = false);
+      if (!body.replayable) call.replayable = false;
+    }
+    // Which of its kinds a call of gRPC is, only its client and its server know; their deadline is in its head.
+    call.streaming = request.isGrpc;
+    call.traceId = request.traceId;
+    request.call = call;
+    if (inheritFrom(request, call, this.#runtime.now())) request.adopt(call);
+    let sent: Promise<Exchange>;
+    try {
+      sent = service.current(call);
+    } catch (error) {
+      return this.#fail(request, error);
+    }
+    sent.then(
+      (reply) => this.#deliver(request, reply),
+      (error: unknown) => this.#fail(request, error),
+    );
+  }
+
+  refuse(request: ProxyRequest, refusal: Refusal): void {
+    const { givesReasons } = request.connection.trust;
+    const own = request.isGrpc
+      ? OwnHead.ofGrpcRefusal(refusal, givesReasons)
+      : OwnHead.ofRefusal(refusal, givesReasons);
+    request.sentRetryAfter = refusal.retryAfterMs !== undefined;
+    this.#write(request, own, refusal.close);
+  }
+
+  // ── the way back ─────────────────────────────────────────────────────────────────────────────
+
+  #deliver(request: ProxyRequest, exchange: Exchange): void {
+    const { sink } = request;
+    request.body?.commit();
+    if (request.phase === "ended") return exchange.abandon();
+    const head = exchange.head!;
+    request.exchange = exchange;
+    request.sentStatus = head.status;
+    if (exchange.isUpgrade) sink.upgraded(head);
+    else {
+      if (head.status === 503) request.sentRetryAfter = exchange.retryAfterMs !== undefined;
+      sink.head(head, false);
+    }
+    exchange.sendTo(sink);
+  }
+
+  #fail(request: ProxyRequest, error: unknown): void {
+    if (request.phase === "ended") return;
+    const { exhausted } = request;
+    const { givesReasons } = request.connection.trust;
+    const own = request.isGrpc
+      ? OwnHead.ofGrpcError(error, exhausted, givesReasons)
+      : OwnHead.ofError(error, exhausted, givesReasons);
+    this.#write(request, own, false);
+  }
+
+  #write(request: ProxyRequest, { head, status, body }: OwnHead, close: boolean): void {
+    const { sink } = request;
+    request.sentStatus = status;
+    request.isReplied = true;
+    sink.head(head, close);
+    if (body.length > 0) sink.data(body, 0, body.length);
+    sink.end(undefined);
+  }
+}
+
+/** What the listener needs of its pipeline. */
+export type ForwardPipeline = ServerPipeline<ProxyRequest>;

@@ -1,0 +1,29 @@
+/** What the status of a gRPC reply says about its server: the rule of @inmesh/grpc, of which the proxy sees fields alone. */
+import type { Outcome } from "@inmesh/core/spi";
+import type { Fields } from "./fields.ts";
+
+const OK = 0;
+const CANCELLED = 1;
+const UNKNOWN = 2;
+const RESOURCE_EXHAUSTED = 8;
+const UNAVAILABLE = 14;
+const UNAUTHENTICATED = 16;
+/** UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: the endpoint is at fault, not its caller. */
+const FAILURES: ReadonlySet<number> = new Set([UNKNOWN, 4, 13, UNAVAILABLE, 15]);
+
+/** Code of a reply's head or trailers; -1: it says none. What is no code counts as UNKNOWN, as for its caller. */
+export function grpcStatusOf(fields: Fields | undefined): number {
+  const text = fields?.get("grpc-status");
+  if (text === undefined) return -1;
+  if (!/^\d{1,10}$/.test(text)) return UNKNOWN;
+  const code = Number(text);
+  return code > UNAUTHENTICATED ? UNKNOWN : code;
+}
+
+export function grpcOutcomeOf(code: number, fields: Fields): Outcome {
+  if (code === OK) return "success";
+  if (code === CANCELLED) return "abandoned";
+  const isHinted = fields.get("grpc-retry-pushback-ms") !== undefined;
+  if (code === RESOURCE_EXHAUSTED || (code === UNAVAILABLE && isHinted)) return "overloaded";
+  return FAILURES.has(code) ? "failure" : "success";
+}

@@ -1,0 +1,212 @@
+/**
+ * What goes out on a connection of HTTP/1. Heads, pieces of bodies and the ends of chunks that are made in one turn
+ * are gathered in a buffer that all connections share, and go out in one write: a second small write costs more
+ * than all the work on a request. The buffer is used again as soon as the kernel has taken everything; where it
+ * has not, the stream keeps the buffer, and there is a new one.
+ */
+import type { Socket } from "node:net";
+import type { Field, Fields, FieldVisitor } from "../fields.ts";
+import { CR, LF } from "./lexer.ts";
+
+const SLAB_BYTES = 65_536;
+/** A piece of a body from here on goes out by itself, where its bytes stay: copying costs more than a write. */
+const DIRECT_BYTES = 32_768;
+/** More waits in the stream for a client that does not read: who writes should pause. */
+const HIGH_WATER_BYTES = 65_536;
+const COLON_SPACE = Buffer.from(": ");
+const HEX = Buffer.from("0123456789abcdef");
+
+let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+let length = 0;
+/** Whose bytes are in the slab. */
+let holder: Output | undefined;
+
+export class Output implements FieldVisitor {
+  readonly #socket: Socket;
+  /** Of the run of field lines that is being gathered: they lie one behind the other, as they will be sent. */
+  #run: Buffer | undefined = undefined;
+  #runStart = 0;
+  #runEnd = 0;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** What was written has not all been taken by the kernel, and is much. */
+  get isFull(): boolean {
+    return this.#socket.writableLength > HIGH_WATER_BYTES;
+  }
+
+  /** Nothing waits. */
+  get isEmpty(): boolean {
+    return this.#socket.writableLength === 0;
+  }
+
+  #reserve(bytes: number): void {
+    if (holder !== this) {
+      holder?.flush();
+      hold(this);
+    }
+    if (length + bytes > slab.length) {
+      this.flush();
+      hold(this);
+      if (bytes > slab.length) slab = Buffer.allocUnsafeSlow(bytes);
+    }
+  }
+
+  /** ASCII, or Latin-1. */
+  text(name: string, value: string): void {
+    this.#endRun();
+    this.#reserve(name.length + value.length + 4);
+    this.#ascii(name);
+    slab[length++] = 58;
+    slab[length++] = 32;
+    this.#ascii(value);
+    slab[length++] = CR;
+    slab[length++] = LF;
+  }
+
+  field({ name, value }: Field): void {
+    this.text(name, value);
+  }
+
+  piece(
+    bytes: Buffer,
+    nameStart: number,
+    nameEnd: number,
+    valueStart: number,
+    valueEnd: number,
+  ): void {
+    if (valueStart === nameEnd + 2) {
+      if (bytes === this.#run && nameStart === this.#runEnd + 2) {
+        this.#runEnd = valueEnd;
+        return;
+      }
+      this.#endRun();
+      this.#run = bytes;
+      this.#runStart = nameStart;
+      this.#runEnd = valueEnd;
+      return;
+    }
+    this.#endRun();
+    this.#reserve(valueEnd - nameStart + 4);
+    length += bytes.copy(slab, length, nameStart, nameEnd);
+    length += COLON_SPACE.copy(slab, length);
+    length += bytes.copy(slab, length, valueStart, valueEnd);
+    slab[length++] = CR;
+    slab[length++] = LF;
+  }
+
+  #endRun(): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    this.#run = undefined;
+    this.#reserve(this.#runEnd - this.#runStart + 2);
+    length += run.copy(slab, length, this.#runStart, this.#runEnd);
+    slab[length++] = CR;
+    slab[length++] = LF;
+  }
+
+  /** A line of a head, or what ends it. ASCII, or Latin-1. */
+  line(text: string): void {
+    this.#endRun();
+    this.#reserve(text.length);
+    this.#ascii(text);
+  }
+
+  #ascii(text: string): void {
+    // For short texts a loop is quicker than the way to C++.
+    if (text.length > 24) {
+      length += slab.write(text, length, "latin1");
+      return;
+    }
+    for (let i = 0; i < text.length; i++) slab[length++] = text.charCodeAt(i);
+  }
+
+  /** A piece of text that stands in `bytes`. */
+  copy(bytes: Buffer, start: number, end: number): void {
+    this.#endRun();
+    this.#reserve(end - start);
+    length += bytes.copy(slab, length, start, end);
+  }
+
+  /** A piece of a body. `stays`: its bytes do not change, so they need not be copied. */
+  data(bytes: Buffer, start: number, end: number, stays: boolean): void {
+    this.#endRun();
+    if (end - start < DIRECT_BYTES) return this.copy(bytes, start, end);
+    if (stays) {
+      this.#reserve(0);
+      this.flush();
+      this.#socket.write(bytes.subarray(start, end));
+      return;
+    }
+    let at = start;
+    while (at < end) {
+      if (holder !== this || length === slab.length) this.#reserve(1);
+      const taken = Math.min(end - at, slab.length - length);
+      this.copy(bytes, at, at + taken);
+      at += taken;
+    }
+  }
+
+  /** The line in front of a chunk. */
+  chunkSize(size: number): void {
+    this.#endRun();
+    this.#reserve(18);
+    let digits = 1;
+    for (let rest = size; rest >= 16; rest = Math.floor(rest / 16)) digits++;
+    for (let at = length + digits - 1, rest = size; at >= length; at--) {
+      slab[at] = HEX[rest % 16]!;
+      rest = Math.floor(rest / 16);
+    }
+    length += digits;
+    slab[length++] = CR;
+    slab[length++] = LF;
+  }
+
+  chunk(bytes: Buffer, start: number, end: number, stays: boolean): void {
+    this.chunkSize(end - start);
+    this.data(bytes, start, end, stays);
+    this.line("\r\n");
+  }
+
+  lastChunk(trailers: Fields | undefined): void {
+    if (trailers === undefined) return this.line("0\r\n\r\n");
+    this.line("0\r\n");
+    trailers.visit(this);
+    this.line("\r\n");
+  }
+
+  /** False: much waits, and who writes should pause. */
+  flush(): boolean {
+    if (holder === this) {
+      holder = undefined;
+      if (length > 0) {
+        const bytes = slab.subarray(0, length);
+        length = 0;
+        const socket = this.#socket;
+        if (!socket.destroyed && socket.writable) {
+          // Where something waits already, this waits too, and must not keep a whole buffer for it.
+          if (socket.writableLength > 0) socket.write(Buffer.from(bytes));
+          else {
+            socket.write(bytes);
+            if (socket.writableLength > 0) slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+          }
+        }
+      }
+    }
+    return !this.isFull;
+  }
+
+  /** Bytes that were gathered are forgotten: the connection ends. */
+  drop(): void {
+    this.#run = undefined;
+    if (holder !== this) return;
+    holder = undefined;
+    length = 0;
+  }
+}
+
+function hold(output: Output): void {
+  holder = output;
+}

@@ -1,0 +1,29 @@
+/** Writes what the connections have gathered, once for each turn of the event loop. */
+import type { Runtime } from "@inmesh/core/spi";
+
+interface Flushed {
+  flushNow(): void;
+}
+
+export class Flushes {
+  readonly #runtime: Runtime;
+  #waiting: Flushed[] = [];
+  #spare: Flushed[] = [];
+  readonly #run = (): void => this.#flush();
+
+  constructor(runtime: Runtime) {
+    this.#runtime = runtime;
+  }
+
+  add(one: Flushed): void {
+    if (this.#waiting.push(one) === 1) this.#runtime.afterIo(this.#run);
+  }
+
+  #flush(): void {
+    const waiting = this.#waiting;
+    this.#waiting = this.#spare;
+    this.#spare = waiting;
+    for (const one of waiting) one.flushNow();
+    waiting.length = 0;
+  }
+}

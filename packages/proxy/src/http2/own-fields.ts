@@ -1,0 +1,75 @@
+/** Fields that this codec itself writes. */
+import { HpackField, INDEXED, knownName, NOT_INDEXED, type Name } from "./hpack-fields.ts";
+
+const STATUS = knownName(":status");
+const LENGTH = knownName("content-length");
+const statuses: (HpackField | undefined)[] = [];
+
+export function statusField(status: number): HpackField {
+  return (statuses[status] ??= new HpackField(STATUS, String(status), INDEXED));
+}
+
+let lastLength = -1;
+let lastField: HpackField;
+
+/** Replies of a service often have one length. */
+export function lengthField(bytes: number): HpackField {
+  if (bytes !== lastLength) {
+    lastLength = bytes;
+    lastField = new HpackField(LENGTH, String(bytes), NOT_INDEXED);
+  }
+  return lastField;
+}
+
+export const TE_TRAILERS: HpackField = new HpackField(knownName("te"), "trailers", INDEXED);
+export const EXPECT_CONTINUE: HpackField = new HpackField(
+  knownName("expect"),
+  "100-continue",
+  INDEXED,
+);
+
+const METHOD = knownName(":method");
+const SCHEME = knownName(":scheme");
+const AUTHORITY = knownName(":authority");
+const PATH = knownName(":path");
+const MAX_KEPT = 256;
+const methods = new Map<string, HpackField>();
+const authorities = new Map<string, HpackField>();
+const HTTP = new HpackField(SCHEME, "http", INDEXED);
+const HTTPS = new HpackField(SCHEME, "https", INDEXED);
+
+export function methodField(method: string): HpackField {
+  return methods.get(method) ?? keep(methods, method, new HpackField(METHOD, method, INDEXED));
+}
+
+export function schemeField(secure: boolean): HpackField {
+  return secure ? HTTPS : HTTP;
+}
+
+export function authorityField(authority: string): HpackField {
+  return (
+    authorities.get(authority) ??
+    keep(authorities, authority, new HpackField(AUTHORITY, authority, INDEXED))
+  );
+}
+
+export const GRPC_TIMEOUT: Name = knownName("grpc-timeout");
+/** At most eight digits: beyond that in seconds (gRPC over HTTP/2). */
+const MAX_GRPC_MS = 99_999_999;
+
+export function grpcTimeoutField(ms: number): HpackField {
+  const left = Math.max(1, Math.ceil(ms));
+  const text = left <= MAX_GRPC_MS ? `${left}m` : `${Math.ceil(left / 1_000)}S`;
+  return new HpackField(GRPC_TIMEOUT, text, NOT_INDEXED);
+}
+
+export function pathField(path: string): HpackField {
+  return new HpackField(PATH, path, NOT_INDEXED);
+}
+
+/** What peers choose is bounded. */
+function keep(all: Map<string, HpackField>, text: string, field: HpackField): HpackField {
+  if (all.size >= MAX_KEPT) all.clear();
+  all.set(text, field);
+  return field;
+}

@@ -1,0 +1,539 @@
+/**
+ * A connection of the proxy to a server that speaks HTTP/2: each stream carries one attempt. A request is sent
+ * once the server has said its settings, which prove that it speaks HTTP/2 and say how many streams it takes.
+ */
+import type { Socket } from "node:net";
+import {
+  StreamEnds,
+  type CloseTrigger,
+  type ReplayConsumer,
+  type ServiceConfig,
+  type Where,
+} from "@inmesh/core/spi";
+import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi";
+import type { BodyReader } from "../body.ts";
+import type { Exchange } from "../exchange.ts";
+import type { Field, Fields, FieldVisitor } from "../fields.ts";
+import type { Wire } from "../halves.ts";
+import { ReplyHead } from "../message.ts";
+import type { Http2Clock } from "./clock.ts";
+import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
+import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
+import { HpackField } from "./hpack-fields.ts";
+import {
+  authorityField,
+  EXPECT_CONTINUE,
+  GRPC_TIMEOUT,
+  grpcTimeoutField,
+  lengthField,
+  methodField,
+  pathField,
+  schemeField,
+  TE_TRAILERS,
+} from "./own-fields.ts";
+import { readReplyHead } from "./reply-fields.ts";
+import { ANY_LENGTH, Http2Stream, trailerFields } from "./stream.ts";
+import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
+
+const VERSION = 2;
+/** An idle connection, as in packages/http. */
+const IDLE_MS = 4_000;
+/** Of a connection that is as good as used up (faults.md G20). */
+const LAST_ID = 2 ** 30;
+const MAX_REPLY_FIELDS = 200;
+const WRITE_STALL_MS = 30_000;
+/** Servers send what clients must not. */
+const PEER_FLOODS = { maxPings: 100, maxSettingsFrames: 10, maxGlitches: 100 };
+const MAX_TRAILERS = 32;
+const MAX_TRAILER_BYTES = 8_192;
+/** `:method`, `:scheme`, `:authority`, `:path`, and what the codec adds, at most. */
+const OWN_FIELDS_BYTES = 512;
+const PING_BYTES = Buffer.from("mesh-prx");
+
+export interface SessionOwner {
+  readonly where: Where;
+  /** Its settings are here, or a stream has ended. */
+  roomChanged(session: Http2Session): void;
+  /** It takes no new streams. */
+  leaving(session: Http2Session): void;
+  /** Another one may be dialled in its place. */
+  replaces(session: Http2Session): boolean;
+  closed(session: Http2Session, refusing: boolean): void;
+  streamReset(by: "client" | "server"): void;
+}
+
+export class Http2Session extends Http2Connection implements SessionEnd {
+  readonly #service: ServiceConfig;
+  readonly #owner: SessionOwner;
+  readonly #clock: Http2Clock;
+  readonly #ends = new StreamEnds();
+  #nextId = 1;
+  #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
+  #used = false;
+  #idleTicks = 0;
+  #ending = false;
+  #pong: ((alive: boolean) => void)[] = [];
+  lastStreamId: number = Infinity;
+  goawayCode = 0;
+  error: Error | undefined = undefined;
+
+  constructor(socket: Socket, service: ServiceConfig, clock: Http2Clock, owner: SessionOwner) {
+    super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
+    this.#service = service;
+    this.#owner = owner;
+    this.#clock = clock;
+    socket.on("error", (error) => (this.error ??= error));
+    socket.on("data", (bytes: Buffer) => this.read(bytes));
+    socket.on("end", () => this.#inputEnded());
+    clock.sweep.add(this);
+    const { out } = this;
+    out.reserve(PREFACE.length);
+    PREFACE.copy(out.buffer, out.at);
+    out.at += PREFACE.length;
+    writeSettings(out, [
+      [SETTING.headerTableSize, DEFAULT_TABLE_BYTES],
+      [SETTING.enablePush, 0],
+      [SETTING.initialWindowSize, STREAM_WINDOW],
+      [SETTING.maxHeaderListSize, service.limits.maxReplyHeaderBytes],
+    ]);
+    this.openConnectionWindow();
+    this.flush();
+  }
+
+  get where(): Where {
+    return this.#owner.where;
+  }
+
+  get ending(): boolean {
+    return this.#state !== "settling" && this.#state !== "open";
+  }
+
+  get served(): boolean {
+    return this.#ends.served;
+  }
+
+  /** Streams that can start now. */
+  get room(): number {
+    if (this.#state !== "open" || this.fault !== undefined || this.ended) return 0;
+    return this.peerMaxStreams - this.open.size;
+  }
+
+  get endedBy(): CloseTrigger | undefined {
+    if (this.lastStreamId !== Infinity) return "peer";
+    if (this.error !== undefined || this.fault !== undefined) return "error";
+    return this.#ending ? undefined : "peer";
+  }
+
+  /** There is room for it. */
+  start(exchange: Exchange): void {
+    const reused = this.#used;
+    this.#used = true;
+    const id = this.#nextId;
+    const stream = new UpstreamStream(id, this, exchange);
+    const { peerMaxHeaderBytes } = this;
+    if (
+      peerMaxHeaderBytes !== Infinity &&
+      exchange.request.headBytes + OWN_FIELDS_BYTES > peerMaxHeaderBytes
+    ) {
+      const bytes = headBytesOf(exchange);
+      if (bytes > peerMaxHeaderBytes) {
+        exchange.fail(headTooLarge(this.where, peerMaxHeaderBytes));
+        return;
+      }
+    }
+    if (!exchange.begin(stream, VERSION, reused)) return;
+    this.#nextId += 2;
+    this.#idleTicks = 0;
+    this.floods.streams++;
+    this.open.add(stream);
+    stream.begin(this.#service);
+    if (id > LAST_ID) this.leave();
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  /** Takes no new streams, and ends with its last. */
+  leave(): void {
+    this.#leave("leaving");
+  }
+
+  #leave(state: "leaving" | "refusing"): void {
+    if (this.ending) return;
+    this.#state = state;
+    this.#owner.leaving(this);
+    if (this.open.size === 0) this.close();
+  }
+
+  close(): void {
+    if (this.#state === "settling" || this.#state === "open") this.#state = "leaving";
+    this.#ending = true;
+    if (this.open.size === 0) this.finish();
+  }
+
+  end(error: Error | undefined): void {
+    this.error ??= error;
+    this.#ending = true;
+    this.destroy();
+  }
+
+  flushLater(stream: { flushNow(): void }): void {
+    this.#clock.flushes.add(stream);
+  }
+
+  /** A stream is wanted no longer. */
+  gaveUp(): void {
+    this.#owner.streamReset("client");
+    if (this.#ends.reset()) this.leave();
+  }
+
+  answered(): void {
+    this.#ends.answered();
+  }
+
+  /** Asks whether it is alive. */
+  prove(patienceMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (this.ending) return resolve(false);
+      this.#pong.push(resolve);
+      writePing(this.out, false, PING_BYTES, 0);
+      this.flush();
+      this.runtime.after(
+        patienceMs,
+        (session) => {
+          if (session.#pong.includes(resolve)) {
+            session.end(new Error(`no answer to a ping within ${patienceMs} ms`));
+          }
+        },
+        this,
+      );
+    });
+  }
+
+  protected override pingAnswered(): boolean {
+    const pong = this.#pong.shift();
+    if (pong === undefined) return super.pingAnswered();
+    pong(true);
+    return true;
+  }
+
+  #inputEnded(): void {
+    // The server sends nothing more: what has no reply will have none.
+    if (this.open.size > 0) this.destroy();
+    else this.finish();
+  }
+
+  // ── of the connection ────────────────────────────────────────────────────────────────────────
+
+  protected get lastPeerStream(): number {
+    return 0;
+  }
+
+  protected isIdle(id: number): boolean {
+    return (id & 1) === 0 || id >= this.#nextId;
+  }
+
+  protected openStream(id: number): undefined | false {
+    if (this.isIdle(id)) return this.fail(ERROR.protocol, "HEADERS on a stream that is idle");
+    // Of one that has ended: its sender may not know yet.
+    return this.glitch() ? undefined : false;
+  }
+
+  protected unknownStream(): boolean {
+    return this.glitch();
+  }
+
+  protected settingsChanged(): void {
+    if (this.#state === "settling") this.#state = "open";
+    this.#owner.roomChanged(this);
+  }
+
+  protected goawayReceived(lastStream: number, code: number): void {
+    this.goawayCode = code;
+    this.lastStreamId = Math.min(this.lastStreamId, lastStream);
+    this.leave();
+    const lost = this.open.all().filter(({ id }) => id > this.lastStreamId);
+    for (const stream of lost) {
+      this.forgetStream(stream);
+      stream.broken(undefined);
+    }
+  }
+
+  protected streamClosed(): void {
+    if (this.ended || this.fault !== undefined) return;
+    if (this.open.size === 0 && this.ending) this.close();
+    else this.#owner.roomChanged(this);
+  }
+
+  protected streamReset(stream: Http2Stream, byPeer: boolean): void {
+    if (byPeer) this.#owner.streamReset("server");
+    else this.gaveUp();
+    void stream;
+  }
+
+  /** The server has refused a stream. */
+  refused(): void {
+    if (!this.ending && this.#ends.refused() && this.#owner.replaces(this)) this.#leave("refusing");
+  }
+
+  protected flooded(): void {}
+
+  protected connectionClosed(): void {
+    const refusing = this.#state === "refusing";
+    this.#state = "closed";
+    if (this.fault !== undefined) this.error ??= new Error(this.fault.why);
+    this.#clock.sweep.remove(this);
+    const pong = this.#pong;
+    this.#pong = [];
+    for (const answer of pong) answer(false);
+    this.#owner.closed(this, refusing);
+  }
+
+  protected override faulted(): void {
+    this.error ??= new Error(this.fault!.why);
+    this.leave();
+  }
+
+  protected stalled(): void {
+    this.end(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
+  }
+
+  protected ticked(): void {
+    if (this.open.size > 0) this.#idleTicks = 0;
+    else if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
+  }
+}
+
+function limitsOf(service: ServiceConfig): ConnectionLimits {
+  return {
+    ...PEER_FLOODS,
+    maxHeaderBytes: service.limits.maxReplyHeaderBytes,
+    maxHeaderCount: MAX_REPLY_FIELDS,
+    writeStallTimeoutMs: WRITE_STALL_MS,
+  };
+}
+
+/** Counts what a head would have. */
+function headBytesOf(exchange: Exchange): number {
+  let total = OWN_FIELDS_BYTES;
+  const visitor: FieldVisitor = {
+    piece: (_, nameStart, nameEnd, valueStart, valueEnd) => {
+      total += nameEnd - nameStart + (valueEnd - valueStart) + FIELD_OVERHEAD;
+    },
+    field: ({ name, value }: Field) => {
+      total += name.length + value.length + FIELD_OVERHEAD;
+    },
+    text: (name, value) => {
+      total += name.length + value.length + FIELD_OVERHEAD;
+    },
+  };
+  exchange.visitFields(visitor);
+  return total + exchange.request.head.target.length;
+}
+
+class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
+  readonly #session: Http2Session;
+  readonly #exchange: Exchange;
+  readonly #isHead: boolean;
+  #reader: BodyReader | undefined = undefined;
+  #reply: ReplyHead | undefined = undefined;
+  #flushing = false;
+
+  constructor(id: number, session: Http2Session, exchange: Exchange) {
+    super(id, session);
+    this.#session = session;
+    this.#exchange = exchange;
+    this.#isHead = exchange.request.head.method === "HEAD";
+  }
+
+  // ── the request ──────────────────────────────────────────────────────────────────────────────
+
+  begin(service: ServiceConfig): void {
+    const exchange = this.#exchange;
+    const session = this.#session;
+    const { head, body } = exchange.request;
+    const writer = session.beginHead();
+    writer.own(methodField(head.method));
+    writer.own(schemeField(service.scheme === "https"));
+    writer.own(authorityField(exchange.authority));
+    const { targetField } = head;
+    writer.own(targetField instanceof HpackField ? targetField : pathField(head.target));
+    if (head.isGrpc) {
+      const { attempt } = exchange;
+      const { deadlineAt } = attempt.call;
+      if (deadlineAt !== Infinity) {
+        writer.without = GRPC_TIMEOUT;
+        writer.own(grpcTimeoutField(deadlineAt - (attempt.sentAt || attempt.startedAt)));
+      }
+    }
+    exchange.visitFields(writer);
+    writer.without = undefined;
+    const whole = body?.whole;
+    const length = whole?.length ?? head.bodyLength;
+    if (length > 0 || (length === 0 && body !== undefined)) writer.own(lengthField(length));
+    if (head.takesTrailers) writer.own(TE_TRAILERS);
+    if (head.expectsContinue) writer.own(EXPECT_CONTINUE);
+    const ends = body === undefined || whole?.length === 0;
+    session.closeHead(this, ends);
+    if (ends) return;
+    if (whole !== undefined) {
+      exchange.sent(whole.length);
+      this.send(whole, 0, whole.length);
+      this.sendEnd(body.trailers);
+      return;
+    }
+    this.#reader = body.read(this);
+    this.readable();
+  }
+
+  /** There is more of the body, or its end. */
+  readable(): void {
+    const reader = this.#reader;
+    if (reader === undefined) return;
+    // What is taken makes room at the client, whose next piece may come right here, and be sent or wait.
+    while (!this.closed && !this.waits) {
+      const chunk = reader.next;
+      if (chunk === undefined) break;
+      this.#exchange.sent(chunk.length);
+      if (!this.send(chunk, 0, chunk.length)) return; // `drained` takes it
+      reader.take();
+    }
+    if (this.closed || this.waits || this.#reader?.ended !== true) return;
+    const { body } = this.#exchange.request;
+    this.#reader = undefined;
+    // Cut short by the client: the server has to see that it is not whole.
+    if (body!.error === undefined) this.sendEnd(body!.trailers);
+    else this.reset(ERROR.cancel);
+  }
+
+  protected drained(): void {
+    this.#reader?.take();
+    this.readable();
+  }
+
+  protected sentAll(): void {}
+
+  // ── the reply ────────────────────────────────────────────────────────────────────────────────
+
+  takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void {
+    const exchange = this.#exchange;
+    const session = this.#session;
+    if (tooLarge) {
+      this.reset(ERROR.cancel);
+      session.gaveUp();
+      const what = "the head of the reply is larger than limits.maxReplyHeaderBytes";
+      exchange.fail(exchange.badReply("response_header_too_large", what));
+      return;
+    }
+    if (this.headed) return this.#takeTrailers(fields, bytes);
+    const head = new ReplyHead();
+    const wrong = readReplyHead(fields, head, this.#isHead, ends);
+    if (wrong !== undefined) {
+      session.streamError(this, ERROR.protocol, `a reply that is malformed: ${wrong}`);
+      return;
+    }
+    if (head.status < 200) {
+      exchange.interim(head);
+      return;
+    }
+    this.headed = true;
+    this.#reply = head;
+    session.answered();
+    const { bodyLength } = head;
+    if (bodyLength >= 0) this.expectedBytes = bodyLength;
+    // Before the server's GOAWAY: a request that crosses that one may be lost.
+    if (head.leaving) session.leave();
+    this.pause();
+    if (ends) session.endOfHead(this, undefined);
+    exchange.replied(head);
+  }
+
+  #takeTrailers(fields: HpackField[], bytes: number): void {
+    const trailers = trailerFields(fields);
+    if (trailers === undefined) {
+      this.#session.streamError(this, ERROR.protocol, "trailers that are malformed");
+      return;
+    }
+    const tooMany = fields.length > MAX_TRAILERS || bytes > MAX_TRAILER_BYTES;
+    this.#session.endOfHead(this, tooMany ? undefined : trailers);
+  }
+
+  protected deliver(bytes: Buffer, from: number, to: number): boolean {
+    this.#flushSoon();
+    return this.#exchange.data(bytes, from, to);
+  }
+
+  override resume(): void {
+    super.resume();
+    if (!this.remoteEnded) this.#flushSoon();
+  }
+
+  /** What came in this turn goes on at its end. */
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#session.flushLater(this);
+  }
+
+  /** Writer: `Flushes`. */
+  flushNow(): void {
+    this.#flushing = false;
+    this.#exchange.flush();
+  }
+
+  protected delivered(trailers: Fields | undefined): void {
+    this.#exchange.end(trailers);
+    this.#reader?.close();
+    // A server that has answered need not have the rest.
+    if (!this.localEnded && !this.closed) {
+      this.reset(ERROR.none);
+      this.#session.gaveUp();
+    }
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  abort(): void {
+    this.#reader?.close();
+    this.drop();
+    if (this.closed) return;
+    this.reset(ERROR.cancel);
+    this.#session.gaveUp();
+  }
+
+  broken(code: number | undefined): void {
+    this.#reader?.close();
+    const session = this.#session;
+    const end = {
+      id: this.id,
+      rstCode: code ?? ERROR.none,
+      replyStarted: this.#reply !== undefined,
+      session,
+      cause: session.error,
+    };
+    if (code !== undefined && isRefusal(end)) session.refused();
+    this.#exchange.fail(streamError(session.where, end));
+  }
+
+  failed(code: number, why: string): void {
+    this.#reader?.close();
+    const exchange = this.#exchange;
+    const isLength = this.expectedBytes !== ANY_LENGTH && why.includes("content-length");
+    exchange.fail(
+      exchange.badReply(isLength ? "content_length_mismatch" : "malformed_response", why),
+    );
+    void code;
+  }
+
+  stalled(): void {
+    this.reset(ERROR.cancel);
+    this.#session.gaveUp();
+    const end = {
+      id: this.id,
+      rstCode: ERROR.cancel,
+      replyStarted: this.#reply !== undefined,
+      session: this.#session,
+      cause: new Error("its window does not open"),
+    };
+    this.#exchange.fail(streamError(this.#session.where, end));
+  }
+}

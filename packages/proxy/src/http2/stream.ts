@@ -1,0 +1,247 @@
+/**
+ * One stream of a connection: its two directions, their windows, and what waits for room. What its messages mean
+ * is the business of the two classes that extend it, for requests that come and for requests that are sent.
+ */
+import { Fields } from "../fields.ts";
+import type { HpackField } from "./hpack-fields.ts";
+
+/** Bodies whose length was not said. */
+export const ANY_LENGTH = -1;
+
+/** The connection, as its streams need it. */
+export interface StreamOwner {
+  readonly ownInitialWindow: number;
+  readonly peerInitialWindow: number;
+  /** Sends what the windows let through, and gives the place behind it. */
+  sendData(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
+  /** The same with one frame at most. */
+  sendFrame(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
+  sendEnd(stream: Http2Stream, trailers: Fields | undefined): void;
+  /** It has more than it may send: `flow` is called when it may. */
+  waits(stream: Http2Stream): void;
+  /** Bytes that came have gone on. */
+  taken(bytes: number): void;
+  openWindow(stream: Http2Stream, bytes: number): void;
+  resetStream(stream: Http2Stream, code: number): void;
+}
+
+export abstract class Http2Stream {
+  readonly id: number;
+  protected readonly owner: StreamOwner;
+  /** What may be sent before the peer opens its window again; negative after it has made it smaller. */
+  sendWindow: number;
+  /** What the peer may send. */
+  receiveWindow: number;
+  /** END_STREAM was sent, or came. */
+  localEnded = false;
+  remoteEnded = false;
+  /** Both directions have ended, or it was reset: no frame of it is sent or expected any more. */
+  closed = false;
+  /** What came of it is not wanted. */
+  #dropped = false;
+  /** A head has come that is no interim one. */
+  headed = false;
+  /** What the peer said the body has, or `ANY_LENGTH`. */
+  expectedBytes: number = ANY_LENGTH;
+  receivedBytes = 0;
+  /** Of its head, for the limit of a connection. */
+  headBytes = 0;
+  /** What waits for a window, in order. */
+  #waiting: Buffer[] = [];
+  #waitingFrom = 0;
+  #endWaits = false;
+  #trailers: Fields | undefined = undefined;
+  /** Taken, and not announced to the peer. */
+  #taken = 0;
+  /** What came while nothing was wanted; at most a window. */
+  #held: Buffer[] = [];
+  #heldEnd = false;
+  #heldTrailers: Fields | undefined = undefined;
+  #paused = false;
+  #handing = false;
+  /** It stands among those that wait for room. Writer: the connection. */
+  queued = false;
+  /** Writer: `StreamTable`. */
+  nextStream: Http2Stream | undefined = undefined;
+  /** What was sent, and what came, since the connection last looked. Writers: here; the connection. */
+  went = 0;
+  came = 0;
+  /** Looks in a row at which it waited and nothing had moved. Writer: the connection. */
+  stalledTicks = 0;
+  /** The same of its body, which does not come although it is wanted. Writer: the connection. */
+  silentTicks = 0;
+
+  constructor(id: number, owner: StreamOwner) {
+    this.id = id;
+    this.owner = owner;
+    this.sendWindow = owner.peerInitialWindow;
+    this.receiveWindow = owner.ownInitialWindow;
+  }
+
+  // ── what it delivers ─────────────────────────────────────────────────────────────────────────
+
+  /** A head or trailers. `ends`: nothing follows. */
+  abstract takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void;
+  /** Of the body, in order. False: no more before `resume`. */
+  protected abstract deliver(bytes: Buffer, from: number, to: number): boolean;
+  protected abstract delivered(trailers: Fields | undefined): void;
+  /** What waited has been sent: there is room again. */
+  protected abstract drained(): void;
+  /** All of this side has been sent. */
+  protected abstract sentAll(): void;
+  /** It ended early: the peer reset it with that code, or the connection has ended (`undefined`). */
+  abstract broken(code: number | undefined): void;
+  /** The peer has done something that this stream does not survive: it was reset with that code. */
+  abstract failed(code: number, why: string): void;
+  /** For the clock of the connection: what it waits for did not happen. */
+  abstract stalled(): void;
+
+  /** Once a second; `age`: seconds of the connection. */
+  look(_age: number): void {}
+
+  // ── what is sent ─────────────────────────────────────────────────────────────────────────────
+
+  /** False: some of it waits for a window or for the socket; `drained` follows. */
+  send(bytes: Buffer, from: number, to: number): boolean {
+    if (this.closed || this.localEnded) return true;
+    const at = this.#waiting.length === 0 ? this.owner.sendData(this, bytes, from, to) : from;
+    if (at === to) return true;
+    this.#waiting.push(Buffer.from(bytes.subarray(at, to)));
+    this.owner.waits(this);
+    return false;
+  }
+
+  sendEnd(trailers: Fields | undefined): void {
+    if (this.closed || this.localEnded || this.#endWaits) return;
+    this.#trailers = trailers;
+    if (this.#waiting.length > 0) this.#endWaits = true;
+    else this.#finish();
+  }
+
+  /** The connection has room: sends one frame at most. False: nothing of it could go. */
+  flow(): boolean {
+    const waiting = this.#waiting;
+    const first = waiting[0];
+    if (first === undefined) return false;
+    const from = this.#waitingFrom;
+    const at = this.owner.sendFrame(this, first, from, first.length);
+    if (at === from) return false;
+    if (at < first.length) {
+      this.#waitingFrom = at;
+      return true;
+    }
+    waiting.shift();
+    this.#waitingFrom = 0;
+    if (waiting.length === 0) {
+      if (this.#endWaits) this.#finish();
+      else this.drained();
+    }
+    return true;
+  }
+
+  /** All bytes are here that were said, and only the end is not. */
+  get isWhole(): boolean {
+    return this.headed && !this.remoteEnded && this.receivedBytes === this.expectedBytes;
+  }
+
+  get waits(): boolean {
+    return this.#waiting.length > 0;
+  }
+
+  #finish(): void {
+    this.owner.sendEnd(this, this.#trailers);
+    this.sentAll();
+  }
+
+  // ── what comes ───────────────────────────────────────────────────────────────────────────────
+
+  /** Payload of DATA, without padding. */
+  takeData(bytes: Buffer, from: number, to: number): void {
+    this.came += to - from;
+    if (to === from) return;
+    if (this.#paused || this.#held.length > 0) {
+      this.#held.push(Buffer.from(bytes.subarray(from, to)));
+    } else this.#hand(bytes, from, to);
+  }
+
+  takeEnd(trailers: Fields | undefined): void {
+    this.remoteEnded = true;
+    if (this.#paused || this.#held.length > 0) {
+      this.#heldEnd = true;
+      this.#heldTrailers = trailers;
+    } else this.delivered(trailers);
+  }
+
+  #hand(bytes: Buffer, from: number, to: number): void {
+    this.#handing = true;
+    this.#paused = true;
+    const more = this.deliver(bytes, from, to);
+    this.#handing = false;
+    // `resume` may have been called inside.
+    if (more) this.#paused = false;
+    this.#take(to - from);
+  }
+
+  /** Nothing is delivered before `resume`. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    if (this.#handing) return;
+    while (this.#held.length > 0 && !this.#paused && !this.#dropped) {
+      const bytes = this.#held.shift()!;
+      this.#hand(bytes, 0, bytes.length);
+    }
+    if (this.#heldEnd && this.#held.length === 0 && !this.#paused && !this.#dropped) {
+      this.#heldEnd = false;
+      this.delivered(this.#heldTrailers);
+    }
+  }
+
+  /** The other side has so many bytes: the peer may send as many again. */
+  #take(bytes: number): void {
+    this.owner.taken(bytes);
+    if (this.remoteEnded || this.closed) return;
+    this.#taken += bytes;
+    if (this.#taken * 2 < this.owner.ownInitialWindow) return;
+    this.owner.openWindow(this, this.#taken);
+    this.#taken = 0;
+  }
+
+  /** No frame follows. What it holds is still delivered, unless it was cut off (`drop`). Writer: the connection. */
+  close(): void {
+    this.closed = true;
+    this.#waiting = [];
+  }
+
+  /** What it holds counts as taken by the window of the connection. */
+  drop(): void {
+    if (this.#dropped) return;
+    this.#dropped = true;
+    let bytes = 0;
+    for (const held of this.#held) bytes += held.length;
+    this.#held = [];
+    if (bytes > 0) this.owner.taken(bytes);
+  }
+
+  /** Ends it from this side. */
+  reset(code: number): void {
+    if (!this.closed) this.owner.resetStream(this, code);
+  }
+}
+
+/** Trailers of a head's fields, without those that may not stand there. Undefined: one of them is malformed. */
+export function trailerFields(fields: readonly HpackField[]): Fields | undefined {
+  const trailers = new Fields();
+  for (const field of fields) {
+    if (field.flags !== 0) return undefined;
+    if (field.key.isTrailer) trailers.add(field);
+  }
+  return trailers;
+}

@@ -1,0 +1,225 @@
+/**
+ * One address on which connections are accepted: it binds, keeps to its limits, finds out what each connection speaks,
+ * and hands it to the front of that protocol.
+ */
+import { chmodSync } from "node:fs";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { removeStaleSocket } from "@inmesh/core/spi/server";
+import { withoutCaller, type Runtime } from "@inmesh/core/spi/transport";
+import type { Detected, Front } from "./accepted.ts";
+import { clientOf, listenText, targetOf, type ListenAddress } from "./address.ts";
+import type { Detection } from "./detect.ts";
+import { FirstBytesReader, type FirstBytes, type NoFirstBytes } from "./first-bytes.ts";
+import { ListenError } from "./listen-error.ts";
+
+/** Why a connection was not served, beside what fronts say. */
+export const LISTEN_REASONS = [
+  "no_bytes",
+  "proxy_header",
+  "proxy_header_timeout",
+  "connections",
+  "connections_per_address",
+] as const;
+export type ListenReason = (typeof LISTEN_REASONS)[number];
+
+export interface ListenerOptions {
+  readonly address: ListenAddress;
+  /** Undefined: found out from the first bytes. */
+  readonly protocol: Detected | undefined;
+  /** How long it may take to find that out. */
+  readonly detectTimeoutMs: number;
+  /** Connections begin with a header of the PROXY protocol. */
+  readonly proxyProtocol: boolean;
+  /** Several processes share the port: SO_REUSEPORT. */
+  readonly reusePort: boolean;
+  /** Permissions of a Unix socket. */
+  readonly socketMode: number;
+  /** Infinity: any number. */
+  readonly maxConnectionsPerAddress: number;
+}
+
+/** What a listener reads of the server that it belongs to. */
+export interface ListenerOwner {
+  readonly runtime: Runtime;
+  /** A change counts from the next connection on. */
+  readonly limits: { readonly maxConnections: number };
+  count(reason: ListenReason): void;
+}
+
+const KEEP_ALIVE_DELAY_MS = 10_000;
+/** What waits to be accepted; Node's own is 511. */
+const BACKLOG = 4_096;
+
+export class Listener {
+  /** As bound, with the port that was free for 0. Before `listen`: as asked for. */
+  address: ListenAddress;
+  readonly #server: Server;
+  #options: ListenerOptions;
+  readonly #owner: ListenerOwner;
+  #fronts: Readonly<Record<Detected, Front>>;
+  readonly #sockets = new Set<Socket>();
+  readonly #undecided = new Map<Socket, FirstBytesReader>();
+  readonly #perAddress = new Map<string, number>();
+  #given: Detection | undefined;
+
+  constructor(
+    options: ListenerOptions,
+    fronts: Readonly<Record<Detected, Front>>,
+    owner: ListenerOwner,
+  ) {
+    this.address = options.address;
+    this.#options = options;
+    this.#fronts = fronts;
+    this.#owner = owner;
+    this.#given = options.protocol === undefined ? undefined : { protocol: options.protocol };
+    this.#server = createServer(
+      {
+        allowHalfOpen: true,
+        pauseOnConnect: true,
+        noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+      },
+      (socket) => this.#accept(socket),
+    );
+  }
+
+  /** For connections from now on. The address stays. */
+  configure(
+    options: Omit<ListenerOptions, "address" | "reusePort" | "socketMode">,
+    fronts: Readonly<Record<Detected, Front>>,
+  ): void {
+    this.#options = { ...this.#options, ...options };
+    this.#fronts = fronts;
+    const { protocol } = options;
+    this.#given = protocol === undefined ? undefined : { protocol };
+  }
+
+  /** As bound. */
+  get text(): string {
+    return listenText(this.address);
+  }
+
+  get listening(): boolean {
+    return this.#server.listening;
+  }
+
+  /** For those who count the servers of a mesh. */
+  get server(): Server {
+    return this.#server;
+  }
+
+  /** Rejects with a ListenError that says what to do. */
+  async listen(): Promise<void> {
+    const { address, reusePort, socketMode } = this.#options;
+    if (address.path !== undefined) await removeStaleSocket(address.path);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const server = this.#server;
+    const failed = (error: Error): void => reject(ListenError.of(error, listenText(address)));
+    server.once("error", failed);
+    server.once("listening", () => {
+      server.off("error", failed);
+      // Such as EMFILE while a connection is accepted: the others go on.
+      server.on("error", () => {});
+      resolve();
+    });
+    withoutCaller(() => {
+      if (address.path === undefined) {
+        const { host, port } = address;
+        server.listen({ host, port, backlog: BACKLOG, exclusive: true, reusePort });
+      } else server.listen({ path: address.path, backlog: BACKLOG, exclusive: true });
+    });
+    await promise;
+    const bound = server.address() as AddressInfo | string;
+    if (typeof bound === "string") chmodSync(bound, socketMode);
+    else this.address = { host: bound.address, port: bound.port };
+  }
+
+  /** No further connection is accepted, and those on which nothing has come yet are closed. Idempotent. */
+  stopListening(): void {
+    if (this.#server.listening) this.#server.close();
+    for (const [socket, reader] of this.#undecided) if (reader.isSilent) socket.destroy();
+  }
+
+  /** Every connection, those of fronts too. */
+  destroy(): void {
+    this.stopListening();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.#sockets.size;
+  }
+
+  // ── what comes ───────────────────────────────────────────────────────────────────────────────
+
+  #accept(socket: Socket): void {
+    // Whatever the owner of the socket does, its error must not end the process.
+    socket.on("error", () => {});
+    const refused = this.#refusal(socket);
+    if (refused !== undefined) {
+      this.#owner.count(refused);
+      socket.resetAndDestroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#gone(socket));
+    const { proxyProtocol, detectTimeoutMs: timeoutMs } = this.#options;
+    if (this.#given !== undefined && !proxyProtocol) {
+      const { protocol } = this.#given;
+      const found = { protocol, head: EMPTY, client: undefined, target: undefined };
+      return this.#handOver(socket, found);
+    }
+    const options = { proxyProtocol, protocol: this.#given, timeoutMs };
+    this.#undecided.set(socket, new FirstBytesReader(socket, options, this.#owner.runtime, this));
+  }
+
+  /** Counts the connection for its address, unless there are too many. */
+  #refusal(socket: Socket): ListenReason | undefined {
+    if (this.#sockets.size >= this.#owner.limits.maxConnections) return "connections";
+    const { maxConnectionsPerAddress } = this.#options;
+    const { remoteAddress } = socket;
+    if (maxConnectionsPerAddress === Infinity || remoteAddress === undefined) return undefined;
+    const count = (this.#perAddress.get(remoteAddress) ?? 0) + 1;
+    if (count > maxConnectionsPerAddress) return "connections_per_address";
+    this.#perAddress.set(remoteAddress, count);
+    socket.once("close", () => {
+      const left = this.#perAddress.get(remoteAddress)! - 1;
+      if (left === 0) this.#perAddress.delete(remoteAddress);
+      else this.#perAddress.set(remoteAddress, left);
+    });
+    return undefined;
+  }
+
+  #gone(socket: Socket): void {
+    this.#sockets.delete(socket);
+    this.#undecided.delete(socket);
+  }
+
+  /** Of FirstBytesReader. */
+  known(socket: Socket, found: FirstBytes): void {
+    this.#undecided.delete(socket);
+    this.#handOver(socket, found);
+  }
+
+  /** Of FirstBytesReader. */
+  refused(socket: Socket, reason: NoFirstBytes): void {
+    this.#undecided.delete(socket);
+    if (reason !== "no_bytes") this.#owner.count(reason);
+    socket.destroy();
+  }
+
+  #handOver(socket: Socket, found: FirstBytes): void {
+    const { protocol, head, serverName } = found;
+    this.#fronts[protocol].accept({
+      socket,
+      head,
+      client: found.client ?? clientOf(socket),
+      target: found.target ?? targetOf(socket),
+      serverName,
+    });
+  }
+}
+
+const EMPTY: Buffer = Buffer.alloc(0);

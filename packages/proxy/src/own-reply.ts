@@ -1,0 +1,125 @@
+/** Replies that the proxy makes itself: refusals, and what became of a call that has no reply. */
+import { MeshError, REFUSAL_CODES, type ErrorCode, type Refusal } from "@inmesh/core/spi";
+import { FINAL, NACK, REASON } from "@inmesh/http/spi";
+import { Field } from "./fields.ts";
+import { ReplyHead } from "./message.ts";
+
+const PLAIN = new Field("content-type", "text/plain; charset=utf-8");
+const NACKED = new Field(NACK, "1");
+const FINAL_MARK = new Field(FINAL, "1");
+
+/** Statuses of a gateway for what became of a call (docs/reference/errors.md). */
+const STATUSES: Readonly<Record<ErrorCode, number>> = {
+  deadline_exceeded: 504,
+  cancelled: 503,
+  no_route: 404,
+  no_endpoint: 503,
+  overloaded: 503,
+  connect_failed: 502,
+  connection_lost: 502,
+  bad_response: 502,
+  bad_request: 400,
+  bad_status: 502,
+  identity_unavailable: 503,
+  denied: 403,
+  loop: 508,
+  closed: 503,
+  bad_config: 500,
+};
+
+const NOTHING = Buffer.alloc(0);
+const REPLACED: ReadonlySet<string> = new Set(["content-type", "retry-after"]);
+const GRPC = new Field("content-type", "application/grpc");
+const INTERNAL = 13;
+const UNAVAILABLE = 14;
+
+/** The same as a status of gRPC, as the clients of the mesh say it to their callers (@inmesh/grpc). */
+const GRPC_STATUSES: Readonly<Record<ErrorCode, number>> = {
+  deadline_exceeded: 4,
+  cancelled: 1,
+  no_route: 12,
+  no_endpoint: UNAVAILABLE,
+  overloaded: UNAVAILABLE,
+  connect_failed: UNAVAILABLE,
+  connection_lost: UNAVAILABLE,
+  bad_response: INTERNAL,
+  bad_request: INTERNAL,
+  bad_status: 2,
+  identity_unavailable: UNAVAILABLE,
+  denied: 7,
+  loop: INTERNAL,
+  closed: UNAVAILABLE,
+  bad_config: INTERNAL,
+};
+
+export class OwnHead {
+  readonly head: ReplyHead = new ReplyHead();
+  /** Of HTTP, for records; a reply of gRPC has 200 in its head. */
+  readonly status: number;
+  body: Buffer;
+
+  /** `reason`: from a closed set, in lower case. */
+  constructor(status: number, reason: string, givesReasons: boolean) {
+    const { head } = this;
+    this.body = Buffer.from(`${reason}\n`);
+    this.status = head.status = status;
+    head.bodyLength = this.body.length;
+    head.fields.add(PLAIN);
+    if (givesReasons) head.fields.add(new Field(REASON, reason));
+  }
+
+  static ofRefusal(
+    { status, reason, headers, retryAfterMs, nack }: Refusal,
+    givesReasons: boolean,
+  ): OwnHead {
+    const own = new OwnHead(status, reason, givesReasons);
+    const { fields } = own.head;
+    for (const name in headers) fields.add(new Field(name, headers[name]!));
+    if (retryAfterMs !== undefined) {
+      fields.add(new Field("retry-after", String(Math.ceil(retryAfterMs / 1_000))));
+    }
+    if (nack) fields.add(NACKED);
+    return own;
+  }
+
+  /** The refusal as gRPC says it: a status without a message. */
+  static ofGrpcRefusal(refusal: Refusal, givesReasons: boolean): OwnHead {
+    const own = OwnHead.ofRefusal(refusal, givesReasons);
+    own.#speakGrpc(REFUSAL_CODES[refusal.code].grpc, refusal.reason);
+    const { retryAfterMs } = refusal;
+    if (retryAfterMs !== undefined) {
+      own.head.fields.add(new Field("grpc-retry-pushback-ms", String(Math.ceil(retryAfterMs))));
+    }
+    return own;
+  }
+
+  static ofGrpcError(error: unknown, exhausted: boolean, givesReasons: boolean): OwnHead {
+    const own = OwnHead.ofError(error, exhausted, givesReasons);
+    const known = error instanceof MeshError;
+    own.#speakGrpc(known ? GRPC_STATUSES[error.code] : INTERNAL, known ? error.reason : "internal");
+    return own;
+  }
+
+  #speakGrpc(code: number, reason: string): void {
+    const { head } = this;
+    head.status = 200;
+    head.bodyLength = 0;
+    this.body = NOTHING;
+    head.fields.remove(REPLACED);
+    head.fields.add(GRPC);
+    head.fields.add(new Field("grpc-status", String(code)));
+    head.fields.add(new Field("grpc-message", reason));
+  }
+
+  /** `exhausted`: it was tried more than once, so that no caller above should. */
+  static ofError(error: unknown, exhausted: boolean, givesReasons: boolean): OwnHead {
+    const known = error instanceof MeshError;
+    const own = new OwnHead(
+      known ? STATUSES[error.code] : 500,
+      known ? error.reason : "internal",
+      givesReasons,
+    );
+    if (exhausted) own.head.fields.add(FINAL_MARK);
+    return own;
+  }
+}

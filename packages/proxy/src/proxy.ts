@@ -1,0 +1,267 @@
+/**
+ * A running proxy: its listeners over one mesh, each with the server half of core (posture, limits, admission,
+ * records, drain) and the codecs of what its clients speak. It opens no port itself.
+ */
+import type { Socket } from "node:net";
+import {
+  assertOptions,
+  DEFAULT_HTTP_LIMITS,
+  graceMistake,
+  ServerCore,
+  ServerSettings,
+  type CloseTrigger,
+  type HttpServerLimits,
+  type LeavingConnections,
+  type Mesh,
+  type OptionKinds,
+  type ReplayMemory,
+  type Runtime,
+  type ServerPeer,
+  type SharedServerSnapshot,
+  type Timer,
+  type Trust,
+} from "@inmesh/core/spi";
+import { COUNTED, type CutReason } from "@inmesh/http/spi";
+import { Forward, type ForwardPipeline } from "./forward.ts";
+import { Http1Front } from "./http1/front.ts";
+import { RequestReader } from "./http1/request-reader.ts";
+import { Http2Front } from "./http2/front.ts";
+import type {
+  FrontConnection,
+  FrontParts,
+  ListenerMode,
+  ListenerOptions,
+  ProxyListener,
+  ProxyOptions,
+  RunningProxy,
+  SpokenProtocol,
+} from "./listener.ts";
+import type { ProxyRequest } from "./request.ts";
+import { AuthorityRouter, FixedRouter } from "./router.ts";
+import { serverDuration } from "./standard.ts";
+
+const DEFAULT_GRACE_MS = 30_000;
+const IDLE_WAIT_MS = 1_000;
+/** How often the clocks of connections are looked at. */
+const LOOK_MS = 500;
+
+const OPTIONS: OptionKinds<ProxyOptions> = { mesh: "object", listeners: "list" };
+const LISTENER_OPTIONS: OptionKinds<ListenerOptions> = {
+  name: "text",
+  mode: "text",
+  service: "text",
+  posture: "text",
+  limits: "object",
+  stopListening: "function",
+};
+
+/**
+ * Starts a proxy over a mesh. It opens no port: hand accepted connections to `listeners`. Throws a TypeError or
+ * RangeError for options that cannot work.
+ */
+export function startProxy(options: ProxyOptions): RunningProxy {
+  assertOptions("startProxy", options, OPTIONS);
+  return new Proxying(options);
+}
+
+class Proxying implements RunningProxy {
+  readonly listeners: readonly Listener[];
+
+  constructor({ mesh, listeners }: ProxyOptions) {
+    this.listeners = listeners.map((one) => {
+      assertOptions("startProxy: listeners", one, LISTENER_OPTIONS);
+      return new Listener(mesh, one);
+    });
+  }
+
+  drain(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    return this.#leave(graceMs, false);
+  }
+
+  close(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    return this.#leave(graceMs, true);
+  }
+
+  #leave(graceMs: number, noticed: boolean): Promise<void> {
+    const wrong = graceMistake("startProxy", graceMs);
+    if (wrong !== undefined) return Promise.reject(wrong);
+    return Promise.all(this.listeners.map((one) => one.leaveWithin(graceMs, noticed))).then(
+      () => {},
+    );
+  }
+}
+
+interface CoreOptions {
+  readonly name: string;
+  readonly mesh: Mesh;
+  readonly posture: NonNullable<ListenerOptions["posture"]>;
+  readonly limits?: Partial<HttpServerLimits>;
+  readonly idleWaitMs?: number;
+  readonly refuseUnderscores?: boolean;
+}
+
+class Listener implements ProxyListener, FrontParts, LeavingConnections {
+  readonly name: string;
+  readonly mode: ListenerMode;
+  readonly service: string | undefined;
+  readonly limits: HttpServerLimits;
+  readonly runtime: Runtime;
+  readonly memory: ReplayMemory;
+  readonly keepsAuthority: boolean;
+  /** For `LeavingConnections`. Writer: Drain. */
+  onEmpty: (() => void) | undefined = undefined;
+  accepted = 0;
+  isLeaving = false;
+  readonly #core: ServerCore<CutReason>;
+  readonly #pipeline: ForwardPipeline;
+  readonly #reader: RequestReader;
+  readonly #http2: Http2Front;
+  readonly #open = new Set<FrontConnection>();
+  #clock: Timer | undefined = undefined;
+
+  constructor(mesh: Mesh, options: ListenerOptions) {
+    const { name, mode, service, posture, limits, stopListening } = options;
+    if (mode !== "outbound" && mode !== "inbound") {
+      throw new TypeError(
+        `startProxy: listeners: mode is outbound or inbound (got ${String(mode)})`,
+      );
+    }
+    if (mode === "inbound" && service === undefined) {
+      throw new TypeError(
+        `startProxy: ${name}: an inbound listener needs the service it stands before`,
+      );
+    }
+    const given: CoreOptions = {
+      name,
+      mesh,
+      posture:
+        posture ??
+        mesh.config.current.servers?.[name]?.posture ??
+        (mode === "outbound" ? "local" : "edge"),
+      ...(limits && { limits }),
+    };
+    const settings = new ServerSettings("startProxy", given, DEFAULT_HTTP_LIMITS);
+    const core = new ServerCore<CutReason>("startProxy", "http", settings, COUNTED);
+    this.#core = core;
+    this.name = core.name;
+    this.mode = mode;
+    this.service = service;
+    this.keepsAuthority = mode === "inbound";
+    this.limits = settings.limits;
+    this.runtime = core.runtime;
+    this.memory = mesh.replayMemory;
+    const router =
+      service === undefined ? new AuthorityRouter(mesh) : new FixedRouter(mesh, service);
+    this.#pipeline = core.pipeline<ProxyRequest>(
+      new Forward({
+        router,
+        limits: settings.limits,
+        runtime: core.runtime,
+        standard: serverDuration(false),
+      }),
+    );
+    this.#reader = new RequestReader({
+      limits: settings.limits,
+      secure: false,
+      refusesUnderscores: settings.options.refuseUnderscores === true,
+    });
+    this.#http2 = new Http2Front(this);
+    core.bound("connections", () => ({
+      size: this.#open.size,
+      limit: settings.limits.maxConnections,
+    }));
+    core.leavesBy(this, settings.options.idleWaitMs ?? IDLE_WAIT_MS, () => stopListening?.());
+  }
+
+  handle(socket: Socket, first: Buffer | undefined, spoken: SpokenProtocol): void {
+    if (this.#core.state === "closed" || this.#open.size >= this.limits.maxConnections) {
+      this.count("connections");
+      socket.on("error", () => {});
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    if (spoken === "http1") new Http1Front(socket, this, this.#reader).begin(first);
+    else this.#http2.accept(socket, first);
+  }
+
+  get connections(): number {
+    return this.#open.size;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  get readiness(): string {
+    return this.#core.readiness;
+  }
+
+  snapshot(): SharedServerSnapshot<CutReason> {
+    return this.#core.snapshot(undefined, []);
+  }
+
+  leaveWithin(graceMs: number, noticed: boolean): Promise<void> {
+    return this.#core.leave(graceMs, noticed);
+  }
+
+  // ── for codecs ───────────────────────────────────────────────────────────────────────────────
+
+  trustOf(peer: () => ServerPeer): Trust {
+    return this.#core.trustOf(peer);
+  }
+
+  serve(request: ProxyRequest): void {
+    this.#pipeline.serve(request);
+  }
+
+  ended(request: ProxyRequest): void {
+    this.#pipeline.ended(request);
+  }
+
+  count(reason: CutReason): void {
+    this.#core.count(reason);
+  }
+
+  opened(connection: FrontConnection, socket: Socket, spoken: SpokenProtocol): () => void {
+    this.accepted++;
+    this.#open.add(connection);
+    this.#core.connections?.opened(socket, { protocol: spoken, mutual: "false" });
+    this.#clock ??= this.runtime.after(LOOK_MS, look, this);
+    return () => {
+      this.#open.delete(connection);
+      if (this.#open.size === 0) this.onEmpty?.();
+    };
+  }
+
+  closing(socket: Socket, trigger: CloseTrigger): void {
+    this.#core.connections?.closing(socket, trigger);
+  }
+
+  look(): void {
+    this.#clock = undefined;
+    const now = this.runtime.now();
+    for (const one of this.#open) one.look(now);
+    if (this.#open.size > 0) this.#clock = this.runtime.after(LOOK_MS, look, this);
+  }
+
+  // ── for the drain ────────────────────────────────────────────────────────────────────────────
+
+  leave(): void {
+    this.isLeaving = true;
+    for (const one of this.#open) one.leave();
+  }
+
+  closeIdle(): void {
+    for (const one of this.#open) one.closeIdle();
+  }
+
+  destroy(): void {
+    for (const one of this.#open) one.destroy();
+    this.#clock?.cancel();
+  }
+}
+
+function look(listener: Listener): void {
+  listener.look();
+}

@@ -1,0 +1,204 @@
+/**
+ * A request that is forwarded. The codec of its client makes one for each, and gives it to the listener's
+ * pipeline. It is the request served of core's server half and the request of a call of its client half, so
+ * that one object answers for both what routes, layers, observers and metrics ask.
+ */
+import {
+  ServedCall,
+  type Call,
+  type HeadField,
+  type HeaderChanges,
+  type Outcome,
+  type Refusal,
+  type RoutedRequest,
+  type ServerPeer,
+  type Trust,
+} from "@inmesh/core/spi";
+import { classify } from "@inmesh/http/spi";
+import type { RequestBody } from "./body.ts";
+import { Field, KIND, kindOf } from "./fields.ts";
+import type { ReplySink } from "./halves.ts";
+import type { RequestHead } from "./message.ts";
+
+/** The connection that it came by. */
+export interface ClientConnection {
+  readonly trust: Trust;
+  readonly peer: ServerPeer;
+}
+
+/** Where its reply comes from, as its sink sees it. */
+export interface ReplySource {
+  /** The sink takes more again. Without effect where nothing waits. */
+  resume(): void;
+  /** The rest is not wanted. */
+  abandon(): void;
+}
+
+/** The listener that serves it. */
+export interface RequestOwner {
+  readonly name: string;
+  /** Its requests go to an application that the client means by its own authority. Else the service's is sent. */
+  readonly keepsAuthority: boolean;
+  /** The codec has finished with it. */
+  ended(request: ProxyRequest): void;
+}
+
+export class ProxyRequest extends ServedCall implements RoutedRequest {
+  readonly head: RequestHead;
+  /** Undefined: it has none. A request that would upgrade has one, for the bytes that follow the 101. */
+  readonly body: RequestBody | undefined;
+  readonly sink: ReplySink;
+  readonly connection: ClientConnection;
+  /** `1.0`, `1.1` or `2`. */
+  readonly httpVersion: string;
+  readonly owner: RequestOwner;
+  /** What the codec found wrong with its head. */
+  readonly refusal: Refusal | undefined;
+  /** Undefined before it has one. Writer: forward. */
+  call: Call<ProxyRequest> | undefined = undefined;
+  /** Of the reply that is being sent. Writer: forward. */
+  exchange: ReplySource | undefined = undefined;
+  /** Status of the reply; 0: nothing was sent. Writer: forward. */
+  sentStatus = 0;
+  /** … which says when to come again. Writer: forward. */
+  sentRetryAfter = false;
+  /** All of the reply was given to the codec. Writers: forward, exchange. */
+  isReplied = false;
+  /** The reply broke off, and its server is at fault. Writer: exchange. */
+  isBroken = false;
+
+  constructor(
+    head: RequestHead,
+    body: RequestBody | undefined,
+    sink: ReplySink,
+    connection: ClientConnection,
+    httpVersion: string,
+    owner: RequestOwner,
+    refusal: Refusal | undefined,
+  ) {
+    super();
+    this.head = head;
+    this.body = body;
+    this.sink = sink;
+    this.connection = connection;
+    this.httpVersion = httpVersion;
+    this.owner = owner;
+    this.refusal = refusal;
+    this.remainingMs = head.remainingMs;
+    this.headBytes = head.headBytes;
+    this.attempt = head.attempt;
+    this.hops = head.hops;
+    this.priority = head.priority;
+    this.rawTraceparent = head.rawTraceparent;
+    this.rawTracestate = head.rawTracestate;
+    this.untrustedDeadline = !connection.trust.deadlineIsOurs;
+  }
+
+  /** The codec: the last byte of the reply is out, or the client has gone. Without effect from the second time on. */
+  finish(): void {
+    this.owner.ended(this);
+  }
+
+  override get replied(): boolean {
+    return this.isReplied;
+  }
+
+  /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
+  get isGrpc(): boolean {
+    return this.httpVersion === "2" && this.head.isGrpc;
+  }
+
+  // ── what both halves ask ─────────────────────────────────────────────────────────────────────
+
+  get service(): string {
+    return this.owner.name;
+  }
+
+  get protocol(): string {
+    return "http";
+  }
+
+  get route(): string {
+    return "default";
+  }
+
+  get method(): string {
+    return this.head.method;
+  }
+
+  get path(): string {
+    const { target } = this.head;
+    const at = target.indexOf("?");
+    return at < 0 ? target : target.slice(0, at);
+  }
+
+  get pathname(): string {
+    return this.path;
+  }
+
+  get query(): string {
+    const { target } = this.head;
+    const at = target.indexOf("?");
+    return at < 0 ? "" : target.slice(at + 1);
+  }
+
+  get queryText(): string {
+    return this.query;
+  }
+
+  queryParam(name: string): string | undefined {
+    return new URLSearchParams(this.query).get(name) ?? undefined;
+  }
+
+  get peer(): ServerPeer {
+    return this.connection.peer;
+  }
+
+  header(name: string): string | undefined {
+    const lower = name.toLowerCase();
+    if (lower === "host") return this.head.authority;
+    return this.head.fields.get(lower);
+  }
+
+  fields(): HeadField[] {
+    const { fields, authority } = this.head;
+    const all: HeadField[] = [["host", authority]];
+    for (let n = 0; n < fields.count; n++) all.push([fields.nameOf(n), fields.valueOf(n)]);
+    return all;
+  }
+
+  get tracedByOthers(): boolean {
+    return false;
+  }
+
+  // ── of the call ──────────────────────────────────────────────────────────────────────────────
+
+  changeHeaders({ taken, given }: HeaderChanges): void {
+    const { fields } = this.head;
+    fields.remove(taken);
+    for (let i = 0; i < given.length; i += 2) {
+      // A route must not write what the codecs write: two lengths, say.
+      if (kindOf(given[i]!) === KIND.plain) fields.add(new Field(given[i]!, given[i + 1]!));
+    }
+  }
+
+  setTrace(traceparent: string): void {
+    this.head.fields.add(new Field("traceparent", traceparent));
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  get endStatus(): number {
+    return this.sentStatus;
+  }
+
+  get endHttpStatus(): number {
+    return this.sentStatus;
+  }
+
+  get endOutcome(): Outcome {
+    if (this.isBroken) return "failure";
+    if (!this.isReplied || this.cut !== undefined) return "abandoned";
+    return classify(this.sentStatus, this.sentRetryAfter);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Which service a request goes to: the one of its listener, or the one whose name or authority the request's
+ * authority is, by the rules of `mesh.fetch`. What is none of the configured services goes nowhere: a
+ * client cannot reach through the proxy what the configuration does not name.
+ */
+import type { Mesh, MeshConfig } from "@inmesh/core/spi";
+import type { ForwardService, RequestRouter } from "./forward.ts";
+import type { ProxyRequest } from "./request.ts";
+import { PROXY_HTTP } from "./transport.ts";
+
+export class FixedRouter implements RequestRouter {
+  readonly #service: ForwardService;
+
+  constructor(mesh: Mesh, name: string) {
+    this.#service = mesh.service(name, PROXY_HTTP);
+  }
+
+  serviceOf(): ForwardService {
+    return this.#service;
+  }
+}
+
+export class AuthorityRouter implements RequestRouter {
+  readonly #mesh: Mesh;
+  #config: MeshConfig | undefined = undefined;
+  /** Names of services by what their authority may be, in lower case. */
+  readonly #names = new Map<string, string>();
+  #lastAuthority = "";
+  #last: ForwardService | undefined = undefined;
+
+  constructor(mesh: Mesh) {
+    this.#mesh = mesh;
+  }
+
+  serviceOf({ head: { authority } }: ProxyRequest): ForwardService | undefined {
+    const { current } = this.#mesh.config;
+    if (this.#config !== current) this.#read(current);
+    if (authority === this.#lastAuthority) return this.#last;
+    this.#lastAuthority = authority;
+    return (this.#last = this.#find(authority.toLowerCase()));
+  }
+
+  #find(authority: string): ForwardService | undefined {
+    // Port 80 is what no port means; another one has to be the service's own.
+    const name =
+      this.#names.get(authority) ??
+      (authority.endsWith(":80") ? this.#names.get(authority.slice(0, -3)) : undefined);
+    return name === undefined ? undefined : this.#mesh.service(name, PROXY_HTTP);
+  }
+
+  #read({ services }: MeshConfig): void {
+    this.#config = this.#mesh.config.current;
+    this.#lastAuthority = "";
+    this.#last = undefined;
+    this.#names.clear();
+    const all = Object.values(services);
+    for (const { name } of all) this.#names.set(name.toLowerCase(), name);
+    for (const { name, authority } of all) {
+      const lower = authority.toLowerCase();
+      if (!this.#names.has(lower)) this.#names.set(lower, name);
+    }
+  }
+}

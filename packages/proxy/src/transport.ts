@@ -1,0 +1,196 @@
+/**
+ * HTTP as the protocol of a mesh whose requests come from clients of the proxy. Its name is that of the library's,
+ * so metrics, tap and snapshots of both are the same; what differs is that heads and bodies are never objects
+ * of Node's.
+ */
+import {
+  endOfAge,
+  MeshError,
+  ServiceTls,
+  type Attempt,
+  type CloseTrigger,
+  type Connection,
+  type ConnectionFacts,
+  type ConnectionRecord,
+  type EndpointInfo,
+  type Protocol,
+  type Runtime,
+  type ServiceConfig,
+} from "@inmesh/core/spi";
+import { Connector } from "@inmesh/http/spi";
+import { Exchange } from "./exchange.ts";
+import { Http1Pool } from "./http1/pool.ts";
+import { Http2Clock } from "./http2/clock.ts";
+import { Http2UpstreamPool } from "./http2/pool.ts";
+import type { ProxyRequest } from "./request.ts";
+import { clientDuration } from "./standard.ts";
+import type { UpstreamPool } from "./upstream.ts";
+
+const HTTP1: readonly string[] = ["http/1.1"];
+const HTTP2: readonly string[] = ["h2"];
+/**
+ * Longer than an idle connection is kept: one that is still there after this long without a call outlived a
+ * process that was frozen, and its peer may have forgotten it (faults L7).
+ */
+const STALE_MS = 5_000;
+
+export const PROXY_HTTP: Protocol<ProxyRequest, Exchange> = {
+  name: "http",
+  standard: { attempts: clientDuration },
+  transport: (service, runtime, identities, record) => {
+    const tls =
+      service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
+    const clock = new Http2Clock(runtime);
+    return {
+      connect: (endpoint) => new UpstreamConnection(endpoint, service, runtime, clock, tls, record),
+      get problem() {
+        return tls?.problem;
+      },
+      get ready() {
+        return tls?.ready;
+      },
+    };
+  },
+};
+
+/**
+ * The way to one endpoint: a pool of connections, replaced by another when certificates are rotated, when it is
+ * old, and when the process stood still. What is in flight or queued then stays with the old pool, which drains.
+ */
+class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
+  readonly #endpoint: EndpointInfo;
+  readonly #service: ServiceConfig;
+  readonly #runtime: Runtime;
+  readonly #clock: Http2Clock;
+  readonly #tls: ServiceTls | undefined;
+  readonly #record: ConnectionRecord | undefined;
+  readonly #unwatch: (() => void) | undefined;
+  readonly #retired = new Set<UpstreamPool>();
+  #pool: UpstreamPool;
+  /** For gRPC, which has HTTP/2 alone, where the service speaks HTTP/1.1; undefined: there was none. */
+  #grpcPool: UpstreamPool | undefined = undefined;
+  /** What the connections of the pool belong to. */
+  #owner: object = {};
+  #usedAt = Infinity;
+  #endsAt = Infinity;
+  #closing: Promise<void> | undefined = undefined;
+
+  constructor(
+    endpoint: EndpointInfo,
+    service: ServiceConfig,
+    runtime: Runtime,
+    clock: Http2Clock,
+    tls: ServiceTls | undefined,
+    record: ConnectionRecord | undefined,
+  ) {
+    this.#endpoint = endpoint;
+    this.#service = service;
+    this.#runtime = runtime;
+    this.#clock = clock;
+    this.#tls = tls;
+    this.#record = record;
+    this.#unwatch = tls?.use(() => this.#renew("identity"));
+    this.#pool = this.#open(service.http2);
+  }
+
+  send(attempt: Attempt<ProxyRequest>): Promise<Exchange> {
+    const { startedAt } = attempt;
+    if (startedAt > this.#endsAt) this.#renew("age");
+    else if (startedAt - this.#usedAt > STALE_MS) this.#renew("idle");
+    this.#usedAt = startedAt;
+    const isGrpc = !this.#service.http2 && attempt.call.request.head.isGrpc;
+    const pool = isGrpc ? (this.#grpcPool ??= this.#open(true)) : this.#pool;
+    return new Exchange(attempt, this.#service, this.#runtime).send(pool);
+  }
+
+  probe(): Promise<boolean> {
+    this.#usedAt = this.#runtime.now();
+    return this.#closing === undefined ? this.#pool.probe() : Promise.resolve(false);
+  }
+
+  get connected(): boolean | undefined {
+    return this.#record?.has(this.#owner);
+  }
+
+  get queued(): number {
+    return this.#pool.queued + (this.#grpcPool?.queued ?? 0);
+  }
+
+  describe(): ConnectionFacts {
+    let open = this.#pool.open + (this.#grpcPool?.open ?? 0);
+    for (const pool of this.#retired) open += pool.open;
+    const { queued } = this;
+    const application = this.#pool.application ?? this.#grpcPool?.application;
+    return { open, application: open === 0 ? undefined : application, queued, unread: undefined };
+  }
+
+  close(graceMs: number): Promise<void> {
+    this.#unwatch?.();
+    this.#record?.closing(this.#owner, "drain");
+    this.#closing ??= Promise.all(
+      [this.#pool, this.#grpcPool, ...this.#retired]
+        .filter((pool) => pool !== undefined)
+        .map((pool) => this.#shut(pool, graceMs)),
+    ).then(() => {});
+    return this.#closing;
+  }
+
+  #open(http2: boolean): UpstreamPool {
+    const service = this.#service;
+    this.#endsAt = endOfAge(service.limits.maxConnectionAgeMs, this.#runtime);
+    // Both pools of a time have one owner.
+    const owner = this.#owner;
+    const record = this.#record;
+    const connector = new Connector(
+      this.#endpoint,
+      service,
+      this.#runtime,
+      this.#tls?.context,
+      this.#tls === undefined ? [] : http2 ? HTTP2 : HTTP1,
+      record && { record, protocol: http2 ? "http2" : "http1", owner },
+    );
+    return http2
+      ? new Http2UpstreamPool(service, connector, this.#runtime, this.#clock)
+      : new Http1Pool(service, connector, this.#runtime);
+  }
+
+  #renew(why: CloseTrigger): void {
+    if (this.#closing !== undefined) return;
+    this.#record?.closing(this.#owner, why);
+    const former = [this.#pool, this.#grpcPool];
+    this.#owner = {};
+    this.#pool = this.#open(this.#service.http2);
+    this.#grpcPool = undefined;
+    for (const old of former) {
+      if (old === undefined) continue;
+      this.#retired.add(old);
+      void old.close().then(() => this.#retired.delete(old));
+    }
+  }
+
+  /** Waits for what is in flight and queued, at most `graceMs`, then breaks it off. */
+  #shut(pool: UpstreamPool, graceMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#runtime.after(
+        graceMs,
+        () => {
+          pool.destroy(
+            new MeshError({
+              code: "cancelled",
+              reason: "shutdown",
+              message: `${this.#service.name}: the connection was closed before the attempt ended`,
+              progress: "maybe-processed",
+            }),
+          );
+          resolve();
+        },
+        undefined,
+        true,
+      );
+      void pool.close().then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+}

@@ -1,0 +1,231 @@
+/** Servers of HTTP/2 that break its rules, or die at every moment: what their clients see, and what is sent again. */
+import { describe, expect, it } from "vitest";
+import {
+  answerAll,
+  block,
+  data,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  goaway,
+  h2Peer,
+  head,
+  HEADERS,
+  oddPeer,
+  ok,
+  reset,
+  settings,
+  words,
+  WINDOW_UPDATE,
+  type H2Connection,
+} from "../../http/test/support/h2-peer.ts";
+import { ask2, client2 } from "./support/http2.ts";
+import { proxied } from "./support/proxied.ts";
+
+const OK = { ":status": "200" };
+
+/** One attempt alone, so that each fault is seen. */
+async function before(script: (connection: H2Connection) => Promise<void>, more: object = {}) {
+  const peer = await h2Peer(script);
+  const { port, mesh } = await proxied(
+    {
+      orders: {
+        http2: true,
+        discovery: { static: [peer.address] },
+        retry: { attempts: 1 },
+        breaker: { consecutiveFailures: 1_000 },
+        ...more,
+      },
+    },
+    { spoken: "http2" },
+  );
+  return { session: client2(port), peer, mesh };
+}
+
+/** Answers its first request with these frames, and everything after it well. */
+function once(frames: (id: number) => Buffer[]) {
+  return async (connection: H2Connection): Promise<void> => {
+    await connection.open();
+    const id = await connection.request();
+    if (connection.number === 1) await connection.write(...frames(id));
+    else await connection.write(ok(id));
+    await answerAll(connection);
+  };
+}
+
+describe("G16: replies that are none", () => {
+  it.each<[string, (id: number) => Buffer[]]>([
+    ["no :status", (id) => [head(id, { "x-a": "1" }, true)]],
+    ["a :status of two digits", (id) => [head(id, { ":status": "20" }, true)]],
+    ["a :status beyond 599", (id) => [head(id, { ":status": "1000" }, true)]],
+    ["101", (id) => [head(id, { ":status": "101" })]],
+    ["an interim reply that ends the stream", (id) => [head(id, { ":status": "103" }, true)]],
+    [
+      "two :status",
+      (id) => [frame(HEADERS, END_HEADERS | END_STREAM, id, Buffer.concat([block(OK), block(OK)]))],
+    ],
+    ["a pseudo-header of requests", (id) => [head(id, { ...OK, ":path": "/" }, true)]],
+    ["a name in upper case", (id) => [head(id, { ...OK, "X-A": "1" }, true)]],
+    ["CR LF in a value", (id) => [head(id, { ...OK, "x-a": "1\r\nx: y" }, true)]],
+    ["transfer-encoding", (id) => [head(id, { ...OK, "transfer-encoding": "chunked" })]],
+    ["connection", (id) => [head(id, { ...OK, connection: "close" }, true)]],
+    [
+      "two lengths",
+      (id) => [
+        frame(
+          HEADERS,
+          END_HEADERS,
+          id,
+          Buffer.concat([
+            block({ ...OK, "content-length": "1" }),
+            block({ "content-length": "2" }),
+          ]),
+        ),
+      ],
+    ],
+    ["a length without a body", (id) => [head(id, { ...OK, "content-length": "1" }, true)]],
+    ["DATA before a head", (id) => [data(id, "x")]],
+    [
+      "PUSH_PROMISE",
+      (id) => [frame(5, END_HEADERS, id, Buffer.concat([words(2), block({ ":method": "GET" })]))],
+    ],
+    [
+      "a head that cannot be decompressed",
+      (id) => [frame(HEADERS, END_HEADERS, id, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]))],
+    ],
+    [
+      "padding longer than its frame",
+      (id) => [frame(HEADERS, END_HEADERS | 8, id, Buffer.from([200, 0x88]))],
+    ],
+    ["a frame of 16,385 bytes", (id) => [frame(0, 0, id, Buffer.alloc(16_385))]],
+    ["a window beyond 2^31-1", () => [frame(WINDOW_UPDATE, 0, 0, words(0x7fff_ffff))]],
+    [
+      "201 fields",
+      (id) => [
+        frame(
+          HEADERS,
+          END_HEADERS | END_STREAM,
+          id,
+          Buffer.concat([block(OK), ...Array.from({ length: 200 }, () => block({ a: "1" }))]),
+        ),
+      ],
+    ],
+  ])("%s: 502, and the next request is served", async (_, frames) => {
+    const { session } = await before(once(frames));
+    const bad = await ask2(session);
+    expect(bad.headers[":status"]).toBe(502);
+    const good = await ask2(session);
+    expect(good.headers[":status"]).toBe(200);
+  });
+
+  it.each<[string, (id: number) => Buffer[]]>([
+    [
+      "a body longer than its length",
+      (id) => [head(id, { ...OK, "content-length": "1" }), data(id, "ab", true)],
+    ],
+    [
+      "a body shorter than its length",
+      (id) => [head(id, { ...OK, "content-length": "3" }), data(id, "ab", true)],
+    ],
+    ["a reset behind the head", (id) => [head(id, OK), data(id, "part"), reset(id, 2)]],
+    [
+      "a reset in the place of the end, without a length",
+      (id) => [head(id, OK), data(id, "part"), reset(id, 0)],
+    ],
+    [
+      "trailers with a pseudo-header",
+      (id) => [head(id, OK), data(id, "part"), head(id, { ":status": "200" }, true)],
+    ],
+  ])("%s: the client's stream is reset, too", async (_, frames) => {
+    const { session } = await before(once(frames));
+    const bad = await ask2(session);
+    expect(bad.code).not.toBe(0);
+    expect((await ask2(session)).headers[":status"]).toBe(200);
+  });
+
+  it("a reset in the place of the end, with a length and all of it: whole", async () => {
+    const { session } = await before(
+      once((id) => [head(id, { ...OK, "content-length": "4" }), data(id, "full"), reset(id, 0)]),
+    );
+    const reply = await ask2(session);
+    expect(String(reply.body)).toBe("full");
+    expect(reply.code).toBe(0);
+  });
+
+  it("H4: more than 32 interim replies are too many", async () => {
+    const { session } = await before(
+      once((id) => [...Array.from({ length: 33 }, () => head(id, { ":status": "103" })), ok(id)]),
+    );
+    const reply = await ask2(session);
+    expect(reply.headers[":status"]).toBe(502);
+    expect(reply.interim).toHaveLength(32);
+  });
+});
+
+describe("what was not processed is sent again, what may have been is not", () => {
+  it("G1: a GOAWAY below the stream: to another connection, a POST as well", async () => {
+    const { session, peer } = await before(
+      async (connection) => {
+        await connection.open();
+        const id = await connection.request();
+        if (connection.number === 1) await connection.write(goaway(0, 0));
+        else await connection.write(ok(id));
+        await answerAll(connection);
+      },
+      { retry: { attempts: 2 } },
+    );
+    const reply = await ask2(session, { ":method": "POST" }, "x");
+    expect(String(reply.body)).toBe("ok");
+    expect(peer.connections).toBe(2);
+  });
+
+  it("G3: INTERNAL_ERROR before a reply: a POST is not sent again", async () => {
+    const { session } = await before(
+      once((id) => [reset(id, 2)]),
+      { retry: { attempts: 2 } },
+    );
+    const reply = await ask2(session, { ":method": "POST" }, "x");
+    expect(reply.headers[":status"]).toBe(502);
+  });
+
+  it("G17: a server without SETTINGS, and one that speaks HTTP/1, are 502", async () => {
+    const silent = await before(async () => {}, { timeouts: { connect: "300ms" } });
+    expect((await ask2(silent.session)).headers[":status"]).toBe(502);
+    const wrong = await before(async ({ raw }) => {
+      await raw.write("HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    expect((await ask2(wrong.session)).headers[":status"]).toBe(502);
+  });
+});
+
+describe("servers that are unusual, or flood", () => {
+  it("G13: PRIORITY, unknown frames and settings, 50 ORIGIN and ALTSVC: ignored", async () => {
+    const peer = await oddPeer(ok, answerAll);
+    const { port } = await proxied(
+      { orders: { http2: true, discovery: { static: [peer.address] } } },
+      { spoken: "http2" },
+    );
+    const session = client2(port);
+    expect(String((await ask2(session)).body)).toBe("ok");
+    expect(String((await ask2(session)).body)).toBe("ok");
+    expect(peer.connections).toBe(1);
+  });
+
+  it.each<[string, (id: number) => Buffer]>([
+    ["SETTINGS", () => settings()],
+    ["empty DATA", (id) => data(id, "")],
+    ["CONTINUATION", (id) => frame(9, 0, id, Buffer.from([0x82]))],
+    ["unknown frames", () => frame(0xbe, 0, 0)],
+  ])("a flood of %s ends its connection, and the next request has another", async (_, flood) => {
+    const { session, peer } = await before(
+      once((id) => [
+        flood(id).length === 10 ? frame(HEADERS, 0, id, block(OK)) : head(id, OK),
+        ...Array.from({ length: 1_000 }, () => flood(id)),
+      ]),
+    );
+    const bad = await ask2(session);
+    expect(bad.headers[":status"] === 502 || bad.code !== 0).toBe(true);
+    expect((await ask2(session)).headers[":status"]).toBe(200);
+    expect(peer.connections).toBe(2);
+  });
+});

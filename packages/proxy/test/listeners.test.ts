@@ -1,0 +1,260 @@
+/** Every protocol on one port, through listeners of the configuration: found out, sent to the right service, and left. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer, get, type IncomingMessage } from "node:http";
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
+import type { AddressInfo, Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import { createMesh, type HttpMesh } from "@inmesh/http";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { listenProxy, proxySection, type ListeningProxy } from "../src/index.ts";
+import { Client, freePort, listening } from "./support/net.ts";
+
+async function proxyOf(
+  services: Readonly<Record<string, object>>,
+  listeners: Readonly<Record<string, object>>,
+  more: object = {},
+): Promise<{
+  readonly mesh: HttpMesh;
+  readonly proxy: ListeningProxy;
+  portOf(name: string): number;
+}> {
+  const mesh = createMesh({
+    env: {},
+    sections: [proxySection],
+    config: { services, proxy: { listeners }, ...more } as object,
+  });
+  const proxy = await listenProxy(mesh);
+  onTestFinished(async () => {
+    await proxy.close(0);
+    await mesh.close(0);
+  });
+  const portOf = (name: string): number =>
+    Number(
+      proxy.listeners
+        .find((one) => one.name === name)!
+        .address.split(":")
+        .at(-1),
+    );
+  return { mesh, proxy, portOf };
+}
+
+async function at(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+function ask(
+  port: number,
+  host: string,
+  path = "/",
+): Promise<{ reply: IncomingMessage; body: string }> {
+  return new Promise((resolve, reject) => {
+    get({ host: "127.0.0.1", port, path, headers: { host }, agent: false }, (reply) => {
+      let body = "";
+      reply.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
+      reply.on("end", () => resolve({ reply, body }));
+    }).on("error", reject);
+  });
+}
+
+describe("one listener by the name that each connection says", () => {
+  it("serves HTTP/1, HTTP/2 and TLS on one port, and refuses what names no service", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "mesh-proxy-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+    execFileSync(
+      "openssl",
+      [
+        ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" "),
+        "-subj",
+        "/CN=bank.example",
+        "-addext",
+        "subjectAltName=DNS:bank.example",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+      ],
+      { stdio: "ignore" },
+    );
+    const web = createServer((request, response) => response.end(`h1 ${request.url}`));
+    const rpc = createHttp2Server((request, response) => response.end(`h2 ${request.url}`));
+    const bank = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (socket) =>
+      socket.end("over TLS"),
+    );
+    const { portOf } = await proxyOf(
+      {
+        web: { discovery: { static: [await at(web)] } },
+        rpc: { discovery: { static: [await at(rpc)] }, http2: true },
+        bank: { discovery: { static: [await at(bank)] }, authority: "bank.example:443" },
+      },
+      { all: { listen: "127.0.0.1:0", detectTimeout: "200ms" } },
+    );
+    const port = portOf("all");
+    expect((await ask(port, "web", "/v1")).body).toBe("h1 /v1");
+    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    onTestFinished(() => session.destroy());
+    const stream = session.request({ ":path": "/v2", ":authority": "rpc" });
+    let text = "";
+    for await (const chunk of stream.setEncoding("utf8")) text += chunk as string;
+    expect(text).toBe("h2 /v2");
+    const socket = connectTls({
+      port,
+      host: "127.0.0.1",
+      servername: "bank.example",
+      ca: readFileSync(cert),
+    });
+    onTestFinished(() => void socket.destroy());
+    let secret = "";
+    for await (const chunk of socket.setEncoding("utf8")) secret += chunk as string;
+    expect(secret).toBe("over TLS");
+    for (const bytes of ["\0\0\0\x04", ""]) {
+      const client = new Client(`127.0.0.1:${port}`).send(bytes);
+      await client.until(() => client.closed);
+      expect(client.error?.code).toBe("ECONNRESET");
+    }
+    expect((await ask(port, "nothing")).reply.statusCode).toBeGreaterThanOrEqual(400);
+  });
+});
+
+describe("CONNECT, where it is allowed", () => {
+  const through = async (port: number, ...pieces: string[]): Promise<Client> => {
+    const client = new Client(`127.0.0.1:${port}`);
+    for (const piece of pieces) {
+      client.send(piece);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return client;
+  };
+
+  it("opens a tunnel to a service by its name or authority, and to nothing else", async () => {
+    const echo = await listening((socket) => socket.pipe(socket));
+    const web = createServer((_request, response) => response.end("web"));
+    const dead = `127.0.0.1:${await freePort()}`;
+    const { portOf } = await proxyOf(
+      {
+        echo: { discovery: { static: [echo.address] }, authority: "echo.example:7" },
+        web: { discovery: { static: [await at(web)] } },
+        dead: { discovery: { static: [dead] } },
+      },
+      {
+        open: { listen: "127.0.0.1:0", allowConnect: true },
+        shut: { listen: "127.0.0.1:0" },
+      },
+    );
+    const port = portOf("open");
+    for (const target of ["echo:443", "ECHO.example:7"]) {
+      const client = await through(
+        port,
+        `CONNECT ${target} HT`,
+        "TP/1.1\r\nHost: a\r\n\r\nhel",
+        "lo",
+      );
+      await client.until(() => client.text === "HTTP/1.1 200 OK\r\n\r\nhello");
+      client.end();
+      await client.until(() => client.closed);
+    }
+    expect((await ask(port, "web")).body).toBe("web");
+    for (const [head, status] of [
+      ["CONNECT 127.0.0.1:22 HTTP/1.1\r\n\r\n", 403],
+      ["CONNECT echo.example:8 HTTP/1.1\r\n\r\n", 403],
+      ["CONNECT dead:1 HTTP/1.1\r\n\r\n", 502],
+      ["CONNECT echo HTTP/1.1\r\n\r\n", 400],
+      ["CONNECT echo:0 HTTP/1.1\r\n\r\n", 400],
+      ["CONNECT /echo:1 HTTP/1.1\r\n\r\n", 400],
+      ["CONNECT echo:1 HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400],
+      ["CONNECT echo:1 HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 400],
+      ["CONNECT echo:1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 400],
+      ["CONNECT echo:1 HTTP/1.1\r\nA: b\r\n c\r\n\r\n", 400],
+      ["CONNECT echo:1 HTTP/1.1\r\nA : b\r\n\r\n", 400],
+      ["CONNECT echo:1 HTTP/1.1\nA: b\r\n\r\n", 400],
+      [`CONNECT echo:1 HTTP/1.1\r\nA: ${"b".repeat(16_384)}\r\n\r\n`, 431],
+    ] as const) {
+      const client = await through(port, head);
+      await client.until(() => client.ended || client.closed);
+      expect(client.text, head.slice(0, 60)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    }
+    const refused = await through(
+      portOf("shut"),
+      "CONNECT echo:443 HTTP/1.1\r\nHost: echo\r\n\r\n",
+    );
+    await refused.until(() => refused.ended || refused.closed);
+    expect(refused.text).toMatch(/^HTTP\/1.1 (?:4|5)\d\d /);
+  });
+});
+
+describe("an inbound listener", () => {
+  it("stands before its application for HTTP and for TCP, with the limits of the server of its name", async () => {
+    const app = createServer((request, response) => response.end(request.headers.host));
+    const echo = await listening((socket) => socket.pipe(socket));
+    const { portOf, mesh } = await proxyOf(
+      {},
+      {
+        inbound: { listen: "127.0.0.1:0", app: await at(app) },
+        bytes: { listen: "127.0.0.1:0", app: echo.address, protocol: "tcp" },
+        closed: { listen: "127.0.0.1:0", app: echo.address },
+      },
+      { servers: { closed: { limits: { maxInFlight: 0 } } } },
+    );
+    expect((await ask(portOf("inbound"), "orders.example")).body).toBe("orders.example");
+    const client = new Client(`127.0.0.1:${portOf("bytes")}`).send("hello");
+    await client.until(() => client.text === "hello");
+    expect((await ask(portOf("closed"), "a")).reply.statusCode).toBe(503);
+    expect(mesh.servers.list.map(({ name }) => name)).toEqual(["inbound", "bytes", "closed"]);
+  });
+});
+
+describe("leaving", () => {
+  it("says first that it is not ready, goes on meanwhile, and then accepts no more", async () => {
+    const web = createServer((_request, response) => response.end("ok"));
+    const { portOf, proxy, mesh } = await proxyOf(
+      { web: { discovery: { static: [await at(web)] } } },
+      { all: { listen: "127.0.0.1:0", service: "web" } },
+      { servers: { all: { discoveryWait: "300ms" } } },
+    );
+    const port = portOf("all");
+    expect(mesh.servers.notReady).toEqual([]);
+    const drained = proxy.drain(10_000);
+    expect(mesh.servers.notReady).toEqual([{ server: "all", reason: "draining" }]);
+    expect((await ask(port, "web")).reply.statusCode).toBe(200);
+    await drained;
+    await expect(ask(port, "web")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  it("loses no request while the configuration of its listener changes under load", async () => {
+    const [one, two] = ["one", "two"].map((name) =>
+      createServer((_request, response) => response.end(name)),
+    );
+    const services = {
+      one: { discovery: { static: [await at(one!)] } },
+      two: { discovery: { static: [await at(two!)] } },
+    };
+    const { portOf, mesh } = await proxyOf(services, {
+      all: { listen: "127.0.0.1:0", service: "one" },
+    });
+    const port = portOf("all");
+    const seen = new Map<string, number>();
+    const load = { isOver: false };
+    const clients = Array.from({ length: 4 }, async () => {
+      while (!load.isOver) {
+        const { body } = await ask(port, "any");
+        seen.set(body, (seen.get(body) ?? 0) + 1);
+      }
+    });
+    for (let i = 0; i < 20; i++) {
+      const service = i % 2 === 0 ? "two" : "one";
+      mesh.update({
+        services,
+        proxy: { listeners: { all: { listen: "127.0.0.1:0", service, idleTimeout: `${i + 1}m` } } },
+      } as object);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    load.isOver = true;
+    await Promise.all(clients);
+    expect([...seen.keys()].toSorted()).toEqual(["one", "two"]);
+  });
+});
