@@ -1,6 +1,7 @@
 /**
  * The registry of a machine: servers that are killed in the middle of their work are gone at once, whatever they leave
- * behind; a new one is called soon; 500 of them cost little. Also `npm run check:registry`.
+ * behind, and a new one is called soon (`--only kills`); 500 of them cost little (`--only many`). Also
+ * `npm run check:registry`.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -42,7 +43,11 @@ export async function run(options: Options): Promise<Row[]> {
     return [child, first];
   };
   try {
-    return [...(await kills(dir, forked, options)), ...(await many(dir, forked, options))];
+    const wanted = (part: string): boolean => part.startsWith(options.only ?? "");
+    const rows: Row[] = [];
+    if (wanted("kills")) rows.push(...(await kills(dir, forked, options)));
+    if (wanted("many")) rows.push(...(await many(dir, forked, options)));
+    return rows;
   } finally {
     for (const child of children) child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
@@ -76,7 +81,7 @@ async function kills(dir: string, forked: Fork, { quick, progress }: Options): P
       while (endpointsOf(mesh, name) > 0 && performance.now() - endedAt < 5_000) await sleep(1);
       goneMs.push(performance.now() - endedAt);
       if (endpointsOf(mesh, name) > 0) stale++;
-      if (left % 20 === 0) progress(`registry: ${left} to be killed`);
+      if (left % 20 === 0) progress(`registry: ${left} to be killed, ${stale} stale`);
     }
   };
   await Promise.all(Array.from({ length: SLOTS }, (_, i) => slot(`orders-${i}`)));

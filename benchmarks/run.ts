@@ -1,6 +1,6 @@
 /**
  * Runs one benchmark: `npm run bench -- <name> [--json] [--quick] [--save] [--check]`.
- * Of `hostile` also `[--seconds N] [--seed N] [--only SURFACE]`.
+ * Of `hostile` also `[--seconds N] [--seed N] [--only SURFACE]`, of `registry` `[--only PART]`.
  *
  * A benchmark is a module `benchmarks/<name>.ts`, listed in NAMES below and imported only when it
  * is asked for. The contract:
