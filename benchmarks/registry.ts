@@ -20,19 +20,22 @@ const KILLS = 200;
 const QUICK_KILLS = 8;
 /** Of these nothing is watching at their end, so that all they leave behind is there for the next reader. */
 const UNWATCHED_RATIO = 0.25;
-const SLOTS = 2;
+const SLOTS = 4;
 const SERVERS = 500;
 const FLAGS = ["--no-warnings", "--expose-gc", "--conditions=inmesh-source"];
 
 export async function run(options: Options): Promise<Row[]> {
-  const dir = mkdtempSync(join(tmpdir(), "inmesh-check-registry-"));
+  const folder = mkdtempSync(join(tmpdir(), "inmesh-check-registry-"));
+  const dir = join(folder, "run");
+  // 200 processes compile the same code.
+  const NODE_COMPILE_CACHE = join(folder, "cache");
   const children: ChildProcess[] = [];
   const forked = async (
     script: string,
     args: readonly string[],
   ): Promise<[ChildProcess, unknown]> => {
     const path = fileURLToPath(new URL(`./child/${script}`, import.meta.url));
-    const env = { ...process.env, INMESH_REGISTRY: dir };
+    const env = { ...process.env, INMESH_REGISTRY: dir, NODE_COMPILE_CACHE };
     const child = fork(path, args, { execArgv: FLAGS, env });
     children.push(child);
     const [first] = (await once(child, "message")) as [unknown];
@@ -42,7 +45,7 @@ export async function run(options: Options): Promise<Row[]> {
     return [...(await kills(dir, forked, options)), ...(await many(dir, forked, options))];
   } finally {
     for (const child of children) child.kill("SIGKILL");
-    rmSync(dir, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -26,8 +26,9 @@ export class SliceStore {
     return this.#slices.size;
   }
 
-  of(service: string): Iterable<Slice> {
-    return this.#services.get(service)?.values() ?? [];
+  /** A list, which may be read more than once: a Service has a subscriber for each of its ports. */
+  of(service: string): readonly Slice[] {
+    return [...(this.#services.get(service)?.values() ?? [])];
   }
 
   /** Those that have slices. */

@@ -524,3 +524,20 @@ it("several addresses of API servers are tried in turn", async () => {
   await becomes(shop(1, 2));
   other.stop();
 });
+
+it("D8 CO: every port of a Service hears of each change", async () => {
+  const ports = [
+    { name: "http", port: 80 },
+    { name: "grpc", port: 90 },
+  ];
+  api.put({ name: "orders-a", service: "orders", ports, endpoints: at(1) });
+  const grpc = new Heard();
+  bench.watch("shop/orders:http", heard);
+  bench.watch("shop/orders:grpc", grpc);
+  await becomes("10.0.0.1:80");
+  await becomes("10.0.0.1:90", grpc);
+  api.put({ name: "orders-a", service: "orders", ports, endpoints: at(1, 2) });
+  await becomes("10.0.0.1:80 10.0.0.2:80");
+  await becomes("10.0.0.1:90 10.0.0.2:90", grpc);
+  expect([...heard.sizes, ...grpc.sizes]).not.toContain(0);
+});

@@ -354,6 +354,43 @@ describe("one client, one server", () => {
     expect(connections).toBe(2);
   });
 
+  it("bodies in chunks that have to wait for their server end once, and with nothing behind them", async () => {
+    const bodies: string[] = [];
+    const server = createTcpServer((socket) => {
+      const chunks: Buffer[] = [];
+      let timer: NodeJS.Timeout | undefined;
+      socket.on("error", () => {});
+      socket.pause();
+      setTimeout(() => socket.resume(), 150);
+      socket.on("data", (chunk: Buffer) => {
+        chunks.push(chunk);
+        clearTimeout(timer);
+        if (!chunk.subarray(-5).equals(Buffer.from("0\r\n\r\n"))) return;
+        // What else comes comes soon.
+        timer = setTimeout(() => {
+          bodies.push(Buffer.concat(chunks).toString("latin1"));
+          socket.end("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        }, 100);
+      });
+    });
+    const address = `127.0.0.1:${await listening(server)}`;
+    onTestFinished(() => void server.close());
+    const { port } = await proxied({ orders: [address] });
+    const chunk = `3000\r\n${"x".repeat(0x3000)}\r\n`;
+    const puts = Array.from({ length: 4 }, (_, n) =>
+      exchangeRaw(
+        port,
+        `PUT / HTTP/1.1\r\nHost: orders\r\nTransfer-Encoding: chunked\r\n\r\n${chunk.repeat(600 + n)}0\r\n\r\n`,
+        { until: (all) => repliesIn(all).length === 1 },
+      ),
+    );
+    const replies = (await Promise.all(puts)).map(({ text }) => repliesIn(text)[0]?.status);
+    expect(replies).toEqual(Array(4).fill(200));
+    const ends = bodies.map((body) => body.split("\r\n0\r\n\r\n").length - 1);
+    expect(ends).toEqual(Array(4).fill(1));
+    expect(bodies.every((body) => body.endsWith("xx\r\n0\r\n\r\n"))).toBe(true);
+  });
+
   it("H2 P11: the server notices within 100 ms that the client has gone", async () => {
     let cutAt = 0;
     let asked = 0;

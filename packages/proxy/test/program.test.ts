@@ -2,9 +2,12 @@
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Client, freePort, listening } from "./support/net.ts";
 import { Program } from "./support/program.ts";
+
+// Five processes start in some of these tests, which takes a busy machine long.
+vi.setConfig({ testTimeout: 90_000 });
 
 function folder(): string {
   const path = mkdtempSync(join(tmpdir(), "mesh-proxy-"));

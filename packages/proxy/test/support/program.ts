@@ -79,7 +79,7 @@ export class Program {
         if (condition(this)) settle();
         else if (this.isEnded) settle("the process has ended");
       };
-      const timer = setTimeout(() => settle("timed out"), 20_000);
+      const timer = setTimeout(() => settle("timed out"), 60_000);
       this.#changed.add(look);
       look();
     });
