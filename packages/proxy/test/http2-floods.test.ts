@@ -322,4 +322,28 @@ describe("peers that do not read", () => {
     await expect.poll(running).toBe(0);
     await stays(client);
   });
+
+  it(
+    "G12: a connection that is old enough is asked to leave, and loses nothing",
+    { timeout: 20_000 },
+    async () => {
+      const { client, refused } = await before({ limits: { maxConnectionAgeMs: 1_500 } });
+      client.send(head(1, GET, true));
+      await client.reply(1);
+      const goaway = await client.until(({ type }) => type === GOAWAY, "GOAWAY");
+      expect(goaway.payload.readUInt32BE(4)).toBe(0);
+      // What crosses the first GOAWAY is served.
+      client.send(head(3, GET, true));
+      await client.reply(3);
+      await client.raw.end(5_000);
+      expect(refused()).toEqual({});
+    },
+  );
+
+  it("an idle connection is asked to leave", { timeout: 20_000 }, async () => {
+    const { client } = await before({ limits: { keepAliveIdleMs: 1_000 } });
+    client.send(head(1, GET, true));
+    await client.reply(1);
+    await evicted(client, 0);
+  });
 });

@@ -3,7 +3,14 @@
  * listener, and the sink of its reply.
  */
 import type { Socket } from "node:net";
-import { ConnectionPeer, Misuse, Tally, type ConnectionUse, type Trust } from "@inmesh/core/spi";
+import {
+  ConnectionPeer,
+  endOfAge,
+  Misuse,
+  Tally,
+  type ConnectionUse,
+  type Trust,
+} from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi";
 import { RequestBody, type BodySource } from "../body.ts";
 import { Field, Fields } from "../fields.ts";
@@ -84,6 +91,8 @@ export class Http2FrontConnection
   #leaving: "no" | "asked" | "final" = "no";
   #idleTicks = 0;
   #lookedAt = 0;
+  /** It has served long enough: clients spread again, over servers that are new. */
+  readonly #endsAt: number;
   #unserved: FrontStream[] = [];
   #peer: ConnectionPeer | undefined = undefined;
   readonly #onClosed: () => void;
@@ -95,6 +104,7 @@ export class Http2FrontConnection
     this.refusesUnderscores = front.refusesUnderscores;
     this.secure = (socket as { encrypted?: boolean }).encrypted === true;
     this.trust = parts.trustOf(() => this.peer);
+    this.#endsAt = endOfAge(parts.limits.maxConnectionAgeMs, parts.runtime);
     this.#onClosed = parts.opened(this, socket, "http2");
   }
 
@@ -187,6 +197,10 @@ export class Http2FrontConnection
   look(now: number): void {
     if (now - this.#lookedAt < TICK_MS) return;
     this.#lookedAt = now;
+    if (now >= this.#endsAt && this.#leaving === "no") {
+      this.front.parts.closing(this.socket, "age");
+      this.leave();
+    }
     this.tick();
   }
 
@@ -308,7 +322,10 @@ export class Http2FrontConnection
       return;
     }
     if (this.open.size > 0) this.#idleTicks = 0;
-    else if (++this.#idleTicks * 1_000 >= keepAliveIdleMs) this.leave();
+    else if (++this.#idleTicks * 1_000 >= keepAliveIdleMs && this.#leaving === "no") {
+      this.front.parts.closing(this.socket, "idle");
+      this.leave();
+    }
   }
 }
 
