@@ -71,7 +71,12 @@ describe("retries", () => {
   it("C1 P11 R0: no connection, any method: another endpoint gets it", async () => {
     const good = await endpoint(answers("good"));
     const { port, mesh } = await proxied({
-      orders: { discovery: { static: [await free(), good.address] }, ...quick },
+      orders: {
+        discovery: { static: [await free(), good.address] },
+        ...quick,
+        // So that the one that is not there is asked.
+        balancer: { kind: "round-robin" },
+      },
     });
     for (let i = 0; i < 6; i++) {
       expect(await ask(port, "POST", "", "body")).toMatchObject({ status: 200, body: "good" });

@@ -5,6 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { Runtime } from "@inmesh/core/spi";
+import { Defects, onEvent } from "../defects.ts";
 import type { Fields } from "../fields.ts";
 import { Floods, type FloodKind, type FloodLimits } from "./floods.ts";
 import type { Http2Clock } from "./clock.ts";
@@ -136,9 +137,9 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     this.#reader = new FrameReader(this);
     this.#decoder = new HpackDecoder(tableBytes);
     this.#writer = new FieldWriter(this.#encoder, this.out);
-    socket.on("drain", () => this.#drained());
+    onEvent(socket, "drain", runtime, this, () => this.#drained());
     socket.on("error", () => undefined); // `close` follows
-    socket.on("close", () => this.#closed());
+    onEvent(socket, "close", runtime, this, () => this.#closed());
     socket.setNoDelay(true);
   }
 
@@ -786,14 +787,23 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #closed(): void {
     if (this.ended) return;
     this.ended = true;
-    this.#endAll();
-    this.connectionClosed();
+    try {
+      this.#endAll();
+    } finally {
+      // Whatever else goes wrong, its owner must not wait for it.
+      this.connectionClosed();
+    }
   }
 
   #endAll(): void {
     for (const stream of this.open.all()) {
-      this.forgetStream(stream);
-      stream.broken(undefined);
+      // Where one of them is what went wrong, the others still have to hear of it.
+      try {
+        this.forgetStream(stream);
+        stream.broken(undefined);
+      } catch (error) {
+        Defects.of(this.runtime).note(error);
+      }
     }
   }
 

@@ -12,6 +12,7 @@ import {
 } from "@inmesh/core/spi";
 import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi";
 import type { BodyReader } from "../body.ts";
+import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
@@ -83,8 +84,8 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#owner = owner;
     this.#clock = clock;
     socket.on("error", (error) => (this.error ??= error));
-    socket.on("data", (bytes: Buffer) => this.read(bytes));
-    socket.on("end", () => this.#inputEnded());
+    onEvent(socket, "data", clock.runtime, this, (bytes) => this.read(bytes));
+    onEvent(socket, "end", clock.runtime, this, () => this.#inputEnded());
     clock.sweep.add(this);
     const { out } = this;
     out.reserve(PREFACE.length);
@@ -124,8 +125,17 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return this.#ending ? undefined : "peer";
   }
 
-  /** There is room for it. */
+  /** There is room for it. Does not throw. */
   start(exchange: Exchange): void {
+    try {
+      this.#start(exchange);
+    } catch (error) {
+      Defects.of(this.runtime).end(error, this);
+      exchange.defective();
+    }
+  }
+
+  #start(exchange: Exchange): void {
     const reused = this.#used;
     this.#used = true;
     const id = this.#nextId;
@@ -176,7 +186,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.destroy();
   }
 
-  flushLater(stream: { flushNow(): void }): void {
+  flushLater(stream: { flushNow(): void; destroy(): void }): void {
     this.#clock.flushes.add(stream);
   }
 
@@ -478,6 +488,11 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   flushNow(): void {
     this.#flushing = false;
     this.#exchange.flush();
+  }
+
+  /** After an error of the proxy's own. Writer: `Flushes`. */
+  destroy(): void {
+    this.#session.destroy();
   }
 
   protected delivered(trailers: Fields | undefined): void {
