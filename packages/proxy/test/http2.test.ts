@@ -295,7 +295,7 @@ describe("streams of a server", () => {
     const { port } = await proxied(orders(origin), { spoken });
     const session = client2(port);
     const reply = await ask2(session, { "x-large": "x".repeat(2_000) });
-    expect(reply.headers[":status"]).toBe(400);
+    expect(reply.headers[":status"]).toBe(431);
     expect(String((await ask2(session)).body)).toBe("ok");
     expect(origin.sessions.size).toBe(1);
   });

@@ -133,7 +133,8 @@ const REASONS: Readonly<Record<number, string>> = {
 
 function statusOf(error: unknown): number {
   const code = error instanceof MeshError ? error.code : undefined;
-  if (code === "deadline_exceeded") return 504;
+  const isLate = error instanceof MeshError && error.reason === "connect_timeout";
+  if (isLate || code === "deadline_exceeded") return 504;
   return code === "connect_failed" ? 502 : 503;
 }
 
