@@ -157,6 +157,10 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   protected abstract streamClosed(stream: Http2Stream): void;
   /** The peer reset it, or made this side do so. */
   protected abstract streamReset(stream: Http2Stream, byPeer: boolean): void;
+  /** Its peer has reset it with NO_ERROR. True: only because the rest of what this side sends is not wanted (§8.1). */
+  protected stopsUpload(_stream: Http2Stream): boolean {
+    return false;
+  }
   protected abstract flooded(kind: FloodKind | "head_too_large"): void;
   protected abstract connectionClosed(): void;
   /** The highest stream of the peer that was or will be looked at, for GOAWAY. */
@@ -425,6 +429,11 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (code === ERROR.none && stream.isWhole) {
       // Node's server may say so in the place of the end (nodejs/node: a stream that its handler does not read).
       stream.takeEnd(undefined);
+      this.#closeStream(stream);
+      return this.#reads();
+    }
+    if (code === ERROR.none && this.stopsUpload(stream)) {
+      // All of the reply is here; what has not gone on yet still does.
       this.#closeStream(stream);
       return this.#reads();
     }

@@ -274,6 +274,11 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     else this.#owner.roomChanged(this);
   }
 
+  /** A server may have answered before it has read all (faults G15). */
+  protected override stopsUpload(stream: Http2Stream): boolean {
+    return stream.remoteEnded;
+  }
+
   protected streamReset(stream: Http2Stream, byPeer: boolean): void {
     if (byPeer) this.#owner.streamReset("server");
     else this.gaveUp();
