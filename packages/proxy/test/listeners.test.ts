@@ -1,5 +1,6 @@
 /** Every protocol on one port, through listeners of the configuration: found out, sent to the right service, and left. */
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, get, type IncomingMessage } from "node:http";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
@@ -62,7 +63,7 @@ function ask(
 }
 
 describe("one listener by the name that each connection says", () => {
-  it("serves HTTP/1, HTTP/2 and TLS on one port, and refuses what names no service", async () => {
+  it("T11 PT: serves HTTP/1, HTTP/2 and TLS on one port, with a server name in capitals too, and refuses what names no service", async () => {
     const folder = mkdtempSync(join(tmpdir(), "mesh-proxy-"));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
@@ -105,13 +106,16 @@ describe("one listener by the name that each connection says", () => {
     const socket = connectTls({
       port,
       host: "127.0.0.1",
-      servername: "bank.example",
+      servername: "BANK.example",
       ca: readFileSync(cert),
     });
     onTestFinished(() => void socket.destroy());
     let secret = "";
     for await (const chunk of socket.setEncoding("utf8")) secret += chunk as string;
     expect(secret).toBe("over TLS");
+    const nameless = connectTls({ port, host: "127.0.0.1", rejectUnauthorized: false });
+    const [refused] = (await once(nameless, "error")) as [NodeJS.ErrnoException];
+    expect(refused.code).toBe("ECONNRESET");
     for (const bytes of ["\0\0\0\x04", ""]) {
       const client = new Client(`127.0.0.1:${port}`).send(bytes);
       await client.until(() => client.closed);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMesh, type Mesh, type MeshInput } from "@inmesh/core";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { startBlackHole } from "../../http/test/support/children.ts";
 import { Listener, type ListenerOptions, type ListenReason } from "../src/listen/listener.ts";
 import { readHeader } from "../src/listen/proxy-protocol.ts";
 import { TcpFront, type TcpFrontParts, type TcpReason } from "../src/tcp/front.ts";
@@ -130,6 +131,25 @@ describe("a connection through the TCP mode", () => {
     expect(endpoints.find((one) => one.address === `127.0.0.1:${dead}`)?.breaker.state).toBe(
       "open",
     );
+  });
+
+  it("C2 PT: goes to another endpoint where packets are dropped, at the connect timeout", async () => {
+    await using hole = await startBlackHole();
+    const server = await listening((socket) => socket.end("good"));
+    const { address } = await bench({
+      services: {
+        db: {
+          discovery: { static: [`127.0.0.1:${hole.port}`, server.address] },
+          timeouts: { connect: "150ms" },
+          balancer: { kind: "round-robin" },
+        },
+      },
+    });
+    for (let i = 0; i < 4; i++) {
+      const client = new Client(address);
+      await client.until(() => client.ended);
+      expect(client.text).toBe("good");
+    }
   });
 
   it("C1 PT: resets the client where no endpoint accepts, and counts it", async () => {

@@ -5,6 +5,7 @@ import { onTestFinished } from "vitest";
 import {
   data,
   frame,
+  goaway,
   h2Peer,
   head,
   ok,
@@ -119,6 +120,8 @@ export interface Served {
   readonly connection: number;
   readonly head: string;
   answer(body?: string): Promise<void>;
+  /** The same, and the connection takes no further request: as a server that leaves. */
+  answerAndLeave(): Promise<void>;
   /** A head, and the start of a body that is longer. */
   begin(body: string): Promise<void>;
   /** More of it. */
@@ -148,6 +151,10 @@ export async function peerOf(
         head: text,
         answer: (body = "ok") =>
           raw.write(`HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`),
+        answerAndLeave: async () => {
+          await raw.write("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+          raw.fin();
+        },
         begin: (body) => raw.write(`HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n${body}`),
         more: (body) => raw.write(body),
       });
@@ -165,6 +172,7 @@ export async function peerOf(
         connection: connection.number,
         head: "",
         answer: (body = "ok") => connection.write(ok(id, body)),
+        answerAndLeave: () => connection.write(ok(id), goaway(id, 0)),
         begin: (body) => connection.write(head(id, { ":status": "200" }), data(id, body)),
         more: (body) => connection.write(data(id, body)),
       });
