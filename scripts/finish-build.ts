@@ -17,9 +17,9 @@ interface Manifest {
 
 /**
  * What entries share without being loaded by the others: what readers of the API of a process need of core, and the parts
- * of the command, which mesh-proxy has too and no application loads.
+ * of the commands, which no application loads.
  */
-const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/inmesh\/src\/cli\//;
+const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/(?:inmesh|proxy)\/src\/cli\//;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -28,7 +28,9 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
   const written = new Set<string>();
   for (const file of (await joined(name, manifest)).output) {
     written.add(file.fileName);
-    if (file.type !== "chunk" || !file.isEntry || file.exports.length === 0) continue;
+    if (file.type !== "chunk") continue;
+    writeFileSync(join(dist, file.fileName), inAscii(file.code));
+    if (!file.isEntry || file.exports.length === 0) continue;
     written.add(writeFace(dist, file.fileName, file.exports));
   }
   // What an earlier build has left would be published.
@@ -109,6 +111,14 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
   });
+}
+
+/** V8 keeps the text of every file that is loaded, with two bytes for each character if a single one is not ASCII. */
+function inAscii(code: string): string {
+  return code.replace(
+    /[^\0-\x7f]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Beside `index.js`, which is CommonJS: `index.mjs`, and `index.d.mts` for its types. Gives the former's name. */
