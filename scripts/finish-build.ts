@@ -20,6 +20,8 @@ interface Manifest {
  * of the commands, which no application loads.
  */
 const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/(?:inmesh|proxy)\/src\/cli\//;
+/** With all that it stands on, so that a proxy does not load the HTTP library of the clients. */
+const CODEC = /\/http\/src\/spi\/codec\.ts$/;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -107,7 +109,12 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     esModule: true,
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !APART.test(id) }] },
+    codeSplitting: {
+      groups: [
+        { name: "codec", priority: 1, test: CODEC },
+        { name, minShareCount: 2, test: (id) => !APART.test(id) },
+      ],
+    },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
   });

@@ -17,7 +17,7 @@ import {
   type Stage,
   type StandardDuration,
 } from "@inmesh/core/spi";
-import { isIdempotent, REFUSALS } from "@inmesh/http/spi";
+import { isIdempotent, REFUSALS } from "@inmesh/http/spi/codec";
 import type { Exchange } from "./exchange.ts";
 import { OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";

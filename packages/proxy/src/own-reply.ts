@@ -1,6 +1,6 @@
 /** Replies that the proxy makes itself: refusals, and what became of a call that has no reply. */
 import { MeshError, REFUSAL_CODES, type ErrorCode, type Refusal } from "@inmesh/core/spi";
-import { FINAL, NACK, REASON } from "@inmesh/http/spi";
+import { FINAL, NACK, REASON } from "@inmesh/http/spi/codec";
 import { Field } from "./fields.ts";
 import { ReplyHead } from "./message.ts";
 
