@@ -20,6 +20,8 @@ interface Manifest {
  * of the commands, which no application loads.
  */
 const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/(?:inmesh|proxy)\/src\/cli\//;
+/** Beside the file that all entries of core share, which loads it. */
+const ZOD = "zod.js";
 /** With all that it stands on, so that a proxy does not load the HTTP library of the clients. */
 const CODEC = /\/http\/src\/spi\/codec\.ts$/;
 
@@ -35,6 +37,7 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
     if (!file.isEntry || file.exports.length === 0) continue;
     written.add(writeFace(dist, file.fileName, file.exports));
   }
+  if (name === "core") for (const file of await zodParts(dist)) written.add(file);
   // What an earlier build has left would be published.
   for (const file of globSync("**/*.{js,mjs,cjs}", { cwd: dist })) {
     if (!written.has(file)) rmSync(join(dist, file));
@@ -117,7 +120,22 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
+    paths: { zod: `./${ZOD}` },
   });
+}
+
+/** The part of zod that core uses, with its licence. Gives the names of the files. */
+async function zodParts(dist: string): Promise<readonly string[]> {
+  const bundle = await rolldown({
+    cwd: root,
+    input: join(root, "packages/core/src/config/zod.ts"),
+    platform: "node",
+    transform: { target: "es2024" },
+  });
+  const { output } = await bundle.generate({ format: "cjs", esModule: true, comments: false });
+  writeFileSync(join(dist, ZOD), inAscii(output[0].code));
+  copyFileSync(join(root, "node_modules/zod/LICENSE"), join(dist, "zod.LICENSE"));
+  return [ZOD];
 }
 
 /** V8 keeps the text of every file that is loaded, with two bytes for each character if a single one is not ASCII. */
