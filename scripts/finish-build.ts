@@ -15,11 +15,10 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
-/**
- * What entries share without being loaded by the others: what readers of the API of a process need of core, and the parts
- * of the command, which mesh-proxy has too and no application loads.
- */
-const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/inmesh\/src\/cli\//;
+/** What readers of the API of a process need of core, which they do not load. Core itself needs some of it, too. */
+const WINDOW = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$/;
+/** Parts of the command, which mesh-proxy has too and no application loads. */
+const COMMAND = /\/inmesh\/src\/cli\//;
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -105,7 +104,12 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     esModule: true,
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !APART.test(id) }] },
+    codeSplitting: {
+      groups: [
+        { name: "window", test: WINDOW, priority: 1 },
+        { name, minShareCount: 2, test: (id) => !COMMAND.test(id) },
+      ],
+    },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
   });
