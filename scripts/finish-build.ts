@@ -15,15 +15,14 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
-/**
- * What entries share without being loaded by the others: what readers of the API of a process need of core, and the parts
- * of the commands, which no application loads.
- */
-const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/(?:inmesh|proxy)\/src\/cli\//;
-/** Beside the file that all entries of core share, which loads it. */
-const ZOD = "zod.js";
+/** What readers of the API of a process need of core, which they do not load. Core itself needs some of it, too. */
+const WINDOW = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$/;
 /** With all that it stands on, so that a proxy does not load the HTTP library of the clients. */
 const CODEC = /\/http\/src\/spi\/codec\.ts$/;
+/** Parts of the commands, which no application loads. */
+const COMMAND = /\/(?:inmesh|proxy)\/src\/cli\//;
+/** Beside the file that all entries of core share, which loads it. */
+const ZOD = "zod.js";
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -114,8 +113,9 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     chunkFileNames: "[name].js",
     codeSplitting: {
       groups: [
-        { name: "codec", priority: 1, test: CODEC },
-        { name, minShareCount: 2, test: (id) => !APART.test(id) },
+        { name: "window", test: WINDOW, priority: 1 },
+        { name: "codec", test: CODEC, priority: 1 },
+        { name, minShareCount: 2, test: (id) => !COMMAND.test(id) },
       ],
     },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.

@@ -146,5 +146,9 @@ it("P18: the packages that an application gets are these", () => {
   };
   expect(dependenciesOf("core")).toEqual(["dns-packet", "re2js", "yaml"]);
   expect(dependenciesOf("http")).toEqual(["@inmesh/core", "undici"]);
-  expect(dependenciesOf("inmesh")).toEqual(["@inmesh/core", "@inmesh/http"]);
+  expect(dependenciesOf("inmesh")).toEqual([
+    "@inmesh/core",
+    "@inmesh/discovery-k8s",
+    "@inmesh/http",
+  ]);
 });

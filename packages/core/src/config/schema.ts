@@ -76,6 +76,7 @@ function wholeSchema(
   );
 }
 
+/** Here and not in section.ts, whose types applications read: older compilers refuse the declarations of zod. */
 function sectionShapes(
   parts: SchemaParts,
   sections: readonly ConfigSection[],
