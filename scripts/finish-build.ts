@@ -32,11 +32,11 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
   for (const file of (await joined(name, manifest)).output) {
     written.add(file.fileName);
     if (file.type !== "chunk") continue;
-    writeFileSync(join(dist, file.fileName), inAscii(file.code));
+    writeFileSync(join(dist, file.fileName), inLatin1(file.code));
     if (!file.isEntry || file.exports.length === 0) continue;
     written.add(writeFace(dist, file.fileName, file.exports));
   }
-  if (name === "core") for (const file of await zodParts(dist)) written.add(file);
+  if (name === "core") written.add(await zodPart(dist));
   // What an earlier build has left would be published.
   for (const file of globSync("**/*.{js,mjs,cjs}", { cwd: dist })) {
     if (!written.has(file)) rmSync(join(dist, file));
@@ -124,8 +124,8 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
   });
 }
 
-/** The part of zod that core uses, with its licence. Gives the names of the files. */
-async function zodParts(dist: string): Promise<readonly string[]> {
+/** The part of zod that core uses, with its licence. Gives the name of the file. */
+async function zodPart(dist: string): Promise<string> {
   const bundle = await rolldown({
     cwd: root,
     input: join(root, "packages/core/src/config/zod.ts"),
@@ -133,15 +133,15 @@ async function zodParts(dist: string): Promise<readonly string[]> {
     transform: { target: "es2024" },
   });
   const { output } = await bundle.generate({ format: "cjs", esModule: true, comments: false });
-  writeFileSync(join(dist, ZOD), inAscii(output[0].code));
+  writeFileSync(join(dist, ZOD), inLatin1(output[0].code));
   copyFileSync(join(root, "node_modules/zod/LICENSE"), join(dist, "zod.LICENSE"));
-  return [ZOD];
+  return ZOD;
 }
 
-/** V8 keeps the text of every file that is loaded, with two bytes for each character if a single one is not ASCII. */
-function inAscii(code: string): string {
+/** V8 keeps the text of every file that is loaded, with two bytes for each character if a single one is not in Latin-1. */
+function inLatin1(code: string): string {
   return code.replace(
-    /[^\0-\x7f]/g,
+    /[^\0-\xff]/g,
     (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

@@ -187,7 +187,7 @@ const rows: Row[] = [
     },
   },
   {
-    what: "node: mesh-proxy loads files of ours alone, in ASCII",
+    what: "node: mesh-proxy loads files of ours alone, in Latin-1",
     run: async () => void (await node("proxy-loaded.cjs")),
   },
   ...SETTINGS.flatMap((setting) =>

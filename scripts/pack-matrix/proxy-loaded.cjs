@@ -1,6 +1,6 @@
 /**
  * What a proxy with static endpoints loads, as it is installed: no package that is not ours, and nothing of the clients.
- * And whether each file is ASCII, because V8 keeps the text of any other with two bytes for each character.
+ * And whether each file is in Latin-1, because V8 keeps the text of any other with two bytes for each character.
  */
 const { readFileSync } = require("node:fs");
 const { createMesh } = require("@inmesh/core");
@@ -19,8 +19,8 @@ const foreign = files.filter((path) => {
     normal.endsWith("/http/dist/http.js")
   );
 });
-const wide = files.filter((path) => /[^\0-\x7f]/.test(readFileSync(path, "utf8")));
+const wide = files.filter((path) => /[^\0-\xff]/.test(readFileSync(path, "utf8")));
 if (foreign.length > 0) throw new Error(`loaded for nothing: ${foreign.join(", ")}`);
-if (wide.length > 0) throw new Error(`not ASCII: ${wide.join(", ")}`);
+if (wide.length > 0) throw new Error(`not in Latin-1: ${wide.join(", ")}`);
 console.log(files.length);
 void mesh.close(0);
