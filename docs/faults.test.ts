@@ -1,11 +1,11 @@
 /** The table of faults and the titles of the tests say the same. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { faultTests, filesOf, promiseFiles } from "../scripts/fault-tests.ts";
+import { faultTests, filesOf, promiseFiles, SURFACES } from "../scripts/fault-tests.ts";
 
 const page: string = readFileSync(new URL("faults.md", import.meta.url), "utf8");
 const rows: { cell: string; covered: string }[] = [
-  ...page.matchAll(/^\| ([A-Z]\d+) \| .+ \| (CO|LC|LS|GC|GS|–) \| (.+) \|$/gm),
+  ...page.matchAll(new RegExp(`^\\| ([A-Z]\\d+) \\| .+ \\| (${SURFACES}|–) \\| (.+) \\|$`, "gm")),
 ].map(([, id, surface, covered = ""]) => ({ cell: `${id} ${surface}`, covered }));
 const tested: Map<string, string> = filesOf(faultTests());
 

@@ -19,6 +19,7 @@ import { accessLog, type IdentitySink, type IdentityWatch, type Mesh } from "@in
 import { meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { createMesh, meshClient, meshServer } from "@inmesh/http";
 import { Client, Metadata } from "@grpc/grpc-js";
+import { startProxy } from "mesh-proxy";
 import { expect, onTestFinished, test } from "vitest";
 import { measuredResolver } from "../packages/core/src/discovery/dns/measured.ts";
 import { DnsServer } from "../packages/core/src/testing/dns-server.ts";
@@ -120,6 +121,7 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   });
   await expect(meshClient("orders", { mesh }).fetch("/")).rejects.toThrow("orders");
   await serveAndRefuse(mesh);
+  startProxy({ mesh, listeners: [] });
   await measureDns(telemetry, mesh.bounds, folder);
   mesh.update({});
   await mesh.close(0);

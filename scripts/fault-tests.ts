@@ -10,11 +10,14 @@ export interface FaultTest {
 }
 
 const root: string = join(import.meta.dirname, "..");
+/** Where a row is played: an alternation for regular expressions. */
+export const SURFACES = "CO|LC|LS|GC|GS|P11|P12|P21|P22|PT";
 /** The first text after `test(`, `it(`, `test.each(…)(` and their like, or in a `describe`. */
 const TITLE =
   /\b(?:it|test|describe)(?:\.concurrent)?(?:\.(?!concurrent)\w+(?:<[^>()]*>)?\([^]{0,2000}?\))?\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;
-const CELL = /\b([CHGDKTLBR]\d{1,2}) (CO|LC|LS|GC|GS)\b/g;
-const PROMISE = /\b(P\d{1,2}):/g;
+const CELL = new RegExp(`\\b([CHGDKTLBR]\\d{1,2}) (${SURFACES})\\b`, "g");
+/** Not a surface: in `H4 P11:` the row stands before it. */
+const PROMISE = /(?<!\b[CHGDKTLBR]\d{1,2} )\b(P\d{1,2}):/g;
 
 export function faultTests(): FaultTest[] {
   return testsWith(CELL);

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { faultTests, filesOf } from "./fault-tests.ts";
+import { faultTests, filesOf, SURFACES } from "./fault-tests.ts";
 
 const tests = faultTests();
 for (const { id, surface, title, file } of tests) {
@@ -14,7 +14,7 @@ if (process.argv.includes("--write")) {
   const page = join(import.meta.dirname, "../docs/faults.md");
   const cells = filesOf(tests);
   const text = readFileSync(page, "utf8").replace(
-    /^\| ([A-Z]\d+) \| (.*) \| (CO|LC|LS|GC|GS|–) \| (.*) \|$/gm,
+    new RegExp(`^\\| ([A-Z]\\d+) \\| (.*) \\| (${SURFACES}|–) \\| (.*) \\|$`, "gm"),
     (row, id: string, fault: string, surface: string, covered: string) => {
       const files = cells.get(`${id} ${surface}`);
       if (files !== undefined) return `| ${id} | ${fault} | ${surface} | ${files} |`;

@@ -34,6 +34,7 @@ export type LogEvent =
   | "observer.failed"
   | "place.unknown"
   | "proxy.connection_refused"
+  | "proxy.defect"
   | "proxy.listener_failed"
   | "proxy.listening"
   | "registry.announced"
@@ -87,6 +88,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "observer.failed": "warn",
   "place.unknown": "info",
   "proxy.connection_refused": "warn",
+  "proxy.defect": "warn",
   "proxy.listener_failed": "warn",
   "proxy.listening": "info",
   "registry.announced": "info",

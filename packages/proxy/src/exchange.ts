@@ -24,6 +24,7 @@ import {
   retryAfterMs,
   TIMEOUT_MS,
 } from "@inmesh/http/spi/codec";
+import { Defects } from "./defects.ts";
 import { Field, KIND, kindOf, type Fields, type FieldVisitor } from "./fields.ts";
 import { grpcOutcomeOf, grpcStatusOf } from "./grpc-status.ts";
 import type { ReplySink, Wire } from "./halves.ts";
@@ -305,6 +306,20 @@ export class Exchange implements AttemptCanceller, Reply {
     });
   }
 
+  /** An error of the proxy's own has ended its connection, which says nothing about the endpoint. */
+  defective(): void {
+    this.fail(
+      new MeshError({
+        code: "connection_lost",
+        reason: this.head === undefined ? "reset_before_response" : "reset_mid_response",
+        message: `${this.where}: an error of mesh-proxy's own has ended the connection: its log has it (proxy.defect)`,
+        progress: "maybe-processed",
+        stackless: true,
+      }),
+      "abandoned",
+    );
+  }
+
   // ── what the client's side says ──────────────────────────────────────────────────────────────
 
   /** The body goes to `sink`, of which the head has been given already. */
@@ -337,7 +352,16 @@ export class Exchange implements AttemptCanceller, Reply {
 
   // ── the mesh's side ──────────────────────────────────────────────────────────────────────────
 
+  /** Core calls it from timers, so it does not throw. */
   cancelAttempt(error: MeshError, outcome: "timeout" | "abandoned"): void {
+    try {
+      this.#cancel(error, outcome);
+    } catch (defect) {
+      Defects.of(this.#runtime).note(defect);
+    }
+  }
+
+  #cancel(error: MeshError, outcome: "timeout" | "abandoned"): void {
     if (this.#done) return;
     const wire = this.#wire;
     if (wire === undefined && outcome === "timeout") {
@@ -408,6 +432,15 @@ export class Exchange implements AttemptCanceller, Reply {
 
   // ── its clocks ───────────────────────────────────────────────────────────────────────────────
 
+  /** Does not throw. */
+  atTimer(look: () => void): void {
+    try {
+      look.call(this);
+    } catch (error) {
+      Defects.of(this.#runtime).note(error);
+    }
+  }
+
   /** Still without a connection after `queueMs`: another endpoint may have one. */
   outwaited(): void {
     if (this.#done || this.#wire !== undefined) return;
@@ -449,9 +482,9 @@ export class Exchange implements AttemptCanceller, Reply {
 }
 
 function lookQueued(exchange: Exchange): void {
-  exchange.outwaited();
+  exchange.atTimer(Exchange.prototype.outwaited);
 }
 
 function lookIdle(exchange: Exchange): void {
-  exchange.idled();
+  exchange.atTimer(Exchange.prototype.idled);
 }

@@ -6,6 +6,7 @@
 import {
   Call,
   inheritFrom,
+  MeshError,
   Refusal,
   SHARED_REFUSALS,
   type HttpServerLimits,
@@ -18,6 +19,7 @@ import {
   type StandardDuration,
 } from "@inmesh/core/spi";
 import { isIdempotent, REFUSALS } from "@inmesh/http/spi/codec";
+import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
 import { OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
@@ -128,6 +130,19 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   // ── the way back ─────────────────────────────────────────────────────────────────────────────
 
   #deliver(request: ProxyRequest, exchange: Exchange): void {
+    try {
+      this.#reply(request, exchange);
+    } catch (error) {
+      Defects.of(this.#runtime).end(error, { destroy: () => this.#breakOff(request, exchange) });
+    }
+  }
+
+  #breakOff({ sink }: ProxyRequest, exchange: Exchange): void {
+    exchange.abandon();
+    sink.fail();
+  }
+
+  #reply(request: ProxyRequest, exchange: Exchange): void {
     const { sink } = request;
     request.body?.commit();
     if (request.phase === "ended") return exchange.abandon();
@@ -143,6 +158,16 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   }
 
   #fail(request: ProxyRequest, error: unknown): void {
+    // No layer of an application stands in between, and core rejects with nothing else.
+    if (!(error instanceof MeshError)) Defects.of(this.#runtime).note(error);
+    try {
+      this.#answer(request, error);
+    } catch (again) {
+      Defects.of(this.#runtime).end(again, { destroy: () => request.sink.fail() });
+    }
+  }
+
+  #answer(request: ProxyRequest, error: unknown): void {
     if (request.phase === "ended") return;
     const { exhausted } = request;
     const { givesReasons } = request.connection.trust;

@@ -1,5 +1,11 @@
 /** Replies that the proxy makes itself: refusals, and what became of a call that has no reply. */
-import { MeshError, REFUSAL_CODES, type ErrorCode, type Refusal } from "@inmesh/core/spi";
+import {
+  MeshError,
+  REFUSAL_CODES,
+  type ErrorCode,
+  type ErrorReason,
+  type Refusal,
+} from "@inmesh/core/spi";
 import { FINAL, NACK, REASON } from "@inmesh/http/spi/codec";
 import { Field } from "./fields.ts";
 import { ReplyHead } from "./message.ts";
@@ -26,6 +32,18 @@ const STATUSES: Readonly<Record<ErrorCode, number>> = {
   closed: 503,
   bad_config: 500,
 };
+
+/** Those that say more than their code: that time ran out, and that the server takes no head as large as this one. */
+const STATUSES_BY_REASON: Readonly<Partial<Record<ErrorReason, number>>> = {
+  connect_timeout: 504,
+  header_too_large: 431,
+};
+
+/** 500: what was thrown is no error of the mesh. */
+export function statusOfError(error: unknown): number {
+  if (!(error instanceof MeshError)) return 500;
+  return STATUSES_BY_REASON[error.reason] ?? STATUSES[error.code];
+}
 
 const NOTHING = Buffer.alloc(0);
 const REPLACED: ReadonlySet<string> = new Set(["content-type", "retry-after"]);
@@ -114,11 +132,7 @@ export class OwnHead {
   /** `exhausted`: it was tried more than once, so that no caller above should. */
   static ofError(error: unknown, exhausted: boolean, givesReasons: boolean): OwnHead {
     const known = error instanceof MeshError;
-    const own = new OwnHead(
-      known ? STATUSES[error.code] : 500,
-      known ? error.reason : "internal",
-      givesReasons,
-    );
+    const own = new OwnHead(statusOfError(error), known ? error.reason : "internal", givesReasons);
     if (exhausted) own.head.fields.add(FINAL_MARK);
     return own;
   }

@@ -22,6 +22,7 @@ import {
   type Trust,
 } from "@inmesh/core/spi";
 import { COUNTED, type CutReason } from "@inmesh/http/spi/codec";
+import { Defects } from "./defects.ts";
 import { Forward, type ForwardPipeline } from "./forward.ts";
 import { Http1Front } from "./http1/front.ts";
 import { RequestReader } from "./http1/request-reader.ts";
@@ -68,6 +69,7 @@ class Proxying implements RunningProxy {
   readonly listeners: readonly Listener[];
 
   constructor({ mesh, listeners }: ProxyOptions) {
+    Defects.of(mesh.runtime).reportTo(mesh);
     this.listeners = listeners.map((one) => {
       assertOptions("startProxy: listeners", one, LISTENER_OPTIONS);
       return new Listener(mesh, one);
@@ -181,8 +183,12 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
       return;
     }
     socket.setNoDelay(true);
-    if (spoken === "http1") new Http1Front(socket, this, this.#reader).begin(first);
-    else this.#http2.accept(socket, first);
+    try {
+      if (spoken === "http1") new Http1Front(socket, this, this.#reader).begin(first);
+      else this.#http2.accept(socket, first);
+    } catch (error) {
+      Defects.of(this.runtime).end(error, socket);
+    }
   }
 
   get connections(): number {
@@ -241,7 +247,13 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   look(): void {
     this.#clock = undefined;
     const now = this.runtime.now();
-    for (const one of this.#open) one.look(now);
+    for (const one of this.#open) {
+      try {
+        one.look(now);
+      } catch (error) {
+        Defects.of(this.runtime).end(error, one);
+      }
+    }
     if (this.#open.size > 0) this.#clock = this.runtime.after(LOOK_MS, look, this);
   }
 

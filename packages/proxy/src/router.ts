@@ -36,8 +36,10 @@ export class AuthorityRouter implements RequestRouter {
     const { current } = this.#mesh.config;
     if (this.#config !== current) this.#read(current);
     if (authority === this.#lastAuthority) return this.#last;
+    const found = this.#find(authority.toLowerCase());
+    // Only now: where that throws, this authority must not get the service of the one before.
     this.#lastAuthority = authority;
-    return (this.#last = this.#find(authority.toLowerCase()));
+    return (this.#last = found);
   }
 
   #find(authority: string): ForwardService | undefined {

@@ -67,7 +67,7 @@ async function backend(): Promise<string> {
 }
 
 describe.skipIf(process.platform !== "linux")("bodies of 50 MiB", () => {
-  it("P11 B1: go through in both directions, and memory does not grow with them", async () => {
+  it("H12 P11: go through in both directions, and memory does not grow with them", async () => {
     const { port, child } = await proxyProcess(await backend());
     const ask = (method: string, path: string, headers: Record<string, string> = {}) =>
       httpRequest({

@@ -63,7 +63,7 @@ describe("one client, one server", () => {
     expect(socket.readyState).toBe("open");
   });
 
-  it("answers what is pipelined in order, whatever takes how long", async () => {
+  it("H10 P11: answers what is pipelined in order, whatever takes how long", async () => {
     const { address } = await backend((request, _, response) => {
       setTimeout(() => response.end(request.url), request.url === "/1" ? 60 : 0);
     });
@@ -77,7 +77,7 @@ describe("one client, one server", () => {
     expect(repliesIn(text).map(({ body }) => body)).toEqual(["/1", "/2", "/3", "/4"]);
   });
 
-  it("passes on fields, and none of the connection or of a mesh", async () => {
+  it("H21 P11: passes on fields, each duplicate in its place, and none of the connection or of a mesh", async () => {
     let raw: string[] = [];
     const { address } = await backend((request, _, response) => {
       raw = request.rawHeaders;
@@ -262,7 +262,7 @@ describe("one client, one server", () => {
   });
 
   it.each(["HTTP/1.0", "HTTP/1.0 with keep-alive"])(
-    "%s: no chunks, no interim replies",
+    "H11 P11: %s: no chunks, no interim replies",
     async (version) => {
       const { address } = await backend((_, __, response) => {
         response.writeProcessing();
@@ -282,7 +282,7 @@ describe("one client, one server", () => {
     },
   );
 
-  it("keeps a connection of HTTP/1.0 that asks for it, where the length is known", async () => {
+  it("H11 P11: keeps a connection of HTTP/1.0 that asks for it, where the length is known", async () => {
     const { address } = await backend((_, __, response) => response.end("ok"));
     const { port } = await proxied({ orders: [address] });
     const get = "GET / HTTP/1.0\r\nHost: orders\r\nConnection: keep-alive\r\n\r\n";
@@ -310,17 +310,12 @@ describe("one client, one server", () => {
   });
 
   it.each([
-    ["C11", "with a length", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", "end"],
-    [
-      "C11",
-      "in chunks",
-      "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
-      "end",
-    ],
-    ["C12", "without a length, and a reset", "HTTP/1.1 200 OK\r\n\r\nabc", "reset"],
+    ["with a length", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc", "end"],
+    ["in chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n", "end"],
+    ["without a length, and a reset", "HTTP/1.1 200 OK\r\n\r\nabc", "reset"],
   ])(
-    "%s P11: a reply %s that breaks off is no whole reply to the client",
-    async (_, __, bytes, how) => {
+    "C11 P11, C12 P11: a reply %s that breaks off is no whole reply to the client",
+    async (_, bytes, how) => {
       const { address } = await rawBackend((socket) => {
         socket.once("data", () => {
           socket.write(bytes);

@@ -214,14 +214,14 @@ describe("heads", () => {
     await expect.poll(() => refused()["http2_error"]).toBe(1);
   });
 
-  it("a head that does not end is given up", { timeout: 15_000 }, async () => {
+  it("C8 P22: a head that does not end is given up", { timeout: 15_000 }, async () => {
     const { client, refused } = await before({ limits: { headersTimeoutMs: 1_000 } });
     client.send(frame(HEADERS, END_STREAM, 1, block(GET)));
     await evicted(client);
     expect(refused()).toMatchObject({ head_timeout: 1 });
   });
 
-  it("G17: a client without SETTINGS is given up", { timeout: 15_000 }, async () => {
+  it("G17 P22: a client without SETTINGS is given up", { timeout: 15_000 }, async () => {
     const { port, refused } = await before({ limits: { handshakeTimeoutMs: 1_000 } });
     const { RawClient } = await import("../../http/test/support/raw-client.ts");
     const raw = await RawClient.to(port);
@@ -261,7 +261,7 @@ describe("resets", () => {
     await expect.poll(running).toBe(0);
   });
 
-  it("G4: streams beyond the limit are refused, and those within it served", async () => {
+  it("G4 P22: streams beyond the limit are refused, and those within it served", async () => {
     const { client } = await before({ limits: { maxConcurrentStreams: 2 } });
     client.send(
       repeat(5, (i) => head(2 * i + 1, { ...GET, ":path": i < 2 ? "/hang" : "/" }, true)),
@@ -280,7 +280,7 @@ describe("resets", () => {
 
 describe("peers that do not read", () => {
   it(
-    "G5, H22: a window of 0: nothing piles up, and the stream is given up",
+    "G5 P22, H22 P22: a window of 0: nothing piles up, and the stream is given up",
     { timeout: 20_000 },
     async () => {
       const { client, refused, running } = await before({ limits: { writeStallTimeoutMs: 1_000 } });
@@ -302,7 +302,7 @@ describe("peers that do not read", () => {
     },
   );
 
-  it("H22: a client that reads nothing at all is cut off", { timeout: 20_000 }, async () => {
+  it("H22 P22: a client that reads nothing at all is cut off", { timeout: 20_000 }, async () => {
     const { client, refused, connections } = await before({
       limits: { writeStallTimeoutMs: 1_000 },
     });
@@ -313,7 +313,7 @@ describe("peers that do not read", () => {
     expect(refused()).toMatchObject({ write_stall: 1 });
   });
 
-  it("C9: a body that does not come is given up with 408", { timeout: 15_000 }, async () => {
+  it("C9 P22: a body that does not come is given up with 408", { timeout: 15_000 }, async () => {
     const { client, refused, running } = await before({ limits: { bodyIdleTimeoutMs: 1_000 } });
     client.send(head(1, { ...POST, ":path": "/hang" }), data(1, "x"));
     const first = await client.until(({ id, type }) => id === 1 && type === HEADERS, "a reply");
@@ -324,7 +324,7 @@ describe("peers that do not read", () => {
   });
 
   it(
-    "G12: a connection that is old enough is asked to leave, and loses nothing",
+    "G12 P22: a connection that is old enough is asked to leave, and loses nothing",
     { timeout: 20_000 },
     async () => {
       const { client, refused } = await before({ limits: { maxConnectionAgeMs: 1_500 } });

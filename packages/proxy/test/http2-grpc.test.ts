@@ -159,7 +159,7 @@ describe("gRPC through the proxy", () => {
     expect(answers).toEqual(Array.from({ length: 50 }, (_, i) => `${i}!`));
   });
 
-  it("G8: a status without a message, and one of every kind, arrives as it was sent", async () => {
+  it("G8 P22: a status without a message, and one of every kind, arrives as it was sent", async () => {
     const { client } = await through({
       unary: (call: grpc.ServerUnaryCall<string, string>, done: grpc.sendUnaryData<string>) =>
         done({ code: Number(call.request), details: "a % and \u00fc" }),
@@ -170,7 +170,7 @@ describe("gRPC through the proxy", () => {
     }
   });
 
-  it("G9: a cancel reaches the handler, and its deadline is passed on", async () => {
+  it("G9 P22: a cancel reaches the handler, and its deadline is passed on", async () => {
     const cancelled = Promise.withResolvers<void>();
     let deadlineAt = 0;
     const { client } = await through({
@@ -189,7 +189,7 @@ describe("gRPC through the proxy", () => {
     expect(deadlineAt - Date.now()).toBeGreaterThan(10_000);
   });
 
-  it("C11: a server that is lost in the middle of a reply is UNAVAILABLE", async () => {
+  it("C11 P22, G9 P22: a server that is lost in the middle of a reply is UNAVAILABLE", async () => {
     const { client, server } = await through({
       expand: (call: grpc.ServerWritableStream<string, string>) => call.write("first"),
     });
@@ -218,7 +218,7 @@ describe("gRPC through the proxy", () => {
     expect(mesh.snapshot().services[0]).toMatchObject({ callsInFlight: 0 });
   });
 
-  it("G7: what remains of the deadline goes on, as gRPC says it", async () => {
+  it("G7 P22: what remains of the deadline goes on, as gRPC says it", async () => {
     let timeout = "";
     const origin = await origin2((stream, headers) => {
       timeout = String(headers["grpc-timeout"]);
@@ -233,7 +233,7 @@ describe("gRPC through the proxy", () => {
     expect(Number.parseInt(timeout, 10)).toBeGreaterThan(9_000);
   });
 
-  it("G8: the status of gRPC judges the server, in the head and behind the messages; none is a failure", async () => {
+  it("G8 P22: the status of gRPC judges the server, in the head and behind the messages; none is a failure", async () => {
     const origin = await origin2((stream, headers) => {
       stream.resume();
       const status = String(headers[":path"]).slice(1);

@@ -77,7 +77,7 @@ async function served(client: H2Client): Promise<void> {
   await client.reply(99);
 }
 
-describe("malformed (RFC 9113 §8.1.1): the stream is reset, the connection goes on", () => {
+describe("G16 P22: malformed (RFC 9113 §8.1.1): the stream is reset, the connection goes on", () => {
   it.each<[string, Buffer[]]>([
     ["a name in upper case", [headOf({ ...GET, "X-A": "1" })]],
     ["an empty name", [headOf(GET, { "": "1" })]],
@@ -144,7 +144,7 @@ describe("malformed (RFC 9113 §8.1.1): the stream is reset, the connection goes
   });
 });
 
-describe("well formed and refused (security.md 4.2)", () => {
+describe("H8 P22, H9 P22: well formed and refused (security.md 4.2)", () => {
   it.each<[string, Buffer, string]>([
     [":authority and another host", headOf({ ...GET, host: "other" }), "400"],
     ["no authority", headOf(without(":authority")), "400"],

@@ -53,7 +53,7 @@ function once(frames: (id: number) => Buffer[]) {
   };
 }
 
-describe("G16: replies that are none", () => {
+describe("G16 P22: replies that are none", () => {
   it.each<[string, (id: number) => Buffer[]]>([
     ["no :status", (id) => [head(id, { "x-a": "1" }, true)]],
     ["a :status of two digits", (id) => [head(id, { ":status": "20" }, true)]],
@@ -152,7 +152,7 @@ describe("G16: replies that are none", () => {
     expect(reply.code).toBe(0);
   });
 
-  it("H4: more than 32 interim replies are too many", async () => {
+  it("H4 P22: more than 32 interim replies are too many", async () => {
     const { session } = await before(
       once((id) => [...Array.from({ length: 33 }, () => head(id, { ":status": "103" })), ok(id)]),
     );
@@ -163,7 +163,7 @@ describe("G16: replies that are none", () => {
 });
 
 describe("what was not processed is sent again, what may have been is not", () => {
-  it("G1: a GOAWAY below the stream: to another connection, a POST as well", async () => {
+  it("G1 P22: a GOAWAY below the stream: to another connection, a POST as well", async () => {
     const { session, peer } = await before(
       async (connection) => {
         await connection.open();
@@ -179,7 +179,7 @@ describe("what was not processed is sent again, what may have been is not", () =
     expect(peer.connections).toBe(2);
   });
 
-  it("G3: INTERNAL_ERROR before a reply: a POST is not sent again", async () => {
+  it("G3 P22: INTERNAL_ERROR before a reply: a POST is not sent again", async () => {
     const { session } = await before(
       once((id) => [reset(id, 2)]),
       { retry: { attempts: 2 } },
@@ -188,7 +188,7 @@ describe("what was not processed is sent again, what may have been is not", () =
     expect(reply.headers[":status"]).toBe(502);
   });
 
-  it("G17: a server without SETTINGS, and one that speaks HTTP/1, are 502", async () => {
+  it("C15 P22, G17 P22: a server without SETTINGS, and one that speaks HTTP/1, are 502", async () => {
     const silent = await before(async () => {}, { timeouts: { connect: "300ms" } });
     expect((await ask2(silent.session)).headers[":status"]).toBe(502);
     const wrong = await before(async ({ raw }) => {
@@ -199,7 +199,7 @@ describe("what was not processed is sent again, what may have been is not", () =
 });
 
 describe("servers that are unusual, or flood", () => {
-  it("G13: PRIORITY, unknown frames and settings, 50 ORIGIN and ALTSVC: ignored", async () => {
+  it("G13 P22: PRIORITY, unknown frames and settings, 50 ORIGIN and ALTSVC: ignored", async () => {
     const peer = await oddPeer(ok, answerAll);
     const { port } = await proxied(
       { orders: { http2: true, discovery: { static: [peer.address] } } },

@@ -121,7 +121,7 @@ describe("one listener by the name that each connection says", () => {
   });
 });
 
-describe("CONNECT, where it is allowed", () => {
+describe("H8 P11: CONNECT, where it is allowed", () => {
   const through = async (port: number, ...pieces: string[]): Promise<Client> => {
     const client = new Client(`127.0.0.1:${port}`);
     for (const piece of pieces) {

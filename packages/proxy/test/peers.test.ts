@@ -199,7 +199,7 @@ describe("L1 P11: a listener that leaves", () => {
     expect(proxy.listeners[0]!.connections).toBe(0);
   });
 
-  it("breaks off what is left at the end of the grace", async () => {
+  it("L3 P11: breaks off what is left at the end of the grace", async () => {
     const server = createServer(() => {});
     const upstream = await listening(server);
     onTestFinished(() => {

@@ -36,7 +36,7 @@ async function greeting(address: string): Promise<string> {
 }
 
 describe("the end", () => {
-  it("cuts off within the grace what does not end by itself", async () => {
+  it("L3 PT: cuts off within the grace what does not end by itself", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const program = new Program([
       "--listen",
@@ -84,7 +84,7 @@ describe("the end", () => {
     expect(await program.ended).toEqual({ code: 0, signal: null });
   });
 
-  it("comes at once with the second signal", async () => {
+  it("L2 PT: comes at once with the second signal", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const program = new Program([
       "--listen",
@@ -149,7 +149,7 @@ describe("a changed file", () => {
 });
 
 describe("several processes", () => {
-  it("share a port, so that one starts before the other ends", async () => {
+  it("L6 PT: share a port, so that one starts before the other ends", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const port = await freePort();
     const args = [

@@ -117,7 +117,7 @@ describe("a connection through the TCP mode", () => {
     expect(client.error).toBeUndefined();
   });
 
-  it("goes to another endpoint while nothing was sent, and opens the breaker of one that refuses", async () => {
+  it("C1 PT: goes to another endpoint while nothing was sent, and opens the breaker of one that refuses", async () => {
     const server = await listening((socket) => socket.end("good"));
     const dead = await freePort();
     const { address, mesh } = await bench(endpointsOf(`127.0.0.1:${dead}`, server.address));
@@ -132,7 +132,7 @@ describe("a connection through the TCP mode", () => {
     );
   });
 
-  it("resets the client where no endpoint accepts, and counts it", async () => {
+  it("C1 PT: resets the client where no endpoint accepts, and counts it", async () => {
     const dead = await freePort();
     const { address, counted } = await bench(endpointsOf(`127.0.0.1:${dead}`));
     const client = new Client(address);
@@ -212,7 +212,7 @@ describe("a connection through the TCP mode", () => {
     await expect.poll(() => counted).toEqual(["tunnel_idle"]);
   });
 
-  it("goes to a Unix socket, from one, and over IPv6", async () => {
+  it("C18 PT: goes to a Unix socket, from one, and over IPv6", async () => {
     const folder = mkdtempSync(join(tmpdir(), "mesh-proxy-"));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     const server = await listening((socket) => socket.end("unix"), {

@@ -61,6 +61,12 @@ export const LOG_SUPPRESSED: Instrument = {
   unit: "{line}",
   description: "Lines that were left out of the log.",
 };
+/** Written by packages that run in events of the process, outside of any call. */
+export const DEFECTS: Instrument = {
+  name: "inmesh.defects",
+  unit: "{error}",
+  description: "Errors of inmesh's own that have ended a connection.",
+};
 
 export const PROCESS_INSTRUMENTS: readonly Instrument[] = [
   CONFIG_LAST_APPLIED,
@@ -75,4 +81,5 @@ export const PROCESS_INSTRUMENTS: readonly Instrument[] = [
   BOUNDED_SIZE,
   BOUNDED_LIMIT,
   LOG_SUPPRESSED,
+  DEFECTS,
 ];

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 import { ConnectionPeer, endOfAge, Tally, type ServerPeer, type Trust } from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi/codec";
 import { RequestBody, type BodySource } from "../body.ts";
+import { onEvent } from "../defects.ts";
 import type { Fields } from "../fields.ts";
 import type { ReplySink } from "../halves.ts";
 import type { FrontConnection, FrontParts } from "../listener.ts";
@@ -112,11 +113,12 @@ export class Http1Front
   /** Takes what the client sends. `first`: what has been read already. */
   begin(first: Buffer | undefined): void {
     const socket = this.#socket;
-    socket.on("data", (chunk: Buffer) => this.#received(chunk));
-    socket.on("end", () => this.#clientEnded());
+    const { runtime } = this.#parts;
+    onEvent(socket, "data", runtime, this, (chunk) => this.#received(chunk));
+    onEvent(socket, "end", runtime, this, () => this.#clientEnded());
     socket.on("error", ignore);
-    socket.on("drain", () => this.#drained());
-    socket.on("close", () => this.#gone());
+    onEvent(socket, "drain", runtime, this, () => this.#drained());
+    onEvent(socket, "close", runtime, this, () => this.#gone());
     if (first !== undefined && first.length > 0) this.#received(first);
   }
 
@@ -567,6 +569,15 @@ export class Http1Front
   }
 
   #gone(): void {
+    try {
+      this.#leave();
+    } finally {
+      // Whatever else goes wrong, its listener must not wait for it.
+      this.#closed();
+    }
+  }
+
+  #leave(): void {
     const phase = this.#phase;
     this.#phase = PHASE.closed;
     this.#out.drop();
@@ -583,7 +594,6 @@ export class Http1Front
       request.leave();
       body?.close();
     }
-    this.#closed();
   }
 
   // ── its clock, and its end ───────────────────────────────────────────────────────────────────

@@ -181,7 +181,7 @@ export class Http1Pool implements UpstreamPool, UpstreamOwner {
     void this.close();
     for (const one of this.#waiting) one.fail(error);
     this.#waiting.clear();
-    for (const one of this.#all) one.destroy(error);
+    for (const one of this.#all) one.end(error);
     this.#connector.destroy();
   }
 }

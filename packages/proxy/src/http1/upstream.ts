@@ -16,6 +16,7 @@ import {
 } from "@inmesh/core/spi";
 import type { Connector, OnRead } from "@inmesh/http/spi/codec";
 import type { BodyReader as RequestBodyReader } from "../body.ts";
+import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Wire } from "../halves.ts";
 import { ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
@@ -92,7 +93,14 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         }
         return this.#nextBuffer() as Buffer;
       },
-      callback: (bytes, buffer) => this.#received(buffer as Buffer, bytes),
+      callback: (bytes, buffer) => {
+        try {
+          return this.#received(buffer as Buffer, bytes);
+        } catch (error) {
+          Defects.of(owner.runtime).end(error, this);
+          return false;
+        }
+      },
     };
   }
 
@@ -101,10 +109,11 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#connector = connector;
     this.#out = new Output(socket);
     this.#idleSince = this.#owner.runtime.now();
-    socket.on("end", () => this.#ended());
+    const { runtime } = this.#owner;
+    onEvent(socket, "end", runtime, this, () => this.#ended());
     socket.on("error", ignore);
-    socket.on("drain", () => this.readable());
-    socket.on("close", () => this.#gone());
+    onEvent(socket, "drain", runtime, this, () => this.readable());
+    onEvent(socket, "close", runtime, this, () => this.#gone());
     socket.resume();
   }
 
@@ -126,7 +135,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#socket.destroySoon();
   }
 
-  destroy(error: MeshError): void {
+  end(error: MeshError): void {
     this.#isOver = true;
     const exchange = this.#exchange;
     this.#exchange = undefined;
@@ -134,9 +143,30 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#socket.destroy();
   }
 
+  /** After an error of the proxy's own. */
+  destroy(): void {
+    this.#isOver = true;
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    this.#out.drop();
+    this.#socket.destroy();
+    this.#body?.close();
+    this.#body = undefined;
+    exchange?.defective();
+  }
+
   // ── the request ──────────────────────────────────────────────────────────────────────────────
 
+  /** Does not throw. */
   start(exchange: Exchange): void {
+    try {
+      this.#start(exchange);
+    } catch (error) {
+      Defects.of(this.#owner.runtime).end(error, this);
+    }
+  }
+
+  #start(exchange: Exchange): void {
     const reused = this.#uses > 0;
     if (!exchange.begin(this, 1, reused)) return this.#owner.free(this);
     this.#uses++;
@@ -493,6 +523,15 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   }
 
   #gone(): void {
+    try {
+      this.#left();
+    } finally {
+      // Whatever else goes wrong, its pool must not wait for it.
+      this.#owner.gone(this);
+    }
+  }
+
+  #left(): void {
     this.#isOver = this.#hasEnded = true;
     const exchange = this.#exchange;
     if (exchange !== undefined) {
@@ -502,7 +541,6 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         this.#lost(this.#exchange);
       } else if (this.#isTunnel) exchange.end(undefined);
     }
-    this.#owner.gone(this);
   }
 
   #lost(exchange: Exchange): void {

@@ -5,6 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { Runtime } from "@inmesh/core/spi";
+import { Defects, onEvent } from "../defects.ts";
 import type { Fields } from "../fields.ts";
 import { Floods, type FloodKind, type FloodLimits } from "./floods.ts";
 import type { Http2Clock } from "./clock.ts";
@@ -136,9 +137,9 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     this.#reader = new FrameReader(this);
     this.#decoder = new HpackDecoder(tableBytes);
     this.#writer = new FieldWriter(this.#encoder, this.out);
-    socket.on("drain", () => this.#drained());
+    onEvent(socket, "drain", runtime, this, () => this.#drained());
     socket.on("error", () => undefined); // `close` follows
-    socket.on("close", () => this.#closed());
+    onEvent(socket, "close", runtime, this, () => this.#closed());
     socket.setNoDelay(true);
   }
 
@@ -156,6 +157,10 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   protected abstract streamClosed(stream: Http2Stream): void;
   /** The peer reset it, or made this side do so. */
   protected abstract streamReset(stream: Http2Stream, byPeer: boolean): void;
+  /** Its peer has reset it with NO_ERROR. True: only because the rest of what this side sends is not wanted (§8.1). */
+  protected stopsUpload(_stream: Http2Stream): boolean {
+    return false;
+  }
   protected abstract flooded(kind: FloodKind | "head_too_large"): void;
   protected abstract connectionClosed(): void;
   /** The highest stream of the peer that was or will be looked at, for GOAWAY. */
@@ -424,6 +429,11 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
     if (code === ERROR.none && stream.isWhole) {
       // Node's server may say so in the place of the end (nodejs/node: a stream that its handler does not read).
       stream.takeEnd(undefined);
+      this.#closeStream(stream);
+      return this.#reads();
+    }
+    if (code === ERROR.none && this.stopsUpload(stream)) {
+      // All of the reply is here; what has not gone on yet still does.
       this.#closeStream(stream);
       return this.#reads();
     }
@@ -786,14 +796,23 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
   #closed(): void {
     if (this.ended) return;
     this.ended = true;
-    this.#endAll();
-    this.connectionClosed();
+    try {
+      this.#endAll();
+    } finally {
+      // Whatever else goes wrong, its owner must not wait for it.
+      this.connectionClosed();
+    }
   }
 
   #endAll(): void {
     for (const stream of this.open.all()) {
-      this.forgetStream(stream);
-      stream.broken(undefined);
+      // Where one of them is what went wrong, the others still have to hear of it.
+      try {
+        this.forgetStream(stream);
+        stream.broken(undefined);
+      } catch (error) {
+        Defects.of(this.runtime).note(error);
+      }
     }
   }
 

@@ -1,8 +1,11 @@
 /** Writes what the connections have gathered, once for each turn of the event loop. */
 import type { Runtime } from "@inmesh/core/spi";
+import { Defects } from "../defects.ts";
 
 interface Flushed {
   flushNow(): void;
+  /** After an error of the proxy's own. */
+  destroy(): void;
 }
 
 export class Flushes {
@@ -23,7 +26,13 @@ export class Flushes {
     const waiting = this.#waiting;
     this.#waiting = this.#spare;
     this.#spare = waiting;
-    for (const one of waiting) one.flushNow();
+    for (const one of waiting) {
+      try {
+        one.flushNow();
+      } catch (error) {
+        Defects.of(this.#runtime).end(error, one);
+      }
+    }
     waiting.length = 0;
   }
 }

@@ -13,6 +13,7 @@ import {
 } from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi/codec";
 import { RequestBody, type BodySource } from "../body.ts";
+import { Defects, onEvent } from "../defects.ts";
 import { Field, Fields } from "../fields.ts";
 import type { ReplySink } from "../halves.ts";
 import type { FrontConnection, FrontParts } from "../listener.ts";
@@ -120,9 +121,9 @@ export class Http2FrontConnection
     this.openConnectionWindow();
     this.flush();
     const { socket } = this;
-    socket.on("data", (bytes: Buffer) => this.#read(bytes));
+    onEvent(socket, "data", this.runtime, this, (bytes) => this.#read(bytes));
     // A client that sends no more may still read.
-    socket.on("end", () => this.#inputEnded());
+    onEvent(socket, "end", this.runtime, this, () => this.#inputEnded());
     if (first !== undefined && first.length > 0) this.#read(first);
     if (this.front.parts.isLeaving) this.leave();
   }
@@ -330,7 +331,11 @@ export class Http2FrontConnection
 }
 
 function leaveForGood(connection: Http2FrontConnection): void {
-  connection.leaveForGood();
+  try {
+    connection.leaveForGood();
+  } catch (error) {
+    Defects.of(connection.front.parts.runtime).end(error, connection);
+  }
 }
 
 class FrontStream extends Http2Stream implements ReplySink, BodySource {

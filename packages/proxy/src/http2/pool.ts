@@ -16,6 +16,7 @@ import {
   type Where,
 } from "@inmesh/core/spi";
 import type { Connector } from "@inmesh/http/spi/codec";
+import { Defects } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { UpstreamPool } from "../upstream.ts";
 import type { Http2Clock } from "./clock.ts";
@@ -186,7 +187,13 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
       else if (this.#closed && this.#queue.length === 0) {
         this.#dialling = false;
         socket!.destroy();
-      } else this.#connected(socket!);
+      } else {
+        try {
+          this.#connected(socket!);
+        } catch (defect) {
+          Defects.of(this.#runtime).end(defect, socket!);
+        }
+      }
     });
   }
 

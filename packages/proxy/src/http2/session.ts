@@ -12,6 +12,7 @@ import {
 } from "@inmesh/core/spi";
 import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi/codec";
 import type { BodyReader } from "../body.ts";
+import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
@@ -83,8 +84,8 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#owner = owner;
     this.#clock = clock;
     socket.on("error", (error) => (this.error ??= error));
-    socket.on("data", (bytes: Buffer) => this.read(bytes));
-    socket.on("end", () => this.#inputEnded());
+    onEvent(socket, "data", clock.runtime, this, (bytes) => this.read(bytes));
+    onEvent(socket, "end", clock.runtime, this, () => this.#inputEnded());
     clock.sweep.add(this);
     const { out } = this;
     out.reserve(PREFACE.length);
@@ -124,8 +125,17 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return this.#ending ? undefined : "peer";
   }
 
-  /** There is room for it. */
+  /** There is room for it. Does not throw. */
   start(exchange: Exchange): void {
+    try {
+      this.#start(exchange);
+    } catch (error) {
+      Defects.of(this.runtime).end(error, this);
+      exchange.defective();
+    }
+  }
+
+  #start(exchange: Exchange): void {
     const reused = this.#used;
     this.#used = true;
     const id = this.#nextId;
@@ -176,7 +186,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.destroy();
   }
 
-  flushLater(stream: { flushNow(): void }): void {
+  flushLater(stream: { flushNow(): void; destroy(): void }): void {
     this.#clock.flushes.add(stream);
   }
 
@@ -262,6 +272,11 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     if (this.ended || this.fault !== undefined) return;
     if (this.open.size === 0 && this.ending) this.close();
     else this.#owner.roomChanged(this);
+  }
+
+  /** A server may have answered before it has read all (faults G15). */
+  protected override stopsUpload(stream: Http2Stream): boolean {
+    return stream.remoteEnded;
   }
 
   protected streamReset(stream: Http2Stream, byPeer: boolean): void {
@@ -478,6 +493,11 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   flushNow(): void {
     this.#flushing = false;
     this.#exchange.flush();
+  }
+
+  /** After an error of the proxy's own. Writer: `Flushes`. */
+  destroy(): void {
+    this.#session.destroy();
   }
 
   protected delivered(trailers: Fields | undefined): void {

@@ -5,6 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi/transport";
+import { Defects } from "../defects.ts";
 import type { PeerAddress } from "./accepted.ts";
 import { detect, MAX_DETECT_BYTES, type Detection } from "./detect.ts";
 import { readHeader } from "./proxy-protocol.ts";
@@ -89,8 +90,18 @@ export class FirstBytesReader {
 
   readonly #read = (chunk: Buffer): void => {
     this.#head = this.#head.length === 0 ? chunk : Buffer.concat([this.#head, chunk]);
-    this.#look();
+    try {
+      this.#look();
+    } catch (error) {
+      this.#defect(error);
+    }
   };
+
+  /** What was read first is handed over in the same turn, so it may be an error of a front as well. */
+  #defect(error: unknown): void {
+    this.stop();
+    Defects.of(this.#runtime).end(error, this.#socket);
+  }
 
   #look(): void {
     if (this.#awaitsHeader) {
@@ -111,14 +122,22 @@ export class FirstBytesReader {
   /** The client sends no more; what it has sent may still be a whole request of a protocol of its own. */
   readonly #ended = (): void => {
     if (this.#awaitsHeader) return this.#refuse(this.isSilent ? "no_bytes" : "proxy_header");
-    if (this.isSilent) this.#refuse("no_bytes");
-    else this.#known(TCP);
+    try {
+      if (this.isSilent) this.#refuse("no_bytes");
+      else this.#known(TCP);
+    } catch (error) {
+      this.#defect(error);
+    }
   };
 
   /** A client that waits for the server to speak first. */
   readonly #timedOut = (): void => {
-    if (this.#awaitsHeader) this.#refuse("proxy_header_timeout");
-    else this.#known(TCP);
+    try {
+      if (this.#awaitsHeader) this.#refuse("proxy_header_timeout");
+      else this.#known(TCP);
+    } catch (error) {
+      this.#defect(error);
+    }
   };
 
   readonly #closed = (): void => this.stop();

@@ -6,6 +6,7 @@ import { chmodSync } from "node:fs";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { removeStaleSocket } from "@inmesh/core/spi/server";
 import { withoutCaller, type Runtime } from "@inmesh/core/spi/transport";
+import { Defects } from "../defects.ts";
 import type { Detected, Front } from "./accepted.ts";
 import { clientOf, listenText, targetOf, type ListenAddress } from "./address.ts";
 import type { Detection } from "./detect.ts";
@@ -80,7 +81,13 @@ export class Listener {
         keepAlive: true,
         keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
       },
-      (socket) => this.#accept(socket),
+      (socket) => {
+        try {
+          this.#accept(socket);
+        } catch (error) {
+          Defects.of(this.#owner.runtime).end(error, socket);
+        }
+      },
     );
   }
 

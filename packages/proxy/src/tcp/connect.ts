@@ -4,6 +4,7 @@
  * front of HTTP.
  */
 import { MeshError, type Runtime, type Timer } from "@inmesh/core/spi/transport";
+import { Defects } from "../defects.ts";
 import type { Accepted, Front } from "../listen/accepted.ts";
 import type { TcpFront, TcpService } from "./front.ts";
 
@@ -58,7 +59,14 @@ class HeadReader {
     socket.resume();
   }
 
-  readonly #read = (chunk: Buffer): void => this.look(Buffer.concat([this.#head, chunk]));
+  readonly #read = (chunk: Buffer): void => {
+    try {
+      this.look(Buffer.concat([this.#head, chunk]));
+    } catch (error) {
+      this.#stop();
+      Defects.of(this.#parts.runtime).end(error, this.#connection.socket);
+    }
+  };
 
   readonly #ended = (): void => this.#refuse(400);
 
@@ -125,7 +133,8 @@ const REASONS: Readonly<Record<number, string>> = {
 
 function statusOf(error: unknown): number {
   const code = error instanceof MeshError ? error.code : undefined;
-  if (code === "deadline_exceeded") return 504;
+  const isLate = error instanceof MeshError && error.reason === "connect_timeout";
+  if (isLate || code === "deadline_exceeded") return 504;
   return code === "connect_failed" ? 502 : 503;
 }
 

@@ -10,6 +10,7 @@ import {
   type Runtime,
   type Service,
 } from "@inmesh/core/spi/transport";
+import { Defects } from "../defects.ts";
 import type { Accepted, Front } from "../listen/accepted.ts";
 import { writeHeader, type ProxyVersion } from "../listen/proxy-protocol.ts";
 import { TcpRequest, type TcpReply } from "./request.ts";
@@ -114,6 +115,7 @@ export class TcpFront implements Front {
       if (outcome === "idle") this.#parts.count("tunnel_idle");
       reply.end(outcome === "idle" ? "abandoned" : outcome);
     } catch (error) {
+      if (!(error instanceof MeshError)) Defects.of(runtime).note(error);
       // Why, the records of the call say. The client learns of it as of a server that is not there.
       if (!socket.destroyed) {
         this.#parts.count("no_endpoint");
