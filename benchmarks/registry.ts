@@ -91,8 +91,10 @@ async function kills(dir: string, forked: Fork, { quick, progress }: Options): P
     while (left > 0) {
       left--;
       const [child] = await forked("registry-server.ts", ["cart"]);
-      // It listens before it is announced.
-      while (!readdirSync(dir).some((file) => file.includes(`~${child.pid}-`))) await sleep(1);
+      // It listens before it is announced, and the next one that announces itself clears away a half-written entry.
+      const isIts = (file: string): boolean =>
+        file.includes(`~${child.pid}-`) && file.endsWith(".json");
+      while (!readdirSync(dir).some(isIts)) await sleep(1);
       const exited = once(child, "exit");
       child.kill("SIGKILL");
       await exited;

@@ -15,11 +15,14 @@ interface Manifest {
   readonly bin?: Readonly<Record<string, string>>;
 }
 
-/**
- * What entries share without being loaded by the others: what readers of the API of a process need of core, and the parts
- * of the command, which mesh-proxy has too and no application loads.
- */
-const APART = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$|\/inmesh\/src\/cli\//;
+/** What readers of the API of a process need of core, which they do not load. Core itself needs some of it, too. */
+const WINDOW = /\/(?:inspect\/api|inspect\/window|shown-time)\.ts$/;
+/** With all that it stands on, so that a proxy does not load the HTTP library of the clients. */
+const CODEC = /\/http\/src\/spi\/codec\.ts$/;
+/** Parts of the commands, which no application loads. */
+const COMMAND = /\/(?:inmesh|proxy)\/src\/cli\//;
+/** Beside the file that all entries of core share, which loads it. */
+const ZOD = "zod.js";
 
 for (const name of readdirSync(join(root, "packages")).sort()) {
   const folder = join(root, "packages", name);
@@ -28,9 +31,12 @@ for (const name of readdirSync(join(root, "packages")).sort()) {
   const written = new Set<string>();
   for (const file of (await joined(name, manifest)).output) {
     written.add(file.fileName);
-    if (file.type !== "chunk" || !file.isEntry || file.exports.length === 0) continue;
+    if (file.type !== "chunk") continue;
+    writeFileSync(join(dist, file.fileName), inLatin1(file.code));
+    if (!file.isEntry || file.exports.length === 0) continue;
     written.add(writeFace(dist, file.fileName, file.exports));
   }
+  if (name === "core") written.add(await zodPart(dist));
   // What an earlier build has left would be published.
   for (const file of globSync("**/*.{js,mjs,cjs}", { cwd: dist })) {
     if (!written.has(file)) rmSync(join(dist, file));
@@ -105,10 +111,39 @@ async function joined(name: string, manifest: Manifest): Promise<RolldownOutput>
     esModule: true,
     entryFileNames: "[name].js",
     chunkFileNames: "[name].js",
-    codeSplitting: { groups: [{ name, minShareCount: 2, test: (id) => !APART.test(id) }] },
+    codeSplitting: {
+      groups: [
+        { name: "window", test: WINDOW, priority: 1 },
+        { name: "codec", test: CODEC, priority: 1 },
+        { name, minShareCount: 2, test: (id) => !COMMAND.test(id) },
+      ],
+    },
     // What doc comments say is for editors, which read the declarations, and for the reference pages.
     comments: { jsdoc: false },
+    paths: { zod: `./${ZOD}` },
   });
+}
+
+/** The part of zod that core uses, with its licence. Gives the name of the file. */
+async function zodPart(dist: string): Promise<string> {
+  const bundle = await rolldown({
+    cwd: root,
+    input: join(root, "packages/core/src/config/zod.ts"),
+    platform: "node",
+    transform: { target: "es2024" },
+  });
+  const { output } = await bundle.generate({ format: "cjs", esModule: true, comments: false });
+  writeFileSync(join(dist, ZOD), inLatin1(output[0].code));
+  copyFileSync(join(root, "node_modules/zod/LICENSE"), join(dist, "zod.LICENSE"));
+  return ZOD;
+}
+
+/** V8 keeps the text of every file that is loaded, with two bytes for each character if a single one is not in Latin-1. */
+function inLatin1(code: string): string {
+  return code.replace(
+    /[^\0-\xff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 /** Beside `index.js`, which is CommonJS: `index.mjs`, and `index.d.mts` for its types. Gives the former's name. */

@@ -11,8 +11,8 @@ import { promisify } from "node:util";
 const root: string = join(import.meta.dirname, "..");
 const run = promisify(execFile);
 
-/** 12 before `inmesh` brought Kubernetes with it ([why](../docs/decisions/0048-names-of-kubernetes.md)). */
-export const MAX_INSTALLED_MB = 12.5;
+/** 6.2 since zod is built into core ([why](../docs/decisions/0053-memory-of-the-proxy.md)). */
+export const MAX_INSTALLED_MB = 7;
 
 async function npm(args: readonly string[], cwd: string): Promise<void> {
   const env = { ...process.env, NODE_OPTIONS: "", NO_COLOR: "1" };

@@ -186,6 +186,10 @@ const rows: Row[] = [
       if (!(files <= MAX_LOADED_FILES)) throw new Error(`${files} files`);
     },
   },
+  {
+    what: "node: mesh-proxy loads files of ours alone, in Latin-1",
+    run: async () => void (await node("proxy-loaded.cjs")),
+  },
   ...SETTINGS.flatMap((setting) =>
     setting.versions.map((version) => ({
       what: `typescript ${version}: module ${setting.module}, resolution ${setting.resolution}, type ${setting.type}`,

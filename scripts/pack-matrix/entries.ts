@@ -18,6 +18,7 @@ import * as testing from "@inmesh/core/testing";
 import * as traces from "@inmesh/core/traces";
 import * as http from "@inmesh/http";
 import * as httpSpi from "@inmesh/http/spi";
+import * as httpCodec from "@inmesh/http/spi/codec";
 import * as grpc from "@inmesh/grpc";
 import * as discoveryK8s from "@inmesh/discovery-k8s";
 import * as meshProxy from "mesh-proxy";
@@ -48,7 +49,7 @@ const outside = [
   traces,
 ];
 console.log(
-  [...entries, ...outside, http, httpSpi, grpc, discoveryK8s, meshProxy].map(
+  [...entries, ...outside, http, httpSpi, httpCodec, grpc, discoveryK8s, meshProxy].map(
     (entry) => Object.keys(entry).length > 0,
   ),
 );

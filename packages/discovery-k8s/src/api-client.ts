@@ -7,7 +7,7 @@ import type { Client, Dispatcher } from "undici";
 import type { Access } from "./credentials.ts";
 import { ApiError, errorOfReply } from "./api-error.ts";
 import { tunnelTo } from "./proxy.ts";
-import { loadUndici } from "./undici.cjs";
+import { loadUndici } from "./lazy.cjs";
 
 /** For a whole reply, and for the head of a stream. */
 const REPLY_MS = 30_000;

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { parse } from "yaml";
+import { loadYaml } from "./lazy.cjs";
 import { isProxy } from "./proxy.ts";
 import { isServer, readToken, type Access, type Credentials } from "./credentials.ts";
 import { isObject } from "./slice.ts";
@@ -23,6 +23,7 @@ export function readKubeconfig(
 } {
   const mistakes: string[] = [];
   let config: Json = {};
+  const { parse } = loadYaml();
   try {
     const parsed: unknown = parse(text, { maxAliasCount: 0, logLevel: "error" });
     if (isObject(parsed)) config = parsed;

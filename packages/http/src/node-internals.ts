@@ -272,8 +272,11 @@ export function expectAgents(): void {
   );
 }
 
+/** As `proxyEnv` of an agent, which older declarations of Node do not know. */
+type ProxyEnv = NodeJS.Dict<string> | undefined;
+
 /** The proxy of an agent, which its requests are written for. Only versions of Node that know it read it. */
-export function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
+export function proxyEnvOf(agent: Agent): ProxyEnv {
   const { options } = agent as Agent & { readonly options?: AgentOptions };
   const isThere = typeof options === "object" && options !== null;
   if (client.allows(MEMBERS.agentOptions, isThere)) return options!.proxyEnv;
@@ -281,11 +284,11 @@ export function proxyEnvOf(agent: Agent): AgentOptions["proxyEnv"] {
 }
 
 /** In a list, because it may be undefined. Node reads the environment once, too. */
-let envProxy: [AgentOptions["proxyEnv"]] | undefined;
+let envProxy: [ProxyEnv] | undefined;
 const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 /** What Node gives its global agents as it starts. */
-function readEnvProxy(): AgentOptions["proxyEnv"] {
+function readEnvProxy(): ProxyEnv {
   const { env, execArgv } = process;
   const flags = [...execArgv, ...(env["NODE_OPTIONS"] ?? "").split(/\s+/)];
   if (env["NODE_USE_ENV_PROXY"] !== "1" && !flags.includes("--use-env-proxy")) return undefined;

@@ -1,8 +1,9 @@
 /**
- * `@inmesh/http/spi`: for a package that serves and forwards HTTP, such as a proxy or a gateway. The server
- * is `meshServer`; its handler makes a call of each request, and hands the reply on as it comes. Not covered
- * by semver before 1.0.
+ * `@inmesh/http/spi`: for a package that serves and forwards HTTP, such as a gateway. The server is `meshServer`; its
+ * handler makes a call of each request, and hands the reply on as it comes. What a package needs that reads and writes
+ * HTTP itself is an entry of its own as well, `spi/codec`. Not covered by semver before 1.0.
  */
+export * from "./spi/codec.ts";
 
 /**
  * HTTP as a protocol of the mesh: `mesh.service(name, HTTP)` is what a call is made to. `Origins` finds the
@@ -32,48 +33,4 @@ export type { HttpResult } from "./client/lease.ts";
 
 /** Header fields: what is passed on of those received, and which trailers may be. */
 export { forwardedFields } from "./client/forwarded.ts";
-export { allowedTrailers, HttpHeaders, isAllowedTrailer, type RawHeaders } from "./headers.ts";
-
-/** Names of fields that a mesh reads and writes, and what its servers refuse, so that a codec of one's own says the same. */
-export {
-  ATTEMPT,
-  FINAL,
-  HOPS,
-  LEAVING,
-  NACK,
-  PRIORITY,
-  REASON,
-  retryAfterMs,
-  TIMEOUT_MS,
-} from "./headers.ts";
-export { REFUSALS, type RefusalReason } from "./server/refusals.ts";
-export { COUNTED, type CutReason } from "./server/cuts.ts";
-
-/** What a status, and a method, mean for retries, breakers and metrics. */
-export { classify, isCallerFault, isIdempotent } from "./client/classify.ts";
-/** What a target and an authority may be made of. */
-export { ABSOLUTE, IN_PATH, IN_QUERY, isHost, isTarget, TARGET_BYTES } from "./server/validate.ts";
-export { ofMeshError as failureOfMeshError, type Failure } from "./client/failure.ts";
-
-/** Dials an endpoint as the clients of the mesh do: with its TLS, its time limit, and the words for what fails. */
-export { Connector, type Dialled, type OnRead, type Reported } from "./client/connector.ts";
-
-/** What the end of an HTTP/2 stream says about the request on it. */
-export {
-  headTooLarge,
-  isRefusal,
-  streamError,
-  type SessionEnd,
-  type StreamEnd,
-} from "./client/http2/stream-error.ts";
-
-/** Durations under the names of OpenTelemetry's semantic conventions. */
-export {
-  attributesOf,
-  CLIENT_DURATION,
-  HTTP_1_0,
-  HTTP_1_1,
-  HTTP_2,
-  numberOf,
-  SERVER_DURATION,
-} from "./standard.ts";
+export { allowedTrailers, HttpHeaders, type RawHeaders } from "./headers.ts";

@@ -23,7 +23,7 @@ import {
   PRIORITY,
   retryAfterMs,
   TIMEOUT_MS,
-} from "@inmesh/http/spi";
+} from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import { Field, KIND, kindOf, type Fields, type FieldVisitor } from "./fields.ts";
 import { grpcOutcomeOf, grpcStatusOf } from "./grpc-status.ts";

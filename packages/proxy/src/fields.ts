@@ -14,7 +14,7 @@ import {
   PRIORITY,
   REASON,
   TIMEOUT_MS,
-} from "@inmesh/http/spi";
+} from "@inmesh/http/spi/codec";
 
 /** A field as text, which may stand in many messages: a codec may extend it with its own form of it. Latin-1. */
 export class Field {

@@ -18,7 +18,7 @@ import {
   type Stage,
   type StandardDuration,
 } from "@inmesh/core/spi";
-import { isIdempotent, REFUSALS } from "@inmesh/http/spi";
+import { isIdempotent, REFUSALS } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
 import { OwnHead } from "./own-reply.ts";

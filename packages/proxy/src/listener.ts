@@ -14,7 +14,7 @@ import type {
   SharedServerSnapshot,
   Trust,
 } from "@inmesh/core/spi";
-import type { CutReason } from "@inmesh/http/spi";
+import type { CutReason } from "@inmesh/http/spi/codec";
 import type { ProxyRequest, RequestOwner } from "./request.ts";
 
 /** `outbound`: applications of this host send to other services. `inbound`: others send to the application of this host. */

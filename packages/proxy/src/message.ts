@@ -11,7 +11,7 @@ import {
   type Refusal,
   type Trust,
 } from "@inmesh/core/spi";
-import { REFUSALS } from "@inmesh/http/spi";
+import { REFUSALS } from "@inmesh/http/spi/codec";
 import { type Field, Fields, KIND, type FieldKind } from "./fields.ts";
 
 /** The length of a body that is not known before its end. */

@@ -6,7 +6,7 @@ import {
   type ErrorReason,
   type Refusal,
 } from "@inmesh/core/spi";
-import { FINAL, NACK, REASON } from "@inmesh/http/spi";
+import { FINAL, NACK, REASON } from "@inmesh/http/spi/codec";
 import { Field } from "./fields.ts";
 import { ReplyHead } from "./message.ts";
 

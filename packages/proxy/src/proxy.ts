@@ -21,7 +21,7 @@ import {
   type Timer,
   type Trust,
 } from "@inmesh/core/spi";
-import { COUNTED, type CutReason } from "@inmesh/http/spi";
+import { COUNTED, type CutReason } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import { Forward, type ForwardPipeline } from "./forward.ts";
 import { Http1Front } from "./http1/front.ts";

@@ -14,7 +14,7 @@ import {
   type ServerPeer,
   type Trust,
 } from "@inmesh/core/spi";
-import { classify } from "@inmesh/http/spi";
+import { classify } from "@inmesh/http/spi/codec";
 import type { RequestBody } from "./body.ts";
 import { Field, KIND, kindOf } from "./fields.ts";
 import type { ReplySink } from "./halves.ts";

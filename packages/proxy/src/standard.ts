@@ -14,7 +14,7 @@ import {
   HTTP_2,
   numberOf,
   SERVER_DURATION,
-} from "@inmesh/http/spi";
+} from "@inmesh/http/spi/codec";
 import type { ProxyRequest } from "./request.ts";
 
 /** `http.server.request.duration`: one for each request of a listener. `secure`: it speaks TLS. */

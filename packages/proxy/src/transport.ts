@@ -17,7 +17,7 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { Connector } from "@inmesh/http/spi";
+import { Connector } from "@inmesh/http/spi/codec";
 import { Exchange } from "./exchange.ts";
 import { Http1Pool } from "./http1/pool.ts";
 import { Http2Clock } from "./http2/clock.ts";

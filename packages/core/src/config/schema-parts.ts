@@ -8,6 +8,7 @@ import { unknownKeyRule } from "./did-you-mean.ts";
 import { DURATION_PATTERN, formatDuration } from "./duration.ts";
 import { type Field, groupOf, millisecondNames, nameOf, rangeOf, readDuration } from "./field.ts";
 import { LIMITS } from "./limits.ts";
+import type * as ZodParts from "./zod.ts";
 
 type Shape = Record<string, Zod.ZodType>;
 
@@ -20,9 +21,9 @@ const ZOD_GLOBALS = ["__zod_globalConfig", "__zod_globalRegistry"] as const;
  * checks of test frameworks for leaked globals. A zod of the application that is loaded first has put
  * its own, which stay; one that is loaded later puts its own.
  */
-export function loadZod(): typeof Zod {
+export function loadZod(): typeof ZodParts {
   const fresh = ZOD_GLOBALS.filter((name) => !Object.hasOwn(globalThis, name));
-  const zod = requireZod() as typeof Zod;
+  const zod = requireZod() as typeof ZodParts;
   for (const name of fresh) Reflect.deleteProperty(globalThis, name);
   return zod;
 }
@@ -30,9 +31,9 @@ export function loadZod(): typeof Zod {
 const NO_CONTROLS = /^\P{Cc}*$/u;
 
 export class SchemaParts {
-  readonly z: typeof Zod;
+  readonly z: typeof ZodParts;
 
-  constructor(z: typeof Zod) {
+  constructor(z: typeof ZodParts) {
     this.z = z;
   }
 

@@ -6,13 +6,13 @@ import type * as Zod from "zod";
 import { routeSchema } from "../capability-schemas.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
 import { checkWith } from "./check.ts";
-import { discoverySchema } from "./discovery-schema.ts";
+import { discoverySchema, fieldsSchema } from "./discovery-schema.ts";
 import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import type { Report } from "./plain.ts";
 import { loadZod, SchemaParts } from "./schema-parts.ts";
-import { type ConfigSection, NO_SECTIONS, sectionShapes } from "./section.ts";
+import { type ConfigSection, NO_SECTIONS, OF_OTHER_PROGRAMS } from "./section.ts";
 import { STRUCTURE } from "./structure-options.ts";
 
 /** A plain name, or host and port: what a client that was given a URL is called. */
@@ -74,6 +74,17 @@ function wholeSchema(
     },
     "",
   );
+}
+
+/** Here and not in section.ts, whose types applications read: older compilers refuse the declarations of zod. */
+function sectionShapes(
+  parts: SchemaParts,
+  sections: readonly ConfigSection[],
+): Record<string, Zod.ZodType> {
+  const shape: Record<string, Zod.ZodType> = {};
+  for (const name of OF_OTHER_PROGRAMS) shape[name] = parts.z.unknown();
+  for (const { name, fields } of sections) shape[name] = fieldsSchema(parts, fields);
+  return shape;
 }
 
 function serviceSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.ZodType {

@@ -3,13 +3,11 @@
  * file beside `services`, is merged, validated and taken into force together with them, and every mistake of both is
  * reported at once. One file can then serve several programs, each of which reads what is about it.
  */
-import type * as Zod from "zod";
 import { messageOf } from "../errors.ts";
-import { fieldsSchema, readFields } from "./discovery-schema.ts";
+import { readFields } from "./discovery-schema.ts";
 import type { KindField } from "./kind.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plain.ts";
-import type { SchemaParts } from "./schema-parts.ts";
 
 /** What the configuration says around a section. */
 export interface SectionContext {
@@ -38,7 +36,7 @@ export interface ConfigSection<Value extends object = object> {
 export const NO_SECTIONS: readonly ConfigSection[] = [];
 
 /** Sections of other programs, which a program that does not have them passes over. */
-const OF_OTHER_PROGRAMS: readonly string[] = ["proxy"];
+export const OF_OTHER_PROGRAMS: readonly string[] = ["proxy"];
 const BUILT_IN: ReadonlySet<unknown> = new Set(["defaults", "services", "servers"]);
 const NAME = /^[a-z][A-Za-z0-9-]{0,30}$/;
 
@@ -58,16 +56,6 @@ export function sectionMistakes(sections: readonly unknown[]): Mistake[] {
     if (typeof read !== "function") report("read", "must be a function", read);
     return mistakes;
   });
-}
-
-export function sectionShapes(
-  parts: SchemaParts,
-  sections: readonly ConfigSection[],
-): Record<string, Zod.ZodType> {
-  const shape: Record<string, Zod.ZodType> = {};
-  for (const name of OF_OTHER_PROGRAMS) shape[name] = parts.z.unknown();
-  for (const { name, fields } of sections) shape[name] = fieldsSchema(parts, fields);
-  return shape;
 }
 
 /** By name; undefined: none is written, or none of those is known. */

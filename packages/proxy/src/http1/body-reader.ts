@@ -2,7 +2,7 @@
  * The body of a message over HTTP/1: a length, chunks, or everything until the connection ends. Chunks are read
  * strictly (RFC 9112 §7.1): sizes are digits alone, lines end in CR LF, extensions are dropped and bounded.
  */
-import { isAllowedTrailer } from "@inmesh/http/spi";
+import { isAllowedTrailer } from "@inmesh/http/spi/codec";
 import { Fields, KIND, type FieldKind } from "../fields.ts";
 import { CR, FieldLexer, INCOMPLETE, LF, MALFORMED, SPACE, TAB, TOO_LARGE } from "./lexer.ts";
 

@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import { ConnectionPeer, endOfAge, Tally, type ServerPeer, type Trust } from "@inmesh/core/spi";
-import { REFUSALS, type CutReason } from "@inmesh/http/spi";
+import { REFUSALS, type CutReason } from "@inmesh/http/spi/codec";
 import { RequestBody, type BodySource } from "../body.ts";
 import { onEvent } from "../defects.ts";
 import type { Fields } from "../fields.ts";

@@ -3,7 +3,7 @@
  * used again and the others grow idle; attempts that wait in the order in which they came.
  */
 import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
-import type { Connector } from "@inmesh/http/spi";
+import type { Connector } from "@inmesh/http/spi/codec";
 import type { Exchange } from "../exchange.ts";
 import type { UpstreamPool } from "../upstream.ts";
 import { Http1Upstream, type UpstreamOwner } from "./upstream.ts";

@@ -12,7 +12,7 @@ import {
   isTarget,
   REFUSALS,
   TARGET_BYTES,
-} from "@inmesh/http/spi";
+} from "@inmesh/http/spi/codec";
 import { isAt, KIND, type FieldKind } from "../fields.ts";
 import { isAnyClient, UNKNOWN_LENGTH, type RequestHead } from "../message.ts";
 import {

@@ -14,7 +14,7 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import type { Connector, OnRead } from "@inmesh/http/spi";
+import type { Connector, OnRead } from "@inmesh/http/spi/codec";
 import type { BodyReader as RequestBodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";

@@ -11,7 +11,7 @@ import {
   type ConnectionUse,
   type Trust,
 } from "@inmesh/core/spi";
-import { REFUSALS, type CutReason } from "@inmesh/http/spi";
+import { REFUSALS, type CutReason } from "@inmesh/http/spi/codec";
 import { RequestBody, type BodySource } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import { Field, Fields } from "../fields.ts";

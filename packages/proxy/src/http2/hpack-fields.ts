@@ -6,7 +6,7 @@
  * The cache is one for the process, has a fixed number of places and no chains: a field takes the place of
  * another one, so no choice of fields makes it slow or large. What its sender calls never indexed is not kept.
  */
-import { isAllowedTrailer, TIMEOUT_MS } from "@inmesh/http/spi";
+import { isAllowedTrailer, TIMEOUT_MS } from "@inmesh/http/spi/codec";
 import { Field, KIND, kindOf, type FieldKind } from "../fields.ts";
 import { decodeHuffman } from "./huffman.ts";
 import { FIELD_OVERHEAD, STATIC_COUNT, STATIC_TABLE } from "./tables.ts";

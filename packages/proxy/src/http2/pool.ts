@@ -15,7 +15,7 @@ import {
   type Timer,
   type Where,
 } from "@inmesh/core/spi";
-import type { Connector } from "@inmesh/http/spi";
+import type { Connector } from "@inmesh/http/spi/codec";
 import { Defects } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { UpstreamPool } from "../upstream.ts";

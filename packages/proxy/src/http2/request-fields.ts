@@ -3,7 +3,7 @@
  * reset, without an answer; what two readers could understand differently is refused with one.
  */
 import type { Refusal, Trust } from "@inmesh/core/spi";
-import { isHost, isTarget, REFUSALS } from "@inmesh/http/spi";
+import { isHost, isTarget, REFUSALS } from "@inmesh/http/spi/codec";
 import { KIND } from "../fields.ts";
 import { isAmbiguous } from "../http1/request-reader.ts";
 import { isAnyClient, UNKNOWN_LENGTH, type ClaimLimits, type RequestHead } from "../message.ts";

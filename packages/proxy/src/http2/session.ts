@@ -10,7 +10,7 @@ import {
   type ServiceConfig,
   type Where,
 } from "@inmesh/core/spi";
-import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi";
+import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi/codec";
 import type { BodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
