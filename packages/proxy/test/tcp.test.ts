@@ -4,12 +4,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMesh, type Mesh, type MeshInput } from "@inmesh/core";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { startBlackHole } from "../../http/test/support/children.ts";
+import { Defects } from "../src/defects.ts";
 import { Listener, type ListenerOptions, type ListenReason } from "../src/listen/listener.ts";
 import { readHeader } from "../src/listen/proxy-protocol.ts";
 import { TcpFront, type TcpFrontParts, type TcpReason } from "../src/tcp/front.ts";
 import { TCP } from "../src/tcp/protocol.ts";
+import { Tunnel } from "../src/tcp/tunnel.ts";
 import { Client, freePort, listening } from "./support/net.ts";
 
 interface Bench {
@@ -150,6 +152,24 @@ describe("a connection through the TCP mode", () => {
       await client.until(() => client.ended);
       expect(client.text).toBe("good");
     }
+  });
+
+  it("an error of the proxy's own ends that connection, is counted, and leaves none to the endpoint", async () => {
+    const server = await listening((socket) => socket.write("hello"));
+    const { address, mesh } = await bench(endpointsOf(server.address));
+    Defects.of(mesh.runtime).reportTo(mesh);
+    const other = new Client(address);
+    await other.until(() => other.text === "hello");
+    const run = vi.spyOn(Tunnel.prototype, "run").mockImplementationOnce(() => {
+      throw new TypeError("defect of a tunnel");
+    });
+    onTestFinished(() => run.mockRestore());
+    const broken = new Client(address);
+    await broken.until(() => broken.closed);
+    expect(counter(mesh, "inmesh.defects")).toBe(1);
+    await expect.poll(() => server.sockets.size).toBe(1);
+    await expect.poll(() => mesh.snapshot().services[0]?.endpoints[0]?.inFlight).toBe(1);
+    expect(other.closed).toBe(false);
   });
 
   it("C1 PT: resets the client where no endpoint accepts, and counts it", async () => {

@@ -105,8 +105,9 @@ export class TcpFront implements Front {
     socket.once("close", left);
     this.#open.add(socket);
     this.#parts.connections?.opened(socket, { protocol: "tcp", mutual: "false" });
+    let reply: TcpReply | undefined;
     try {
-      const reply = await service.current(call);
+      reply = await service.current(call);
       socket.off("close", left);
       const first = announces === undefined ? EMPTY : writeHeader(announces, client, target);
       asked?.connected();
@@ -116,6 +117,8 @@ export class TcpFront implements Front {
       reply.end(outcome === "idle" ? "abandoned" : outcome);
     } catch (error) {
       if (!(error instanceof MeshError)) Defects.of(runtime).note(error);
+      reply?.socket.destroy();
+      reply?.end("abandoned");
       // Why, the records of the call say. The client learns of it as of a server that is not there.
       if (!socket.destroyed) {
         this.#parts.count("no_endpoint");
