@@ -3,6 +3,7 @@
  * thrown ends the process, and every other connection with it. So each place where the event loop enters a connection
  * catches, and ends that connection alone. A defect must be seen all the same: it is counted and logged.
  */
+import type { Socket } from "node:net";
 import { linesAbout, type LimitedLog } from "@inmesh/core/spi/server";
 import { DEFECTS, type Counter } from "@inmesh/core/spi/telemetry";
 import type { Mesh, Runtime } from "@inmesh/core/spi/transport";
@@ -63,13 +64,13 @@ export class Defects {
 
 /** Runs `handler` at each such event of `socket`; where that throws, `owner` ends. */
 export function onEvent<E extends keyof Events>(
-  socket: { on(event: E, listener: (given: Events[E]) => void): unknown },
+  socket: Socket,
   event: E,
   runtime: Runtime,
   owner: Ended,
   handler: (given: Events[E]) => void,
 ): void {
-  socket.on(event, (given) => {
+  socket.on(event as string, (given: Events[E]) => {
     try {
       handler(given);
     } catch (error) {

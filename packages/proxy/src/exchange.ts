@@ -357,7 +357,7 @@ export class Exchange implements AttemptCanceller, Reply {
     try {
       this.#cancel(error, outcome);
     } catch (defect) {
-      Defects.of(this.#runtime).note(defect);
+      this.broke(defect);
     }
   }
 
@@ -432,13 +432,9 @@ export class Exchange implements AttemptCanceller, Reply {
 
   // ── its clocks ───────────────────────────────────────────────────────────────────────────────
 
-  /** Does not throw. */
-  atTimer(look: () => void): void {
-    try {
-      look.call(this);
-    } catch (error) {
-      Defects.of(this.#runtime).note(error);
-    }
+  /** An error of the proxy's own at a timer of it. Does not throw. */
+  broke(error: unknown): void {
+    Defects.of(this.#runtime).end(error, { destroy: () => this.defective() });
   }
 
   /** Still without a connection after `queueMs`: another endpoint may have one. */
@@ -482,9 +478,17 @@ export class Exchange implements AttemptCanceller, Reply {
 }
 
 function lookQueued(exchange: Exchange): void {
-  exchange.atTimer(Exchange.prototype.outwaited);
+  try {
+    exchange.outwaited();
+  } catch (error) {
+    exchange.broke(error);
+  }
 }
 
 function lookIdle(exchange: Exchange): void {
-  exchange.atTimer(Exchange.prototype.idled);
+  try {
+    exchange.idled();
+  } catch (error) {
+    exchange.broke(error);
+  }
 }

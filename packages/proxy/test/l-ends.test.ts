@@ -184,7 +184,11 @@ describe("endpoints that there are not", () => {
       "P22",
       [],
       { discovery: undefined, url: "http://orders.test" },
-      { mesh: { discovery: () => ({ source: "silent", watch: () => ({ stop() {} }) }) } },
+      {
+        mesh: {
+          discovery: () => ({ source: "silent", watch: () => ({ stop() {}, refresh() {} }) }),
+        },
+      },
     );
     expect(own(await ask("GET", { "x-mesh-timeout-ms": "30000" }))).toBe("503 discovery_pending");
   });

@@ -113,7 +113,7 @@ function ask1(
   });
 }
 
-/** One request of a server that does what it is told, whichever version it speaks. */
+/** One request of a server that follows a script, whichever version it speaks. */
 export interface Served {
   readonly raw: FaultConnection;
   /** 1 for the first connection. */
