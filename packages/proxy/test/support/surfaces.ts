@@ -172,7 +172,8 @@ export async function peerOf(
         connection: connection.number,
         head: "",
         answer: (body = "ok") => connection.write(ok(id, body)),
-        answerAndLeave: () => connection.write(ok(id), goaway(id, 0)),
+        // The first GOAWAY of a graceful end (RFC 9113 §6.8): what is on its way is still served.
+        answerAndLeave: () => connection.write(ok(id), goaway(0x7fff_ffff, 0)),
         begin: (body) => connection.write(head(id, { ":status": "200" }), data(id, body)),
         more: (body) => connection.write(data(id, body)),
       });
