@@ -11,6 +11,7 @@ const SLOW = [
   "demo",
   "hostile",
   "r-private",
+  "r-private-grpc-js",
   "r-replies",
   "guides",
   "r-ends",

@@ -23,14 +23,14 @@ const FILES = [
   "g-frames",
   "r-errors",
   "r-given-server",
-  "r-private",
+  "r-private-grpc-js",
   "r-pushes",
   "server",
 ];
 
 /** Of these, what is left out by `--quick`: dials without an answer, and ten thousand calls. */
 const SLOW = new Set(["c-connect", "connections"]);
-/** Of r-private.test.ts a report of all private members, and not a process for each that is hidden. */
+/** Of r-private-grpc-js.test.ts a report of all private members, and not a process for each that is hidden. */
 const WITHOUT_HIDING =
   "^(?!.*a private member of grpc-js that is missing)|nothing is hidden: nothing is degraded";
 
