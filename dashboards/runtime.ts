@@ -286,6 +286,16 @@ export const runtime: DashboardSpec = {
             },
           ],
         },
+        {
+          id: 410,
+          title: "Errors of inmesh's own",
+          description:
+            "Each has ended one connection of a mesh-proxy, and stands in its log. Please report it.",
+          unit: "none",
+          queries: [
+            { expr: grown("inmesh_defects_total", "5m", "instance"), legend: "{{instance}}" },
+          ],
+        },
       ],
     },
   ],

@@ -8,12 +8,7 @@ const read = (path: string): string => readFileSync(new URL(path, import.meta.ur
 
 test.for([
   ["Node", NODE, "reference/metrics.md", "../packages/http/test/r-private.test.ts"],
-  [
-    "grpc-js",
-    GRPC,
-    "reference/grpc-server.md",
-    "../packages/grpc/test/r-private-grpc-js.test.ts",
-  ],
+  ["grpc-js", GRPC, "reference/grpc-server.md", "../packages/grpc/test/r-private-grpc-js.test.ts"],
 ] as const)(
   "every private member of %s is documented, and hidden by a test",
   ([, all, page, tests]) => {

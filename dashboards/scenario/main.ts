@@ -19,6 +19,7 @@ import type { EndpointInfo, EndpointSink } from "@inmesh/core/spi";
 import { meshGrpc, meshGrpcServer } from "@inmesh/grpc";
 import { accessLog, createMesh, meshClient, meshServer } from "inmesh";
 import { metricsPage } from "inmesh/metrics";
+import { startProxy } from "mesh-proxy";
 import { Orders, type OrdersHandlers } from "../../examples/03-grpc/orders.ts";
 import { TestCa } from "../../packages/http/test/support/ca.ts";
 import { freePort } from "../prometheus.ts";
@@ -160,6 +161,8 @@ const mesh = createMesh({
   ],
 });
 
+// Gets no connection: what a proxy alone measures is on the page from its start.
+startProxy({ mesh, listeners: [{ name: "out", mode: "outbound" }] });
 const shop = meshServer(after(20), {
   name: "shop",
   mesh,
