@@ -76,16 +76,6 @@ export function fieldsOf(metadata: Metadata): HeadField[] {
   ]);
 }
 
-/** `grpc-timeout`: at most eight digits and a unit, rounded up so that it is never zero. */
-export function formatTimeout(remainingMs: number): string {
-  const ms = Math.max(1, Math.ceil(remainingMs));
-  if (ms < 100_000_000) return `${ms}m`;
-  const seconds = Math.ceil(ms / 1000);
-  return seconds < 100_000_000
-    ? `${seconds}S`
-    : `${Math.min(99_999_999, Math.ceil(seconds / 3600))}H`;
-}
-
 /**
  * What the server asks for between attempts: milliseconds to wait, `stop` for no further one (below
  * zero, or no whole number in digits; gRFC A6), undefined when it says nothing.

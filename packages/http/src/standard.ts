@@ -5,16 +5,25 @@
  *
  * https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
  */
-import { STANDARD_SECONDS, type Histogrammed, type Labels } from "@inmesh/core/spi";
+import {
+  knownMethod,
+  serverPort,
+  STANDARD_SECONDS,
+  type Attempt,
+  type Histogrammed,
+  type Labels,
+  type ServiceConfig,
+  type StandardDuration,
+} from "@inmesh/core/spi";
 
-export const CLIENT_DURATION: Histogrammed = {
+const CLIENT_DURATION: Histogrammed = {
   name: "http.client.request.duration",
   unit: "s",
   description: "Duration of HTTP client requests.",
   bounds: STANDARD_SECONDS,
 };
 
-export const SERVER_DURATION: Histogrammed = {
+const SERVER_DURATION: Histogrammed = {
   name: "http.server.request.duration",
   unit: "s",
   description: "Duration of HTTP server requests.",
@@ -37,13 +46,13 @@ for (let status = 100; status < 600; status++) {
 const INVALID = 500;
 
 /** Status and version in one number. `status` 0: there was none. */
-export function numberOf(status: number, version: number): number {
+function numberOf(status: number, version: number): number {
   const known = status === 0 ? 0 : (STATUSES[status] ?? INVALID);
   return (known === 0 && status !== 0 ? INVALID : known) * VERSIONS.length + version;
 }
 
 /** `failsFrom`: the status from which one is an error, 400 for clients and 500 for servers. */
-export function attributesOf(
+function attributesOf(
   method: string,
   number: number,
   reason: string | undefined,
@@ -57,4 +66,45 @@ export function attributesOf(
   if (isError) attributes["error.type"] = reason ?? String(status);
   if (version !== undefined) attributes["network.protocol.version"] = version;
   return attributes;
+}
+
+/** `http.client.request.duration`: one for each attempt, because each is a request on the wire. */
+export function clientDurationOf<Req extends { readonly method: string }>(
+  config: ServiceConfig,
+): StandardDuration<Attempt<Req>> {
+  const service = {
+    "server.address": config.name,
+    "server.port": serverPort(config),
+    "url.scheme": config.scheme,
+  };
+  return {
+    instrument: CLIENT_DURATION,
+    methodOf: ({ call }) => knownMethod(call.request.method),
+    numberOf: ({ code, wireVersion }) => numberOf(code, wireVersion),
+    attributesOf: (method, number, reason) => ({
+      ...service,
+      ...attributesOf(method, number, reason, 400),
+    }),
+  };
+}
+
+/**
+ * `http.server.request.duration`: one for each request, as `inmesh.calls` counts them. `secure`: of a server that speaks
+ * TLS. `versionOf`: the number that stands for the version of a request. Routes are the handler's own, so there is no
+ * `http.route`.
+ */
+export function serverDurationOf<R extends { readonly method: string; readonly endStatus: number }>(
+  secure: boolean,
+  versionOf: (request: R) => number,
+): StandardDuration<R> {
+  const scheme = { "url.scheme": secure ? "https" : "http" };
+  return {
+    instrument: SERVER_DURATION,
+    methodOf: ({ method }) => knownMethod(method),
+    numberOf: (request) => numberOf(request.endStatus, versionOf(request)),
+    attributesOf: (method, number, reason) => ({
+      ...scheme,
+      ...attributesOf(method, number, reason, 500),
+    }),
+  };
 }

@@ -17,13 +17,12 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { Connector } from "@inmesh/http/spi/codec";
+import { clientDurationOf, Connector } from "@inmesh/http/spi/codec";
 import { Exchange } from "./exchange.ts";
 import { Http1Pool } from "./http1/pool.ts";
 import { Http2Clock } from "./http2/clock.ts";
 import { Http2UpstreamPool } from "./http2/pool.ts";
 import type { ProxyRequest } from "./request.ts";
-import { clientDuration } from "./standard.ts";
 import type { UpstreamPool } from "./upstream.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
@@ -36,7 +35,7 @@ const STALE_MS = 5_000;
 
 export const PROXY_HTTP: Protocol<ProxyRequest, Exchange> = {
   name: "http",
-  standard: { attempts: clientDuration },
+  standard: { attempts: clientDurationOf },
   transport: (service, runtime, identities, record) => {
     const tls =
       service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;

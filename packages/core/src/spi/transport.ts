@@ -115,5 +115,8 @@ export type { Identities } from "../tls/identities.ts";
 export { PeerRefused } from "../tls/identity.ts";
 export type { TlsPem } from "../tls/pem.ts";
 
+// How much time is left, as gRPC writes it.
+export { formatGrpcTimeout } from "../grpc-timeout.ts";
+
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";

@@ -5,6 +5,7 @@
  */
 import { Metadata, type ChannelOptions } from "@grpc/grpc-js";
 import {
+  formatGrpcTimeout,
   OTHER_NAME,
   ReplayBuffer,
   sampledTraceId,
@@ -23,7 +24,6 @@ import type { CallCredentials, WireCall, WriteContext } from "../call-types.ts";
 import {
   changeMetadata,
   fieldsOf,
-  formatTimeout,
   HOPS,
   PREVIOUS_ATTEMPTS,
   PRIORITY,
@@ -155,7 +155,7 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
     const shared = headers === undefined && kind !== "hedge";
     const metadata = shared ? this.metadata : this.metadata.clone();
     const { deadlineAt } = attempt.call;
-    if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatTimeout(deadlineAt - now));
+    if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatGrpcTimeout(deadlineAt - now));
     const { toldNumber } = attempt;
     if (toldNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(toldNumber - 1));
     if (headers !== undefined) changeMetadata(metadata, headers);

@@ -86,19 +86,9 @@ export class Connector {
     this.#secure = secure;
     this.#protocols = protocols;
     this.#watchesAlerts = secure !== undefined && !protocols.includes("h2");
-    const { host, port } = endpoint;
-    const path = socketPathOf(host);
     const address = addressOf(endpoint);
     this.where = { service: service.name, address, serverName: secure?.serverName };
-    this.#options =
-      path === undefined
-        ? {
-            host,
-            port,
-            autoSelectFamily: true,
-            autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
-          }
-        : { path };
+    this.#options = placeOf(endpoint);
   }
 
   /** The `connect` function of an undici pool. Calls back in a later turn, as undici needs. */
@@ -288,4 +278,16 @@ export class Connector {
     this.#exhaustedBy = String(error.code);
     this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
   }
+}
+
+/** Where a socket to that endpoint is opened, as options of `net.connect`. */
+export function placeOf({ host, port }: EndpointInfo): object {
+  const path = socketPathOf(host);
+  if (path !== undefined) return { path };
+  return {
+    host,
+    port,
+    autoSelectFamily: true,
+    autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
+  };
 }

@@ -26,11 +26,18 @@ export { ABSOLUTE, IN_PATH, IN_QUERY, isHost, isTarget, TARGET_BYTES } from "../
 export { ofMeshError as failureOfMeshError, type Failure } from "../client/failure.ts";
 
 /** Dials an endpoint as the clients of the mesh do: with its TLS, its time limit, and the words for what fails. */
-export { Connector, type Dialled, type OnRead, type Reported } from "../client/connector.ts";
+export {
+  Connector,
+  placeOf,
+  type Dialled,
+  type OnRead,
+  type Reported,
+} from "../client/connector.ts";
 
 /** What the end of an HTTP/2 stream says about the request on it. */
 export {
   headTooLarge,
+  HTTP2_ERRORS,
   isRefusal,
   streamError,
   type SessionEnd,
@@ -38,12 +45,4 @@ export {
 } from "../client/http2/stream-error.ts";
 
 /** Durations under the names of OpenTelemetry's semantic conventions. */
-export {
-  attributesOf,
-  CLIENT_DURATION,
-  HTTP_1_0,
-  HTTP_1_1,
-  HTTP_2,
-  numberOf,
-  SERVER_DURATION,
-} from "../standard.ts";
+export { clientDurationOf, HTTP_1_0, HTTP_1_1, HTTP_2, serverDurationOf } from "../standard.ts";

@@ -1,4 +1,5 @@
 /** Frames of HTTP/2 (RFC 9113, §4 and §6): their numbers, and how they are read where they lie and written. */
+import { HTTP2_ERRORS } from "@inmesh/http/spi/codec";
 import type { Outgoing } from "./outgoing.ts";
 
 export const FRAME_HEADER_BYTES = 9;
@@ -58,25 +59,8 @@ export const ERROR = {
   http11Required: 13,
 } as const;
 
-const ERROR_NAMES = [
-  "NO_ERROR",
-  "PROTOCOL_ERROR",
-  "INTERNAL_ERROR",
-  "FLOW_CONTROL_ERROR",
-  "SETTINGS_TIMEOUT",
-  "STREAM_CLOSED",
-  "FRAME_SIZE_ERROR",
-  "REFUSED_STREAM",
-  "CANCEL",
-  "COMPRESSION_ERROR",
-  "CONNECT_ERROR",
-  "ENHANCE_YOUR_CALM",
-  "INADEQUATE_SECURITY",
-  "HTTP_1_1_REQUIRED",
-];
-
 export function errorName(code: number): string {
-  return ERROR_NAMES[code] ?? `error ${code}`;
+  return HTTP2_ERRORS[code] ?? `error ${code}`;
 }
 
 /** Takes whole frames. The payload stands in `bytes[from..to)`, which is valid during the call. */

@@ -1,4 +1,5 @@
 /** Fields that this codec itself writes. */
+import { formatGrpcTimeout } from "@inmesh/core/spi";
 import { HpackField, INDEXED, knownName, NOT_INDEXED, type Name } from "./hpack-fields.ts";
 
 const STATUS = knownName(":status");
@@ -54,13 +55,9 @@ export function authorityField(authority: string): HpackField {
 }
 
 export const GRPC_TIMEOUT: Name = knownName("grpc-timeout");
-/** At most eight digits: beyond that in seconds (gRPC over HTTP/2). */
-const MAX_GRPC_MS = 99_999_999;
 
 export function grpcTimeoutField(ms: number): HpackField {
-  const left = Math.max(1, Math.ceil(ms));
-  const text = left <= MAX_GRPC_MS ? `${left}m` : `${Math.ceil(left / 1_000)}S`;
-  return new HpackField(GRPC_TIMEOUT, text, NOT_INDEXED);
+  return new HpackField(GRPC_TIMEOUT, formatGrpcTimeout(ms), NOT_INDEXED);
 }
 
 export function pathField(path: string): HpackField {

@@ -8,7 +8,6 @@ import {
   addressOf,
   connectError,
   MeshError,
-  socketPathOf,
   timeoutError,
   withoutCaller,
   type Attempt,
@@ -24,11 +23,10 @@ import {
   type Timer,
   type Where,
 } from "@inmesh/core/spi/transport";
+import { placeOf } from "@inmesh/http/spi/codec";
 import { TcpReply, type TcpRequest } from "./request.ts";
 
 const KEEP_ALIVE_DELAY_MS = 10_000;
-/** RFC 8305 §5; Node's own default differs between its versions. */
-const FAMILY_ATTEMPT_MS = 250;
 
 export const TCP: Protocol<TcpRequest, TcpReply> = {
   name: "tcp",
@@ -59,20 +57,10 @@ class TcpConnection implements Connection<TcpRequest, TcpReply> {
     runtime: Runtime,
     record: ConnectionRecord | undefined,
   ) {
-    const { host, port, zone } = endpoint;
-    const path = socketPathOf(host);
-    const place =
-      path === undefined
-        ? {
-            host,
-            port,
-            autoSelectFamily: true,
-            autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
-          }
-        : { path };
+    const { zone } = endpoint;
     this.#parts = {
       where: { service: service.name, address: addressOf(endpoint), serverName: undefined },
-      options: { ...place, allowHalfOpen: true },
+      options: { ...placeOf(endpoint), allowHalfOpen: true },
       connectMs: service.timeouts.connectMs,
       runtime,
       record,

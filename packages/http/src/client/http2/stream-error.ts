@@ -29,8 +29,8 @@ export interface StreamEnd {
   readonly cause: (Error & { readonly code?: unknown }) | undefined;
 }
 
-/** RFC 9113 §7. */
-const NAMES = [
+/** Names of error codes, by code (RFC 9113 §7). */
+export const HTTP2_ERRORS: readonly string[] = [
   "NO_ERROR",
   "PROTOCOL_ERROR",
   "INTERNAL_ERROR",
@@ -58,17 +58,17 @@ export function isRefusal({ id, rstCode, replyStarted, session }: StreamEnd): bo
 
 export function streamError(where: Where, end: StreamEnd): MeshError {
   const { session, rstCode, replyStarted } = end;
-  const name = NAMES[rstCode] ?? String(rstCode);
+  const name = HTTP2_ERRORS[rstCode] ?? String(rstCode);
   // §8.7: the two proofs that the peer has not processed it.
   if (end.id > session.lastStreamId) {
-    const code = NAMES[session.goawayCode] ?? String(session.goawayCode);
+    const code = HTTP2_ERRORS[session.goawayCode] ?? String(session.goawayCode);
     return lost(where, "goaway", "not-sent", `the peer is leaving (GOAWAY, ${code})`);
   }
   if (rstCode === REFUSED_STREAM && session.error === undefined) {
     return lost(where, "refused_stream", "not-sent", "the peer refused the stream");
   }
   if (session.goawayCode !== 0 && !replyStarted) {
-    const code = NAMES[session.goawayCode] ?? String(session.goawayCode);
+    const code = HTTP2_ERRORS[session.goawayCode] ?? String(session.goawayCode);
     return lost(
       where,
       "goaway",
