@@ -9,10 +9,11 @@ import { join } from "node:path";
 import {
   answering,
   cpuOf,
-  forked,
   found,
   freePort,
-  systemProxy,
+  nginxFile,
+  startHaproxy,
+  startMesh,
   type Player,
 } from "./proxy-players.ts";
 import { quantile, row, type Row } from "./report.ts";
@@ -41,8 +42,8 @@ export async function http2Rows({ quick, only, folder, progress }: Http2Options)
   try {
     const backends = await servers(folder, started);
     const players: Player[] = [];
-    for (const start of [mesh, haproxy]) {
-      const player = await start(backends, folder, progress);
+    for (const start of [startMesh, startHaproxy]) {
+      const player = await start(backends, folder, progress, true);
       if (player === undefined || (only !== undefined && !player.name.startsWith(only))) continue;
       players.push(player);
       started.push(player);
@@ -118,25 +119,14 @@ async function servers(folder: string, started: { stop(): void }[]): Promise<num
   const file = join(folder, "servers.conf");
   writeFileSync(
     file,
-    `daemon off;
-worker_processes 1;
-error_log ${folder}/servers.log;
-pid ${folder}/servers.pid;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path ${folder}/body;
-  proxy_temp_path ${folder}/proxy;
-  fastcgi_temp_path ${folder}/fastcgi;
-  uwsgi_temp_path ${folder}/uwsgi;
-  scgi_temp_path ${folder}/scgi;
-  keepalive_requests 1000000000;
-  server {
+    nginxFile(
+      folder,
+      "servers",
+      `  server {
 ${ports.map((port) => `    listen 127.0.0.1:${port} http2;`).join("\n")}
     location / { default_type text/plain; return 200 "${"x".repeat(1_024)}"; }
-  }
-}
-`,
+  }`,
+    ),
   );
   const child = spawn(found("nginx")!, ["-c", file, "-e", join(folder, "servers.log")], {
     stdio: "ignore",
@@ -144,40 +134,4 @@ ${ports.map((port) => `    listen 127.0.0.1:${port} http2;`).join("\n")}
   started.push({ stop: () => void child.kill() });
   for (const port of ports) await answering(port);
   return ports;
-}
-
-async function mesh(backends: readonly number[]): Promise<Player> {
-  const addresses = backends.map((port) => `127.0.0.1:${port}`);
-  const { port, pid, stop } = await forked("proxy.mjs", ["http2", ...addresses]);
-  return { name: "mesh", port, pids: () => [pid], stop };
-}
-
-async function haproxy(
-  backends: readonly number[],
-  folder: string,
-  progress: (line: string) => void,
-): Promise<Player | undefined> {
-  const port = await freePort();
-  const file = join(folder, "haproxy2.cfg");
-  writeFileSync(
-    file,
-    `global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout client 60s
-  timeout server 60s
-  timeout connect 1s
-  http-reuse always
-frontend front
-  bind 127.0.0.1:${port} proto h2
-  http-request set-header x-added 1
-  default_backend back
-backend back
-  balance random(2)
-${backends.map((one, n) => `  server s${n} 127.0.0.1:${one} proto h2`).join("\n")}
-`,
-  );
-  return systemProxy("haproxy", ["-db", "-f", file], port, progress);
 }

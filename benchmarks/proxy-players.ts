@@ -1,8 +1,9 @@
 /** Processes that the benchmark of the proxy measures, and how: both versions of HTTP use them. */
 import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ask } from "./child.ts";
 
@@ -40,6 +41,74 @@ export async function systemProxy(
 }
 
 /** A script of `child/`; one of JavaScript runs what is built. */
+/** mesh-proxy before those servers, over HTTP/1 on both sides or over HTTP/2. */
+export async function startMesh(
+  backends: readonly number[],
+  _folder: string,
+  _progress: (line: string) => void,
+  http2 = false,
+): Promise<Player> {
+  const addresses = backends.map((port) => `127.0.0.1:${port}`);
+  const { port, pid, stop } = await forked("proxy.mjs", [
+    ...(http2 ? ["http2"] : []),
+    ...addresses,
+  ]);
+  return { name: "mesh", port, pids: () => [pid], stop };
+}
+
+/** The same by haproxy, with one thread, the better of two servers by chance, and a field that is added. */
+export async function startHaproxy(
+  backends: readonly number[],
+  folder: string,
+  progress: (line: string) => void,
+  http2 = false,
+): Promise<Player | undefined> {
+  const port = await freePort();
+  const file = join(folder, http2 ? "haproxy2.cfg" : "haproxy.cfg");
+  const proto = http2 ? " proto h2" : "";
+  writeFileSync(
+    file,
+    `global
+  nbthread 1
+  maxconn 4096
+defaults
+  mode http
+  timeout client 60s
+  timeout server 60s
+  timeout connect 1s
+  http-reuse always
+${http2 ? "" : "  option http-keep-alive\n"}frontend front
+  bind 127.0.0.1:${port}${proto}
+  http-request set-header x-added 1
+  default_backend back
+backend back
+  balance random(2)
+${backends.map((one, n) => `  server s${n} 127.0.0.1:${one}${proto}`).join("\n")}
+`,
+  );
+  return systemProxy("haproxy", ["-db", "-f", file], port, progress);
+}
+
+/** A configuration of nginx that writes nothing outside of `folder`; `inside`: what stands in `http`. */
+export function nginxFile(folder: string, name: string, inside: string): string {
+  return `daemon off;
+worker_processes 1;
+error_log ${folder}/${name}.log;
+pid ${folder}/${name}.pid;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  keepalive_requests 1000000000;
+${inside}
+}
+`;
+}
+
 export async function forked(
   script: string,
   args: readonly string[],

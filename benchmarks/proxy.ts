@@ -12,7 +12,16 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ask } from "./child.ts";
 import { http2Rows } from "./proxy-http2.ts";
-import { cpuOf, forked, freePort, systemProxy, type Player } from "./proxy-players.ts";
+import {
+  cpuOf,
+  forked,
+  freePort,
+  nginxFile,
+  startHaproxy,
+  startMesh,
+  systemProxy,
+  type Player,
+} from "./proxy-players.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
 
 export const describe =
@@ -50,7 +59,7 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
     const load = loadClient();
     started.push(load);
     const players: Player[] = [];
-    for (const start of [mesh, haproxy, nginx, ...NODE_PEERS.map(nodePeer)]) {
+    for (const start of [startMesh, startHaproxy, nginx, ...NODE_PEERS.map(nodePeer)]) {
       const player = await start(backends, folder, progress);
       if (player === undefined || (only !== undefined && !player.name.startsWith(only))) continue;
       players.push(player);
@@ -151,43 +160,6 @@ async function idleMb(
 
 // ── those that are measured ──────────────────────────────────────────────────────────────────────
 
-async function mesh(backends: readonly number[]): Promise<Player> {
-  const addresses = backends.map((port) => `127.0.0.1:${port}`);
-  const { port, pid, stop } = await forked("proxy.mjs", addresses);
-  return { name: "mesh", port, pids: () => [pid], stop };
-}
-
-async function haproxy(
-  backends: readonly number[],
-  folder: string,
-  progress: (line: string) => void,
-): Promise<Player | undefined> {
-  const port = await freePort();
-  const file = join(folder, "haproxy.cfg");
-  writeFileSync(
-    file,
-    `global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout client 60s
-  timeout server 60s
-  timeout connect 1s
-  http-reuse always
-  option http-keep-alive
-frontend front
-  bind 127.0.0.1:${port}
-  http-request set-header x-added 1
-  default_backend back
-backend back
-  balance random(2)
-${backends.map((one, n) => `  server s${n} 127.0.0.1:${one}`).join("\n")}
-`,
-  );
-  return systemProxy("haproxy", ["-db", "-f", file], port, progress);
-}
-
 async function nginx(
   backends: readonly number[],
   folder: string,
@@ -197,20 +169,10 @@ async function nginx(
   const file = join(folder, "nginx.conf");
   writeFileSync(
     file,
-    `daemon off;
-worker_processes 1;
-error_log ${folder}/error.log;
-pid ${folder}/nginx.pid;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path ${folder}/body;
-  proxy_temp_path ${folder}/proxy;
-  fastcgi_temp_path ${folder}/fastcgi;
-  uwsgi_temp_path ${folder}/uwsgi;
-  scgi_temp_path ${folder}/scgi;
-  keepalive_requests 1000000000;
-  upstream back {
+    nginxFile(
+      folder,
+      "nginx",
+      `  upstream back {
 ${backends.map((one) => `    server 127.0.0.1:${one};`).join("\n")}
     keepalive 64;
     keepalive_requests 1000000000;
@@ -223,9 +185,8 @@ ${backends.map((one) => `    server 127.0.0.1:${one};`).join("\n")}
       proxy_set_header Connection "";
       proxy_set_header Host orders;
     }
-  }
-}
-`,
+  }`,
+    ),
   );
   return systemProxy("nginx", ["-c", file, "-e", join(folder, "error.log")], port, progress);
 }
