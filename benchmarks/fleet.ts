@@ -1,7 +1,6 @@
 /** Server processes that are stopped and started again: what rolling restarts are made of. */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 
 /** How scripts of this folder are run: from source. */
@@ -104,19 +103,6 @@ export async function roll<O extends ServerOptions, Result>(rolling: Rolling<O>)
   } finally {
     client?.kill("SIGKILL");
     for (const server of servers) server.kill();
-  }
-}
-
-/** Below the ports that outgoing connections get: a stopped server's port must stay free for it. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const probe = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once("error", () => resolve(false));
-      probe.listen(port, "127.0.0.1", () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
   }
 }
 

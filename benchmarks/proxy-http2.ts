@@ -10,13 +10,13 @@ import {
   answering,
   cpuOf,
   found,
-  freePort,
   nginxFile,
   startHaproxy,
   startMesh,
   type Player,
 } from "./proxy-players.ts";
 import { quantile, row, type Row } from "./report.ts";
+import { freePort } from "../scripts/free-port.ts";
 
 const BAR = 1.8;
 const PATHS = 5_000;

@@ -1,11 +1,11 @@
 /** Processes that the benchmark of the proxy measures, and how: both versions of HTTP use them. */
 import { fork, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ask } from "./child.ts";
+import { freePort } from "../scripts/free-port.ts";
 
 /** A proxy that is measured. */
 export interface Player {
@@ -135,15 +135,6 @@ export function cpuOf({ pids }: Player): number {
 function familyOf(pid: number): number[] {
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
   return [pid, ...(children === "" ? [] : children.split(" ").map(Number))];
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 export async function answering(port: number): Promise<void> {

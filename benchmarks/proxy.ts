@@ -15,7 +15,6 @@ import { http2Rows } from "./proxy-http2.ts";
 import {
   cpuOf,
   forked,
-  freePort,
   nginxFile,
   startHaproxy,
   startMesh,
@@ -23,6 +22,7 @@ import {
   type Player,
 } from "./proxy-players.ts";
 import { quantile, row, type Options, type Row } from "./report.ts";
+import { freePort } from "../scripts/free-port.ts";
 
 export const describe =
   "CPU per request, latency and memory of mesh-proxy, beside haproxy, nginx and Node's own proxies";

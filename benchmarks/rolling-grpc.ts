@@ -4,8 +4,9 @@
  * it may begin anew. `npm run check:rolling -- --grpc`.
  */
 import type { RollingGrpcLoad, RollingGrpcRun } from "./child/rolling-grpc.ts";
-import { duplicatesOf, freePort, roll, ServerPlace, type ServerOptions } from "./fleet.ts";
+import { duplicatesOf, roll, ServerPlace, type ServerOptions } from "./fleet.ts";
 import { row, type Options, type Row } from "./report.ts";
+import { freePort } from "../scripts/free-port.ts";
 
 const SERVERS = 5;
 const PER_SECOND = 500;

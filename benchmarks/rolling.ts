@@ -5,9 +5,10 @@
  */
 import type { RollingLoad, RollingRun } from "./child/rolling.ts";
 import type { RollingServer } from "./child/rolling-server.ts";
-import { duplicatesOf, freePort, roll, ServerPlace } from "./fleet.ts";
+import { duplicatesOf, roll, ServerPlace } from "./fleet.ts";
 import { row, type Options, type Row } from "./report.ts";
 import { runGrpc } from "./rolling-grpc.ts";
+import { freePort } from "../scripts/free-port.ts";
 
 export const describe = "20 rolling restarts of 5 servers under load: failed calls, double POSTs";
 

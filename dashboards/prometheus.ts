@@ -5,11 +5,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freeAddress } from "../scripts/free-port.ts";
 
 export interface PrometheusOptions {
   /** Default: `prometheus` on the PATH. */
@@ -80,7 +79,7 @@ export class Prometheus implements AsyncDisposable {
     };
     const file = join(folder, "prometheus.yml");
     writeFileSync(file, JSON.stringify(config));
-    const address = `127.0.0.1:${await freePort()}`;
+    const address = await freeAddress();
     const child = spawn(
       program,
       [
@@ -157,13 +156,4 @@ export class Prometheus implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-/** One that nothing listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -11,6 +11,7 @@ import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { freePort } from "../scripts/free-port.ts";
 
 interface Snippet {
   readonly title: string;
@@ -93,11 +94,7 @@ test("all of them are type-correct", async () => {
 async function withFreePorts(code: string): Promise<string> {
   let text = code;
   for (const printed of new Set(code.match(/\bport: \d+/g))) {
-    const probe = createServer().listen(0, "127.0.0.1");
-    await once(probe, "listening");
-    text = text.replaceAll(printed, `port: ${(probe.address() as AddressInfo).port}`);
-    probe.close();
-    await once(probe, "close");
+    text = text.replaceAll(printed, `port: ${await freePort()}`);
   }
   return text;
 }

@@ -5,9 +5,9 @@
 import { FakeApi } from "../../packages/discovery-k8s/test/support/fake-api.ts";
 import { TestCa } from "../../packages/http/test/support/ca.ts";
 import type { RolloutRun } from "../child/rollout-client.ts";
-import { freePort } from "../fleet.ts";
 import { underLoad } from "./load.ts";
 import { Pod, type Record } from "./pod.ts";
+import { freePort } from "../../scripts/free-port.ts";
 
 export interface Rollout {
   readonly rounds: number;

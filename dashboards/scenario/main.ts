@@ -22,8 +22,8 @@ import { metricsPage } from "inmesh/metrics";
 import { startProxy } from "mesh-proxy";
 import { Orders, type OrdersHandlers } from "../../examples/03-grpc/orders.ts";
 import { TestCa } from "../../packages/http/test/support/ca.ts";
-import { freePort } from "../prometheus.ts";
 import type { FromScenario, Truth } from "./truth.ts";
+import { freeAddress } from "../../scripts/free-port.ts";
 
 /** From `go` to the truth. */
 const SECONDS = 24;
@@ -62,8 +62,6 @@ const after =
 const asAsked: RequestListener = (request, response) =>
   (request.headers["x-fail"] === undefined ? fine : failing)(request, response);
 
-const deadAddress = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
-
 const exactServers = [await plain(asAsked), await plain(asAsked)];
 const orderServers = [await plain(fine), await plain(fine), await plain(fine)];
 const brokenServers = [await plain(fine), await plain(fine), await plain(failing)];
@@ -72,7 +70,7 @@ const slow = await plain(after(600));
 const held = await plain(after(100));
 const h2Server = meshServer(after(50), { http2: true, discoveryWaitMs: 0 });
 const { port: h2Port } = await h2Server.listen(0, "127.0.0.1");
-const dead = [await deadAddress(), await deadAddress()];
+const dead = [await freeAddress(), await freeAddress()];
 
 // ── certificates ────────────────────────────────────────────────────────────────────────────────
 

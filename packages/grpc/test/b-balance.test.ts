@@ -11,7 +11,6 @@ import { counted, get } from "./support/bench.ts";
 import type { OrdersClient, OrdersHandlers, OrdersServer } from "./support/orders.ts";
 import {
   clientOf,
-  closedPort,
   endpointOf,
   failed,
   serverOf,
@@ -19,6 +18,7 @@ import {
   type Caller,
   expectNothingLeft,
 } from "./support/wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 type Get = OrdersHandlers["get"];
 
@@ -116,7 +116,7 @@ it("B3 GC: an endpoint that fails fast attracts nothing and is taken out", async
 
 it("B4 GC: all fail: who answers gets the load, evenly; who refuses stays out", async () => {
   const answering = [await serverOf({ get: down }), await serverOf({ get: down })];
-  const refusing = await closedPort();
+  const refusing = await freeAddress();
   const { client, mesh } = clientOf([refusing, ...answering.map(({ address }) => address)]);
   await load(client, 2, first(100));
   expect(mesh.snapshot().services[0]!.panic).toBe(true);
@@ -138,7 +138,7 @@ it("B4 GC: the last endpoint is never taken out for its answers", async () => {
 });
 
 it("B4 GC: all refuse: the call fails at once, without a queue", async () => {
-  const { client } = clientOf([await closedPort(), await closedPort()]);
+  const { client } = clientOf([await freeAddress(), await freeAddress()]);
   await load(client, 1, first(10));
   const took: number[] = [];
   for (let i = 0; i < 50; i++) {

@@ -8,7 +8,8 @@ import { readSeries as read } from "../../http/test/support/series.ts";
 import { get } from "./support/bench.ts";
 import { Orders } from "./support/orders.ts";
 import { ask, served } from "./support/served.ts";
-import { clientOf, closedPort, failed, sleep, until } from "./support/wire.ts";
+import { clientOf, failed, sleep, until } from "./support/wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 function meshOf(): Mesh {
   const mesh = createMesh({ env: {} });
@@ -63,7 +64,7 @@ it("the close of a mesh has a trigger of its own, and the server sees its peer g
 });
 
 it("a connection that does not come about is counted with its reason", async () => {
-  const { mesh, client } = clientOf([await closedPort()], {
+  const { mesh, client } = clientOf([await freeAddress()], {
     retry: { attempts: 1 },
   });
   await failed(get(client, {}));

@@ -1,6 +1,4 @@
 /** Errors with a place, for gRPC: a failed call names its caller's line as one of grpc-js alone does. */
-import { createServer } from "node:http2";
-import type { AddressInfo } from "node:net";
 import { Metadata, status as Status, type ServiceError } from "@grpc/grpc-js";
 import { callInfo, createMesh, meshGrpc } from "@inmesh/grpc";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -8,14 +6,11 @@ import { get } from "./support/bench.ts";
 import { Orders, type OrdersClient } from "./support/orders.ts";
 import { HEAD, ScriptedServer } from "./support/scripted-server.ts";
 import { failed } from "./support/wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 async function refusing(attempts: number): Promise<OrdersClient> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
   const orders = {
-    discovery: { static: [`127.0.0.1:${port}`] },
+    discovery: { static: [await freeAddress()] },
     retry: { attempts, backoffMs: 1 },
   };
   const mesh = createMesh({ env: {}, config: { services: { orders } } });

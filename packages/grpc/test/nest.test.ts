@@ -1,7 +1,6 @@
 /** NestJS makes its gRPC server itself; one line of its options puts our half around it. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { status as Status } from "@grpc/grpc-js";
 import { createMesh, meshGrpc } from "@inmesh/grpc";
@@ -10,13 +9,10 @@ import { skipPublicOnly } from "../../http/test/support/public-only.ts";
 import { get } from "./support/bench.ts";
 import { Orders } from "./support/orders.ts";
 import { ask, bareClient } from "./support/served.ts";
+import { freePort } from "../../../scripts/free-port.ts";
 
 async function start(): Promise<{ child: ChildProcess; address: string }> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
+  const port = await freePort();
   const path = fileURLToPath(new URL("fixtures/nest-server.ts", import.meta.url));
   const child = spawn(
     process.execPath,

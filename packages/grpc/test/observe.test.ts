@@ -4,7 +4,8 @@ import { createMesh, type EndedAttempt, type EndedCall, type EndedRequest } from
 import { describe, expect, it, onTestFinished } from "vitest";
 import { get } from "./support/bench.ts";
 import { served } from "./support/served.ts";
-import { bench, clientOf, closedPort, failed, until } from "./support/wire.ts";
+import { bench, clientOf, failed, until } from "./support/wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 it("each attempt has its own traceparent, and what the call sends stays the same", async () => {
   const seen: unknown[] = [];
@@ -92,7 +93,7 @@ it("a stream is one attempt, with all its messages", async () => {
 });
 
 it("a failure of the mesh's own has the status that its caller sees", async () => {
-  const { mesh, client } = clientOf([await closedPort()]);
+  const { mesh, client } = clientOf([await freeAddress()]);
   const calls: EndedCall[] = [];
   const attempts: EndedAttempt[] = [];
   mesh.observe({

@@ -11,7 +11,8 @@ import { callInfo } from "@inmesh/grpc";
 import { describe, expect, it } from "vitest";
 import { counted, get } from "./support/bench.ts";
 import type { Order, OrdersHandlers } from "./support/orders.ts";
-import { bench, clientOf, closedPort, failed, serverOf, until } from "./support/wire.ts";
+import { bench, clientOf, failed, serverOf, until } from "./support/wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 const refuse = (code: Status, pushback?: string): OrdersHandlers["get"] => {
   return (_, callback) => {
@@ -43,7 +44,7 @@ describe("balancing and breaking", () => {
 
   it("C1 GC: a burst of which half meets no server is answered by the other endpoint, whatever the budget", async () => {
     const server = await serverOf();
-    const { client, mesh } = clientOf([await closedPort(), server.address]);
+    const { client, mesh } = clientOf([await freeAddress(), server.address]);
     const replies = await Promise.all(Array.from({ length: 200 }, () => get(client, {})));
     expect(replies).toHaveLength(200);
     expect(counted(mesh, "inmesh.attempts", { kind: "resend" })).toBeGreaterThan(50);

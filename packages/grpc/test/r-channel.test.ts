@@ -1,6 +1,6 @@
 /** R22: the connectivity of a mesh's channel means what grpc-js documents, for the mesh's endpoints. */
 import { once } from "node:events";
-import { createServer, type AddressInfo, type Server as NetServer } from "node:net";
+import { createServer, type AddressInfo } from "node:net";
 import { connectivityState } from "@grpc/grpc-js";
 import { createMesh, meshGrpc } from "@inmesh/grpc";
 import type { Mesh, MeshOptions, ServiceInput } from "@inmesh/core";
@@ -9,6 +9,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { get } from "./support/bench.ts";
 import { Orders, OrdersServer, type OrdersClient } from "./support/orders.ts";
 import { sleep, until } from "./support/wire.ts";
+import { freeAddress, freePort } from "../../../scripts/free-port.ts";
 
 const { CONNECTING, IDLE, READY, SHUTDOWN, TRANSIENT_FAILURE } = connectivityState;
 
@@ -34,16 +35,6 @@ async function server(port = 0): Promise<OrdersServer> {
   const one = await new OrdersServer("a").listen(port);
   onTestFinished(() => one.stop());
   return one;
-}
-
-/** A port without a listener. */
-async function freePort(): Promise<number> {
-  const probe: NetServer = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }
 
 const ready = (client: OrdersClient, deadline: number | Date): Promise<Error | undefined> =>
@@ -73,7 +64,7 @@ describe("R22: the connectivity of a channel", () => {
 
   it("R22 GC: one of several endpoints is enough", async () => {
     const { address } = await server();
-    const { client } = clientOf([`127.0.0.1:${await freePort()}`, address]);
+    const { client } = clientOf([await freeAddress(), address]);
     expect(await ready(client, new Date(Date.now() + 5_000))).toBeUndefined();
   });
 

@@ -7,7 +7,8 @@ import { expect, it, onTestFinished } from "vitest";
 import { get } from "./support/bench.ts";
 import { Orders, OrdersServer, type OrdersHandlers } from "./support/orders.ts";
 import { served } from "./support/served.ts";
-import { closedPort, failed } from "./support/wire.ts";
+import { failed } from "./support/wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 const CLIENT = conventions.METRIC_RPC_CLIENT_CALL_DURATION;
 const SERVER = conventions.METRIC_RPC_SERVER_CALL_DURATION;
@@ -116,7 +117,7 @@ it("a method is named by definitions of grpc-js and ts-proto and by routes; all 
 });
 
 it("a failure of the mesh's own has its reason and the status that its caller sees", async () => {
-  const mesh = meshOf(await closedPort());
+  const mesh = meshOf(await freeAddress());
   const client = new Orders(...meshGrpc("orders", { mesh, definitions: [Orders.service] }));
   await failed(get(client, {}));
   expect(counted(mesh, CLIENT)).toEqual([

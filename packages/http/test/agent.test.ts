@@ -13,6 +13,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { TestCa } from "./support/ca.ts";
 import { doorsOf, httpMeshOf } from "./support/doors.ts";
 import { answering, counted, peerOf, serve, until, OK } from "./wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 /** Errors of the request itself are looked at where they matter. */
 const ask = (mesh: HttpMesh, path = "/", options: http.RequestOptions = {}): ClientRequest =>
@@ -35,13 +36,6 @@ async function errorOf(asked: ClientRequest): Promise<Error> {
 
 const outcomes = (mesh: HttpMesh, outcome: string): number =>
   counted(mesh, "inmesh.attempts", { outcome });
-
-async function refusing(): Promise<string> {
-  const peer = await peerOf(() => {});
-  const { address } = peer;
-  await peer.close();
-  return address;
-}
 
 describe("mesh.agent() under node:http", () => {
   it("sends each request to a picked endpoint, with the service's Host and deadline", async () => {
@@ -95,7 +89,7 @@ describe("mesh.agent() under node:http", () => {
   });
 
   it("C1 LC: requests that wait behind a connection that fails do not wait for ever", async () => {
-    const mesh = doorsOf([await refusing()], { limits: { maxConnectionsPerEndpoint: 1 } });
+    const mesh = doorsOf([await freeAddress()], { limits: { maxConnectionsPerEndpoint: 1 } });
     const errors = await Promise.all([1, 2, 3].map(() => errorOf(ask(mesh))));
     for (const error of errors) expect(error.cause).toBeInstanceOf(MeshError);
     expect(mesh.snapshot().services[0]!.callsInFlight).toBe(0);
@@ -114,7 +108,7 @@ describe("mesh.agent() under node:http", () => {
 
   it("C1 LC: a refused connection sends the request, whatever its method, to the next endpoint", async () => {
     const peer = await answering(OK);
-    const mesh = doorsOf([await refusing(), peer.address]);
+    const mesh = doorsOf([await freeAddress(), peer.address]);
     const one = async (_: unknown, i: number): Promise<string> =>
       text(await replyTo(ask(mesh, "/", { method: "POST" }), `order ${i}`));
     expect(await Promise.all(Array.from({ length: 20 }, one))).toEqual(Array(20).fill("ok"));
@@ -320,7 +314,7 @@ describe("under clients that take an agent", () => {
     expect(reply.data).toEqual({ order: 1 });
     await until(() => counted(mesh, "inmesh.calls", { outcome: "success" }) === 1);
     const failure = client.get("http://orders/", {
-      httpAgent: doorsOf([await refusing()]).agent(),
+      httpAgent: doorsOf([await freeAddress()]).agent(),
     });
     await expect(failure).rejects.toThrow(/no connection|accepts connections/);
   });

@@ -1,7 +1,4 @@
 /** Section B of the fault matrix, library client: what balancing, breakers and budget do on real sockets. */
-import { once } from "node:events";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import type { ServiceInput } from "@inmesh/core";
 import type { MeshClient } from "@inmesh/http";
 import { describe, expect, it } from "vitest";
@@ -19,6 +16,7 @@ import {
   sleep,
   until,
 } from "./wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 const picksOf = (client: MeshClient, address: string): number =>
   endpointsOf(client).find((endpoint) => endpoint.address === address)!.picks;
@@ -43,15 +41,6 @@ async function load(
   };
   await Promise.all(Array.from({ length: width }, worker));
   return ends;
-}
-
-async function closedPort(): Promise<string> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return `127.0.0.1:${port}`;
 }
 
 const failing = (): Promise<Served> =>
@@ -98,7 +87,7 @@ describe("B: overload and balancing, library client", () => {
 
   it("B4 LC: all fail: who answers gets the load, evenly; who refuses stays out", async () => {
     const answer = [await failing(), await failing()];
-    const refusing = await closedPort();
+    const refusing = await freeAddress();
     const client = clientOf([refusing, ...answer.map(({ address }) => address)], {
       retry: { attempts: 1 },
     });
@@ -123,7 +112,7 @@ describe("B: overload and balancing, library client", () => {
   });
 
   it("B4 LC: all refuse: the call fails at once, without a queue", async () => {
-    const client = clientOf([await closedPort(), await closedPort()], {
+    const client = clientOf([await freeAddress(), await freeAddress()], {
       timeouts: { connectMs: 1_000 },
     });
     await load(client, 1, (made) => made < 10);

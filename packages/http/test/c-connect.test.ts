@@ -2,7 +2,7 @@
 import dns from "node:dns";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import { type AddressInfo } from "node:net";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { MeshError } from "@inmesh/core/spi";
@@ -16,6 +16,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { answer, bench, calm, endpointOf, failure, sleep } from "./support/bench.ts";
 import { runStarved, startBlackHole, startChild } from "./support/children.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 type Looked = (error: null, addresses: readonly dns.LookupAddress[]) => void;
 
@@ -29,15 +30,6 @@ const echo: FaultScript = async (connection) => {
 
 function pathOf(head: string): string {
   return head.split(" ")[1]!;
-}
-
-async function closedPort(): Promise<number> {
-  const server = createTcpServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
@@ -74,7 +66,7 @@ afterAll(async () => {
 
 describe("C: connect and transport, library client", () => {
   it("C1 LC: connection refused goes to the next endpoint at once, for a POST too", async () => {
-    const dead = `127.0.0.1:${await closedPort()}`;
+    const dead = await freeAddress();
     const peer = await FaultPeer.start(echo);
     await using one = bench([dead, peer.address], { balancer: { kind: "round-robin" } });
     for (let i = 0; i < 30; i++) {
@@ -91,7 +83,7 @@ describe("C: connect and transport, library client", () => {
   });
 
   it("C1 LC: a burst of which half meets no server is answered by the other endpoint, whatever the budget", async () => {
-    const dead = `127.0.0.1:${await closedPort()}`;
+    const dead = await freeAddress();
     const peer = await FaultPeer.start(echo);
     await using one = bench([dead, peer.address]);
     await Promise.all(
@@ -106,7 +98,7 @@ describe("C: connect and transport, library client", () => {
   });
 
   it("C1 LC: refused by the only endpoint surfaces as not sent", async () => {
-    const dead = `127.0.0.1:${await closedPort()}`;
+    const dead = await freeAddress();
     await using one = bench([dead]);
     const error = await within(1_000, failure(one.client.fetch("/", { method: "POST" })));
     expect(error).toMatchObject({

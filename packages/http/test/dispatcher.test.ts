@@ -14,6 +14,7 @@ import { describe, expect, it } from "vitest";
 import { createMesh } from "@inmesh/http";
 import { doorsOf, httpMeshOf, Recorded, withoutGlobalDispatcher } from "./support/doors.ts";
 import { answering, counted, peerOf, serve, until, OK } from "./wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 const ONCE = { retry: { attempts: 1 } };
 
@@ -31,13 +32,6 @@ const silent = () =>
   peerOf(async (connection) => {
     for (;;) await connection.readRequest();
   });
-
-async function refusing(): Promise<string> {
-  const peer = await peerOf(() => {});
-  const { address } = peer;
-  await peer.close();
-  return address;
-}
 
 describe("which origins are known", () => {
   it("a service by name, in any case and as URL, whatever port its endpoints have", async () => {
@@ -482,7 +476,7 @@ describe("wrong arguments", () => {
     ["bodyTimeout", { bodyTimeout: "1s" }],
   ])("R8 LC: %s is said to be wrong, whatever the service speaks or has", async (name, options) => {
     const peer = await answering(OK);
-    for (const input of [{}, { http2: true }, { discovery: { static: [await refusing()] } }]) {
+    for (const input of [{}, { http2: true }, { discovery: { static: [await freeAddress()] } }]) {
       const recorded = new Recorded(doorsOf([peer.address], input).dispatcher, options);
       await recorded.over;
       expect(recorded.error).toBeInstanceOf(errors.InvalidArgumentError);
@@ -614,7 +608,7 @@ describe("bodies", () => {
 
   it("C1 LC: a refused connection sends any body of the dispatcher to the next endpoint", async () => {
     const peer = await answering(OK);
-    const mesh = doorsOf([await refusing(), peer.address]);
+    const mesh = doorsOf([await freeAddress(), peer.address]);
     for (let i = 0; i < 10; i++) {
       const body = i % 2 === 0 ? pieces() : "body";
       expect(
@@ -761,7 +755,7 @@ describe("H7 LC: upgrade and CONNECT of a service", () => {
 
   it("H7 LC: the socket is the caller's, from a picked endpoint, and no longer a call", async () => {
     const peer = await agreeing();
-    const mesh = doorsOf([await refusing(), peer.address]);
+    const mesh = doorsOf([await freeAddress(), peer.address]);
     for (let i = 0; i < 4; i++) {
       const { socket, headers } = await mesh.dispatcher.upgrade({
         origin: "http://orders",

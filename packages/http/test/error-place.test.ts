@@ -1,7 +1,5 @@
 /** Errors with a place: the stack of every rejected call names the line that waits for it, and its JSON is whole. */
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isMeshError, MeshError, type MeshErrorJson } from "@inmesh/core";
@@ -18,6 +16,7 @@ import {
   serve,
   sleep,
 } from "./wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 /** The stack must name this function: it is the caller. */
 async function thePlaceOfTheCall(work: () => Promise<unknown>): Promise<void> {
@@ -27,15 +26,6 @@ async function thePlaceOfTheCall(work: () => Promise<unknown>): Promise<void> {
 async function stackOf(work: () => Promise<unknown>): Promise<string> {
   const error = await failureOf(thePlaceOfTheCall(work));
   return error.stack ?? "";
-}
-
-/** A port on which nothing listens. */
-async function closedPort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return `127.0.0.1:${port}`;
 }
 
 const never = (): Promise<MeshClient> => silent({});
@@ -64,7 +54,7 @@ const signal = (): AbortSignal => new AbortController().signal;
 
 const failures: Record<string, () => Promise<() => Promise<unknown>>> = {
   "a refused connection": async () => {
-    const client = clientOf([await closedPort()]);
+    const client = clientOf([await freeAddress()]);
     return () => client.fetch("/");
   },
   "a reset connection": async () => {
@@ -239,7 +229,7 @@ describe("LC: the stack names the caller's line", () => {
 it("P20 LS: mesh.fetch names the caller's line, in its own error", async () => {
   const mesh = createMesh({
     env: {},
-    config: { services: { orders: { discovery: { static: [await closedPort()] } } } },
+    config: { services: { orders: { discovery: { static: [await freeAddress()] } } } },
   });
   onTestFinished(() => mesh.close(0));
   const error = (await rejectionOf(thePlaceOfTheCall(() => mesh.fetch("http://orders/")))) as Error;
@@ -250,7 +240,7 @@ it("P20 LS: mesh.fetch names the caller's line, in its own error", async () => {
 
 describe("LC: an error as JSON", () => {
   it("P20 LC: has everything that a person asks for, and of the cause no more than name, message and code", async () => {
-    const address = await closedPort();
+    const address = await freeAddress();
     const client = clientOf([address], { retry: { attempts: 1 } });
     const error = await failureOf(client.fetch("/", { headers: { authorization: "secret" } }));
     expect(isMeshError(error)).toBe(true);

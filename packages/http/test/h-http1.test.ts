@@ -6,11 +6,11 @@ import { Readable } from "node:stream";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { gzipSync } from "node:zlib";
-import { FaultPeer } from "@inmesh/core/testing";
 import type { RequestBody } from "@inmesh/http";
 import { Client } from "undici";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { discovered, TestDiscovery } from "./support/discovery.ts";
+import { AHEAD_BYTES } from "./support/kernel.ts";
 import {
   answering,
   clientOf,
@@ -24,6 +24,7 @@ import {
   until,
   OK,
 } from "./wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;
@@ -35,14 +36,6 @@ async function* pieces(count: number, piece: Uint8Array, pauseMs = 0): AsyncGene
     if (pauseMs > 0) await sleep(pauseMs);
     yield piece;
   }
-}
-
-/** A port without a listener. */
-async function refusing(): Promise<string> {
-  const peer = await FaultPeer.start(() => {});
-  const { address } = peer;
-  await peer.close();
-  return address;
 }
 
 describe("H1 LC: a final reply while the upload still runs", () => {
@@ -356,7 +349,7 @@ describe("H12 LC: backpressure", () => {
       const body = Readable.from(source(count));
       const pending = client.fetch("/", { method: "POST", body });
       await sleep(150);
-      expect(produced * PIECE.length).toBeLessThan(24 * MIB);
+      expect(produced * PIECE.length).toBeLessThan(AHEAD_BYTES);
       expect(await (await pending).text()).toBe(String(count * PIECE.length));
     };
     await send(PIECES / 4); // fills the allocator's pools
@@ -378,7 +371,7 @@ describe("H12 LC: backpressure", () => {
     const client = clientOf([server.address], { timeouts: { requestMs: 20_000 } });
     const { body } = await client.fetch("/");
     await sleep(300);
-    expect(produced * PIECE.length).toBeLessThan(24 * MIB);
+    expect(produced * PIECE.length).toBeLessThan(AHEAD_BYTES);
     let received = 0;
     let nextLook = 0;
     let peak = 0;
@@ -529,7 +522,7 @@ describe("H18 LC: bodies that are consumed as they are sent", () => {
 
     it(`H18 LC: a ${name} is sent whole elsewhere when the first connection was refused`, async () => {
       const peer = await answering(OK);
-      const refused = await refusing();
+      const refused = await freeAddress();
       let resent = 0;
       for (let i = 0; i < 12; i++) {
         const client = clientOf([peer.address, refused]);
@@ -717,7 +710,7 @@ describe("H20 LC: abort", () => {
   });
 
   it("H20 LC: a call that fails by itself leaves no listener", async () => {
-    const client = clientOf([await refusing()], ONCE);
+    const client = clientOf([await freeAddress()], ONCE);
     const { signal } = new AbortController();
     await failureOf(client.fetch("/", { signal }));
     expect(listeners(signal)).toBe(0);
@@ -823,7 +816,7 @@ describe("H22 LC: a body that is never read", () => {
     const reply = await client.fetch("/", { timeoutMs: 400 });
     await sleep(150);
     const before = server.written();
-    expect(before).toBeLessThan(24 * 1_048_576);
+    expect(before).toBeLessThan(AHEAD_BYTES);
     await sleep(100);
     expect(server.written()).toBe(before);
     await until(server.closed);

@@ -12,13 +12,7 @@ import { AgentError } from "../src/doors/agent-error.ts";
 import { startBlackHole } from "./support/children.ts";
 import { doorsOf } from "./support/doors.ts";
 import { answering, counted, OK, peerOf, serve, until } from "./wire.ts";
-
-async function refusing(): Promise<string> {
-  const peer = await peerOf(() => {});
-  const { address } = peer;
-  await peer.close();
-  return address;
-}
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 async function blackHole(): Promise<string> {
   const hole = await startBlackHole();
@@ -164,7 +158,7 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
   });
 
   it("R33 LC: no listener is needed for a request that was aborted while it waited", async () => {
-    const mesh = doorsOf([await refusing()], { retry: { attempts: 1 } });
+    const mesh = doorsOf([await freeAddress()], { retry: { attempts: 1 } });
     const asked = ask(mesh);
     asked.end();
     asked.abort();
@@ -223,7 +217,7 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
   });
 
   it("R33 LC: codes are node's, the MeshError is the cause", async () => {
-    const mesh = doorsOf([await refusing()]);
+    const mesh = doorsOf([await freeAddress()]);
     const refused = await errorOf(ask(mesh));
     expect(refused).toMatchObject({
       name: "AgentError",
@@ -262,7 +256,7 @@ describe("R33 LC: request of an agent that is aborted or fails", () => {
 
   it("R33 LC: got repeats by its default list, and axios has the code", async () => {
     let refusals = 0;
-    const address = await refusing();
+    const address = await freeAddress();
     const mesh = doorsOf([address], { retry: { attempts: 1 } });
     const agent = mesh.agent();
     const failed = await got

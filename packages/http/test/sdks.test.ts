@@ -3,14 +3,8 @@ import { ofetch } from "ofetch";
 import OpenAI from "openai";
 import { expect, it } from "vitest";
 import { doorsOf } from "./support/doors.ts";
-import { counted, peerOf, serve } from "./wire.ts";
-
-async function refusing(): Promise<string> {
-  const peer = await peerOf(() => {});
-  const { address } = peer;
-  await peer.close();
-  return address;
-}
+import { counted, serve } from "./wire.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 it("openai: { fetchOptions: { dispatcher } } with the built-in fetch, streaming included", async () => {
   const { address } = await serve((incoming, outgoing) => {
@@ -32,7 +26,7 @@ it("openai: { fetchOptions: { dispatcher } } with the built-in fetch, streaming 
     });
   });
   // The first endpoint is dead: the SDK, whose own retries are off, never notices.
-  const mesh = doorsOf([await refusing(), address]);
+  const mesh = doorsOf([await freeAddress(), address]);
   const client = new OpenAI({
     apiKey: "none",
     baseURL: "http://orders/v1",
@@ -71,7 +65,7 @@ it("ofetch: { dispatcher }", async () => {
     outgoing.statusCode = ++asked === 1 ? 503 : 200;
     incoming.pipe(outgoing);
   });
-  const mesh = doorsOf([await refusing(), address]);
+  const mesh = doorsOf([await freeAddress(), address]);
   const dispatcher = mesh.dispatcher;
   const options = { method: "PUT", body: { order: 1 }, dispatcher, retry: 1 } as const;
   expect(await ofetch("http://orders/x", options)).toEqual({ order: 1 });

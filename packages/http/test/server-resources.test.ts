@@ -8,6 +8,7 @@ import { meshServer } from "@inmesh/http";
 import { expect, it, onTestFinished } from "vitest";
 import { startWithDescriptors } from "./support/children.ts";
 import { expectOutlivesFlood } from "./support/flood.ts";
+import { AHEAD_BYTES } from "./support/kernel.ts";
 import { RawClient } from "./support/raw-client.ts";
 import { sleep } from "./wire.ts";
 
@@ -123,7 +124,7 @@ it("H12 LS: 128 MiB down to a slow reader: the handler waits, memory stays", asy
     socket.pause();
     socket.write(GET(`/${pieces}`));
     await sleep(500);
-    expect((await look()).produced).toBeLessThan(24 * MIB);
+    expect((await look()).produced).toBeLessThan(AHEAD_BYTES);
     let bytes = 0;
     const all = new Promise<void>((resolve) => {
       socket.on("data", (chunk: Buffer) => {
@@ -153,7 +154,7 @@ it("H12 LS: 128 MiB up to a handler that begins late: the client waits, memory s
     let waited = false;
     for (; sent < total; sent += piece.length) {
       if (client.socket.write(piece)) continue;
-      if (!waited) expect(sent).toBeLessThan(24 * MIB);
+      if (!waited) expect(sent).toBeLessThan(AHEAD_BYTES);
       waited = true;
       await once(client.socket, "drain");
     }

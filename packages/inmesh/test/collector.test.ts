@@ -4,25 +4,15 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { otelcol } from "../../../scripts/otelcol.ts";
+import { freePort } from "../../../scripts/free-port.ts";
 
 const APP = join(import.meta.dirname, "fixtures", "telemetry-app.ts");
 const program = otelcol();
 if (program === undefined) {
   console.log("collector.test.ts is left out: no OpenTelemetry Collector, see npm run peers:otel");
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** What it has printed so far: everything that it received, in words. */

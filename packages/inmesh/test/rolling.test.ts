@@ -1,10 +1,10 @@
 /** A rolling restart in small; `npm run check:rolling` is the large one. */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { createMesh, meshClient } from "inmesh";
 import { expect, onTestFinished, test } from "vitest";
+import { freePort } from "../../../scripts/free-port.ts";
 
 const SERVER = fileURLToPath(new URL("fixtures/rolling-server.ts", import.meta.url));
 const SERVERS = 3;
@@ -16,17 +16,7 @@ const RESTARTS = 2;
  */
 async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const probe = createServer().listen(port, "127.0.0.1");
-    const isFree = await once(probe, "listening").then(
-      () => true,
-      () => false,
-    );
-    if (!isFree) continue;
-    ports.add(port);
-    await once(probe.close(), "close");
-  }
+  while (ports.size < count) ports.add(await freePort());
   return [...ports];
 }
 

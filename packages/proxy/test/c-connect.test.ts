@@ -3,10 +3,9 @@ import { connect, createServer, type AddressInfo } from "node:net";
 import { FaultPeer } from "@inmesh/core/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { startBlackHole } from "../../http/test/support/children.ts";
-import { freePort } from "./support/net.ts";
 import { own, peerOf, SURFACES, through, TO_HTTP1, upOf } from "./support/surfaces.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
-const dead = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const twice = {
   retry: { attempts: 2, backoff: "1ms", maxBackoff: "2ms" },
@@ -16,7 +15,7 @@ const twice = {
 describe.each(SURFACES)("connections that do not come about, %s", (surface) => {
   it("C1 P11, C1 P12, C1 P21, C1 P22: refused: another endpoint has the request, a POST too", async () => {
     const good = await peerOf(surface, (request) => request.answer("good"));
-    const { ask, mesh } = await through(surface, [await dead(), good.address], twice);
+    const { ask, mesh } = await through(surface, [await freeAddress(), good.address], twice);
     for (let i = 0; i < 6; i++) {
       expect(await ask("POST", {}, "x")).toMatchObject({ status: 200, body: "good", whole: true });
     }
@@ -26,7 +25,7 @@ describe.each(SURFACES)("connections that do not come about, %s", (surface) => {
   });
 
   it("C1 P11, C1 P12, C1 P21, C1 P22: refused by all: 502 with its reason, then 503 at once", async () => {
-    const { ask } = await through(surface, [await dead()]);
+    const { ask } = await through(surface, [await freeAddress()]);
     expect(own(await ask("POST", {}, "x"))).toBe("502 connect_refused");
     expect(own(await ask("POST", {}, "x"))).toMatch(/^502 connect_refused$|^503 all_open$/);
   });

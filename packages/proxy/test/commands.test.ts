@@ -10,7 +10,8 @@ import { OPTIONS } from "../src/cli/options.ts";
 
 import { ListenError } from "../src/listen/listen-error.ts";
 import manifest from "../package.json" with { type: "json" };
-import { freePort, listening } from "./support/net.ts";
+import { listening } from "./support/net.ts";
+import { freePort } from "../../../scripts/free-port.ts";
 
 interface Ran {
   readonly exit: number;

@@ -9,7 +9,8 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { startProxy } from "../src/proxy.ts";
 import { Ports } from "../src/serve/ports.ts";
 import { PROXY_SECTION } from "../src/serve/section.ts";
-import { Client, freePort, listening } from "./support/net.ts";
+import { Client, listening } from "./support/net.ts";
+import { freeAddress, freePort } from "../../../scripts/free-port.ts";
 
 const run = promisify(execFile);
 
@@ -83,7 +84,7 @@ describe("Redis with its own client", () => {
   it.skipIf(REDIS === undefined || REDIS_CLI === undefined)(
     "is reached although the first endpoint is gone",
     async () => {
-      const port = await proxyTo([`127.0.0.1:${await freePort()}`, await redis()]);
+      const port = await proxyTo([await freeAddress(), await redis()]);
       for (let i = 0; i < 4; i++) {
         const { stdout } = await run(REDIS_CLI!, ["-p", String(port), "ping"]);
         expect(stdout).toBe("PONG\n");

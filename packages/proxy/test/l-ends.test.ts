@@ -4,9 +4,9 @@ import { AheadRuntime } from "@inmesh/core/testing";
 import { staticDiscovery, type EndpointSink } from "@inmesh/core/spi";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { h2Peer, head } from "../../http/test/support/h2-peer.ts";
-import { freePort } from "./support/net.ts";
 import { exchangeRaw, listening, rawClient, repliesIn } from "./support/proxied.ts";
 import { own, peerOf, through } from "./support/surfaces.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n";
 
@@ -126,8 +126,7 @@ describe("overload", () => {
   });
 
   it("B4 P22: all endpoints refuse: 503 within milliseconds, and no queue", async () => {
-    const dead = async (): Promise<string> => `127.0.0.1:${await freePort()}`;
-    const { ask, mesh } = await through("P22", [await dead(), await dead()]);
+    const { ask, mesh } = await through("P22", [await freeAddress(), await freeAddress()]);
     for (let i = 0; i < 4; i++) await ask("POST", {}, "x");
     const startedAt = performance.now();
     const seen = await Promise.all(Array.from({ length: 50 }, () => ask("POST", {}, "x")));

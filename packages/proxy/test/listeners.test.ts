@@ -11,7 +11,8 @@ import { connect as connectTls, createServer as createTlsServer } from "node:tls
 import { createMesh, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { listenProxy, proxySection, type ListeningProxy } from "../src/index.ts";
-import { Client, freePort, listening } from "./support/net.ts";
+import { Client, listening } from "./support/net.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 async function proxyOf(
   services: Readonly<Record<string, object>>,
@@ -138,7 +139,7 @@ describe("H8 P11: CONNECT, where it is allowed", () => {
   it("opens a tunnel to a service by its name or authority, and to nothing else", async () => {
     const echo = await listening((socket) => socket.pipe(socket));
     const web = createServer((_request, response) => response.end("web"));
-    const dead = `127.0.0.1:${await freePort()}`;
+    const dead = await freeAddress();
     const { portOf } = await proxyOf(
       {
         echo: { discovery: { static: [echo.address] }, authority: "echo.example:7" },

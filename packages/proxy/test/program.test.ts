@@ -3,8 +3,9 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { Client, freePort, listening } from "./support/net.ts";
+import { Client, listening } from "./support/net.ts";
 import { Program } from "./support/program.ts";
+import { freePort } from "../../../scripts/free-port.ts";
 
 // Five processes start in some of these tests, which takes a busy machine long.
 vi.setConfig({ testTimeout: 90_000 });

@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { createMesh, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { listenProxy, proxySection } from "../src/index.ts";
-import { Client, freePort, listening } from "./support/net.ts";
+import { Client, listening } from "./support/net.ts";
+import { freePort } from "../../../scripts/free-port.ts";
 
 const HAPROXY = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].find((path) => existsSync(path));
 

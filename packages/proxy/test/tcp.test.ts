@@ -12,7 +12,8 @@ import { readHeader } from "../src/listen/proxy-protocol.ts";
 import { TcpFront, type TcpFrontParts, type TcpReason } from "../src/tcp/front.ts";
 import { TCP } from "../src/tcp/protocol.ts";
 import { Tunnel } from "../src/tcp/tunnel.ts";
-import { Client, freePort, listening } from "./support/net.ts";
+import { Client, listening } from "./support/net.ts";
+import { freePort } from "../../../scripts/free-port.ts";
 
 interface Bench {
   readonly mesh: Mesh;

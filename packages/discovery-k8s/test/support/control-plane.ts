@@ -6,10 +6,10 @@ import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request, type RequestOptions } from "node:https";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { freePort } from "../../../../scripts/free-port.ts";
 
 const CONTROLLERS = "deployment-controller,replicaset-controller,endpointslice-controller";
 /** It makes its certificate and fills an empty etcd, on a machine that may be busy. */
@@ -188,12 +188,4 @@ export class ControlPlane {
     this.#children.push(child);
     return child;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -1,8 +1,6 @@
 /** A client, servers and waiting for tests of the fault matrix; everything ends with the test that made it. */
-import { once } from "node:events";
 import { watch } from "node:fs";
 import { tmpdir } from "node:os";
-import { createServer, type AddressInfo } from "node:net";
 import type { ServerCredentials, ServiceError } from "@grpc/grpc-js";
 import type { Mesh, MeshOptions, MeshSnapshot, ServiceInput } from "@inmesh/core";
 import { createMesh, meshGrpc } from "@inmesh/grpc";
@@ -102,13 +100,4 @@ export function expectNothingLeft(): void {
     await expectBaseline(baseline);
     expect(warnings.map(String)).toEqual([]);
   });
-}
-
-/** An address without a listener. */
-export async function closedPort(): Promise<string> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), "close");
-  return `127.0.0.1:${port}`;
 }
