@@ -9,7 +9,6 @@ import {
 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
-import { NodeRuntime, type Timer } from "@inmesh/core/spi";
 import { createMesh, type ServiceInput } from "@inmesh/core";
 import {
   AheadRuntime,
@@ -22,6 +21,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vites
 import { request } from "undici";
 import { createMesh as createHttpMesh, meshClient } from "../src/index.ts";
 import { bench, calm, endpointOf, failure, sleep, type Bench } from "./support/bench.ts";
+import { FastRuntime } from "./support/fast-runtime.ts";
 import {
   answerAll,
   data,
@@ -75,21 +75,6 @@ async function h2Server(setup: (server: Http2Server) => void, options = {}): Pro
     await closed;
   });
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-/** A client whose timers run `factor` times as fast as they say; its clock agrees. */
-class FastRuntime extends NodeRuntime {
-  readonly #factor: number;
-  constructor(factor: number) {
-    super();
-    this.#factor = factor;
-  }
-  override now(): number {
-    return super.now() * this.#factor;
-  }
-  override after<A>(delayMs: number, run: (arg: A) => void, arg: A, hold?: boolean): Timer {
-    return super.after(delayMs / this.#factor, run, arg, hold);
-  }
 }
 
 function fastBench(factor: number, address: string, input: ServiceInput = {}): Bench {

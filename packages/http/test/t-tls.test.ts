@@ -1,8 +1,7 @@
 /** Section T of the fault matrix, library client: certificates, handshakes, rotation. */
 import { once } from "node:events";
 import { mkdtempSync, rmSync, watch, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:https";
-import { createSecureServer } from "node:http2";
+import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,7 +13,7 @@ import { meshClient } from "../src/index.ts";
 import { bench, calm, endpointOf, failure, sleep, type Bench } from "./support/bench.ts";
 import { TestCa, type Issued } from "./support/ca.ts";
 import { folder } from "./support/folders.ts";
-import { DAY_MS, JumpyRuntime, listenTls, wrongPeers, type Handshakes } from "./support/tls.ts";
+import { DAY_MS, JumpyRuntime, tlsServer, wrongPeers } from "./support/tls.ts";
 import { answering, peerOf, until } from "./wire.ts";
 
 const ca = new TestCa();
@@ -27,21 +26,6 @@ const secure = (
   tls: ServiceInput["tls"],
   more: ServiceInput = {},
 ): Bench => bench(addresses, { scheme: "https", ...(tls === undefined ? {} : { tls }), ...more });
-
-interface Tls extends Handshakes {
-  readonly server: Server;
-}
-
-async function tlsServer(options: TlsOptions, http2 = false): Promise<Tls> {
-  const server = (
-    http2 ? createSecureServer({ ...options, allowHTTP1: true }) : createServer(options)
-  ) as Server;
-  server.on("request", (request, response) => {
-    request.resume();
-    response.end("ok");
-  });
-  return { ...(await listenTls(server)), server };
-}
 
 /** The rule that a configuration with this `tls` breaks. */
 function refusedRule(tls: ServiceInput["tls"]): string {

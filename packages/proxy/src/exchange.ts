@@ -26,7 +26,7 @@ import {
 } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import { Field, KIND, kindOf, type Fields, type FieldVisitor } from "./fields.ts";
-import { grpcOutcomeOf, grpcStatusOf } from "./grpc-status.ts";
+import { grpcOutcomeOf, grpcPushbackOf, grpcStatusOf } from "./grpc-status.ts";
 import type { ReplySink, Wire } from "./halves.ts";
 import { isAnyClient, type ReplyHead } from "./message.ts";
 import type { ProxyRequest } from "./request.ts";
@@ -131,6 +131,8 @@ export class Exchange implements AttemptCanceller, Reply {
 
   /** No connection is free: the pool keeps it, until `begin` or until it is `over`. */
   queued(): void {
+    // From one queue to another: it has waited since the first.
+    if (this.#queue !== undefined) return;
     const { queueMs } = this.config.timeouts;
     const leftMs = this.attempt.call.deadlineAt - this.#runtime.now();
     if (queueMs < leftMs) this.#queue = this.#runtime.after(queueMs, lookQueued, this);
@@ -391,7 +393,8 @@ export class Exchange implements AttemptCanceller, Reply {
   }
 
   get final(): boolean {
-    return this.head!.final;
+    const { final, fields } = this.head!;
+    return final || (this.#isGrpc && grpcPushbackOf(fields) === "stop");
   }
 
   get code(): number {
@@ -406,6 +409,8 @@ export class Exchange implements AttemptCanceller, Reply {
   get retryAfterMs(): number | undefined {
     if (this.#retryAfterMs !== null) return this.#retryAfterMs;
     const { fields } = this.head!;
+    const pushback = this.#isGrpc ? grpcPushbackOf(fields) : undefined;
+    if (typeof pushback === "number") return (this.#retryAfterMs = pushback);
     const after = fields.get("retry-after");
     const values =
       after === undefined ? NO_VALUES : { "retry-after": after, date: fields.get("date") };
@@ -413,7 +418,8 @@ export class Exchange implements AttemptCanceller, Reply {
   }
 
   get waitsForAll(): boolean {
-    return this.head!.status === 429;
+    // A pushback of gRPC is about the call, wherever it is sent next (gRFC A6).
+    return this.#isGrpc || this.head!.status === 429;
   }
 
   changeHeaders({ taken, given }: HeaderChanges): void {

@@ -11,9 +11,9 @@ const UNAUTHENTICATED = 16;
 /** UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: the endpoint is at fault, not its caller. */
 const FAILURES: ReadonlySet<number> = new Set([UNKNOWN, 4, 13, UNAVAILABLE, 15]);
 
-/** Code of a reply's head or trailers; -1: it says none. What is no code counts as UNKNOWN, as for its caller. */
+/** Code of a reply's head or trailers; -1: it says none. What is no code, or two, counts as UNKNOWN, as for its caller. */
 export function grpcStatusOf(fields: Fields | undefined): number {
-  const text = fields?.get("grpc-status");
+  const text = fields && onlyValue(fields, "grpc-status");
   if (text === undefined) return -1;
   if (!/^\d{1,10}$/.test(text)) return UNKNOWN;
   const code = Number(text);
@@ -23,7 +23,24 @@ export function grpcStatusOf(fields: Fields | undefined): number {
 export function grpcOutcomeOf(code: number, fields: Fields): Outcome {
   if (code === OK) return "success";
   if (code === CANCELLED) return "abandoned";
-  const isHinted = fields.get("grpc-retry-pushback-ms") !== undefined;
+  const isHinted = typeof grpcPushbackOf(fields) === "number";
   if (code === RESOURCE_EXHAUSTED || (code === UNAVAILABLE && isHinted)) return "overloaded";
   return FAILURES.has(code) ? "failure" : "success";
+}
+
+/**
+ * What a server asks for between attempts: milliseconds to wait; `stop`: no further one (below zero, or no whole number in
+ * digits; gRFC A6); undefined: it says nothing.
+ */
+export function grpcPushbackOf(fields: Fields): number | "stop" | undefined {
+  const text = onlyValue(fields, "grpc-retry-pushback-ms");
+  if (text === undefined) return undefined;
+  return /^\d+$/.test(text) ? Number(text) : "stop";
+}
+
+/** Undefined: there is none. Empty: there are several, which is none that could be read. */
+function onlyValue(fields: Fields, name: string): string | undefined {
+  const at = fields.indexOf(name);
+  if (at < 0) return undefined;
+  return fields.indexOf(name, at + 1) < 0 ? fields.valueOf(at) : "";
 }

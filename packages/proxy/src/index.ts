@@ -8,6 +8,7 @@ export {
   type ProxyConfig,
 } from "./serve/section.ts";
 export type {
+  ListenerLimits,
   ListenerMode,
   ListenerOptions,
   ProxyListener,

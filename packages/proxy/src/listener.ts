@@ -3,16 +3,19 @@
  * it is known what is spoken on it, and the codecs get from it what they need of their listener.
  */
 import type { Socket } from "node:net";
-import type {
-  CloseTrigger,
-  HttpServerLimits,
-  Mesh,
-  Posture,
-  ReplayMemory,
-  Runtime,
-  ServerPeer,
-  SharedServerSnapshot,
-  Trust,
+import {
+  DEFAULT_GRPC_LIMITS,
+  DEFAULT_HTTP_LIMITS,
+  type CloseTrigger,
+  type GrpcServerLimits,
+  type HttpServerLimits,
+  type Mesh,
+  type Posture,
+  type ReplayMemory,
+  type Runtime,
+  type ServerPeer,
+  type SharedServerSnapshot,
+  type Trust,
 } from "@inmesh/core/spi";
 import type { CutReason } from "@inmesh/http/spi/codec";
 import type { ProxyRequest, RequestOwner } from "./request.ts";
@@ -42,10 +45,20 @@ export interface ProxyListener {
   snapshot(): SharedServerSnapshot<CutReason>;
 }
 
+/** Those of servers of HTTP; and, as servers of gRPC have it, when a client over HTTP/2 is asked whether it is still there. */
+export type ListenerLimits = HttpServerLimits &
+  Pick<GrpcServerLimits, "pingIntervalMs" | "pingTimeoutMs">;
+
+export const DEFAULT_LISTENER_LIMITS: ListenerLimits = {
+  ...DEFAULT_HTTP_LIMITS,
+  pingIntervalMs: DEFAULT_GRPC_LIMITS.pingIntervalMs,
+  pingTimeoutMs: DEFAULT_GRPC_LIMITS.pingTimeoutMs,
+};
+
 /** What a codec of clients has of its listener. */
 export interface FrontParts extends RequestOwner {
   readonly mode: ListenerMode;
-  readonly limits: HttpServerLimits;
+  readonly limits: ListenerLimits;
   readonly runtime: Runtime;
   /** How much may be kept of bodies, for further attempts. */
   readonly memory: ReplayMemory;
@@ -85,7 +98,7 @@ export interface ListenerOptions {
   /** What is believed of clients. Default: `servers.<name>.posture`, else `local` for `outbound`, `edge` for `inbound`. */
   readonly posture?: Posture;
   /** Those that differ from the defaults of docs/reference/limits.md. Default: none. */
-  readonly limits?: Partial<HttpServerLimits>;
+  readonly limits?: Partial<ListenerLimits>;
   /** Called once, when it leaves: no further connection may be accepted. Default: nothing. */
   readonly stopListening?: () => void;
 }

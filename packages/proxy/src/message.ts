@@ -64,6 +64,8 @@ export class RequestHead {
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;
   hasIdempotencyKey = false;
+  /** Its `grpc-timeout` says nothing that could be read. */
+  hasBadGrpcTimeout = false;
   glitch: Glitch | undefined = undefined;
   #seen = 0;
   #targetStart = 0;
@@ -77,7 +79,8 @@ export class RequestHead {
     this.method = this.authority = "";
     this.scheme = "http";
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
-    this.expectsContinue = this.takesTrailers = this.hasIdempotencyKey = false;
+    this.expectsContinue = this.takesTrailers = false;
+    this.hasIdempotencyKey = this.hasBadGrpcTimeout = false;
     this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
     this.#target = this.targetField = undefined;
     this.remainingMs = Infinity;
@@ -140,9 +143,8 @@ export class RequestHead {
       }
       case KIND.grpcTimeout: {
         const ms = grpcTimeoutMs(value);
-        if (ms !== undefined) {
-          this.remainingMs = Math.min(this.remainingMs, ms, limits.maxTimeoutMs);
-        }
+        if (ms === undefined) this.hasBadGrpcTimeout = true;
+        else this.remainingMs = Math.min(this.remainingMs, ms, limits.maxTimeoutMs);
         return true;
       }
       case KIND.attempt:

@@ -5,12 +5,10 @@
 import type { Socket } from "node:net";
 import {
   assertOptions,
-  DEFAULT_HTTP_LIMITS,
   graceMistake,
   ServerCore,
   ServerSettings,
   type CloseTrigger,
-  type HttpServerLimits,
   type LeavingConnections,
   type Mesh,
   type OptionKinds,
@@ -27,15 +25,17 @@ import { Forward, type ForwardPipeline } from "./forward.ts";
 import { Http1Front } from "./http1/front.ts";
 import { RequestReader } from "./http1/request-reader.ts";
 import { Http2Front } from "./http2/front.ts";
-import type {
-  FrontConnection,
-  FrontParts,
-  ListenerMode,
-  ListenerOptions,
-  ProxyListener,
-  ProxyOptions,
-  RunningProxy,
-  SpokenProtocol,
+import {
+  DEFAULT_LISTENER_LIMITS,
+  type FrontConnection,
+  type FrontParts,
+  type ListenerLimits,
+  type ListenerMode,
+  type ListenerOptions,
+  type ProxyListener,
+  type ProxyOptions,
+  type RunningProxy,
+  type SpokenProtocol,
 } from "./listener.ts";
 import type { ProxyRequest } from "./request.ts";
 import { AuthorityRouter, FixedRouter } from "./router.ts";
@@ -97,7 +97,7 @@ interface CoreOptions {
   readonly name: string;
   readonly mesh: Mesh;
   readonly posture: NonNullable<ListenerOptions["posture"]>;
-  readonly limits?: Partial<HttpServerLimits>;
+  readonly limits?: Partial<ListenerLimits>;
   readonly idleWaitMs?: number;
   readonly refuseUnderscores?: boolean;
 }
@@ -106,7 +106,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   readonly name: string;
   readonly mode: ListenerMode;
   readonly service: string | undefined;
-  readonly limits: HttpServerLimits;
+  readonly limits: ListenerLimits;
   readonly runtime: Runtime;
   readonly memory: ReplayMemory;
   readonly keepsAuthority: boolean;
@@ -142,7 +142,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
         (mode === "outbound" ? "local" : "edge"),
       ...(limits && { limits }),
     };
-    const settings = new ServerSettings("startProxy", given, DEFAULT_HTTP_LIMITS);
+    const settings = new ServerSettings("startProxy", given, DEFAULT_LISTENER_LIMITS);
     const core = new ServerCore<CutReason>("startProxy", "http", settings, COUNTED);
     this.#core = core;
     this.name = core.name;
@@ -247,13 +247,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   look(): void {
     this.#clock = undefined;
     const now = this.runtime.now();
-    for (const one of this.#open) {
-      try {
-        one.look(now);
-      } catch (error) {
-        Defects.of(this.runtime).end(error, one);
-      }
-    }
+    this.#each((one) => one.look(now));
     if (this.#open.size > 0) this.#clock = this.runtime.after(LOOK_MS, look, this);
   }
 
@@ -261,16 +255,27 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
 
   leave(): void {
     this.isLeaving = true;
-    for (const one of this.#open) one.leave();
+    this.#each((one) => one.leave());
   }
 
   closeIdle(): void {
-    for (const one of this.#open) one.closeIdle();
+    this.#each((one) => one.closeIdle());
   }
 
   destroy(): void {
-    for (const one of this.#open) one.destroy();
+    this.#each((one) => one.destroy());
     this.#clock?.cancel();
+  }
+
+  /** Where one of them throws, the others have their turn all the same. */
+  #each(act: (one: FrontConnection) => void): void {
+    for (const one of this.#open) {
+      try {
+        act(one);
+      } catch (error) {
+        Defects.of(this.runtime).end(error, one);
+      }
+    }
   }
 }
 

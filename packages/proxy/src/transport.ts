@@ -22,11 +22,12 @@ import { Exchange } from "./exchange.ts";
 import { Http1Pool } from "./http1/pool.ts";
 import { Http2Clock } from "./http2/clock.ts";
 import { Http2UpstreamPool } from "./http2/pool.ts";
+import { NegotiatedPool } from "./negotiated.ts";
 import type { ProxyRequest } from "./request.ts";
 import type { UpstreamPool } from "./upstream.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
-const HTTP2: readonly string[] = ["h2"];
+const HTTP2: readonly string[] = ["h2", "http/1.1"];
 /**
  * Longer than an idle connection is kept: one that is still there after this long without a call outlived a
  * process that was frozen, and its peer may have forgotten it (faults L7).
@@ -139,18 +140,28 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     this.#endsAt = endOfAge(service.limits.maxConnectionAgeMs, this.#runtime);
     // Both pools of a time have one owner.
     const owner = this.#owner;
+    const runtime = this.#runtime;
+    const http1 = (): Http1Pool =>
+      new Http1Pool(service, this.#connector(HTTP1, "http1", owner), runtime);
+    if (!http2) return http1();
+    const connector = this.#connector(HTTP2, "http2", owner);
+    const open = (fallBack?: (waiting: readonly Exchange[]) => void): Http2UpstreamPool =>
+      new Http2UpstreamPool(service, connector, runtime, this.#clock, fallBack);
+    // A pool for gRPC alone has nothing to fall back to.
+    const negotiates = this.#tls !== undefined && service.http2;
+    return negotiates ? new NegotiatedPool(open, http1, runtime) : open();
+  }
+
+  #connector(protocols: readonly string[], protocol: "http1" | "http2", owner: object): Connector {
     const record = this.#record;
-    const connector = new Connector(
+    return new Connector(
       this.#endpoint,
-      service,
+      this.#service,
       this.#runtime,
       this.#tls?.context,
-      this.#tls === undefined ? [] : http2 ? HTTP2 : HTTP1,
-      record && { record, protocol: http2 ? "http2" : "http1", owner },
+      this.#tls === undefined ? [] : protocols,
+      record && { record, protocol, owner },
     );
-    return http2
-      ? new Http2UpstreamPool(service, connector, this.#runtime, this.#clock)
-      : new Http1Pool(service, connector, this.#runtime);
   }
 
   #renew(why: CloseTrigger): void {

@@ -1,4 +1,5 @@
 /** Section G of the fault matrix, mesh-proxy: servers of HTTP/2 that go away, refuse or stall, before clients of either version. */
+import type { ServerHttp2Session } from "node:http2";
 import { describe, expect, it } from "vitest";
 import {
   answerAll,
@@ -13,16 +14,26 @@ import {
   MAX_CONCURRENT_STREAMS,
   oddPeer,
   ok,
+  PING,
   reset,
   settings,
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
+import { FastRuntime } from "../../http/test/support/fast-runtime.ts";
+import { origin2 } from "./support/http2.ts";
+import type { ProxiedOptions } from "./support/proxied.ts";
 import { own, through } from "./support/surfaces.ts";
 
+const ENHANCE_YOUR_CALM = 11;
 const REFUSED_STREAM = 7;
 const INTERNAL_ERROR = 2;
 const INITIAL_WINDOW_SIZE = 4;
 const MAX_HEADER_LIST_SIZE = 6;
+/** Ten seconds of the proxy are a tenth of one. */
+const fast: ProxiedOptions = { mesh: { runtime: new FastRuntime(100) } };
+const patient = {
+  timeouts: { request: "600s", bodyIdle: "600s", connect: "100s", queue: "100s" },
+};
 const twice = { retry: { attempts: 2, backoff: "1ms", maxBackoff: "2ms" } };
 
 /** The first request of each connection, and what is done with it. */
@@ -141,6 +152,95 @@ describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
     expect(peer.connections).toBe(1);
   });
 
+  it("G11 P12, G11 P22: a server that vanished is noticed by one PING, and its requests end; an idle one is not asked", async () => {
+    const frames: number[] = [];
+    const peer = await h2Peer(async (connection) => {
+      await connection.open();
+      await connection.write(ok(await connection.request()));
+      for (;;) frames.push((await connection.next()).type); // answers nothing any more
+    });
+    const { ask } = await through(surface, [peer.address], patient, fast);
+    expect((await ask()).status).toBe(200);
+    // No stream waits: 30 s of its time, and more, if the connection is not closed before.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(frames).not.toContain(PING);
+    const vanished = await h2Peer(async (connection) => {
+      await connection.open();
+      for (;;) frames.push((await connection.next()).type);
+    });
+    const other = await through(surface, [vanished.address], patient, fast);
+    expect(own(await other.ask("POST", {}, "x"))).toBe("502 reset_before_response");
+    expect(frames.filter((type) => type === PING)).toHaveLength(1);
+  });
+
+  it("G11 P12, G11 P22: a server that answers to PING may take its time", async () => {
+    let pings = 0;
+    const peer = await h2Peer(async (connection) => {
+      await connection.open();
+      const id = await connection.request();
+      for (; pings < 3; pings++) {
+        const { payload } = await connection.until(PING);
+        await connection.write(frame(PING, 1, 0, payload));
+      }
+      await connection.write(ok(id));
+    });
+    const { ask } = await through(surface, [peer.address], patient, fast);
+    expect(await ask("POST", {}, "x")).toMatchObject({ status: 200, body: "ok" });
+    expect([pings, peer.connections]).toEqual([3, 1]);
+  });
+
+  it("G11 P12, G11 P22: too many PINGs for the server: the time between them doubles, and no request is lost", async () => {
+    const silentMs: number[] = [];
+    const peer = await h2Peer(async (connection) => {
+      await connection.open();
+      const id = await connection.request();
+      const since = performance.now();
+      const ping = await connection.until(PING);
+      silentMs.push(performance.now() - since);
+      if (connection.number === 1) return connection.write(goaway(0, ENHANCE_YOUR_CALM));
+      await connection.write(frame(PING, 1, 0, ping.payload), ok(id));
+    });
+    const { ask } = await through(surface, [peer.address], { ...patient, ...twice }, fast);
+    expect(await ask("POST", {}, "x")).toMatchObject({ status: 200, body: "ok" });
+    expect(silentMs).toHaveLength(2);
+    // After 10 s of its time at first, and after 20 s then.
+    expect(silentMs[1]! / silentMs[0]!).toBeGreaterThan(1.3);
+  });
+
+  it.each([
+    ["their servers end them", {}, 60],
+    ["they are old", { limits: { maxConnectionAge: "100ms" } }, Infinity],
+  ])(
+    "G12 P12, G12 P22: connections end because %s, under load: no request fails",
+    async (_, more, everyMs) => {
+      const server = await origin2((stream) => {
+        stream.resume();
+        setTimeout(() => {
+          if (stream.destroyed) return;
+          stream.respond({ ":status": 200 });
+          stream.end("ok");
+        }, 3);
+      });
+      let sessions = 0;
+      server.server.on("session", (session: ServerHttp2Session) => {
+        sessions++;
+        if (everyMs !== Infinity) setTimeout(() => !session.destroyed && session.close(), everyMs);
+      });
+      const { ask } = await through(surface, [server.address], { ...twice, ...more });
+      const endsAt = performance.now() + 600;
+      const seen: string[] = [];
+      await Promise.all(
+        Array.from({ length: 4 }, async (_one, i) => {
+          while (performance.now() < endsAt || sessions < 4) {
+            seen.push(own(i % 2 === 0 ? await ask() : await ask("POST", {}, "x")));
+          }
+        }),
+      );
+      expect(new Set(seen)).toEqual(new Set(["200 ok"]));
+      expect(sessions).toBeGreaterThanOrEqual(4);
+    },
+  );
+
   it("G13 P12, G13 P22: frames and settings that are unknown: passed over", async () => {
     const peer = await oddPeer(ok, answerAll);
     const { ask } = await through(surface, [peer.address]);
@@ -158,13 +258,16 @@ describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
     expect((await ask()).status).toBe(200);
   });
 
-  it.each<[string, (id: number) => Buffer]>([
-    ["DATA before a head", (id) => data(id, "x")],
-    ["no :status", (id) => head(id, { "x-a": "1" }, true)],
-    ["a name in upper case", (id) => head(id, { ":status": "200", "X-A": "1" }, true)],
-    ["CR LF in a value", (id) => head(id, { ":status": "200", a: "1\r\nx: y" }, true)],
-    ["padding beyond its frame", (id) => frame(HEADERS, END_HEADERS | 8, id, Buffer.from([200]))],
-    ["101", (id) => head(id, { ":status": "101" })],
+  it.each([
+    ["DATA before a head", (id: number) => data(id, "x")],
+    ["no :status", (id: number) => head(id, { "x-a": "1" }, true)],
+    ["a name in upper case", (id: number) => head(id, { ":status": "200", "X-A": "1" }, true)],
+    ["CR LF in a value", (id: number) => head(id, { ":status": "200", a: "1\r\nx: y" }, true)],
+    [
+      "padding beyond its frame",
+      (id: number) => frame(HEADERS, END_HEADERS | 8, id, Buffer.from([200])),
+    ],
+    ["101", (id: number) => head(id, { ":status": "101" })],
   ])("G16 P12, G16 P22: %s: 502, and the next request is served", async (_, bad) => {
     const peer = await first((connection, id) =>
       connection.write(connection.number === 1 ? bad(id) : ok(id)),

@@ -1,7 +1,9 @@
 /** What tests of TLS need on both protocols: servers that note their handshakes, and wrong certificates. */
 import { once } from "node:events";
+import { createSecureServer } from "node:http2";
+import { createServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
-import type { TLSSocket } from "node:tls";
+import type { TlsOptions, TLSSocket } from "node:tls";
 import { NodeRuntime, type Timer } from "@inmesh/core/spi";
 import { onTestFinished } from "vitest";
 import { selfSigned, TestCa, type Issued } from "./ca.ts";
@@ -48,6 +50,22 @@ export async function listenTls(server: Server, port = 0): Promise<Handshakes> {
   onTestFinished(stop);
   const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   return { address, sockets, shown, reused, stop };
+}
+
+export interface Tls extends Handshakes {
+  readonly server: HttpsServer;
+}
+
+/** Answers every request with `ok`. */
+export async function tlsServer(options: TlsOptions, http2 = false): Promise<Tls> {
+  const server = (
+    http2 ? createSecureServer({ ...options, allowHTTP1: true }) : createServer(options)
+  ) as HttpsServer;
+  server.on("request", (request, response) => {
+    request.resume();
+    response.end("ok");
+  });
+  return { ...(await listenTls(server)), server };
 }
 
 /** Certificates that a peer must not have, what for, and what the message helps with. */

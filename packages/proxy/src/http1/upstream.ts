@@ -551,6 +551,12 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     const inReply = this.#hasHead || this.#heard;
     const reason: ErrorReason = inReply ? "reset_mid_response" : "reset_before_response";
     const cause = this.#socket.errored ?? undefined;
+    if (!inReply && this.#uses === 1 && this.#connector.rejected(cause)) {
+      // The first thing that its server has sent was what it finds wrong with our certificate (faults T5).
+      exchange.fail(this.#connector.rejectionError(cause!));
+      this.#socket.destroy();
+      return;
+    }
     const code = (cause as { code?: string } | undefined)?.code ?? "closed";
     exchange.fail(
       new MeshError({

@@ -835,9 +835,10 @@ export abstract class Http2Connection implements FrameTaker, StreamOwner {
       stream.stalledTicks = stream.waits && stream.went === 0 ? stream.stalledTicks + 1 : 0;
       const owes = !stream.remoteEnded && !stream.paused && stream.came === 0;
       stream.silentTicks = owes ? stream.silentTicks + 1 : 0;
+      const { went } = stream;
       stream.went = stream.came = 0;
       if (stream.stalledTicks >= stallTicks) stream.stalled();
-      else stream.look(this.#ticks);
+      else stream.look(this.#ticks, went);
     }
     this.ticked(this.#ticks, this.#blockTicks);
   }

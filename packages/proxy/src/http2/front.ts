@@ -30,10 +30,12 @@ import {
   PREFACE,
   SETTING,
   writeGoaway,
+  writePing,
   writeSettings,
 } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
 import { lengthField, statusField } from "./own-fields.ts";
+import { Liveness } from "./liveness.ts";
 import { MALFORMED, readRequestHead } from "./request-fields.ts";
 import { Http2Stream, trailerFields } from "./stream.ts";
 
@@ -44,6 +46,9 @@ const TICK_MS = 950;
 /** `grpc-status` of a reply whose server was lost. */
 const UNAVAILABLE = "14";
 const CONTINUE = 100;
+/** As in packages/http: a client may pause for `writeStallTimeoutMs`, and has as long to make up for it. */
+const REPLY_WINDOW_STALLS = 2;
+const PING_BYTES: Buffer = Buffer.from("mesh-prx");
 
 /** What the connections of one listener share. */
 export class Http2Front {
@@ -91,6 +96,9 @@ export class Http2FrontConnection
   #prefaceLeft: number = PREFACE.length;
   #leaving: "no" | "asked" | "final" = "no";
   #idleTicks = 0;
+  readonly #liveness = new Liveness();
+  /** Of this side's, those without an answer. */
+  #pings = 0;
   #lookedAt = 0;
   /** It has served long enough: clients spread again, over servers that are new. */
   readonly #endsAt: number;
@@ -322,11 +330,36 @@ export class Http2FrontConnection
       this.fail(ERROR.enhanceYourCalm, "a head does not end");
       return;
     }
-    if (this.open.size > 0) this.#idleTicks = 0;
-    else if (++this.#idleTicks * 1_000 >= keepAliveIdleMs && this.#leaving === "no") {
+    if (this.open.size > 0) {
+      this.#idleTicks = 0;
+      this.#lookAlive();
+      return;
+    }
+    this.#liveness.rest();
+    if (++this.#idleTicks * 1_000 >= keepAliveIdleMs && this.#leaving === "no") {
       this.front.parts.closing(this.socket, "idle");
       this.leave();
     }
+  }
+
+  #lookAlive(): void {
+    const { parts } = this.front;
+    const { pingIntervalMs, pingTimeoutMs } = parts.limits;
+    const sign = this.#liveness.look(this.socket.bytesRead, pingIntervalMs, pingTimeoutMs);
+    if (sign === "ask") {
+      this.#pings++;
+      writePing(this.out, false, PING_BYTES, 0);
+      this.flush();
+    } else if (sign === "gone") {
+      parts.closing(this.socket, "error");
+      this.destroy();
+    }
+  }
+
+  protected override pingAnswered(): boolean {
+    if (this.#pings === 0) return super.pingAnswered();
+    this.#pings--;
+    return true;
   }
 }
 
@@ -348,6 +381,9 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   #pieces: Buffer[] | undefined = undefined;
   #rateSince = 0;
   #rateBytes = 0;
+  /** Looks in a row at which some of the reply waited, and what went meanwhile. */
+  #waitedTicks = 0;
+  #wentBytes = 0;
 
   constructor(id: number, connection: Http2FrontConnection) {
     super(id, connection);
@@ -555,13 +591,29 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   /** Once a second. A call of gRPC may be silent for as long as it likes. */
-  override look(age: number): void {
+  override look(age: number, went: number): void {
     const { request } = this;
+    if (!this.#isGrpc && this.#isTakenTooSlowly(went)) return this.stalled();
     if (this.#isGrpc || !this.#isServed || request?.body === undefined || this.remoteEnded) return;
     const { limits } = this.#connection.front.parts;
     if (this.silentTicks * 1_000 >= limits.bodyIdleTimeoutMs || this.#trickles(age)) {
       this.#cut("body_timeout", "the client owes the rest of its body");
     }
+  }
+
+  /** Less than `minReplyRate`, over a time in which a client that pauses can make up for it. */
+  #isTakenTooSlowly(went: number): boolean {
+    const { minReplyRate, writeStallTimeoutMs } = this.#connection.front.parts.limits;
+    if (!this.waits || minReplyRate === 0) {
+      this.#waitedTicks = this.#wentBytes = 0;
+      return false;
+    }
+    this.#waitedTicks++;
+    this.#wentBytes += went;
+    if (this.#waitedTicks * 1_000 < REPLY_WINDOW_STALLS * writeStallTimeoutMs) return false;
+    const tooFew = this.#wentBytes < minReplyRate * this.#waitedTicks;
+    this.#waitedTicks = this.#wentBytes = 0;
+    return tooFew;
   }
 
   /** Less than `minBodyRate` over a window. */

@@ -25,6 +25,8 @@ import { Http2Session, type SessionOwner } from "./session.ts";
 
 /** A hundred streams fit into one where servers say what they take; more is for when they do not. */
 const MAX_CONNECTIONS = 4;
+/** How often the time between pings doubles for an endpoint that finds them too many (faults G11). */
+const MAX_PATIENCE = 8;
 
 export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
   readonly #service: ServiceConfig;
@@ -42,8 +44,18 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
   #closed = false;
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
+  readonly #fallBack: ((waiting: readonly Exchange[]) => void) | undefined;
+  #patience = 1;
 
-  constructor(service: ServiceConfig, connector: Connector, runtime: Runtime, clock: Http2Clock) {
+  /** `fallBack`: takes what waits where TLS does not agree on HTTP/2. Default: that fails. */
+  constructor(
+    service: ServiceConfig,
+    connector: Connector,
+    runtime: Runtime,
+    clock: Http2Clock,
+    fallBack?: (waiting: readonly Exchange[]) => void,
+  ) {
+    this.#fallBack = fallBack;
     this.#service = service;
     this.#connector = connector;
     this.#runtime = runtime;
@@ -206,13 +218,12 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
   #connected(socket: Socket): void {
     const secure = this.#service.scheme === "https";
     if (secure && (socket as Socket & { alpnProtocol?: unknown }).alpnProtocol !== "h2") {
+      this.#connector.explain(socket, () => "drain");
       socket.destroy();
-      this.#notReached(
-        protocolMismatch(this.where, "TLS did not agree on HTTP/2 (ALPN h2)", undefined),
-      );
+      this.#notAgreed();
       return;
     }
-    const session = new Http2Session(socket, this.#service, this.#clock, this);
+    const session = new Http2Session(socket, this.#service, this.#clock, this, this.#patience);
     this.#settling = session;
     this.#connector.explain(socket, () => session.endedBy);
     const { connectMs } = this.#service.timeouts;
@@ -221,6 +232,19 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
       (one) => one.end(new Error(`no settings within ${connectMs} ms`)),
       session,
     );
+  }
+
+  #notAgreed(): void {
+    const fallBack = this.#fallBack;
+    if (fallBack === undefined) {
+      return this.#notReached(protocolMismatch(this.where, "TLS did not agree on HTTP/2"));
+    }
+    this.#dialling = false;
+    this.#answerProbes(true);
+    const queue = this.#queue;
+    this.#queue = [];
+    fallBack(queue);
+    this.#emptied();
   }
 
   roomChanged(session: Http2Session): void {
@@ -238,7 +262,10 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
     this.#connector.streamReset(by);
   }
 
-  leaving(): void {
+  leaving({ goawayCode }: Http2Session): void {
+    if (goawayCode === ERROR.enhanceYourCalm) {
+      this.#patience = Math.min(MAX_PATIENCE, this.#patience * 2);
+    }
     this.#grow();
   }
 

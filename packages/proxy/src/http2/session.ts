@@ -33,10 +33,16 @@ import {
   TE_TRAILERS,
 } from "./own-fields.ts";
 import { readReplyHead } from "./reply-fields.ts";
+import { Liveness } from "./liveness.ts";
 import { ANY_LENGTH, Http2Stream, trailerFields } from "./stream.ts";
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 
 const VERSION = 2;
+/** Silence while streams wait, and no answer to a ping after it: as in packages/http. */
+const PING_INTERVAL_MS = 10_000;
+const PING_TIMEOUT_MS = 20_000;
+/** Servers of gRPC end a connection, and the calls on it, when pings come more often than this (A8). */
+const GRPC_PING_INTERVAL_MS = 300_000;
 /** An idle connection, as in packages/http. */
 const IDLE_MS = 4_000;
 /** Of a connection that is as good as used up (faults.md G20). */
@@ -74,15 +80,26 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   #idleTicks = 0;
   #ending = false;
   #pong: ((alive: boolean) => void)[] = [];
+  readonly #liveness = new Liveness();
+  readonly #patience: number;
+  #pingIntervalMs = PING_INTERVAL_MS;
   lastStreamId: number = Infinity;
   goawayCode = 0;
   error: Error | undefined = undefined;
 
-  constructor(socket: Socket, service: ServiceConfig, clock: Http2Clock, owner: SessionOwner) {
+  /** `patience`: times the usual time between pings. */
+  constructor(
+    socket: Socket,
+    service: ServiceConfig,
+    clock: Http2Clock,
+    owner: SessionOwner,
+    patience: number,
+  ) {
     super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
     this.#service = service;
     this.#owner = owner;
     this.#clock = clock;
+    this.#patience = patience;
     socket.on("error", (error) => (this.error ??= error));
     onEvent(socket, "data", clock.runtime, this, (bytes) => this.read(bytes));
     onEvent(socket, "end", clock.runtime, this, () => this.#inputEnded());
@@ -154,6 +171,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     if (!exchange.begin(stream, VERSION, reused)) return;
     this.#nextId += 2;
     this.#idleTicks = 0;
+    if (exchange.request.isGrpc) this.#pingIntervalMs = GRPC_PING_INTERVAL_MS;
     this.floods.streams++;
     this.open.add(stream);
     stream.begin(this.#service);
@@ -204,9 +222,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   prove(patienceMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.ending) return resolve(false);
-      this.#pong.push(resolve);
-      writePing(this.out, false, PING_BYTES, 0);
-      this.flush();
+      this.#ping(resolve);
       this.runtime.after(
         patienceMs,
         (session) => {
@@ -217,6 +233,12 @@ export class Http2Session extends Http2Connection implements SessionEnd {
         this,
       );
     });
+  }
+
+  #ping(answered: (alive: boolean) => void): void {
+    this.#pong.push(answered);
+    writePing(this.out, false, PING_BYTES, 0);
+    this.flush();
   }
 
   protected override pingAnswered(): boolean {
@@ -313,10 +335,26 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   }
 
   protected ticked(): void {
-    if (this.open.size > 0) this.#idleTicks = 0;
-    else if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
+    if (this.open.size > 0) {
+      this.#idleTicks = 0;
+      this.#lookAlive();
+      return;
+    }
+    this.#liveness.rest();
+    if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
+  }
+
+  #lookAlive(): void {
+    const intervalMs = this.#pingIntervalMs * this.#patience;
+    const sign = this.#liveness.look(this.socket.bytesRead, intervalMs, PING_TIMEOUT_MS);
+    if (sign === "ask") this.#ping(ignore);
+    else if (sign === "gone") {
+      this.end(new Error(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
+    }
   }
 }
+
+function ignore(): void {}
 
 function limitsOf(service: ServiceConfig): ConnectionLimits {
   return {
@@ -375,7 +413,8 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     if (head.isGrpc) {
       const { attempt } = exchange;
       const { deadlineAt } = attempt.call;
-      if (deadlineAt !== Infinity) {
+      // One that cannot be read goes on as it is: its server refuses it, as its client has to learn (faults G18).
+      if (deadlineAt !== Infinity && !head.hasBadGrpcTimeout) {
         writer.without = GRPC_TIMEOUT;
         writer.own(grpcTimeoutField(deadlineAt - (attempt.sentAt || attempt.startedAt)));
       }

@@ -96,8 +96,8 @@ export abstract class Http2Stream {
   /** For the clock of the connection: what it waits for did not happen. */
   abstract stalled(): void;
 
-  /** Once a second; `age`: seconds of the connection. */
-  look(_age: number): void {}
+  /** Once a second; `age`: seconds of the connection; `went`: what was sent since the last look. */
+  look(_age: number, _went: number): void {}
 
   // ── what is sent ─────────────────────────────────────────────────────────────────────────────
 

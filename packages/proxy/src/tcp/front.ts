@@ -101,7 +101,13 @@ export class TcpFront implements Front {
     const call = new Call(service.name, request, false, true);
     call.streaming = true;
     call.exclusive = true;
-    const left = (): void => call.cancel(callerLeft(service.name), "abandoned");
+    const left = (): void => {
+      try {
+        call.cancel(callerLeft(service.name), "abandoned");
+      } catch (error) {
+        Defects.of(runtime).note(error);
+      }
+    };
     socket.once("close", left);
     this.#open.add(socket);
     this.#parts.connections?.opened(socket, { protocol: "tcp", mutual: "false" });

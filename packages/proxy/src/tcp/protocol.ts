@@ -24,6 +24,7 @@ import {
   type Where,
 } from "@inmesh/core/spi/transport";
 import { placeOf } from "@inmesh/http/spi/codec";
+import { Defects } from "../defects.ts";
 import { TcpReply, type TcpRequest } from "./request.ts";
 
 const KEEP_ALIVE_DELAY_MS = 10_000;
@@ -140,7 +141,19 @@ class TcpAttempt implements AttemptCanceller {
   }
 
   start(): void {
-    this.#dial = new Dial(this.#parts, (error) => this.#dialled(error));
+    this.#dial = new Dial(this.#parts, (error) => {
+      try {
+        this.#dialled(error);
+      } catch (defect) {
+        Defects.of(this.#parts.runtime).end(defect, this);
+      }
+    });
+  }
+
+  /** After an error of the proxy's own, which says nothing about the endpoint. */
+  destroy(): void {
+    this.cancelAttempt(defectError(this.#parts.where), "abandoned");
+    this.#dial?.stop();
   }
 
   #dialled(error: MeshError | undefined): void {
@@ -228,6 +241,16 @@ class Dial {
     this.#timer.cancel();
     this.socket.destroy();
   }
+}
+
+function defectError({ service, address }: Where): MeshError {
+  return new MeshError({
+    code: "connection_lost",
+    reason: "reset_before_response",
+    message: `${service} → ${address}: an error of mesh-proxy's own has ended the connection: its log has it (proxy.defect)`,
+    progress: "maybe-processed",
+    stackless: true,
+  });
 }
 
 function shutdownError({ service, address }: Where): MeshError {

@@ -5,6 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi/transport";
+import { Defects, onEvent } from "../defects.ts";
 
 /** `failure`: the endpoint has broken it off; `abandoned`: the client has; `idle`: neither has sent anything for long. */
 export type TunnelEnd = "success" | "failure" | "abandoned" | "idle";
@@ -34,8 +35,9 @@ export class Tunnel {
   /** `first` and then `head` go to the endpoint before anything else. Resolves when both sockets have closed. */
   run(first: Buffer, head: Buffer): Promise<TunnelEnd> {
     const [client, endpoint] = [this.#client, this.#endpoint];
-    client.once("close", () => this.#closed(client, endpoint, "abandoned"));
-    endpoint.once("close", () => this.#closed(endpoint, client, "failure"));
+    const runtime = this.#runtime;
+    onEvent(client, "close", runtime, this, () => this.#closed(client, endpoint, "abandoned"));
+    onEvent(endpoint, "close", runtime, this, () => this.#closed(endpoint, client, "failure"));
     if (endpoint.destroyed || client.destroyed) {
       const [gone, other] = client.destroyed ? [client, endpoint] : [endpoint, client];
       this.#closed(gone, other, client.destroyed ? "abandoned" : "failure");
@@ -47,17 +49,40 @@ export class Tunnel {
     endpoint.uncork();
     // It may have ended while it was looked at: that event does not come again.
     if (client.readableEnded) endpoint.end();
-    else pass(client, endpoint);
-    pass(endpoint, client);
+    else this.#pass(client, endpoint);
+    this.#pass(endpoint, client);
     if (this.#idleTimeoutMs !== Infinity) {
       this.#movedAt = this.#runtime.now();
-      this.#look();
+      this.look();
     }
     return this.#end.promise;
   }
 
+  /** Both sides at once, such as after an error of the proxy's own. */
+  destroy(): void {
+    this.#client.destroy();
+    this.#endpoint.destroy();
+  }
+
+  /** An error of the proxy's own at its clock. Does not throw. */
+  broke(error: unknown): void {
+    Defects.of(this.#runtime).end(error, this);
+  }
+
+  #pass(from: Socket, to: Socket): void {
+    const runtime = this.#runtime;
+    onEvent(from, "data", runtime, this, (chunk) => {
+      if (!to.destroyed && !to.write(chunk)) from.pause();
+    });
+    onEvent(to, "drain", runtime, this, () => void from.resume());
+    onEvent(from, "end", runtime, this, () => {
+      if (!to.destroyed) to.end();
+    });
+    from.resume();
+  }
+
   /** Bytes are counted by the sockets, so that idleness costs no chunk anything. */
-  #look(): void {
+  look(): void {
     const now = this.#runtime.now();
     const moved = this.#client.bytesRead + this.#client.bytesWritten + this.#endpoint.bytesRead;
     // What waits for a slow reader is no idleness of the writer's, and no progress either.
@@ -66,13 +91,11 @@ export class Tunnel {
       this.#movedAt = now;
     } else if (now - this.#movedAt >= this.#idleTimeoutMs) {
       this.#outcome ??= "idle";
-      this.#client.destroy();
-      this.#endpoint.destroy();
-      return;
+      return this.destroy();
     }
     const left = this.#movedAt + this.#idleTimeoutMs - now;
     const step = Math.max(1, Math.min(left, this.#idleTimeoutMs / LOOKS_PER_LIMIT));
-    this.#timer = this.#runtime.after(step, () => this.#look(), undefined);
+    this.#timer = this.#runtime.after(step, look, this);
   }
 
   #closed(gone: Socket, other: Socket, broken: TunnelEnd): void {
@@ -88,17 +111,12 @@ export class Tunnel {
   }
 }
 
-function pass(from: Socket, to: Socket): void {
-  const resume = (): void => void from.resume();
-  from.on("data", (chunk: Buffer) => {
-    if (to.destroyed || to.write(chunk)) return;
-    from.pause();
-    to.once("drain", resume);
-  });
-  from.once("end", () => {
-    if (!to.destroyed) to.end();
-  });
-  from.resume();
+function look(tunnel: Tunnel): void {
+  try {
+    tunnel.look();
+  } catch (error) {
+    tunnel.broke(error);
+  }
 }
 
 /** A Unix socket has no reset. */

@@ -34,6 +34,14 @@ export async function proxied(
     ]),
   );
   const mesh = createMesh({ env: {}, ...meshOptions, config: { services: config } });
+  return await proxyOver(mesh, { listener, spoken });
+}
+
+/** The same over a mesh that there is; both end with the test. */
+export async function proxyOver(
+  mesh: Mesh,
+  { listener = {}, spoken = "http1" }: ProxiedOptions = {},
+): Promise<Proxied> {
   const proxy = startProxy({ mesh, listeners: [{ name: "out", mode: "outbound", ...listener }] });
   const server = createServer({ allowHalfOpen: true }, (socket) =>
     proxy.listeners[0]!.handle(socket, undefined, spoken),
