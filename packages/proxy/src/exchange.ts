@@ -273,8 +273,8 @@ export class Exchange implements AttemptCanceller, Reply {
     const { attempt } = this;
     const failure = failureOfMeshError(cause);
     const { error, busyForMs } = failure;
-    const outcome = said ?? failure.outcome;
-    attempt.connectFailed = failure.connectFailed;
+    const outcome = said ?? (this.#isNotAsked(cause) ? "abandoned" : failure.outcome);
+    attempt.connectFailed = failure.connectFailed && outcome !== "abandoned";
     if (busyForMs > 0) attempt.busyForMs = busyForMs;
     error.endpoint ??= attempt.endpoint?.address;
     attempt.error = error;
@@ -289,6 +289,11 @@ export class Exchange implements AttemptCanceller, Reply {
       sink.fail();
     }
     attempt.settle(outcome);
+  }
+
+  /** An endpoint that has no HTTP/2 for a client's gRPC, and whose service does not say that it has, is not at fault. */
+  #isNotAsked({ reason }: MeshError): boolean {
+    return reason === "protocol_mismatch" && !this.config.http2;
   }
 
   badReply(

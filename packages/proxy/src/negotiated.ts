@@ -11,49 +11,58 @@ import type { UpstreamPool } from "./upstream.ts";
 /** As in packages/http: an endpoint may be replaced by one that does speak HTTP/2. */
 const REMEMBER_MS = 300_000;
 
+/** What is known of an endpoint. */
+export interface Negotiated {
+  /** It speaks HTTP/1.1 until this instant, as far as that is known; 0: it does not. */
+  http1Until: number;
+}
+
 export class NegotiatedPool implements UpstreamPool {
   readonly #http2: Http2UpstreamPool;
   readonly #openHttp1: () => Http1Pool;
   readonly #runtime: Runtime;
+  readonly #found: Negotiated;
   #http1: Http1Pool | undefined = undefined;
-  #http1Until = 0;
   /** Those of before, which end with what is in flight. */
   readonly #former = new Set<Http1Pool>();
-  #isClosed = false;
   #closing: Promise<void> | undefined = undefined;
 
-  /** `openHttp2`: its pool gives to `fallBack` what waits when TLS agrees on something else. */
+  /**
+   * `openHttp2`: its pool gives to `fallBack` what waits when TLS agrees on something else. `found`: outlives the pool,
+   * which is replaced more often than endpoints change what they speak.
+   */
   constructor(
     openHttp2: (fallBack: (waiting: readonly Exchange[]) => void) => Http2UpstreamPool,
     openHttp1: () => Http1Pool,
     runtime: Runtime,
+    found: Negotiated,
   ) {
     this.#openHttp1 = openHttp1;
     this.#runtime = runtime;
+    this.#found = found;
     this.#http2 = openHttp2((waiting) => this.#fallBack(waiting));
   }
 
   dispatch(exchange: Exchange): void {
-    const http1 = this.#http1;
-    if (http1 !== undefined) {
-      if (this.#isClosed || this.#runtime.now() < this.#http1Until) {
-        return this.#dispatch1(exchange, http1);
-      }
-      this.#retire(http1);
-    }
+    if (this.#isHttp1) return this.#dispatch1(exchange);
+    if (this.#http1 !== undefined) this.#retire(this.#http1);
     this.#http2.dispatch(exchange);
   }
 
-  #fallBack(waiting: readonly Exchange[]): void {
-    this.#http1 ??= this.#openHttp1();
-    this.#http1Until = this.#runtime.now() + REMEMBER_MS;
-    for (const exchange of waiting) this.#dispatch1(exchange, this.#http1);
+  get #isHttp1(): boolean {
+    return this.#runtime.now() < this.#found.http1Until;
   }
 
-  #dispatch1(exchange: Exchange, http1: Http1Pool): void {
-    // gRPC cannot be said in HTTP/1.1.
-    if (!exchange.request.isGrpc) http1.dispatch(exchange);
-    else exchange.fail(protocolMismatch(this.#http2.where, "TLS did not agree on HTTP/2"));
+  #fallBack(waiting: readonly Exchange[]): void {
+    this.#found.http1Until = this.#runtime.now() + REMEMBER_MS;
+    for (const exchange of waiting) this.#dispatch1(exchange);
+  }
+
+  #dispatch1(exchange: Exchange): void {
+    if (!exchange.request.isGrpc) return (this.#http1 ??= this.#openHttp1()).dispatch(exchange);
+    // gRPC cannot be said in HTTP/1.1, which is no fault of an endpoint that speaks it.
+    const error = protocolMismatch(this.#http2.where, "TLS did not agree on HTTP/2");
+    exchange.fail(error, "abandoned");
   }
 
   #retire(http1: Http1Pool): void {
@@ -79,7 +88,7 @@ export class NegotiatedPool implements UpstreamPool {
   }
 
   probe(): Promise<boolean> {
-    return (this.#http1 ?? this.#http2).probe();
+    return (this.#isHttp1 ? (this.#http1 ??= this.#openHttp1()) : this.#http2).probe();
   }
 
   close(): Promise<void> {
@@ -87,14 +96,12 @@ export class NegotiatedPool implements UpstreamPool {
   }
 
   async #close(): Promise<void> {
-    this.#isClosed = true;
     // What waits there may still have to come to HTTP/1.1.
     await this.#http2.close();
     await Promise.all(this.#pools1.map((pool) => pool.close()));
   }
 
   destroy(error: MeshError): void {
-    this.#isClosed = true;
     this.#http2.destroy(error);
     for (const pool of this.#pools1) pool.destroy(error);
   }

@@ -22,7 +22,7 @@ import { Exchange } from "./exchange.ts";
 import { Http1Pool } from "./http1/pool.ts";
 import { Http2Clock } from "./http2/clock.ts";
 import { Http2UpstreamPool } from "./http2/pool.ts";
-import { NegotiatedPool } from "./negotiated.ts";
+import { NegotiatedPool, type Negotiated } from "./negotiated.ts";
 import type { ProxyRequest } from "./request.ts";
 import type { UpstreamPool } from "./upstream.ts";
 
@@ -71,6 +71,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   #grpcPool: UpstreamPool | undefined = undefined;
   /** What the connections of the pool belong to. */
   #owner: object = {};
+  readonly #found: Negotiated = { http1Until: 0 };
   #usedAt = Infinity;
   #endsAt = Infinity;
   #closing: Promise<void> | undefined = undefined;
@@ -149,7 +150,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
       new Http2UpstreamPool(service, connector, runtime, this.#clock, fallBack);
     // A pool for gRPC alone has nothing to fall back to.
     const negotiates = this.#tls !== undefined && service.http2;
-    return negotiates ? new NegotiatedPool(open, http1, runtime) : open();
+    return negotiates ? new NegotiatedPool(open, http1, runtime, this.#found) : open();
   }
 
   #connector(protocols: readonly string[], protocol: "http1" | "http2", owner: object): Connector {

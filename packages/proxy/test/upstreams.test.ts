@@ -7,11 +7,11 @@ import { createServer as createHttps } from "node:https";
 import type { Server, Socket } from "node:net";
 import { join } from "node:path";
 import { createServer as createTls } from "node:tls";
+import { AheadRuntime } from "@inmesh/core/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
 import { folder, leaveSocket } from "../../http/test/support/folders.ts";
 import { listenTls, tlsServer, type Handshakes } from "../../http/test/support/tls.ts";
-import { JumpyRuntime } from "../../http/test/support/tls.ts";
 import { ask2, client2 } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
 import { secure } from "./support/secure.ts";
@@ -82,9 +82,7 @@ describe.each(SURFACES)("a server that speaks TLS, %s", (surface) => {
     const version = upOf(surface) === 2 ? "2.0" : "1.1";
     expect((await ask()).body).toBe(`svc ${version}`);
     expect(sockets).toHaveLength(1);
-    const [service] = mesh.snapshot().services;
-    expect(service!.connections).toMatchObject({ open: 1 });
-    expect(service!.endpoints[0]).toMatchObject({ inFlight: 0 });
+    expect(mesh.snapshot().services[0]!.endpoints[0]).toMatchObject({ inFlight: 0 });
   });
 
   it("breaks off a reply: its client sees that it is not whole", async () => {
@@ -98,32 +96,32 @@ describe.each(SURFACES)("a server that speaks TLS, %s", (surface) => {
 
 describe("what is spoken over TLS", () => {
   it.each([
-    ["chooses HTTP/1.1", { ALPNProtocols: ["http/1.1"] }],
-    ["does not choose at all", { ALPNProtocols: undefined }],
-  ])("is HTTP/1.1 where the server %s, and stays it for the next requests", async (_, options) => {
-    const server = createHttps({ ...served, ...options });
+    ["chooses HTTP/1.1", "http/1.1"],
+    ["does not choose at all", false],
+  ])("is HTTP/1.1 where the server %s, and stays it for the next requests", async (_, chosen) => {
+    const server = createHttps({ ...served });
     // Node's own server of HTTPS says http/1.1 if it is not kept from it.
-    if (options.ALPNProtocols === undefined) delete (server as any).ALPNProtocols;
+    if (chosen === false) delete (server as { ALPNProtocols?: unknown }).ALPNProtocols;
     routes(server);
     const { address, sockets } = await listenTls(server);
-    const { ask, mesh } = await secure("P22", [address], { ca: ca.cert });
+    const { ask, mesh } = await secure(
+      "P22",
+      [address],
+      { ca: ca.cert },
+      { limits: { maxConnectionsPerEndpoint: 1 } },
+    );
     const seen = await Promise.all(Array.from({ length: 8 }, () => ask("POST", {}, "x")));
     expect(new Set(seen.map(({ status, body }) => `${status} ${body}`))).toEqual(
       new Set(["200 svc 1.1"]),
     );
-    const before = sockets.length;
     for (let i = 0; i < 5; i++) expect((await ask()).body).toBe("svc 1.1");
-    expect(sockets).toHaveLength(before);
-    const [service] = mesh.snapshot().services;
-    expect(service!.connections).toMatchObject({ application: { "http/1.1": 1 } });
-    expect(service!.endpoints[0]!.breaker.state).toBe("closed");
+    // One that found it out, and one that is used.
+    expect(sockets.map(({ alpnProtocol }) => alpnProtocol)).toEqual([chosen, chosen]);
+    expect(mesh.snapshot().services[0]!.endpoints[0]!.breaker.state).toBe("closed");
   });
 
   it("is asked again after five minutes", async () => {
-    const runtime = new JumpyRuntime();
-    let aheadMs = 0;
-    const now = runtime.now.bind(runtime);
-    runtime.now = () => now() + aheadMs;
+    const runtime = new AheadRuntime();
     const old = createHttps({ ...served });
     routes(old);
     const { address, stop } = await listenTls(old);
@@ -144,9 +142,9 @@ describe("what is spoken over TLS", () => {
     const newer = createSecureServer({ ...served, allowHTTP1: true }) as unknown as Server;
     routes(newer);
     await listenTls(newer, Number(address.split(":")[1]));
-    aheadMs = 299_000;
+    runtime.aheadMs = 290_000;
     await expect.poll(ask).toBe("svc 1.1");
-    aheadMs = 301_000;
+    runtime.aheadMs = 310_000;
     await expect.poll(ask).toBe("svc 2.0");
   });
 
@@ -210,7 +208,7 @@ describe("what is spoken over TLS", () => {
       .filter(
         ({ name, labels }) => name === "inmesh.connections" && labels["direction"] === "outbound",
       );
-    expect(open).toMatchObject([{ value: 1, labels: { mutual: "true", protocol: "http2" } }]);
+    expect(open).toMatchObject([{ value: 1, labels: { mtls: "true", protocol: "http2" } }]);
   });
 });
 

@@ -76,6 +76,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   #isJoined = false;
   readonly #buffers: [Buffer, Buffer | undefined] = [Buffer.allocUnsafeSlow(READ_BYTES), undefined];
   #reading = 0;
+  #error: Error | undefined = undefined;
   /** A byte of a reply has come. */
   #heard = false;
   #hasEnded = false;
@@ -111,7 +112,11 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#idleSince = this.#owner.runtime.now();
     const { runtime } = this.#owner;
     onEvent(socket, "end", runtime, this, () => this.#ended());
-    socket.on("error", ignore);
+    // An error of TLS, such as the peer's alert, ends no socket by itself.
+    socket.on("error", (error) => {
+      this.#error ??= error;
+      socket.destroy();
+    });
     onEvent(socket, "drain", runtime, this, () => this.readable());
     onEvent(socket, "close", runtime, this, () => this.#gone());
     socket.resume();
@@ -550,10 +555,10 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#body = undefined;
     const inReply = this.#hasHead || this.#heard;
     const reason: ErrorReason = inReply ? "reset_mid_response" : "reset_before_response";
-    const cause = this.#socket.errored ?? undefined;
-    if (!inReply && this.#uses === 1 && this.#connector.rejected(cause)) {
+    const cause = this.#error;
+    if (cause !== undefined && !inReply && this.#uses === 1 && this.#connector.rejected(cause)) {
       // The first thing that its server has sent was what it finds wrong with our certificate (faults T5).
-      exchange.fail(this.#connector.rejectionError(cause!));
+      exchange.fail(this.#connector.rejectionError(cause));
       this.#socket.destroy();
       return;
     }
@@ -576,5 +581,3 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
 function hasBodyByMethod(method: string): boolean {
   return method === "POST" || method === "PUT" || method === "PATCH";
 }
-
-function ignore(): void {}

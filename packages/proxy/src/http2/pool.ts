@@ -219,7 +219,8 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
     const secure = this.#service.scheme === "https";
     if (secure && (socket as Socket & { alpnProtocol?: unknown }).alpnProtocol !== "h2") {
       this.#connector.explain(socket, () => "drain");
-      socket.destroy();
+      // In order, so that its server has nothing to complain of.
+      socket.destroySoon();
       this.#notAgreed();
       return;
     }

@@ -100,7 +100,11 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#owner = owner;
     this.#clock = clock;
     this.#patience = patience;
-    socket.on("error", (error) => (this.error ??= error));
+    // An error of TLS, such as the peer's alert, ends no socket by itself.
+    socket.on("error", (error) => {
+      this.error ??= error;
+      socket.destroy();
+    });
     onEvent(socket, "data", clock.runtime, this, (bytes) => this.read(bytes));
     onEvent(socket, "end", clock.runtime, this, () => this.#inputEnded());
     clock.sweep.add(this);
