@@ -4,6 +4,7 @@
  * reply of the call is the exchange itself, and the client's side reads the body through it.
  */
 import {
+  httpCodeOfGrpc,
   MeshError,
   type Attempt,
   type AttemptCanceller,
@@ -402,8 +403,10 @@ export class Exchange implements AttemptCanceller, Reply {
     return final || (this.#isGrpc && grpcPushbackOf(fields) === "stop");
   }
 
+  /** For `retry.codes`: of gRPC without a message the HTTP status that its own stands for. */
   get code(): number {
-    return this.head!.status;
+    const { status } = this.attempt;
+    return status === undefined ? this.head!.status : httpCodeOfGrpc(status);
   }
 
   /** The connection speaks another protocol from now on. */

@@ -91,6 +91,10 @@ export class NegotiatedPool implements UpstreamPool {
     return (this.#isHttp1 ? (this.#http1 ??= this.#openHttp1()) : this.#http2).probe();
   }
 
+  distrust(): boolean {
+    return this.#pools1.length === 0 && this.#http2.distrust();
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close());
   }

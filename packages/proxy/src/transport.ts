@@ -29,7 +29,7 @@ import type { UpstreamPool } from "./upstream.ts";
 const HTTP1: readonly string[] = ["http/1.1"];
 const HTTP2: readonly string[] = ["h2", "http/1.1"];
 /**
- * Longer than an idle connection is kept: one that is still there after this long without a call outlived a
+ * Longer than an idle connection of HTTP/1.1 is kept: one that is still there after this long without a call outlived a
  * process that was frozen, and its peer may have forgotten it (faults L7).
  */
 const STALE_MS = 5_000;
@@ -97,7 +97,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   send(attempt: Attempt<ProxyRequest>): Promise<Exchange> {
     const { startedAt } = attempt;
     if (startedAt > this.#endsAt) this.#renew("age");
-    else if (startedAt - this.#usedAt > STALE_MS) this.#renew("idle");
+    else if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
     this.#usedAt = startedAt;
     const isGrpc = !this.#service.http2 && attempt.call.request.head.isGrpc;
     const pool = isGrpc ? (this.#grpcPool ??= this.#open(true)) : this.#pool;
@@ -163,6 +163,11 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
       this.#tls === undefined ? [] : protocols,
       record && { record, protocol, owner },
     );
+  }
+
+  #distrust(): void {
+    const isKept = this.#pool.distrust() && this.#grpcPool?.distrust() !== false;
+    if (!isKept) this.#renew("idle");
   }
 
   #renew(why: CloseTrigger): void {

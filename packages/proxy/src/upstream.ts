@@ -13,6 +13,11 @@ export interface UpstreamPool {
   readonly application: string | undefined;
   /** Completes a handshake and keeps the connection for the next attempt. False: there was none. */
   probe(): Promise<boolean>;
+  /**
+   * The process may have stood still, and peers may have forgotten its connections: none is used before it has answered.
+   * False: they cannot be asked, and the pool has to be replaced.
+   */
+  distrust(): boolean;
   /** Takes nothing new; resolves when what is queued and in flight has ended. Idempotent. */
   close(): Promise<void>;
   /** Ends everything now, with this error for what is queued and in flight. */

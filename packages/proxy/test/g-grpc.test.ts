@@ -183,7 +183,7 @@ describe("fields that are malformed", () => {
     });
     const { port, mesh } = await before(peer.address);
     const client = await H2Client.to(port);
-    const fields = { ...CALL, ":scheme": "http", ":path": "/t.T/M", ":authority": "orders" };
+    const fields = { ":scheme": "http", ":path": "/t.T/M", ":authority": "orders", ...CALL };
     client.send(head(1, fields, true));
     const got = await client.until(({ id, type }) => id === 1 && type === HEADERS, "the reply");
     const read: HpackField[] = [];

@@ -209,7 +209,7 @@ describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
 
   it.each([
     ["their servers end them", {}, 60],
-    ["they are old", { limits: { maxConnectionAge: "100ms" } }, Infinity],
+    ["they are old", { limits: { maxConnectionAge: "1s" } }, Infinity],
   ])(
     "G12 P12, G12 P22: connections end because %s, under load: no request fails",
     async (_, more, everyMs) => {

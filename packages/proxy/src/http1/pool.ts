@@ -160,6 +160,10 @@ export class Http1Pool implements UpstreamPool, UpstreamOwner {
     });
   }
 
+  distrust(): boolean {
+    return false;
+  }
+
   close(): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
     this.#closing = new Promise((resolve) => (this.#closed = resolve));

@@ -107,6 +107,11 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
     });
   }
 
+  distrust(): boolean {
+    for (const session of this.#sessions) void session.prove(this.#service.timeouts.connectMs);
+    return true;
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close());
   }
@@ -186,7 +191,10 @@ export class Http2UpstreamPool implements UpstreamPool, SessionOwner {
     if (this.#dialling || (this.#queue.length === 0 && this.#probes.length === 0)) return;
     const { maxConnectionsPerEndpoint } = this.#service.limits;
     let open = 0;
-    for (const session of this.#sessions) if (!session.ending) open++;
+    for (const session of this.#sessions) {
+      if (session.proving) return; // it will have room, or be gone
+      if (!session.ending) open++;
+    }
     if (open >= Math.min(maxConnectionsPerEndpoint, MAX_CONNECTIONS)) return;
     const pauseMs = this.#redial.pauseMs(this.#runtime.now());
     if (pauseMs > 0) {

@@ -43,8 +43,8 @@ const PING_INTERVAL_MS = 10_000;
 const PING_TIMEOUT_MS = 20_000;
 /** Servers of gRPC end a connection, and the calls on it, when pings come more often than this (A8). */
 const GRPC_PING_INTERVAL_MS = 300_000;
-/** An idle connection, as in packages/http. */
-const IDLE_MS = 4_000;
+/** An idle connection, as in packages/http: long, because GOAWAY makes losing one harmless. */
+const IDLE_MS = 60_000;
 /** Of a connection that is as good as used up (faults.md G20). */
 const LAST_ID = 2 ** 30;
 const MAX_REPLY_FIELDS = 200;
@@ -136,7 +136,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
 
   /** Streams that can start now. */
   get room(): number {
-    if (this.#state !== "open" || this.fault !== undefined || this.ended) return 0;
+    if (this.#state !== "open" || this.proving || this.fault !== undefined || this.ended) return 0;
     return this.peerMaxStreams - this.open.size;
   }
 
@@ -222,15 +222,28 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#ends.answered();
   }
 
-  /** Asks whether it is alive. */
+  /** It is asked whether it is alive, and takes no streams before it has said so. */
+  get proving(): boolean {
+    return this.#proofs > 0;
+  }
+
+  #proofs = 0;
+
+  /** Asks whether it is alive. What does not answer ends. */
   prove(patienceMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.ending) return resolve(false);
-      this.#ping(resolve);
+      const answered = (alive: boolean): void => {
+        this.#proofs--;
+        resolve(alive);
+        if (alive) this.#owner.roomChanged(this);
+      };
+      this.#proofs++;
+      this.#ping(answered);
       this.runtime.after(
         patienceMs,
         (session) => {
-          if (session.#pong.includes(resolve)) {
+          if (session.#pong.includes(answered)) {
             session.end(new Error(`no answer to a ping within ${patienceMs} ms`));
           }
         },
