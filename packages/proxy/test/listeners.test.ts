@@ -8,40 +8,10 @@ import type { AddressInfo, Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
-import { createMesh, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { listenProxy, proxySection, type ListeningProxy } from "../src/index.ts";
+import { proxyOf } from "./support/listening.ts";
 import { Client, listening } from "./support/net.ts";
 import { freeAddress } from "../../../scripts/free-port.ts";
-
-async function proxyOf(
-  services: Readonly<Record<string, object>>,
-  listeners: Readonly<Record<string, object>>,
-  more: object = {},
-): Promise<{
-  readonly mesh: HttpMesh;
-  readonly proxy: ListeningProxy;
-  portOf(name: string): number;
-}> {
-  const mesh = createMesh({
-    env: {},
-    sections: [proxySection],
-    config: { services, proxy: { listeners }, ...more } as object,
-  });
-  const proxy = await listenProxy(mesh);
-  onTestFinished(async () => {
-    await proxy.close(0);
-    await mesh.close(0);
-  });
-  const portOf = (name: string): number =>
-    Number(
-      proxy.listeners
-        .find((one) => one.name === name)!
-        .address.split(":")
-        .at(-1),
-    );
-  return { mesh, proxy, portOf };
-}
 
 async function at(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
