@@ -120,8 +120,8 @@ export class Fields {
     return this.bytes.toString("latin1", at[i + 2], at[i + 3]);
   }
 
-  /** Number of the first field of that lower-case name, from one on; -1: there is none. */
-  indexOf(name: string, from: number = 0): number {
+  /** Number of the first field of that lower-case name, from number `from` on; -1: there is none. */
+  indexOf(name: string, from = 0): number {
     const at = this.#at;
     const { length } = name;
     for (let n = from; n < this.count; n++) {

@@ -65,16 +65,16 @@ async function before(surface: Surface, options: ProxiedOptions = {}) {
             );
           })
         ).address;
-  const it = await through(surface, [address], { timeouts: { request: "1h" } }, options);
-  const [one] = it.proxy.listeners;
+  const one = await through(surface, [address], { timeouts: { request: "1h" } }, options);
+  const [listener] = one.proxy.listeners;
   return {
-    ...it,
-    client: await H2Client.to(it.port),
+    ...one,
+    client: await H2Client.to(one.port),
     reached,
     release: () => held.splice(0).forEach((answer) => answer()),
     running: () => running,
-    refused: () => one!.snapshot().refused as Record<string, number>,
-    connections: () => one!.connections,
+    refused: () => listener!.snapshot().refused as Record<string, number>,
+    connections: () => listener!.connections,
   };
 }
 

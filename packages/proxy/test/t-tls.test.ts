@@ -58,12 +58,12 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
   it("T1 P22: both sides rotate their certificates under load: no request fails", async () => {
     const { files, write } = pairOf(ca.issue());
     const { server, address, sockets, shown } = await tlsServer(mutual, http2);
-    const it = await secure(surface, [address], { ca: ca.cert, ...files });
+    const proxied = await secure(surface, [address], { ca: ca.cert, ...files });
     const load = { isOver: false };
     const seen: string[] = [];
     const clients = Array.from({ length: 4 }, async (_, i) => {
       while (!load.isOver) {
-        const reply = i % 2 === 0 ? await it.ask() : await post(it);
+        const reply = i % 2 === 0 ? await proxied.ask() : await post(proxied);
         seen.push(own(reply));
       }
     });
@@ -88,12 +88,12 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
       ca.issue({ notBefore: now - 2 * DAY_MS, notAfter: now - DAY_MS }),
     );
     const { address, sockets } = await tlsServer(mutual, http2);
-    const it = await secure(surface, [address], { ca: ca.cert, ...files });
-    expect(own(await post(it))).toBe("503 certificate_expired");
+    const proxied = await secure(surface, [address], { ca: ca.cert, ...files });
+    expect(own(await post(proxied))).toBe("503 certificate_expired");
     expect(sockets).toHaveLength(0);
-    expect(stateOf(it)).toBe("closed");
+    expect(stateOf(proxied)).toBe("closed");
     write(ca.issue());
-    await askedUntil(it, ({ status }) => status === 200, ["503 certificate_expired"]);
+    await askedUntil(proxied, ({ status }) => status === 200, ["503 certificate_expired"]);
   });
 
   it.each(wrongPeers(ca))(
@@ -119,20 +119,20 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
     const next = new TestCa("next authority");
     writeFileSync(file, ca.cert);
     const { server, address, sockets } = await tlsServer(served, http2);
-    const it = await secure(surface, [address], { ca: file });
+    const proxied = await secure(surface, [address], { ca: file });
     const rotate = async (bundle: string): Promise<void> => {
       const before = sockets.length;
       writeFileSync(file, bundle);
-      await askedUntil(it, () => sockets.length > before, ["200 ok"]);
+      await askedUntil(proxied, () => sockets.length > before, ["200 ok"]);
     };
-    expect(own(await post(it))).toBe("200 ok");
+    expect(own(await post(proxied))).toBe("200 ok");
     await rotate(ca.cert + next.cert);
     server.setSecureContext(next.issue());
     await rotate(next.cert);
-    expect(own(await post(it))).toBe("200 ok");
+    expect(own(await post(proxied))).toBe("200 ok");
     server.setSecureContext(ca.issue());
     for (const socket of sockets) socket.destroy();
-    await askedUntil(it, (seen) => own(seen) === "502 peer_untrusted", [
+    await askedUntil(proxied, (seen) => own(seen) === "502 peer_untrusted", [
       "200 ok",
       // The connection that was destroyed just now.
       "502 reset_before_response",
@@ -143,20 +143,20 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
     // OpenSSL refuses a client without a certificate by an alert, which may be lost with the server's reset where the
     // request is on its way by then.
     const { address } = await tlsServer({ ...mutual, minVersion: "TLSv1.3" }, http2);
-    const it = await secure(
+    const proxied = await secure(
       surface,
       [address],
       { ca: ca.cert },
       { breaker: { consecutiveFailures: 0, failureSpanMs: 0, successRatio: 0 } },
     );
     const seen: string[] = [];
-    for (let i = 0; i < 20; i++) seen.push(own(await post(it)));
+    for (let i = 0; i < 20; i++) seen.push(own(await post(proxied)));
     const alert = "502 tls_rejected_by_peer";
     expect(seen).toContain(alert);
     if (!http2) expect(["502 reset_before_response", alert]).toEqual(expect.arrayContaining(seen));
     else {
       expect(["502 connect_refused", alert]).toEqual(expect.arrayContaining(seen));
-      const [endpoint] = it.mesh.snapshot().services[0]!.endpoints;
+      const [endpoint] = proxied.mesh.snapshot().services[0]!.endpoints;
       expect(endpoint!.breaker.consecutiveFailures).toBe(0);
     }
   });
@@ -172,20 +172,20 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
       socket.on("close", () => clearInterval(timer)).resume();
     });
     for (const { address } of [plain, slow]) {
-      const it = await secure(
+      const proxied = await secure(
         surface,
         [address],
         { ca: ca.cert },
         { timeouts: { connect: "200ms" } },
       );
-      expect(own(await post(it))).toBe("502 tls_handshake");
+      expect(own(await post(proxied))).toBe("502 tls_handshake");
     }
   });
 
   it("T6 P22: plain text to a port of TLS: 502, and nothing hangs", async () => {
     const { address } = await tlsServer(served, http2);
-    const it = await through(surface, [address], { timeouts: { connect: "500ms" } });
-    expect((await post(it)).status).toBe(502);
+    const proxied = await through(surface, [address], { timeouts: { connect: "500ms" } });
+    expect((await post(proxied)).status).toBe(502);
   });
 
   it("T8 P22: files that do not fit: what was good stays, also for new connections", async () => {
@@ -193,9 +193,9 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
     const other = ca.issue();
     const { files, write } = pairOf(first);
     const { address, sockets, shown } = await tlsServer(mutual, http2);
-    const it = await secure(surface, [address], { ca: ca.cert, ...files }, one);
-    const problem = (): string => it.mesh.snapshot().services[0]!.connections.problem ?? "";
-    expect(own(await post(it))).toBe("200 ok");
+    const proxied = await secure(surface, [address], { ca: ca.cert, ...files }, one);
+    const problem = (): string => proxied.mesh.snapshot().services[0]!.connections.problem ?? "";
+    expect(own(await post(proxied))).toBe("200 ok");
     const bad: readonly (readonly [Issued, RegExp])[] = [
       [{ cert: first.cert, key: other.key }, /tls\.key must be the key/],
       [{ cert: first.cert.slice(0, 300), key: first.key }, /tls\.cert/],
@@ -208,23 +208,26 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
       const last = sockets.at(-1)!;
       last.destroy();
       await once(last, "close");
-      await askedUntil(it, () => sockets.length > before, ["200 ok", "502 reset_before_response"]);
+      await askedUntil(proxied, () => sockets.length > before, [
+        "200 ok",
+        "502 reset_before_response",
+      ]);
       expect(shown.at(-1)).toBe(first.cert);
     }
     write(other);
-    await askedUntil(it, () => shown.at(-1) === other.cert, ["200 ok"]);
+    await askedUntil(proxied, () => shown.at(-1) === other.cert, ["200 ok"]);
   });
 
   it("T9 P22: files that are empty before the first request: 503, and nothing is dialled until they are back", async () => {
     const file = join(folder(), "ca.pem");
     writeFileSync(file, ca.cert);
     const { address, sockets } = await tlsServer(served, http2);
-    const it = await secure(surface, [address], { ca: file });
+    const proxied = await secure(surface, [address], { ca: file });
     writeFileSync(file, "");
-    expect(own(await post(it))).toBe("503 no_certificate");
+    expect(own(await post(proxied))).toBe("503 no_certificate");
     expect(sockets).toHaveLength(0);
     writeFileSync(file, ca.cert);
-    await askedUntil(it, ({ status }) => status === 200, ["503 no_certificate"]);
+    await askedUntil(proxied, ({ status }) => status === 200, ["503 no_certificate"]);
   });
 
   it("T11 P22: the name in the handshake is the service's, or tls.serverName; an address is not said", async () => {
@@ -233,17 +236,22 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
       { tls: { ca: ca.cert, serverName: "orders.test" } },
       { authority: "orders.test:8443" },
     ]) {
-      const it = await secure(surface, [named.address], { ca: ca.cert }, more);
+      const proxied = await secure(surface, [named.address], { ca: ca.cert }, more);
       // What the client says of it has no say.
-      expect(own(await it.ask("GET", { "x-forwarded-host": "other.test" }))).toBe("200 ok");
+      expect(own(await proxied.ask("GET", { "x-forwarded-host": "other.test" }))).toBe("200 ok");
     }
     expect(named.sockets.map(({ servername }) => servername)).toEqual([
       "orders.test",
       "orders.test",
     ]);
     const bare = await tlsServer(ca.issue({ names: ["127.0.0.1"] }), http2);
-    const it = await secure(surface, [bare.address], { ca: ca.cert }, { authority: bare.address });
-    expect(own(await post(it))).toBe("200 ok");
+    const proxied = await secure(
+      surface,
+      [bare.address],
+      { ca: ca.cert },
+      { authority: bare.address },
+    );
+    expect(own(await post(proxied))).toBe("200 ok");
     expect(bare.sockets[0]!.servername).toBe(false);
     const other = await tlsServer(ca.issue({ names: ["127.0.0.2"] }), http2);
     const wrong = await secure(
@@ -257,9 +265,12 @@ describe.each(["P11", "P22"] as const)("servers that speak TLS, %s", (surface) =
 
   it("T13 P22: every connection is a full handshake", async () => {
     const { address, sockets, reused } = await tlsServer(served, http2);
-    const it = await secure(surface, [address], { ca: ca.cert }, one);
+    const proxied = await secure(surface, [address], { ca: ca.cert }, one);
     for (let i = 1; i <= 3; i++) {
-      await askedUntil(it, () => sockets.length === i, ["200 ok", "502 reset_before_response"]);
+      await askedUntil(proxied, () => sockets.length === i, [
+        "200 ok",
+        "502 reset_before_response",
+      ]);
       const last = sockets.at(-1)!;
       // By then a ticket has come with the reply.
       last.destroy();

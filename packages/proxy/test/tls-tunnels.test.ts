@@ -1,6 +1,6 @@
 /** TLS that the proxy passes on unread: handshakes that break off, and what is none, as both ends see them. */
 import { once } from "node:events";
-import { connect, type AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { connect as connectTls, createServer } from "node:tls";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
