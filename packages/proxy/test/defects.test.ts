@@ -6,11 +6,13 @@ import { RequestBody } from "../src/body.ts";
 import { Exchange } from "../src/exchange.ts";
 import { Forward } from "../src/forward.ts";
 import { BodyReader } from "../src/http1/body-reader.ts";
+import { Http1Front } from "../src/http1/front.ts";
 import { Output } from "../src/http1/output.ts";
 import { ReplyReader } from "../src/http1/reply-reader.ts";
 import { RequestReader } from "../src/http1/request-reader.ts";
 import { FieldWriter } from "../src/http2/field-writer.ts";
 import { FrameReader } from "../src/http2/frames.ts";
+import { Http2FrontConnection } from "../src/http2/front.ts";
 import { HpackDecoder } from "../src/http2/hpack-decoder.ts";
 import { Outgoing } from "../src/http2/outgoing.ts";
 import { StreamTable } from "../src/http2/stream-table.ts";
@@ -168,4 +170,45 @@ describe("over HTTP/2", () => {
     await expect.poll(one.defects).toHaveLength(1);
     expect((await ask2(client2(one.port))).headers[":status"]).toBe(200);
   });
+});
+
+describe("at a drain", () => {
+  it.each([
+    ["http1", Http1Front.prototype, "leave"],
+    ["http1", Http1Front.prototype, "closeIdle"],
+    ["http2", Http2FrontConnection.prototype, "leave"],
+    ["http2", Http2FrontConnection.prototype, "closeIdle"],
+  ] as const)(
+    "one connection of %s, case %#: it ends, the others leave in order, and the drain with them",
+    async (spoken, owner, part) => {
+      let answer: (() => void) | undefined;
+      const address = await origin1((got, response) => {
+        got.resume();
+        answer = () => response.end("late");
+      });
+      const one = await bench({ orders: { discovery: { static: [address] } } }, { spoken });
+      const first = await rawClient(one.port);
+      first.resume().on("end", () => first.end());
+      const firstEnded = once(first, "close");
+      if (spoken === "http2") first.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
+      await expect.poll(() => one.proxy.listeners[0]!.connections).toBe(1);
+      let late: Promise<string>;
+      if (spoken === "http1") {
+        const socket = await rawClient(one.port);
+        let text = "";
+        socket.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+        late = once(socket, "end").then(() => repliesIn(text)[0]!.body);
+        socket.write(GET);
+      } else late = ask2(client2(one.port)).then(({ body }) => String(body));
+      await expect.poll(() => answer).toBeDefined();
+      breakOnce(owner, part);
+      const drained = one.proxy.close(10_000);
+      await firstEnded;
+      answer!();
+      expect(await late).toBe("late");
+      await drained;
+      expect(one.defects()).toHaveLength(1);
+      expect(one.proxy.listeners[0]!.connections).toBe(0);
+    },
+  );
 });

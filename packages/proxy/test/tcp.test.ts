@@ -1,6 +1,7 @@
 /** The TCP mode on real sockets: balancing, half-close, back-pressure, limits and ends, with the mesh of core behind it. */
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
+import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMesh, type Mesh, type MeshInput } from "@inmesh/core";
@@ -172,6 +173,36 @@ describe("a connection through the TCP mode", () => {
     await expect.poll(() => mesh.snapshot().services[0]?.endpoints[0]?.inFlight).toBe(1);
     expect(other.closed).toBe(false);
   });
+
+  it.each<[string, object, string, (client: Client) => void]>([
+    ["at its clock", Tunnel.prototype, "look", () => {}],
+    [
+      "when a reader is slow",
+      Socket.prototype,
+      "pause",
+      (client) => void client.send(Buffer.alloc(8_000_000)),
+    ],
+  ])(
+    "an error of the proxy's own %s ends both sides of that tunnel",
+    async (_, owner, part, act) => {
+      const server = await listening((socket) => socket.pause().write("hello"));
+      const front = { idleTimeoutMs: 400 };
+      const { address, mesh } = await bench(endpointsOf(server.address), {}, front);
+      Defects.of(mesh.runtime).reportTo(mesh);
+      const broken = new Client(address);
+      await broken.until(() => broken.text === "hello");
+      const spy = vi.spyOn(owner as Record<string, () => void>, part).mockImplementationOnce(() => {
+        throw new TypeError(`defect of ${part}`);
+      });
+      onTestFinished(() => spy.mockRestore());
+      act(broken);
+      await broken.until(() => broken.closed);
+      expect(counter(mesh, "inmesh.defects")).toBe(1);
+      await expect.poll(() => mesh.snapshot().services[0]?.endpoints[0]?.inFlight).toBe(0);
+      const next = new Client(address);
+      await next.until(() => next.text === "hello");
+    },
+  );
 
   it("C1 PT: resets the client where no endpoint accepts, and counts it", async () => {
     const dead = await freePort();
