@@ -196,7 +196,7 @@ describe("a connection through the TCP mode", () => {
       });
       onTestFinished(() => spy.mockRestore());
       act(broken);
-      await broken.until(() => broken.closed);
+      await broken.until(() => broken.closed || broken.ended);
       expect(counter(mesh, "inmesh.defects")).toBe(1);
       await expect.poll(() => mesh.snapshot().services[0]?.endpoints[0]?.inFlight).toBe(0);
       const next = new Client(address);
