@@ -111,6 +111,8 @@ export class Exchange implements AttemptCanceller, Reply {
       const { given } = headers;
       for (let i = 0; i < given.length; i += 2) visitor.text(given[i]!, given[i + 1]!);
     }
+    const { via } = request.owner;
+    if (via !== undefined) visitor.text("via", `${request.httpVersion} ${via}`);
     const { trust, peer } = request.connection;
     if (isAnyClient(trust) && peer.address !== undefined) {
       // What a client that may be any says of itself was taken out (`KIND.forwarded`).

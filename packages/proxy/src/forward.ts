@@ -21,6 +21,7 @@ import {
 import { isIdempotent, REFUSALS } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
+import { Field } from "./fields.ts";
 import { OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
 
@@ -148,6 +149,11 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     if (request.phase === "ended") return exchange.abandon();
     const head = exchange.head!;
     request.exchange = exchange;
+    const { via } = request.owner;
+    if (via !== undefined) {
+      const version = exchange.attempt.wireVersion === 2 ? "2" : "1.1";
+      head.fields.add(new Field("via", `${version} ${via}`));
+    }
     request.sentStatus = head.status;
     if (exchange.isUpgrade) sink.upgraded(head);
     else {

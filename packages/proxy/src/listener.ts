@@ -99,6 +99,11 @@ export interface ListenerOptions {
   readonly posture?: Posture;
   /** Those that differ from the defaults of docs/reference/limits.md. Default: none. */
   readonly limits?: Partial<ListenerLimits>;
+  /**
+   * The name by which it adds itself to the `via` of requests and replies that it passes on (RFC 9110 §7.6.3): a token. Default:
+   * it does not, and leaves what others said there.
+   */
+  readonly via?: string;
   /** Called once, when it leaves: no further connection may be accepted. Default: nothing. */
   readonly stopListening?: () => void;
 }

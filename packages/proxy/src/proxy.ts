@@ -38,6 +38,7 @@ import {
   type SpokenProtocol,
 } from "./listener.ts";
 import type { ProxyRequest } from "./request.ts";
+import { isPseudonym, PSEUDONYM_RULE } from "./pseudonym.ts";
 import { AuthorityRouter, FixedRouter } from "./router.ts";
 import { serverDuration } from "./standard.ts";
 
@@ -53,6 +54,7 @@ const LISTENER_OPTIONS: OptionKinds<ListenerOptions> = {
   service: "text",
   posture: "text",
   limits: "object",
+  via: "text",
   stopListening: "function",
 };
 
@@ -110,6 +112,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   readonly runtime: Runtime;
   readonly memory: ReplayMemory;
   readonly keepsAuthority: boolean;
+  readonly via: string | undefined;
   /** For `LeavingConnections`. Writer: Drain. */
   onEmpty: (() => void) | undefined = undefined;
   accepted = 0;
@@ -122,7 +125,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   #clock: Timer | undefined = undefined;
 
   constructor(mesh: Mesh, options: ListenerOptions) {
-    const { name, mode, service, posture, limits, stopListening } = options;
+    const { name, mode, service, posture, limits, via, stopListening } = options;
     if (mode !== "outbound" && mode !== "inbound") {
       throw new TypeError(
         `startProxy: listeners: mode is outbound or inbound (got ${String(mode)})`,
@@ -131,6 +134,11 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     if (mode === "inbound" && service === undefined) {
       throw new TypeError(
         `startProxy: ${name}: an inbound listener needs the service it stands before`,
+      );
+    }
+    if (via !== undefined && !isPseudonym(via)) {
+      throw new TypeError(
+        `startProxy: ${name}: via ${PSEUDONYM_RULE} (got ${JSON.stringify(via)})`,
       );
     }
     const given: CoreOptions = {
@@ -149,6 +157,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     this.mode = mode;
     this.service = service;
     this.keepsAuthority = mode === "inbound";
+    this.via = via;
     this.limits = settings.limits;
     this.runtime = core.runtime;
     this.memory = mesh.replayMemory;

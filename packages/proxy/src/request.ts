@@ -39,6 +39,8 @@ export interface RequestOwner {
   readonly name: string;
   /** Its requests go to an application that the client means by its own authority. Else the service's is sent. */
   readonly keepsAuthority: boolean;
+  /** The name by which it adds itself to the `via` of what it passes on; undefined: it does not. */
+  readonly via: string | undefined;
   /** The codec has finished with it. */
   ended(request: ProxyRequest): void;
 }

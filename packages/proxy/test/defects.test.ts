@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type { LogLine } from "@inmesh/core";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { settings } from "../../http/test/support/h2-peer.ts";
 import { RequestBody } from "../src/body.ts";
 import { Exchange } from "../src/exchange.ts";
 import { Forward } from "../src/forward.ts";
@@ -190,7 +191,10 @@ describe("at a drain", () => {
       const first = await rawClient(one.port);
       first.resume().on("end", () => first.end());
       const firstEnded = once(first, "close");
-      if (spoken === "http2") first.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0");
+      if (spoken === "http2") {
+        first.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        first.write(settings());
+      }
       await expect.poll(() => one.proxy.listeners[0]!.connections).toBe(1);
       let late: Promise<string>;
       if (spoken === "http1") {

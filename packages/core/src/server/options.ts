@@ -320,7 +320,7 @@ export const HTTP_SERVER_LIMITS = {
   maxInvalidFrames: { type: "integer", unit: "frames", default: 100, max: 1_000_000 },
 } as const;
 
-/** Further ones of gRPC servers. */
+/** Further ones of gRPC servers. Listeners of mesh-proxy have those of pings too. */
 export const GRPC_SERVER_LIMITS = {
   /**
    * Names, values and 32 bytes per entry of a call's metadata: RESOURCE_EXHAUSTED.
@@ -345,7 +345,7 @@ export const GRPC_SERVER_LIMITS = {
    */
   maxConnectionAgeGrace: { type: "duration", default: "30s", max: "24h", none: true },
   /**
-   * A silent connection is pinged this often.
+   * A silent connection is pinged this often; by mesh-proxy only while requests over HTTP/2 are in progress on it.
    * - Reason: A client that vanished is noticed.
    * - Elsewhere: gRPC `grpc.keepalive_time_ms`
    */

@@ -104,9 +104,12 @@ export class Port {
   configure(config: ListenerConfig): void {
     const before = this.config;
     this.config = config;
-    const { service, app, allowConnect } = config;
+    const { service, app, allowConnect, via } = config;
     const same =
-      service === before.service && app === before.app && allowConnect === before.allowConnect;
+      service === before.service &&
+      app === before.app &&
+      allowConnect === before.allowConnect &&
+      via === before.via;
     if (!same) {
       const old = this.#halves;
       this.#halves = this.#openHalves(config);
@@ -133,7 +136,7 @@ export class Port {
 
   #openHalves(config: ListenerConfig): Halves {
     const { mesh, startHttp } = this.#parts;
-    const { service, app } = config;
+    const { service, app, via } = config;
     const target = app === undefined ? service : openApp(mesh, this.name, app);
     const posture = this.#posture(config);
     const tcp = new TcpFront({
@@ -151,6 +154,7 @@ export class Port {
           mode: app === undefined ? "outbound" : "inbound",
           ...(target !== undefined && { service: target }),
           ...(posture !== undefined && { posture }),
+          ...(via !== undefined && { via }),
           stopListening: () => {
             if (this.#halves.http === http) this.#listener.stopListening();
           },

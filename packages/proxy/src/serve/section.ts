@@ -7,6 +7,7 @@ import type { ConfigSection, KindField, SectionContext } from "@inmesh/core/spi/
 import { readAddress, readSocket } from "@inmesh/core/spi/transport";
 import { readListenAddress } from "../listen/address.ts";
 import type { Detected } from "../listen/accepted.ts";
+import { isPseudonym, PSEUDONYM_RULE } from "../pseudonym.ts";
 
 /** One listener. Plain data, which is compared by value when the configuration changes. */
 export interface ListenerConfig {
@@ -26,6 +27,8 @@ export interface ListenerConfig {
   /** Infinity: any number. */
   readonly maxConnectionsPerAddress: number;
   readonly allowConnect: boolean;
+  /** Undefined: it does not add itself to `via`. */
+  readonly via: string | undefined;
 }
 
 export interface ProxyConfig {
@@ -124,6 +127,12 @@ const FIELDS: readonly KindField[] = [
     meaning: "CONNECT opens a tunnel to a service of the mesh. Default: false.",
   },
   {
+    path: "listeners.*.via",
+    type: "text",
+    meaning:
+      "The name by which it adds itself to `via` in requests and replies of HTTP that it passes on. Default: it does not.",
+  },
+  {
     path: "drainGrace",
     type: "duration",
     min: 0,
@@ -208,6 +217,8 @@ function readListener(
   if (written["allowConnect"] === true && protocol !== undefined && protocol !== "detect") {
     mistake("allowConnect", "needs protocol: detect", true);
   }
+  const { via } = written;
+  if (typeof via === "string" && !isPseudonym(via)) mistake("via", PSEUDONYM_RULE, via);
   if (address === undefined || typeof address === "string") return undefined;
   const isServerFirst = address.path === undefined && SERVER_FIRST_PORTS.includes(address.port);
   const usual = isServerFirst && !isNameless ? "tcp" : "detect";
@@ -222,6 +233,7 @@ function readListener(
     idleTimeoutMs: numberIn(written["idleTimeoutMs"]) ?? DEFAULTS.idleTimeoutMs,
     maxConnectionsPerAddress: numberIn(written["maxConnectionsPerAddress"]) ?? Infinity,
     allowConnect: written["allowConnect"] === true,
+    via: textIn(via),
   };
 }
 
