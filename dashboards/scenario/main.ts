@@ -401,6 +401,8 @@ process.once("message", async () => {
   const begun = Date.now();
   await story();
   await sleep(SECONDS * 1000 - (Date.now() - begun));
+  tell({ type: "played" });
+  await once(process, "message");
   tell({ type: "truth", truth: truthOf() });
   // Two more readings.
   await sleep(2_500);
