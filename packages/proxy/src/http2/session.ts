@@ -18,7 +18,8 @@ import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
 import { ReplyHead } from "../message.ts";
 import type { Http2Clock } from "./clock.ts";
-import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
+import { Http2Connection } from "./connection.ts";
+import type { ConnectionLimits } from "./connection-life.ts";
 import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
 import { HpackField } from "./hpack-fields.ts";
 import {
@@ -33,7 +34,7 @@ import {
   TE_TRAILERS,
 } from "./own-fields.ts";
 import { readReplyHead } from "./reply-fields.ts";
-import { ANY_LENGTH, Http2Stream, trailerFields } from "./stream.ts";
+import { ANY_LENGTH, Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 
 const VERSION = 2;
@@ -97,7 +98,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
       [SETTING.initialWindowSize, STREAM_WINDOW],
       [SETTING.maxHeaderListSize, service.limits.maxReplyHeaderBytes],
     ]);
-    this.openConnectionWindow();
+    this.window.open(out);
     this.flush();
   }
 
@@ -116,7 +117,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   /** Streams that can start now. */
   get room(): number {
     if (this.#state !== "open" || this.fault !== undefined || this.ended) return 0;
-    return this.peerMaxStreams - this.open.size;
+    return this.settings.maxStreams - this.open.size;
   }
 
   get endedBy(): CloseTrigger | undefined {
@@ -140,14 +141,14 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#used = true;
     const id = this.#nextId;
     const stream = new UpstreamStream(id, this, exchange);
-    const { peerMaxHeaderBytes } = this;
+    const { maxHeaderBytes } = this.settings;
     if (
-      peerMaxHeaderBytes !== Infinity &&
-      exchange.request.headBytes + OWN_FIELDS_BYTES > peerMaxHeaderBytes
+      maxHeaderBytes !== Infinity &&
+      exchange.request.headBytes + OWN_FIELDS_BYTES > maxHeaderBytes
     ) {
       const bytes = headBytesOf(exchange);
-      if (bytes > peerMaxHeaderBytes) {
-        exchange.fail(headTooLarge(this.where, peerMaxHeaderBytes));
+      if (bytes > maxHeaderBytes) {
+        exchange.fail(headTooLarge(this.where, maxHeaderBytes));
         return;
       }
     }
@@ -366,7 +367,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     const exchange = this.#exchange;
     const session = this.#session;
     const { head, body } = exchange.request;
-    const writer = session.beginHead();
+    const writer = session.sending.beginHead();
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));
     writer.own(authorityField(exchange.authority));
@@ -388,7 +389,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     if (head.takesTrailers) writer.own(TE_TRAILERS);
     if (head.expectsContinue) writer.own(EXPECT_CONTINUE);
     const ends = body === undefined || whole?.length === 0;
-    session.closeHead(this, ends);
+    session.sending.closeHead(this, ends);
     if (ends) return;
     if (whole !== undefined) {
       exchange.sent(whole.length);
