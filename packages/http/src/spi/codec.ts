@@ -34,6 +34,13 @@ export {
   type Reported,
 } from "../client/connector.ts";
 
+/** HTTP/2 connections to an endpoint, over node:http2 or over a codec of one's own. */
+export {
+  SessionPool,
+  type PooledSession,
+  type SessionOwner,
+} from "../client/http2/session-pool.ts";
+
 /** What the end of an HTTP/2 stream says about the request on it. */
 export {
   headTooLarge,

@@ -10,7 +10,14 @@ import {
   type ServiceConfig,
   type Where,
 } from "@inmesh/core/spi";
-import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi/codec";
+import {
+  headTooLarge,
+  isRefusal,
+  streamError,
+  type PooledSession,
+  type SessionEnd,
+  type SessionOwner,
+} from "@inmesh/http/spi/codec";
 import type { BodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
@@ -52,23 +59,13 @@ const MAX_TRAILER_BYTES = 8_192;
 const OWN_FIELDS_BYTES = 512;
 const PING_BYTES = Buffer.from("mesh-prx");
 
-export interface SessionOwner {
-  readonly where: Where;
-  /** Its settings are here, or a stream has ended. */
-  roomChanged(session: Http2Session): void;
-  /** It takes no new streams. */
-  leaving(session: Http2Session): void;
-  /** Another one may be dialled in its place. */
-  replaces(session: Http2Session): boolean;
-  closed(session: Http2Session, refusing: boolean): void;
-  streamReset(by: "client" | "server"): void;
-}
-
-export class Http2Session extends Http2Connection implements SessionEnd {
+export class Http2Session extends Http2Connection implements SessionEnd, PooledSession {
   readonly #service: ServiceConfig;
-  readonly #owner: SessionOwner;
+  readonly #owner: SessionOwner<Http2Session>;
   readonly #clock: Http2Clock;
   readonly #ends = new StreamEnds();
+  /** One that is asked whether it is alive stays in use. */
+  readonly proving = false;
   #nextId = 1;
   #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
   #used = false;
@@ -79,7 +76,12 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   goawayCode = 0;
   error: Error | undefined = undefined;
 
-  constructor(socket: Socket, service: ServiceConfig, clock: Http2Clock, owner: SessionOwner) {
+  constructor(
+    socket: Socket,
+    service: ServiceConfig,
+    clock: Http2Clock,
+    owner: SessionOwner<Http2Session>,
+  ) {
     super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
     this.#service = service;
     this.#owner = owner;
@@ -114,7 +116,10 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return this.#ends.served;
   }
 
-  /** Streams that can start now. */
+  get streams(): number {
+    return this.open.size;
+  }
+
   get room(): number {
     if (this.#state !== "open" || this.fault !== undefined || this.ended) return 0;
     return this.settings.maxStreams - this.open.size;
@@ -181,10 +186,10 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     if (this.open.size === 0) this.finish();
   }
 
-  end(error: Error | undefined): void {
+  override destroy(error?: Error): void {
     this.error ??= error;
     this.#ending = true;
-    this.destroy();
+    super.destroy();
   }
 
   flushLater(stream: { flushNow(): void; destroy(): void }): void {
@@ -212,7 +217,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
         patienceMs,
         (session) => {
           if (session.#pong.includes(resolve)) {
-            session.end(new Error(`no answer to a ping within ${patienceMs} ms`));
+            session.destroy(new Error(`no answer to a ping within ${patienceMs} ms`));
           }
         },
         this,
@@ -229,7 +234,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
 
   #inputEnded(): void {
     // The server sends nothing more: what has no reply will have none.
-    if (this.open.size > 0) this.destroy();
+    if (this.open.size > 0) super.destroy();
     else this.finish();
   }
 
@@ -310,7 +315,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   }
 
   protected stalled(): void {
-    this.end(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
+    this.destroy(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
   }
 
   protected ticked(): void {
