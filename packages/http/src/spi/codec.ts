@@ -34,6 +34,9 @@ export {
   type Reported,
 } from "../client/connector.ts";
 
+/** How long connections to an endpoint are kept, and how a pool of them ends. */
+export { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, shutPool, STALE_MS } from "../client/pool-life.ts";
+
 /** HTTP/2 connections to an endpoint, over node:http2 or over a codec of one's own. */
 export {
   SessionPool,

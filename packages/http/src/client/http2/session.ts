@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import { HTTP_2 } from "../../standard.ts";
 import type { Line } from "../pool.ts";
 import type { PooledSession, SessionOwner } from "./session-pool.ts";
+import { ENHANCE_YOUR_CALM } from "./stream-error.ts";
 import {
   ConnectionPeer,
   endStreamsFirst,
@@ -29,7 +30,6 @@ const IDLE_MS = 60_000;
 const CONNECTION_WINDOW_BYTES = 1_048_576;
 /** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
 const LAST_ID = 2 ** 30;
-const ENHANCE_YOUR_CALM = 11;
 /**
  * In megabytes: as much as Node can hold. It never takes off what a cancelled upload has not sent, and
  * above its limit it would refuse every reply on the connection with a reset of its own.
