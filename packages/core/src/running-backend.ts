@@ -48,6 +48,7 @@ import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
 import { ZoneBalance, type ZoneSettings } from "./zones/zone-balance.ts";
 import { ZonePicker } from "./zones/zone-picker.ts";
+import type { ServiceSnapshot } from "./snapshot.ts";
 
 /** For people who ask. Instants are those of the runtime's monotonic clock; counts never go down. */
 export interface DiscoveryHeard {
@@ -310,6 +311,14 @@ export class RunningBackend<Req, R extends Reply> {
 
   get asleep(): boolean {
     return this.#watch === undefined;
+  }
+
+  discoverySnapshot(): ServiceSnapshot["discovery"] {
+    const { source } = this.discovery;
+    if (this.asleep) return { source, state: "idle", error: undefined };
+    const { stale, known } = this.cluster;
+    if (stale !== undefined) return { source, state: "stale", error: stale.message };
+    return { source, state: known ? "current" : "pending", error: undefined };
   }
 
   /** Starts watching for `user`, a service; without effect while it does. */

@@ -48,9 +48,6 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   readonly #router: RequestRouter;
   readonly #limits: HttpServerLimits;
   readonly #runtime: Runtime;
-  /** Found by `check`, which comes right before it is used. */
-  #service: ForwardService | undefined = undefined;
-  #found: ProxyRequest | undefined = undefined;
 
   constructor({ router, limits, runtime, standard }: ForwardParts) {
     this.#router = router;
@@ -67,15 +64,18 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   }
 
   check(request: ProxyRequest): Refusal | undefined {
-    this.#found = request;
+    const found = this.#find(request);
+    return found instanceof Refusal ? found : undefined;
+  }
+
+  /** Asked for twice, because layers of the application may wait in between; routers remember the last answer. */
+  #find(request: ProxyRequest): ForwardService | Refusal {
     try {
-      this.#service = this.#router.serviceOf(request);
+      return this.#router.serviceOf(request) ?? NO_ROUTE;
     } catch {
       // A mesh with more services than it may have: what one client asks for must not end the process.
-      this.#service = undefined;
       return SHARED_REFUSALS.concurrency;
     }
-    return this.#service === undefined ? NO_ROUTE : undefined;
   }
 
   admitted(): void {}
@@ -87,10 +87,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   }
 
   handle(request: ProxyRequest): void {
-    // Where a layer of the application has waited, another request may have been looked at.
-    const service = this.#found === request ? this.#service : this.#router.serviceOf(request);
-    this.#service = this.#found = undefined;
-    if (service === undefined) return this.refuse(request, NO_ROUTE);
+    const service = this.#find(request);
+    if (service instanceof Refusal) return this.refuse(request, service);
     const { head, body } = request;
     const idempotent = head.hasIdempotencyKey || isIdempotent(head.method);
     const call = new Call<ProxyRequest>(service.name, request, idempotent, true);

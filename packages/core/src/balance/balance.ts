@@ -6,7 +6,7 @@ import type { Attempt, Reply } from "../call.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import { MeshError } from "../errors.ts";
 import type { Handler } from "../handler.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import { STALL_MS, type Runtime } from "../runtime/runtime.ts";
 import type { Picker } from "./picker.ts";
 
 /** A call waits this long for the first answer of discovery, then it fails. */
@@ -106,7 +106,7 @@ export function balance<Req, R extends Reply>(
         progress: "maybe-processed",
         stackless: true,
       }),
-      late > 25 ? "abandoned" : "timeout",
+      late > STALL_MS ? "abandoned" : "timeout",
     );
   }
 

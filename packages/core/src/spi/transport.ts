@@ -47,6 +47,7 @@ export {
 export {
   connectError,
   exhausted,
+  EXHAUSTED_PAUSE_MS,
   isConnectStrike,
   isExhaustion,
   isPeerAlert,

@@ -6,6 +6,7 @@
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
   exhausted,
+  EXHAUSTED_PAUSE_MS,
   MeshError,
   Redial,
   socketPathOf,
@@ -33,8 +34,6 @@ import { tlsCredentials } from "./tls-credentials.ts";
 const STREAMS_PER_LANE = 100;
 /** HTTP/2 needs few; each is a socket and a handshake at the server. */
 const MAX_LANES = 4;
-/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
-const EXHAUSTED_PAUSE_MS = 100;
 
 export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, ExchangeOwner {
   readonly service: ServiceConfig;

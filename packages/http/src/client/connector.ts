@@ -8,6 +8,7 @@ import {
   addressOf,
   connectError,
   exhausted,
+  EXHAUSTED_PAUSE_MS,
   isPeerAlert,
   MeshError,
   socketPathOf,
@@ -28,8 +29,6 @@ const SPARE_MS = 4_000;
 /** RFC 8305 §5; Node's own default differs between its versions. */
 const FAMILY_ATTEMPT_MS = 250;
 const KEEPALIVE_DELAY_MS = 10_000;
-/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
-const EXHAUSTED_PAUSE_MS = 100;
 
 /** Where a connector reports what it opens. */
 export interface Reported {

@@ -34,6 +34,16 @@ export {
   type Reported,
 } from "../client/connector.ts";
 
+/** How long connections to an endpoint are kept, and how a pool of them ends. */
+export { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, shutPool, STALE_MS } from "../client/pool-life.ts";
+
+/** HTTP/2 connections to an endpoint, over node:http2 or over a codec of one's own. */
+export {
+  SessionPool,
+  type PooledSession,
+  type SessionOwner,
+} from "../client/http2/session-pool.ts";
+
 /** What the end of an HTTP/2 stream says about the request on it. */
 export {
   headTooLarge,

@@ -3,14 +3,11 @@
  * used again and the others grow idle; attempts that wait in the order in which they came.
  */
 import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
-import type { Connector } from "@inmesh/http/spi/codec";
+import { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, type Connector } from "@inmesh/http/spi/codec";
 import type { Exchange } from "../exchange.ts";
 import type { UpstreamPool } from "../upstream.ts";
 import { Http1Upstream, type UpstreamOwner } from "./upstream.ts";
 
-/** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
-const KEEP_ALIVE_MS = 4_000;
-const KEEP_ALIVE_MARGIN_MS = 2_000;
 const SWEEP_MS = 1_000;
 
 export class Http1Pool implements UpstreamPool, UpstreamOwner {

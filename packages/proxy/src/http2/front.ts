@@ -21,7 +21,7 @@ import { RequestHead, type ReplyHead } from "../message.ts";
 import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
 import { Http2Clock } from "./clock.ts";
-import { Http2Connection, STREAM_WINDOW } from "./connection.ts";
+import { Http2Connection } from "./connection.ts";
 import type { FloodKind } from "./floods.ts";
 import {
   ERROR,
@@ -35,7 +35,7 @@ import {
 import type { HpackField } from "./hpack-fields.ts";
 import { lengthField, statusField } from "./own-fields.ts";
 import { MALFORMED, readRequestHead } from "./request-fields.ts";
-import { Http2Stream, trailerFields } from "./stream.ts";
+import { Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
 
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
 const LEAVE_MS = 1_000;
@@ -118,7 +118,7 @@ export class Http2FrontConnection
       [SETTING.maxHeaderListSize, maxHeaderBytes],
       [SETTING.noRfc7540Priorities, 1],
     ]);
-    this.openConnectionWindow();
+    this.window.open(this.out);
     this.flush();
     const { socket } = this;
     onEvent(socket, "data", this.runtime, this, (bytes) => this.#read(bytes));
@@ -238,7 +238,7 @@ export class Http2FrontConnection
     if (this.open.size >= parts.limits.maxConcurrentStreams) {
       this.refuseStream(id, ERROR.refusedStream);
       // Before it knew of the limit, it could not keep to it.
-      if (this.confirmed) misuse.reset(this, NaN, Infinity);
+      if (this.settings.confirmed) misuse.reset(this, NaN, Infinity);
       return undefined;
     }
     this.streams++;
@@ -310,7 +310,7 @@ export class Http2FrontConnection
 
   protected ticked(age: number, headAge: number): void {
     const { handshakeTimeoutMs, headersTimeoutMs, keepAliveIdleMs } = this.front.parts.limits;
-    if (!this.settled && age * 1_000 >= handshakeTimeoutMs) {
+    if (!this.settings.settled && age * 1_000 >= handshakeTimeoutMs) {
       this.#counted = true;
       this.front.parts.count("handshake_timeout");
       this.fail(ERROR.settingsTimeout, "no preface and SETTINGS");
@@ -455,25 +455,26 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   interim(head: ReplyHead): void {
     if (this.closed || this.#replied || head.status === 101) return;
     if (head.status === CONTINUE && !this.request!.head.expectsContinue) return;
-    const writer = this.#connection.beginHead();
+    const { sending } = this.#connection;
+    const writer = sending.beginHead();
     writer.own(statusField(head.status));
     head.fields.visit(writer);
-    this.#connection.closeHead(this, false);
+    sending.closeHead(this, false);
   }
 
   head(head: ReplyHead): void {
     if (this.closed) return;
     this.#replied = true;
     const { status, bodyLength, saidLength } = head;
-    const connection = this.#connection;
-    const writer = connection.beginHead();
+    const { sending } = this.#connection;
+    const writer = sending.beginHead();
     writer.own(statusField(status));
     head.fields.visit(writer);
     const length = saidLength >= 0 ? saidLength : bodyLength;
     if (length > 0 || saidLength === 0) writer.own(lengthField(length));
     // Without a body its end is that of the head.
     const ends = bodyLength === 0 || hasNoBody(this.request!.method, status);
-    connection.closeHead(this, ends);
+    sending.closeHead(this, ends);
     if (ends) this.sentAll();
   }
 

@@ -10,7 +10,14 @@ import {
   type ServiceConfig,
   type Where,
 } from "@inmesh/core/spi";
-import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi/codec";
+import {
+  headTooLarge,
+  isRefusal,
+  streamError,
+  type PooledSession,
+  type SessionEnd,
+  type SessionOwner,
+} from "@inmesh/http/spi/codec";
 import type { BodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
@@ -18,7 +25,8 @@ import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
 import { ReplyHead } from "../message.ts";
 import type { Http2Clock } from "./clock.ts";
-import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
+import { Http2Connection } from "./connection.ts";
+import type { ConnectionLimits } from "./connection-life.ts";
 import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
 import { HpackField } from "./hpack-fields.ts";
 import {
@@ -33,7 +41,7 @@ import {
   TE_TRAILERS,
 } from "./own-fields.ts";
 import { readReplyHead } from "./reply-fields.ts";
-import { ANY_LENGTH, Http2Stream, trailerFields } from "./stream.ts";
+import { ANY_LENGTH, Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 
 const VERSION = 2;
@@ -51,23 +59,13 @@ const MAX_TRAILER_BYTES = 8_192;
 const OWN_FIELDS_BYTES = 512;
 const PING_BYTES = Buffer.from("mesh-prx");
 
-export interface SessionOwner {
-  readonly where: Where;
-  /** Its settings are here, or a stream has ended. */
-  roomChanged(session: Http2Session): void;
-  /** It takes no new streams. */
-  leaving(session: Http2Session): void;
-  /** Another one may be dialled in its place. */
-  replaces(session: Http2Session): boolean;
-  closed(session: Http2Session, refusing: boolean): void;
-  streamReset(by: "client" | "server"): void;
-}
-
-export class Http2Session extends Http2Connection implements SessionEnd {
+export class Http2Session extends Http2Connection implements SessionEnd, PooledSession {
   readonly #service: ServiceConfig;
-  readonly #owner: SessionOwner;
+  readonly #owner: SessionOwner<Http2Session>;
   readonly #clock: Http2Clock;
   readonly #ends = new StreamEnds();
+  /** One that is asked whether it is alive stays in use. */
+  readonly proving = false;
   #nextId = 1;
   #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
   #used = false;
@@ -78,7 +76,12 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   goawayCode = 0;
   error: Error | undefined = undefined;
 
-  constructor(socket: Socket, service: ServiceConfig, clock: Http2Clock, owner: SessionOwner) {
+  constructor(
+    socket: Socket,
+    service: ServiceConfig,
+    clock: Http2Clock,
+    owner: SessionOwner<Http2Session>,
+  ) {
     super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
     this.#service = service;
     this.#owner = owner;
@@ -97,7 +100,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
       [SETTING.initialWindowSize, STREAM_WINDOW],
       [SETTING.maxHeaderListSize, service.limits.maxReplyHeaderBytes],
     ]);
-    this.openConnectionWindow();
+    this.window.open(out);
     this.flush();
   }
 
@@ -113,10 +116,13 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return this.#ends.served;
   }
 
-  /** Streams that can start now. */
+  get streams(): number {
+    return this.open.size;
+  }
+
   get room(): number {
     if (this.#state !== "open" || this.fault !== undefined || this.ended) return 0;
-    return this.peerMaxStreams - this.open.size;
+    return this.settings.maxStreams - this.open.size;
   }
 
   get endedBy(): CloseTrigger | undefined {
@@ -140,14 +146,14 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#used = true;
     const id = this.#nextId;
     const stream = new UpstreamStream(id, this, exchange);
-    const { peerMaxHeaderBytes } = this;
+    const { maxHeaderBytes } = this.settings;
     if (
-      peerMaxHeaderBytes !== Infinity &&
-      exchange.request.headBytes + OWN_FIELDS_BYTES > peerMaxHeaderBytes
+      maxHeaderBytes !== Infinity &&
+      exchange.request.headBytes + OWN_FIELDS_BYTES > maxHeaderBytes
     ) {
       const bytes = headBytesOf(exchange);
-      if (bytes > peerMaxHeaderBytes) {
-        exchange.fail(headTooLarge(this.where, peerMaxHeaderBytes));
+      if (bytes > maxHeaderBytes) {
+        exchange.fail(headTooLarge(this.where, maxHeaderBytes));
         return;
       }
     }
@@ -180,10 +186,10 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     if (this.open.size === 0) this.finish();
   }
 
-  end(error: Error | undefined): void {
+  override destroy(error?: Error): void {
     this.error ??= error;
     this.#ending = true;
-    this.destroy();
+    super.destroy();
   }
 
   flushLater(stream: { flushNow(): void; destroy(): void }): void {
@@ -211,7 +217,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
         patienceMs,
         (session) => {
           if (session.#pong.includes(resolve)) {
-            session.end(new Error(`no answer to a ping within ${patienceMs} ms`));
+            session.destroy(new Error(`no answer to a ping within ${patienceMs} ms`));
           }
         },
         this,
@@ -228,7 +234,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
 
   #inputEnded(): void {
     // The server sends nothing more: what has no reply will have none.
-    if (this.open.size > 0) this.destroy();
+    if (this.open.size > 0) super.destroy();
     else this.finish();
   }
 
@@ -309,7 +315,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   }
 
   protected stalled(): void {
-    this.end(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
+    this.destroy(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
   }
 
   protected ticked(): void {
@@ -366,7 +372,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     const exchange = this.#exchange;
     const session = this.#session;
     const { head, body } = exchange.request;
-    const writer = session.beginHead();
+    const writer = session.sending.beginHead();
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));
     writer.own(authorityField(exchange.authority));
@@ -388,7 +394,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     if (head.takesTrailers) writer.own(TE_TRAILERS);
     if (head.expectsContinue) writer.own(EXPECT_CONTINUE);
     const ends = body === undefined || whole?.length === 0;
-    session.closeHead(this, ends);
+    session.sending.closeHead(this, ends);
     if (ends) return;
     if (whole !== undefined) {
       exchange.sent(whole.length);
