@@ -199,6 +199,27 @@ describe.each([
       [0, 0],
     ]);
   });
+
+  it("an observer gets the bytes of a refusal", async () => {
+    const mesh = meshOf({});
+    const ended: EndedRequest[] = [];
+    mesh.observe({ servedEnded: (one) => void ended.push(one) });
+    const { address } = await started(mesh, { http2, limits: { maxInFlight: 0 } });
+    const client = clientIn(meshOf({}), address, { http2, retry: { attempts: 1 } });
+    const reply = await client.fetch("/");
+    expect([reply.status, await reply.text()]).toEqual([503, "concurrency\n"]);
+    await expect.poll(() => ended.map(({ sentBytes }) => sentBytes)).toEqual([12]);
+  });
+});
+
+it("a connection over HTTP/1 that is not used again has ended in good order", async () => {
+  const { address } = await serve((_request, response) => {
+    response.writeHead(200, { connection: "close" }).end("bye");
+  });
+  const mesh = meshOf({});
+  const client = clientIn(mesh, address);
+  expect(await (await client.fetch("/")).text()).toBe("bye");
+  await comes(mesh, 1, "inmesh.connection.closed", { direction: "outbound", trigger: "idle" });
 });
 
 it("a connection that does not come about is counted with its reason", async () => {

@@ -242,6 +242,7 @@ export class Connector {
       zone: record.nearness(this.#zone),
       owner,
     });
+    record.explain(socket, () => (isOrderly(socket.errored) ? "idle" : undefined));
   }
 
   /** What ends one of its connections, where it ends in another way than by its owner. */
@@ -289,4 +290,9 @@ export function placeOf({ host, port }: EndpointInfo): object {
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
   };
+}
+
+/** undici ends a connection by an error also where it only will not use it again: behind `Connection: close`, or idle. */
+function isOrderly(error: (Error & { readonly code?: string }) | null): boolean {
+  return error?.code === "UND_ERR_INFO" && error.message !== "aborted";
 }
