@@ -1,20 +1,10 @@
 /**
- * What a gRPC status says: about the endpoint (its outcome), in records and routes (the HTTP status
- * it stands for, so that one configuration serves both protocols), and the other way round, which
- * status a failure of the mesh's own becomes.
+ * What a gRPC status says about the endpoint (its outcome), and the other way round, which status a failure of
+ * the mesh's own becomes.
  */
 import { Metadata, status as Status } from "@grpc/grpc-js";
 import type { ErrorCode, MeshError, Outcome } from "@inmesh/core/spi";
 import type { WireStatus } from "./call-types.ts";
-
-/** The HTTP status that stands for each code in records and in `retry.codes` (google/rpc/code.proto). */
-const HTTP_CODES: readonly number[] = [
-  200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
-];
-
-export function httpCodeOf(code: number): number {
-  return HTTP_CODES[code] ?? 500;
-}
 
 /**
  * A status as callers may rely on it. Whole numbers that are no code of gRPC's go to the caller as they

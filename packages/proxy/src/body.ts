@@ -31,6 +31,8 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   trailers: Fields | undefined = undefined;
   /** An item found no room: the call cannot be sent again. Writer: who makes the call. Must not throw. */
   onOverflow: (() => void) | undefined = undefined;
+  /** What has come of it in pieces. */
+  writtenBytes = 0;
   readonly #buffer: ReplayBuffer<Buffer>;
   readonly #source: BodySource;
   #unsentBytes = 0;
@@ -45,6 +47,7 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
 
   /** `chunk` is kept as it is: its bytes must not change. False: wait for `BodySource.resume`. */
   write(chunk: Buffer): boolean {
+    this.writtenBytes += chunk.length;
     this.#unsentBytes += chunk.length;
     this.#buffer.write(chunk);
     if (this.#unsentBytes < HIGH_WATER_BYTES) return true;

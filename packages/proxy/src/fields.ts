@@ -194,6 +194,8 @@ export const KIND = {
   final: 20,
   leaving: 21,
   reason: 22,
+  /** `grpc-previous-rpc-attempts`: read, and written anew. */
+  grpcAttempts: 23,
 } as const;
 export type FieldKind = (typeof KIND)[keyof typeof KIND];
 
@@ -213,6 +215,7 @@ const NAMED: Readonly<Record<string, FieldKind>> = {
   tracestate: KIND.tracestate,
   baggage: KIND.baggage,
   "grpc-timeout": KIND.grpcTimeout,
+  "grpc-previous-rpc-attempts": KIND.grpcAttempts,
   forwarded: KIND.forwarded,
   "x-forwarded-for": KIND.forwarded,
   "x-forwarded-host": KIND.forwarded,
@@ -236,7 +239,7 @@ interface Named {
   readonly name: string;
   readonly kind: FieldKind;
 }
-const BY_LENGTH: readonly (readonly Named[])[] = Array.from({ length: 24 }, (_, length) =>
+const BY_LENGTH: readonly (readonly Named[])[] = Array.from({ length: 27 }, (_, length) =>
   Object.entries(NAMED)
     .filter(([name]) => name.length === length)
     .map(([name, kind]) => ({ name, kind })),
@@ -263,4 +266,13 @@ export function kindOfPiece(bytes: Buffer, start: number, end: number): FieldKin
     default:
       return KIND.plain;
   }
+}
+
+/**
+ * Names of claims that stay, because something in front vouches for them (`servers.<name>.keepHeaders`), in lower
+ * case; undefined: none. What belongs to a connection never stays.
+ */
+export function keptNames(names: readonly string[] | undefined): ReadonlySet<string> | undefined {
+  const kept = names?.map((name) => name.toLowerCase()).filter(isClaim);
+  return kept === undefined || kept.length === 0 ? undefined : new Set(kept);
 }

@@ -18,10 +18,10 @@ import {
   type Stage,
   type StandardDuration,
 } from "@inmesh/core/spi";
-import { isIdempotent, REFUSALS } from "@inmesh/http/spi/codec";
+import { isIdempotent, REFUSALS, type Authorities } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
-import { OwnHead } from "./own-reply.ts";
+import { FINAL_MARK, OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
 
 export type ForwardService = Service<ProxyRequest, Exchange>;
@@ -40,6 +40,8 @@ export interface ForwardParts {
   readonly limits: HttpServerLimits;
   readonly runtime: Runtime;
   readonly standard: StandardDuration<ProxyRequest>;
+  /** The hosts that the listener is; undefined: any. */
+  readonly authorities: Authorities | undefined;
 }
 
 export class Forward implements ServerProtocol<ProxyRequest> {
@@ -48,8 +50,10 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   readonly #router: RequestRouter;
   readonly #limits: HttpServerLimits;
   readonly #runtime: Runtime;
+  readonly #authorities: Authorities | undefined;
 
-  constructor({ router, limits, runtime, standard }: ForwardParts) {
+  constructor({ router, limits, runtime, standard, authorities }: ForwardParts) {
+    this.#authorities = authorities;
     this.#router = router;
     this.#limits = limits;
     this.#runtime = runtime;
@@ -60,6 +64,10 @@ export class Forward implements ServerProtocol<ProxyRequest> {
 
   read(request: ProxyRequest): Refusal | undefined {
     if (request.refusal !== undefined) return request.refusal;
+    const authorities = this.#authorities;
+    if (authorities !== undefined && !authorities.has(request.head.authority)) {
+      return REFUSALS.misdirected;
+    }
     return request.hops > this.#limits.maxHops ? REFUSALS.loop : undefined;
   }
 
@@ -147,6 +155,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     const head = exchange.head!;
     request.exchange = exchange;
     request.sentStatus = head.status;
+    // What the server says of its own attempts was for this hop; what this hop has tried is for the next.
+    if (request.exhausted && exchange.code >= 500) head.fields.add(FINAL_MARK);
     if (exchange.isUpgrade) sink.upgraded(head);
     else {
       if (head.status === 503) request.sentRetryAfter = exchange.retryAfterMs !== undefined;

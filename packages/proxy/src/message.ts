@@ -34,6 +34,11 @@ export type Glitch =
 
 const TRACE: ReadonlySet<string> = new Set(["traceparent", "tracestate"]);
 
+/** RFC 9110 §8.6: of these a length is expected, even where there is no body. */
+export function hasBodyByMethod(method: string): boolean {
+  return method === "POST" || method === "PUT" || method === "PATCH";
+}
+
 /** Nothing is known about who connects: what such a client says of where it comes from is not believed. */
 export function isAnyClient(trust: Trust): boolean {
   return !trust.baggage;
@@ -148,6 +153,9 @@ export class RequestHead {
       case KIND.attempt:
         if (trust.attempt) this.attempt = this.#once(2) ? Math.max(1, parseCount(value, 3)) : 1;
         return false;
+      case KIND.grpcAttempts:
+        if (trust.attempt) this.attempt = Math.max(this.attempt, parseCount(value, 3) + 1);
+        return false;
       case KIND.hops:
         if (trust.attempt) this.hops = this.#once(4) ? Math.max(0, parseCount(value, 3)) : 0;
         return false;
@@ -243,6 +251,7 @@ export class ReplyHead {
       case KIND.forwarded:
       case KIND.idempotencyKey:
       case KIND.grpcTimeout:
+      case KIND.grpcAttempts:
         return true;
       default:
         return false;

@@ -116,8 +116,9 @@ export type { Identities } from "../tls/identities.ts";
 export { PeerRefused } from "../tls/identity.ts";
 export type { TlsPem } from "../tls/pem.ts";
 
-// How much time is left, as gRPC writes it.
+// How much time is left, as gRPC writes it, and its statuses.
 export { formatGrpcTimeout } from "../grpc-timeout.ts";
+export { httpCodeOfGrpc } from "../grpc-status-names.ts";
 
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";

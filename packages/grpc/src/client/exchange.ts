@@ -7,16 +7,17 @@
  */
 import { AsyncResource } from "node:async_hooks";
 import { Metadata, status as Status } from "@grpc/grpc-js";
-import type {
-  Attempt,
-  AttemptCanceller,
-  HeaderChanges,
-  MeshError,
-  Outcome,
-  Runtime,
-  ServiceConfig,
-  Timer,
-  Where,
+import {
+  httpCodeOfGrpc,
+  type Attempt,
+  type AttemptCanceller,
+  type HeaderChanges,
+  type MeshError,
+  type Outcome,
+  type Runtime,
+  type ServiceConfig,
+  type Timer,
+  type Where,
 } from "@inmesh/core/spi";
 import type { WireCall, WireListener, WireStatus } from "../call-types.ts";
 import { whereOf } from "./connect-failure.ts";
@@ -25,7 +26,7 @@ import type { Lane, LaneUser } from "./lane.ts";
 import { AUTHORIZATION, changeMetadata, FINAL, NACK, pushbackOf } from "../metadata.ts";
 import { GrpcReply, type ReplySource } from "./reply.ts";
 import type { GrpcRequest, RequestSender } from "./request.ts";
-import { httpCodeOf, normal, outcomeOf, statusOf } from "../status.ts";
+import { normal, outcomeOf, statusOf } from "../status.ts";
 
 /** The server is notified of a cancelled call at once; where a write is under way, no later than this. */
 const ABORT_PATIENCE_MS = 20;
@@ -310,7 +311,7 @@ export class Exchange
     const hinted = typeof pushback === "number";
     const own = code === Status.DEADLINE_EXCEEDED && this.#waitsForCaller;
     const outcome = own ? "abandoned" : (this.#classified(code) ?? outcomeOf(code, hinted));
-    attempt.code = httpCodeOf(code);
+    attempt.code = httpCodeOfGrpc(code);
     attempt.status = code;
     attempt.callerFault = own || (outcome === "success" && code !== Status.OK);
     if (hinted && outcome === "overloaded") attempt.busyForMs = pushback;

@@ -14,6 +14,7 @@ import {
   context,
   runServed,
   ServedCall,
+  httpCodeOfGrpc,
   type HeadField,
   type Outcome,
   type ServerPeer,
@@ -21,7 +22,7 @@ import {
 import type { ServedListener, ServedStatus } from "../call-types.ts";
 import type { Http2Stream } from "../internals.ts";
 import { fieldsOf } from "../metadata.ts";
-import { httpCodeOf, outcomeOf } from "../status.ts";
+import { outcomeOf } from "../status.ts";
 import { repliedMetadata } from "./replied-metadata.ts";
 import type { SessionUse } from "./sessions.ts";
 
@@ -301,7 +302,7 @@ export class Inbound extends ServedCall implements ServerInterceptingCallInterfa
   }
 
   get endHttpStatus(): number {
-    return httpCodeOf(this.endStatus);
+    return httpCodeOfGrpc(this.endStatus);
   }
 
   get endOutcome(): Outcome {

@@ -22,6 +22,7 @@ export { COUNTED, type CutReason } from "../server/cuts.ts";
 /** What a status, and a method, mean for retries, breakers and metrics. */
 export { classify, isCallerFault, isIdempotent } from "../client/classify.ts";
 /** What a target and an authority may be made of. */
+export { Authorities } from "../server/authorities.ts";
 export { ABSOLUTE, IN_PATH, IN_QUERY, isHost, isTarget, TARGET_BYTES } from "../server/validate.ts";
 export { ofMeshError as failureOfMeshError, type Failure } from "../client/failure.ts";
 

@@ -340,8 +340,6 @@ export class Http1Front
       this.#pieces.push(piece);
       return true;
     }
-    const observed = this.#request?.observed;
-    if (observed !== undefined) observed.receivedBytes += end - start;
     if (this.#body!.write(piece)) return true;
     this.#isFull = true;
     return false;
@@ -563,6 +561,7 @@ export class Http1Front
     this.#bytes = NOTHING;
     const socket = this.#socket;
     if (socket.destroyed) return;
+    this.#parts.closing(socket, "idle");
     socket.end();
     if (socket.readableEnded) return;
     socket.resume();

@@ -42,6 +42,8 @@ export interface FieldLimits {
 export abstract class FieldLexer {
   /** Bytes of names and values read. */
   protected readBytes = 0;
+  /** Behind `TOO_LARGE`: there are too many fields, and not one that is too long. */
+  protected hasTooMany = false;
 
   /**
    * Reads field lines from `start` to the empty line. Gives the position behind it, or why not. What is
@@ -99,6 +101,7 @@ export abstract class FieldLexer {
       const valueBytes = valueEnd - valueStart;
       read += nameBytes + valueBytes;
       if (++count > maxCount || nameBytes > maxNameBytes || valueBytes > maxValueBytes) {
+        this.hasTooMany = count > maxCount;
         return TOO_LARGE;
       }
       if (valueStart === nameEnd + 2 && bytes[nameEnd + 1] === TAB) bytes[nameEnd + 1] = SPACE;

@@ -19,7 +19,7 @@ import type { BodyReader as RequestBodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Wire } from "../halves.ts";
-import { ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
+import { hasBodyByMethod, ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
 import { INCOMPLETE, MALFORMED, TOO_LARGE } from "./lexer.ts";
 import { Output } from "./output.ts";
@@ -29,6 +29,8 @@ import { ReplyReader } from "./reply-reader.ts";
 const READ_BYTES = 16_384;
 const HEAD_END = "\r\n\r\n";
 const NOTHING = Buffer.alloc(0);
+/** What a connection ends with that is cut off: for metrics, which tell it from an orderly end. */
+const CUT_OFF = new Error("cut off by mesh-proxy");
 const TRAILER_LIMITS = { maxTrailerCount: 32, maxTrailerBytes: 8_192 };
 
 /** The pool that it belongs to. */
@@ -140,7 +142,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.fail(error);
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
   }
 
   /** After an error of the proxy's own. */
@@ -149,7 +151,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.#out.drop();
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
     this.#body?.close();
     this.#body = undefined;
     exchange?.defective();
@@ -275,7 +277,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         "abandoned",
       );
       this.#exchange = undefined;
-      this.#socket.destroy();
+      this.#socket.destroy(CUT_OFF);
       return;
     }
     if (this.#isTunnel) {
@@ -479,7 +481,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#exchange = undefined;
     this.#body?.close();
     this.#body = undefined;
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
   }
 
   #break(exchange: Exchange, error: MeshError): void {
@@ -488,7 +490,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#body?.close();
     this.#body = undefined;
     exchange.fail(error);
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
@@ -564,11 +566,6 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     );
     this.#socket.destroy();
   }
-}
-
-/** RFC 9110 §8.6: of these a length is expected, even where there is no body. */
-function hasBodyByMethod(method: string): boolean {
-  return method === "POST" || method === "PUT" || method === "PATCH";
 }
 
 function ignore(): void {}

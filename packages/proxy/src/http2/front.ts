@@ -34,7 +34,7 @@ import {
 } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
 import { lengthField, statusField } from "./own-fields.ts";
-import { MALFORMED, readRequestHead } from "./request-fields.ts";
+import { MALFORMED, readRequestHead, type ListenerRules } from "./request-fields.ts";
 import { Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
 
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
@@ -51,12 +51,11 @@ export class Http2Front {
   readonly clock: Http2Clock;
   readonly misuse: Misuse<Http2FrontConnection, CutReason>;
 
-  readonly refusesUnderscores: boolean;
+  readonly rules: Omit<ListenerRules, "secure">;
 
-  /** `refusesUnderscores`: names with a `_` are refused. */
-  constructor(parts: FrontParts, refusesUnderscores: boolean) {
+  constructor(parts: FrontParts, rules: Omit<ListenerRules, "secure">) {
     this.parts = parts;
-    this.refusesUnderscores = refusesUnderscores;
+    this.rules = rules;
     this.clock = new Http2Clock(parts.runtime);
     this.misuse = new Misuse<Http2FrontConnection, CutReason>(
       parts.limits,
@@ -80,6 +79,7 @@ export class Http2FrontConnection
   readonly trust: Trust;
   readonly secure: boolean;
   readonly refusesUnderscores: boolean;
+  readonly kept: ReadonlySet<string> | undefined;
   // Of core's `Misuse`.
   readonly session: Http2FrontConnection = this;
   evicted = false;
@@ -102,7 +102,8 @@ export class Http2FrontConnection
     const { parts } = front;
     super(socket, front.clock, parts.limits, parts.limits.maxHeaderTableBytes);
     this.front = front;
-    this.refusesUnderscores = front.refusesUnderscores;
+    this.refusesUnderscores = front.rules.refusesUnderscores;
+    this.kept = front.rules.kept;
     this.secure = (socket as { encrypted?: boolean }).encrypted === true;
     this.trust = parts.trustOf(() => this.peer);
     this.#endsAt = endOfAge(parts.limits.maxConnectionAgeMs, parts.runtime);
@@ -184,6 +185,8 @@ export class Http2FrontConnection
   leave(): void {
     if (this.#leaving !== "no" || this.destroyed) return;
     this.#leaving = "asked";
+    // Unless another reason was said before.
+    this.front.parts.closing(this.socket, "drain");
     this.goaway(MAX_STREAM_ID);
     this.runtime.after(LEAVE_MS, leaveForGood, this);
   }
@@ -281,7 +284,8 @@ export class Http2FrontConnection
     if (this.#leaving === "final" || this.#clientLeaves) this.finish();
   }
 
-  protected streamReset(stream: Http2Stream): void {
+  protected streamReset(stream: Http2Stream, byPeer: boolean): void {
+    if (byPeer) this.front.parts.streamReset();
     const { request } = stream as FrontStream;
     const startedAt = request?.startedAt ?? NaN;
     this.front.misuse.reset(
@@ -470,10 +474,12 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     const writer = sending.beginHead();
     writer.own(statusField(status));
     head.fields.visit(writer);
-    const length = saidLength >= 0 ? saidLength : bodyLength;
-    if (length > 0 || saidLength === 0) writer.own(lengthField(length));
+    const isBodyless = hasNoBody(this.request!.method, status);
+    const length = isBodyless ? saidLength : bodyLength;
+    // A status of gRPC alone is no body that is empty.
+    if (length > 0 || (length === 0 && !this.#isGrpc)) writer.own(lengthField(length));
     // Without a body its end is that of the head.
-    const ends = bodyLength === 0 || hasNoBody(this.request!.method, status);
+    const ends = bodyLength === 0 || isBodyless;
     sending.closeHead(this, ends);
     if (ends) this.sentAll();
   }
@@ -483,6 +489,8 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   data(bytes: Buffer, start: number, end: number): boolean {
+    const observed = this.request!.observed;
+    if (observed !== undefined) observed.sentBytes += end - start;
     return this.send(bytes, start, end);
   }
 

@@ -23,7 +23,7 @@ import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
-import { ReplyHead } from "../message.ts";
+import { hasBodyByMethod, ReplyHead } from "../message.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Http2Connection } from "./connection.ts";
 import type { ConnectionLimits } from "./connection-life.ts";
@@ -390,7 +390,9 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     writer.without = undefined;
     const whole = body?.whole;
     const length = whole?.length ?? head.bodyLength;
-    if (length > 0 || (length === 0 && body !== undefined)) writer.own(lengthField(length));
+    if (length > 0 || (length === 0 && (body !== undefined || hasBodyByMethod(head.method)))) {
+      writer.own(lengthField(length));
+    }
     if (head.takesTrailers) writer.own(TE_TRAILERS);
     if (head.expectsContinue) writer.own(EXPECT_CONTINUE);
     const ends = body === undefined || whole?.length === 0;
