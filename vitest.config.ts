@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const SLOW = [
   "dashboards",
   "rules",
+  "parity",
   "c-netns",
   "r-own-replies",
   "r-surplus",

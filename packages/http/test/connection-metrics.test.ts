@@ -212,6 +212,22 @@ describe.each([
   });
 });
 
+it("an attempt over an idle connection of HTTP/1 has waited for nothing", async () => {
+  const { address } = await serve(answerOk);
+  const mesh = meshOf({});
+  const client = clientIn(mesh, address);
+  const queued: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const reply = await client.fetch("/");
+    queued.push(reply.mesh.timings.queuedMs);
+    await reply.text();
+    await sleep(20); // undici has its connection back in a later turn
+  }
+  expect(queued[0]).toBeGreaterThan(0);
+  expect(queued.slice(1)).toEqual([0, 0]);
+  expect(read(mesh, "inmesh.queue.duration", { service: "orders" })).toBe(1);
+});
+
 it("a connection over HTTP/1 that is not used again has ended in good order", async () => {
   const { address } = await serve((_request, response) => {
     response.writeHead(200, { connection: "close" }).end("bye");

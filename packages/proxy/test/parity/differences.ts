@@ -259,13 +259,6 @@ export const DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
-    what: "`inmesh.queue.duration` over HTTP/1",
-    library:
-      "counts every attempt over an idle connection: undici looks at it for a turn of the event loop before it is used",
-    proxy: "counts attempts that had to wait",
-    at: [{ fact: /^metric inmesh\.queue\.duration/, way: /1$/ }],
-  },
-  {
     what: "connections of HTTP/1 to a server",
     library:
       "undici uses none again behind a HEAD, and none in the turn in which a reply that is not read ends",
@@ -273,7 +266,7 @@ export const DIFFERENCES: readonly Difference[] = [
     at: [
       {
         scenario: /none has a body|what is taken from a reply/,
-        fact: /\.connectionReused$|^metric inmesh\.connect/,
+        fact: /\.connectionReused$|^metric inmesh\.(?:connect|queue\.duration)/,
         way: /1$/,
       },
     ],

@@ -184,7 +184,7 @@ export const BALANCE: readonly Scenario[] = [
     id: "breakers: a server that was killed and comes back",
     kind: "outbound",
     // How often it is dialled in between depends on the time.
-    varies: /inmesh\.connection\.(?:opened|closed)|inmesh\.connect\.duration|^log/,
+    varies: /inmesh\.connection\.(?:opened|closed)|inmesh\.(?:connect|queue)\.duration|^log/,
     run: async (bench) => {
       const [a, b] = [await bench.upstream("a", good), await bench.upstream("b", good)];
       const breaker = { minOpen: "100ms", maxOpen: "200ms" };
