@@ -69,6 +69,7 @@ export class RequestHead {
   #targetStart = 0;
   #targetEnd = 0;
   #target: string | undefined = undefined;
+  #path: string | undefined = undefined;
   /** The target as a codec that reads has it, if its own writing half can take it. Writer: the codec, behind `target`. */
   targetField: Field | undefined = undefined;
 
@@ -79,7 +80,7 @@ export class RequestHead {
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
     this.expectsContinue = this.takesTrailers = this.hasIdempotencyKey = false;
     this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
-    this.#target = this.targetField = undefined;
+    this.#target = this.#path = this.targetField = undefined;
     this.remainingMs = Infinity;
     this.attempt = 1;
     this.priority = "normal";
@@ -96,6 +97,7 @@ export class RequestHead {
 
   set target(text: string) {
     this.#target = text;
+    this.#path = undefined;
     this.targetField = undefined;
     this.#targetStart = this.#targetEnd = -1;
   }
@@ -104,7 +106,12 @@ export class RequestHead {
   setTargetPiece(start: number, end: number): void {
     this.#targetStart = start;
     this.#targetEnd = end;
-    this.#target = undefined;
+    this.#target = this.#path = undefined;
+  }
+
+  /** The target without its query: each route that it is compared with asks. */
+  get path(): string {
+    return (this.#path ??= pathOf(this.target));
   }
 
   /** Where it stands in `fields.bytes`; -1: it is a text. */
@@ -248,6 +255,11 @@ export class ReplyHead {
         return false;
     }
   }
+}
+
+function pathOf(target: string): string {
+  const at = target.indexOf("?");
+  return at < 0 ? target : target.slice(0, at);
 }
 
 /** Milliseconds of each unit of `grpc-timeout`. */

@@ -127,9 +127,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   }
 
   get path(): string {
-    const { target } = this.head;
-    const at = target.indexOf("?");
-    return at < 0 ? target : target.slice(0, at);
+    return this.head.path;
   }
 
   get pathname(): string {

@@ -85,14 +85,16 @@ export abstract class FieldLexer {
         at++;
       }
       const valueStart = at;
-      let valueEnd = at;
       while (VALUE_BYTES[byte] === 1) {
-        at++;
-        if (byte !== SPACE && byte !== TAB) valueEnd = at;
-        if (at >= end) return INCOMPLETE;
+        if (++at >= end) return INCOMPLETE;
         byte = bytes[at]!;
       }
       if (byte !== CR) return MALFORMED;
+      let valueEnd = at;
+      for (; valueEnd > valueStart; valueEnd--) {
+        const last = bytes[valueEnd - 1]!;
+        if (last !== SPACE && last !== TAB) break;
+      }
       if (++at >= end) return INCOMPLETE;
       if (bytes[at++] !== LF) return MALFORMED;
       const nameBytes = nameEnd - nameStart;

@@ -58,10 +58,10 @@ export class Output implements FieldVisitor {
   text(name: string, value: string): void {
     this.#endRun();
     this.#reserve(name.length + value.length + 4);
-    this.#ascii(name);
+    put(name);
     slab[length++] = 58;
     slab[length++] = 32;
-    this.#ascii(value);
+    put(value);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -111,16 +111,7 @@ export class Output implements FieldVisitor {
   line(text: string): void {
     this.#endRun();
     this.#reserve(text.length);
-    this.#ascii(text);
-  }
-
-  #ascii(text: string): void {
-    // For short texts a loop is quicker than the way to C++.
-    if (text.length > 24) {
-      length += slab.write(text, length, "latin1");
-      return;
-    }
-    for (let i = 0; i < text.length; i++) slab[length++] = text.charCodeAt(i);
+    put(text);
   }
 
   /** A piece of text that stands in `bytes`. */
@@ -209,4 +200,17 @@ export class Output implements FieldVisitor {
 
 function hold(output: Output): void {
   holder = output;
+}
+
+/** Appends ASCII, or Latin-1, for which there is room. */
+function put(text: string): void {
+  // For short texts a loop is quicker than the way to C++.
+  if (text.length > 24) {
+    length += slab.write(text, length, "latin1");
+    return;
+  }
+  const bytes = slab;
+  const start = length;
+  for (let i = 0; i < text.length; i++) bytes[start + i] = text.charCodeAt(i);
+  length = start + text.length;
 }

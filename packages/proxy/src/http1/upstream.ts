@@ -452,14 +452,14 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#body?.close();
     this.#body = undefined;
     exchange.end(trailers);
-    if (this.#isSent) return this.#release();
+    if (this.#isSent) return this.#release(exchange.attempt.endedAt);
     // An answer before the request was sent: what is not sent never will be, and the connection ends.
     this.#isOver = true;
     this.#socket.destroySoon();
   }
 
   /** The attempt has ended, and another one may come. */
-  #release(): void {
+  #release(now: number): void {
     // Surplus bytes belong to no request (faults C13).
     const isClean = this.#at === this.#end && this.#reader.keepAlive && !this.#hasEnded;
     if (!isClean || this.#isOver || this.#isTunnel) {
@@ -470,7 +470,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#bytes = NOTHING;
     this.#at = this.#end = 0;
     this.#idleHintMs = this.#reader.idleHintMs;
-    this.#idleSince = this.#owner.runtime.now();
+    this.#idleSince = now;
     this.#owner.free(this);
   }
 
