@@ -7,6 +7,7 @@ import {
   grantedPriority,
   isTraceparent,
   parseCount,
+  sampledTraceId,
   type Priority,
   type Refusal,
   type Trust,
@@ -63,6 +64,8 @@ export class RequestHead {
   priority: Priority = "normal";
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;
+  /** Of the trace, if it is sampled. */
+  traceId: string | undefined = undefined;
   hasIdempotencyKey = false;
   glitch: Glitch | undefined = undefined;
   #seen = 0;
@@ -79,7 +82,8 @@ export class RequestHead {
     this.scheme = "http";
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
     this.expectsContinue = this.takesTrailers = this.hasIdempotencyKey = false;
-    this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
+    this.upgrade = this.glitch = undefined;
+    this.rawTraceparent = this.rawTracestate = this.traceId = undefined;
     this.#target = this.#path = this.targetField = undefined;
     this.remainingMs = Infinity;
     this.attempt = 1;
@@ -191,7 +195,9 @@ export class RequestHead {
   /** For codecs, behind the last field: a trace that cannot be right is not passed on. */
   checkTrace(): void {
     const trace = this.rawTraceparent;
-    if (trace === undefined || isTraceparent(trace)) return;
+    if (trace === undefined) return;
+    this.traceId = sampledTraceId(trace);
+    if (this.traceId !== undefined || isTraceparent(trace)) return;
     this.glitch = "traceparent";
     this.rawTraceparent = this.rawTracestate = undefined;
     this.fields.remove(TRACE);

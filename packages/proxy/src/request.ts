@@ -91,6 +91,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     this.priority = head.priority;
     this.rawTraceparent = head.rawTraceparent;
     this.rawTracestate = head.rawTracestate;
+    this.traceId = head.traceId;
     this.untrustedDeadline = !connection.trust.deadlineIsOurs;
   }
 

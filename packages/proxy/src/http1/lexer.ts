@@ -17,6 +17,7 @@ export const CR = 13;
 export const LF = 10;
 export const SPACE = 32;
 export const TAB = 9;
+const DELETE = 127;
 export const COLON = 58;
 
 /** In `NAME_BYTES`: no byte of a name. It is none of a byte's values, so it is equal to none. */
@@ -85,7 +86,7 @@ export abstract class FieldLexer {
         at++;
       }
       const valueStart = at;
-      while (VALUE_BYTES[byte] === 1) {
+      while (byte >= SPACE ? byte !== DELETE : byte === TAB) {
         if (++at >= end) return INCOMPLETE;
         byte = bytes[at]!;
       }
