@@ -18,6 +18,7 @@ import type { Connector, OnRead } from "@inmesh/http/spi/codec";
 import type { BodyReader as RequestBodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
+import type { Flushed, Flushes } from "../flushes.ts";
 import type { Wire } from "../halves.ts";
 import { ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
@@ -35,12 +36,13 @@ const TRAILER_LIMITS = { maxTrailerCount: 32, maxTrailerBytes: 8_192 };
 export interface UpstreamOwner {
   readonly config: ServiceConfig;
   readonly runtime: Runtime;
+  readonly flushes: Flushes;
   /** It can carry another attempt. */
   free(upstream: Http1Upstream): void;
   gone(upstream: Http1Upstream): void;
 }
 
-export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
+export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed {
   readonly onread: OnRead;
   readonly #owner: UpstreamOwner;
   readonly #reader: ReplyReader;
@@ -51,6 +53,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   #connector!: Connector;
   #exchange: Exchange | undefined = undefined;
   #body: RequestBodyReader | undefined = undefined;
+  /** It has a request, of which nothing is written yet. */
+  #isDue = false;
   /** The request has been sent to its end. */
   #isSent = true;
   #sendsChunks = false;
@@ -172,6 +176,21 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#uses++;
     this.#exchange = exchange;
     this.#hasHead = this.#heard = this.#isPaused = this.#isTunnel = false;
+    // Behind the reads of this turn: what has been read meanwhile was no answer to it, and to write one request behind
+    // the other keeps the code of both, ours and the kernel's, in the caches of the core.
+    this.#isDue = true;
+    this.#owner.flushes.add(this);
+  }
+
+  /** Writer: `Flushes`. */
+  flushNow(): void {
+    const exchange = this.#exchange;
+    if (!this.#isDue || exchange === undefined) return;
+    this.#isDue = false;
+    this.#write(exchange);
+  }
+
+  #write(exchange: Exchange): void {
     const { request } = exchange;
     const { head, body } = request;
     const out = this.#out;
@@ -299,8 +318,9 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   /** False: nothing more is read for now. */
   #received(buffer: Buffer, length: number): boolean {
     const exchange = this.#exchange;
-    if (exchange === undefined) {
+    if (exchange === undefined || this.#isDue) {
       // A reply to nothing. What it would belong to is not known, so it belongs to no one.
+      if (exchange !== undefined) this.#lost(exchange);
       this.#isOver = true;
       this.#socket.destroy();
       return false;
@@ -557,7 +577,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         code: "connection_lost",
         reason,
         message: `${exchange.where}: connection lost ${inReply ? "in the middle of the reply" : "before the reply"} (${code})`,
-        progress: "maybe-processed",
+        progress: this.#isDue ? "not-sent" : "maybe-processed",
         cause,
         stackless: true,
       }),
