@@ -226,11 +226,11 @@ export class Exchange implements AttemptCanceller, Reply {
   data(bytes: Buffer, start: number, end: number): boolean {
     if (this.#done) return true;
     const { attempt } = this;
-    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     if (attempt.observed !== undefined) attempt.observed.receivedBytes += end - start;
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
     if (this.#sink !== undefined) {
       this.#isPaused = !this.#sink.data(bytes, start, end);
+      if (this.#isPaused) this.#begun();
       return !this.#isPaused;
     }
     this.#discarded += end - start;
@@ -240,7 +240,15 @@ export class Exchange implements AttemptCanceller, Reply {
 
   /** What the connection had is delivered, and more comes later. */
   flush(): void {
-    if (!this.#done) this.#sink?.flush();
+    if (this.#done) return;
+    this.#begun();
+    this.#sink?.flush();
+  }
+
+  /** Its body has begun, and has not ended: one that ends in the same turn has begun with its end. */
+  #begun(): void {
+    const { attempt } = this;
+    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
   }
 
   /** All of the reply is here. */

@@ -111,7 +111,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     call.streaming = request.isGrpc;
     call.traceId = request.traceId;
     request.call = call;
-    if (inheritFrom(request, call, this.#runtime.now())) request.adopt(call);
+    if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
     let sent: Promise<Exchange>;
     try {
       sent = service.current(call);

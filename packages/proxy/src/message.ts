@@ -7,6 +7,7 @@ import {
   grantedPriority,
   isTraceparent,
   parseCount,
+  sampledTraceId,
   type Priority,
   type Refusal,
   type Trust,
@@ -68,12 +69,15 @@ export class RequestHead {
   priority: Priority = "normal";
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;
+  /** Of the trace, if it is sampled. */
+  traceId: string | undefined = undefined;
   hasIdempotencyKey = false;
   glitch: Glitch | undefined = undefined;
   #seen = 0;
   #targetStart = 0;
   #targetEnd = 0;
   #target: string | undefined = undefined;
+  #path: string | undefined = undefined;
   /** The target as a codec that reads has it, if its own writing half can take it. Writer: the codec, behind `target`. */
   targetField: Field | undefined = undefined;
 
@@ -83,8 +87,9 @@ export class RequestHead {
     this.scheme = "http";
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
     this.expectsContinue = this.takesTrailers = this.hasIdempotencyKey = false;
-    this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
-    this.#target = this.targetField = undefined;
+    this.upgrade = this.glitch = undefined;
+    this.rawTraceparent = this.rawTracestate = this.traceId = undefined;
+    this.#target = this.#path = this.targetField = undefined;
     this.remainingMs = Infinity;
     this.attempt = 1;
     this.priority = "normal";
@@ -101,6 +106,7 @@ export class RequestHead {
 
   set target(text: string) {
     this.#target = text;
+    this.#path = undefined;
     this.targetField = undefined;
     this.#targetStart = this.#targetEnd = -1;
   }
@@ -109,7 +115,12 @@ export class RequestHead {
   setTargetPiece(start: number, end: number): void {
     this.#targetStart = start;
     this.#targetEnd = end;
-    this.#target = undefined;
+    this.#target = this.#path = undefined;
+  }
+
+  /** The target without its query: each route that it is compared with asks. */
+  get path(): string {
+    return (this.#path ??= pathOf(this.target));
   }
 
   /** Where it stands in `fields.bytes`; -1: it is a text. */
@@ -192,7 +203,9 @@ export class RequestHead {
   /** For codecs, behind the last field: a trace that cannot be right is not passed on. */
   checkTrace(): void {
     const trace = this.rawTraceparent;
-    if (trace === undefined || isTraceparent(trace)) return;
+    if (trace === undefined) return;
+    this.traceId = sampledTraceId(trace);
+    if (this.traceId !== undefined || isTraceparent(trace)) return;
     this.glitch = "traceparent";
     this.rawTraceparent = this.rawTracestate = undefined;
     this.fields.remove(TRACE);
@@ -257,6 +270,11 @@ export class ReplyHead {
         return false;
     }
   }
+}
+
+function pathOf(target: string): string {
+  const at = target.indexOf("?");
+  return at < 0 ? target : target.slice(0, at);
 }
 
 /** Milliseconds of each unit of `grpc-timeout`. */

@@ -95,6 +95,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     this.priority = head.priority;
     this.rawTraceparent = head.rawTraceparent;
     this.rawTracestate = head.rawTracestate;
+    this.traceId = head.traceId;
     this.untrustedDeadline = !connection.trust.deadlineIsOurs;
   }
 
@@ -135,9 +136,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   }
 
   get path(): string {
-    const { target } = this.head;
-    const at = target.indexOf("?");
-    return at < 0 ? target : target.slice(0, at);
+    return this.head.path;
   }
 
   get pathname(): string {

@@ -144,7 +144,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     );
     return http2
       ? new Http2UpstreamPool(service, connector, this.#runtime, this.#clock)
-      : new Http1Pool(service, connector, this.#runtime);
+      : new Http1Pool(service, connector, this.#runtime, this.#clock.flushes);
   }
 
   #renew(why: CloseTrigger): void {

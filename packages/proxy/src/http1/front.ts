@@ -90,8 +90,10 @@ export class Http1Front
   #glitches: Tally | undefined = undefined;
   /** It is old from then on: its replies say close. */
   readonly #endsAt: number;
-  /** For the clock: when this phase began, and what had been read or written. */
-  #since = 0;
+  /** When something was read last, or looked for. */
+  #readAt: number;
+  /** For the clock: when this phase began, -1 for the next look, and what had been read or written. */
+  #since: number;
   #rateSince = 0;
   #rateBytes = 0;
   #waitedBefore = 0;
@@ -104,7 +106,7 @@ export class Http1Front
     this.#bodyReader = new BodyReader(parts.limits);
     this.#out = new Output(socket);
     this.trust = parts.trustOf(() => this.peer);
-    this.#since = parts.runtime.now();
+    this.#readAt = this.#since = parts.runtime.now();
     this.#endsAt = endOfAge(parts.limits.maxConnectionAgeMs, parts.runtime);
     this.#isLeaving = parts.isLeaving;
     this.#closed = parts.opened(this, socket, "http1");
@@ -129,6 +131,8 @@ export class Http1Front
   // ── what the client sends ────────────────────────────────────────────────────────────────────
 
   #received(chunk: Buffer): void {
+    const now = this.#parts.runtime.now();
+    this.#readAt = now;
     switch (this.#phase) {
       case PHASE.linger:
         this.#lingered += chunk.length;
@@ -137,7 +141,7 @@ export class Http1Front
       case PHASE.closed:
         return;
       case PHASE.tunnel:
-        this.#since = this.#parts.runtime.now();
+        this.#since = now;
         if (!this.#body!.write(chunk)) this.#socket.pause();
         return;
       default:
@@ -148,7 +152,7 @@ export class Http1Front
       this.#end = chunk.length;
       this.#isOwn = false;
       this.#looksAgain = true;
-      if (this.#phase === PHASE.head && this.#served > 0) this.#since = this.#parts.runtime.now();
+      if (this.#phase === PHASE.head && this.#served > 0) this.#since = now;
     } else this.#append(chunk);
     this.#rateBytes += chunk.length;
     this.#process();
@@ -238,6 +242,7 @@ export class Http1Front
       this.#parts,
       refusal ?? (this.#isBadBody ? REFUSALS.bad_framing : this.#upgradeProblem(head)),
     );
+    request.startedAt = this.#readAt;
     this.#request = request;
     this.#parts.serve(request);
     return true;
@@ -525,10 +530,12 @@ export class Http1Front
     this.#finish();
     if (!this.#keepAlive || this.#ends) return this.#lingerThenClose();
     this.#phase = PHASE.head;
-    this.#since = this.#parts.runtime.now();
+    this.#since = -1;
     this.#looksAgain = true;
-    if (this.#at < this.#end) this.#process();
-    else if (!this.#isReading) this.#readMore();
+    if (this.#at < this.#end) {
+      this.#readAt = this.#parts.runtime.now();
+      this.#process();
+    } else if (!this.#isReading) this.#readMore();
   }
 
   /** Its end is reported once all of the reply is with the kernel, or the client has gone. */
@@ -610,6 +617,7 @@ export class Http1Front
       // One more request may be on its way to an idle connection: the idle clock closes it.
     }
     const socket = this.#socket;
+    if (this.#since < 0) this.#since = now;
     const waited = now - this.#since;
     if (!this.#out.isEmpty) {
       if (socket.writableLength !== this.#waitedBefore || this.#writeSince === 0) {

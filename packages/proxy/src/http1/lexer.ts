@@ -17,6 +17,7 @@ export const CR = 13;
 export const LF = 10;
 export const SPACE = 32;
 export const TAB = 9;
+const DELETE = 127;
 export const COLON = 58;
 
 /** In `NAME_BYTES`: no byte of a name. It is none of a byte's values, so it is equal to none. */
@@ -87,14 +88,16 @@ export abstract class FieldLexer {
         at++;
       }
       const valueStart = at;
-      let valueEnd = at;
-      while (VALUE_BYTES[byte] === 1) {
-        at++;
-        if (byte !== SPACE && byte !== TAB) valueEnd = at;
-        if (at >= end) return INCOMPLETE;
+      while (byte >= SPACE ? byte !== DELETE : byte === TAB) {
+        if (++at >= end) return INCOMPLETE;
         byte = bytes[at]!;
       }
       if (byte !== CR) return MALFORMED;
+      let valueEnd = at;
+      for (; valueEnd > valueStart; valueEnd--) {
+        const last = bytes[valueEnd - 1]!;
+        if (last !== SPACE && last !== TAB) break;
+      }
       if (++at >= end) return INCOMPLETE;
       if (bytes[at++] !== LF) return MALFORMED;
       const nameBytes = nameEnd - nameStart;

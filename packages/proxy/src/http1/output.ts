@@ -6,14 +6,16 @@
  */
 import type { Socket } from "node:net";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
-import { CR, LF } from "./lexer.ts";
+import { COLON, CR, LF, SPACE } from "./lexer.ts";
 
 const SLAB_BYTES = 65_536;
 /** A piece of a body from here on goes out by itself, where its bytes stay: copying costs more than a write. */
 const DIRECT_BYTES = 32_768;
 /** More waits in the stream for a client that does not read: who writes should pause. */
 const HIGH_WATER_BYTES = 65_536;
-const COLON_SPACE = Buffer.from(": ");
+/** Of what is shorter a loop is quicker than the way to C++. */
+const SHORT_TEXT = 24;
+const SHORT_PIECE = 64;
 const HEX = Buffer.from("0123456789abcdef");
 
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
@@ -58,10 +60,10 @@ export class Output implements FieldVisitor {
   text(name: string, value: string): void {
     this.#endRun();
     this.#reserve(name.length + value.length + 4);
-    this.#ascii(name);
-    slab[length++] = 58;
-    slab[length++] = 32;
-    this.#ascii(value);
+    put(name);
+    slab[length++] = COLON;
+    slab[length++] = SPACE;
+    put(value);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -90,9 +92,10 @@ export class Output implements FieldVisitor {
     }
     this.#endRun();
     this.#reserve(valueEnd - nameStart + 4);
-    length += bytes.copy(slab, length, nameStart, nameEnd);
-    length += COLON_SPACE.copy(slab, length);
-    length += bytes.copy(slab, length, valueStart, valueEnd);
+    putPiece(bytes, nameStart, nameEnd);
+    slab[length++] = COLON;
+    slab[length++] = SPACE;
+    putPiece(bytes, valueStart, valueEnd);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -102,7 +105,7 @@ export class Output implements FieldVisitor {
     if (run === undefined) return;
     this.#run = undefined;
     this.#reserve(this.#runEnd - this.#runStart + 2);
-    length += run.copy(slab, length, this.#runStart, this.#runEnd);
+    putPiece(run, this.#runStart, this.#runEnd);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -111,23 +114,14 @@ export class Output implements FieldVisitor {
   line(text: string): void {
     this.#endRun();
     this.#reserve(text.length);
-    this.#ascii(text);
-  }
-
-  #ascii(text: string): void {
-    // For short texts a loop is quicker than the way to C++.
-    if (text.length > 24) {
-      length += slab.write(text, length, "latin1");
-      return;
-    }
-    for (let i = 0; i < text.length; i++) slab[length++] = text.charCodeAt(i);
+    put(text);
   }
 
   /** A piece of text that stands in `bytes`. */
   copy(bytes: Buffer, start: number, end: number): void {
     this.#endRun();
     this.#reserve(end - start);
-    length += bytes.copy(slab, length, start, end);
+    putPiece(bytes, start, end);
   }
 
   /** A piece of a body. `stays`: its bytes do not change, so they need not be copied. */
@@ -209,4 +203,28 @@ export class Output implements FieldVisitor {
 
 function hold(output: Output): void {
   holder = output;
+}
+
+/** Appends ASCII, or Latin-1, for which there is room. */
+function put(text: string): void {
+  if (text.length > SHORT_TEXT) {
+    length += slab.write(text, length, "latin1");
+    return;
+  }
+  const bytes = slab;
+  const start = length;
+  for (let i = 0; i < text.length; i++) bytes[start + i] = text.charCodeAt(i);
+  length = start + text.length;
+}
+
+/** Appends a piece for which there is room. */
+function putPiece(from: Buffer, start: number, end: number): void {
+  if (end - start > SHORT_PIECE) {
+    length += from.copy(slab, length, start, end);
+    return;
+  }
+  const bytes = slab;
+  let to = length;
+  for (let at = start; at < end; at++) bytes[to++] = from[at]!;
+  length = to;
 }

@@ -5,6 +5,7 @@
 import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
 import { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, type Connector } from "@inmesh/http/spi/codec";
 import type { Exchange } from "../exchange.ts";
+import type { Flushes } from "../flushes.ts";
 import type { UpstreamPool } from "../upstream.ts";
 import { Http1Upstream, type UpstreamOwner } from "./upstream.ts";
 
@@ -14,6 +15,7 @@ export class Http1Pool implements UpstreamPool, UpstreamOwner {
   readonly config: ServiceConfig;
   readonly application = "http/1.1";
   readonly runtime: Runtime;
+  readonly flushes: Flushes;
   readonly #connector: Connector;
   readonly #all = new Set<Http1Upstream>();
   readonly #idle: Http1Upstream[] = [];
@@ -24,10 +26,11 @@ export class Http1Pool implements UpstreamPool, UpstreamOwner {
   #closing: Promise<void> | undefined = undefined;
   #destroyed: MeshError | undefined = undefined;
 
-  constructor(config: ServiceConfig, connector: Connector, runtime: Runtime) {
+  constructor(config: ServiceConfig, connector: Connector, runtime: Runtime, flushes: Flushes) {
     this.config = config;
     this.#connector = connector;
     this.runtime = runtime;
+    this.flushes = flushes;
   }
 
   get open(): number {

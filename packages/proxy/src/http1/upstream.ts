@@ -18,6 +18,7 @@ import type { Connector, OnRead } from "@inmesh/http/spi/codec";
 import type { BodyReader as RequestBodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
+import type { Flushed, Flushes } from "../flushes.ts";
 import type { Wire } from "../halves.ts";
 import { hasBodyByMethod, ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
@@ -37,12 +38,13 @@ const TRAILER_LIMITS = { maxTrailerCount: 32, maxTrailerBytes: 8_192 };
 export interface UpstreamOwner {
   readonly config: ServiceConfig;
   readonly runtime: Runtime;
+  readonly flushes: Flushes;
   /** It can carry another attempt. */
   free(upstream: Http1Upstream): void;
   gone(upstream: Http1Upstream): void;
 }
 
-export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
+export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed {
   readonly onread: OnRead;
   readonly #owner: UpstreamOwner;
   readonly #reader: ReplyReader;
@@ -53,6 +55,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   #connector!: Connector;
   #exchange: Exchange | undefined = undefined;
   #body: RequestBodyReader | undefined = undefined;
+  /** It has a request, of which nothing is written yet. */
+  #isDue = false;
   /** The request has been sent to its end. */
   #isSent = true;
   #sendsChunks = false;
@@ -174,6 +178,21 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#uses++;
     this.#exchange = exchange;
     this.#hasHead = this.#heard = this.#isPaused = this.#isTunnel = false;
+    // Behind the reads of this turn: what has been read meanwhile was no answer to it, and to write one request behind
+    // the other keeps the code of both, ours and the kernel's, in the caches of the core.
+    this.#isDue = true;
+    this.#owner.flushes.add(this);
+  }
+
+  /** Writer: `Flushes`. */
+  flushNow(): void {
+    const exchange = this.#exchange;
+    if (!this.#isDue || exchange === undefined) return;
+    this.#isDue = false;
+    this.#write(exchange);
+  }
+
+  #write(exchange: Exchange): void {
     const { request } = exchange;
     const { head, body } = request;
     const out = this.#out;
@@ -301,8 +320,9 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   /** False: nothing more is read for now. */
   #received(buffer: Buffer, length: number): boolean {
     const exchange = this.#exchange;
-    if (exchange === undefined) {
+    if (exchange === undefined || this.#isDue) {
       // A reply to nothing. What it would belong to is not known, so it belongs to no one.
+      if (exchange !== undefined) this.#lost(exchange);
       this.#isOver = true;
       this.#socket.destroy();
       return false;
@@ -454,14 +474,14 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#body?.close();
     this.#body = undefined;
     exchange.end(trailers);
-    if (this.#isSent) return this.#release();
+    if (this.#isSent) return this.#release(exchange.attempt.endedAt);
     // An answer before the request was sent: what is not sent never will be, and the connection ends.
     this.#isOver = true;
     this.#socket.destroySoon();
   }
 
   /** The attempt has ended, and another one may come. */
-  #release(): void {
+  #release(now: number): void {
     // Surplus bytes belong to no request (faults C13).
     const isClean = this.#at === this.#end && this.#reader.keepAlive && !this.#hasEnded;
     if (!isClean || this.#isOver || this.#isTunnel) {
@@ -472,7 +492,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#bytes = NOTHING;
     this.#at = this.#end = 0;
     this.#idleHintMs = this.#reader.idleHintMs;
-    this.#idleSince = this.#owner.runtime.now();
+    this.#idleSince = now;
     this.#owner.free(this);
   }
 
@@ -559,7 +579,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         code: "connection_lost",
         reason,
         message: `${exchange.where}: connection lost ${inReply ? "in the middle of the reply" : "before the reply"} (${code})`,
-        progress: "maybe-processed",
+        progress: this.#isDue ? "not-sent" : "maybe-processed",
         cause,
         stackless: true,
       }),

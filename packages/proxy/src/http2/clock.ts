@@ -1,6 +1,6 @@
 /** What all connections of one owner share: when they write, and when they look at their clocks. */
 import type { Runtime } from "@inmesh/core/spi";
-import { Flushes } from "./flushes.ts";
+import { Flushes } from "../flushes.ts";
 import { Sweep } from "./sweep.ts";
 
 export class Http2Clock {

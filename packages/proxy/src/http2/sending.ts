@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import { FieldWriter } from "./field-writer.ts";
 import type { Fields } from "../fields.ts";
 import type { Floods } from "./floods.ts";
-import type { Flushes } from "./flushes.ts";
+import type { Flushes } from "../flushes.ts";
 import {
   closeHeaders,
   DEFAULT_WINDOW,
