@@ -249,7 +249,7 @@ for (const [name, kind] of Object.entries(NAMED)) {
 }
 
 function startOf(length: number, first: number): number {
-  return length * 128 + first;
+  return length * 128 + (first & 0x7f);
 }
 
 /** `name` is in lower case. For codecs that keep names: once for each. */
