@@ -104,12 +104,13 @@ describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
 
   it("C19 P12, C19 P22: no stream is free within timeouts.queue: 504, and it is never sent", async () => {
     let requests = 0;
+    const { promise: refused, resolve: goOn } = Promise.withResolvers<void>();
     const peer = await h2Peer(async (connection) => {
       await connection.open(settings(MAX_CONCURRENT_STREAMS, 1));
       for (;;) {
         const id = await connection.request();
         requests++;
-        await connection.raw.pause(300);
+        await refused;
         await connection.write(ok(id));
       }
     });
@@ -120,6 +121,7 @@ describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
     const held = ask();
     await expect.poll(() => requests).toBe(1);
     expect(own(await ask("POST", {}, "x"))).toBe("504 queue_wait");
+    goOn();
     expect((await held).status).toBe(200);
     expect((await ask()).status).toBe(200);
     expect(requests).toBe(2);
