@@ -18,6 +18,7 @@ const SLOW = [
   "r-ends",
   "c-connect",
   "r-made-to-end",
+  "workers",
   "rolling",
 ];
 

@@ -1,5 +1,5 @@
 /** `mesh-proxy` as a process: how it follows its file, shares its ports, and ends. */
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
@@ -7,7 +7,7 @@ import { Client, listening } from "./support/net.ts";
 import { Program } from "./support/program.ts";
 import { freePort } from "../../../scripts/free-port.ts";
 
-// Five processes start in some of these tests, which takes a busy machine long.
+// Several processes start in some of these tests, which takes a busy machine long.
 vi.setConfig({ testTimeout: 90_000 });
 
 function folder(): string {
@@ -170,35 +170,5 @@ describe("several processes", () => {
     for (let i = 0; i < 20; i++) expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
     expect((await old.ended).code).toBe(0);
     expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
-  });
-
-  it("are started as workers, replaced when one ends, and end together", async () => {
-    const server = await listening((socket) => socket.write("hello"));
-    const port = await freePort();
-    const program = new Program([
-      "--listen",
-      `127.0.0.1:${port}=db`,
-      "--to",
-      `db=${server.address}`,
-      "--workers",
-      "2",
-      "--drain-grace",
-      "500ms",
-    ]);
-    const ready = (): number => program.stderr.split("proxy.listening").length - 1;
-    await program.until(() => ready() === 2, "two workers");
-    expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
-    const children = readFileSync(
-      `/proc/${program.child.pid}/task/${program.child.pid}/children`,
-      "utf8",
-    );
-    const [first] = children.trim().split(" ").map(Number);
-    process.kill(first!, "SIGKILL");
-    await program.until(() => ready() === 3, "another worker");
-    expect(program.stderr).toContain("ended (SIGKILL)");
-    expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
-    // Without the process that started them they leave too.
-    program.kill("SIGKILL");
-    await expect.poll(() => greeting(`127.0.0.1:${port}`)).toBe("");
   });
 });
