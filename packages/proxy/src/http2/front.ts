@@ -125,6 +125,8 @@ export class Http2FrontConnection
     onEvent(socket, "data", this.runtime, this, (bytes) => this.#read(bytes));
     // A client that sends no more may still read.
     onEvent(socket, "end", this.runtime, this, () => this.#inputEnded());
+    // Who found out what is spoken on it has paused it, and a `data` listener does not undo that.
+    socket.resume();
     if (first !== undefined && first.length > 0) this.#read(first);
     if (this.front.parts.isLeaving) this.leave();
   }
@@ -546,8 +548,11 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
 
   /** All of the reply has been sent. */
   #over(): void {
-    this.request!.body?.close();
-    this.request!.finish();
+    const request = this.request!;
+    // Also where its head was its end, before the attempt has come to its own.
+    request.isReplied = true;
+    request.body?.close();
+    request.finish();
   }
 
   /** The client gets no reply, or not all of it. */
