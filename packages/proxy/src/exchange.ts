@@ -413,7 +413,7 @@ export class Exchange implements AttemptCanceller, Reply {
       return;
     }
     this.fail(error, outcome);
-    wire?.abort();
+    wire?.abort(outcome === "timeout");
   }
 
   get outcome(): Outcome {
@@ -502,7 +502,7 @@ export class Exchange implements AttemptCanceller, Reply {
       }),
       "timeout",
     );
-    this.#wire?.abort();
+    this.#wire?.abort(true);
   }
 }
 

@@ -477,7 +477,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     writer.own(statusField(status));
     head.fields.visit(writer);
     const isBodyless = hasNoBody(this.request!.method, status);
-    const length = isBodyless ? saidLength : bodyLength;
+    const length = isBodyless || saidLength === 0 ? saidLength : bodyLength;
     // A status of gRPC alone is no body that is empty.
     if (length > 0 || (length === 0 && !this.#isGrpc)) writer.own(lengthField(length));
     // Without a body its end is that of the head.
