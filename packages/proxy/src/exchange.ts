@@ -442,9 +442,9 @@ export class Exchange implements AttemptCanceller, Reply {
     if (this.#retryAfterMs !== null) return this.#retryAfterMs;
     const { fields } = this.head!;
     if (this.#isGrpc) return (this.#retryAfterMs = grpcPushbackMs(fields));
-    const after = fields.get("retry-after");
+    const after = fields.single("retry-after");
     const values =
-      after === undefined ? NO_VALUES : { "retry-after": after, date: fields.get("date") };
+      after === undefined ? NO_VALUES : { "retry-after": after, date: fields.single("date") };
     return (this.#retryAfterMs = retryAfterMs(values));
   }
 
