@@ -12,6 +12,8 @@ export interface FaultTest {
 const root: string = join(import.meta.dirname, "..");
 /** Where a row is played: an alternation for regular expressions. */
 export const SURFACES = "CO|LC|LS|GC|GS|P11|P12|P21|P22|PT";
+/** Why a cell has no test, as it stands in the table. */
+export const REASON: RegExp = /^not (?:yet|applicable): \w/;
 /** The first text after `test(`, `it(`, `test.each(…)(` and their like, or in a `describe`. */
 const TITLE =
   /\b(?:it|test|describe)(?:\.concurrent)?(?:\.(?!concurrent)\w+(?:<[^>()]*>)?\([^]{0,2000}?\))?\(\s*(["'`])((?:\\.|(?!\1)[^\\])*)\1/g;

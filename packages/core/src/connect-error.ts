@@ -18,8 +18,6 @@ interface Coded {
   readonly message?: string;
 }
 
-/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
-export const EXHAUSTED_PAUSE_MS = 100;
 const EXHAUSTED = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]);
 const UNTRUSTED = new Set([
   "DEPTH_ZERO_SELF_SIGNED_CERT",

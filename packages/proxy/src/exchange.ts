@@ -413,7 +413,7 @@ export class Exchange implements AttemptCanceller, Reply {
       return;
     }
     this.fail(error, outcome);
-    wire?.abort();
+    wire?.abort(outcome === "timeout");
   }
 
   get outcome(): Outcome {
@@ -442,9 +442,9 @@ export class Exchange implements AttemptCanceller, Reply {
     if (this.#retryAfterMs !== null) return this.#retryAfterMs;
     const { fields } = this.head!;
     if (this.#isGrpc) return (this.#retryAfterMs = grpcPushbackMs(fields));
-    const after = fields.get("retry-after");
+    const after = fields.single("retry-after");
     const values =
-      after === undefined ? NO_VALUES : { "retry-after": after, date: fields.get("date") };
+      after === undefined ? NO_VALUES : { "retry-after": after, date: fields.single("date") };
     return (this.#retryAfterMs = retryAfterMs(values));
   }
 
@@ -502,7 +502,7 @@ export class Exchange implements AttemptCanceller, Reply {
       }),
       "timeout",
     );
-    this.#wire?.abort();
+    this.#wire?.abort(true);
   }
 }
 

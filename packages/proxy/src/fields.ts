@@ -120,11 +120,11 @@ export class Fields {
     return this.bytes.toString("latin1", at[i + 2], at[i + 3]);
   }
 
-  /** Number of the first field of that lower-case name; -1: there is none. */
-  indexOf(name: string): number {
+  /** Number of the first field of that lower-case name, from number `from` on; -1: there is none. */
+  indexOf(name: string, from = 0): number {
     const at = this.#at;
     const { length } = name;
-    for (let n = 0; n < this.count; n++) {
+    for (let n = from; n < this.count; n++) {
       const i = n * NUMBERS;
       const start = at[i]!;
       if (start < 0) {
@@ -138,6 +138,12 @@ export class Fields {
   get(name: string): string | undefined {
     const n = this.indexOf(name);
     return n < 0 ? undefined : this.valueOf(n);
+  }
+
+  /** The one value of a lower-case name; undefined: there is none, or several, which contradict each other. */
+  single(name: string): string | undefined {
+    const n = this.indexOf(name);
+    return n < 0 || this.indexOf(name, n + 1) >= 0 ? undefined : this.valueOf(n);
   }
 
   /** Takes out every field whose name is in `names`. */

@@ -79,11 +79,14 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   /** Asked for twice, because layers of the application may wait in between; routers remember the last answer. */
   #find(request: ProxyRequest): ForwardService | Refusal {
     try {
-      return this.#router.serviceOf(request) ?? NO_ROUTE;
+      const service = this.#router.serviceOf(request);
+      if (service !== undefined) return service;
     } catch {
       // A mesh with more services than it may have: what one client asks for must not end the process.
       return SHARED_REFUSALS.concurrency;
     }
+    // HTTP/1.0 may leave it out, where a listener has one service.
+    return request.head.authority === "" ? REFUSALS.bad_host : NO_ROUTE;
   }
 
   admitted(): void {}

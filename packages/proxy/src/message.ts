@@ -225,7 +225,7 @@ export class ReplyHead {
   status = 0;
   /** Bytes of its body; `UNKNOWN_LENGTH` where only the end shows it. What HEAD, 204 and 304 say is in `saidLength`. */
   bodyLength = 0;
-  /** The length that it says without having such a body (HEAD, 304); -1: none. */
+  /** The length that it says without having such a body (HEAD, 304), or 0 where what follows is only its end; -1: none. */
   saidLength = -1;
   /** Of a 101: the protocol that is spoken from now on, in lower case. */
   upgrade: string | undefined = undefined;
@@ -234,20 +234,23 @@ export class ReplyHead {
   final = false;
   reason: string | undefined = undefined;
   leaving = false;
+  #hasNack = false;
 
   clear(bytes?: Buffer): void {
     this.fields.clear(bytes);
     this.status = this.bodyLength = 0;
     this.saidLength = -1;
     this.upgrade = this.reason = undefined;
-    this.nacked = this.final = this.leaving = false;
+    this.nacked = this.final = this.leaving = this.#hasNack = false;
   }
 
   /** Reads what a server of the mesh says. True: the field stays in the message. */
   note(kind: FieldKind, value: string): boolean {
     switch (kind) {
       case KIND.nack:
-        this.nacked = true;
+        // Twice is a contradiction, of which the cautious reading is that the request may have been processed.
+        this.nacked = !this.#hasNack;
+        this.#hasNack = true;
         return false;
       case KIND.final:
         this.final = true;

@@ -8,40 +8,10 @@ import type { AddressInfo, Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
-import { createMesh, type HttpMesh } from "@inmesh/http";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { listenProxy, proxySection, type ListeningProxy } from "../src/index.ts";
 import { Client, listening } from "./support/net.ts";
+import { proxyOf } from "./support/ports.ts";
 import { freeAddress } from "../../../scripts/free-port.ts";
-
-async function proxyOf(
-  services: Readonly<Record<string, object>>,
-  listeners: Readonly<Record<string, object>>,
-  more: object = {},
-): Promise<{
-  readonly mesh: HttpMesh;
-  readonly proxy: ListeningProxy;
-  portOf(name: string): number;
-}> {
-  const mesh = createMesh({
-    env: {},
-    sections: [proxySection],
-    config: { services, proxy: { listeners }, ...more } as object,
-  });
-  const proxy = await listenProxy(mesh);
-  onTestFinished(async () => {
-    await proxy.close(0);
-    await mesh.close(0);
-  });
-  const portOf = (name: string): number =>
-    Number(
-      proxy.listeners
-        .find((one) => one.name === name)!
-        .address.split(":")
-        .at(-1),
-    );
-  return { mesh, proxy, portOf };
-}
 
 async function at(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -123,6 +93,32 @@ describe("one listener by the name that each connection says", () => {
       expect(client.error?.code).toBe("ECONNRESET");
     }
     expect((await ask(port, "nothing")).reply.statusCode).toBeGreaterThanOrEqual(400);
+  });
+});
+
+describe("a connection of HTTP/2 that was found out to be one", () => {
+  it("goes on behind its first bytes: further streams, and a reply larger than the first window", async () => {
+    const size = 200_000;
+    const rpc = createHttp2Server((request, response) => {
+      request.resume();
+      response.end(request.url === "/large" ? Buffer.alloc(size) : "ok");
+    });
+    const { portOf } = await proxyOf(
+      { rpc: { discovery: { static: [await at(rpc)] }, http2: true } },
+      { all: { listen: "127.0.0.1:0" } },
+    );
+    const session = connectHttp2(`http://127.0.0.1:${portOf("all")}`);
+    onTestFinished(() => session.destroy());
+    for (const [path, length] of [
+      ["/", 2],
+      ["/large", size],
+      ["/", 2],
+    ] as const) {
+      const stream = session.request({ ":path": path, ":authority": "rpc" });
+      let bytes = 0;
+      for await (const chunk of stream) bytes += (chunk as Buffer).length;
+      expect(bytes).toBe(length);
+    }
   });
 });
 

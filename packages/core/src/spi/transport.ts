@@ -47,7 +47,6 @@ export {
 export {
   connectError,
   exhausted,
-  EXHAUSTED_PAUSE_MS,
   isConnectStrike,
   isExhaustion,
   isPeerAlert,
@@ -56,6 +55,7 @@ export {
   timeoutError,
   type Where,
 } from "../connect-error.ts";
+export { Exhaustion } from "../exhaustion.ts";
 
 // What is sent, kept within bounds so that a further attempt can send it again.
 export {

@@ -5,8 +5,7 @@
  */
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
-  exhausted,
-  EXHAUSTED_PAUSE_MS,
+  Exhaustion,
   MeshError,
   Redial,
   socketPathOf,
@@ -50,8 +49,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   readonly #zone: string | undefined;
   #lanes: Lane[] = [];
   readonly #leaving = new Set<Lane>();
-  #exhaustedUntil = 0;
-  #exhaustedBy = "";
+  readonly #exhaustion: Exhaustion;
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
@@ -69,6 +67,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     this.service = service;
     this.#runtime = runtime;
     this.#redial = new Redial(runtime);
+    this.#exhaustion = new Exhaustion(runtime);
     this.#freezes = freezes;
     this.#unwatchFreezes = freezes.use(() => this.#renew("idle"));
     // If it is forgotten, nothing may be sent in plain text.
@@ -82,7 +81,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
     const refusal = this.#tls?.context.refusal(this.service.name, this.#runtime.wallNow());
     if (refusal !== undefined) return refuse(attempt, refusal);
-    if (attempt.startedAt < this.#exhaustedUntil && this.#lanes.every((lane) => lane.retired)) {
+    if (this.#exhaustion.pauses(attempt.startedAt) && this.#lanes.every((lane) => lane.retired)) {
       return refuse(attempt, this.#exhausted(attempt));
     }
     this.#freezes.look(attempt.startedAt);
@@ -164,14 +163,13 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   /** A dial failed for want of sockets; `code` says which. */
   exhaustedBy(code: unknown): void {
-    this.#exhaustedBy = String(code);
-    this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
+    this.#exhaustion.note(code);
   }
 
   #exhausted({ endpoint }: Attempt<GrpcRequest>): MeshError {
     const address = endpoint?.address ?? "";
     const where = { service: this.service.name, address, serverName: undefined };
-    return exhausted(where, this.#exhaustedBy)!;
+    return this.#exhaustion.refusal(where);
   }
 
   #emptied(lane: Lane): void {

@@ -7,8 +7,7 @@ import { connect as connectTcp, type NetConnectOpts, type Socket } from "node:ne
 import {
   addressOf,
   connectError,
-  exhausted,
-  EXHAUSTED_PAUSE_MS,
+  Exhaustion,
   isPeerAlert,
   MeshError,
   socketPathOf,
@@ -62,8 +61,7 @@ export class Connector {
    */
   readonly #broken = new WeakSet<Socket>();
   readonly #dialling = new Set<Socket>();
-  #exhaustedUntil = 0;
-  #exhaustedBy = "";
+  readonly #exhaustion: Exhaustion;
   #spare: Socket | undefined = undefined;
 
   /**
@@ -82,6 +80,7 @@ export class Connector {
     this.#zone = endpoint.zone;
     this.#service = service;
     this.#runtime = runtime;
+    this.#exhaustion = new Exhaustion(runtime);
     this.#secure = secure;
     this.#protocols = protocols;
     this.#watchesAlerts = secure !== undefined && !protocols.includes("h2");
@@ -185,7 +184,7 @@ export class Connector {
         error instanceof MeshError
           ? error
           : connectError(this.where, error, this.#secure !== undefined && reached);
-      this.#noteExhaustion(error);
+      this.#exhaustion.note((error as { readonly code?: unknown }).code);
       if (reported !== undefined) {
         record!.failed(reported.protocol, failed.reason);
         if (this.#secure !== undefined && reached) record!.handshakeFailed(failed.reason);
@@ -269,14 +268,8 @@ export class Connector {
 
   /** Why nothing is dialled at all now. */
   #refusal(): MeshError | undefined {
-    if (this.#runtime.now() < this.#exhaustedUntil) return exhausted(this.where, this.#exhaustedBy);
+    if (this.#exhaustion.pauses(this.#runtime.now())) return this.#exhaustion.refusal(this.where);
     return this.#secure?.refusal(this.#service.name, this.#runtime.wallNow());
-  }
-
-  #noteExhaustion(error: Error & { readonly code?: unknown }): void {
-    if (exhausted(this.where, error.code) === undefined) return;
-    this.#exhaustedBy = String(error.code);
-    this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
   }
 }
 

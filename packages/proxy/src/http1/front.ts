@@ -453,6 +453,9 @@ export class Http1Front
     } else if (bodyLength !== UNKNOWN_LENGTH) {
       out.text("content-length", String(bodyLength));
       this.#replyLeft = bodyLength;
+    } else if (saidLength === 0) {
+      out.text("content-length", "0");
+      this.#replyLeft = 0;
     } else if (this.#isHttp10) this.#keepAlive = false;
     else {
       this.#chunks = true;

@@ -90,16 +90,13 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
   constructor(owner: UpstreamOwner) {
     this.#owner = owner;
     this.#reader = new ReplyReader(owner.config.limits);
-    let isFirst = true;
+    let hasRead = false;
     this.onread = {
-      buffer: () => {
-        if (isFirst) {
-          isFirst = false;
-          return this.#buffers[0];
-        }
-        return this.#nextBuffer() as Buffer;
-      },
+      // Asked for once more with each address of a name that is tried, before anything is read; only then is what is
+      // given in use, and undefined leaves it so.
+      buffer: () => (hasRead ? (this.#nextBuffer() as Buffer) : this.#buffers[0]),
       callback: (bytes, buffer) => {
+        hasRead = true;
         try {
           return this.#received(buffer as Buffer, bytes);
         } catch (error) {

@@ -125,6 +125,8 @@ export class Http2FrontConnection
     onEvent(socket, "data", this.runtime, this, (bytes) => this.#read(bytes));
     // A client that sends no more may still read.
     onEvent(socket, "end", this.runtime, this, () => this.#inputEnded());
+    // Who found out what is spoken on it has paused it, and a `data` listener does not undo that.
+    socket.resume();
     if (first !== undefined && first.length > 0) this.#read(first);
     if (this.front.parts.isLeaving) this.leave();
   }
@@ -475,7 +477,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
     writer.own(statusField(status));
     head.fields.visit(writer);
     const isBodyless = hasNoBody(this.request!.method, status);
-    const length = isBodyless ? saidLength : bodyLength;
+    const length = isBodyless || saidLength === 0 ? saidLength : bodyLength;
     // A status of gRPC alone is no body that is empty.
     if (length > 0 || (length === 0 && !this.#isGrpc)) writer.own(lengthField(length));
     // Without a body its end is that of the head.
@@ -546,8 +548,11 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
 
   /** All of the reply has been sent. */
   #over(): void {
-    this.request!.body?.close();
-    this.request!.finish();
+    const request = this.request!;
+    // Also where its head was its end, before the attempt has come to its own.
+    request.isReplied = true;
+    request.body?.close();
+    request.finish();
   }
 
   /** The client gets no reply, or not all of it. */

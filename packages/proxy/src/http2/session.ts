@@ -47,6 +47,10 @@ import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 const VERSION = 2;
 /** An idle connection, as in packages/http. */
 const IDLE_MS = 4_000;
+/** Without a byte for so many seconds, while streams wait, the server is asked whether it lives (faults.md C6). */
+const SILENT_TICKS = 10;
+/** So many seconds it may take to answer. */
+const ANSWER_TICKS = 20;
 /** Of a connection that is as good as used up (faults.md G20). */
 const LAST_ID = 2 ** 30;
 const MAX_REPLY_FIELDS = 200;
@@ -70,6 +74,14 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
   #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
   #used = false;
   #idleTicks = 0;
+  /** Times the usual silence before a ping. */
+  readonly #patience: number;
+  /** How often something of a reply has come. */
+  answers = 0;
+  /** How often anything has. */
+  #heard = 0;
+  #heardBefore = 0;
+  #silentTicks = 0;
   #ending = false;
   #pong: ((alive: boolean) => void)[] = [];
   lastStreamId: number = Infinity;
@@ -86,8 +98,12 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     this.#service = service;
     this.#owner = owner;
     this.#clock = clock;
+    this.#patience = clock.patience;
     socket.on("error", (error) => (this.error ??= error));
-    onEvent(socket, "data", clock.runtime, this, (bytes) => this.read(bytes));
+    onEvent(socket, "data", clock.runtime, this, (bytes) => {
+      this.#heard++;
+      this.read(bytes);
+    });
     onEvent(socket, "end", clock.runtime, this, () => this.#inputEnded());
     clock.sweep.add(this);
     const { out } = this;
@@ -232,10 +248,22 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     return true;
   }
 
+  /**
+   * A stream has had its time, and nothing was answered on the whole connection meanwhile. The server may be gone, or
+   * packets be lost behind which all others wait, and the kernel would take a quarter of an hour to say so: new streams
+   * get another connection, those on this one may still be answered (faults.md C20).
+   */
+  suspect(): void {
+    this.error ??= new Error("nothing was answered in the whole time of an attempt");
+    this.leave();
+  }
+
   #inputEnded(): void {
     // The server sends nothing more: what has no reply will have none.
-    if (this.open.size > 0) super.destroy();
-    else this.finish();
+    if (this.open.size > 0) return super.destroy();
+    // Until its socket has closed, which takes some turns, nothing may begin on it.
+    if (!this.ending) this.#state = "leaving";
+    this.finish();
   }
 
   // ── of the connection ────────────────────────────────────────────────────────────────────────
@@ -265,6 +293,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
 
   protected goawayReceived(lastStream: number, code: number): void {
     this.goawayCode = code;
+    if (code === ERROR.enhanceYourCalm) this.#clock.pingLess();
     this.lastStreamId = Math.min(this.lastStreamId, lastStream);
     this.leave();
     const lost = this.open.all().filter(({ id }) => id > this.lastStreamId);
@@ -319,8 +348,30 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
   }
 
   protected ticked(): void {
-    if (this.open.size > 0) this.#idleTicks = 0;
-    else if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
+    if (this.open.size > 0) {
+      this.#idleTicks = 0;
+      this.#lookAlive();
+      return;
+    }
+    this.#silentTicks = 0;
+    if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
+  }
+
+  /** Streams wait. Any byte is a sign of life. */
+  #lookAlive(): void {
+    if (this.#heard !== this.#heardBefore) {
+      this.#heardBefore = this.#heard;
+      this.#silentTicks = 0;
+      return;
+    }
+    const askedAt = SILENT_TICKS * this.#patience;
+    const ticks = ++this.#silentTicks;
+    if (ticks === askedAt) {
+      writePing(this.out, false, PING_BYTES, 0);
+      this.flush();
+    } else if (ticks >= askedAt + ANSWER_TICKS) {
+      this.destroy(new Error(`no answer to a ping within ${ANSWER_TICKS} s`));
+    }
   }
 }
 
@@ -358,10 +409,13 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   #reader: BodyReader | undefined = undefined;
   #reply: ReplyHead | undefined = undefined;
   #flushing = false;
+  /** `answers` of the connection when something of this stream came last, or it began. */
+  #answers: number;
 
   constructor(id: number, session: Http2Session, exchange: Exchange) {
     super(id, session);
     this.#session = session;
+    this.#answers = session.answers;
     this.#exchange = exchange;
     this.#isHead = exchange.request.head.method === "HEAD";
   }
@@ -440,6 +494,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void {
     const exchange = this.#exchange;
     const session = this.#session;
+    this.#answers = ++session.answers;
     if (tooLarge) {
       this.reset(ERROR.cancel);
       session.gaveUp();
@@ -461,8 +516,9 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     this.headed = true;
     this.#reply = head;
     session.answered();
-    const { bodyLength } = head;
+    const { bodyLength, saidLength } = head;
     if (bodyLength >= 0) this.expectedBytes = bodyLength;
+    else if (saidLength === 0) this.expectedBytes = 0;
     // Before the server's GOAWAY: a request that crosses that one may be lost.
     if (head.leaving) session.leave();
     this.pause();
@@ -481,6 +537,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   }
 
   protected deliver(bytes: Buffer, from: number, to: number): boolean {
+    this.#answers = ++this.#session.answers;
     this.#flushSoon();
     return this.#exchange.data(bytes, from, to);
   }
@@ -520,12 +577,14 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
-  abort(): void {
+  abort(isLate = false): void {
     this.#reader?.close();
     this.drop();
     if (this.closed) return;
+    const session = this.#session;
     this.reset(ERROR.cancel);
-    this.#session.gaveUp();
+    session.gaveUp();
+    if (isLate && this.#answers === session.answers) session.suspect();
   }
 
   broken(code: number | undefined): void {

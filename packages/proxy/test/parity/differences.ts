@@ -271,6 +271,18 @@ export const DIFFERENCES: readonly Difference[] = [
       },
     ],
   },
+  {
+    what: "a connection of HTTP/2 on which nothing was answered in the whole time of an attempt",
+    library: "it stays in use, and ends when it does not answer a ping",
+    proxy: "the same, and new attempts get another connection at once",
+    at: [
+      {
+        scenario: /^timeouts: |^heads: a deadline that comes in|^gRPC: the deadline of/,
+        fact: /\.connectionReused$|^metric inmesh\.(?:connect|queue\.duration)/,
+        way: /2$/,
+      },
+    ],
+  },
 ];
 
 /** Rows of the table on the page. */
