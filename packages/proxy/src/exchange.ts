@@ -147,7 +147,7 @@ export class Exchange implements AttemptCanceller, Reply {
       const leftMs = deadlineAt - (attempt.sentAt || attempt.startedAt);
       visitor.text(TIMEOUT_MS, String(Math.max(1, Math.ceil(leftMs))));
     }
-    if (attempt.toldNumber > 1) visitor.text(ATTEMPT, String(attempt.toldNumber));
+    if (attempt.announcedNumber > 1) visitor.text(ATTEMPT, String(attempt.announcedNumber));
     visitor.text(HOPS, String(request.hops + 1));
     if (request.priority !== "normal") visitor.text(PRIORITY, request.priority);
   }
