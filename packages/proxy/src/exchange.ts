@@ -138,8 +138,8 @@ export class Exchange implements AttemptCanceller, Reply {
       visitor.text("x-forwarded-for", peer.address);
       visitor.text("x-forwarded-proto", request.head.scheme);
     }
-    if (this.#isGrpc && attempt.toldNumber > 1) {
-      visitor.text(PREVIOUS_ATTEMPTS, String(attempt.toldNumber - 1));
+    if (this.#isGrpc && attempt.announcedNumber > 1) {
+      visitor.text(PREVIOUS_ATTEMPTS, String(attempt.announcedNumber - 1));
     }
     if (!this.config.peer) return;
     const { deadlineAt } = call;
