@@ -119,7 +119,7 @@ export class RunningBackend<Req, R extends Reply> {
   readonly #observers: Observers;
   /** Since the last report to observers of what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
-  #toldState: DiscoveryChange["state"] | undefined = undefined;
+  #announcedState: DiscoveryChange["state"] | undefined = undefined;
 
   constructor(
     service: ServiceConfig,
@@ -228,9 +228,9 @@ export class RunningBackend<Req, R extends Reply> {
   /** `state`: what became of it by an answer of discovery, or by falling asleep. */
   #discovered(state: DiscoveryChange["state"]): void {
     const { cluster } = this;
-    const isNews = this.#changed || state !== this.#toldState;
+    const isNews = this.#changed || state !== this.#announcedState;
     this.#changed = false;
-    this.#toldState = state;
+    this.#announcedState = state;
     if (!isNews || this.#observers.attached === undefined) return;
     this.#observers.tellSoon("discoveryChanged", {
       service: this.name,

@@ -138,8 +138,8 @@ export class Exchange implements AttemptCanceller, Reply {
       visitor.text("x-forwarded-for", peer.address);
       visitor.text("x-forwarded-proto", request.head.scheme);
     }
-    if (this.#isGrpc && attempt.toldNumber > 1) {
-      visitor.text(PREVIOUS_ATTEMPTS, String(attempt.toldNumber - 1));
+    if (this.#isGrpc && attempt.announcedNumber > 1) {
+      visitor.text(PREVIOUS_ATTEMPTS, String(attempt.announcedNumber - 1));
     }
     if (!this.config.peer) return;
     const { deadlineAt } = call;
@@ -147,7 +147,7 @@ export class Exchange implements AttemptCanceller, Reply {
       const leftMs = deadlineAt - (attempt.sentAt || attempt.startedAt);
       visitor.text(TIMEOUT_MS, String(Math.max(1, Math.ceil(leftMs))));
     }
-    if (attempt.toldNumber > 1) visitor.text(ATTEMPT, String(attempt.toldNumber));
+    if (attempt.announcedNumber > 1) visitor.text(ATTEMPT, String(attempt.announcedNumber));
     visitor.text(HOPS, String(request.hops + 1));
     if (request.priority !== "normal") visitor.text(PRIORITY, request.priority);
   }

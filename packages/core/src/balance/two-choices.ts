@@ -170,7 +170,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     if (j >= i) j++;
     this.#first = i;
     this.#second = j;
-    // The comparison is there for the read: rows are numbers, so it always holds.
+    // Reads both rows, so that they are in the cache. No load is infinite: without the comparison nothing would be read.
     const loads = numbers[rowAt(start + i) + LOAD]! + numbers[rowAt(start + j) + LOAD]!;
     this.#drawnFor = loads === Infinity ? 0 : n;
   }

@@ -65,7 +65,7 @@ export class EndpointLists<Req, R extends Reply> {
       this.available[i] = endpoint;
       endpoint.slot = i;
     }
-    this.scores.arrange(this.available.map(({ cell }) => cell));
+    this.scores.arrange(this.available.map(({ row }) => row));
   }
 
   put(endpoint: Endpoint<Req, R>, list: number): void {
@@ -80,7 +80,7 @@ export class EndpointLists<Req, R extends Reply> {
       }
     }
     if (endpoint.list === LIST_AVAILABLE) this.scores.remove(endpoint.slot);
-    if (list === LIST_AVAILABLE) this.scores.push(endpoint.cell);
+    if (list === LIST_AVAILABLE) this.scores.push(endpoint.row);
     endpoint.publish();
     if (endpoint.list === LIST_AVAILABLE || list === LIST_AVAILABLE) this.version++;
     const to = this.#array(list);

@@ -90,8 +90,9 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     attempt.canceller = this;
     let { request } = call;
     const remainingMs = call.deadlineAt - attempt.startedAt;
-    if (attempt.kind === "hedge") request = request.stampedBeside(attempt.toldNumber, remainingMs);
-    else request.stamp(attempt.toldNumber, remainingMs);
+    if (attempt.kind === "hedge")
+      request = request.stampedBeside(attempt.announcedNumber, remainingMs);
+    else request.stamp(attempt.announcedNumber, remainingMs);
     const connection = this.#connection;
     const pool = connection.pool;
     // The pool of this attempt, whatever takes its place at a rotation of certificates.
