@@ -123,7 +123,10 @@ function isBetter(a: SliceEndpoint, b: SliceEndpoint, family: 4 | 6): boolean {
   return a.address < b.address;
 }
 
-/** Ready ones, and beside them those that terminate, as draining. With nothing ready, those that still serve. */
+/**
+ * Ready ones; those that terminate, as draining, and with nothing else ready also those that serve without being ready.
+ * What terminates and does not serve any more is said not to serve, which keeps all calls from it.
+ */
 function* inUse(
   found: ReadonlyMap<string, Found>,
 ): Generator<undefined, ReadonlyMap<string, EndpointInfo>> {
@@ -133,8 +136,8 @@ function* inUse(
   for (const one of found.values()) {
     yield;
     const { ready, serving, terminating } = one.endpoint;
-    const used = hasReady ? ready && !terminating : serving;
-    if (used) infos.set(one.address, (one.used ??= infoOf(one, false)));
+    const used = ready || (serving && !hasReady);
+    if (used && !terminating) infos.set(one.address, (one.used ??= infoOf(one, false)));
     // An address that a new pod has already got: the pod that goes is not it any more.
     else if (terminating && !infos.has(one.address)) {
       infos.set(one.address, (one.draining ??= infoOf(one, true)));
@@ -175,6 +178,7 @@ function infoOf({ endpoint, port, slice }: Found, draining: boolean): EndpointIn
     ...(port.appProtocol === H2C && { http2: true }),
     ...(uid !== undefined && { uid }),
     ...(draining && { draining }),
+    ...(draining && !endpoint.serving && { serving: false }),
     metadata,
   };
 }

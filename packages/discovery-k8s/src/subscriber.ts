@@ -152,6 +152,7 @@ function isSame(a: EndpointInfo, b: EndpointInfo): boolean {
   return (
     a.uid === b.uid &&
     a.draining === b.draining &&
+    a.serving === b.serving &&
     a.zone === b.zone &&
     a.weight === b.weight &&
     a.http2 === b.http2 &&

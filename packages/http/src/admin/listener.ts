@@ -5,6 +5,7 @@
 import { chmodSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { resolve } from "node:path";
 import {
   linesAbout,
   removeStaleSocket,
@@ -13,7 +14,13 @@ import {
   type Mesh,
   type Timer,
 } from "@inmesh/core/spi";
-import { Inspection, InspectionError, inSlices, metricsPage } from "@inmesh/core/spi/inspect";
+import {
+  announceApi,
+  Inspection,
+  InspectionError,
+  inSlices,
+  metricsPage,
+} from "@inmesh/core/spi/inspect";
 import type { Failure, FailureCode } from "@inmesh/core/inspect";
 import { USER_AGENT_TEXT } from "../headers.ts";
 import { NODE_HTTP } from "../server/listeners.ts";
@@ -144,9 +151,28 @@ export async function openListener(
     event: "admin.listening",
     message: `admin: the API of this process listens on ${address}${beyond}`,
   });
+  const takeBack = await announced(mesh, bound, options, token);
   return new AdminListener(address, isPath ? 0 : bound.port, token.made, async (graceMs) => {
+    takeBack();
     await serving.close(graceMs);
     closed();
+  });
+}
+
+/** To the commands of this user, where the registry of the machine is on. Gives what takes it back. */
+async function announced(
+  mesh: Mesh,
+  address: AddressInfo | string,
+  { api = true, token: given }: AdminOptions,
+  { made }: Token,
+): Promise<() => void> {
+  const { dir } = mesh.registry;
+  if (dir === undefined || !api) return () => {};
+  const tokenFile = typeof given === "object" ? resolve(given.file) : undefined;
+  const token = tokenFile === undefined ? made : undefined;
+  return announceApi({ dir, address, token, tokenFile }, mesh.runtime, (why) => {
+    const message = `admin: not announced to the commands of this user: ${why}`;
+    mesh.log({ level: "warn", event: "registry.failed", message });
   });
 }
 

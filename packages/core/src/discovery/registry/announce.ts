@@ -10,7 +10,7 @@ import { messageOf } from "../../errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import { fileNameOf, idOfFile, presencePath, writeEntry, type RegistryEntry } from "./entry.ts";
 import { codeOf, listFolder, makeFolder } from "./folder.ts";
-import { Liveness } from "./liveness.ts";
+import { askOnce } from "./liveness.ts";
 import { Presence } from "./presence.ts";
 
 /** Programs that tidy up temporary files may take entries away: so often it is looked for that. */
@@ -177,13 +177,7 @@ export class Announcer {
     for (const [id, its] of files) {
       const path = presencePath(this.dir, id);
       // The pid alone proves nothing: the process may be in another container.
-      const isEnded = await new Promise<boolean>((resolve) => {
-        const asked = new Liveness(path, this.#runtime, () => {
-          asked.stop();
-          resolve(asked.state === "ended");
-        });
-      });
-      if (!isEnded) continue;
+      if ((await askOnce(path, false)) !== "ended") continue;
       for (const file of its) await unlink(join(this.dir, file)).catch(() => {});
     }
   }

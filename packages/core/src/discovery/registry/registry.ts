@@ -15,6 +15,7 @@ import { keyOf } from "../coalesce.ts";
 import type { Discovery, EndpointSink, EndpointWatch } from "../discovery.ts";
 import type { DiscoveryClient } from "../kind.ts";
 import {
+  ADMIN,
   endpointAt,
   parseEntry,
   parseFileName,
@@ -203,7 +204,8 @@ class RegistryWatch implements EndpointWatch {
       const about = parseFileName(file);
       if (about === undefined) continue;
       if (about.name !== name || about.protocol !== this.#client.protocol) {
-        if (others.size < MAX_NAMES) others.add(`${about.name} (${about.protocol})`);
+        if (about.protocol !== ADMIN && others.size < MAX_NAMES)
+          others.add(`${about.name} (${about.protocol})`);
         continue;
       }
       if (found.size >= MAX_ENTRIES) continue;
