@@ -1,6 +1,7 @@
 /** One service of the mesh that a Service of the cluster feeds: what it heard last, and how news reach it. */
 import {
   inTurns,
+  nextTurn,
   type EndpointInfo,
   type EndpointSink,
   type Runtime,
@@ -63,9 +64,16 @@ export class Subscriber {
     this.#again?.cancel();
     this.#again = undefined;
     const state = inTurns(this.#runtime, this.#endpoints.update(all));
-    if (state instanceof Promise) return this.#wait(state.then((found) => this.#take(found)));
+    if (state instanceof Promise) return this.#wait(this.#takeLater(state));
     const later = this.#take(state);
     if (later !== undefined) this.#wait(later);
+  }
+
+  /** Thousands of endpoints: who hears of them has as much to do again. */
+  async #takeLater(state: Promise<ServiceState>): Promise<void> {
+    const found = await state;
+    await nextTurn(this.#runtime);
+    await this.#take(found);
   }
 
   fail(error: Error): void {
