@@ -148,14 +148,14 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       progress(`discovery: round ${round + 1} of ${rounds}, memory`);
       memory.push(await watched(cluster, "memory", async () => {}));
       progress(`discovery: round ${round + 1} of ${rounds}, ${seconds} s of changes`);
-      const run = await watched(cluster, "changes", async (next) => {
+      const seen = await watched(cluster, "changes", async (next) => {
         for (let i = 0; i < seconds * 10; i++) {
           cluster.changes(CHANGES_PER_SECOND / 10);
           await sleep(100);
         }
         visible.push(quantile(await toggles(cluster, next), 0.9));
       });
-      changes.push(run);
+      changes.push(seen);
     }
     if (clientNode !== undefined) {
       progress("discovery: the informer of @kubernetes/client-node, whose connection is reset");

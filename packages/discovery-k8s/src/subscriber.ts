@@ -28,8 +28,8 @@ export class Subscriber {
   readonly #elsewhere: () => Promise<NamedElsewhere>;
   /** How many endpoints were reported. */
   #reported = 0;
-  /** What was reported last is what the slices had then: a difference to it can be told. */
-  #isTold = false;
+  /** What was reported last is what the slices had then: a difference to it can be reported. */
+  #isBase = false;
   /** What it knows is being put together, or the Service is being read. */
   #busy = false;
   /** What came meanwhile. */
@@ -122,7 +122,7 @@ export class Subscriber {
     if (this.#sink.noSlices !== undefined) {
       this.failing = false;
       this.#reported = 0;
-      this.#isTold = false;
+      this.#isBase = false;
       return this.#sink.noSlices(state.why!);
     }
     this.#again = this.#runtime.after(LOOK_AGAIN_MS, () => this.report([]), undefined);
@@ -137,9 +137,9 @@ export class Subscriber {
   #tell(endpoints: ReadonlyMap<string, EndpointInfo>, why: string | undefined): void {
     this.failing = false;
     const { upserted, removed } = this.#endpoints.changes();
-    const isDifference = this.#isTold && endpoints.size > 0;
+    const isDifference = this.#isBase && endpoints.size > 0;
     this.#reported = endpoints.size;
-    this.#isTold = true;
+    this.#isBase = true;
     if (!isDifference) return this.#sink.replace([...endpoints.values()], why);
     // Also without a difference: it says that the source works again.
     this.#sink.change(upserted, removed);
@@ -149,7 +149,7 @@ export class Subscriber {
   #tellOther(endpoints: readonly EndpointInfo[], why: string | undefined): void {
     this.failing = false;
     this.#reported = endpoints.length;
-    this.#isTold = false;
+    this.#isBase = false;
     this.#sink.replace(endpoints, why);
   }
 }

@@ -7,7 +7,11 @@ import { readSlice, type Slice } from "../src/slice.ts";
 
 const WANTED = { service: "shop/orders", port: "http", family: 4 } as const;
 
-function sliceOf(name: string, endpoints: readonly object[], ports = ["http"]): Slice {
+function sliceOf(
+  name: string,
+  endpoints: readonly object[],
+  ports: readonly string[] = ["http"],
+): Slice {
   const object = {
     metadata: {
       name,
@@ -54,8 +58,8 @@ it("D8 CO: whatever the order of changes, it is what all slices together say", (
   const property = fc.property(fc.array(step, { maxLength: 20 }), (steps) => {
     const known = new Map<string, Slice>();
     const kept = new ServiceEndpoints(WANTED);
-    /** As a cluster that is told of the differences has it. */
-    const told = new Map<string, EndpointInfo>();
+    /** As a cluster that hears of the differences has it. */
+    const heard = new Map<string, EndpointInfo>();
     for (const one of steps) {
       if (typeof one === "string") known.delete(one);
       else known.set(one.name, one);
@@ -66,9 +70,9 @@ it("D8 CO: whatever the order of changes, it is what all slices together say", (
       if (state.problem !== undefined) continue;
       expect([...state.endpoints].toSorted()).toEqual([...fresh.endpoints].toSorted());
       const { upserted, removed } = kept.changes();
-      for (const info of removed) told.delete(addressOf(info));
-      for (const info of upserted) told.set(addressOf(info), info);
-      expect([...told].toSorted()).toEqual([...byAddress(state.endpoints.values())].toSorted());
+      for (const info of removed) heard.delete(addressOf(info));
+      for (const info of upserted) heard.set(addressOf(info), info);
+      expect([...heard].toSorted()).toEqual([...byAddress(state.endpoints.values())].toSorted());
     }
   });
   fc.assert(property, { numRuns: 500 });

@@ -5,7 +5,7 @@
 import { chmodSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { resolve } from "node:path";
+import { resolve as absolute } from "node:path";
 import {
   linesAbout,
   removeStaleSocket,
@@ -168,7 +168,7 @@ async function announced(
 ): Promise<() => void> {
   const { dir } = mesh.registry;
   if (dir === undefined || !api) return () => {};
-  const tokenFile = typeof given === "object" ? resolve(given.file) : undefined;
+  const tokenFile = typeof given === "object" ? absolute(given.file) : undefined;
   const token = tokenFile === undefined ? made : undefined;
   return announceApi({ dir, address, token, tokenFile }, mesh.runtime, (why) => {
     const message = `admin: not announced to the commands of this user: ${why}`;
