@@ -91,6 +91,7 @@ describe("a command without an address", { timeout: 60_000 }, () => {
     pay.kill("SIGKILL");
     await once(pay, "exit");
     expect(namesOf(await inmesh(["stat", "--json"]))).toEqual(["orders"]);
+    expect(fileOf(pay)).toBeUndefined();
   });
 
   it("says what to do where there is none, and about a token that only the process knows", async () => {

@@ -4,12 +4,11 @@
  * that it drains, is on the disk before the function returns: a queue of writes would let readers learn it too late.
  */
 import { lstatSync, renameSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
-import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import { fileNameOf, idOfFile, presencePath, writeEntry, type RegistryEntry } from "./entry.ts";
-import { codeOf, listFolder, makeFolder } from "./folder.ts";
+import { codeOf, listFolder, makeFolder, removeFile } from "./folder.ts";
 import { askOnce } from "./liveness.ts";
 import { Presence } from "./presence.ts";
 
@@ -178,7 +177,7 @@ export class Announcer {
       const path = presencePath(this.dir, id);
       // The pid alone proves nothing: the process may be in another container.
       if ((await askOnce(path, false)) !== "ended") continue;
-      for (const file of its) await unlink(join(this.dir, file)).catch(() => {});
+      for (const file of its) await removeFile(join(this.dir, file));
     }
   }
 }

@@ -4,7 +4,7 @@
  * process has made for itself: only this user can read either.
  */
 import { readdir } from "node:fs/promises";
-import { basename, extname } from "node:path";
+import { basename, extname, join } from "node:path";
 import type { AddressInfo } from "node:net";
 import type { Runtime } from "../../runtime/runtime.ts";
 import {
@@ -15,7 +15,7 @@ import {
   parseFileName,
   presencePath,
 } from "./entry.ts";
-import { checkFolder, readOwnFile } from "./folder.ts";
+import { checkFolder, readOwnFile, removeFile } from "./folder.ts";
 import { askOnce } from "./liveness.ts";
 import { registryPlace } from "./place.ts";
 
@@ -108,7 +108,11 @@ export async function findProcesses(
     const read = await readOwnFile(dir, file);
     const entry = read.ok ? parseEntry(read.text, about) : read.why;
     if (typeof entry === "string") continue;
-    if ((await askOnce(presencePath(dir, about.id), true)) !== "alive") continue;
+    const socket = presencePath(dir, about.id);
+    const state = await askOnce(socket, true);
+    // It was killed. Its token is worth nothing any more, and still none to be left there.
+    if (state === "ended") await Promise.all([removeFile(join(dir, file)), removeFile(socket)]);
+    if (state !== "alive") continue;
     const servers = files.flatMap(({ about: { id, name, protocol } }) =>
       id === about.id && protocol !== ADMIN ? [name] : [],
     );
