@@ -152,10 +152,10 @@ export function whyNone<Req, R extends Reply>(
 ): readonly ["no_endpoints" | "all_open" | "discovery_pending", string] {
   const { name, endpoints, lists } = cluster;
   const { size } = endpoints;
-  if (size > 0 && lists.draining.length === size) {
+  if (size > 0 && lists.ending.length === size) {
     return [
       "no_endpoints",
-      `all ${size} endpoints of ${name} are draining: discovery says that they are about to go, and names no other`,
+      `none of the ${size} endpoints of ${name} serves any more: discovery says that they are about to go, and names no other`,
     ];
   }
   if (size > 0) {

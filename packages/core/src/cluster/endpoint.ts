@@ -125,7 +125,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   }
 
   get draining(): boolean {
-    return this.info.draining === true;
+    return this.info.draining === true || this.info.serving === false;
   }
 
   get zone(): string | undefined {

@@ -46,7 +46,7 @@ export { duration } from "../shown-time.ts";
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
-export { inTurns } from "../runtime/turns.ts";
+export { inTurns, nextTurn } from "../runtime/turns.ts";
 
 // The configuration as `createMesh` reads it, for tools.
 export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";

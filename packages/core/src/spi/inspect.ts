@@ -9,6 +9,15 @@ export { mergeAnswers, type AnswerOf } from "../inspect/merge.ts";
 export { CHECKS, type CheckId } from "../inspect/checks.ts";
 export { LOG_LEVELS, MAX_LOG_LEVEL_MS, MIN_LOG_LEVEL_MS } from "../inspect/log-level.ts";
 
+// Where the API of this process is, for the commands of this user, and which of them there are.
+export {
+  announceApi,
+  findProcesses,
+  type FoundProcess,
+  type FoundProcesses,
+} from "../discovery/registry/processes.ts";
+export { registryPlace } from "../discovery/registry/place.ts";
+
 // Calls as they end, by a filter that is written as text.
 export { parseTapOptions } from "../tap/parse.ts";
 export type { Tap } from "../tap/taps.ts";

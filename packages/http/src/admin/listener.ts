@@ -5,6 +5,7 @@
 import { chmodSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { resolve as absolute } from "node:path";
 import {
   linesAbout,
   removeStaleSocket,
@@ -12,7 +13,7 @@ import {
   type LimitedLog,
   type Timer,
 } from "@inmesh/core/spi";
-import { Inspection, InspectionError } from "@inmesh/core/spi/inspect";
+import { announceApi, Inspection, InspectionError } from "@inmesh/core/spi/inspect";
 import type { Failure, FailureCode } from "@inmesh/core/inspect";
 import { USER_AGENT_TEXT } from "../headers.ts";
 import { NODE_HTTP } from "../server/listeners.ts";
@@ -149,9 +150,27 @@ export async function openListener(
     event: "admin.listening",
     message: `admin: the API of this process listens on ${address}${beyond}`,
   });
+  const takeBack = await announced(view, bound, options, token);
   return new AdminListener(address, isPath ? 0 : bound.port, token.made, async (graceMs) => {
+    takeBack();
     await serving.close(graceMs);
     closed();
+  });
+}
+
+/** To the commands of this user, where the registry of the machine is on. Gives what takes it back. */
+async function announced(
+  { announcedIn: dir, runtime, log }: AdminView,
+  address: AddressInfo | string,
+  { api = true, token: given }: AdminOptions,
+  { made }: Token,
+): Promise<() => void> {
+  if (dir === undefined || !api) return () => {};
+  const tokenFile = typeof given === "object" ? absolute(given.file) : undefined;
+  const token = tokenFile === undefined ? made : undefined;
+  return announceApi({ dir, address, token, tokenFile }, runtime, (why) => {
+    const message = `admin: not announced to the commands of this user: ${why}`;
+    log({ level: "warn", event: "registry.failed", message });
   });
 }
 

@@ -11,6 +11,8 @@ export type OpenTap = Pick<Tap, "next" | "return">;
 export interface AdminView {
   readonly runtime: Runtime;
   readonly log: Log;
+  /** Directory in which the commands of this user look for processes; undefined: they do not find this one. */
+  readonly announcedIn: string | undefined;
   ready(): Readiness | Promise<Readiness>;
   /** One of the answers of docs/reference/admin-api.md; its lists may be iterables. Throws an InspectionError. */
   answer(asked: Asked): object | Promise<object>;
@@ -26,6 +28,7 @@ export function viewOf(mesh: Mesh, inspection: Inspection): AdminView {
   return {
     runtime,
     log: (line) => mesh.log(line),
+    announcedIn: mesh.registry.dir,
     ready: () => inspection.ready,
     answer: (asked) => RESOURCES[asked.resource]!.methods[asked.method]!.answer(inspection, asked),
     metrics: (accept) => metricsPage(mesh, accept),

@@ -4,6 +4,7 @@
  */
 import { isSea } from "node:sea";
 import type { Log } from "@inmesh/core";
+import { registryPlace } from "@inmesh/core/spi/inspect";
 import { Recorder, type Counter } from "@inmesh/core/spi/telemetry";
 import { NodeRuntime } from "@inmesh/core/spi/transport";
 import { openListener, type AdminListener } from "@inmesh/http/spi/admin";
@@ -79,7 +80,12 @@ class Crew {
           onEnd: (worker, end) => this.#lost(worker, end),
         }),
     );
-    this.#view = new WorkersView(this, this.#runtime, this.#log);
+    this.#view = new WorkersView(
+      this,
+      this.#runtime,
+      this.#log,
+      registryPlace(undefined, context.env).dir,
+    );
     this.#endings = measureWorkers(this.#recorder, this.all);
   }
 

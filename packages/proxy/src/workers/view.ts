@@ -51,15 +51,17 @@ export interface ViewedWorkers {
 export class WorkersView implements AdminView {
   readonly runtime: Runtime;
   readonly log: Log;
+  readonly announcedIn: string | undefined;
   readonly #workers: ViewedWorkers;
   readonly #merged = new MergedSeries();
   readonly #taps = new Set<MergedTap>();
   #reading: Promise<Series[]> | undefined = undefined;
 
-  constructor(workers: ViewedWorkers, runtime: Runtime, log: Log) {
+  constructor(workers: ViewedWorkers, runtime: Runtime, log: Log, announcedIn: string | undefined) {
     this.#workers = workers;
     this.runtime = runtime;
     this.log = log;
+    this.announcedIn = announcedIn;
   }
 
   /** Taps that are open show its calls too. */
