@@ -43,6 +43,7 @@ const NAMES = [
   "discovery",
   "proxy",
   "proxy-life",
+  "proxy-memory",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
