@@ -7,29 +7,20 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { Agent, createServer, request as httpRequest, type IncomingMessage } from "node:http";
-import * as http2 from "node:http2";
-import {
-  connect,
-  createServer as createTcpServer,
-  type AddressInfo,
-  type Server,
-  type Socket,
-} from "node:net";
+import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Readable, Writable } from "node:stream";
 import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { MeshProxy, replace } from "./proxy-program.ts";
+import { http1, HTTP2, TCP, type Way } from "./proxy-ways.ts";
 import { row, type Options, type Row } from "./report.ts";
 
 export const describe =
   "memory of mesh-proxy: a gibibyte in each direction, ten thousand connections";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const PIECE = Buffer.alloc(65_536, "0123456789abcdef");
 const BYTES = 1_073_741_824;
 const QUICK_BYTES = 134_217_728;
 const MAX_GROWTH_MB = 20;
@@ -40,23 +31,6 @@ const CONNECTIONS = 10_000;
 const QUICK_CONNECTIONS = 1_000;
 /** Of those that are opened, or used, at a time. */
 const AT_A_TIME = 100;
-
-/** A protocol on both sides of the proxy. */
-interface Way {
-  readonly name: string;
-  readonly service: object;
-  readonly listener: object;
-  /** Answers `GET /<bytes>` with so many, and `POST` with how many it got. Gives its port. */
-  serve(): Promise<{ port: number; close(): void }>;
-  open(port: number): Promise<Client>;
-}
-
-interface Client {
-  /** Sends so many bytes; resolves with how many have arrived. */
-  up(bytes: number): Promise<number>;
-  down(bytes: number): Promise<number>;
-  close(): void;
-}
 
 /** What all parts of it need of the options. */
 type Given = Pick<Options, "quick" | "progress" | "only">;
@@ -151,168 +125,6 @@ async function proxyTo(
     throw error;
   }
 }
-
-// ── both ends ────────────────────────────────────────────────────────────────────────────────────
-
-async function sendAll(to: Writable, bytes: number): Promise<void> {
-  let left = bytes;
-  while (left > 0) {
-    const length = Math.min(left, PIECE.length);
-    left -= length;
-    if (!to.write(length === PIECE.length ? PIECE : PIECE.subarray(0, length)))
-      await once(to, "drain");
-  }
-  to.end();
-}
-
-async function countOf(from: Readable): Promise<number> {
-  let bytes = 0;
-  from.on("data", (chunk: Buffer) => (bytes += chunk.length));
-  await once(from, "end");
-  return bytes;
-}
-
-async function textOf(from: Readable): Promise<string> {
-  let text = "";
-  for await (const chunk of from) text += String(chunk);
-  return text;
-}
-
-async function portOf(server: Server | http2.Http2Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return (server.address() as AddressInfo).port;
-}
-
-/** `chunked`: lengths are not said. */
-function http1(name: string, chunked: boolean): Way {
-  return {
-    name,
-    service: {},
-    listener: {},
-    async serve() {
-      const server = createServer((request, response) => {
-        if (request.method === "GET") {
-          const bytes = Number(request.url!.slice(1));
-          if (!chunked) response.setHeader("content-length", bytes);
-          void sendAll(response, bytes);
-        } else void countOf(request).then((bytes) => response.end(String(bytes)));
-      });
-      server.keepAliveTimeout = 60_000;
-      const port = await portOf(server);
-      return {
-        port,
-        close: () => {
-          server.close();
-          server.closeAllConnections();
-        },
-      };
-    },
-    open: (port) => {
-      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-      const ask = (method: string, path: string, length?: number) =>
-        httpRequest({
-          host: "127.0.0.1",
-          port,
-          agent,
-          method,
-          path,
-          headers: length === undefined ? {} : { "content-length": length },
-        });
-      return Promise.resolve({
-        async up(bytes) {
-          const request = ask("POST", "/", chunked ? undefined : bytes);
-          const answered = once(request, "response") as Promise<[IncomingMessage]>;
-          await sendAll(request, bytes);
-          const [reply] = await answered;
-          return Number(await textOf(reply));
-        },
-        async down(bytes) {
-          const request = ask("GET", `/${bytes}`);
-          request.end();
-          const [reply] = (await once(request, "response")) as [IncomingMessage];
-          return countOf(reply);
-        },
-        close: () => agent.destroy(),
-      });
-    },
-  };
-}
-
-const HTTP2: Way = {
-  name: "http2",
-  service: { http2: true },
-  listener: {},
-  async serve() {
-    const server = http2.createServer();
-    server.on("stream", (stream, headers) => {
-      stream.respond({ ":status": 200 });
-      if (headers[":method"] === "GET") void sendAll(stream, Number(headers[":path"]!.slice(1)));
-      else void countOf(stream).then((bytes) => stream.end(String(bytes)));
-    });
-    const port = await portOf(server);
-    return { port, close: () => void server.close() };
-  },
-  async open(port) {
-    const session = http2.connect(`http://127.0.0.1:${port}`);
-    await once(session, "connect");
-    return {
-      async up(bytes) {
-        const stream = session.request({ ":method": "POST", ":path": "/" });
-        const [, text] = await Promise.all([sendAll(stream, bytes), textOf(stream)]);
-        return Number(text);
-      },
-      down: (bytes) => countOf(session.request({ ":path": `/${bytes}` })),
-      close: () => session.destroy(),
-    };
-  },
-};
-
-/** A connection for each transfer: `<bytes>` and a line end ask for so many, anything else is counted. */
-const TCP: Way = {
-  name: "tcp",
-  service: {},
-  listener: { protocol: "tcp" },
-  async serve() {
-    const sockets = new Set<Socket>();
-    const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
-      sockets.add(socket);
-      socket.once("close", () => sockets.delete(socket));
-      socket.on("error", () => {});
-      socket.once("data", (first: Buffer) => {
-        const [, asked] = /^(\d+)\n$/.exec(first.subarray(0, 32).toString()) ?? [];
-        if (asked !== undefined) return void sendAll(socket, Number(asked));
-        return void countOf(socket).then((rest) => socket.end(String(first.length + rest)));
-      });
-    });
-    const port = await portOf(server);
-    return {
-      port,
-      close: () => {
-        server.close();
-        for (const socket of sockets) socket.destroy();
-      },
-    };
-  },
-  open: (port) => {
-    const dial = (): Socket => connect({ host: "127.0.0.1", port, allowHalfOpen: true });
-    return Promise.resolve({
-      async up(bytes) {
-        const socket = dial();
-        const [, text] = await Promise.all([sendAll(socket, bytes), textOf(socket)]);
-        return Number(text);
-      },
-      async down(bytes) {
-        const socket = dial();
-        socket.write(`${bytes}\n`);
-        const got = await countOf(socket);
-        socket.end();
-        return got;
-      },
-      close: () => {},
-    });
-  },
-};
 
 // ── many connections ─────────────────────────────────────────────────────────────────────────────
 

@@ -44,6 +44,7 @@ const NAMES = [
   "proxy",
   "proxy-life",
   "proxy-memory",
+  "proxy-soak",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {
