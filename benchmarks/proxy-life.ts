@@ -1,7 +1,7 @@
 /**
  * mesh-proxy under load while its file changes a hundred times, and while it is restarted five times with the ports shared:
- * no request may fail. Clients keep their connections, as applications do, and follow `Connection: close`. Also
- * `npm run check:proxy`.
+ * no request may fail. Clients keep their connections, as applications do, and follow `Connection: close`. Behind that
+ * the rows of `proxy-memory`. Also `npm run check:proxy`.
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -10,6 +10,7 @@ import { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { run as memoryRows } from "./proxy-memory.ts";
 import { MeshProxy, replace } from "./proxy-program.ts";
 import { row, type Options, type Row } from "./report.ts";
 import { freePort } from "../scripts/free-port.ts";
@@ -61,6 +62,7 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       row("proxy.reload.failed", "requests", [reloaded.failed], 0),
       row("proxy.restart.requests", "requests", [restarted.made]),
       row("proxy.restart.failed", "requests", [restarted.failed], 0),
+      ...(await memoryRows({ quick, progress })),
     ];
   } finally {
     await load.stop();

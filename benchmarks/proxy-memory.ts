@@ -2,7 +2,7 @@
  * What mesh-proxy keeps in memory: a gibibyte through it in each direction, over HTTP/1, HTTP/2 and TCP, and ten thousand
  * connections that are idle and then all used. The program is the built one, new for each row, and has served a little
  * before; a growth is from there to the most that the kernel has seen (VmHWM). Both ends are Node's own HTTP and
- * sockets, and count every byte. `npm run check:proxy` without `--quick` has these rows too.
+ * sockets, and count every byte. `npm run check:proxy` has these rows too.
  */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
