@@ -10,10 +10,14 @@ const SOURCE = ["--no-warnings", "--conditions=inmesh-source", join(PACKAGE, "sr
 /** Its memory is that of a program that is installed. */
 const BUILT = [join(PACKAGE, "dist/cli/run.js")];
 
+const WATCHED = ["--expose-gc", "--import", join(import.meta.dirname, "child/live-heap.mjs")];
+
 export interface ProgramOptions {
   /** What `npm run build` has made, and not the sources. Default: the sources. */
   readonly built?: boolean;
   readonly args?: readonly string[];
+  /** `liveMb` may be asked. Default: it may not. */
+  readonly watched?: boolean;
 }
 
 export class MeshProxy {
@@ -28,11 +32,17 @@ export class MeshProxy {
   /** Resolves when it listens. */
   static async start(
     file: string,
-    { built = false, args = [] }: ProgramOptions = {},
+    { built = false, args = [], watched = false }: ProgramOptions = {},
   ): Promise<MeshProxy> {
-    const command = [...(built ? BUILT : SOURCE), "--config", file, ...args];
+    const command = [
+      ...(watched ? WATCHED : []),
+      ...(built ? BUILT : SOURCE),
+      "--config",
+      file,
+      ...args,
+    ];
     const child = spawn(process.execPath, command, {
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "ignore", "pipe", ...(watched ? (["pipe"] as const) : [])],
       env: { ...process.env, NODE_OPTIONS: "", INMESH_CONFIG: "", NO_COLOR: "1" },
     });
     let said = "";
@@ -68,6 +78,14 @@ export class MeshProxy {
   rssMb(which: "VmRSS" | "VmHWM" = "VmRSS"): number {
     const text = readFileSync(`/proc/${this.pid}/status`, "utf8");
     return Number(new RegExp(`${which}:\\s+(\\d+)`).exec(text)![1]) / 1_024;
+  }
+
+  /** What is alive on its heap and in buffers, once all garbage has been collected. */
+  async liveMb(): Promise<number> {
+    const answered = once(this.child.stdio[3]!, "data") as Promise<[Buffer]>;
+    this.child.kill("SIGUSR2");
+    const [bytes] = await answered;
+    return Number(String(bytes)) / 1_048_576;
   }
 
   forgetPeak(): void {

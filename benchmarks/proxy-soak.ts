@@ -19,13 +19,14 @@ export const describe = "mesh-proxy for ten minutes under a load of everything: 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const SECONDS = 600;
 const QUICK_SECONDS = 20;
-/** Of the whole: V8 compiles, and its heap finds its size. */
-const WARM_SHARE = 0.25;
+/** Of the whole: V8 compiles, and its young generation takes minutes to find its size. */
+const WARM_SHARE = 0.5;
 const SAMPLE_MS = 1_000;
 const RELOAD_MS = 5_000;
 /** Of each way, at a time. */
 const CLIENTS = 3;
 const PAUSE_MS = 20;
+const QUIET_MS = 1_000;
 const MAX_BYTES = 65_536;
 /** Every so many transfers of a client one is long, one is broken off, and the client comes anew. */
 const LONG_EVERY = 50;
@@ -34,8 +35,10 @@ const BREAK_EVERY = 10;
 const RENEW_EVERY = 200;
 /** A transfer that takes longer has been lost. */
 const LOST_MS = 30_000;
-/** Between the first and the last third of the time after it is warm. */
+/** RSS between the first and the last third of the time after it is warm. */
 const MAX_GROWTH_MB = 5;
+/** What lives, between the time when it is warm and the end, without load at both: a leak shows there first. */
+const MAX_LIVE_GROWTH_MB = 1;
 const MAX_ERRORS_SHOWN = 5;
 
 const WAYS: readonly Way[] = [http1("http1", false), http1("chunked", true), HTTP2, GRPC, TCP];
@@ -59,13 +62,15 @@ export async function run({ quick, progress, seconds }: Options): Promise<Row[]>
       );
     }
     replace(file, configOf(0, endpoints));
-    const proxy = await MeshProxy.start(file, { built: true });
+    const proxy = await MeshProxy.start(file, { built: true, watched: true });
     closers.push(() => proxy.stop("SIGKILL"));
     for (const way of WAYS) load.start(way, proxy.port(way.name));
     const samples: number[] = [];
     const durationMs = 1_000 * (seconds ?? (quick ? QUICK_SECONDS : SECONDS));
     const startedAt = performance.now();
+    let live = 0;
     for (let n = 1, reloads = 0; n * SAMPLE_MS <= durationMs; n++) {
+      if (n * SAMPLE_MS === durationMs * WARM_SHARE) live = await quietLiveMb(proxy, load);
       await pause(startedAt + n * SAMPLE_MS - performance.now());
       samples.push(proxy.rssMb());
       if ((n * SAMPLE_MS) % RELOAD_MS === 0) replace(file, configOf(++reloads, endpoints));
@@ -74,12 +79,28 @@ export async function run({ quick, progress, seconds }: Options): Promise<Row[]>
         `proxy-soak: ${n} s: ${samples.at(-1)!.toFixed(1)} MB, ${load.made} transfers, ${load.broken} broken off, ${load.failed} failed`,
       );
     }
+    const mostMb = proxy.rssMb("VmHWM");
+    const grown = (await quietLiveMb(proxy, load)) - live;
     await load.stop();
     for (const error of load.errors) progress(`proxy-soak: ${error}`);
-    return rowsOf(samples, proxy.rssMb("VmHWM"), load);
+    return [
+      ...rowsOf(samples, mostMb, load),
+      row("proxy.soak.live_mb", "MB", [live]),
+      row("proxy.soak.live_growth_mb", "MB", [grown], MAX_LIVE_GROWTH_MB),
+    ];
   } finally {
     await load.stop();
     for (const close of closers.toReversed()) await close();
+  }
+}
+
+/** With no transfer in progress. */
+async function quietLiveMb(proxy: MeshProxy, load: Load): Promise<number> {
+  await load.pause();
+  try {
+    return await proxy.liveMb();
+  } finally {
+    load.goOn();
   }
 }
 
@@ -141,6 +162,21 @@ class Load {
   readonly errors: string[] = [];
   readonly #clients: Promise<void>[] = [];
   #isOver = false;
+  #busy = 0;
+  #paused: PromiseWithResolvers<void> | undefined = undefined;
+
+  /** Resolves when nothing is in progress. */
+  async pause(): Promise<void> {
+    this.#paused = Promise.withResolvers();
+    while (this.#busy > 0) await pause(PAUSE_MS);
+    // For what the other side has still to hear, such as of a transfer that was broken off.
+    await pause(QUIET_MS);
+  }
+
+  goOn(): void {
+    this.#paused?.resolve();
+    this.#paused = undefined;
+  }
 
   start(way: Way, port: number): void {
     for (let n = 0; n < CLIENTS; n++) this.#clients.push(this.#client(way, port, n));
@@ -155,6 +191,8 @@ class Load {
   async #client(way: Way, port: number, first: number): Promise<void> {
     let client: Client | undefined;
     for (let n = first; !this.#isOver; n++) {
+      await this.#paused?.promise;
+      this.#busy++;
       try {
         if (n % RENEW_EVERY === RENEW_EVERY - 1) {
           client?.close();
@@ -169,6 +207,7 @@ class Load {
         client?.close();
         client = undefined;
       }
+      this.#busy--;
       await pause(PAUSE_MS * Math.random() * 2);
     }
     client?.close();
