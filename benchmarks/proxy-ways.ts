@@ -282,8 +282,11 @@ export const GRPC: Way = {
   async serve() {
     const server = new grpc.Server({ "grpc.enable_channelz": 0 });
     server.addService(SERVICE, {
-      up(call: grpc.ServerReadableStream<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>): void {
-        void countOf(call).then((bytes) => done(null, Buffer.from(String(bytes))));
+      up(
+        call: grpc.ServerReadableStream<Buffer, Buffer>,
+        answer: grpc.sendUnaryData<Buffer>,
+      ): void {
+        void countOf(call).then((bytes) => answer(null, Buffer.from(String(bytes))));
       },
       down(call: grpc.ServerWritableStream<Buffer, Buffer>): void {
         call.on("error", () => {});
