@@ -11,6 +11,8 @@ const SOURCE = ["--no-warnings", "--conditions=inmesh-source", join(PACKAGE, "sr
 const BUILT = [join(PACKAGE, "dist/cli/run.js")];
 
 const WATCHED = ["--expose-gc", "--import", join(import.meta.dirname, "child/live-heap.mjs")];
+/** As in the container and the unit of the package: V8's own limit is 64, of which a proxy has no use (decision 57). */
+const YOUNG = "--max-semi-space-size=16";
 
 export interface ProgramOptions {
   /** What `npm run build` has made, and not the sources. Default: the sources. */
@@ -35,6 +37,7 @@ export class MeshProxy {
     { built = false, args = [], watched = false }: ProgramOptions = {},
   ): Promise<MeshProxy> {
     const command = [
+      YOUNG,
       ...(watched ? WATCHED : []),
       ...(built ? BUILT : SOURCE),
       "--config",
