@@ -71,7 +71,7 @@ export async function run({ quick, progress, seconds }: Options): Promise<Row[]>
     let live = 0;
     for (let n = 1, reloads = 0; n * SAMPLE_MS <= durationMs; n++) {
       if (n * SAMPLE_MS === durationMs * WARM_SHARE) live = await quietLiveMb(proxy, load);
-      await pause(startedAt + n * SAMPLE_MS - performance.now());
+      await pause(Math.max(0, startedAt + n * SAMPLE_MS - performance.now()));
       samples.push(proxy.rssMb());
       if ((n * SAMPLE_MS) % RELOAD_MS === 0) replace(file, configOf(++reloads, endpoints));
       if ((n * SAMPLE_MS) % (durationMs / 10) !== 0) continue;
