@@ -37,6 +37,7 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   readonly #source: BodySource;
   #unsentBytes = 0;
   #isFull = false;
+  #readers = 0;
 
   constructor(source: BodySource, memory: ReplayMemory, maxBytes?: number) {
     this.#source = source;
@@ -69,7 +70,16 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
 
   /** From the start. `consumer.readable` is called when there is more, or the end; not before `read` returns. */
   read(consumer: ReplayConsumer): BodyReader {
+    this.#readers++;
     return this.#buffer.read(consumer);
+  }
+
+  /**
+   * Who takes a piece now is the last that reads it, and may free it once it has been sent. Not where an attempt came
+   * before this one: its connection may still be sending the same piece.
+   */
+  get spends(): boolean {
+    return this.#readers === 1 && !this.#buffer.replayable;
   }
 
   /** A further attempt may send it. */

@@ -24,7 +24,9 @@ import { listening } from "./support/proxied.ts";
 import { proxyChild } from "./support/proxy-child.ts";
 
 const PIECE = Buffer.from(Array.from({ length: 65_536 }, (_, n) => (n * 31 + (n >> 8)) & 255));
-const PIECES = 800; // 50 MiB
+const PIECES = 2_048; // 128 MiB
+/** Nothing of a body is held, and what has gone on is freed at once: without that it is 50 to 90. V8 compiles meanwhile. */
+const MAX_GROWTH_MB = 30;
 
 function* pieces(): Generator<Buffer> {
   for (let n = 0; n < PIECES; n++) yield PIECE;
@@ -96,7 +98,7 @@ async function backend2(): Promise<string> {
 
 const TINY = Array.from({ length: 3_000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
 
-describe.skipIf(process.platform !== "linux")("bodies of 50 MiB", () => {
+describe.skipIf(process.platform !== "linux")("bodies of 128 MiB", () => {
   it("H12 P11: go through in both directions, and memory does not grow with them", async () => {
     const { port, child } = await proxyOf(await backend());
     const ask = (method: string, path: string, headers: Record<string, string> = {}) =>
@@ -129,8 +131,7 @@ describe.skipIf(process.platform !== "linux")("bodies of 50 MiB", () => {
     const watch = setInterval(() => (peak = Math.max(peak, rssMb(child))), 20);
     onTestFinished(() => clearInterval(watch));
     expect([await down("/chunks"), await up(long), await up({})]).toEqual(Array(3).fill(DIGEST));
-    // What is read of accepted sockets is new memory for each read, and V8 collects 64 MB of it at a time.
-    expect(peak - before).toBeLessThan(90);
+    expect(peak - before).toBeLessThan(MAX_GROWTH_MB);
   }, 60_000);
 
   it.each(["P12", "P21"] as const)(
@@ -175,7 +176,7 @@ describe.skipIf(process.platform !== "linux")("bodies of 50 MiB", () => {
       expect(await digest(await ask("/length"))).toBe(DIGEST);
       expect(await text(await ask("/up", pieces()))).toBe(DIGEST);
       // As for P11 above.
-      expect(peak - before).toBeLessThan(90);
+      expect(peak - before).toBeLessThan(MAX_GROWTH_MB);
       expect(await text(await ask("/tiny"))).toBe(TINY);
       const letters = Array.from(TINY, (letter) => Buffer.from(letter));
       const whole = createHash("sha1").update(TINY).digest("hex");

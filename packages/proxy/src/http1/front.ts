@@ -14,6 +14,7 @@ import type { FrontConnection, FrontParts } from "../listener.ts";
 import { RequestHead, UNKNOWN_LENGTH, type ReplyHead } from "../message.ts";
 import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
+import { copyOf, free } from "../spent.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
 import { INCOMPLETE, LF, MALFORMED } from "./lexer.ts";
 import { Output } from "./output.ts";
@@ -69,6 +70,8 @@ export class Http1Front
   #end = 0;
   /** The bytes are in a buffer of this connection's own, with room behind them. */
   #isOwn = false;
+  /** They are of the body alone, and copied as they go on: no head stands in them, and no piece is a part of them. */
+  #isCopied = false;
   /** There is more of a head than when it was looked at last. */
   #looksAgain = false;
   #isReading = false;
@@ -151,6 +154,7 @@ export class Http1Front
       this.#at = 0;
       this.#end = chunk.length;
       this.#isOwn = false;
+      this.#isCopied = this.#phase === PHASE.body;
       this.#looksAgain = true;
       if (this.#phase === PHASE.head && this.#served > 0) this.#since = now;
     } else this.#append(chunk);
@@ -169,6 +173,7 @@ export class Http1Front
       this.#at = 0;
       this.#end = kept;
       this.#isOwn = true;
+      this.#isCopied = false;
     }
     this.#end += chunk.copy(this.#bytes, this.#end);
     if (!this.#looksAgain) this.#looksAgain = chunk.includes(LF);
@@ -188,6 +193,12 @@ export class Http1Front
       } else break;
     }
     this.#isReading = false;
+    if (this.#isCopied && this.#at === this.#end) {
+      this.#isCopied = false;
+      free(this.#bytes);
+      this.#bytes = NOTHING;
+      this.#at = this.#end = 0;
+    }
     this.#readMore();
   }
 
@@ -204,6 +215,7 @@ export class Http1Front
     const { limits } = this.#parts;
     const reader = this.#reader;
     const bytes = this.#bytes;
+    this.#isCopied = false;
     // A head that comes in pieces is looked at again with each line, and not with each byte.
     if (!this.#looksAgain && this.#end - this.#at <= limits.maxHeaderBytes) return false;
     this.#looksAgain = false;
@@ -337,10 +349,7 @@ export class Http1Front
   }
 
   bodyData(bytes: Buffer, start: number, end: number): boolean {
-    // A buffer of this connection's own is written again.
-    const piece = this.#isOwn
-      ? Buffer.from(bytes.subarray(start, end))
-      : bytes.subarray(start, end);
+    const piece = this.#pieceOf(bytes, start, end);
     if (this.#pieces !== undefined) {
       this.#pieces.push(piece);
       return true;
@@ -348,6 +357,15 @@ export class Http1Front
     if (this.#body!.write(piece)) return true;
     this.#isFull = true;
     return false;
+  }
+
+  #pieceOf(bytes: Buffer, start: number, end: number): Buffer {
+    if (this.#isCopied && start === 0 && end === bytes.length) {
+      this.#isCopied = false;
+      return bytes;
+    }
+    // A buffer of this connection's own is written again. Of any other, parts would keep the whole from being freed.
+    return this.#isOwn || this.#isCopied ? copyOf(bytes, start, end) : bytes.subarray(start, end);
   }
 
   /** The body takes more again. */
@@ -471,11 +489,11 @@ export class Http1Front
     if (observed !== undefined) observed.sentBytes += end - start;
     if (this.#phase === PHASE.tunnel) {
       this.#since = this.#parts.runtime.now();
-      out.data(bytes, start, end, false);
-    } else if (this.#chunks) out.chunk(bytes, start, end, false);
+      out.data(bytes, start, end);
+    } else if (this.#chunks) out.chunk(bytes, start, end);
     else {
       if (this.#replyLeft >= 0) this.#replyLeft -= end - start;
-      out.data(bytes, start, end, false);
+      out.data(bytes, start, end);
     }
     this.#isReplyFull = out.isFull;
     return !this.#isReplyFull;

@@ -2,10 +2,11 @@
  * What goes out on a connection of HTTP/1. Heads, pieces of bodies and the ends of chunks that are made in one turn
  * are gathered in a buffer that all connections share, and go out in one write: a second small write costs more
  * than all the work on a request. The buffer is used again as soon as the kernel has taken everything; where it
- * has not, the stream keeps the buffer, and there is a new one.
+ * has not, another one takes its place until then.
  */
 import type { Socket } from "node:net";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
+import { afterSent, copyOf, free, writeAndFree } from "../spent.ts";
 import { COLON, CR, LF, SPACE } from "./lexer.ts";
 
 const SLAB_BYTES = 65_536;
@@ -17,6 +18,10 @@ const HIGH_WATER_BYTES = 65_536;
 const SHORT_TEXT = 24;
 const SHORT_PIECE = 64;
 const HEX = Buffer.from("0123456789abcdef");
+
+/** Buffers that the kernel has taken after all, for the next time that one is not taken at once. */
+const MAX_SPARE = 8;
+const spare: Buffer<ArrayBuffer>[] = [];
 
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let length = 0;
@@ -124,16 +129,27 @@ export class Output implements FieldVisitor {
     putPiece(bytes, start, end);
   }
 
-  /** A piece of a body. `stays`: its bytes do not change, so they need not be copied. */
-  data(bytes: Buffer, start: number, end: number, stays: boolean): void {
+  /**
+   * A piece of a body, whose bytes do not change. True: they have been copied. False: the socket has them; `spent`:
+   * nothing reads them afterwards, and they are freed, in a later turn, when they have been sent.
+   */
+  whole(bytes: Buffer, spent: boolean): boolean {
+    this.#endRun();
+    if (bytes.length < DIRECT_BYTES) {
+      this.copy(bytes, 0, bytes.length);
+      return true;
+    }
+    this.#reserve(0);
+    this.flush();
+    if (spent) writeAndFree(this.#socket, bytes);
+    else this.#socket.write(bytes);
+    return false;
+  }
+
+  /** A piece of a body, whose bytes are good for this call alone. */
+  data(bytes: Buffer, start: number, end: number): void {
     this.#endRun();
     if (end - start < DIRECT_BYTES) return this.copy(bytes, start, end);
-    if (stays) {
-      this.#reserve(0);
-      this.flush();
-      this.#socket.write(bytes.subarray(start, end));
-      return;
-    }
     let at = start;
     while (at < end) {
       if (holder !== this || length === slab.length) this.#reserve(1);
@@ -158,9 +174,9 @@ export class Output implements FieldVisitor {
     slab[length++] = LF;
   }
 
-  chunk(bytes: Buffer, start: number, end: number, stays: boolean): void {
+  chunk(bytes: Buffer, start: number, end: number): void {
     this.chunkSize(end - start);
-    this.data(bytes, start, end, stays);
+    this.data(bytes, start, end);
     this.line("\r\n");
   }
 
@@ -181,15 +197,25 @@ export class Output implements FieldVisitor {
         const socket = this.#socket;
         if (!socket.destroyed && socket.writable) {
           // Where something waits already, this waits too, and must not keep a whole buffer for it.
-          if (socket.writableLength > 0) socket.write(Buffer.from(bytes));
+          if (socket.writableLength > 0) writeAndFree(socket, copyOf(bytes, 0, bytes.length));
           else {
             socket.write(bytes);
-            if (socket.writableLength > 0) slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+            if (socket.writableLength > 0) this.#replaceSlab();
           }
         }
       }
     }
     return !this.isFull;
+  }
+
+  /** The kernel has not taken all of the slab yet. */
+  #replaceSlab(): void {
+    const kept = slab;
+    slab = spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+    afterSent(this.#socket, () => {
+      if (kept.length === SLAB_BYTES && spare.length < MAX_SPARE) spare.push(kept);
+      else free(kept);
+    });
   }
 
   /** Bytes that were gathered are forgotten: the connection ends. */

@@ -21,6 +21,7 @@ import type { Exchange } from "../exchange.ts";
 import type { Flushed, Flushes } from "../flushes.ts";
 import type { Wire } from "../halves.ts";
 import { hasBodyByMethod, ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
+import { free } from "../spent.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
 import { INCOMPLETE, MALFORMED, TOO_LARGE } from "./lexer.ts";
 import { Output } from "./output.ts";
@@ -232,7 +233,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
     }
     const { whole } = body;
     if (whole !== undefined) {
-      out.data(whole, 0, whole.length, true);
+      out.whole(whole, false);
       exchange.sent(whole.length);
       this.#isSent = true;
       out.flush();
@@ -258,11 +259,16 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
     if (this.#upgrade !== undefined && !this.#isTunnel) return;
     const out = this.#out;
     if (out.isFull) return;
+    const body = exchange.request.body!;
     for (let chunk = reader.next; chunk !== undefined; chunk = reader.next) {
-      if (this.#sendsChunks) out.chunk(chunk, 0, chunk.length, true);
-      else out.data(chunk, 0, chunk.length, true);
       exchange.sent(chunk.length);
+      if (this.#sendsChunks) out.chunkSize(chunk.length);
+      const { spends } = body;
+      const copied = out.whole(chunk, spends);
+      if (this.#sendsChunks) out.line("\r\n");
+      // Behind the write: what is taken makes room, and the next piece may come right here.
       reader.take();
+      if (copied && spends) free(chunk);
       if (out.isFull) {
         out.flush();
         return;

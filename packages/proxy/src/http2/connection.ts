@@ -6,6 +6,7 @@
  */
 import type { Socket } from "node:net";
 import type { Fields } from "../fields.ts";
+import { free } from "../spent.ts";
 import type { Http2Clock } from "./clock.ts";
 import { ConnectionLife, type ConnectionLimits } from "./connection-life.ts";
 import {
@@ -54,10 +55,11 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-  /** What came from the socket. Keeps none of it. */
+  /** What came from the socket. Keeps none of it, and frees it. */
   read(bytes: Buffer, start = 0): void {
     if (!this.reads) return;
     this.#reader.read(bytes, start);
+    free(bytes);
     this.sending.holdReading();
   }
 

@@ -20,6 +20,7 @@ import type { FrontConnection, FrontParts } from "../listener.ts";
 import { RequestHead, type ReplyHead } from "../message.ts";
 import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
+import { copyOf } from "../spent.ts";
 import { Http2Clock } from "./clock.ts";
 import { Http2Connection } from "./connection.ts";
 import type { FloodKind } from "./floods.ts";
@@ -434,7 +435,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   protected deliver(bytes: Buffer, from: number, to: number): boolean {
-    const piece = Buffer.from(bytes.subarray(from, to));
+    const piece = copyOf(bytes, from, to);
     if (this.#pieces === undefined) return this.request!.body!.write(piece);
     this.#pieces.push(piece);
     return true;

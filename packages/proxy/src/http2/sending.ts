@@ -5,6 +5,7 @@
 import type { Socket } from "node:net";
 import { FieldWriter } from "./field-writer.ts";
 import type { Fields } from "../fields.ts";
+import { afterSent } from "../spent.ts";
 import type { Floods } from "./floods.ts";
 import type { Flushes } from "../flushes.ts";
 import {
@@ -16,7 +17,7 @@ import {
   writeData,
 } from "./frames.ts";
 import { HpackEncoder } from "./hpack-encoder.ts";
-import { Outgoing } from "./outgoing.ts";
+import { giveBack, Outgoing } from "./outgoing.ts";
 import type { Http2Stream, StreamSending } from "./stream.ts";
 
 /** Bodies wait while so much of a turn has not been written. */
@@ -173,7 +174,10 @@ export class Sending implements StreamSending {
     if (out.at === 0 || this.#blocked || this.#owner.ended) return;
     this.#blocked = !socket.write(out.taken());
     if (socket.writableLength === 0) out.written();
-    else out.keep();
+    else {
+      const kept = out.keep();
+      afterSent(socket, () => giveBack(kept));
+    }
     if (!this.#blocked && this.#waiting.length > 0) this.pump();
   }
 

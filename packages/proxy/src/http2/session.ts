@@ -24,6 +24,7 @@ import type { Exchange } from "../exchange.ts";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
 import { hasBodyByMethod, ReplyHead } from "../message.ts";
+import { free } from "../spent.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Http2Connection } from "./connection.ts";
 import type { ConnectionLimits } from "./connection-life.ts";
@@ -472,7 +473,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
       if (chunk === undefined) break;
       this.#exchange.sent(chunk.length);
       if (!this.send(chunk, 0, chunk.length)) return; // `drained` takes it
-      reader.take();
+      this.#take(reader);
     }
     if (this.closed || this.waits || this.#reader?.ended !== true) return;
     const { body } = this.#exchange.request;
@@ -482,8 +483,16 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     else this.reset(ERROR.cancel);
   }
 
+  /** What is sent has been copied. */
+  #take(reader: BodyReader): void {
+    const chunk = reader.next;
+    const { spends } = this.#exchange.request.body!;
+    reader.take();
+    if (spends && chunk !== undefined) free(chunk);
+  }
+
   protected drained(): void {
-    this.#reader?.take();
+    if (this.#reader !== undefined) this.#take(this.#reader);
     this.readable();
   }
 

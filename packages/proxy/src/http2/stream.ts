@@ -3,6 +3,7 @@
  * is the business of the two classes that extend it, for requests that come and for requests that are sent.
  */
 import { Fields } from "../fields.ts";
+import { copyOf, free } from "../spent.ts";
 import { MAX_WINDOW } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
 
@@ -116,7 +117,7 @@ export abstract class Http2Stream {
     if (this.closed || this.localEnded) return true;
     const at = this.#waiting.length === 0 ? this.owner.sending.data(this, bytes, from, to) : from;
     if (at === to) return true;
-    this.#waiting.push(Buffer.from(bytes.subarray(at, to)));
+    this.#waiting.push(copyOf(bytes, at, to));
     this.owner.sending.waits(this);
     return false;
   }
@@ -141,6 +142,7 @@ export abstract class Http2Stream {
       return true;
     }
     waiting.shift();
+    free(first);
     this.#waitingFrom = 0;
     if (waiting.length === 0) {
       if (this.#endWaits) this.#finish();
@@ -176,7 +178,7 @@ export abstract class Http2Stream {
     this.came += to - from;
     if (to === from) return;
     if (this.#paused || this.#held.length > 0) {
-      this.#held.push(Buffer.from(bytes.subarray(from, to)));
+      this.#held.push(copyOf(bytes, from, to));
     } else this.#hand(bytes, from, to);
   }
 
@@ -213,6 +215,7 @@ export abstract class Http2Stream {
     while (this.#held.length > 0 && !this.#paused && !this.#dropped) {
       const bytes = this.#held.shift()!;
       this.#hand(bytes, 0, bytes.length);
+      free(bytes);
     }
     if (this.#heldEnd && this.#held.length === 0 && !this.#paused && !this.#dropped) {
       this.#heldEnd = false;

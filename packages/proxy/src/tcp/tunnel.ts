@@ -5,6 +5,7 @@
  */
 import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi/transport";
+import { writeAndFree } from "../spent.ts";
 
 /** `failure`: the endpoint has broken it off; `abandoned`: the client has; `idle`: neither has sent anything for long. */
 export type TunnelEnd = "success" | "failure" | "abandoned" | "idle";
@@ -91,7 +92,7 @@ export class Tunnel {
 function pass(from: Socket, to: Socket): void {
   const resume = (): void => void from.resume();
   from.on("data", (chunk: Buffer) => {
-    if (to.destroyed || to.write(chunk)) return;
+    if (to.destroyed || writeAndFree(to, chunk)) return;
     from.pause();
     to.once("drain", resume);
   });
