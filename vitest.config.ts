@@ -5,6 +5,7 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const SLOW = [
   "dashboards",
   "rules",
+  "parity",
   "c-netns",
   "r-own-replies",
   "r-surplus",
@@ -17,6 +18,7 @@ const SLOW = [
   "r-ends",
   "c-connect",
   "r-made-to-end",
+  "workers",
   "rolling",
 ];
 

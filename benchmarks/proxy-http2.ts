@@ -1,11 +1,12 @@
 /**
  * The half of `proxy` over HTTP/2, cleartext by prior knowledge: h2load sends requests for 5,000 different paths on
  * 4 connections of 32 streams, so that no cache of whole heads flatters anything; nginx is the server behind.
- * Both have to be installed, and haproxy for the comparison.
+ * Both have to be installed, and haproxy and Envoy for the comparison.
  */
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { startEnvoy } from "./proxy-envoy.ts";
 import {
   answering,
   cpuOf,
@@ -18,7 +19,7 @@ import {
 import { quantile, row, type Row } from "./report.ts";
 import { freePort } from "../scripts/free-port.ts";
 
-const BAR = 1.8;
+const BARS = { haproxy: 1.8, envoy: 0.4 } as const;
 const PATHS = 5_000;
 const CONNECTIONS = 4;
 const STREAMS = 32;
@@ -42,7 +43,7 @@ export async function http2Rows({ quick, only, folder, progress }: Http2Options)
   try {
     const backends = await servers(folder, started);
     const players: Player[] = [];
-    for (const start of [startMesh, startHaproxy]) {
+    for (const start of [startMesh, startHaproxy, startEnvoy]) {
       const player = await start(backends, folder, progress, true);
       if (player === undefined || (only !== undefined && !player.name.startsWith(only))) continue;
       players.push(player);
@@ -75,10 +76,11 @@ export async function http2Rows({ quick, only, folder, progress }: Http2Options)
 function rowsOf(players: readonly Player[], cpuUs: ReadonlyMap<string, number[]>): Row[] {
   const rows: Row[] = [];
   const own = cpuUs.get("mesh");
-  const others = cpuUs.get("haproxy");
-  if (own !== undefined && others !== undefined) {
+  for (const name of ["haproxy", "envoy"] as const) {
+    const others = cpuUs.get(name);
+    if (own === undefined || others === undefined) continue;
     const ratios = own.map((us, round) => us / others[round]!);
-    rows.push(row("proxy.cpu_ratio.http2.haproxy", "×", ratios, BAR));
+    rows.push(row(`proxy.cpu_ratio.http2.${name}`, "×", ratios, BARS[name]));
   }
   for (const { name } of players)
     rows.push(row(`proxy.cpu_us.http2.${name}`, "µs", cpuUs.get(name)!));

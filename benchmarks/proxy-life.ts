@@ -1,22 +1,23 @@
 /**
  * mesh-proxy under load while its file changes a hundred times, and while it is restarted five times with the ports shared:
- * no request may fail. Clients keep their connections, as applications do, and follow `Connection: close`. Also
- * `npm run check:proxy`.
+ * no request may fail. Clients keep their connections, as applications do, and follow `Connection: close`. Behind that
+ * the rows of `proxy-memory`. Also `npm run check:proxy`.
  */
-import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, createServer, request, type Server } from "node:http";
 import { type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { run as memoryRows } from "./proxy-memory.ts";
+import { MeshProxy, replace } from "./proxy-program.ts";
 import { row, type Options, type Row } from "./report.ts";
 import { freePort } from "../scripts/free-port.ts";
 
 export const describe = "mesh-proxy while its file changes and it is restarted: failed requests";
 
-const PROGRAM = join(import.meta.dirname, "../packages/proxy/src/cli/run.ts");
+const SHARED = { args: ["--reuse-port"] };
 const CLIENTS = 16;
 const RELOADS = 100;
 const RELOAD_EVERY_MS = 50;
@@ -32,12 +33,12 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     createServer((_request, response) => response.end("ok")),
   );
   const port = await freePort();
-  let proxy: ChildProcess | undefined;
+  let proxy: MeshProxy | undefined;
   const load = new Load(port);
   try {
     const endpoints = await Promise.all(servers.map(listening));
     replace(file, configOf(0, port, endpoints));
-    proxy = await started(file);
+    proxy = await MeshProxy.start(file, SHARED);
     load.start();
     progress("proxy-life: the file changes");
     const { reloads, restarts } = quick ? QUICK : { reloads: RELOADS, restarts: RESTARTS };
@@ -48,11 +49,8 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
     const reloaded = load.count();
     progress("proxy-life: it is restarted");
     for (let n = 0; n < restarts; n++) {
-      const next = await started(file);
-      const old = proxy!;
-      const ended = once(old, "exit");
-      old.kill("SIGTERM");
-      const [code] = (await ended) as [number | null];
+      const next = await MeshProxy.start(file, SHARED);
+      const code = await proxy!.stop();
       proxy = next;
       if (code !== 0) throw new Error(`mesh-proxy ended with exit code ${code}`);
     }
@@ -64,10 +62,11 @@ export async function run({ quick, progress }: Options): Promise<Row[]> {
       row("proxy.reload.failed", "requests", [reloaded.failed], 0),
       row("proxy.restart.requests", "requests", [restarted.made]),
       row("proxy.restart.failed", "requests", [restarted.failed], 0),
+      ...(await memoryRows({ quick, progress })),
     ];
   } finally {
     await load.stop();
-    proxy?.kill("SIGKILL");
+    await proxy?.stop("SIGKILL");
     for (const server of servers) {
       server.close();
       server.closeAllConnections();
@@ -166,28 +165,6 @@ function configOf(n: number, port: number, endpoints: readonly string[]): object
       },
     },
   };
-}
-
-async function started(file: string): Promise<ChildProcess> {
-  const args = ["--no-warnings", "--conditions=inmesh-source", PROGRAM, "--config", file];
-  const child = spawn(process.execPath, [...args, "--reuse-port"], {
-    stdio: ["ignore", "ignore", "pipe"],
-    env: { ...process.env, NODE_OPTIONS: "", INMESH_CONFIG: "" },
-  });
-  let said = "";
-  child.stderr!.on("data", (chunk: Buffer) => (said += chunk.toString()));
-  const exited = once(child, "exit");
-  while (!/^mesh-proxy \d/m.test(said)) {
-    const isOver = await Promise.race([exited.then(() => true), pause(20, false)]);
-    if (isOver) throw new Error(`mesh-proxy did not start\n${said}`);
-  }
-  return child;
-}
-
-/** At once, as editors and Kubernetes do. */
-function replace(file: string, config: object): void {
-  writeFileSync(`${file}.new`, JSON.stringify(config));
-  renameSync(`${file}.new`, file);
 }
 
 async function listening(server: Server): Promise<string> {

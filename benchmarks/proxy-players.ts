@@ -35,12 +35,33 @@ export async function systemProxy(
     progress(`proxy: ${name} is not installed: its rows are left out`);
     return undefined;
   }
+  return programProxy(name, program, args, port);
+}
+
+export async function programProxy(
+  name: string,
+  program: string,
+  args: readonly string[],
+  port: number,
+): Promise<Player> {
   const child = spawn(program, args, { stdio: "ignore" });
   await answering(port);
   return { name, port, pids: () => familyOf(child.pid!), stop: () => void child.kill() };
 }
 
-/** A script of `child/`; one of JavaScript runs what is built. */
+/**
+ * Puts this process, and what it starts from now on, on one core, so that no wake-up of another core is counted: it
+ * costs more than the work of a proxy, and how much depends on what else the machine does.
+ */
+export function onOneCore(progress: (line: string) => void): void {
+  const allowed = /Cpus_allowed_list:\s+(\S+)/.exec(readFileSync("/proc/self/status", "utf8"))![1]!;
+  const core = /\d+$/.exec(allowed)![0];
+  const { error, status } = spawnSync("taskset", ["-a", "-p", "-c", core, String(process.pid)]);
+  if (error !== undefined || status !== 0) {
+    progress("proxy: taskset does not work here: what is measured runs on all cores");
+  }
+}
+
 /** mesh-proxy before those servers, over HTTP/1 on both sides or over HTTP/2. */
 export async function startMesh(
   backends: readonly number[],
@@ -109,6 +130,7 @@ ${inside}
 `;
 }
 
+/** A script of `child/`; one of JavaScript runs what is built. */
 export async function forked(
   script: string,
   args: readonly string[],

@@ -1,7 +1,7 @@
 /**
- * What a request costs in mesh-proxy, beside haproxy and nginx (from the system, where they are there) and proxies of
- * the ecosystem of Node: CPU of the whole process per request by the kernel's count (schedstat), HTTP/1, 1 KB, 32
- * connections that are kept, three endpoints, in interleaved rounds. Latency is that of one request in flight
+ * What a request costs in mesh-proxy, beside haproxy and nginx (from the system, where they are there), Envoy and proxies
+ * of the ecosystem of Node: CPU of the whole process per request by the kernel's count (schedstat), HTTP/1, 1 KB, 32
+ * connections that are kept, three endpoints, in interleaved rounds, all on one core. Latency is that of one request in flight
  * above that of the server itself; memory that of a process with 1,000 idle connections.
  */
 import { execFile, fork } from "node:child_process";
@@ -11,11 +11,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ask } from "./child.ts";
+import { startEnvoy } from "./proxy-envoy.ts";
 import { http2Rows } from "./proxy-http2.ts";
 import {
   cpuOf,
   forked,
   nginxFile,
+  onOneCore,
   startHaproxy,
   startMesh,
   systemProxy,
@@ -25,13 +27,14 @@ import { quantile, row, type Options, type Row } from "./report.ts";
 import { freePort } from "../scripts/free-port.ts";
 
 export const describe =
-  "CPU per request, latency and memory of mesh-proxy, beside haproxy, nginx and Node's own proxies";
+  "CPU per request, latency and memory of mesh-proxy, beside haproxy, Envoy, nginx and Node's own proxies";
 
-const BARS = { haproxy: 1.6, nodeBest: 0.6, addedP50Us: 60, rssMb: 90 } as const;
+const BARS = { haproxy: 1.6, envoy: 0.6, nodeBest: 0.6, addedP50Us: 60, rssMb: 90 } as const;
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CONNECTIONS = 32;
-/** Until V8 has compiled what is hot. */
-const WARM_REQUESTS = 30_000;
+/** Until V8 has compiled what is hot: on one core its compiler waits for its turn like everything else. */
+const WARM_REQUESTS = 100_000;
+const QUICK_WARM_REQUESTS = 30_000;
 const ENDPOINTS = 3;
 const IDLE = 1_000;
 const NODE_PEERS = ["httpxy", "http-proxy-3"] as const;
@@ -45,8 +48,10 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
   if (process.platform !== "linux") throw new Error("proxy: needs /proc, so it runs on Linux");
   progress("proxy: building the packages");
   await promisify(execFile)("npm", ["run", "--silent", "build"], { cwd: ROOT });
+  onOneCore(progress);
   const rounds = quick ? 3 : 9;
   const requests = quick ? 3_000 : 40_000;
+  const warmRequests = quick ? QUICK_WARM_REQUESTS : WARM_REQUESTS;
   const folder = mkdtempSync(join(tmpdir(), "inmesh-bench-"));
   const started: { stop(): void }[] = [];
   try {
@@ -59,7 +64,7 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
     const load = loadClient();
     started.push(load);
     const players: Player[] = [];
-    for (const start of [startMesh, startHaproxy, nginx, ...NODE_PEERS.map(nodePeer)]) {
+    for (const start of [startMesh, startHaproxy, startEnvoy, nginx, ...NODE_PEERS.map(nodePeer)]) {
       const player = await start(backends, folder, progress);
       if (player === undefined || (only !== undefined && !player.name.startsWith(only))) continue;
       players.push(player);
@@ -71,7 +76,7 @@ export async function run({ quick, progress, only }: Options): Promise<Row[]> {
       ...players.map(({ name }) => [name, []] as [string, number[]]),
     ]);
     for (let round = -1; round < rounds; round++) {
-      const count = round < 0 ? WARM_REQUESTS : requests;
+      const count = round < 0 ? warmRequests : requests;
       for (const player of players) {
         const before = cpuOf(player);
         await load.make(player.port, CONNECTIONS, count);
@@ -107,8 +112,10 @@ function rowsOf(
   const own = cpuUs.get("mesh") ?? [];
   const ratioTo = (name: string): number[] => own.map((us, round) => us / cpuUs.get(name)![round]!);
   if (own.length > 0) {
-    if (cpuUs.has("haproxy")) {
-      rows.push(row("proxy.cpu_ratio.http1.haproxy", "×", ratioTo("haproxy"), BARS.haproxy));
+    for (const name of ["haproxy", "envoy"] as const) {
+      if (cpuUs.has(name)) {
+        rows.push(row(`proxy.cpu_ratio.http1.${name}`, "×", ratioTo(name), BARS[name]));
+      }
     }
     if (cpuUs.has("nginx")) rows.push(row("proxy.cpu_ratio.http1.nginx", "×", ratioTo("nginx")));
     const peers = NODE_PEERS.filter((name) => cpuUs.has(name));

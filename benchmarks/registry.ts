@@ -81,7 +81,8 @@ async function kills(dir: string, forked: Fork, { quick, progress }: Options): P
       while (endpointsOf(mesh, name) > 0 && performance.now() - endedAt < 5_000) await sleep(1);
       goneMs.push(performance.now() - endedAt);
       if (endpointsOf(mesh, name) > 0) stale++;
-      if (left % 20 === 0) progress(`registry: ${left} to be killed, ${stale} stale`);
+      if (goneMs.length % 20 === 0)
+        progress(`registry: ${goneMs.length} of ${total} killed, ${stale} stale`);
     }
   };
   await Promise.all(Array.from({ length: SLOTS }, (_, i) => slot(`orders-${i}`)));
@@ -90,6 +91,7 @@ async function kills(dir: string, forked: Fork, { quick, progress }: Options): P
   const killed = async (): Promise<void> => {
     while (left > 0) {
       left--;
+      if (left % 20 === 0) progress(`registry: ${total - left} of ${total} killed`);
       const [child] = await forked("registry-server.ts", ["cart"]);
       // It listens before it is announced, and the next one that announces itself clears away a half-written entry.
       const isIts = (file: string): boolean =>

@@ -43,6 +43,8 @@ const NAMES = [
   "discovery",
   "proxy",
   "proxy-life",
+  "proxy-memory",
+  "proxy-soak",
 ];
 
 async function load(name: string): Promise<Benchmark | undefined> {

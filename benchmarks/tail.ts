@@ -7,16 +7,23 @@
  * nothing. `slow.cold` is a run without that. What has a bar and hangs on few calls is the median of
  * ROUNDS. On such runs linkerd2-proxy fails 0.67 of the requests beside a server that answers 500 at once
  * and 0.67 beside one that refuses connections, Envoy 0.49 and 0.31; beside a slow one their p99 is 1.15
- * and 11.6 times the healthy. With `--grpc` the same over gRPC, beside what grpc-js brings along.
+ * and 11.6 times the healthy. With `--grpc` the same over gRPC, beside what grpc-js brings along. The rows
+ * `tail.proxy` are those of mesh-proxy, without retries, for a client that has no mesh: a program of its own, which has
+ * forwarded to each server under another name before, so that its code has run and its service knows nothing. `--only proxy`
+ * measures those alone.
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { child } from "./child.ts";
 import type { TailRun } from "./child/tail.ts";
-import type { Protocol, TailLoad } from "./child/tail-protocol.ts";
+import type { Protocol, TailLoad, TailProxy } from "./child/tail-protocol.ts";
 import type { Fault } from "./child/tail-server.ts";
 import { FLAGS } from "./fleet.ts";
+import { MeshProxy, replace } from "./proxy-program.ts";
 import { row, type Options, type Row } from "./report.ts";
 
 export const describe = "three servers, one bad: failed calls, share and p99, beside round robin";
@@ -35,15 +42,15 @@ const MAX_P99_RATIO = 1.15;
 const MAX_FAIL_FAST = 0.01;
 
 type Plain = "round_robin" | "pick_first";
-type Variant = "off" | "retries" | Plain;
+type Variant = "off" | "retries" | "proxy" | Plain;
 type Result = TailRun & { readonly share: number };
 
-export async function run({ quick, grpc, progress }: Options): Promise<Row[]> {
+export async function run({ quick, grpc, progress, only }: Options): Promise<Row[]> {
   const protocol: Protocol = grpc ? "grpc" : "http";
   const prefix = grpc ? "tail.grpc" : "tail";
   const plain: readonly Plain[] = grpc ? ["round_robin", "pick_first"] : ["round_robin"];
   const measure = async (fault: Fault, variant: Variant, round = 1, warmCalls = WARM_CALLS) => {
-    const ours = variant === "off" || variant === "retries";
+    const ours = variant === "off" || variant === "retries" || variant === "proxy";
     const seconds = quick ? (ours ? QUICK_SECONDS : QUICK_CONTEXT_SECONDS) : SECONDS;
     const result = await measured({ protocol, fault, variant, round, seconds, warmCalls });
     const { calls, failed, p50, p99, share, errors } = result;
@@ -55,6 +62,8 @@ export async function run({ quick, grpc, progress }: Options): Promise<Row[]> {
     return result;
   };
   const rounds = quick ? 1 : ROUNDS;
+  const throughProxy = grpc ? [] : await proxyRows(measure, rounds);
+  if (only === "proxy") return throughProxy;
   const healthy: Result[] = [];
   const slow: Result[] = [];
   for (let round = 1; round <= rounds; round++) {
@@ -94,6 +103,26 @@ export async function run({ quick, grpc, progress }: Options): Promise<Row[]> {
       if (fault === "slow") rows.push(row(`${name}.${variant}.share`, "", [other.share]));
       rows.push(...context(`${name}.${variant}`, [other]));
     }
+  }
+  return [...rows, ...throughProxy];
+}
+
+async function proxyRows(
+  measure: (fault: Fault, variant: Variant, round?: number) => Promise<Result>,
+  rounds: number,
+): Promise<Row[]> {
+  const of = async (fault: Fault, count: number): Promise<Result[]> => {
+    const results: Result[] = [];
+    for (let round = 1; round <= count; round++) results.push(await measure(fault, "proxy", round));
+    return results;
+  };
+  const rows: Row[] = [...context("tail.proxy.healthy", await of("none", 1))];
+  for (const fault of ["fail_fast", "slow", "refused"] as const) {
+    const name = `tail.proxy.${fault}`;
+    const results = await of(fault, fault === "slow" ? rounds : 1);
+    rows.push(row(`${name}.error_ratio`, "", results.map(errorRatio), barOf(fault)));
+    if (fault === "slow") rows.push(row(`${name}.share`, "", results.map(shareOf), MAX_SHARE));
+    rows.push(...context(name, results));
   }
   return rows;
 }
@@ -144,11 +173,15 @@ async function measured(wanted: Run): Promise<Result> {
       Server.start(protocol, i === SERVERS - 1 ? fault : "none", SERVERS * round + i),
     ),
   );
+  const folder = mkdtempSync(join(tmpdir(), "inmesh-bench-"));
+  let proxy: MeshProxy | undefined;
   try {
     const ports = servers.map(({ port }) => port);
+    if (variant === "proxy") proxy = await proxyTo(ports, join(folder, "mesh.json"));
     const load: TailLoad = {
       protocol,
       client: variant === "off" || variant === "retries" ? "inmesh" : variant,
+      proxy: proxy && { port: proxy.port("out"), ...SERVICES },
       attempts: variant === "retries" ? 2 : 1,
       // pick_first stays with the first that takes a connection: this is the client that gets the bad one.
       ports: variant === "pick_first" ? ports.toReversed() : ports,
@@ -166,8 +199,28 @@ async function measured(wanted: Run): Promise<Result> {
     }
     return { ...result, share: served.at(-1)! / sum };
   } finally {
+    await proxy?.stop("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
     for (const server of servers) server.stop();
   }
+}
+
+const SERVICES: Omit<TailProxy, "port"> = {
+  service: "orders",
+  alone: Array.from({ length: SERVERS }, (_, place) => `alone-${place}`),
+};
+
+function proxyTo(ports: readonly number[], file: string): Promise<MeshProxy> {
+  const to = (some: readonly number[]): object => ({
+    discovery: { static: some.map((port) => `127.0.0.1:${port}`) },
+    retry: { attempts: 1 },
+  });
+  const alone = SERVICES.alone.map((name, place) => [name, to([ports[place]!])]);
+  replace(file, {
+    services: { orders: to(ports), ...Object.fromEntries(alone) },
+    proxy: { listeners: { out: { listen: "127.0.0.1:0" } } },
+  });
+  return MeshProxy.start(file);
 }
 
 class Server {

@@ -296,6 +296,23 @@ export const runtime: DashboardSpec = {
             { expr: grown("inmesh_defects_total", "5m", "instance"), legend: "{{instance}}" },
           ],
         },
+        {
+          id: 411,
+          title: "Workers of proxies",
+          description:
+            "Of mesh-proxy --workers, by what they do, and how many ended unasked in five minutes.",
+          unit: "none",
+          queries: [
+            {
+              expr: "sum by (instance, inmesh_state) (inmesh_workers)",
+              legend: "{{instance}} {{inmesh_state}}",
+            },
+            {
+              expr: grown("inmesh_workers_ended_total", "5m", "instance"),
+              legend: "{{instance}} ended unasked",
+            },
+          ],
+        },
       ],
     },
   ],

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { CHECKS } from "@inmesh/core/spi/inspect";
 import { KUBERNETES_CHECKS } from "../packages/discovery-k8s/src/checks.ts";
+import { WORKER_CHECKS } from "../packages/proxy/src/workers/view.ts";
 import { expect, it } from "vitest";
 import { STATUS } from "../packages/http/src/admin/listener.ts";
 import { RESOURCES } from "../packages/http/src/admin/resources.ts";
@@ -45,7 +46,7 @@ it("every check has a section under its group, and no other", () => {
   const sections = [...checks.matchAll(/^(##|###) (.+)$/gm)].map(([, level, title = ""]) =>
     level === "##" ? `${title.toLowerCase()}:` : title,
   );
-  const all = { ...CHECKS, kubernetes: KUBERNETES_CHECKS };
+  const all = { ...CHECKS, workers: WORKER_CHECKS, kubernetes: KUBERNETES_CHECKS };
   expect(sections).toEqual(Object.entries(all).flatMap(([group, ids]) => [`${group}:`, ...ids]));
 });
 

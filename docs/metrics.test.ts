@@ -21,6 +21,7 @@ import { createMesh, meshClient, meshServer } from "@inmesh/http";
 import { Client, Metadata } from "@grpc/grpc-js";
 import { startProxy } from "mesh-proxy";
 import { expect, onTestFinished, test } from "vitest";
+import { measureWorkers } from "../packages/proxy/src/workers/measure.ts";
 import { measuredResolver } from "../packages/core/src/discovery/dns/measured.ts";
 import { DnsServer } from "../packages/core/src/testing/dns-server.ts";
 import { TestCa } from "../packages/http/test/support/ca.ts";
@@ -122,6 +123,7 @@ test("every instrument has the labels that the page says, as a mesh writes them"
   await expect(meshClient("orders", { mesh }).fetch("/")).rejects.toThrow("orders");
   await serveAndRefuse(mesh);
   startProxy({ mesh, listeners: [] });
+  measureWorkers(telemetry, []);
   await measureDns(telemetry, mesh.bounds, folder);
   mesh.update({});
   await mesh.close(0);

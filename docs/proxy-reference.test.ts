@@ -6,6 +6,11 @@ import { loadConfig } from "@inmesh/core/spi/discovery";
 import { EXIT, synopsis } from "inmesh/cli";
 import { proxySection } from "mesh-proxy";
 import { describe, expect, it } from "vitest";
+import { differenceRows } from "../packages/proxy/test/parity/differences.ts";
+import {
+  GATEWAY_STATUSES,
+  GATEWAY_STATUSES_BY_REASON,
+} from "../packages/proxy/test/parity/gateway.ts";
 import { EXIT_TEXTS, OPTIONS } from "../packages/proxy/src/cli/options.ts";
 import { LISTEN_REASONS } from "../packages/proxy/src/listen/listener.ts";
 import { SERVER_FIRST_PORTS } from "../packages/proxy/src/serve/section.ts";
@@ -42,6 +47,29 @@ describe("docs/reference/proxy.md", () => {
     }
     for (const reason of ["no_service", "no_endpoint"]) expect(page).toContain(`| \`${reason}\` |`);
     expect(page).toContain(SERVER_FIRST_PORTS.join(", "));
+  });
+});
+
+describe("what is not the same in a program and through the proxy", () => {
+  const [, section = ""] = /^## The same as in a program[^]*?\n(\| \|[^]*?)^## /m.exec(page) ?? [];
+  const isStatus = /^\| (?:\d|status)/;
+
+  it("is what the parity suite has found", () => {
+    const rows = section
+      .split("\n")
+      .filter((line) => /^\| [^|-]/.test(line) && !isStatus.test(line));
+    expect(rows).toEqual(differenceRows());
+  });
+
+  it("has the status of every error", () => {
+    const said = new Map<string, number>();
+    for (const [, status, codes = ""] of section.matchAll(/^\| (\d+) \| (.*) \|$/gm)) {
+      for (const [, code = ""] of codes.matchAll(/`(\w+)`/g)) said.set(code, Number(status));
+    }
+    expect(Object.fromEntries(said)).toEqual(GATEWAY_STATUSES);
+    for (const [reason, status] of Object.entries(GATEWAY_STATUSES_BY_REASON)) {
+      expect(section).toContain(`\`${reason}\` is ${status}`);
+    }
   });
 });
 

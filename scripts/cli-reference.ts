@@ -22,7 +22,7 @@ const SHARED: readonly (readonly [
   ["Options of every command", "", GENERAL],
   [
     "Which process",
-    "`stat`, `routes`, `endpoints`, `tap`, `top`, `explain`, `config`, and `check` and `version` without more, ask one process: the API that its `mesh.admin.listen()` serves ([admin-api.md](admin-api.md)). A flag wins over the environment, and there is no default. `--token` wins over `--token-file`, that over `INMESH_ADMIN_TOKEN`, and that over `INMESH_ADMIN_TOKEN_FILE`. stderr says when a token goes to another machine over `http:`, because the network can read it.",
+    "`stat`, `routes`, `endpoints`, `tap`, `top`, `explain`, `config`, and `check` and `version` without more, ask one process: the API that its `mesh.admin.listen()` serves ([admin-api.md](admin-api.md)). A flag wins over the environment. Without either, and where the [registry](registry.md) of the machine is on, so neither in production nor in CI nor in a cluster, it is the only process of this user whose API is open; of several, `--admin` names one by its pid, its name or the name of one of its servers, and the error lists them. Their tokens are found with them. `--token` wins over `--token-file`, that over `INMESH_ADMIN_TOKEN`, and that over `INMESH_ADMIN_TOKEN_FILE`. stderr says when a token goes to another machine over `http:`, because the network can read it.",
     CONNECTION,
   ],
   ["Tables", "Of `stat`, `routes`, `endpoints` and `config`.", LISTING],

@@ -5,8 +5,8 @@
  */
 import { execFile } from "node:child_process";
 import { cpSync, globSync, mkdtempSync, rmSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { installedMb, MAX_INSTALLED_MB, packInto } from "./installed-size.ts";
@@ -67,9 +67,10 @@ function expectLine({ stdout }: Ran, line: string): void {
 }
 
 async function runAlone(file: string): Promise<void> {
-  const copy = join(alone, basename(file));
+  const folder = await mkdtemp(join(alone, "row-"));
+  const copy = join(folder, basename(file));
   cpSync(file, copy);
-  expectLine(await node(copy, alone), PROGRAM_SAYS);
+  expectLine(await node(copy, folder), PROGRAM_SAYS);
 }
 
 interface Setting {
@@ -106,11 +107,8 @@ async function compile(
   setting: Setting,
   more: readonly string[] = [],
 ): Promise<string> {
-  const folder = join(
-    home,
-    `ts-${version}-${setting.module}-${setting.resolution}-${setting.type}`,
-  );
-  await mkdir(folder, { recursive: true });
+  // Rows are played side by side.
+  const folder = await mkdtemp(join(home, `ts-${version}-`));
   await writeFile(join(folder, "package.json"), JSON.stringify({ type: setting.type }));
   cpSync(join(home, file), join(folder, file));
   const flags = ["--target", "es2022", "--lib", "es2022", "--types", "node", "--strict"];
@@ -382,18 +380,22 @@ async function main(): Promise<void> {
   console.log("installing the tarballs and the tools");
   await install(home, tarballs);
   let failed = 0;
-  for (const { what, run: play } of rows) {
-    const before = performance.now();
-    try {
-      await play();
-      console.log(`ok      ${what} (${((performance.now() - before) / 1000).toFixed(1)} s)`);
-    } catch (error) {
-      failed++;
-      console.log(
-        `FAILED  ${what}\n${String((error as Error).message).replaceAll(/^/gm, "        ")}`,
-      );
+  const left = rows.values();
+  const worker = async (): Promise<void> => {
+    for (const { what, run: play } of left) {
+      const before = performance.now();
+      try {
+        await play();
+        console.log(`ok      ${what} (${((performance.now() - before) / 1000).toFixed(1)} s)`);
+      } catch (error) {
+        failed++;
+        console.log(
+          `FAILED  ${what}\n${String((error as Error).message).replaceAll(/^/gm, "        ")}`,
+        );
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
   console.log(`${rows.length - failed} of ${rows.length} combinations work`);
   process.exitCode = failed === 0 ? 0 : 1;
 }

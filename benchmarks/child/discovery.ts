@@ -2,7 +2,7 @@
  * Watches a Service in an API server of the parent: with our kind of discovery, in a mesh, or with the informer of
  * @kubernetes/client-node. What it has measured it sends back when the parent says stop. argv: JSON.
  */
-import { createMesh } from "@inmesh/core";
+import { createMesh, type Mesh } from "@inmesh/core";
 import type { DiscoveryMesh, DiscoveryOfService, EndpointSink } from "@inmesh/core/spi/discovery";
 import { Call, NodeRuntime } from "@inmesh/core/spi";
 import { StubRequest, stubProtocol } from "@inmesh/core/testing";
@@ -30,8 +30,12 @@ export interface DiscoveryRun {
   readonly firstListMs: number;
   readonly heapBytes: number;
   readonly rssBytes: number;
-  /** What the event loop was held for at most while things changed. */
+  /** What the event loop was held for at most, from the begin of the watch until all endpoints could be picked. */
+  readonly listStallMs: number;
+  /** And while things changed. */
   readonly stallMs: number;
+  /** What the thread has computed while things changed, without the looks of the benchmark. */
+  readonly computedMs: number;
   /** Names of slices that it has heard of, in this order. */
   readonly heard: readonly string[];
 }
@@ -40,7 +44,10 @@ const load = JSON.parse(process.argv[2]!) as DiscoveryLoad;
 const SERVICE = { namespace: "shop", service: "big", port: "http" };
 const kept: unknown[] = [];
 const heard: string[] = [];
+let listStallMs = 0;
 let stallMs = 0;
+let computedMs = 0;
+let isListing = false;
 let isMeasuring = false;
 
 const now = (): number => performance.timeOrigin + performance.now();
@@ -51,10 +58,16 @@ const now = (): number => performance.timeOrigin + performance.now();
  */
 function measureTurns(look: () => void): void {
   let before = threadMs();
+  let wasListing = false;
   const turn = (): void => {
     const spent = threadMs() - before;
-    if (isMeasuring) stallMs = Math.max(stallMs, spent);
+    if (isMeasuring) {
+      stallMs = Math.max(stallMs, spent);
+      computedMs += spent;
+    } else if (wasListing) listStallMs = Math.max(listStallMs, spent);
     look();
+    // Not the turn in which the mesh was made.
+    wasListing = isListing;
     before = threadMs();
     setTimeout(turn, 1);
   };
@@ -95,38 +108,48 @@ async function watchAlone(): Promise<() => boolean> {
   };
 }
 
-/** A mesh with a service: what a call may pick. */
-function watchInMesh(): () => boolean {
+function meshOf(name: string): Mesh {
   const mesh = createMesh({
     env: {},
     discoveries: [kubernetes({ kubeconfig: load.kubeconfig })],
     config: {
       services: {
-        big: {
-          discovery: { kubernetes: "shop/big:http" },
+        [name]: {
+          discovery: { kubernetes: `shop/${name}:http` },
           limits: { maxEndpoints: 2 * load.endpoints },
         },
       },
     },
   });
   const service = mesh.service(
-    "big",
+    name,
     stubProtocol((exchange) => exchange.reply()),
   );
   // It wakes the service: discovery begins with the first call.
-  service.current(new Call("big", new StubRequest("/"), true, true)).catch(() => {});
-  const [backend] = mesh.running.backends;
-  kept.push(mesh);
+  service.current(new Call(name, new StubRequest("/"), true, true)).catch(() => {});
+  return mesh;
+}
+
+/** A mesh with a service: what a call may pick. */
+async function watchInMesh(): Promise<() => boolean> {
+  // Loads the code first, which a process does once, with the first of its services.
+  const first = meshOf("other-0");
+  await until(() => first.running.backends[0]!.cluster.endpoints.size > 0);
+  await first.close(0);
+  let mesh: Mesh | undefined;
   let size = -1;
   measureTurns(() => {
-    const { size: here } = backend!.cluster.endpoints;
+    const here = mesh?.running.backends[0]!.cluster.endpoints.size ?? 0;
     if (here === size) return;
     size = here;
     if (!isMeasuring) return;
     const seen: SeenChange = { changedAt: now() };
     process.send!(seen);
   });
-  return () => size === load.endpoints;
+  return () => {
+    if (mesh === undefined) kept.push((mesh = meshOf("big")));
+    return size === load.endpoints;
+  };
 }
 
 async function inform(): Promise<() => boolean> {
@@ -152,16 +175,19 @@ async function inform(): Promise<() => boolean> {
   };
 }
 
-const isThere =
+const hasAll =
   load.mode === "memory"
     ? await watchAlone()
     : load.mode === "informer"
       ? await inform()
-      : watchInMesh();
+      : await watchInMesh();
 const heapBefore = settledHeap();
 const rssBefore = process.memoryUsage().rss;
 const startedAt = performance.now();
-await until(isThere);
+hasAll();
+isListing = true;
+await until(hasAll);
+isListing = false;
 const firstListMs = performance.now() - startedAt;
 await new Promise((resolve) => setTimeout(resolve, 300));
 const rssBytes = process.memoryUsage().rss - rssBefore;
@@ -172,7 +198,8 @@ process.on("message", (message) => {
     process.send!("measuring");
     return;
   }
-  const run: DiscoveryRun = { firstListMs, heapBytes, rssBytes, stallMs, heard };
+  const stalls = { listStallMs, stallMs, computedMs };
+  const run: DiscoveryRun = { firstListMs, heapBytes, rssBytes, ...stalls, heard };
   process.send!(run, () => process.exit(0));
 });
 process.once("disconnect", () => process.exit(0));

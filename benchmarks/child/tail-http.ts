@@ -8,6 +8,7 @@ import { Pool } from "undici";
 import type { Answer, TailClient, TailLoad, TailServer } from "./tail-protocol.ts";
 
 export function open(load: TailLoad): TailClient {
+  if (load.client === "proxy") return proxied(load.proxy!.port, load.proxy!.service);
   return load.client === "inmesh" ? meshed(load) : roundRobin(load);
 }
 
@@ -39,6 +40,22 @@ function roundRobin({ ports }: TailLoad): TailClient {
       check(statusCode, await body.text());
     },
     close: async () => void (await Promise.all(pools.map((pool) => pool.destroy()))),
+  };
+}
+
+function proxied(port: number, service: string): TailClient {
+  const pool = new Pool(`http://127.0.0.1:${port}`);
+  return {
+    async call() {
+      const headers = { host: service };
+      const { statusCode, body } = await pool.request({
+        path: "/orders/1",
+        method: "GET",
+        headers,
+      });
+      check(statusCode, await body.text());
+    },
+    close: () => pool.destroy(),
   };
 }
 

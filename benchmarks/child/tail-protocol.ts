@@ -4,8 +4,8 @@ export type Protocol = "http" | "grpc";
 
 export interface TailLoad {
   readonly protocol: Protocol;
-  /** `pick_first` is grpc-js's own alone. */
-  readonly client: "inmesh" | "round_robin" | "pick_first";
+  /** `pick_first` is grpc-js's own alone, `proxy` that of HTTP: it has no mesh, and goes through mesh-proxy. */
+  readonly client: "inmesh" | "round_robin" | "pick_first" | "proxy";
   /** `retry.attempts` of inmesh. */
   readonly attempts: number;
   readonly ports: readonly number[];
@@ -13,6 +13,16 @@ export interface TailLoad {
   readonly seconds: number;
   /** To each server alone, all at a time, before the run. */
   readonly warmCalls: number;
+  /** For the client `proxy`: where mesh-proxy listens, and its services by what they lead to. */
+  readonly proxy?: TailProxy | undefined;
+}
+
+export interface TailProxy {
+  readonly port: number;
+  /** To the servers together. */
+  readonly service: string;
+  /** To each alone, in the order of `ports`; what calls there teach says nothing about `service`. */
+  readonly alone: readonly string[];
 }
 
 export interface TailClient {

@@ -18,8 +18,10 @@ export interface TailRun {
 
 /** So that client and servers run code that has run before; what these calls teach is thrown away. */
 async function warm(protocol: TailProtocol, given: TailLoad): Promise<void> {
-  for (const port of given.ports) {
-    const client = protocol.open({ ...given, ports: [port], attempts: 1 });
+  const { proxy } = given;
+  for (const [place, port] of given.ports.entries()) {
+    const alone = proxy && { ...proxy, service: proxy.alone[place]! };
+    const client = protocol.open({ ...given, ports: [port], attempts: 1, proxy: alone });
     const calls = Array.from({ length: given.warmCalls }, () => client.call());
     await Promise.allSettled(calls);
     await client.close();

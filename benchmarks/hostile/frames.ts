@@ -21,6 +21,12 @@
  * repetition. `{9*x#=y}` as a word is nine words. Text has the escapes of notation.ts. What is written wrongly is left out.
  */
 import { bytesOf, stepsOf, unescaped, type Step } from "./notation.ts";
+import {
+  frame,
+  PREFACE,
+  text as stringOf,
+  words,
+} from "../../packages/http/test/support/h2-frames.ts";
 
 const FLAGS: Readonly<Record<string, readonly [type: number, flags: number]>> = {
   H: [1, 4], HE: [1, 5], C: [9, 0], CE: [9, 4], D: [0, 0], DE: [0, 1], R: [3, 0], S: [4, 0], SA: [4, 1],
@@ -30,22 +36,6 @@ const FLAGS: Readonly<Record<string, readonly [type: number, flags: number]>> = 
 const METHODS = new Set(["GET", "HEAD", "OPTIONS", "POST", "PUT"]);
 const MAX_TIMES = 100_000;
 const MAX_BYTES = 24_000_000;
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-
-export function frame(type: number, flags: number, id: number, payload: Buffer, more = 0): Buffer {
-  const header = Buffer.alloc(9);
-  header.writeUIntBE(Math.max(0, Math.min(0xffffff, payload.length + more)), 0, 3);
-  header[3] = type;
-  header[4] = flags;
-  header.writeUInt32BE(id >>> 0, 5);
-  return Buffer.concat([header, payload]);
-}
-
-export function words(...values: readonly number[]): Buffer {
-  const buffer = Buffer.alloc(4 * values.length);
-  for (const [i, value] of values.entries()) buffer.writeUInt32BE(value >>> 0, 4 * i);
-  return buffer;
-}
 
 /** The steps of a client's line, with its preface. */
 export function clientSteps(text: string): Step[] {
@@ -182,14 +172,4 @@ function blockOf(fields: readonly string[]): Buffer {
       return Buffer.concat([kind, stringOf(unescaped(name)), stringOf(unescaped(value))]);
     }),
   );
-}
-
-function stringOf(text: string): Buffer {
-  const raw = Buffer.from(text, "latin1");
-  if (raw.length < 127) return Buffer.concat([Buffer.from([raw.length]), raw]);
-  const size = [127];
-  let left = raw.length - 127;
-  for (; left >= 128; left = Math.floor(left / 128)) size.push((left % 128) | 128);
-  size.push(left);
-  return Buffer.concat([Buffer.from(size), raw]);
 }

@@ -6,12 +6,12 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resetSocket } from "@inmesh/core/testing";
-import { frame, frameSteps } from "./frames.ts";
+import { frameSteps } from "./frames.ts";
+import { frame, PREFACE, takeFrames } from "../../packages/http/test/support/h2-frames.ts";
 import { stepsOf, type Step } from "./notation.ts";
 
 export type Speaks = "http1" | "http2" | "grpc";
 
-const PREFACE_BYTES = 24;
 const DRAINED_WITHIN_MS = 2_000;
 /** Events that are kept to explain a finding. */
 const MAX_HEARD = 24;
@@ -125,21 +125,16 @@ export class Upstream {
     socket.on("data", (chunk: Buffer) => {
       bytes = Buffer.concat([bytes, chunk]);
       if (!prefaced) {
-        if (bytes.length < PREFACE_BYTES) return;
-        bytes = bytes.subarray(PREFACE_BYTES);
+        if (bytes.length < PREFACE.length) return;
+        bytes = bytes.subarray(PREFACE.length);
         prefaced = true;
       }
-      while (bytes.length >= 9) {
-        const length = 9 + bytes.readUIntBE(0, 3);
-        if (bytes.length < length) return;
-        const [type, flags, id] = [bytes[3]!, bytes[4]!, bytes.readUInt32BE(5)];
-        const payload = bytes.subarray(9, length);
-        bytes = bytes.subarray(length);
+      bytes = takeFrames(bytes, ({ type, flags, id, payload }) => {
         if (type === 4 && (flags & 1) === 0) write(socket, frame(4, 1, 0, Buffer.alloc(0)));
         if (type === 6 && (flags & 1) === 0) write(socket, frame(6, 1, 0, payload));
         if (type === 3) bodies.delete(id);
         if (type === 0) bodies.set(id, Buffer.concat([bodies.get(id) ?? Buffer.alloc(0), payload]));
-        if ((type !== 0 && type !== 1) || (flags & 1) === 0) continue;
+        if ((type !== 0 && type !== 1) || (flags & 1) === 0) return;
         const body = bodies.get(id) ?? Buffer.alloc(0);
         bodies.delete(id);
         const name = body.subarray(grpc ? 5 : 0).toString();
@@ -154,7 +149,7 @@ export class Upstream {
               id,
             ),
           );
-      }
+      });
     });
   }
 }

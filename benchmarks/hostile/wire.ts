@@ -4,14 +4,13 @@ import { connect, type Socket } from "node:net";
 import { platform } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { resetSocket } from "@inmesh/core/testing";
-import { frame } from "./frames.ts";
+import { frame, SETTINGS, takeFrames } from "../../packages/http/test/support/h2-frames.ts";
 import type { Step } from "./notation.ts";
 
 /** Nothing more came for so long: that was all. */
 const QUIET_MS = 60;
 const WRITE_WITHIN_MS = 5_000;
 const MAX_KEPT = 65_536;
-const SETTINGS = 4;
 /** Of Linux, where a socket may use any of them. */
 const LOOPBACK_ADDRESSES = 1 << 24;
 
@@ -64,15 +63,9 @@ export class Wire {
 
   /** As a client that keeps to the protocol in this one thing, so that the rest is looked at. */
   #acknowledge(chunk: Buffer): void {
-    let bytes = Buffer.concat([this.#unread, chunk]);
-    while (bytes.length >= 9) {
-      const length = 9 + bytes.readUIntBE(0, 3);
-      if (bytes.length < length) break;
-      if (bytes[3] === SETTINGS && (bytes[4]! & 1) === 0)
-        this.#write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
-      bytes = bytes.subarray(length);
-    }
-    this.#unread = bytes;
+    this.#unread = takeFrames(Buffer.concat([this.#unread, chunk]), ({ type, flags }) => {
+      if (type === SETTINGS && (flags & 1) === 0) this.#write(frame(SETTINGS, 1, 0));
+    });
   }
 
   #write(bytes: Buffer): boolean {

@@ -22,6 +22,7 @@ import { metricsPage } from "inmesh/metrics";
 import { startProxy } from "mesh-proxy";
 import { Orders, type OrdersHandlers } from "../../examples/03-grpc/orders.ts";
 import { TestCa } from "../../packages/http/test/support/ca.ts";
+import { measureWorkers } from "../../packages/proxy/src/workers/measure.ts";
 import type { FromScenario, Truth } from "./truth.ts";
 import { freeAddress } from "../../scripts/free-port.ts";
 
@@ -161,6 +162,8 @@ const mesh = createMesh({
 
 // Gets no connection: what a proxy alone measures is on the page from its start.
 startProxy({ mesh, listeners: [{ name: "out", mode: "outbound" }] });
+// A worker that serves: the process that starts some measures them.
+measureWorkers(mesh.telemetry, [{ serving: true, restartsInMs: undefined }]).add(1);
 const shop = meshServer(after(20), {
   name: "shop",
   mesh,
@@ -401,6 +404,8 @@ process.once("message", async () => {
   const begun = Date.now();
   await story();
   await sleep(SECONDS * 1000 - (Date.now() - begun));
+  tell({ type: "played" });
+  await once(process, "message");
   tell({ type: "truth", truth: truthOf() });
   // Two more readings.
   await sleep(2_500);

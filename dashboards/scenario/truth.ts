@@ -23,5 +23,7 @@ export interface Truth {
 
 export type FromScenario =
   | { readonly type: "page"; readonly address: string }
+  /** All has been played, and goes on; the next message asks for the truth. */
+  | { readonly type: "played" }
   | { readonly type: "truth"; readonly truth: Truth }
   | { readonly type: "end" };

@@ -18,8 +18,12 @@ const server = meshServer(
   },
   { name: "front", mesh },
 );
-// `npx inmesh check --admin unix:/tmp/inmesh.sock` in the pod asks it.
-await mesh.admin.listen({ socketPath: process.env["ADMIN_SOCKET"] ?? "/tmp/inmesh.sock" });
+// `npx inmesh check --admin unix:/tmp/inmesh.sock --token-file /tmp/inmesh.token` in the pod asks it.
+const folder = process.env["ADMIN_FOLDER"] ?? "/tmp";
+await mesh.admin.listen({
+  socketPath: `${folder}/inmesh.sock`,
+  token: { file: `${folder}/inmesh.token` },
+});
 const { port } = await server.listen(Number(process.env["PORT"] ?? 8080), process.env["HOST"]);
 process.stdout.write(`front listens on ${port}\n`);
 

@@ -360,7 +360,7 @@ export class Attempt<Req = unknown> {
   }
 
   /** What the next hop reads: one layer retries, so what is a retry above is one all the way down. */
-  get toldNumber(): number {
+  get announcedNumber(): number {
     return Math.max(this.number, this.call.inheritedAttempt);
   }
 

@@ -15,11 +15,13 @@ export interface EndpointInfo {
   readonly forZones?: readonly string[];
   /** Part of the identity besides the address (a pod's uid): a recycled address starts afresh. */
   readonly uid?: string;
-  /**
-   * It is about to go: no new attempts, also if no other endpoint is left; those in flight go on. Unlike one
-   * that is no longer named it stays in the snapshot. Default false.
-   */
+  /** It is about to go: new attempts only where no other endpoint can be picked; those in flight go on. Default false. */
   readonly draining?: boolean;
+  /**
+   * False: no new attempts, also if no other endpoint is left; those in flight go on. Unlike one that is no longer
+   * named it stays in the snapshot, as draining. Default true.
+   */
+  readonly serving?: boolean;
   /** It speaks HTTP/2 on connections without TLS (h2c), whatever `http2` says. No effect with TLS, and for gRPC. */
   readonly http2?: boolean;
   readonly metadata?: Readonly<Record<string, string>>;

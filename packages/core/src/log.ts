@@ -37,6 +37,7 @@ export type LogEvent =
   | "proxy.defect"
   | "proxy.listener_failed"
   | "proxy.listening"
+  | "proxy.worker_ended"
   | "registry.announced"
   | "registry.failed"
   | "registry.used"
@@ -91,6 +92,7 @@ export const LOG_EVENTS: Readonly<Record<LogEvent, LogLevel>> = {
   "proxy.defect": "warn",
   "proxy.listener_failed": "warn",
   "proxy.listening": "info",
+  "proxy.worker_ended": "warn",
   "registry.announced": "info",
   "registry.failed": "warn",
   "registry.used": "info",

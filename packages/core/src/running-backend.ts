@@ -48,6 +48,7 @@ import type { ClusterOptions, ClusterRecorder } from "./cluster/state.ts";
 import type { Endpoint } from "./cluster/endpoint.ts";
 import { ZoneBalance, type ZoneSettings } from "./zones/zone-balance.ts";
 import { ZonePicker } from "./zones/zone-picker.ts";
+import type { ServiceSnapshot } from "./snapshot.ts";
 
 /** For people who ask. Instants are those of the runtime's monotonic clock; counts never go down. */
 export interface DiscoveryHeard {
@@ -118,7 +119,7 @@ export class RunningBackend<Req, R extends Reply> {
   readonly #observers: Observers;
   /** Since the last report to observers of what discovery says: endpoints have come, gone or got other weights. */
   #changed = false;
-  #toldState: DiscoveryChange["state"] | undefined = undefined;
+  #announcedState: DiscoveryChange["state"] | undefined = undefined;
 
   constructor(
     service: ServiceConfig,
@@ -227,9 +228,9 @@ export class RunningBackend<Req, R extends Reply> {
   /** `state`: what became of it by an answer of discovery, or by falling asleep. */
   #discovered(state: DiscoveryChange["state"]): void {
     const { cluster } = this;
-    const isNews = this.#changed || state !== this.#toldState;
+    const isNews = this.#changed || state !== this.#announcedState;
     this.#changed = false;
-    this.#toldState = state;
+    this.#announcedState = state;
     if (!isNews || this.#observers.attached === undefined) return;
     this.#observers.tellSoon("discoveryChanged", {
       service: this.name,
@@ -310,6 +311,14 @@ export class RunningBackend<Req, R extends Reply> {
 
   get asleep(): boolean {
     return this.#watch === undefined;
+  }
+
+  discoverySnapshot(): ServiceSnapshot["discovery"] {
+    const { source } = this.discovery;
+    if (this.asleep) return { source, state: "idle", error: undefined };
+    const { stale, known } = this.cluster;
+    if (stale !== undefined) return { source, state: "stale", error: stale.message };
+    return { source, state: known ? "current" : "pending", error: undefined };
   }
 
   /** Starts watching for `user`, a service; without effect while it does. */

@@ -375,17 +375,7 @@ export class RunningService<Req extends RoutedRequest, R extends Reply> {
         refused: budget.refused,
         withdrawn: budget.withdrawn,
       },
-      discovery: {
-        source: own.discovery.source,
-        state: own.asleep
-          ? "idle"
-          : cluster.stale !== undefined
-            ? "stale"
-            : cluster.known
-              ? "current"
-              : "pending",
-        error: cluster.stale?.message,
-      },
+      discovery: own.discoverySnapshot(),
       connections: { problem: cluster.problem },
       panic: cluster.lists.panic,
       zones: own.zones.view,

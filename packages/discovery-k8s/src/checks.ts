@@ -4,7 +4,12 @@
  * losing a request. Each is asked for anew, because a person who checks has just changed something.
  */
 import { hostname } from "node:os";
-import type { CheckedMesh, DiscoveryConfig, KindCheck } from "@inmesh/core/spi/discovery";
+import {
+  duration,
+  type CheckedMesh,
+  type DiscoveryConfig,
+  type KindCheck,
+} from "@inmesh/core/spi/discovery";
 import { type AccessOptions, findAccess, isInPod } from "./access.ts";
 import { ApiClient } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
@@ -25,7 +30,7 @@ type Id = (typeof KUBERNETES_CHECKS)[number];
 type Json = Readonly<Record<string, unknown>>;
 
 /** Time that requests in progress should have after a drain has waited for its callers. */
-const MARGIN_S = 10;
+const MARGIN_MS = 10_000;
 
 /** `serviceOf`: what a target means to this kind; undefined: it is not its own. */
 export async function checkKubernetes(
@@ -199,20 +204,23 @@ function grace(
   spec: Json,
   containers: readonly Json[],
 ): KindCheck {
-  const graceS = Number(spec["terminationGracePeriodSeconds"] ?? 30);
-  const waitS = Math.max(...servers.map(({ leavesAfterMs }) => leavesAfterMs)) / 1_000;
+  const graceMs = 1_000 * Number(spec["terminationGracePeriodSeconds"] ?? 30);
+  const waitMs = Math.max(...servers.map(({ leavesAfterMs }) => leavesAfterMs));
   const hooks = containers.flatMap(({ lifecycle }) =>
     isObject(lifecycle) && isObject(lifecycle["preStop"]) ? [lifecycle["preStop"]] : [],
   );
   const sleeps = hooks.map(({ sleep }) => (isObject(sleep) ? Number(sleep["seconds"]) : 0));
   // SIGTERM comes after the hook, and the grace period begins before it.
-  const hookS = Math.max(0, ...sleeps);
-  const leftS = graceS - hookS - waitS;
-  const parts = `terminationGracePeriodSeconds is ${graceS}, of which ${hookS > 0 ? `a preStop hook takes ${hookS} s and ` : ""}a drain waits ${waitS} s for its callers`;
-  if (leftS < MARGIN_S) {
-    const message = `${parts}: ${Math.max(0, leftS)} s are left for requests in progress`;
-    const hint = `raise it to ${Math.ceil(hookS + waitS + 3 * MARGIN_S)} or more, and give drain() less than what it grants`;
-    return said("kubernetes-grace", undefined, leftS <= 0 ? "failure" : "warning", message, hint);
+  const hookMs = 1_000 * Math.max(0, ...sleeps);
+  const leftMs = graceMs - hookMs - waitMs;
+  const ofHook = hookMs > 0 ? `a preStop hook takes ${duration(hookMs)} and ` : "";
+  const parts = `terminationGracePeriodSeconds is ${graceMs / 1_000}, of which ${ofHook}a drain waits ${duration(waitMs)} for its callers`;
+  if (leftMs < MARGIN_MS) {
+    const left = leftMs <= 0 ? "nothing is" : `${duration(leftMs)} are`;
+    const message = `${parts}: ${left} left for requests in progress`;
+    const neededS = Math.ceil((hookMs + waitMs + 3 * MARGIN_MS) / 1_000);
+    const hint = `raise it to ${neededS} or more, and give drain() less than what it grants`;
+    return said("kubernetes-grace", undefined, leftMs <= 0 ? "failure" : "warning", message, hint);
   }
   if (hooks.length > 0) {
     const hint = "remove the preStop hook: the drain waits by itself, and serves meanwhile";

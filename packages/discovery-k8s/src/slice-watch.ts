@@ -8,7 +8,7 @@
  * A watch that ends is resumed. A failure is followed by a pause of at most 1.5 s, and then by the same request
  * again; what is known stays known. A list is taken as one difference, when it is complete.
  */
-import { inTurns, type Runtime, type Timer } from "@inmesh/core/spi/discovery";
+import { inTurns, nextTurn, type Runtime, type Timer } from "@inmesh/core/spi/discovery";
 import type { ApiClient } from "./api-client.ts";
 import { ApiError } from "./api-error.ts";
 import { Lines } from "./lines.ts";
@@ -22,7 +22,10 @@ const FIRST_PAGE = 10;
 const MAX_PAGE = 100;
 const PAGE_BYTES = 262_144;
 const MAX_PAGES = 10_000;
-/** What came in so large a piece is followed by a turn for others, because there is more. */
+/**
+ * So much is followed by a turn for others, because there is more: in one piece, or in many small ones, which a server
+ * that writes each event by itself sends and which come in one turn all the same.
+ */
 const MUCH_BYTES = 16_384;
 /** The server ends a watch after a time in this range, so that the watches of many processes end at many times. */
 const MIN_WATCH_S = 240;
@@ -257,6 +260,7 @@ export class SliceWatch {
       MIN_WATCH_S + (MAX_WATCH_S - MIN_WATCH_S + 1) * this.#runtime.random(),
     );
     const lines = new Lines();
+    let sinceTurn = 0;
     let reading: Promise<void> | undefined;
     const events = function* (this: SliceWatch, chunk: Buffer): Generator<undefined, void> {
       try {
@@ -292,8 +296,10 @@ export class SliceWatch {
           onData: (chunk) => {
             const read = (): void | Promise<void> => {
               const done = inTurns(this.#runtime, events(chunk), 1);
-              if (done !== undefined || chunk.length < MUCH_BYTES) return done;
-              return new Promise((resolve) => this.#runtime.after(0, resolve, undefined));
+              sinceTurn += chunk.length;
+              if (done === undefined && sinceTurn < MUCH_BYTES) return undefined;
+              sinceTurn = 0;
+              return done ?? nextTurn(this.#runtime);
             };
             // What a connection held as it ended comes at once, whatever is still being read.
             const next = reading === undefined ? read() : reading.then(read);

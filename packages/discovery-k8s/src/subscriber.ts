@@ -1,13 +1,13 @@
 /** One service of the mesh that a Service of the cluster feeds: what it heard last, and how news reach it. */
 import {
-  addressOf,
   inTurns,
+  nextTurn,
   type EndpointInfo,
   type EndpointSink,
   type Runtime,
   type Timer,
 } from "@inmesh/core/spi/discovery";
-import { endpointsOf, type ServiceState, type Wanted } from "./endpoints.ts";
+import { ServiceEndpoints, type ServiceState, type Wanted } from "./endpoints.ts";
 import type { NamedElsewhere } from "./external-name.ts";
 import type { Slice } from "./slice.ts";
 
@@ -21,13 +21,15 @@ export interface SliceSink extends EndpointSink {
 }
 
 export class Subscriber {
-  readonly #wanted: Wanted;
+  readonly #endpoints: ServiceEndpoints;
   readonly #sink: SliceSink;
   readonly #runtime: Runtime;
   /** Reads the Service itself. */
   readonly #elsewhere: () => Promise<NamedElsewhere>;
-  /** What was reported, by address; undefined: nothing yet. */
-  #reported: ReadonlyMap<string, EndpointInfo> | undefined = undefined;
+  /** How many endpoints were reported. */
+  #reported = 0;
+  /** What was reported last is what the slices had then: a difference to it can be reported. */
+  #isBase = false;
   /** What it knows is being put together, or the Service is being read. */
   #busy = false;
   /** What came meanwhile. */
@@ -44,7 +46,7 @@ export class Subscriber {
     runtime: Runtime,
     elsewhere: () => Promise<NamedElsewhere>,
   ) {
-    this.#wanted = wanted;
+    this.#endpoints = new ServiceEndpoints(wanted);
     this.#sink = sink;
     this.#runtime = runtime;
     this.#elsewhere = elsewhere;
@@ -61,10 +63,17 @@ export class Subscriber {
     }
     this.#again?.cancel();
     this.#again = undefined;
-    const state = inTurns(this.#runtime, endpointsOf(all, this.#wanted));
-    if (state instanceof Promise) return this.#wait(state.then((found) => this.#take(found)));
+    const state = inTurns(this.#runtime, this.#endpoints.update(all));
+    if (state instanceof Promise) return this.#wait(this.#takeLater(state));
     const later = this.#take(state);
     if (later !== undefined) this.#wait(later);
+  }
+
+  /** Thousands of endpoints: who hears of them has as much to do again. */
+  async #takeLater(state: Promise<ServiceState>): Promise<void> {
+    const found = await state;
+    await nextTurn(this.#runtime);
+    await this.#take(found);
   }
 
   fail(error: Error): void {
@@ -112,58 +121,35 @@ export class Subscriber {
     if (!state.isUnknown) return this.#tell(state.endpoints, state.why);
     if (this.#sink.noSlices !== undefined) {
       this.failing = false;
-      this.#reported = undefined;
+      this.#reported = 0;
+      this.#isBase = false;
       return this.#sink.noSlices(state.why!);
     }
     this.#again = this.#runtime.after(LOOK_AGAIN_MS, () => this.report([]), undefined);
     // What had slices a moment ago was deleted: nothing is picked any more, whatever it will be.
-    if (this.#reported !== undefined && this.#reported.size > 0) {
-      return this.#tell(new Map(), state.why);
-    }
+    if (this.#reported > 0) return this.#tellOther([], state.why);
     return this.#elsewhere().then(({ endpoint, why }) => {
       if (this.#stopped || this.#next !== undefined) return;
-      this.#tell(new Map(endpoint && [[addressOf(endpoint), endpoint]]), why);
+      this.#tellOther(endpoint === undefined ? [] : [endpoint], why);
     });
   }
 
   #tell(endpoints: ReadonlyMap<string, EndpointInfo>, why: string | undefined): void {
     this.failing = false;
-    const before = this.#reported;
-    this.#reported = endpoints;
-    if (before === undefined || endpoints.size === 0) {
-      return this.#sink.replace([...endpoints.values()], why);
-    }
-    const upserted: EndpointInfo[] = [];
-    const removed: EndpointInfo[] = [];
-    for (const [address, info] of endpoints) {
-      const known = before.get(address);
-      if (known === info) continue;
-      // Another pod with the same address is another endpoint.
-      if (known !== undefined && known.uid !== info.uid) removed.push(known);
-      if (known === undefined || !isSame(known, info)) upserted.push(info);
-    }
-    for (const [address, info] of before) if (!endpoints.has(address)) removed.push(info);
+    const { upserted, removed } = this.#endpoints.changes();
+    const isDifference = this.#isBase && endpoints.size > 0;
+    this.#reported = endpoints.size;
+    this.#isBase = true;
+    if (!isDifference) return this.#sink.replace([...endpoints.values()], why);
     // Also without a difference: it says that the source works again.
     this.#sink.change(upserted, removed);
   }
-}
 
-function isSame(a: EndpointInfo, b: EndpointInfo): boolean {
-  return (
-    a.uid === b.uid &&
-    a.draining === b.draining &&
-    a.zone === b.zone &&
-    a.weight === b.weight &&
-    a.http2 === b.http2 &&
-    a.forZones?.join() === b.forZones?.join() &&
-    isSameMetadata(a.metadata, b.metadata)
-  );
-}
-
-function isSameMetadata(
-  a: EndpointInfo["metadata"] = {},
-  b: EndpointInfo["metadata"] = {},
-): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+  /** Something else than what the slices have. */
+  #tellOther(endpoints: readonly EndpointInfo[], why: string | undefined): void {
+    this.failing = false;
+    this.#reported = endpoints.length;
+    this.#isBase = false;
+    this.#sink.replace(endpoints, why);
+  }
 }

@@ -78,7 +78,7 @@ it("all is well: five sentences", async () => {
   ]);
   expect(one(answer, "kubernetes-api").message).toBe("the API server v1.34.0-test answers");
   expect(one(answer, "kubernetes-grace").message).toBe(
-    "terminationGracePeriodSeconds is 45, of which a drain waits 6 s for its callers",
+    "terminationGracePeriodSeconds is 45, of which a drain waits 6s for its callers",
   );
   expect(one(answer, "kubernetes-api").page).toBe("docs/reference/checks.md#kubernetes-api");
 });
@@ -143,15 +143,15 @@ const hook = (seconds: number): object => ({
 });
 
 it.each<[string, object, number, string, string]>([
-  ["5 s", { readinessProbe: PROBE }, 5, "failure", "0 s are left for requests in progress"],
-  ["15 s", { readinessProbe: PROBE }, 15, "warning", "9 s are left"],
-  ["30 s", { readinessProbe: PROBE }, 30, "ok", "waits 6 s"],
+  ["5 s", { readinessProbe: PROBE }, 5, "failure", "nothing is left for requests in progress"],
+  ["15 s", { readinessProbe: PROBE }, 15, "warning", "9s are left"],
+  ["30 s", { readinessProbe: PROBE }, 30, "ok", "waits 6s"],
   [
     "30 s and a hook of 20 s",
     hook(20),
     30,
     "warning",
-    "a preStop hook takes 20 s and a drain waits 6 s",
+    "a preStop hook takes 20s and a drain waits 6s",
   ],
   ["60 s and a hook", hook(5), 60, "warning", "a preStop hook delays SIGTERM"],
 ])("grace period: %s", async (_, container, seconds, status, message) => {

@@ -224,17 +224,22 @@ describe("D9 CO: ready, serving and terminating", () => {
   const going = { ready: false, serving: true, terminating: true };
   const gone = { ready: false, serving: false, terminating: true };
   const starting = { ready: false, serving: false, terminating: false };
+  const unready = { ready: false, serving: true, terminating: false };
+  /** Of a Service with publishNotReadyAddresses. */
+  const always = { ready: true, serving: true, terminating: true };
   it.each([
     [
       "ready ones are used, terminating ones drain",
       [yes, going, gone, starting],
-      "-10.0.0.2:80 -10.0.0.3:80 10.0.0.1:80",
+      "--10.0.0.3:80 -10.0.0.2:80 10.0.0.1:80",
     ],
     [
-      "with none ready, those that still serve are used",
-      [going, gone, starting],
-      "-10.0.0.2:80 10.0.0.1:80",
+      "with none ready, those that still serve are used, and those that do not are not",
+      [going, gone, starting, unready],
+      "--10.0.0.2:80 -10.0.0.1:80 10.0.0.4:80",
     ],
+    ["what serves without being ready is left out beside what is", [yes, unready], "10.0.0.1:80"],
+    ["what terminates drains, also if it calls itself ready", [always], "-10.0.0.1:80"],
     ["what does not say is ready", [{}, { ready: undefined }], "10.0.0.1:80 10.0.0.2:80"],
     ["what only starts is left out", [starting, starting], ""],
   ])("%s", async (_, conditions, expected) => {

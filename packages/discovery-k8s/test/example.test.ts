@@ -1,6 +1,9 @@
 /** examples/04-kubernetes: what the guide shows is what is in the files, and Kubernetes takes them. */
-import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -82,6 +85,44 @@ it.skipIf(kubectl === undefined)("kubectl --dry-run=client takes every file", as
   const { stdout } = await run(kubectl!, [`--kubeconfig=${config}`, ...args], { env });
   expect(stdout.trim().split("\n")).toHaveLength(OBJECTS);
 });
+
+it("the check of the guide asks `front` as the guide has it", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "inmesh-front-"));
+  const flags = ["--no-warnings", "--conditions=inmesh-source"];
+  const server = createServer((_, response) => response.end("orders"));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const front = spawn(process.execPath, [...flags, join(EXAMPLE, "front.ts")], {
+    env: {
+      PATH: process.env["PATH"],
+      INMESH_REGISTRY: "off",
+      ADMIN_FOLDER: folder,
+      PORT: "0",
+      HOST: "127.0.0.1",
+      ORDERS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  onTestFinished(() => {
+    front.kill("SIGKILL");
+    server.close();
+    rmSync(folder, { recursive: true });
+  });
+  let text = "";
+  front.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
+  await expect.poll(() => text, { timeout: 30_000 }).toContain("front listens on");
+  const guide = readFileSync(join(ROOT, "docs/guides/kubernetes.md"), "utf8");
+  const [, command = ""] = /npx inmesh (check [^`]*?)\n```/.exec(guide) ?? [];
+  const program = join(ROOT, "packages/inmesh/src/cli/run.ts");
+  const args = command.replaceAll("/tmp/", `${folder}/`).split(" ");
+  // A call, without which `orders` has no endpoints yet.
+  const [, port] = /front listens on (\d+)/.exec(text)!;
+  expect(await (await fetch(`http://127.0.0.1:${port}/42`)).text()).toBe("orders");
+  const env = { PATH: process.env["PATH"], INMESH_REGISTRY: "off" };
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, program, ...args], {
+    env,
+  });
+  expect(stdout).toMatch(/^Status: 0 failed/m);
+}, 60_000);
 
 const bin = kubeBin("kube-controller-manager");
 

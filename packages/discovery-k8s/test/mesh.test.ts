@@ -51,11 +51,14 @@ it("D9 LC: calls go to what is ready, through a rollout and while the API server
   say({ ready: false, serving: true, terminating: true }, {});
   await expect.poll(answers).toBe("two");
   expect(mesh.snapshot().services[0]?.endpoints.map(({ draining }) => draining)).toContain(true);
+  // The only one that is ready refuses, and nothing of the cluster has noticed.
+  await second.close();
+  await expect.poll(() => answers().catch(() => "")).toBe("one");
   await api.close();
-  expect(await answers()).toBe("two");
+  expect(await answers()).toBe("one");
   await expect.poll(() => mesh.snapshot().services[0]?.discovery.source).toBe("kubernetes");
   await mesh.close();
-  await Promise.all([first.close(), second.close()]);
+  await first.close();
 });
 
 it("what cannot be a Service is a mistake of the configuration", () => {

@@ -124,17 +124,22 @@ describe.skipIf(withControllers === undefined)("slices that the real controller 
   afterAll(() => cluster.stop());
 
   /** A pod that runs on the node of that zone, as a kubelet would report it. */
-  async function pod(name: string, zone: string, ip: string): Promise<void> {
-    const metadata = { name, namespace: "shop", labels: { app: "orders" } };
+  async function pod(name: string, zone: string, ip: string, app = "orders"): Promise<void> {
+    const metadata = { name, namespace: "shop", labels: { app } };
     const containers = [{ name: "a", image: "a", ports: [{ name: "http", containerPort: 8080 }] }];
     const made = await ask("POST", `${CORE}/pods`, {
       metadata,
       spec: { nodeName: `node-${zone}`, containers, automountServiceAccountToken: false },
     });
     expect(made.status, made.text).toBe(201);
+    await says(name, "True", ip);
+  }
+
+  /** The kubelet, of its readiness probe. */
+  async function says(name: string, ready: "True" | "False", ip: string): Promise<void> {
     const conditions = [
-      { type: "Ready", status: "True" },
-      { type: "ContainersReady", status: "True" },
+      { type: "Ready", status: ready },
+      { type: "ContainersReady", status: ready },
     ];
     const status = { phase: "Running", podIP: ip, podIPs: [{ ip }], conditions };
     const patched = await ask(
@@ -194,6 +199,30 @@ describe.skipIf(withControllers === undefined)("slices that the real controller 
     const slices = await ask("GET", "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices");
     expect(slices.text).not.toContain("inmesh.io/track");
     await mesh.close();
+  }, 120_000);
+
+  it("D9 CO: the last pod of a Service that is deleted is the last choice, until it does not serve any more", async () => {
+    const made = await ask("POST", `${CORE}/services`, {
+      metadata: { name: "carts" },
+      spec: { selector: { app: "carts" }, ports: [{ name: "http", port: 80, targetPort: "http" }] },
+    });
+    expect(made.status, made.text).toBe(201);
+    await pod("carts-0", "a", "10.1.1.1", "carts");
+    const heard = new Heard();
+    const bench = benchFor(cluster.kubeconfig("admin"));
+    bench.watch("shop/carts:http", heard);
+    const becomes = (addresses: string): Promise<void> =>
+      expect.poll(() => heard.addresses, { timeout: 30_000 }).toBe(addresses);
+    await becomes("10.1.1.1:8080");
+    await ask("DELETE", `${CORE}/pods/carts-0?gracePeriodSeconds=600`);
+    await becomes("-10.1.1.1:8080");
+    await says("carts-0", "False", "10.1.1.1");
+    await becomes("--10.1.1.1:8080");
+    await pod("carts-1", "a", "10.1.1.2", "carts");
+    await becomes("--10.1.1.1:8080 10.1.1.2:8080");
+    await ask("DELETE", `${CORE}/pods/carts-0?gracePeriodSeconds=0`);
+    await becomes("10.1.1.2:8080");
+    bench.stop();
   }, 120_000);
 
   it("D16 CO: an ExternalName of the real API is a name for DNS", async () => {

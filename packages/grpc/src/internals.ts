@@ -67,7 +67,7 @@ export const MEMBERS: Readonly<Record<MemberKey, PrivateMember>> = {
     name: "grpc-js ChannelCredentials._createSecureConnector",
     makes: "stricter",
     instead: "grpc-js's own credentials, which verify the peer as well",
-    loss: "a peer that speaks TLS and no HTTP/2 is noticed late, the reason of a failed handshake is read out of its text, and SNI names endpoint.invalid where a service has an address for its name",
+    loss: "a peer that speaks TLS and no HTTP/2 is noticed late, the reason of a failed handshake is read out of its text, handshakes seem to last until the SETTINGS of the server, and SNI names endpoint.invalid where a service has an address for its name",
   },
   interceptors: {
     name: "grpc-js Server.interceptors",

@@ -56,17 +56,17 @@ describe("drain", () => {
       { get: (_call, done) => void pending.push(() => done(null, {})) },
       { discoveryWaitMs: 0 },
     );
-    using raw = await RawGrpcClient.to(orders.port);
+    using raw = await RawGrpcClient.open(orders.port);
     raw.call(1);
     await until(() => pending.length === 1);
     const drained = server.drain();
-    const first = await raw.frame(GOAWAY);
+    const first = await raw.until(({ type }) => type === GOAWAY, "GOAWAY");
     expect(lastStreamOf(first)).toBe(1);
     expect(first.payload.readUInt32BE(4)).toBe(0);
     raw.call(3);
     pending[0]!();
     await raw.replied(1);
-    await raw.until(() => raw.closed, "the close");
+    await raw.end();
     for (const frame of raw.frames.filter(({ type }) => type === GOAWAY)) {
       expect(lastStreamOf(frame)).toBe(1);
     }
@@ -321,7 +321,7 @@ describe("health", () => {
 
   it("a request that is no message is refused", async () => {
     const { orders } = await served();
-    using raw = await RawGrpcClient.to(orders.port);
+    using raw = await RawGrpcClient.open(orders.port);
     const { callHead } = await import("./support/raw-grpc-client.ts");
     const { data } = await import("../../http/test/support/h2-peer.ts");
     const bad = [Buffer.from([0x0a, 200]), Buffer.from([0x80]), Buffer.alloc(20, 0xff)];

@@ -12,6 +12,7 @@ import {
   head,
   HEADERS,
   PING,
+  PREFACE,
   reset,
   settings,
 } from "../../http/test/support/h2-peer.ts";
@@ -185,16 +186,15 @@ describe("slow and silent clients", () => {
 
   it("G17 GS, C8 GS: silence, half a preface, one byte at a time, garbage: closed", async () => {
     const { orders, client, server } = await served({}, { limits: { handshakeTimeoutMs: 200 } });
-    const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    using silent = await RawGrpcClient.to(orders.port, null);
-    using half = await RawGrpcClient.to(orders.port, null);
-    half.send(preface.subarray(0, 12));
-    using slow = await RawGrpcClient.to(orders.port, null);
+    using silent = await RawGrpcClient.open(orders.port, null);
+    using half = await RawGrpcClient.open(orders.port, null);
+    half.send(PREFACE.subarray(0, 12));
+    using slow = await RawGrpcClient.open(orders.port, null);
     let at = 0;
-    const timer = setInterval(() => slow.send(preface.subarray(at, ++at)), 50);
-    using garbage = await RawGrpcClient.to(orders.port, null);
+    const timer = setInterval(() => slow.send(PREFACE.subarray(at, ++at)), 50);
+    using garbage = await RawGrpcClient.open(orders.port, null);
     garbage.send(Buffer.from("GET / HTTP/1.1\r\nhost: orders\r\n\r\n"));
-    for (const raw of [silent, half, slow, garbage]) await raw.until(() => raw.closed, "the close");
+    for (const raw of [silent, half, slow, garbage]) await raw.end();
     clearInterval(timer);
     expect((await ask(client)).error).toBeNull();
     await sleep(300);
@@ -207,7 +207,7 @@ describe("slow and silent clients", () => {
 describe("frames", () => {
   it("G13 GS: unknown frames and settings, PRIORITY, ALTSVC and ORIGIN are ignored", async () => {
     const { orders } = await served();
-    using raw = await RawGrpcClient.to(orders.port, settings(0xf0f0, 7, 0x9, 1));
+    using raw = await RawGrpcClient.open(orders.port, settings(0xf0f0, 7, 0x9, 1));
     const priority = Buffer.from([0, 0, 0, 0, 16]);
     for (let i = 0; i < 50; i++) {
       raw.send(
@@ -233,10 +233,10 @@ describe("frames", () => {
       frame(8, 0, 0, Buffer.alloc(4)),
       frame(4, 0, 0, Buffer.alloc(5)),
     ]) {
-      using raw = await RawGrpcClient.to(orders.port);
+      using raw = await RawGrpcClient.open(orders.port);
       raw.send(bad);
       const answered = (): boolean => raw.frames.some(({ type }) => type === GOAWAY || type === 3);
-      await raw.until(() => answered() || raw.closed, `an end after ${bad.toString("hex")}`);
+      await raw.raw.until(() => answered() || raw.closed, `an end after ${bad.toString("hex")}`);
     }
     expect((await ask(client)).error).toBeNull();
     expect(orders.calls).toBe(1);
@@ -244,11 +244,11 @@ describe("frames", () => {
 
   it("G11 GS: pings are answered", async () => {
     const { orders } = await served();
-    using raw = await RawGrpcClient.to(orders.port);
+    using raw = await RawGrpcClient.open(orders.port);
     for (let i = 0; i < 5; i++) raw.send(frame(PING, 0, 0, Buffer.alloc(8, i)));
     const answers = (): number =>
       raw.frames.filter(({ type, flags }) => type === PING && flags === 1).length;
-    await raw.until(() => answers() === 5, "five answers");
+    await raw.raw.until(() => answers() === 5, "five answers");
     raw.call(1);
     await raw.replied(1);
   });
@@ -267,12 +267,12 @@ describe("frames", () => {
 
   it("G3 GS: a flood of resets ends its connection, and no other", async () => {
     const { orders, client, server } = await served({ get: () => {} });
-    using raw = await RawGrpcClient.to(orders.port);
+    using raw = await RawGrpcClient.open(orders.port);
     for (let id = 1; id < 6_000 && !raw.closed; id += 2) {
       raw.send(callHead(id), data(id, message(), true), reset(id, 8));
       if (id % 200 === 1) await sleep(1);
     }
-    await raw.until(() => raw.closed, "the close");
+    await raw.end();
     await until(() => server.snapshot().callsInFlight === 0);
     const list = client.list({ count: 3 });
     let got = 0;
@@ -330,7 +330,7 @@ describe("many", () => {
       },
     });
     const port = await server.listen("127.0.0.1:0");
-    using raw = await RawGrpcClient.to(port);
+    using raw = await RawGrpcClient.open(port);
     const mesh = createMesh({
       env: {},
       config: { services: { orders: { discovery: { static: [`127.0.0.1:${port}`] } } } },
@@ -347,7 +347,7 @@ describe("many", () => {
       }
     };
     await Promise.all(Array.from({ length: 5 }, worker));
-    await raw.until(() => raw.frames.some(({ type }) => type === GOAWAY), "a GOAWAY");
+    await raw.raw.until(() => raw.frames.some(({ type }) => type === GOAWAY), "a GOAWAY");
     expect(errors).toEqual([]);
     await mesh.close(0);
     await server.close(0);

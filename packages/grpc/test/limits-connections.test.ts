@@ -11,7 +11,7 @@ const ENHANCE_YOUR_CALM = 11;
 const SERVED = { refused: {}, callsInFlight: 0 };
 
 async function rawTo({ orders }: Served): Promise<RawGrpcClient> {
-  const client = await RawGrpcClient.to(orders.port);
+  const client = await RawGrpcClient.open(orders.port);
   onTestFinished(() => client[Symbol.dispose]());
   return client;
 }
@@ -31,9 +31,9 @@ const hanging = (limits: object = {}): Promise<Served> =>
 const NOW = message(Buffer.from("\n\u0003now"));
 
 async function evicted(client: RawGrpcClient): Promise<void> {
-  const goaway = await client.frame(GOAWAY);
+  const goaway = await client.until(({ type }) => type === GOAWAY, "GOAWAY");
   expect(goaway.payload.readUInt32BE(4)).toBe(ENHANCE_YOUR_CALM);
-  await client.until(() => client.closed, "the end");
+  await client.end();
 }
 
 /** It answers, and has not been asked to leave. */
@@ -70,7 +70,7 @@ describe("metadata in progress", () => {
     }
     await until(() => one.orders.calls === fit);
     if (sent > fit) {
-      await client.frame(HEADERS); // the refusal: it is the only reply
+      await client.until(({ type }) => type === HEADERS, "HEADERS"); // the refusal: it is the only reply
       await evicted(client);
       expect(one.orders.calls).toBe(fit);
       // What came in one piece with the first that was too many is refused as well.
@@ -146,7 +146,7 @@ describe("resets", () => {
       const id = 2 * n + 1;
       client.send(callHead(id), data(id, message(), true), reset(id, CANCEL));
     }
-    await client.until(() => client.closed, "the end");
+    await client.end();
     await recovered(one);
   });
 
@@ -163,7 +163,7 @@ describe("resets", () => {
     for (let n = 0; n < 100; n++) {
       const id = 2 * n + 1;
       client.send(callHead(id, {}, "/shop.Orders/List"), data(id, message(), true));
-      await client.until(() => client.frames.some((frame) => frame.id === id), "a message");
+      await client.raw.until(() => client.frames.some((frame) => frame.id === id), "a message");
       client.send(reset(id, CANCEL));
       await until(() => one.server.snapshot().callsInFlight === 0);
     }
@@ -195,7 +195,7 @@ describe("resets", () => {
         client.send(callHead(2 * n + 1), data(2 * n + 1, message(), true));
       }
       await until(() => one.server.snapshot().callsInFlight === 80);
-      client.socket[way]();
+      client.raw.socket[way]();
       await recovered(one);
       expect(one.server.snapshot().refused).toEqual({});
     },

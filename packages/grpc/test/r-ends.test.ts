@@ -25,7 +25,7 @@ const BEGUN = Buffer.concat([message(Buffer.from([0x10, 7])), message(Buffer.all
 const CUTS: readonly [string, (client: RawGrpcClient, id: number, send: Send) => void, object][] = [
   ["the client cancels", (client, id) => client.send(reset(id, 8)), {}],
   ["the client resets without an error", (client, id) => client.send(reset(id, 0)), {}],
-  ["the connection goes", (client) => client.socket.destroy(), {}],
+  ["the connection goes", (client) => client.raw.socket.destroy(), {}],
   ["the drain ends", (_client, _id, send) => send("close"), {}],
   ["the deadline passes", () => {}, { "grpc-timeout": "400m" }],
   [
@@ -43,7 +43,7 @@ it.concurrent.for(CUTS)("R1 GS: %s", async ([, cut, more], { expect, onTestFinis
   onTestFinished(() => void child.kill("SIGKILL"));
   const exited = once(child, "exit") as Promise<[number | null]>;
   const [{ port }] = (await once(child, "message")) as [{ port: number }];
-  using client = await RawGrpcClient.to(port, settings(INITIAL_WINDOW_SIZE, 100));
+  using client = await RawGrpcClient.open(port, settings(INITIAL_WINDOW_SIZE, 100));
   const calls = [
     [1, "add", "/shop.Orders/Add"],
     [3, "chat", "/shop.Orders/Chat"],

@@ -94,7 +94,7 @@ it("R9 GS: resets of deadlines that have passed are no misuse, from either side"
     },
     { limits: { maxStreamResets: 20 } },
   );
-  const client = await RawGrpcClient.to(one.orders.port);
+  const client = await RawGrpcClient.open(one.orders.port);
   onTestFinished(() => client[Symbol.dispose]());
   let id = 1;
   for (let round = 0; round < 3; round++) {

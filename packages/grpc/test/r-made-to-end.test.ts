@@ -8,6 +8,7 @@ import {
   data,
   frame,
   HEADERS,
+  PREFACE,
   settings,
   WINDOW_UPDATE,
   words,
@@ -16,7 +17,6 @@ import { Orders } from "./support/orders.ts";
 import { callHead, message } from "./support/raw-grpc-client.ts";
 import { sleep, until } from "./support/wire.ts";
 
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const INITIAL_WINDOW_SIZE = 4;
 /** A head whose rest never comes. */
 const openHead = (id: number): Buffer => frame(HEADERS, 0, id, block({ ":method": "POST" }));

@@ -72,7 +72,7 @@ async function works(client: RawGrpcClient): Promise<boolean> {
   lastIds.set(client, id);
   client.send(callHead(id), data(id, message(), true));
   const answered = (): boolean => client.frames.some((frame) => frame.id === id);
-  await client.until(() => answered() || client.closed, "an answer", 5_000).catch(() => {});
+  await client.raw.until(() => answered() || client.closed, "an answer", 5_000).catch(() => {});
   return answered();
 }
 
@@ -81,7 +81,7 @@ it.skipIf(process.platform !== "linux")(
   async () => {
     const { port } = await startDescriptors();
     const clients: RawGrpcClient[] = [];
-    for (let i = 0; i < 45; i++) clients.push(await RawGrpcClient.to(port));
+    for (let i = 0; i < 45; i++) clients.push(await RawGrpcClient.open(port));
     const served = await Promise.all(clients.map((client) => works(client)));
     expect(served.filter(Boolean)).toHaveLength(30);
     for (const client of clients) client[Symbol.dispose]();
@@ -93,6 +93,6 @@ it.skipIf(process.platform !== "linux")(
 
 it("C16 GS: no descriptors left: open connections go on, new ones are let in when there are some again", async () => {
   const { port, exited } = await startDescriptors("full");
-  await expectOutlivesFlood(() => RawGrpcClient.to(port), works);
+  await expectOutlivesFlood(() => RawGrpcClient.open(port), works);
   expect(exited()).toBe(false);
 }, 120_000);

@@ -199,6 +199,43 @@ describe.each([
       [0, 0],
     ]);
   });
+
+  it("an observer gets the bytes of a refusal", async () => {
+    const mesh = meshOf({});
+    const ended: EndedRequest[] = [];
+    mesh.observe({ servedEnded: (one) => void ended.push(one) });
+    const { address } = await started(mesh, { http2, limits: { maxInFlight: 0 } });
+    const client = clientIn(meshOf({}), address, { http2, retry: { attempts: 1 } });
+    const reply = await client.fetch("/");
+    expect([reply.status, await reply.text()]).toEqual([503, "concurrency\n"]);
+    await expect.poll(() => ended.map(({ sentBytes }) => sentBytes)).toEqual([12]);
+  });
+});
+
+it("an attempt over an idle connection of HTTP/1 has waited for nothing", async () => {
+  const { address } = await serve(answerOk);
+  const mesh = meshOf({});
+  const client = clientIn(mesh, address);
+  const queued: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    const reply = await client.fetch("/");
+    queued.push(reply.mesh.timings.queuedMs);
+    await reply.text();
+    await sleep(20); // undici has its connection back in a later turn
+  }
+  expect(queued[0]).toBeGreaterThan(0);
+  expect(queued.slice(1)).toEqual([0, 0]);
+  expect(read(mesh, "inmesh.queue.duration", { service: "orders" })).toBe(1);
+});
+
+it("a connection over HTTP/1 that is not used again has ended in good order", async () => {
+  const { address } = await serve((_request, response) => {
+    response.writeHead(200, { connection: "close" }).end("bye");
+  });
+  const mesh = meshOf({});
+  const client = clientIn(mesh, address);
+  expect(await (await client.fetch("/")).text()).toBe("bye");
+  await comes(mesh, 1, "inmesh.connection.closed", { direction: "outbound", trigger: "idle" });
 });
 
 it("a connection that does not come about is counted with its reason", async () => {

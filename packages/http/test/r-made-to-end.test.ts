@@ -12,6 +12,7 @@ import {
   END_STREAM,
   frame,
   HEADERS,
+  PREFACE,
   reset,
   settings,
   WINDOW_UPDATE,
@@ -20,7 +21,6 @@ import {
 import { rawTo, start } from "./support/server.ts";
 import { sleep, until } from "./wire.ts";
 
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 const INITIAL_WINDOW_SIZE = 4;
 const GET = "GET / HTTP/1.1\r\nhost: svc\r\n\r\n";
 const REQUEST = { ":method": "GET", ":scheme": "http", ":path": "/", ":authority": "svc" };

@@ -6,7 +6,7 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import type { LogLine, MeshOptions } from "@inmesh/core";
-import { createMesh, meshClient, meshServer, type HttpMesh } from "@inmesh/http";
+import { createMesh, meshClient, meshServer, type HttpMesh, type MeshServer } from "@inmesh/http";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { folder } from "./support/folders.ts";
 import { failureOf, sleep, until } from "./wire.ts";
@@ -35,6 +35,8 @@ function meshIn(registry: string, more: MeshOptions = {}): HttpMesh & { lines: L
 
 const entries = (dir: string): string[] =>
   existsSync(dir) ? readdirSync(dir).filter((file) => file.endsWith(".json")) : [];
+const draining = (mesh: HttpMesh): number =>
+  mesh.snapshot().services[0]!.endpoints.filter((one) => one.draining).length;
 const endpointsOf = (mesh: HttpMesh): number => mesh.snapshot().services[0]!.endpoints.length;
 
 describe("a name that nothing configures", () => {
@@ -97,6 +99,27 @@ describe("a name that nothing configures", () => {
     await once(server, "exit");
     expect(server.exitCode).toBe(0);
     expect(existsSync(file)).toBe(false);
+  });
+
+  it("D9 LC: the only server of a name is called while it drains, and another one instead of it", async () => {
+    const mesh = meshIn(join(folder(), "run"));
+    const started = async (text: string): Promise<MeshServer> => {
+      const options = { name: "orders", mesh, discoveryWaitMs: 60_000 };
+      const server = meshServer((_, response) => response.end(text), options);
+      await server.listen(0, "127.0.0.1");
+      onTestFinished(() => server.close(0));
+      return server;
+    };
+    const first = await started("first");
+    const orders = meshClient("orders", { mesh });
+    const answer = async (): Promise<string> => (await orders.fetch("/")).text();
+    await vi.waitFor(async () => expect(await answer()).toBe("first"));
+    void first.drain(600_000);
+    await until(() => draining(mesh) === 1);
+    for (let i = 0; i < 20; i++) expect(await answer()).toBe("first");
+    await started("second");
+    await until(() => endpointsOf(mesh) === 2);
+    for (let i = 0; i < 20; i++) expect(await answer()).toBe("second");
   });
 
   it("takes options, as others do, and belongs to what describes it for as long as something does", async () => {

@@ -77,6 +77,11 @@ export class SeededRuntime extends NodeRuntime {
     this.#state = seed;
   }
 
+  /** From here on the same draws as behind another `reseed` with it. */
+  reseed(seed: number): void {
+    this.#state = seed;
+  }
+
   override random(): number {
     this.#state = (Math.imul(this.#state, 1_664_525) + 1_013_904_223) >>> 0;
     return this.#state / 2 ** 32;

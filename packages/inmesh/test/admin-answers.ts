@@ -571,7 +571,7 @@ export const CHECKS: Checks = {
       group: "kubernetes",
       subject: undefined,
       status: "ok",
-      message: "terminationGracePeriodSeconds is 45, of which a drain waits 6 s for its callers",
+      message: "terminationGracePeriodSeconds is 45, of which a drain waits 6s for its callers",
       hint: undefined,
       page: "docs/reference/checks.md#kubernetes-grace",
     },

@@ -221,8 +221,14 @@ describe("a process that cannot be asked", () => {
 
 describe("the address and the token", () => {
   it.each([
-    ["127.0.0.1:9464", "must be http://127.0.0.1:<port> or unix:<path>"],
-    ["https://127.0.0.1", "must be http://127.0.0.1:<port> or unix:<path>"],
+    [
+      "127.0.0.1:9464",
+      "must be http://127.0.0.1:<port>, unix:<path>, or the pid or name of a process of this user",
+    ],
+    [
+      "https://127.0.0.1",
+      "must be http://127.0.0.1:<port>, unix:<path>, or the pid or name of a process of this user",
+    ],
     ["unix:", "needs a path behind unix:"],
     ["http://127.0.0.1:1/api", "must be an address alone, without a path"],
     ["http://a:b@127.0.0.1:1", "must be an address alone, without a path"],

@@ -31,7 +31,7 @@ function inmesh(
   const child = spawnSync(
     process.execPath,
     ["--disable-warning=ExperimentalWarning", "--conditions=inmesh-source", PROGRAM, ...args],
-    { cwd: folder, encoding: "utf8", env: { PATH, ...env }, input },
+    { cwd: folder, encoding: "utf8", env: { PATH, INMESH_REGISTRY: "off", ...env }, input },
   );
   return { code: child.status, out: child.stdout, err: child.stderr };
 }

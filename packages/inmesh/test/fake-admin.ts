@@ -71,7 +71,8 @@ export interface Ran {
 /** A command in this process. */
 export async function run(args: readonly string[], init: RunInit = {}): Promise<Ran> {
   const { columns, clock = CLOCK, signal = new AbortController().signal } = init;
-  const env = { LANG: "en_US.UTF-8", NO_COLOR: "1", ...init.env };
+  // The processes that run on the machine of the one who tests are no part of a test.
+  const env = { LANG: "en_US.UTF-8", NO_COLOR: "1", INMESH_REGISTRY: "off", ...init.env };
   const [out, err] = [sink(columns), sink(undefined)];
   const output = new Output({ out: out.stream, err: err.stream, env });
   const code = await main(args, { output, clock, env, stdin: process.stdin, signal });

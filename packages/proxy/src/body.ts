@@ -31,10 +31,13 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   trailers: Fields | undefined = undefined;
   /** An item found no room: the call cannot be sent again. Writer: who makes the call. Must not throw. */
   onOverflow: (() => void) | undefined = undefined;
+  /** What has come of it in pieces. */
+  writtenBytes = 0;
   readonly #buffer: ReplayBuffer<Buffer>;
   readonly #source: BodySource;
   #unsentBytes = 0;
   #isFull = false;
+  #readers = 0;
 
   constructor(source: BodySource, memory: ReplayMemory, maxBytes?: number) {
     this.#source = source;
@@ -45,6 +48,7 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
 
   /** `chunk` is kept as it is: its bytes must not change. False: wait for `BodySource.resume`. */
   write(chunk: Buffer): boolean {
+    this.writtenBytes += chunk.length;
     this.#unsentBytes += chunk.length;
     this.#buffer.write(chunk);
     if (this.#unsentBytes < HIGH_WATER_BYTES) return true;
@@ -66,7 +70,16 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
 
   /** From the start. `consumer.readable` is called when there is more, or the end; not before `read` returns. */
   read(consumer: ReplayConsumer): BodyReader {
+    this.#readers++;
     return this.#buffer.read(consumer);
+  }
+
+  /**
+   * Who takes a piece now is the last that reads it, and may free it once it has been sent. Not where an attempt came
+   * before this one: its connection may still be sending the same piece.
+   */
+  get spends(): boolean {
+    return this.#readers === 1 && !this.#buffer.replayable;
   }
 
   /** A further attempt may send it. */

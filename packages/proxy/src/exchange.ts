@@ -8,6 +8,8 @@ import {
   MeshError,
   type Attempt,
   type AttemptCanceller,
+  type ErrorCode,
+  type ErrorReason,
   type HeaderChanges,
   type Outcome,
   type Reply,
@@ -26,8 +28,8 @@ import {
   TIMEOUT_MS,
 } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
-import { Field, KIND, kindOf, type Fields, type FieldVisitor } from "./fields.ts";
-import { grpcOutcomeOf, grpcPushbackOf, grpcStatusOf } from "./grpc-status.ts";
+import { Field, Fields, KIND, kindOf, type FieldVisitor } from "./fields.ts";
+import { grpcOutcomeOf, grpcPushbackMs, grpcStatusOf, UNKNOWN } from "./grpc-status.ts";
 import type { ReplySink, Wire } from "./halves.ts";
 import { isAnyClient, type ReplyHead } from "./message.ts";
 import type { ProxyRequest } from "./request.ts";
@@ -37,6 +39,8 @@ const MAX_INTERIM = 32;
 /** A body dropped unread is read to its end up to this size: cheaper than a new connection. */
 const DISCARD_BYTES = 65_536;
 const NO_VALUES: Readonly<Record<string, string | undefined>> = {};
+const NO_FIELDS = new Fields();
+const PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts";
 
 export class Exchange implements AttemptCanceller, Reply {
   readonly attempt: Attempt<ProxyRequest>;
@@ -63,6 +67,7 @@ export class Exchange implements AttemptCanceller, Reply {
   #queue: Timer | undefined = undefined;
   #lastByteAt = 0;
   #isPaused = false;
+  #wasQueued = false;
 
   constructor(attempt: Attempt<ProxyRequest>, config: ServiceConfig, runtime: Runtime) {
     this.attempt = attempt;
@@ -79,8 +84,24 @@ export class Exchange implements AttemptCanceller, Reply {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    pool.dispatch(this);
+    const { sentHeadBytes } = this.request;
+    const { maxRequestHeaderBytes } = this.config.limits;
+    if (sentHeadBytes > maxRequestHeaderBytes) {
+      const what = `target and headers have ${sentHeadBytes} bytes, more than limits.maxRequestHeaderBytes (${maxRequestHeaderBytes})`;
+      this.fail(this.#notSent("bad_request", "header_too_large", what), "abandoned");
+    } else pool.dispatch(this);
     return promise;
+  }
+
+  #notSent(code: ErrorCode, reason: ErrorReason, what: string, cause?: MeshError): MeshError {
+    return new MeshError({
+      code,
+      reason,
+      message: `${this.where}: ${what}`,
+      progress: "not-sent",
+      ...(cause !== undefined && { cause }),
+      stackless: true,
+    });
   }
 
   /** It was cancelled, failed or ended: it wants no connection, and nothing that comes for it counts. */
@@ -119,13 +140,16 @@ export class Exchange implements AttemptCanceller, Reply {
       visitor.text("x-forwarded-for", peer.address);
       visitor.text("x-forwarded-proto", request.head.scheme);
     }
+    if (this.#isGrpc && attempt.announcedNumber > 1) {
+      visitor.text(PREVIOUS_ATTEMPTS, String(attempt.announcedNumber - 1));
+    }
     if (!this.config.peer) return;
     const { deadlineAt } = call;
     if (deadlineAt !== Infinity) {
       const leftMs = deadlineAt - (attempt.sentAt || attempt.startedAt);
       visitor.text(TIMEOUT_MS, String(Math.max(1, Math.ceil(leftMs))));
     }
-    if (attempt.toldNumber > 1) visitor.text(ATTEMPT, String(attempt.toldNumber));
+    if (attempt.announcedNumber > 1) visitor.text(ATTEMPT, String(attempt.announcedNumber));
     visitor.text(HOPS, String(request.hops + 1));
     if (request.priority !== "normal") visitor.text(PRIORITY, request.priority);
   }
@@ -136,6 +160,7 @@ export class Exchange implements AttemptCanceller, Reply {
   queued(): void {
     // From one queue to another: it has waited since the first.
     if (this.#queue !== undefined) return;
+    this.#wasQueued = true;
     const { queueMs } = this.config.timeouts;
     const leftMs = this.attempt.call.deadlineAt - this.#runtime.now();
     if (queueMs < leftMs) this.#queue = this.#runtime.after(queueMs, lookQueued, this);
@@ -146,11 +171,9 @@ export class Exchange implements AttemptCanceller, Reply {
     if (this.#done) return false;
     const { attempt } = this;
     this.#wire = wire;
-    if (this.#queue === undefined) attempt.sentAt = attempt.startedAt;
-    else {
-      this.#queue.cancel();
-      attempt.sentAt = this.#runtime.now();
-    }
+    this.#queue?.cancel();
+    // Without a wait it is the instant of the pick.
+    attempt.sentAt = this.#wasQueued ? this.#runtime.now() : attempt.startedAt;
     attempt.wireVersion = version;
     attempt.connectionReused = isReused;
     return true;
@@ -183,12 +206,13 @@ export class Exchange implements AttemptCanceller, Reply {
     const { status } = head;
     // Without a message the status of gRPC stands in the head.
     const grpcStatus = this.#isGrpc ? grpcStatusOf(head.fields) : -1;
-    const outcome =
-      grpcStatus >= 0
-        ? this.#judgeGrpc(grpcStatus, head.fields)
-        : classify(status, status === 503 && this.retryAfterMs !== undefined);
-    attempt.code = status;
-    attempt.callerFault = isCallerFault(status);
+    let outcome: Outcome;
+    if (grpcStatus >= 0) outcome = this.#judgeGrpc(grpcStatus, head.fields);
+    else {
+      outcome = classify(status, status === 503 && this.retryAfterMs !== undefined);
+      attempt.code = status;
+      attempt.callerFault = isCallerFault(status);
+    }
     if (outcome === "overloaded") attempt.busyForMs = this.retryAfterMs ?? 0;
     attempt.answered(now);
     const { bodyIdleMs } = this.config.timeouts;
@@ -206,11 +230,11 @@ export class Exchange implements AttemptCanceller, Reply {
   data(bytes: Buffer, start: number, end: number): boolean {
     if (this.#done) return true;
     const { attempt } = this;
-    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
     if (attempt.observed !== undefined) attempt.observed.receivedBytes += end - start;
     if (this.#idle !== undefined) this.#lastByteAt = this.#runtime.now();
     if (this.#sink !== undefined) {
       this.#isPaused = !this.#sink.data(bytes, start, end);
+      if (this.#isPaused) this.#begun();
       return !this.#isPaused;
     }
     this.#discarded += end - start;
@@ -220,7 +244,15 @@ export class Exchange implements AttemptCanceller, Reply {
 
   /** What the connection had is delivered, and more comes later. */
   flush(): void {
-    if (!this.#done) this.#sink?.flush();
+    if (this.#done) return;
+    this.#begun();
+    this.#sink?.flush();
+  }
+
+  /** Its body has begun, and has not ended: one that ends in the same turn has begun with its end. */
+  #begun(): void {
+    const { attempt } = this;
+    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
   }
 
   /** All of the reply is here. */
@@ -231,11 +263,16 @@ export class Exchange implements AttemptCanceller, Reply {
     if (this.#isGrpc && this.attempt.status === undefined && this.#verdict === "success") {
       const status = grpcStatusOf(trailers);
       // A stream that ends without a status has failed (faults.md G8).
-      this.#verdict = status < 0 ? "failure" : this.#judgeGrpc(status, trailers!);
+      this.#verdict = this.#judgeGrpc(status < 0 ? UNKNOWN : status, trailers ?? NO_FIELDS);
     }
     const sink = this.#sink;
     if (sink !== undefined) {
-      this.request.isReplied = true;
+      const { request } = this;
+      request.isReplied = true;
+      if (this.#isGrpc) {
+        request.sentStatus = this.attempt.code;
+        request.sentOutcome = this.#verdict;
+      }
       // First, so that its last bytes are on their way when this is measured.
       sink.end(trailers);
     }
@@ -243,8 +280,12 @@ export class Exchange implements AttemptCanceller, Reply {
   }
 
   #judgeGrpc(status: number, fields: Fields): Outcome {
-    this.attempt.status = status;
-    return grpcOutcomeOf(status, fields);
+    const { attempt } = this;
+    const outcome = grpcOutcomeOf(status, fields);
+    attempt.status = status;
+    attempt.code = httpCodeOfGrpc(status);
+    attempt.callerFault = outcome === "success" && status !== 0;
+    return outcome;
   }
 
   /**
@@ -375,21 +416,13 @@ export class Exchange implements AttemptCanceller, Reply {
     if (this.#done) return;
     const wire = this.#wire;
     if (wire === undefined && outcome === "timeout") {
-      this.fail(
-        new MeshError({
-          code: "deadline_exceeded",
-          reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
-          message: `${this.where}: deadline exceeded while waiting for a connection`,
-          progress: "not-sent",
-          cause: error,
-          stackless: true,
-        }),
-        "abandoned",
-      );
+      const reason = error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait";
+      const what = "deadline exceeded while waiting for a connection";
+      this.fail(this.#notSent("deadline_exceeded", reason, what, error), "abandoned");
       return;
     }
     this.fail(error, outcome);
-    wire?.abort();
+    wire?.abort(outcome === "timeout");
   }
 
   get outcome(): Outcome {
@@ -401,14 +434,12 @@ export class Exchange implements AttemptCanceller, Reply {
   }
 
   get final(): boolean {
-    const { final, fields } = this.head!;
-    return final || (this.#isGrpc && grpcPushbackOf(fields) === "stop");
+    return this.head!.final || this.retryAfterMs === Infinity;
   }
 
-  /** For `retry.codes`: of gRPC without a message the HTTP status that its own stands for. */
+  /** Of gRPC the HTTP status that its own stands for, where that is in the head. */
   get code(): number {
-    const { status } = this.attempt;
-    return status === undefined ? this.head!.status : httpCodeOfGrpc(status);
+    return this.attempt.code;
   }
 
   /** The connection speaks another protocol from now on. */
@@ -419,16 +450,15 @@ export class Exchange implements AttemptCanceller, Reply {
   get retryAfterMs(): number | undefined {
     if (this.#retryAfterMs !== null) return this.#retryAfterMs;
     const { fields } = this.head!;
-    const pushback = this.#isGrpc ? grpcPushbackOf(fields) : undefined;
-    if (typeof pushback === "number") return (this.#retryAfterMs = pushback);
-    const after = fields.get("retry-after");
+    if (this.#isGrpc) return (this.#retryAfterMs = grpcPushbackMs(fields));
+    const after = fields.single("retry-after");
     const values =
-      after === undefined ? NO_VALUES : { "retry-after": after, date: fields.get("date") };
+      after === undefined ? NO_VALUES : { "retry-after": after, date: fields.single("date") };
     return (this.#retryAfterMs = retryAfterMs(values));
   }
 
   get waitsForAll(): boolean {
-    // A pushback of gRPC is about the call, wherever it is sent next (gRFC A6).
+    // A server's pushback is about the call, wherever it is sent next (gRFC A6).
     return this.#isGrpc || this.head!.status === 429;
   }
 
@@ -457,16 +487,8 @@ export class Exchange implements AttemptCanceller, Reply {
   outwaited(): void {
     if (this.#done || this.#wire !== undefined) return;
     const { queueMs } = this.config.timeouts;
-    this.fail(
-      new MeshError({
-        code: "deadline_exceeded",
-        reason: "queue_wait",
-        message: `${this.where}: no free connection within ${queueMs} ms (timeouts.queue)`,
-        progress: "not-sent",
-        stackless: true,
-      }),
-      "abandoned",
-    );
+    const what = `no free connection within ${queueMs} ms (timeouts.queue)`;
+    this.fail(this.#notSent("deadline_exceeded", "queue_wait", what), "abandoned");
   }
 
   /** No byte of the body came for `bodyIdleMs`: the peer stalls, unless it waits for the client. */
@@ -489,7 +511,7 @@ export class Exchange implements AttemptCanceller, Reply {
       }),
       "timeout",
     );
-    this.#wire?.abort();
+    this.#wire?.abort(true);
   }
 }
 

@@ -140,6 +140,12 @@ export class Fields {
     return n < 0 ? undefined : this.valueOf(n);
   }
 
+  /** The one value of a lower-case name; undefined: there is none, or several, which contradict each other. */
+  single(name: string): string | undefined {
+    const n = this.indexOf(name);
+    return n < 0 || this.indexOf(name, n + 1) >= 0 ? undefined : this.valueOf(n);
+  }
+
   /** Takes out every field whose name is in `names`. */
   remove(names: ReadonlySet<string>): void {
     const at = this.#at;
@@ -194,6 +200,8 @@ export const KIND = {
   final: 20,
   leaving: 21,
   reason: 22,
+  /** `grpc-previous-rpc-attempts`: read, and written anew. */
+  grpcAttempts: 23,
 } as const;
 export type FieldKind = (typeof KIND)[keyof typeof KIND];
 
@@ -213,6 +221,7 @@ const NAMED: Readonly<Record<string, FieldKind>> = {
   tracestate: KIND.tracestate,
   baggage: KIND.baggage,
   "grpc-timeout": KIND.grpcTimeout,
+  "grpc-previous-rpc-attempts": KIND.grpcAttempts,
   forwarded: KIND.forwarded,
   "x-forwarded-for": KIND.forwarded,
   "x-forwarded-host": KIND.forwarded,
@@ -236,12 +245,18 @@ interface Named {
   readonly name: string;
   readonly kind: FieldKind;
 }
-const BY_LENGTH: readonly (readonly Named[])[] = Array.from({ length: 24 }, (_, length) =>
-  Object.entries(NAMED)
-    .filter(([name]) => name.length === length)
-    .map(([name, kind]) => ({ name, kind })),
-);
 const NONE: readonly Named[] = [];
+const LENGTHS = 1 + Math.max(...Object.keys(NAMED).map(({ length }) => length));
+/** By length and first byte: of most names there is none to compare with. */
+const BY_START: (readonly Named[])[] = Array.from({ length: LENGTHS * 128 }, () => NONE);
+for (const [name, kind] of Object.entries(NAMED)) {
+  const start = startOf(name.length, name.charCodeAt(0));
+  BY_START[start] = [...BY_START[start]!, { name, kind }];
+}
+
+function startOf(length: number, first: number): number {
+  return length * 128 + (first & 0x7f);
+}
 
 /** `name` is in lower case. For codecs that keep names: once for each. */
 export function kindOf(name: string): FieldKind {
@@ -252,15 +267,42 @@ export function kindOf(name: string): FieldKind {
 /** The same of bytes, without a text for most names. */
 export function kindOfPiece(bytes: Buffer, start: number, end: number): FieldKind {
   const length = end - start;
-  for (const { name, kind } of length < BY_LENGTH.length ? BY_LENGTH[length]! : NONE) {
-    if (isAt(bytes, start, name)) return kind;
+  const first = bytes[start]!;
+  const known = length < LENGTHS ? BY_START[startOf(length, first)]! : NONE;
+  for (let n = 0; n < known.length; n++) {
+    if (isAt(bytes, start, known[n]!.name)) return known[n]!.kind;
   }
-  switch (bytes[start]) {
+  if (!mayBeClaim(bytes, start, first)) return KIND.plain;
+  return isClaim(bytes.toString("latin1", start, end)) ? KIND.dropped : KIND.plain;
+}
+
+/** False for nearly every name that is none. */
+function mayBeClaim(bytes: Buffer, start: number, first: number): boolean {
+  switch (first) {
     case 0x6c: // l5d-
-    case 0x73: // ssl-
+      return bytes[start + 1] === 0x35;
+    case 0x73: // ssl-client-
+      return bytes[start + 1] === 0x73;
     case 0x78: // x-
-      return isClaim(bytes.toString("latin1", start, end)) ? KIND.dropped : KIND.plain;
+      switch (bytes[start + 2]) {
+        case 0x63: // x-client-cert
+        case 0x65: // x-envoy-
+        case 0x66: // x-forwarded-client-cert
+        case 0x6d: // x-mesh-
+        case 0x73: // x-ssl-
+          return true;
+      }
+      return false;
     default:
-      return KIND.plain;
+      return false;
   }
+}
+
+/**
+ * Names of claims that stay, because something in front vouches for them (`servers.<name>.keepHeaders`), in lower
+ * case; undefined: none. What belongs to a connection never stays.
+ */
+export function keptNames(names: readonly string[] | undefined): ReadonlySet<string> | undefined {
+  const kept = names?.map((name) => name.toLowerCase()).filter(isClaim);
+  return kept === undefined || kept.length === 0 ? undefined : new Set(kept);
 }

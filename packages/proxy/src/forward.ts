@@ -18,11 +18,11 @@ import {
   type Stage,
   type StandardDuration,
 } from "@inmesh/core/spi";
-import { isIdempotent, REFUSALS } from "@inmesh/http/spi/codec";
+import { isIdempotent, REFUSALS, type Authorities } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
 import { Field } from "./fields.ts";
-import { OwnHead } from "./own-reply.ts";
+import { FINAL_MARK, OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
 
 export type ForwardService = Service<ProxyRequest, Exchange>;
@@ -41,6 +41,8 @@ export interface ForwardParts {
   readonly limits: HttpServerLimits;
   readonly runtime: Runtime;
   readonly standard: StandardDuration<ProxyRequest>;
+  /** The hosts that the listener is; undefined: any. */
+  readonly authorities: Authorities | undefined;
 }
 
 export class Forward implements ServerProtocol<ProxyRequest> {
@@ -49,11 +51,10 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   readonly #router: RequestRouter;
   readonly #limits: HttpServerLimits;
   readonly #runtime: Runtime;
-  /** Found by `check`, which comes right before it is used. */
-  #service: ForwardService | undefined = undefined;
-  #found: ProxyRequest | undefined = undefined;
+  readonly #authorities: Authorities | undefined;
 
-  constructor({ router, limits, runtime, standard }: ForwardParts) {
+  constructor({ router, limits, runtime, standard, authorities }: ForwardParts) {
+    this.#authorities = authorities;
     this.#router = router;
     this.#limits = limits;
     this.#runtime = runtime;
@@ -64,19 +65,29 @@ export class Forward implements ServerProtocol<ProxyRequest> {
 
   read(request: ProxyRequest): Refusal | undefined {
     if (request.refusal !== undefined) return request.refusal;
+    const authorities = this.#authorities;
+    if (authorities !== undefined && !authorities.has(request.head.authority)) {
+      return REFUSALS.misdirected;
+    }
     return request.hops > this.#limits.maxHops ? REFUSALS.loop : undefined;
   }
 
   check(request: ProxyRequest): Refusal | undefined {
-    this.#found = request;
+    const found = this.#find(request);
+    return found instanceof Refusal ? found : undefined;
+  }
+
+  /** Asked for twice, because layers of the application may wait in between; routers remember the last answer. */
+  #find(request: ProxyRequest): ForwardService | Refusal {
     try {
-      this.#service = this.#router.serviceOf(request);
+      const service = this.#router.serviceOf(request);
+      if (service !== undefined) return service;
     } catch {
       // A mesh with more services than it may have: what one client asks for must not end the process.
-      this.#service = undefined;
       return SHARED_REFUSALS.concurrency;
     }
-    return this.#service === undefined ? NO_ROUTE : undefined;
+    // HTTP/1.0 may leave it out, where a listener has one service.
+    return request.head.authority === "" ? REFUSALS.bad_host : NO_ROUTE;
   }
 
   admitted(): void {}
@@ -88,10 +99,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
   }
 
   handle(request: ProxyRequest): void {
-    // Where a layer of the application has waited, another request may have been looked at.
-    const service = this.#found === request ? this.#service : this.#router.serviceOf(request);
-    this.#service = this.#found = undefined;
-    if (service === undefined) return this.refuse(request, NO_ROUTE);
+    const service = this.#find(request);
+    if (service instanceof Refusal) return this.refuse(request, service);
     const { head, body } = request;
     const idempotent = head.hasIdempotencyKey || isIdempotent(head.method);
     const call = new Call<ProxyRequest>(service.name, request, idempotent, true);
@@ -106,7 +115,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     call.streaming = request.isGrpc;
     call.traceId = request.traceId;
     request.call = call;
-    if (inheritFrom(request, call, this.#runtime.now())) request.adopt(call);
+    if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
     let sent: Promise<Exchange>;
     try {
       sent = service.current(call);
@@ -155,6 +164,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
       head.fields.add(new Field("via", `${version} ${via}`));
     }
     request.sentStatus = head.status;
+    // What the server says of its own attempts was for this hop; what this hop has tried is for the next.
+    if (request.exhausted && exchange.code >= 500) head.fields.add(FINAL_MARK);
     if (exchange.isUpgrade) sink.upgraded(head);
     else {
       if (head.status === 503) request.sentRetryAfter = exchange.retryAfterMs !== undefined;

@@ -4,7 +4,8 @@ import type { Fields } from "./fields.ts";
 
 const OK = 0;
 const CANCELLED = 1;
-const UNKNOWN = 2;
+/** What a reply without a status is to its caller. */
+export const UNKNOWN: number = 2;
 const RESOURCE_EXHAUSTED = 8;
 const UNAVAILABLE = 14;
 const UNAUTHENTICATED = 16;
@@ -20,22 +21,20 @@ export function grpcStatusOf(fields: Fields | undefined): number {
   return code > UNAUTHENTICATED ? UNKNOWN : code;
 }
 
+/** Milliseconds until the server is to be asked again; Infinity: never (gRFC A6). Undefined: it does not say. */
+export function grpcPushbackMs(fields: Fields): number | undefined {
+  const text = onlyValue(fields, "grpc-retry-pushback-ms");
+  if (text === undefined) return undefined;
+  return /^\d{1,10}$/.test(text) ? Number(text) : Infinity;
+}
+
 export function grpcOutcomeOf(code: number, fields: Fields): Outcome {
   if (code === OK) return "success";
   if (code === CANCELLED) return "abandoned";
-  const isHinted = typeof grpcPushbackOf(fields) === "number";
+  const pushbackMs = grpcPushbackMs(fields);
+  const isHinted = pushbackMs !== undefined && pushbackMs !== Infinity;
   if (code === RESOURCE_EXHAUSTED || (code === UNAVAILABLE && isHinted)) return "overloaded";
   return FAILURES.has(code) ? "failure" : "success";
-}
-
-/**
- * What a server asks for between attempts: milliseconds to wait; `stop`: no further one (below zero, or no whole number in
- * digits; gRFC A6); undefined: it says nothing.
- */
-export function grpcPushbackOf(fields: Fields): number | "stop" | undefined {
-  const text = onlyValue(fields, "grpc-retry-pushback-ms");
-  if (text === undefined) return undefined;
-  return /^\d+$/.test(text) ? Number(text) : "stop";
 }
 
 /** Undefined: there is none. Empty: there are several, which is none that could be read. */

@@ -35,6 +35,9 @@ export interface ReplySink {
 export interface Wire {
   /** Go on delivering. May be called from inside `exchange.data`, and at any time without effect. */
   resume(): void;
-  /** Nothing more is sent or wanted: HTTP/1 ends its connection, HTTP/2 resets its stream. Idempotent. */
-  abort(): void;
+  /**
+   * Nothing more is sent or wanted: HTTP/1 ends its connection, HTTP/2 resets its stream. Idempotent. `isLate`: because
+   * its time is over, which says something about the connection too if nothing was answered on it meanwhile.
+   */
+  abort(isLate?: boolean): void;
 }

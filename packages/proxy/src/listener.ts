@@ -69,6 +69,8 @@ export interface FrontParts extends RequestOwner {
   count(reason: CutReason): void;
   /** A connection of the listener, for its drain. Gives what is called when it has closed. */
   opened(connection: FrontConnection, socket: Socket, spoken: SpokenProtocol): () => void;
+  /** A client has reset a stream of HTTP/2 before its end. */
+  streamReset(): void;
   /** It ends for that. */
   closing(socket: Socket, trigger: CloseTrigger): void;
   /** The listener is leaving: replies say so. */

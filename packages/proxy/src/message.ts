@@ -7,6 +7,7 @@ import {
   grantedPriority,
   isTraceparent,
   parseCount,
+  sampledTraceId,
   type Priority,
   type Refusal,
   type Trust,
@@ -33,6 +34,11 @@ export type Glitch =
   | "connection_option";
 
 const TRACE: ReadonlySet<string> = new Set(["traceparent", "tracestate"]);
+
+/** RFC 9110 §8.6: of these a length is expected, even where there is no body. */
+export function hasBodyByMethod(method: string): boolean {
+  return method === "POST" || method === "PUT" || method === "PATCH";
+}
 
 /** Nothing is known about who connects: what such a client says of where it comes from is not believed. */
 export function isAnyClient(trust: Trust): boolean {
@@ -63,6 +69,8 @@ export class RequestHead {
   priority: Priority = "normal";
   rawTraceparent: string | undefined = undefined;
   rawTracestate: string | undefined = undefined;
+  /** Of the trace, if it is sampled. */
+  traceId: string | undefined = undefined;
   hasIdempotencyKey = false;
   /** Its `grpc-timeout` says nothing that could be read. */
   hasBadGrpcTimeout = false;
@@ -71,6 +79,7 @@ export class RequestHead {
   #targetStart = 0;
   #targetEnd = 0;
   #target: string | undefined = undefined;
+  #path: string | undefined = undefined;
   /** The target as a codec that reads has it, if its own writing half can take it. Writer: the codec, behind `target`. */
   targetField: Field | undefined = undefined;
 
@@ -81,8 +90,9 @@ export class RequestHead {
     this.bodyLength = this.headBytes = this.hops = this.#seen = 0;
     this.expectsContinue = this.takesTrailers = false;
     this.hasIdempotencyKey = this.hasBadGrpcTimeout = false;
-    this.upgrade = this.rawTraceparent = this.rawTracestate = this.glitch = undefined;
-    this.#target = this.targetField = undefined;
+    this.upgrade = this.glitch = undefined;
+    this.rawTraceparent = this.rawTracestate = this.traceId = undefined;
+    this.#target = this.#path = this.targetField = undefined;
     this.remainingMs = Infinity;
     this.attempt = 1;
     this.priority = "normal";
@@ -99,6 +109,7 @@ export class RequestHead {
 
   set target(text: string) {
     this.#target = text;
+    this.#path = undefined;
     this.targetField = undefined;
     this.#targetStart = this.#targetEnd = -1;
   }
@@ -107,7 +118,12 @@ export class RequestHead {
   setTargetPiece(start: number, end: number): void {
     this.#targetStart = start;
     this.#targetEnd = end;
-    this.#target = undefined;
+    this.#target = this.#path = undefined;
+  }
+
+  /** The target without its query: each route that it is compared with asks. */
+  get path(): string {
+    return (this.#path ??= pathOf(this.target));
   }
 
   /** Where it stands in `fields.bytes`; -1: it is a text. */
@@ -150,6 +166,9 @@ export class RequestHead {
       case KIND.attempt:
         if (trust.attempt) this.attempt = this.#once(2) ? Math.max(1, parseCount(value, 3)) : 1;
         return false;
+      case KIND.grpcAttempts:
+        if (trust.attempt) this.attempt = Math.max(this.attempt, parseCount(value, 3) + 1);
+        return false;
       case KIND.hops:
         if (trust.attempt) this.hops = this.#once(4) ? Math.max(0, parseCount(value, 3)) : 0;
         return false;
@@ -186,7 +205,9 @@ export class RequestHead {
   /** For codecs, behind the last field: a trace that cannot be right is not passed on. */
   checkTrace(): void {
     const trace = this.rawTraceparent;
-    if (trace === undefined || isTraceparent(trace)) return;
+    if (trace === undefined) return;
+    this.traceId = sampledTraceId(trace);
+    if (this.traceId !== undefined || isTraceparent(trace)) return;
     this.glitch = "traceparent";
     this.rawTraceparent = this.rawTracestate = undefined;
     this.fields.remove(TRACE);
@@ -206,7 +227,7 @@ export class ReplyHead {
   status = 0;
   /** Bytes of its body; `UNKNOWN_LENGTH` where only the end shows it. What HEAD, 204 and 304 say is in `saidLength`. */
   bodyLength = 0;
-  /** The length that it says without having such a body (HEAD, 304); -1: none. */
+  /** The length that it says without having such a body (HEAD, 304), or 0 where what follows is only its end; -1: none. */
   saidLength = -1;
   /** Of a 101: the protocol that is spoken from now on, in lower case. */
   upgrade: string | undefined = undefined;
@@ -215,20 +236,23 @@ export class ReplyHead {
   final = false;
   reason: string | undefined = undefined;
   leaving = false;
+  #hasNack = false;
 
   clear(bytes?: Buffer): void {
     this.fields.clear(bytes);
     this.status = this.bodyLength = 0;
     this.saidLength = -1;
     this.upgrade = this.reason = undefined;
-    this.nacked = this.final = this.leaving = false;
+    this.nacked = this.final = this.leaving = this.#hasNack = false;
   }
 
   /** Reads what a server of the mesh says. True: the field stays in the message. */
   note(kind: FieldKind, value: string): boolean {
     switch (kind) {
       case KIND.nack:
-        this.nacked = true;
+        // Twice is a contradiction, of which the cautious reading is that the request may have been processed.
+        this.nacked = !this.#hasNack;
+        this.#hasNack = true;
         return false;
       case KIND.final:
         this.final = true;
@@ -245,11 +269,17 @@ export class ReplyHead {
       case KIND.forwarded:
       case KIND.idempotencyKey:
       case KIND.grpcTimeout:
+      case KIND.grpcAttempts:
         return true;
       default:
         return false;
     }
   }
+}
+
+function pathOf(target: string): string {
+  const at = target.indexOf("?");
+  return at < 0 ? target : target.slice(0, at);
 }
 
 /** Milliseconds of each unit of `grpc-timeout`. */

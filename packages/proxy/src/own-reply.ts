@@ -12,7 +12,8 @@ import { ReplyHead } from "./message.ts";
 
 const PLAIN = new Field("content-type", "text/plain; charset=utf-8");
 const NACKED = new Field(NACK, "1");
-const FINAL_MARK = new Field(FINAL, "1");
+/** It was tried more than once, so that no caller above should. */
+export const FINAL_MARK: Field = new Field(FINAL, "1");
 
 /** Statuses of a gateway for what became of a call (docs/reference/errors.md). */
 const STATUSES: Readonly<Record<ErrorCode, number>> = {

@@ -19,8 +19,9 @@ import {
   type Timer,
   type Trust,
 } from "@inmesh/core/spi";
-import { COUNTED, type CutReason } from "@inmesh/http/spi/codec";
+import { Authorities, COUNTED, type CutReason } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
+import { keptNames } from "./fields.ts";
 import { Forward, type ForwardPipeline } from "./forward.ts";
 import { Http1Front } from "./http1/front.ts";
 import { RequestReader } from "./http1/request-reader.ts";
@@ -102,6 +103,8 @@ interface CoreOptions {
   readonly limits?: Partial<ListenerLimits>;
   readonly idleWaitMs?: number;
   readonly refuseUnderscores?: boolean;
+  readonly authorities?: readonly string[];
+  readonly keepHeaders?: readonly string[];
 }
 
 class Listener implements ProxyListener, FrontParts, LeavingConnections {
@@ -169,14 +172,17 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
         limits: settings.limits,
         runtime: core.runtime,
         standard: serverDuration(false),
+        authorities: Authorities.of(name, settings.options.authorities),
       }),
     );
-    this.#reader = new RequestReader({
-      limits: settings.limits,
+    const { refuseUnderscores = false, keepHeaders } = settings.options;
+    const rules = {
       secure: false,
-      refusesUnderscores: settings.options.refuseUnderscores === true,
-    });
-    this.#http2 = new Http2Front(this, settings.options.refuseUnderscores === true);
+      refusesUnderscores: refuseUnderscores,
+      kept: keptNames(keepHeaders),
+    };
+    this.#reader = new RequestReader({ limits: settings.limits, ...rules });
+    this.#http2 = new Http2Front(this, rules);
     core.bound("connections", () => ({
       size: this.#open.size,
       limit: settings.limits.maxConnections,
@@ -247,6 +253,10 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
       this.#open.delete(connection);
       if (this.#open.size === 0) this.onEmpty?.();
     };
+  }
+
+  streamReset(): void {
+    this.#core.connections?.reset("client");
   }
 
   closing(socket: Socket, trigger: CloseTrigger): void {

@@ -60,12 +60,16 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   call: Call<ProxyRequest> | undefined = undefined;
   /** Of the reply that is being sent. Writer: forward. */
   exchange: ReplySource | undefined = undefined;
-  /** Status of the reply; 0: nothing was sent. Writer: forward. */
+  /** Status of the reply, of gRPC the HTTP status that its own stands for; 0: nothing was sent. Writers: forward, exchange. */
   sentStatus = 0;
-  /** … which says when to come again. Writer: forward. */
+  /** Of a reply of gRPC, what its own status says. Writer: exchange. */
+  sentOutcome: Outcome | undefined = undefined;
+  /** It says when to come again. Writer: forward. */
   sentRetryAfter = false;
   /** All of the reply was given to the codec. Writers: forward, exchange. */
   isReplied = false;
+  /** What its route has added to its head. */
+  #addedBytes = 0;
   /** The reply broke off, and its server is at fault. Writer: exchange. */
   isBroken = false;
 
@@ -93,11 +97,16 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     this.priority = head.priority;
     this.rawTraceparent = head.rawTraceparent;
     this.rawTracestate = head.rawTracestate;
+    this.traceId = head.traceId;
     this.untrustedDeadline = !connection.trust.deadlineIsOurs;
   }
 
   /** The codec: the last byte of the reply is out, or the client has gone. Without effect from the second time on. */
   finish(): void {
+    const { observed, body } = this;
+    if (observed !== undefined && body !== undefined) {
+      observed.receivedBytes = body.whole?.length ?? body.writtenBytes;
+    }
     this.owner.ended(this);
   }
 
@@ -129,9 +138,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   }
 
   get path(): string {
-    const { target } = this.head;
-    const at = target.indexOf("?");
-    return at < 0 ? target : target.slice(0, at);
+    return this.head.path;
   }
 
   get pathname(): string {
@@ -180,8 +187,15 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     fields.remove(taken);
     for (let i = 0; i < given.length; i += 2) {
       // A route must not write what the codecs write: two lengths, say.
-      if (kindOf(given[i]!) === KIND.plain) fields.add(new Field(given[i]!, given[i + 1]!));
+      if (kindOf(given[i]!) !== KIND.plain) continue;
+      fields.add(new Field(given[i]!, given[i + 1]!));
+      this.#addedBytes += given[i]!.length + given[i + 1]!.length;
     }
+  }
+
+  /** Bytes of the target and of every field that an attempt sends, about. */
+  get sentHeadBytes(): number {
+    return this.headBytes + this.#addedBytes;
   }
 
   setTrace(traceparent: string): void {
@@ -201,6 +215,6 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   get endOutcome(): Outcome {
     if (this.isBroken) return "failure";
     if (!this.isReplied || this.cut !== undefined) return "abandoned";
-    return classify(this.sentStatus, this.sentRetryAfter);
+    return this.sentOutcome ?? classify(this.sentStatus, this.sentRetryAfter);
   }
 }

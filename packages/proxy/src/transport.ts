@@ -5,7 +5,6 @@
  */
 import {
   endOfAge,
-  MeshError,
   ServiceTls,
   type Attempt,
   type CloseTrigger,
@@ -17,7 +16,7 @@ import {
   type Runtime,
   type ServiceConfig,
 } from "@inmesh/core/spi";
-import { clientDurationOf, Connector } from "@inmesh/http/spi/codec";
+import { clientDurationOf, Connector, shutPool, STALE_MS } from "@inmesh/http/spi/codec";
 import { Exchange } from "./exchange.ts";
 import { Http1Pool } from "./http1/pool.ts";
 import { Http2Clock } from "./http2/clock.ts";
@@ -28,11 +27,6 @@ import type { UpstreamPool } from "./upstream.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
 const HTTP2: readonly string[] = ["h2", "http/1.1"];
-/**
- * Longer than an idle connection of HTTP/1.1 is kept: one that is still there after this long without a call outlived a
- * process that was frozen, and its peer may have forgotten it (faults L7).
- */
-const STALE_MS = 5_000;
 
 export const PROXY_HTTP: Protocol<ProxyRequest, Exchange> = {
   name: "http",
@@ -131,7 +125,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     this.#closing ??= Promise.all(
       [this.#pool, this.#grpcPool, ...this.#retired]
         .filter((pool) => pool !== undefined)
-        .map((pool) => this.#shut(pool, graceMs)),
+        .map((pool) => shutPool(pool, this.#service.name, graceMs, this.#runtime)),
     ).then(() => {});
     return this.#closing;
   }
@@ -143,7 +137,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     const owner = this.#owner;
     const runtime = this.#runtime;
     const http1 = (): Http1Pool =>
-      new Http1Pool(service, this.#connector(HTTP1, "http1", owner), runtime);
+      new Http1Pool(service, this.#connector(HTTP1, "http1", owner), runtime, this.#clock.flushes);
     if (!http2) return http1();
     const connector = this.#connector(HTTP2, "http2", owner);
     const open = (fallBack?: (waiting: readonly Exchange[]) => void): Http2UpstreamPool =>
@@ -182,31 +176,5 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
       this.#retired.add(old);
       void old.close().then(() => this.#retired.delete(old));
     }
-  }
-
-  /** Waits for what is in flight and queued, at most `graceMs`, then breaks it off. */
-  #shut(pool: UpstreamPool, graceMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#runtime.after(
-        graceMs,
-        () => {
-          pool.destroy(
-            new MeshError({
-              code: "cancelled",
-              reason: "shutdown",
-              message: `${this.#service.name}: the connection was closed before the attempt ended`,
-              progress: "maybe-processed",
-            }),
-          );
-          resolve();
-        },
-        undefined,
-        true,
-      );
-      void pool.close().then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
   }
 }

@@ -210,8 +210,9 @@ describe.each(TO_HTTP1)("servers of HTTP/1, %s", (surface) => {
   });
 
   it("C19 P11, C19 P21: no connection is free until the time is over: 504, and nothing of it is sent later", async () => {
+    const { promise: refused, resolve: goOn } = Promise.withResolvers<void>();
     const peer = await peerOf(surface, async (request) => {
-      await request.raw.pause(300);
+      await refused;
       await request.answer();
     });
     const { ask, mesh } = await through(surface, [peer.address], {
@@ -221,6 +222,7 @@ describe.each(TO_HTTP1)("servers of HTTP/1, %s", (surface) => {
     const first = ask();
     await expect.poll(() => peer.requests).toBe(1);
     expect(own(await ask("POST", {}, "x"))).toBe("504 queue_wait");
+    goOn();
     expect(await first).toMatchObject({ status: 200 });
     await pause(20);
     expect(peer.requests).toBe(1);

@@ -70,6 +70,31 @@ describe("mistakes", () => {
       exit: EXIT.usage,
       says: "127.0.0.1:0 is another for each of them",
     },
+    {
+      args: ["--listen", "unix:/run/a.sock=db", "--workers", "2", "--to", "db=10.0.0.1:80"],
+      exit: EXIT.usage,
+      says: "unix:/run/a.sock is a socket that one process alone can listen on",
+    },
+    {
+      args: ["--listen", "http://127.0.0.1:1", "--to", "a=10.0.0.1:80"],
+      exit: EXIT.usage,
+      says: "--listen can begin with tcp://, tls://, http1://, http2:// (got",
+    },
+    {
+      args: ["--listen", "tcp://127.0.0.1:1", "--to", "a=10.0.0.1:80", "--to", "b=10.0.0.1:81"],
+      exit: EXIT.usage,
+      says: "--listen needs a service for TCP, such as tcp://127.0.0.1:1=a",
+    },
+    {
+      args: ["--listen", "tcp://127.0.0.1:1", "--to", "a=10.0.0.1:80", "--allow-connect"],
+      exit: EXIT.usage,
+      says: "leave tcp:// out of",
+    },
+    {
+      args: ["--inbound", "udp://127.0.0.1:1", "--app", "127.0.0.1:2"],
+      exit: EXIT.usage,
+      says: "--inbound can begin with tcp://",
+    },
     { args: ["completion", "tcsh"], exit: EXIT.usage, says: '<shell> "tcsh"' },
   ])("of $args end with $exit", async ({ args, exit, says }) => {
     const ran = await run(args);
@@ -166,6 +191,35 @@ describe("what is printed", () => {
     }
   });
 
+  it("says what is spoken where it was typed, and that it is found out where not", async () => {
+    const printed = await run([
+      "--to",
+      "db=10.0.0.1:5431",
+      "--listen",
+      "tcp://127.0.0.1:5431",
+      "--listen",
+      "TLS://[::1]:1=db",
+      "--listen",
+      "http2://unix:/run/a.sock",
+      "--listen",
+      "127.0.0.1:2",
+      "--inbound",
+      "http1://0.0.0.0:3",
+      "--app",
+      "127.0.0.1:4",
+      "--print-config",
+    ]);
+    expect(printed.err).toBe("");
+    const { proxy } = JSON.parse(printed.out) as { proxy: { listeners: object } };
+    expect(proxy.listeners).toMatchObject({
+      "outbound-db": { listen: "127.0.0.1:5431", service: "db", protocol: "tcp" },
+      "outbound-db-2": { listen: "[::1]:1", service: "db", protocol: "tls" },
+      outbound: { listen: "unix:/run/a.sock", protocol: "http2" },
+      "outbound-2": { listen: "127.0.0.1:2", protocol: "detect" },
+      inbound: { listen: "0.0.0.0:3", app: "127.0.0.1:4", protocol: "http1" },
+    });
+  });
+
   it("as help has every option, and as version that of the package", async () => {
     const { out } = await run(["--help"]);
     for (const name of Object.keys(OPTIONS)) expect(out).toContain(`--${name}`);
@@ -177,6 +231,7 @@ describe("what is printed", () => {
     expect((await run(["__complete", "--dr"])).out).toMatch(/^--drain-grace\t/);
     expect((await run(["__complete", "--log", ""])).out).toBe("text\njson\nnone\n");
     expect((await run(["__complete", "--config", ""])).out).toBe(":file\n");
+    expect((await run(["__complete", "--listen", "t"])).out).toBe("tcp://\ntls://\n");
     expect((await run(["completion", "bash"])).out).toContain("complete -F _mesh_proxy mesh-proxy");
   });
 });

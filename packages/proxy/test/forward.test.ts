@@ -330,6 +330,30 @@ describe("one client, one server", () => {
     },
   );
 
+  it("C13 P11: what a server sends before a request is written is no reply to it", async () => {
+    const sockets: Socket[] = [];
+    const { address } = await rawBackend((socket, received) => {
+      sockets.push(socket);
+      socket.on("data", () => {
+        if (received().endsWith("x"))
+          socket.write("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood");
+      });
+    });
+    const { port } = await proxied({ orders: [address] });
+    const client = await rawClient(port);
+    let text = "";
+    client.on("data", (chunk: Buffer) => (text += chunk.toString("latin1")));
+    const request = "POST / HTTP/1.1\r\nHost: orders\r\nContent-Length: 1\r\n\r\nx";
+    for (let asked = 1; asked <= 5; asked++) {
+      // Both are with the kernel, in this order, before the proxy reads either.
+      client.write(request);
+      sockets.at(-1)?.write("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
+      await expect.poll(() => repliesIn(text).length, { timeout: 10_000 }).toBe(asked);
+    }
+    expect(text.match(/good|evil/g)).toEqual(Array.from({ length: 5 }, () => "good"));
+    expect(sockets).toHaveLength(5);
+  });
+
   it("C13 P11: bytes behind a reply belong to no other", async () => {
     let connections = 0;
     const { address } = await rawBackend((socket) => {

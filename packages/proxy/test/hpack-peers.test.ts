@@ -14,12 +14,17 @@ import {
 import { HpackDecoder } from "../src/http2/hpack-decoder.ts";
 import { HpackEncoder } from "../src/http2/hpack-encoder.ts";
 import { Outgoing } from "../src/http2/outgoing.ts";
+import {
+  frame,
+  HEADERS,
+  PREFACE,
+  SETTINGS,
+  takeFrames,
+  type Frame,
+} from "../../http/test/support/h2-frames.ts";
 
 type Pair = [name: string, value: string];
 const LIMITS = { maxBytes: 1_000_000, maxCount: 10_000 };
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-const HEADERS = 1;
-const SETTINGS = 4;
 
 const value = fc
   .string({
@@ -38,22 +43,8 @@ const head = fc.array(
   { maxLength: 12 },
 );
 
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const bytes = Buffer.alloc(9 + payload.length);
-  bytes.writeUIntBE(payload.length, 0, 3);
-  bytes[3] = type;
-  bytes[4] = flags;
-  bytes.writeUInt32BE(stream, 5);
-  payload.copy(bytes, 9);
-  return bytes;
-}
-
 /** Calls back with each frame, as they come in any pieces. */
-function onFrames(
-  socket: Socket,
-  skip: number,
-  seen: (type: number, flags: number, stream: number, payload: Buffer) => void,
-): void {
+function onFrames(socket: Socket, skip: number, seen: (frame: Frame) => void): void {
   let rest: Buffer = Buffer.alloc(0);
   let left = skip;
   socket.on("data", (chunk: Buffer) => {
@@ -61,13 +52,8 @@ function onFrames(
     const over = Math.min(left, rest.length);
     left -= over;
     rest = rest.subarray(over);
-    for (;;) {
-      if (left > 0 || rest.length < 9) return;
-      const length = rest.readUIntBE(0, 3);
-      if (rest.length < 9 + length) return;
-      seen(rest[3]!, rest[4]!, rest.readUInt32BE(5), rest.subarray(9, 9 + length));
-      rest = rest.subarray(9 + length);
-    }
+    if (left > 0) return;
+    rest = takeFrames(rest, seen);
   });
 }
 
@@ -83,7 +69,7 @@ describe("what nghttp2 encodes", () => {
       socket.on("error", () => undefined);
       const decoder = new HpackDecoder();
       socket.write(frame(SETTINGS, 0, 0, Buffer.alloc(0)));
-      onFrames(socket, PREFACE.length, (type, flags, stream, payload) => {
+      onFrames(socket, PREFACE.length, ({ type, flags, id: stream, payload }) => {
         if (type === SETTINGS && (flags & 1) === 0)
           socket.write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
         if (type !== HEADERS) return;
@@ -153,7 +139,7 @@ describe("what our encoder makes", () => {
           const encoder = new HpackEncoder();
           socket.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, Buffer.alloc(0))]));
           await new Promise<void>((resolve) =>
-            onFrames(socket, 0, (type, flags, _stream, payload) => {
+            onFrames(socket, 0, ({ type, flags, payload }) => {
               if (type !== SETTINGS || (flags & 1) !== 0) return;
               for (let at = 0; at < payload.length; at += 6) {
                 if (payload.readUInt16BE(at) === 1) encoder.resize(payload.readUInt32BE(at + 2));

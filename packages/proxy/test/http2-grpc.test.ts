@@ -3,26 +3,13 @@ import * as grpc from "@grpc/grpc-js";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { ask2, client2, origin2 } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
-
-const text = {
-  requestSerialize: (value: string) => Buffer.from(value),
-  requestDeserialize: (bytes: Buffer) => String(bytes),
-  responseSerialize: (value: string) => Buffer.from(value),
-  responseDeserialize: (bytes: Buffer) => String(bytes),
-};
-const SERVICE = {
-  unary: { path: "/t.T/Unary", requestStream: false, responseStream: false, ...text },
-  collect: { path: "/t.T/Collect", requestStream: true, responseStream: false, ...text },
-  expand: { path: "/t.T/Expand", requestStream: false, responseStream: true, ...text },
-  chat: { path: "/t.T/Chat", requestStream: true, responseStream: true, ...text },
-} satisfies grpc.ServiceDefinition;
-const Client = grpc.makeGenericClientConstructor(SERVICE, "T");
+import { TEXT_SERVICE, TextClient } from "./support/text-service.ts";
 
 async function serve(
   handlers: grpc.UntypedServiceImplementation,
 ): Promise<grpc.Server & { address: string }> {
   const server = new grpc.Server();
-  server.addService(SERVICE, {
+  server.addService(TEXT_SERVICE, {
     unary: () => {},
     collect: () => {},
     expand: () => {},
@@ -45,7 +32,7 @@ async function through(handlers: grpc.UntypedServiceImplementation, more: object
     { orders: { discovery: { static: [server.address] }, ...more } },
     { spoken: "http2", listener: { service: "orders" } },
   );
-  const client = new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
+  const client = new TextClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure());
   onTestFinished(() => client.close());
   // Generic clients have no types of their methods.
   return {

@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { proxyOf } from "./support/listening.ts";
 import { Client, listening } from "./support/net.ts";
+import { proxyOf } from "./support/ports.ts";
 import { freeAddress } from "../../../scripts/free-port.ts";
 
 async function at(server: Server): Promise<string> {
@@ -70,10 +70,13 @@ describe("one listener by the name that each connection says", () => {
     expect((await ask(port, "web", "/v1")).body).toBe("h1 /v1");
     const session = connectHttp2(`http://127.0.0.1:${port}`);
     onTestFinished(() => session.destroy());
-    const stream = session.request({ ":path": "/v2", ":authority": "rpc" });
-    let text = "";
-    for await (const chunk of stream.setEncoding("utf8")) text += chunk as string;
-    expect(text).toBe("h2 /v2");
+    // The second one comes after what was looked at.
+    for (const path of ["/v2", "/v2/more"]) {
+      const stream = session.request({ ":path": path, ":authority": "rpc" });
+      let text = "";
+      for await (const chunk of stream.setEncoding("utf8")) text += chunk as string;
+      expect(text).toBe(`h2 ${path}`);
+    }
     const socket = connectTls({
       port,
       host: "127.0.0.1",
@@ -93,6 +96,32 @@ describe("one listener by the name that each connection says", () => {
       expect(client.error?.code).toBe("ECONNRESET");
     }
     expect((await ask(port, "nothing")).reply.statusCode).toBeGreaterThanOrEqual(400);
+  });
+});
+
+describe("a connection of HTTP/2 that was found out to be one", () => {
+  it("goes on behind its first bytes: further streams, and a reply larger than the first window", async () => {
+    const size = 200_000;
+    const rpc = createHttp2Server((request, response) => {
+      request.resume();
+      response.end(request.url === "/large" ? Buffer.alloc(size) : "ok");
+    });
+    const { portOf } = await proxyOf(
+      { rpc: { discovery: { static: [await at(rpc)] }, http2: true } },
+      { all: { listen: "127.0.0.1:0" } },
+    );
+    const session = connectHttp2(`http://127.0.0.1:${portOf("all")}`);
+    onTestFinished(() => session.destroy());
+    for (const [path, length] of [
+      ["/", 2],
+      ["/large", size],
+      ["/", 2],
+    ] as const) {
+      const stream = session.request({ ":path": path, ":authority": "rpc" });
+      let bytes = 0;
+      for await (const chunk of stream) bytes += (chunk as Buffer).length;
+      expect(bytes).toBe(length);
+    }
   });
 });
 

@@ -1,13 +1,17 @@
 /** `mesh-proxy` as a process: how it follows its file, shares its ports, and ends. */
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import http from "node:http";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EXIT } from "inmesh/cli";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { ask2, client2, origin1, origin2 } from "./support/http2.ts";
 import { Client, listening } from "./support/net.ts";
 import { Program } from "./support/program.ts";
 import { freePort } from "../../../scripts/free-port.ts";
 
-// Five processes start in some of these tests, which takes a busy machine long.
+// Several processes start in some of these tests, which takes a busy machine long.
 vi.setConfig({ testTimeout: 90_000 });
 
 function folder(): string {
@@ -15,6 +19,8 @@ function folder(): string {
   onTestFinished(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
+
+const REFUSED_STREAM = 7;
 
 const tcp = (listen: string, service = "db"): Record<string, string> => ({
   listen,
@@ -172,33 +178,130 @@ describe("several processes", () => {
     expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
   });
 
-  it("are started as workers, replaced when one ends, and end together", async () => {
-    const server = await listening((socket) => socket.write("hello"));
-    const port = await freePort();
-    const program = new Program([
-      "--listen",
-      `127.0.0.1:${port}=db`,
-      "--to",
-      `db=${server.address}`,
-      "--workers",
-      "2",
-      "--drain-grace",
-      "500ms",
-    ]);
-    const ready = (): number => program.stderr.split("proxy.listening").length - 1;
-    await program.until(() => ready() === 2, "two workers");
-    expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
-    const children = readFileSync(
-      `/proc/${program.child.pid}/task/${program.child.pid}/children`,
-      "utf8",
-    );
-    const [first] = children.trim().split(" ").map(Number);
-    process.kill(first!, "SIGKILL");
-    await program.until(() => ready() === 3, "another worker");
-    expect(program.stderr).toContain("ended (SIGKILL)");
-    expect(await greeting(`127.0.0.1:${port}`)).toBe("hello");
-    // Without the process that started them they leave too.
-    program.kill("SIGKILL");
-    await expect.poll(() => greeting(`127.0.0.1:${port}`)).toBe("");
+  it("L6 P11, L6 P22: share a port under load: connections that are open are asked to leave, and no request fails", async () => {
+    const first = await origin1((request, response) => {
+      request.resume();
+      response.end("ok");
+    });
+    const second = await origin2((stream) => {
+      stream.resume();
+      stream.respond({ ":status": 200 });
+      stream.end("ok");
+    });
+    const file = join(folder(), "mesh.json");
+    const [port1, port2] = [await freePort(), await freePort()];
+    write(file, {
+      services: {
+        web: { discovery: { static: [first] } },
+        rpc: { discovery: { static: [second.address] }, http2: true },
+      },
+      proxy: {
+        listeners: {
+          web: { listen: `127.0.0.1:${port1}`, service: "web" },
+          rpc: { listen: `127.0.0.1:${port2}`, service: "rpc" },
+        },
+      },
+    });
+    const start = async (): Promise<Program> => {
+      const program = new Program(["--config", file, "--reuse-port", "--drain-grace", "3s"]);
+      await program.address("rpc");
+      return program;
+    };
+    const old = await start();
+    const seen: string[] = [];
+    let leaving = 0;
+    const load = { isOver: false };
+    onTestFinished(() => void (load.isOver = true));
+    const agent = new http.Agent({ keepAlive: true });
+    onTestFinished(() => agent.destroy());
+    const over1 = async (): Promise<void> => {
+      while (!load.isOver) {
+        await new Promise<void>((resolve) => {
+          const request = http.get({ port: port1, host: "127.0.0.1", agent }, (reply) => {
+            if (reply.headers.connection === "close") leaving++;
+            reply.resume();
+            reply.on("close", () => {
+              seen.push(reply.complete ? `web ${reply.statusCode}` : "web cut");
+              resolve();
+            });
+          });
+          request.on("error", (error: NodeJS.ErrnoException) => {
+            seen.push(`web ${request.reusedSocket ? "reused" : "new"} ${error.code}`);
+            resolve();
+          });
+        });
+      }
+    };
+    const over2 = async (): Promise<void> => {
+      let session = client2(port2);
+      while (!load.isOver) {
+        // As clients do with a GOAWAY: what comes next gets another connection.
+        if (session.closed) {
+          leaving++;
+          session = client2(port2);
+        }
+        const { headers, code } = await ask2(session);
+        // Above the last stream of a GOAWAY: no one has looked at it, and it is sent again.
+        if (code !== REFUSED_STREAM) seen.push(`rpc ${headers[":status"]} ${code}`);
+      }
+    };
+    const loops = [over1(), over1(), over2(), over2()];
+    const next = await start();
+    // Connections that are made now may be either's.
+    const before = seen.length;
+    await expect.poll(() => seen.length).toBeGreaterThan(before + 20);
+    old.kill("SIGTERM");
+    expect((await old.ended).code).toBe(0);
+    const after = seen.length;
+    await expect.poll(() => seen.length).toBeGreaterThan(after + 20);
+    load.isOver = true;
+    await Promise.all(loops);
+    expect(new Set(seen)).toEqual(new Set(["web 200", "rpc 200 0"]));
+    expect(leaving).toBeGreaterThan(0);
+    expect(next.isEnded).toBe(false);
+  });
+});
+
+describe("an address for administration", () => {
+  it("L10 P11: that is in use is said, with what to do, and the proxy does not start; a stale socket is replaced", async () => {
+    const path = join(folder(), "admin.sock");
+    const server = await origin1((_, response) => response.end("ok"));
+    const args = ["--listen", "127.0.0.1:0=web", "--to", `web=${server}`, "--drain-grace", "1s"];
+    const start = (admin: string): Program => new Program([...args, "--admin", admin]);
+    const taken = await listening(() => {});
+    const onPort = start(taken.address);
+    // It is refused by what listens there, and its listeners are closed again.
+    expect(await onPort.ended).toEqual({ code: EXIT.conflict, signal: null });
+    expect(onPort.stderr).toContain(`--admin: ${taken.address} is in use (EADDRINUSE)`);
+    expect(onPort.stderr).toContain("next  stop what listens there");
+
+    // What a process that was killed leaves behind.
+    const one = createServer();
+    await new Promise<void>((resolve) => one.listen(`${path}.now`, resolve));
+    renameSync(`${path}.now`, path);
+    one.close();
+    expect(existsSync(path)).toBe(true);
+    const first = start(`unix:${path}`);
+    await first.address("outbound-web");
+    const live = await new Promise<number>((resolve, reject) => {
+      http
+        .get({ socketPath: path, path: "/livez" }, (reply) => resolve(reply.statusCode!))
+        .on("error", reject);
+    });
+    expect(live).toBe(200);
+
+    // One that is answered is not taken away.
+    const second = start(`unix:${path}`);
+    expect(await second.ended).toEqual({ code: EXIT.conflict, signal: null });
+    expect(second.stderr).toContain(`--admin: unix:${path} is in use (EADDRINUSE)`);
+    expect(existsSync(path)).toBe(true);
+    expect(first.isEnded).toBe(false);
+    const [, port] = (await first.address("outbound-web")).split(":");
+    const web = await new Promise<number>((resolve, reject) => {
+      http
+        .get({ host: "127.0.0.1", port: Number(port) }, (reply) => resolve(reply.statusCode!))
+        .on("error", reject);
+    });
+    expect(web).toBe(200);
   });
 });

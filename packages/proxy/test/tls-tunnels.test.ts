@@ -5,7 +5,7 @@ import { connect as connectTls, createServer } from "node:tls";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { TestCa } from "../../http/test/support/ca.ts";
 import { listenTls } from "../../http/test/support/tls.ts";
-import { proxyOf } from "./support/listening.ts";
+import { proxyOf } from "./support/ports.ts";
 import { Client, listening } from "./support/net.ts";
 
 const ca = new TestCa();

@@ -1,7 +1,7 @@
 /** `via` (RFC 9110 §7.6.3): what others said there stays, and the proxy adds itself where it is given a name. */
 import { describe, expect, it } from "vitest";
 import { ask2, client2, origin1, origin2 } from "./support/http2.ts";
-import { proxyOf } from "./support/listening.ts";
+import { proxyOf } from "./support/ports.ts";
 import { through, upOf, SURFACES } from "./support/surfaces.ts";
 
 describe.each(SURFACES)("via, %s", (surface) => {

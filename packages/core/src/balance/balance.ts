@@ -6,7 +6,7 @@ import type { Attempt, Reply } from "../call.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import { MeshError } from "../errors.ts";
 import type { Handler } from "../handler.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import { STALL_MS, type Runtime } from "../runtime/runtime.ts";
 import type { Picker } from "./picker.ts";
 
 /** A call waits this long for the first answer of discovery, then it fails. */
@@ -106,7 +106,7 @@ export function balance<Req, R extends Reply>(
         progress: "maybe-processed",
         stackless: true,
       }),
-      late > 25 ? "abandoned" : "timeout",
+      late > STALL_MS ? "abandoned" : "timeout",
     );
   }
 
@@ -152,10 +152,10 @@ export function whyNone<Req, R extends Reply>(
 ): readonly ["no_endpoints" | "all_open" | "discovery_pending", string] {
   const { name, endpoints, lists } = cluster;
   const { size } = endpoints;
-  if (size > 0 && lists.draining.length === size) {
+  if (size > 0 && lists.ending.length === size) {
     return [
       "no_endpoints",
-      `all ${size} endpoints of ${name} are draining: discovery says that they are about to go, and names no other`,
+      `none of the ${size} endpoints of ${name} serves any more: discovery says that they are about to go, and names no other`,
     ];
   }
   if (size > 0) {

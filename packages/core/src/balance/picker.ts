@@ -54,15 +54,15 @@ export function scan<Req, R extends Reply>(
   return best;
 }
 
-/** `picked`, or one of weight 0 where that one is half-open and its probe is under way. */
-export function orSpare<Req, R extends Reply>(
+/** `picked`, or one of the reserve where that one is half-open and its probe is under way. */
+export function orReserve<Req, R extends Reply>(
   picked: Endpoint<Req, R> | undefined,
-  { spare }: EndpointLists<Req, R>,
+  { reserve }: EndpointLists<Req, R>,
   attempt: Attempt<Req>,
   now: number,
   cost: (endpoint: Endpoint<Req, R>, now: number) => number,
 ): Endpoint<Req, R> | undefined {
-  if (picked === undefined || spare.length === 0) return picked;
+  if (picked === undefined || reserve.length === 0) return picked;
   if (picked.rank(now, attempt) <= RANK_BUSY) return picked;
-  return scan(spare, attempt, now, 0, cost);
+  return scan(reserve, attempt, now, 0, cost);
 }

@@ -3,7 +3,7 @@ import type { Attempt, Reply } from "../call.ts";
 import { RANK_BUSY, type Endpoint } from "../cluster/endpoint.ts";
 import type { EndpointLists, Stretch } from "../cluster/lists.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { orSpare, scan, timesTried, type Picker } from "./picker.ts";
+import { orReserve, scan, timesTried, type Picker } from "./picker.ts";
 
 export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
   readonly #lists: EndpointLists<Req, R>;
@@ -28,10 +28,10 @@ export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
   }
 
   pick(attempt: Attempt<Req>, now: number): Endpoint<Req, R> | undefined {
-    const { available, spare, ejected, panic } = this.#lists;
+    const { available, reserve, ejected, panic } = this.#lists;
     attempt.rule = panic ? "panic" : "turn";
     const stretch = this.#stretch;
-    const from = panic ? [...available, ...ejected] : available.length > 0 ? available : spare;
+    const from = panic ? [...available, ...ejected] : available.length > 0 ? available : reserve;
     const start = stretch === undefined ? 0 : stretch.start;
     const n = stretch === undefined ? from.length : stretch.size;
     for (let k = 0; k < n; k++) {
@@ -45,7 +45,7 @@ export class InTurn<Req, R extends Reply> implements Picker<Req, R> {
       return scan(available.slice(start, start + n), attempt, now, 0, inFlight);
     }
     const best = scan(from, attempt, now, 0, inFlight);
-    return panic ? best : orSpare(best, this.#lists, attempt, now, inFlight);
+    return panic ? best : orReserve(best, this.#lists, attempt, now, inFlight);
   }
 }
 

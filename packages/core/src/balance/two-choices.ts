@@ -10,7 +10,7 @@ import type { EndpointLists, Stretch } from "../cluster/lists.ts";
 import { LOAD, rowAt, type RowCost } from "../cluster/scores.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { AliasTable } from "./alias.ts";
-import { orSpare, scan, timesTried, type Picker } from "./picker.ts";
+import { orReserve, scan, timesTried, type Picker } from "./picker.ts";
 
 const REDRAWS = 4;
 /** In panic the verdicts are doubted but the cost is not: best of this many. */
@@ -58,11 +58,11 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
       attempt.rule = "only";
       return stretch.size === 0 ? undefined : lists.available[stretch.start];
     }
-    const isSpare = stretch === undefined && lists.available.length === 0;
-    const from = isSpare ? lists.spare : lists.available;
+    const isReserve = stretch === undefined && lists.available.length === 0;
+    const from = isReserve ? lists.reserve : lists.available;
     const start = stretch === undefined ? 0 : stretch.start;
     const n = stretch === undefined ? from.length : stretch.size;
-    if (n <= 1) return orSpare(from[0], lists, attempt, now, this.#cost);
+    if (n <= 1) return orReserve(from[0], lists, attempt, now, this.#cost);
     if (this.#aliasVersion !== lists.version) this.#weigh(from, start, n);
     const alias = from === lists.available ? this.#alias : undefined;
     const tried = attempt.call.tried;
@@ -123,7 +123,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
       return scan(from.slice(start, start + n), attempt, now, offset, this.#cost);
     }
     const best = scan(from, attempt, now, offset, this.#cost);
-    return orSpare(best, lists, attempt, now, this.#cost);
+    return orReserve(best, lists, attempt, now, this.#cost);
   }
 
   /** A ramping winner is kept in proportion to its share; neutral when the other ramps alike. */
@@ -170,7 +170,7 @@ export class TwoChoices<Req, R extends Reply> implements Picker<Req, R> {
     if (j >= i) j++;
     this.#first = i;
     this.#second = j;
-    // The comparison is there for the read: rows are numbers, so it always holds.
+    // Reads both rows, so that they are in the cache. No load is infinite: without the comparison nothing would be read.
     const loads = numbers[rowAt(start + i) + LOAD]! + numbers[rowAt(start + j) + LOAD]!;
     this.#drawnFor = loads === Infinity ? 0 : n;
   }

@@ -80,8 +80,9 @@ export class ClusterLog<Req, R extends Reply> {
 
   #inUse(): string {
     const { lists, endpoints } = this.#cluster;
-    const { available, spare, ejected, panic } = lists;
-    const used = available.length + spare.length + (panic ? ejected.length : 0);
+    const { available, spare, draining, ejected, panic } = lists;
+    const others = available.length + spare.length + (panic ? ejected.length : 0);
+    const used = others > 0 ? others : draining.length;
     return `${used} of ${endpoints.size} endpoints get calls`;
   }
 

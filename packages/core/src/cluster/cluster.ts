@@ -58,15 +58,15 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
 
   /** There is an endpoint to pick: a weighted split leaves out a backend without any. */
   get usable(): boolean {
-    const { available, spare, ejected, panic } = this.lists;
-    return available.length > 0 || spare.length > 0 || (panic && ejected.length > 0);
+    const { available, reserve, ejected, panic } = this.lists;
+    return available.length > 0 || reserve.length > 0 || (panic && ejected.length > 0);
   }
 
   /** An endpoint that may be picked has a connection. O(n): for those who ask, never for a call. */
   get connected(): boolean {
     const has = ({ connection }: Endpoint<Req, R>): boolean => connection?.connected === true;
-    const { available, spare, ejected, panic } = this.lists;
-    return available.some(has) || spare.some(has) || (panic && ejected.some(has));
+    const { available, reserve, ejected, panic } = this.lists;
+    return available.some(has) || reserve.some(has) || (panic && ejected.some(has));
   }
 
   /** Attempts in progress, over all endpoints. O(n): for drains and snapshots. */
@@ -210,8 +210,8 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
    * if none has. Those that are out are dialled when their pause is over, and not for this.
    */
   async reach(): Promise<boolean> {
-    const { available, spare, ejected, panic } = this.lists;
-    const from = [available, spare, panic ? ejected : []].find((list) => list.length > 0) ?? [];
+    const { available, reserve, ejected, panic } = this.lists;
+    const from = [available, reserve, panic ? ejected : []].find((list) => list.length > 0) ?? [];
     const first = Math.floor(this.#state.runtime.random() * from.length);
     const chosen = Array.from(
       { length: Math.min(REACHED_AT_ONCE, from.length) },

@@ -1,7 +1,7 @@
 /** What may be done with an endpoint, in the one set of words that metrics, the admin API and the commands use. */
 import type { Reply } from "../call.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { LIST_DOWN, LIST_DRAINING, LIST_EJECTED, LIST_SPARE } from "./lists.ts";
+import { LIST_DOWN, LIST_DRAINING, LIST_EJECTED, LIST_ENDING, LIST_SPARE } from "./lists.ts";
 
 /** In docs/vocabulary.md, with what each says. */
 export const ENDPOINT_STATES = [
@@ -24,6 +24,7 @@ export function endpointState<Req, R extends Reply>(
 ): EndpointState {
   switch (endpoint.list) {
     case LIST_DRAINING:
+    case LIST_ENDING:
       return "draining";
     case LIST_DOWN:
       return "refusing";

@@ -7,7 +7,7 @@ import { Breaker, type BreakerOptions } from "../breaker/breaker.ts";
 import { addressOf, type EndpointInfo } from "../endpoint-info.ts";
 import type { Connection } from "../transport.ts";
 import { Latency, type LatencyOptions } from "./latency.ts";
-import { Cell, LOAD, OLDEST } from "./scores.ts";
+import { ScoreRow, LOAD, OLDEST } from "./scores.ts";
 
 /** How fit an endpoint is, lower is better; compared before any load. */
 export const RANK_PROBE = -1;
@@ -23,7 +23,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   readonly address: string;
   info: EndpointInfo;
   /** What a pick reads of this endpoint; written here and by its latency. */
-  readonly cell: Cell = new Cell();
+  readonly row: ScoreRow = new ScoreRow();
   connection: Connection<Req, R> | undefined = undefined;
   readonly latency: Latency;
   readonly breaker: Breaker;
@@ -53,7 +53,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
     this.key = key;
     this.info = info;
     this.address = addressOf(info);
-    this.latency = new Latency(latency, this.cell);
+    this.latency = new Latency(latency, this.row);
     this.breaker = new Breaker(breaker);
     this.#weight = info.weight ?? 1;
     this.publish();
@@ -113,19 +113,19 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
       this.#rampUntil === 0 &&
       !this.latency.penalised &&
       this.breaker.state === "closed";
-    this.cell.numbers[this.cell.at + LOAD] = plain ? load : -load;
+    this.row.numbers[this.row.at + LOAD] = plain ? load : -load;
   }
 
   /** Forgets what has run out, so that picks find everything in the row again. */
   review(now: number): void {
-    if (this.cell.numbers[this.cell.at + LOAD]! > 0) return;
+    if (this.row.numbers[this.row.at + LOAD]! > 0) return;
     if (this.#busyUntil <= now) this.#busyUntil = 0;
     if (this.#rampUntil <= now) this.#rampUntil = 0;
     this.publish();
   }
 
   get draining(): boolean {
-    return this.info.draining === true;
+    return this.info.draining === true || this.info.serving === false;
   }
 
   get zone(): string | undefined {
@@ -160,7 +160,7 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
 
   #setOldest(attempt: Attempt | undefined): void {
     this.#oldest = attempt;
-    this.cell.numbers[this.cell.at + OLDEST] = attempt === undefined ? Infinity : attempt.startedAt;
+    this.row.numbers[this.row.at + OLDEST] = attempt === undefined ? Infinity : attempt.startedAt;
   }
 
   /** Age of the oldest unanswered attempt: a frozen endpoint grows expensive before any timeout. */

@@ -12,6 +12,7 @@ import {
   LIST_DOWN,
   LIST_DRAINING,
   LIST_EJECTED,
+  LIST_ENDING,
   LIST_NONE,
   LIST_SPARE,
 } from "./lists.ts";
@@ -79,8 +80,10 @@ export class Guard<Req, R extends Reply> {
     if (!endpoints.has(endpoint.key)) return lists.put(endpoint, LIST_NONE);
     const { breaker } = endpoint;
     endpoint.publish();
-    if (endpoint.draining) lists.put(endpoint, LIST_DRAINING);
-    else if (breaker.state === "open") {
+    if (endpoint.draining) {
+      const isLastChoice = endpoint.info.serving !== false && breaker.state !== "open";
+      lists.put(endpoint, isLastChoice ? LIST_DRAINING : LIST_ENDING);
+    } else if (breaker.state === "open") {
       lists.put(endpoint, breaker.hard ? LIST_DOWN : LIST_EJECTED);
     } else lists.put(endpoint, endpoint.weight === 0 ? LIST_SPARE : LIST_AVAILABLE);
   }

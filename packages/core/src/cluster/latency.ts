@@ -6,7 +6,7 @@
  *
  * All instants are monotonic milliseconds; `g` is the peers' median (see peerMedian).
  */
-import { Cell, ESTIMATE, LOAD, OLDEST, STAMP } from "./scores.ts";
+import { ScoreRow, ESTIMATE, LOAD, OLDEST, STAMP } from "./scores.ts";
 
 export interface LatencyOptions {
   readonly decayMs: number;
@@ -25,11 +25,11 @@ export class Latency {
   #penaltyAt = 0;
   #options: LatencyOptions;
 
-  readonly #cell: Cell;
+  readonly #row: ScoreRow;
 
-  constructor(options: LatencyOptions, cell: Cell = new Cell()) {
+  constructor(options: LatencyOptions, row: ScoreRow = new ScoreRow()) {
     this.#options = options;
-    this.#cell = cell;
+    this.#row = row;
   }
 
   /** New settings; what was learned stays. */
@@ -39,12 +39,12 @@ export class Latency {
 
   /** The stored estimate; -1 while there is no data. */
   get estimate(): number {
-    return this.#cell.numbers[this.#cell.at + ESTIMATE]!;
+    return this.#row.numbers[this.#row.at + ESTIMATE]!;
   }
 
   /** When it was stored. */
   get #stamp(): number {
-    return this.#cell.numbers[this.#cell.at + STAMP]!;
+    return this.#row.numbers[this.#row.at + STAMP]!;
   }
 
   /** There is a penalty, maybe one that time has made small. */
@@ -54,7 +54,7 @@ export class Latency {
 
   /** The estimate as of `now`. Pure. */
   projected(now: number, g: number): number {
-    const { numbers, at } = this.#cell;
+    const { numbers, at } = this.#row;
     return drift(numbers[at + ESTIMATE]!, numbers[at + STAMP]!, now, g, this.#options.decayMs);
   }
 
@@ -89,7 +89,7 @@ export class Latency {
   penalise(now: number, factor: number, g: number): void {
     this.#penalty = Math.max(this.penalty(now), Math.min(factor * g, this.#options.penaltyMaxMs));
     this.#penaltyAt = now;
-    const { numbers, at } = this.#cell;
+    const { numbers, at } = this.#row;
     numbers[at + LOAD] = -Math.abs(numbers[at + LOAD]!);
   }
 
@@ -100,7 +100,7 @@ export class Latency {
   }
 
   #set(now: number, estimate: number): void {
-    const { numbers, at } = this.#cell;
+    const { numbers, at } = this.#row;
     numbers[at + ESTIMATE] = estimate;
     numbers[at + STAMP] = now;
   }

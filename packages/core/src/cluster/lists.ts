@@ -17,8 +17,11 @@ export const LIST_DOWN = 3;
 /** Weight 0: only when nothing else is there. */
 export const LIST_SPARE = 4;
 
-/** Said to be draining: no new attempts, whatever else is left. */
+/** Said to be draining: only when nothing else is there, not even one of weight 0. */
 export const LIST_DRAINING = 5;
+
+/** No new attempts, whatever else is left: said not to serve, or draining with an open breaker. */
+export const LIST_ENDING = 6;
 
 /** A run of `available`: the endpoints of one group, side by side. */
 export interface Stretch {
@@ -34,12 +37,18 @@ export class EndpointLists<Req, R extends Reply> {
   readonly down: Endpoint<Req, R>[] = [];
   readonly spare: Endpoint<Req, R>[] = [];
   readonly draining: Endpoint<Req, R>[] = [];
+  readonly ending: Endpoint<Req, R>[] = [];
   /** Goes up with every change of `available`: what a picker derived from it is stale. */
   version = 0;
   /** Verdicts exceed the cap: they are not enforced. Writer: cluster. */
   panic = false;
   /** The groups of `available`, in their order; empty while it has none. */
   stretches: readonly Stretch[] = [];
+  /** What is picked from where nothing is available. */
+  get reserve(): readonly Endpoint<Req, R>[] {
+    return this.spare.length > 0 ? this.spare : this.draining;
+  }
+
   #groupOf: ((info: EndpointInfo) => number) | undefined = undefined;
 
   /**
@@ -65,7 +74,7 @@ export class EndpointLists<Req, R extends Reply> {
       this.available[i] = endpoint;
       endpoint.slot = i;
     }
-    this.scores.arrange(this.available.map(({ cell }) => cell));
+    this.scores.arrange(this.available.map(({ row }) => row));
   }
 
   put(endpoint: Endpoint<Req, R>, list: number): void {
@@ -80,7 +89,7 @@ export class EndpointLists<Req, R extends Reply> {
       }
     }
     if (endpoint.list === LIST_AVAILABLE) this.scores.remove(endpoint.slot);
-    if (list === LIST_AVAILABLE) this.scores.push(endpoint.cell);
+    if (list === LIST_AVAILABLE) this.scores.push(endpoint.row);
     endpoint.publish();
     if (endpoint.list === LIST_AVAILABLE || list === LIST_AVAILABLE) this.version++;
     const to = this.#array(list);
@@ -138,6 +147,8 @@ export class EndpointLists<Req, R extends Reply> {
         return this.spare;
       case LIST_DRAINING:
         return this.draining;
+      case LIST_ENDING:
+        return this.ending;
       default:
         return undefined;
     }

@@ -169,8 +169,9 @@ export class Members<Req, R extends Reply> implements EndpointSink {
     // It speaks another protocol now: new attempts get a new connection (faults.md D17).
     if (before.http2 !== info.http2) this.#state.disconnect(endpoint);
     const drains = endpoint.draining !== wasDraining;
+    const ends = (info.serving === false) !== (before.serving === false);
     const weighs = weight !== endpoint.weight;
-    if (!weighs && !drains) return;
+    if (!weighs && !drains && !ends) return;
     endpoint.weight = weight;
     const isPresent = endpoints.has(endpoint.key);
     if (isPresent) this.#guard.place(endpoint);

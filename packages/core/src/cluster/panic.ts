@@ -9,7 +9,8 @@ export function judgePanic<Req, R extends Reply>(
   { endpoints, lists, options, recorder }: ClusterState<Req, R>,
   opened: ReadonlyMap<Endpoint<Req, R>, unknown>,
 ): void {
-  const judged = endpoints.size - lists.down.length - lists.draining.length;
+  const leaving = lists.draining.length + lists.ending.length;
+  const judged = endpoints.size - lists.down.length - leaving;
   const cap = ejectionCap(judged, options.breaker.maxEjectedRatio);
   let out = lists.ejected.length;
   if (out <= cap && out + opened.size > cap) {

@@ -52,7 +52,8 @@ export const ENDPOINT_FIELDS: readonly KindField[] = [
     path: "draining",
     type: "boolean",
     defaultText: "`false`",
-    meaning: "It gets no new calls, also if no other endpoint is left; calls in progress go on.",
+    meaning:
+      "It is about to go: it gets new calls only if no other endpoint is left; calls in progress go on.",
     nameElsewhere: "Envoy `health_status: DRAINING`, Kubernetes `conditions.terminating`",
   },
   {

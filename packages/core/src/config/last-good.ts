@@ -73,14 +73,14 @@ export class LastGoodWriter {
 
   /** Writes what is waiting, and resolves when the disk has it. */
   async close(): Promise<void> {
-    this.#rest();
+    this.#cancelTimer();
     await this.#writing;
     this.#write();
-    this.#rest();
+    this.#cancelTimer();
     await this.#writing;
   }
 
-  #rest(): void {
+  #cancelTimer(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
   }

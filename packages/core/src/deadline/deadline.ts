@@ -6,10 +6,7 @@
 import type { Call, DeadlineSource, Reply } from "../call.ts";
 import { MeshError } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
-import type { Runtime } from "../runtime/runtime.ts";
-
-/** A deadline missed by more than this was missed by our own event loop, not by the endpoint (B5). */
-const STALL_MS = 25;
+import { STALL_MS, type Runtime } from "../runtime/runtime.ts";
 
 /**
  * `timeoutMs` counts from the start of the call; an inherited deadline that comes earlier wins.

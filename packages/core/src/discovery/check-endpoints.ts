@@ -15,7 +15,7 @@ export function checkEndpointInfos(given: readonly EndpointInfo[]): string | und
 
 function wrongWith(info: unknown): string | undefined {
   if (typeof info !== "object" || info === null) return "is no object";
-  const { host, port, weight, zone, forZones, uid, draining, http2 } = info as Record<
+  const { host, port, weight, zone, forZones, uid, draining, serving, http2 } = info as Record<
     string,
     unknown
   >;
@@ -36,6 +36,9 @@ function wrongWith(info: unknown): string | undefined {
   if (uid !== undefined && typeof uid !== "string") return "has a uid that is no text";
   if (draining !== undefined && typeof draining !== "boolean") {
     return "has a draining that is neither true nor false";
+  }
+  if (serving !== undefined && typeof serving !== "boolean") {
+    return "has a serving that is neither true nor false";
   }
   if (http2 !== undefined && typeof http2 !== "boolean") {
     return "has an http2 that is neither true nor false";

@@ -95,7 +95,7 @@ export class CoalescingSink implements EndpointSink {
   }
 
   #pass({ set, why, upserted, removed }: News): void {
-    this.#rest();
+    this.#holdBack();
     if (set === undefined) return this.#after(this.#inner.change(upserted, removed));
     const replaced = this.#inner.replace(set, why);
     if (upserted.length === 0 && removed.length === 0) return this.#after(replaced);
@@ -104,7 +104,7 @@ export class CoalescingSink implements EndpointSink {
     this.#after(replaced === undefined ? change() : replaced.then(change));
   }
 
-  #rest(): void {
+  #holdBack(): void {
     this.#pause = this.#runtime.after(GATHER_MS, () => this.#flush(), undefined);
   }
 

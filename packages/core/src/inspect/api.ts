@@ -106,6 +106,28 @@ export interface About extends Answer {
   readonly resources: readonly string[];
   /** What the token may do: `read`, `tap` and `log-level`. */
   readonly may: readonly string[];
+  /**
+   * Of several processes that are shown as one, such as those of `mesh-proxy --workers`: `process` is the one that started
+   * them, with the memory of all. Undefined: there is one alone.
+   */
+  readonly workers?: readonly WorkerView[] | undefined;
+}
+
+/** One of several processes that are shown as one. */
+export interface WorkerView {
+  /** From 1. It stays when another process takes its place. */
+  readonly number: number;
+  /** Of its process; undefined: there is none now. */
+  readonly pid: number | undefined;
+  /**
+   * `starting`: it does not serve yet; `silent`: it serves, and has not answered in time; `ended`: unasked, and another
+   * one is to start.
+   */
+  readonly state: "starting" | "serving" | "silent" | "ended";
+  /** Times that another process has started in its place. */
+  readonly restarts: number;
+  /** Until the next one starts; undefined: it runs. */
+  readonly restartsInMs: number | undefined;
 }
 
 /** Whether requests should come to this process. */
@@ -120,7 +142,10 @@ export interface Readiness {
 export interface ReadinessReason {
   /** The server that says so; undefined: the mesh itself. */
   readonly server: string | undefined;
-  /** `draining`, `closing`, `closed`, `overloaded`, `certificate expired`, `not ready`, `not listening`. */
+  /**
+   * `draining`, `closing`, `closed`, `overloaded`, `certificate expired`, `not ready`, `not listening`; of workers also
+   * `starting` and `no answer`.
+   */
   readonly reason: string;
 }
 

@@ -7,7 +7,6 @@ import { backendsOf, defaultRoute } from "../pipeline.ts";
 import type { RoutedRequest } from "../route/facts.ts";
 import type { RunningService } from "../running-service.ts";
 import type {
-  DiscoverySummary,
   DiscoveryView,
   EndpointCounts,
   InboundConnections,
@@ -44,7 +43,7 @@ export function serviceView(
     callsInFlight: service.callsInFlight,
     maxInFlight: config.limits.maxInFlight,
     panic: own.cluster.lists.panic,
-    discovery: discoverySummary(own),
+    discovery: own.discoverySnapshot(),
     zones: own.zones.view,
     retryBudget: {
       balance: budget.balance(),
@@ -93,27 +92,13 @@ function notesOf(counts: EndpointCounts, { cluster }: AnyBackend): string[] {
   return notes;
 }
 
-function discoverySummary({ asleep, cluster, discovery }: AnyBackend): DiscoverySummary {
-  return {
-    source: discovery.source,
-    state: asleep
-      ? "idle"
-      : cluster.stale !== undefined
-        ? "stale"
-        : cluster.known
-          ? "current"
-          : "pending",
-    error: asleep ? undefined : cluster.stale?.message,
-  };
-}
-
 export function discoveryView(mesh: Mesh, backend: AnyBackend): DiscoveryView {
   const { name, protocol, config, cluster, heard } = backend;
   const now = mesh.runtime.now();
   const ago = (at: number | undefined): number | undefined => at && Math.max(0, now - at);
   const { discovery } = config;
   return {
-    ...discoverySummary(backend),
+    ...backend.discoverySnapshot(),
     service: name,
     protocol,
     asks: describeDiscovery(discovery, mesh.running.kinds),

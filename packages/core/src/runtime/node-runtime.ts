@@ -7,7 +7,7 @@
  * own setTimeout + clearTimeout would cost it more than the pick and the retry loop together.
  */
 import { BeatingLoopClock, type LoopClock } from "./loop-clock.ts";
-import type { Runtime, Timer } from "./runtime.ts";
+import { STALL_MS, type Runtime, type Timer } from "./runtime.ts";
 import { assertSupported } from "./supported.ts";
 
 const nodeNow = performance.now.bind(performance);
@@ -19,11 +19,6 @@ const nodeSetImmediate = setImmediate;
 const MAX_DELAY_MS = 2 ** 31 - 1;
 /** Lanes are kept for the delays in use; past this many distinct delays a plain timer serves. */
 const MAX_LANES = 64;
-/**
- * A timer this late was held up by a blocked event loop. Replies that arrived meanwhile are still
- * unread in the socket, so expiry waits one turn for them (faults.md B5).
- */
-const STALL_MS = 25;
 
 class Entry<A> implements Timer {
   previous: Entry<unknown> | undefined = undefined;

@@ -1,6 +1,11 @@
 /** The contract of time, chance and timers: nothing outside runtime/ reaches for the real ones. */
 import type { LoopClock } from "./loop-clock.ts";
 
+/**
+ * A timer that is later than this was held up by a blocked event loop, and says nothing of what it waited for (faults.md B5).
+ */
+export const STALL_MS = 25;
+
 /** The only door to time, chance and timers. Lint keeps Date, Math.random and setTimeout behind it. */
 export interface Runtime {
   /** Monotonic milliseconds, with a fraction. Never compare it with wall-clock time. */

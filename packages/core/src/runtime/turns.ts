@@ -34,6 +34,11 @@ export function inTurns<T>(
   });
 }
 
+/** Resolves in a turn of its own, after what waits already. */
+export function nextTurn(runtime: Runtime): Promise<void> {
+  return new Promise((resolve) => runtime.after(0, resolve, undefined));
+}
+
 function turn<T>(
   runtime: Runtime,
   work: Iterator<unknown, T>,

@@ -2,11 +2,13 @@
  * Announces one server in the registry of the machine, from when it listens until it leaves. A server without a name
  * of its own, or whose registry is off, does nothing of it, and loads nothing.
  */
-import { resolve } from "node:path";
 import type { AddressInfo } from "node:net";
-import { bracketed } from "../config/address.ts";
 import type { Announced } from "../discovery/registry/announce.ts";
-import { endpointAt, isRegistryName, type RegistryEntry } from "../discovery/registry/entry.ts";
+import {
+  announcedAddress,
+  isRegistryName,
+  type RegistryEntry,
+} from "../discovery/registry/entry.ts";
 import type { RegistryPlace } from "../discovery/registry/place.ts";
 import { messageOf } from "../errors.ts";
 import { LOG_EVENTS, type Log, type LogEvent } from "../log.ts";
@@ -61,7 +63,7 @@ export class Announcing {
     if (this.#listening.delete(server)) this.#say();
   }
 
-  /** It gets nothing new from now on. */
+  /** It is the last choice from now on. */
   drain(): void {
     this.#state = "draining";
     if (this.#listening.size > 0) this.#say();
@@ -119,7 +121,7 @@ export class Announcing {
     const addresses = new Set<string>();
     let spoken: Speaks | undefined;
     for (const [server, its] of this.#listening) {
-      const address = addressOf(server.address?.() ?? null);
+      const address = announcedAddress(server.address?.() ?? null);
       if (address === undefined) continue;
       spoken ??= its;
       // What two addresses of one server speak differently cannot be said; the first counts.
@@ -161,17 +163,4 @@ export class Announcing {
     const { name, log } = this.#parts;
     log({ level: LOG_EVENTS[event], event, message: `${name}: ${text}` });
   }
-}
-
-/** Where processes of this machine reach it; undefined: they cannot. */
-function addressOf(address: AddressInfo | string | null): string | undefined {
-  if (address === null) return undefined;
-  const text = typeof address === "string" ? `unix:${resolve(address)}` : socketAddress(address);
-  return typeof endpointAt(text) === "string" ? undefined : text;
-}
-
-function socketAddress({ address, port }: AddressInfo): string {
-  // All addresses of this host. An IPv6 socket takes IPv4 too, and a host may have ::1 turned off.
-  const isAll = address === "::" || address === "0.0.0.0";
-  return `${isAll ? "127.0.0.1" : bracketed(address)}:${port}`;
 }

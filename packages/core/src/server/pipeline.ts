@@ -155,10 +155,10 @@ const SAMPLED = 64;
 
 type Wrap<R extends ServedCall> = (inner: Stage<R>) => Stage<R>;
 
-/** 1. Its duration is measured from here. */
+/** 1. Its duration is measured from here, unless its protocol has read the clock already. */
 function clock<R extends ServedCall>(runtime: Runtime): Wrap<R> {
   return (inner) => (request) => {
-    request.startedAt = runtime.now();
+    if (request.startedAt === 0) request.startedAt = runtime.now();
     return inner(request);
   };
 }

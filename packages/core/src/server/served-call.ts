@@ -70,7 +70,7 @@ type EndListener = (end: ServerEnd) => void;
 export abstract class ServedCall extends ServedRequest implements ServerRequest {
   /** Writer: the pipeline. */
   phase: ServedPhase = "arrived";
-  /** On the runtime's clock; 0 while it was not needed. */
+  /** On the runtime's clock; 0 while it was not needed. Writers: a protocol that knows it; the pipeline. */
   startedAt = 0;
   /** Milliseconds that the caller still waits, on arrival; Infinity if it did not say. Writer: the protocol. */
   remainingMs: number = Infinity;

@@ -40,10 +40,13 @@ export { RANKS, type Rank, type SourceRank } from "../config/ranks.ts";
 // A section of the configuration that a program reads itself.
 export type { ConfigSection, SectionContext } from "../config/section.ts";
 
+// Lengths of time as people are shown them.
+export { duration } from "../shown-time.ts";
+
 // Values that change, and the time and timers they may use.
 export { Cell, type Watch } from "../watch/watch.ts";
 export type { Runtime, Timer } from "../runtime/runtime.ts";
-export { inTurns } from "../runtime/turns.ts";
+export { inTurns, nextTurn } from "../runtime/turns.ts";
 
 // The configuration as `createMesh` reads it, for tools.
 export { LIMITS as CONFIG_LIMITS } from "../config/limits.ts";

@@ -55,7 +55,7 @@ export {
   type SharedLimits,
 } from "../server/limits.ts";
 export { ServerSettings } from "../server/settings.ts";
-export { Misuse, type ConnectionUse } from "../server/misuse.ts";
+export { calmDown, Misuse, type ConnectionUse } from "../server/misuse.ts";
 export { Tally } from "../server/tally.ts";
 export { isMet } from "../server/readiness.ts";
 export { type LeavingConnections, type ServerState } from "../server/drain.ts";

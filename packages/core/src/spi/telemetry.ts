@@ -15,7 +15,7 @@ export type {
 } from "../telemetry/telemetry.ts";
 export { Recorder } from "../telemetry/recorder.ts";
 export { INSTRUMENTS } from "../telemetry/instruments.ts";
-export { DEFECTS } from "../telemetry/process-instruments.ts";
+export { DEFECTS, WORKERS, WORKERS_ENDED } from "../telemetry/process-instruments.ts";
 
 // What takes them out of every mesh of the process.
 export { exportEveryMesh, type Exporter, type ProcessMesh } from "../exporter.ts";

@@ -55,6 +55,7 @@ export {
   timeoutError,
   type Where,
 } from "../connect-error.ts";
+export { Exhaustion } from "../exhaustion.ts";
 
 // What is sent, kept within bounds so that a further attempt can send it again.
 export {
@@ -115,9 +116,9 @@ export type { Identities } from "../tls/identities.ts";
 export { PeerRefused } from "../tls/identity.ts";
 export type { TlsPem } from "../tls/pem.ts";
 
-// How much time is left, as gRPC writes it.
+// How much time is left, as gRPC writes it, and its statuses.
 export { formatGrpcTimeout } from "../grpc-timeout.ts";
-export { httpCodeOfGrpc } from "../grpc-status.ts";
+export { httpCodeOfGrpc } from "../grpc-status-names.ts";
 
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";

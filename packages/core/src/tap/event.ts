@@ -44,6 +44,8 @@ export interface TapEnd {
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly decisions: readonly TapDecision[];
+  /** Which of several processes that are tapped as one, from 1; `id` is of that one. Not there of a single process. */
+  readonly worker?: number;
 }
 
 /** A call that this process made. */
@@ -156,4 +158,6 @@ export interface TapLost {
   readonly count: number;
   /** `buffer`: the reader was too slow, and these were the oldest; `rate`: more came than `maxPerSecond`. */
   readonly because: "buffer" | "rate";
+  /** As in `TapEnd`. */
+  readonly worker?: number;
 }

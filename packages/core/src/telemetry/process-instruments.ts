@@ -67,6 +67,17 @@ export const DEFECTS: Instrument = {
   unit: "{error}",
   description: "Errors of inmesh's own that have ended a connection.",
 };
+/** Written by a process that starts others, which serve in its place. */
+export const WORKERS: Instrument = {
+  name: "inmesh.workers",
+  unit: "{worker}",
+  description: "Processes that serve together, by what they do.",
+};
+export const WORKERS_ENDED: Instrument = {
+  name: "inmesh.workers.ended",
+  unit: "{worker}",
+  description: "Workers that ended unasked; another one starts in the place of each.",
+};
 
 export const PROCESS_INSTRUMENTS: readonly Instrument[] = [
   CONFIG_LAST_APPLIED,
@@ -82,4 +93,6 @@ export const PROCESS_INSTRUMENTS: readonly Instrument[] = [
   BOUNDED_LIMIT,
   LOG_SUPPRESSED,
   DEFECTS,
+  WORKERS,
+  WORKERS_ENDED,
 ];

@@ -130,6 +130,30 @@ it("keeps the last exemplar of each bucket, and makes none for what is not sampl
   ]);
 });
 
+it("of a bucket that is filled often keeps one exemplar in 16, and again each once it is rare", async () => {
+  const runtime = new SimRuntime(1);
+  const recorder = new Recorder(runtime);
+  const hits = recorder.counter(CALLS, {});
+  const last = (): string | undefined => {
+    const [one] = recorder.read() as (Series & { kind: "counter" })[];
+    return one!.exemplar?.traceId.replace(/0+$/, "");
+  };
+  const hit = (trace: string): string | undefined => {
+    hits.add(1, trace.padEnd(32, "0"));
+    return last();
+  };
+  expect([hit("a1"), hit("a2"), hit("a3")]).toEqual(["a1", "a2", "a2"]);
+  for (let more = 0; more < 14; more++) hit("a4");
+  expect(last()).toBe("a2");
+  await runtime.advance(5_000);
+  expect([hit("b1"), hit("b2")]).toEqual(["b1", "b2"]);
+  await runtime.advance(5_000);
+  for (let more = 0; more < 15; more++) hit("b3");
+  expect([last(), hit("c1")]).toEqual(["b2", "c1"]);
+  await runtime.advance(5_000);
+  expect(hit("d1")).toBe("d1");
+});
+
 it("B10 CO: a mesh counts what its recorder folds", async () => {
   const mesh = createMesh({ env: {} });
   const own = { name: "acme.hits", unit: "{hit}", description: "Hits." };

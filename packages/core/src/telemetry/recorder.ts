@@ -25,22 +25,40 @@ const OWN = new Map(INSTRUMENTS.map((one) => [one.name, one]));
 /** Which limit a record has met: 2,000 series of one metric, or 20,000 of the process. */
 export type Overflow = "metric" | "process";
 
-/** The last exemplar of each bucket, in place. They exist once something sampled was recorded. */
+/** A bucket is filled often where two of its exemplars come within so many milliseconds: then one in `KEPT` is kept. */
+const OFTEN_MS = 100;
+const KEPT = 16;
+
+/**
+ * The last exemplar of each bucket, in place. They exist once something sampled was recorded. Of a bucket that is
+ * filled often some are left out, because the clock and three writes cost more than to count.
+ */
 class Exemplars {
   readonly #traceIds: (string | undefined)[];
   readonly #values: Float64Array;
   readonly #at: Float64Array;
+  /** How many more are left out. */
+  readonly #skipped: Uint8Array;
+  readonly #wallNow: () => number;
 
-  constructor(buckets: number) {
+  constructor(buckets: number, wallNow: () => number) {
     this.#traceIds = Array.from({ length: buckets }, () => undefined);
     this.#values = new Float64Array(buckets);
     this.#at = new Float64Array(buckets);
+    this.#skipped = new Uint8Array(buckets);
+    this.#wallNow = wallNow;
   }
 
-  set(bucket: number, traceId: string, value: number, atWallMs: number): void {
+  add(bucket: number, traceId: string, value: number): void {
+    if (this.#skipped[bucket]! > 0) {
+      this.#skipped[bucket]!--;
+      return;
+    }
+    const at = this.#wallNow();
+    this.#skipped[bucket] = Math.abs(at - this.#at[bucket]!) < OFTEN_MS ? KEPT - 1 : 0;
     this.#traceIds[bucket] = traceId;
     this.#values[bucket] = value;
-    this.#at[bucket] = atWallMs;
+    this.#at[bucket] = at;
   }
 
   get(bucket: number): Exemplar | undefined {
@@ -62,7 +80,7 @@ class MemoryCounter implements Counter {
   add(value: number, traceId?: string): void {
     this.value += value;
     if (traceId !== undefined) {
-      (this.exemplars ??= new Exemplars(1)).set(0, traceId, value, this.#wallNow());
+      (this.exemplars ??= new Exemplars(1, this.#wallNow)).add(0, traceId, value);
     }
   }
 }
@@ -100,12 +118,8 @@ class MemoryHistogram implements Histogram {
     this.counts[i]!++;
     this.sum += value;
     if (traceId !== undefined) {
-      (this.exemplars ??= new Exemplars(this.counts.length)).set(
-        i,
-        traceId,
-        value,
-        this.#wallNow(),
-      );
+      const exemplars = (this.exemplars ??= new Exemplars(this.counts.length, this.#wallNow));
+      exemplars.add(i, traceId, value);
     }
   }
 }

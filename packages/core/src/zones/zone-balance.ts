@@ -79,6 +79,7 @@ export class ZoneBalance<Req, R extends Reply> {
 
   configure(settings: ZoneSettings): void {
     this.#settings = settings;
+    if (!settings.zones.spillByLoad) this.#load = new ZoneLoad();
     this.#renew();
   }
 
@@ -138,7 +139,8 @@ export class ZoneBalance<Req, R extends Reply> {
     const others = zones.reduce((all, { endpoints }, i) => all + (i === 0 ? 0 : endpoints), 0);
     // Without a few calls to the other zones nothing would be known of them.
     const atLeast = mode === "local" ? explored : 0;
-    const leaves = mode === "hints" || others === 0 ? 0 : own!.share * Math.max(spill, atLeast);
+    const stays = mode === "hints" || others === 0 || !this.#settings.zones.spillByLoad;
+    const leaves = stays ? 0 : own!.share * Math.max(spill, atLeast);
     let upTo = 0;
     this.#shares = zones.map(({ zone, endpoints, share }, i) => ({
       zone,
@@ -155,7 +157,8 @@ export class ZoneBalance<Req, R extends Reply> {
   #tick(): void {
     this.#next = undefined;
     const { available } = this.#cluster.lists;
-    if (this.#plan.mode !== "hints") this.#load.look(available, ({ group }) => group === 0);
+    const looks = this.#plan.mode !== "hints" && this.#settings.zones.spillByLoad;
+    if (looks) this.#load.look(available, ({ group }) => group === 0);
     if (this.#stale || this.#isWarming) this.#renew();
     else this.#share();
   }

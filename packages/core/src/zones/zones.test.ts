@@ -78,6 +78,19 @@ describe("how calls are spread over zones", () => {
     ]);
   });
 
+  it("with spillByLoad false not one leaves for that, from the moment at which it is written", async () => {
+    const { scenario } = await caller([...many("a", 3), ...many("b", 3), ...many("c", 3)]);
+    await scenario.load(300, 5_000);
+    expect(Object.keys(shares(scenario))).toContain("b");
+    scenario.mesh.update({
+      services: { orders: { url: "http://orders:80", zones: { spillByLoad: false } } },
+    });
+    const from = scenario.runtime.now();
+    await scenario.load(300, 20_000);
+    expect(Object.keys(shares(scenario, from))).toEqual(["a"]);
+    expect(zonesOf(scenario)).toMatchObject({ mode: "local", shares: [{ share: 1 }, {}, {}] });
+  });
+
   it.each(["peak-ewma", "least-request", "round-robin", "random"] as const)(
     "what is too much for the zone goes to the others, with %s",
     async (kind) => {

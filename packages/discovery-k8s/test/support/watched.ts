@@ -66,10 +66,13 @@ export class Heard implements EndpointSink {
     this.errors.push(error);
   }
 
-  /** Addresses that may be picked, then those that drain, with a `-` before them. */
+  /** Addresses, with a `-` before those that drain, and with `--` before those that do not serve any more. */
   get addresses(): string {
     return [...this.set.values()]
-      .map((info) => `${info.draining === true ? "-" : ""}${addressOf(info)}`)
+      .map((info) => {
+        const mark = info.serving === false ? "--" : info.draining === true ? "-" : "";
+        return mark + addressOf(info);
+      })
       .toSorted()
       .join(" ");
   }

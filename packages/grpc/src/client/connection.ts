@@ -5,7 +5,7 @@
  */
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
-  exhausted,
+  Exhaustion,
   MeshError,
   Redial,
   socketPathOf,
@@ -33,8 +33,6 @@ import { tlsCredentials } from "./tls-credentials.ts";
 const STREAMS_PER_LANE = 100;
 /** HTTP/2 needs few; each is a socket and a handshake at the server. */
 const MAX_LANES = 4;
-/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
-const EXHAUSTED_PAUSE_MS = 100;
 
 export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, ExchangeOwner {
   readonly service: ServiceConfig;
@@ -51,8 +49,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   readonly #zone: string | undefined;
   #lanes: Lane[] = [];
   readonly #leaving = new Set<Lane>();
-  #exhaustedUntil = 0;
-  #exhaustedBy = "";
+  readonly #exhaustion: Exhaustion;
   #closing: Promise<void> | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
@@ -70,6 +67,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     this.service = service;
     this.#runtime = runtime;
     this.#redial = new Redial(runtime);
+    this.#exhaustion = new Exhaustion(runtime);
     this.#freezes = freezes;
     this.#unwatchFreezes = freezes.use(() => this.#renew("idle"));
     // If it is forgotten, nothing may be sent in plain text.
@@ -83,7 +81,7 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   send(attempt: Attempt<GrpcRequest>): Promise<GrpcReply> {
     const refusal = this.#tls?.context.refusal(this.service.name, this.#runtime.wallNow());
     if (refusal !== undefined) return refuse(attempt, refusal);
-    if (attempt.startedAt < this.#exhaustedUntil && this.#lanes.every((lane) => lane.retired)) {
+    if (this.#exhaustion.pauses(attempt.startedAt) && this.#lanes.every((lane) => lane.retired)) {
       return refuse(attempt, this.#exhausted(attempt));
     }
     this.#freezes.look(attempt.startedAt);
@@ -165,14 +163,13 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
 
   /** A dial failed for want of sockets; `code` says which. */
   exhaustedBy(code: unknown): void {
-    this.#exhaustedBy = String(code);
-    this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
+    this.#exhaustion.note(code);
   }
 
   #exhausted({ endpoint }: Attempt<GrpcRequest>): MeshError {
     const address = endpoint?.address ?? "";
     const where = { service: this.service.name, address, serverName: undefined };
-    return exhausted(where, this.#exhaustedBy)!;
+    return this.#exhaustion.refusal(where);
   }
 
   #emptied(lane: Lane): void {

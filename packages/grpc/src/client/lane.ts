@@ -28,6 +28,7 @@ import type { WireCall } from "../call-types.ts";
 import { Dials, type DialEvents } from "./dials.ts";
 import { DirectCall } from "./direct-call.ts";
 import { standingOf, type Standing } from "../internals.ts";
+import { foreignNames } from "./tls-credentials.ts";
 
 /** What a channel does with messages that go out. */
 const MESSAGE_OPTIONS = ["grpc.default_compression_algorithm", "grpc.max_send_message_length"];
@@ -93,6 +94,8 @@ export class Lane {
   readonly #plain: boolean;
   readonly #dials: Dials;
   readonly #report: LaneReport | undefined;
+  /** With credentials of grpc-js's, whose handshake is not seen: since TCP has connected. */
+  #handshakingSince: number | undefined = undefined;
   /** Why no connection came about was reported. */
   #failed = false;
   /** Its connection has carried an attempt. */
@@ -141,9 +144,16 @@ export class Lane {
     return {
       dialling: (socket) => {
         const startedAt = this.#runtime.now();
-        socket.once("connect", () => record.connected("tcp", this.#runtime.now() - startedAt));
+        socket.once("connect", () => {
+          const now = this.#runtime.now();
+          if (foreignNames.has(this.credentials)) this.#handshakingSince = now;
+          record.connected("tcp", now - startedAt);
+        });
       },
       won: (socket) => {
+        const since = this.#handshakingSince;
+        this.#handshakingSince = undefined;
+        if (since !== undefined) record.connected("tls", this.#runtime.now() - since);
         record.opened(socket, { protocol: "grpc", mutual, zone, owner: this });
         record.explain(socket, () => this.#endedBy);
       },
@@ -159,7 +169,9 @@ export class Lane {
   failed(reason: string): void {
     if (this.#failed) return;
     this.#failed = true;
-    this.#report?.record.failed("grpc", reason);
+    const record = this.#report?.record;
+    record?.failed("grpc", reason);
+    if (this.#handshakingSince !== undefined) record?.handshakeFailed(reason);
   }
 
   /** An attempt begins on its connection. True: that has carried another before. */

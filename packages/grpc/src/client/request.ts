@@ -156,8 +156,8 @@ export class GrpcRequest implements RoutedRequest, ReplayOwner<Message, RequestS
     const metadata = shared ? this.metadata : this.metadata.clone();
     const { deadlineAt } = attempt.call;
     if (deadlineAt !== Infinity) metadata.set(TIMEOUT, formatGrpcTimeout(deadlineAt - now));
-    const { toldNumber } = attempt;
-    if (toldNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(toldNumber - 1));
+    const { announcedNumber } = attempt;
+    if (announcedNumber > 1) metadata.set(PREVIOUS_ATTEMPTS, String(announcedNumber - 1));
     if (headers !== undefined) changeMetadata(metadata, headers);
     return metadata;
   }

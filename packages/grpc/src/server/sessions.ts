@@ -10,6 +10,7 @@ import type { Server } from "@grpc/grpc-js";
 import {
   destroyStream,
   endSocketFirst,
+  calmDown,
   measureConnections,
   Misuse,
   Tally,
@@ -62,7 +63,6 @@ interface WithSocket {
 /** Why a connection was closed, or not accepted. */
 export type SessionCut = "stream_resets" | "connections";
 
-const ENHANCE_YOUR_CALM = 11;
 /** How often it is looked for connections that were asked to end, and at two looks have not. */
 const LOOK_MS = 1_000;
 
@@ -327,11 +327,6 @@ function endIfDone(session: Http2Session, use: SessionUse): void {
 /** Names the last call that is served; later ones their client sends again on another connection. */
 function leave(session: Http2Session): void {
   if (!session.closed && !session.destroyed) session.close();
-}
-
-/** From here on its nghttp2 ignores new streams. */
-function calmDown(session: Http2Session): void {
-  session.goaway(ENHANCE_YOUR_CALM);
 }
 
 /** Node takes 32 bits. */

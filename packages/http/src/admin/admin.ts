@@ -31,9 +31,9 @@ export class MeshAdmin {
 
   async #listen(options: AdminOptions, closed: () => void): Promise<AdminListener> {
     if (this.#isClosed) throw closedError();
-    const { Inspection: Made, openListener } = await import("./listener.ts");
+    const { Inspection: Made, openListener, viewOf } = await import("./listener.ts");
     this.#inspection ??= new Made(this.#mesh);
-    return openListener(this.#mesh, this.#inspection, options, closed);
+    return openListener(viewOf(this.#mesh, this.#inspection), options, closed);
   }
 
   /** Every listener, for good. Idempotent. */

@@ -14,10 +14,10 @@ export interface MemberRule {
 }
 
 /** Rejects with an InspectionError that names every mistake. */
-export async function readObject<T extends object>(
+export async function readObject(
   request: IncomingMessage,
-  members: Readonly<Record<keyof T & string, MemberRule>>,
-): Promise<T> {
+  members: Readonly<Record<string, MemberRule>>,
+): Promise<object> {
   const type = request.headers["content-type"] ?? "";
   if (!/^application\/json *(;.*)?$/i.test(type)) {
     throw new InspectionError(
@@ -36,23 +36,22 @@ export async function readObject<T extends object>(
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new InspectionError("bad_request", "the body must be an object", hintOf(members));
   }
-  const known: Readonly<Record<string, MemberRule>> = members;
   const mistakes: string[] = [];
   for (const name of Object.keys(value)) {
-    if (!Object.hasOwn(known, name)) {
+    if (!Object.hasOwn(members, name)) {
       mistakes.push(
-        `${JSON.stringify(name.slice(0, 64))} ${unknownKeyRule(name, Object.keys(known))}`,
+        `${JSON.stringify(name.slice(0, 64))} ${unknownKeyRule(name, Object.keys(members))}`,
       );
     }
   }
-  for (const [name, { required, rule, fits }] of Object.entries(known)) {
+  for (const [name, { required, rule, fits }] of Object.entries(members)) {
     const member: unknown = Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined;
     if (member === undefined ? required === true : !fits(member)) mistakes.push(`${name} ${rule}`);
   }
   if (mistakes.length > 0) {
     throw new InspectionError("bad_request", mistakes.join("; "), hintOf(members));
   }
-  return value as T;
+  return value;
 }
 
 function hintOf(members: object): string {

@@ -1,8 +1,8 @@
 /** A tap as a stream of server-sent events (the WHATWG's HTML standard, section 9.2), for readers that may be slow. */
 import type { ServerResponse } from "node:http";
 import type { Runtime, Timer } from "@inmesh/core/spi";
-import type { Tap } from "@inmesh/core/spi/inspect";
 import { safeJson } from "./json.ts";
+import type { OpenTap } from "./view.ts";
 
 /** A comment is sent so often where nothing else is: proxies and readers end what is silent. */
 const BEAT_MS = 15_000;
@@ -12,7 +12,7 @@ const STALL_MS = 60_000;
 /** Resolves when the tap has ended, the reader has gone, or `ended` does. Does not reject. */
 export async function sendEvents(
   response: ServerResponse,
-  tap: Tap,
+  tap: OpenTap,
   runtime: Runtime,
   ended: Promise<void>,
 ): Promise<void> {

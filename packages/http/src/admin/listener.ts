@@ -5,28 +5,37 @@
 import { chmodSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { resolve as absolute } from "node:path";
 import {
   linesAbout,
   removeStaleSocket,
   withoutCaller,
   type LimitedLog,
-  type Mesh,
   type Timer,
 } from "@inmesh/core/spi";
-import { Inspection, InspectionError, inSlices, metricsPage } from "@inmesh/core/spi/inspect";
+import { announceApi, Inspection, InspectionError } from "@inmesh/core/spi/inspect";
 import type { Failure, FailureCode } from "@inmesh/core/inspect";
 import { USER_AGENT_TEXT } from "../headers.ts";
 import { NODE_HTTP } from "../server/listeners.ts";
 import { AdminError } from "./admin-error.ts";
 import { sendEvents } from "./events.ts";
 import { Guard, isLoopback } from "./guard.ts";
-import { jsonPieces, safeJson } from "./json.ts";
+import { readObject } from "./body.ts";
+import { answerBytes, safeJson } from "./json.ts";
 import { checkOptions, type AdminOptions } from "./options.ts";
-import { API, checkParameters, notFound, RESOURCES, type Method } from "./resources.ts";
+import {
+  API,
+  checkParameters,
+  notFound,
+  RESOURCES,
+  selectionOf,
+  type Method,
+} from "./resources.ts";
 import { openTap } from "./tap.ts";
 import { Token } from "./token.ts";
+import { viewOf, type AdminView } from "./view.ts";
 
-export { Inspection };
+export { Inspection, viewOf };
 export const VERSION: string = USER_AGENT_TEXT.slice("inmesh/".length);
 
 const MAX_HEAD_BYTES = 16_384;
@@ -42,8 +51,6 @@ const REQUEST_MS = 10_000;
 const KEEP_ALIVE_MS = 5_000;
 /** For an answer to be taken as a whole. */
 const ANSWER_MS = 30_000;
-/** Characters that become bytes at once. */
-const BUFFER_LENGTH = 65_536;
 const JSON_TYPE = "application/json; charset=utf-8";
 const RETRY_AFTER_SECONDS = "1";
 const DEFAULT_GRACE_MS = 1_000;
@@ -114,15 +121,14 @@ export class AdminListener implements AsyncDisposable {
 
 /** `closed`: called when it has closed. Rejects with a ConfigError for options, and an AdminError if it cannot listen. */
 export async function openListener(
-  mesh: Mesh,
-  inspection: Inspection,
+  view: AdminView,
   options: AdminOptions,
   closed: () => void,
 ): Promise<AdminListener> {
   checkOptions(options);
   const { socketPath, host = "127.0.0.1", port = 0 } = options;
-  const token = await Token.of(options.token, mesh.runtime);
-  const serving = new Serving(mesh, inspection, options, token);
+  const token = await Token.of(options.token, view.runtime);
+  const serving = new Serving(view, options, token);
   const { server } = serving;
   const where = socketPath === undefined ? `${bracketed(host)}:${port}` : `unix:${socketPath}`;
   if (socketPath !== undefined) await removeStaleSocket(socketPath);
@@ -139,14 +145,32 @@ export async function openListener(
   const isPath = typeof bound === "string";
   const address = isPath ? `unix:${bound}` : `http://${bracketed(bound.address)}:${bound.port}`;
   const beyond = isPath || isLoopback(bound.address) ? "" : ", beyond this machine in plain text";
-  mesh.log({
+  view.log({
     level: "info",
     event: "admin.listening",
     message: `admin: the API of this process listens on ${address}${beyond}`,
   });
+  const takeBack = await announced(view, bound, options, token);
   return new AdminListener(address, isPath ? 0 : bound.port, token.made, async (graceMs) => {
+    takeBack();
     await serving.close(graceMs);
     closed();
+  });
+}
+
+/** To the commands of this user, where the registry of the machine is on. Gives what takes it back. */
+async function announced(
+  { announcedIn: dir, runtime, log }: AdminView,
+  address: AddressInfo | string,
+  { api = true, token: given }: AdminOptions,
+  { made }: Token,
+): Promise<() => void> {
+  if (dir === undefined || !api) return () => {};
+  const tokenFile = typeof given === "object" ? absolute(given.file) : undefined;
+  const token = tokenFile === undefined ? made : undefined;
+  return announceApi({ dir, address, token, tokenFile }, runtime, (why) => {
+    const message = `admin: not announced to the commands of this user: ${why}`;
+    log({ level: "warn", event: "registry.failed", message });
   });
 }
 
@@ -178,8 +202,7 @@ function listening(server: Server, where: string, listen: () => void): Promise<v
 
 class Serving {
   readonly server: Server;
-  readonly #mesh: Mesh;
-  readonly #inspection: Inspection;
+  readonly #view: AdminView;
   readonly #token: Token;
   readonly #guard: Guard;
   readonly #hasApi: boolean;
@@ -191,10 +214,9 @@ class Serving {
   #answers = 0;
   readonly #ended = Promise.withResolvers<void>();
 
-  constructor(mesh: Mesh, inspection: Inspection, options: AdminOptions, token: Token) {
+  constructor(view: AdminView, options: AdminOptions, token: Token) {
     const { host, hosts = [], api = true, metrics = "token", socketPath } = options;
-    this.#mesh = mesh;
-    this.#inspection = inspection;
+    this.#view = view;
     this.#token = token;
     this.#hasApi = api;
     this.#metricsAreOpen = metrics === "open";
@@ -202,7 +224,7 @@ class Serving {
       host === undefined ? hosts : [host, ...hosts],
       socketPath !== undefined,
     );
-    this.#refusals = linesAbout("admin", mesh.log, mesh.runtime);
+    this.#refusals = linesAbout("admin", view.log, view.runtime);
     this.server = NODE_HTTP.createServer(
       {
         maxHeaderSize: MAX_HEAD_BYTES,
@@ -237,7 +259,7 @@ class Serving {
   }
 
   async close(graceMs: number): Promise<void> {
-    const { runtime } = this.#mesh;
+    const { runtime } = this.#view;
     this.#ended.resolve();
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     this.server.closeIdleConnections();
@@ -258,7 +280,7 @@ class Serving {
     response.on("error", ignore);
     request.on("error", ignore);
     for (const [name, value] of Object.entries(HEADERS)) response.setHeader(name, value);
-    const timer: Timer = this.#mesh.runtime.after(
+    const timer: Timer = this.#view.runtime.after(
       ANSWER_MS,
       () => request.socket.destroy(),
       undefined,
@@ -285,7 +307,7 @@ class Serving {
     // Orchestrators ask by addresses of theirs, and learn one word.
     if (reads && path === "/livez") return this.#health(response, "ok");
     if (reads && path === "/readyz") {
-      const { reasons } = this.#inspection.ready;
+      const { reasons } = await this.#view.ready();
       return this.#health(response, reasons[0]?.reason ?? "ok");
     }
     this.#guard.check(request, !reads);
@@ -311,13 +333,15 @@ class Serving {
     }
     const resource = Object.hasOwn(RESOURCES, name) ? RESOURCES[name] : undefined;
     if (resource === undefined) throw notFound(name, [...Object.keys(RESOURCES), "tap"]);
-    const answerer = resource.methods[(method === "HEAD" ? "GET" : method) as Method];
-    if (answerer === undefined) throw notAllowed(response, method, Object.keys(resource.methods));
+    const asked = (method === "HEAD" ? "GET" : method) as Method;
+    const way = resource.methods[asked];
+    if (way === undefined) throw notAllowed(response, method, Object.keys(resource.methods));
     checkParameters(parameters, resource.parameters);
-    const answer = await answerer({
-      inspection: this.#inspection,
-      request,
-      parameters,
+    const answer = await this.#view.answer({
+      resource: name,
+      method: asked,
+      ...selectionOf(parameters),
+      body: way.body === undefined ? undefined : await readObject(request, way.body),
       about: {
         version: VERSION,
         resources: [...Object.keys(RESOURCES), "tap"].map((one) => API + one),
@@ -325,23 +349,7 @@ class Serving {
       },
       by: peerOf(request),
     });
-    const buffers: Buffer[] = [];
-    let pieces: string[] = [];
-    let length = 0;
-    const flush = (): void => {
-      buffers.push(Buffer.from(pieces.join("")));
-      pieces = [];
-      length = 0;
-    };
-    // A piece may be a service with all its routes, and the whole many megabytes: it becomes bytes bit by bit.
-    const take = (piece: string): void => {
-      pieces.push(piece);
-      length += piece.length;
-      if (length >= BUFFER_LENGTH) flush();
-    };
-    await inSlices(jsonPieces(answer), this.#mesh.runtime, take, 1);
-    take("\n");
-    flush();
+    const buffers = await answerBytes(answer, this.#view.runtime);
     send(request, response, 200, JSON_TYPE, buffers);
   }
 
@@ -351,7 +359,7 @@ class Serving {
   }
 
   async #metrics(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { contentType, body } = await metricsPage(this.#mesh, request.headers.accept);
+    const { contentType, body } = await this.#view.metrics(request.headers.accept);
     send(request, response, 200, contentType, body);
   }
 
@@ -361,13 +369,14 @@ class Serving {
     parameters: URLSearchParams,
     timer: Timer,
   ): Promise<void> {
-    const tap = openTap(this.#mesh, parameters);
+    const tap = await openTap((options) => this.#view.tap(options), parameters);
     timer.cancel();
+    if (response.destroyed) return void (await tap.return());
     // It is no answer that ends, and the mesh bounds taps itself.
     this.#answers--;
     try {
       request.resume();
-      await sendEvents(response, tap, this.#mesh.runtime, this.#ended.promise);
+      await sendEvents(response, tap, this.#view.runtime, this.#ended.promise);
     } finally {
       this.#answers++;
     }

@@ -1,5 +1,4 @@
 /** What there is under `/api/v1/`, and how each is asked for. */
-import type { IncomingMessage } from "node:http";
 import type { ExplainRequest, LogLevelRequest } from "@inmesh/core/inspect";
 import { unknownKeyRule } from "@inmesh/core/spi";
 import {
@@ -10,26 +9,35 @@ import {
   type AboutContext,
   type Inspection,
 } from "@inmesh/core/spi/inspect";
-import { readObject, type MemberRule } from "./body.ts";
+import type { MemberRule } from "./body.ts";
 
 export const API = "/api/v1/";
 
-/** What a resource is asked with. */
-export interface Question {
-  readonly inspection: Inspection;
-  readonly request: IncomingMessage;
-  readonly parameters: URLSearchParams;
+/** A question that has been found to be one. Plain data: another process may answer it. */
+export interface Asked {
+  readonly resource: string;
+  readonly method: Method;
+  /** Of this service alone. */
+  readonly service?: string;
+  /** Also what no source has written. */
+  readonly all: boolean;
+  /** What was sent, as its rules want it. */
+  readonly body: unknown;
   readonly about: AboutContext;
   /** Who asks, for the audit line. */
   readonly by: string;
 }
 
-type Answerer = (question: Question) => object | Promise<object>;
+interface Way {
+  /** Of the body; left out: none is read. */
+  readonly body?: Readonly<Record<string, MemberRule>>;
+  readonly answer: (inspection: Inspection, asked: Asked) => object | Promise<object>;
+}
 
 interface Resource {
   /** Names of the parameters of the query that it takes. */
   readonly parameters: readonly string[];
-  readonly methods: Readonly<Partial<Record<Method, Answerer>>>;
+  readonly methods: Readonly<Partial<Record<Method, Way>>>;
 }
 
 export type Method = "GET" | "POST" | "PUT" | "DELETE";
@@ -77,49 +85,46 @@ const LOG_LEVEL: Readonly<Record<keyof LogLevelRequest, MemberRule>> = {
 
 /** `/api/v1/tap` is a stream of events, and stands in events.ts. */
 export const RESOURCES: Readonly<Record<string, Resource>> = {
-  about: only([], ({ inspection, about }) => inspection.about(about)),
-  services: only(["service"], ({ inspection, parameters }) =>
-    inspection.services(selectionOf(parameters)),
-  ),
-  endpoints: only(["service"], ({ inspection, parameters }) =>
-    inspection.endpoints(selectionOf(parameters)),
-  ),
-  connections: only(["service"], ({ inspection, parameters }) =>
-    inspection.connections(selectionOf(parameters)),
-  ),
-  discovery: only(["service"], ({ inspection, parameters }) =>
-    inspection.discovery(selectionOf(parameters)),
-  ),
-  config: only(["service", "all"], ({ inspection, parameters }) =>
-    inspection.config({ ...selectionOf(parameters), all: isTrue(parameters, "all") }),
-  ),
-  checks: only([], ({ inspection }) => inspection.checks()),
-  dump: only([], ({ inspection, about }) => inspection.dump(about)),
+  about: only([], (inspection, { about }) => inspection.about(about)),
+  services: only(["service"], (inspection, asked) => inspection.services(asked)),
+  endpoints: only(["service"], (inspection, asked) => inspection.endpoints(asked)),
+  connections: only(["service"], (inspection, asked) => inspection.connections(asked)),
+  discovery: only(["service"], (inspection, asked) => inspection.discovery(asked)),
+  config: only(["service", "all"], (inspection, asked) => inspection.config(asked)),
+  checks: only([], (inspection) => inspection.checks()),
+  dump: only([], (inspection, { about }) => inspection.dump(about)),
   explain: {
     parameters: [],
     methods: {
-      POST: async ({ inspection, request }) =>
-        inspection.explain(await readObject<ExplainRequest>(request, EXPLAIN)),
+      POST: {
+        body: EXPLAIN,
+        answer: (inspection, { body }) => inspection.explain(body as ExplainRequest),
+      },
     },
   },
   "log-level": {
     parameters: [],
     methods: {
-      GET: ({ inspection }) => inspection.currentLogLevel(),
-      PUT: async ({ inspection, request, by }) =>
-        inspection.changeLogLevel(await readObject<LogLevelRequest>(request, LOG_LEVEL), by),
-      DELETE: ({ inspection, by }) => inspection.changeLogLevel(undefined, by),
+      GET: { answer: (inspection) => inspection.currentLogLevel() },
+      PUT: {
+        body: LOG_LEVEL,
+        answer: (inspection, { body, by }) =>
+          inspection.changeLogLevel(body as LogLevelRequest, by),
+      },
+      DELETE: { answer: (inspection, { by }) => inspection.changeLogLevel(undefined, by) },
     },
   },
 };
 
-function only(parameters: readonly string[], answer: Answerer): Resource {
-  return { parameters, methods: { GET: answer } };
+function only(parameters: readonly string[], answer: Way["answer"]): Resource {
+  return { parameters, methods: { GET: { answer } } };
 }
 
-function selectionOf(parameters: URLSearchParams): { readonly service?: string } {
+/** What the query of a question says. Throws an InspectionError for a value that is none. */
+export function selectionOf(parameters: URLSearchParams): Pick<Asked, "service" | "all"> {
+  const all = isTrue(parameters, "all");
   const service = parameters.get("service");
-  if (service === null) return {};
+  if (service === null) return { all };
   if (service.length > MAX_NAME) {
     throw new InspectionError(
       "bad_request",
@@ -127,7 +132,7 @@ function selectionOf(parameters: URLSearchParams): { readonly service?: string }
       "GET /api/v1/services has them",
     );
   }
-  return { service };
+  return { service, all };
 }
 
 function isTrue(parameters: URLSearchParams, name: string): boolean {

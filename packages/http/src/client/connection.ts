@@ -23,14 +23,10 @@ import { Http2Pool } from "./http2/pool.ts";
 import { lease, type HttpResult } from "./lease.ts";
 import { LeasedSockets } from "./leased-sockets.ts";
 import { Http1Pool, type HttpPool } from "./pool.ts";
+import { shutPool, STALE_MS } from "./pool-life.ts";
 import type { HttpRequest } from "./request.ts";
 
 const HTTP1: readonly string[] = ["http/1.1"];
-/**
- * Longer than an idle HTTP/1.1 connection is kept: one that is still there after this long without a
- * call outlived a process that was frozen, and its peer may have forgotten it (faults.md L7).
- */
-const STALE_MS = 5_000;
 const HTTP2: readonly string[] = ["h2", "http/1.1"];
 
 export class HttpConnection implements Connection<HttpRequest, HttpResult>, ExchangeOwner {
@@ -142,7 +138,9 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     this.#record?.closing(this, "drain");
     this.#leasedSockets?.close();
     this.#closing ??= Promise.all(
-      [this.pool, ...this.#retired].map((pool) => this.#shut(pool, graceMs)),
+      [this.pool, ...this.#retired].map((pool) =>
+        shutPool(pool, this.service.name, graceMs, this.#runtime),
+      ),
     ).then(() => {});
     return this.#closing;
   }
@@ -203,32 +201,6 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
   #distrust(): void {
     if (this.pool.prove === undefined) this.#renew("idle");
     else this.pool.prove();
-  }
-
-  /** Waits for what is in flight and queued, at most `graceMs`, then breaks it off. */
-  #shut(pool: HttpPool, graceMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.#runtime.after(
-        graceMs,
-        () => {
-          const error = new MeshError({
-            code: "cancelled",
-            reason: "shutdown",
-            message: `${this.service.name}: the connection was closed before the attempt ended`,
-            progress: "maybe-processed",
-          });
-          // undici's close never ends when a pool with queued requests is destroyed.
-          pool.destroy(error).then(resolve, resolve);
-        },
-        undefined,
-        true,
-      );
-      const closed = (): void => {
-        timer.cancel();
-        resolve();
-      };
-      pool.close().then(closed, closed);
-    });
   }
 
   #refused(

@@ -7,7 +7,7 @@ import { connect as connectTcp, type NetConnectOpts, type Socket } from "node:ne
 import {
   addressOf,
   connectError,
-  exhausted,
+  Exhaustion,
   isPeerAlert,
   MeshError,
   socketPathOf,
@@ -28,8 +28,6 @@ const SPARE_MS = 4_000;
 /** RFC 8305 §5; Node's own default differs between its versions. */
 const FAMILY_ATTEMPT_MS = 250;
 const KEEPALIVE_DELAY_MS = 10_000;
-/** When this process has no sockets left, dialling in a loop makes it no better (faults.md C16). */
-const EXHAUSTED_PAUSE_MS = 100;
 
 /** Where a connector reports what it opens. */
 export interface Reported {
@@ -63,8 +61,7 @@ export class Connector {
    */
   readonly #broken = new WeakSet<Socket>();
   readonly #dialling = new Set<Socket>();
-  #exhaustedUntil = 0;
-  #exhaustedBy = "";
+  readonly #exhaustion: Exhaustion;
   #spare: Socket | undefined = undefined;
 
   /**
@@ -83,6 +80,7 @@ export class Connector {
     this.#zone = endpoint.zone;
     this.#service = service;
     this.#runtime = runtime;
+    this.#exhaustion = new Exhaustion(runtime);
     this.#secure = secure;
     this.#protocols = protocols;
     this.#watchesAlerts = secure !== undefined && !protocols.includes("h2");
@@ -186,7 +184,7 @@ export class Connector {
         error instanceof MeshError
           ? error
           : connectError(this.where, error, this.#secure !== undefined && reached);
-      this.#noteExhaustion(error);
+      this.#exhaustion.note((error as { readonly code?: unknown }).code);
       if (reported !== undefined) {
         record!.failed(reported.protocol, failed.reason);
         if (this.#secure !== undefined && reached) record!.handshakeFailed(failed.reason);
@@ -243,6 +241,7 @@ export class Connector {
       zone: record.nearness(this.#zone),
       owner,
     });
+    record.explain(socket, () => (isOrderly(socket.errored) ? "idle" : undefined));
   }
 
   /** What ends one of its connections, where it ends in another way than by its owner. */
@@ -269,14 +268,8 @@ export class Connector {
 
   /** Why nothing is dialled at all now. */
   #refusal(): MeshError | undefined {
-    if (this.#runtime.now() < this.#exhaustedUntil) return exhausted(this.where, this.#exhaustedBy);
+    if (this.#exhaustion.pauses(this.#runtime.now())) return this.#exhaustion.refusal(this.where);
     return this.#secure?.refusal(this.#service.name, this.#runtime.wallNow());
-  }
-
-  #noteExhaustion(error: Error & { readonly code?: unknown }): void {
-    if (exhausted(this.where, error.code) === undefined) return;
-    this.#exhaustedBy = String(error.code);
-    this.#exhaustedUntil = this.#runtime.now() + EXHAUSTED_PAUSE_MS;
   }
 }
 
@@ -290,4 +283,9 @@ export function placeOf({ host, port }: EndpointInfo): object {
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: FAMILY_ATTEMPT_MS,
   };
+}
+
+/** undici ends a connection by an error also where it only will not use it again: behind `Connection: close`, or idle. */
+function isOrderly(error: (Error & { readonly code?: string }) | null): boolean {
+  return error?.code === "UND_ERR_INFO" && error.message !== "aborted";
 }

@@ -90,8 +90,9 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     attempt.canceller = this;
     let { request } = call;
     const remainingMs = call.deadlineAt - attempt.startedAt;
-    if (attempt.kind === "hedge") request = request.stampedBeside(attempt.toldNumber, remainingMs);
-    else request.stamp(attempt.toldNumber, remainingMs);
+    if (attempt.kind === "hedge")
+      request = request.stampedBeside(attempt.announcedNumber, remainingMs);
+    else request.stamp(attempt.announcedNumber, remainingMs);
     const connection = this.#connection;
     const pool = connection.pool;
     // The pool of this attempt, whatever takes its place at a rotation of certificates.
@@ -123,7 +124,8 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
    * than they may, every connection would go that way.
    */
   onRequestStart(controller: Controller): void {
-    if (this.#queued) this.#leaveQueue();
+    const hasWaited = this.#queued;
+    if (hasWaited) this.#leaveQueue();
     if (this.#done !== undefined) throw this.#done === true ? new Error("over") : this.#done;
     this.#controller = controller;
     const attempt = this.#attempt;
@@ -133,8 +135,10 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
       attempt.connectionReused = line.reuse();
       if (attempt.observed !== undefined) attempt.observed.connection = line;
     }
-    // Inside `send` it is the instant of the pick, to a few microseconds.
-    attempt.sentAt = this.#sending ? attempt.startedAt : this.#runtime.now();
+    // Inside `send` it is the instant of the pick, to a few microseconds. undici looks at an idle connection for a turn
+    // of the event loop before it uses it: no wait for a connection either.
+    const isAtOnce = this.#sending || (attempt.connectionReused === true && !hasWaited);
+    attempt.sentAt = isAtOnce ? attempt.startedAt : this.#runtime.now();
     // From here on a streamed body may be read, and undici would send the rest of it as the whole.
     const { call } = attempt;
     if (call.request.streamed) call.replayable = false;

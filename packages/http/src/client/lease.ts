@@ -42,7 +42,7 @@ export function lease(
   runtime: Runtime,
 ): Promise<Lease> {
   const { call } = attempt;
-  call.request.stamp(attempt.toldNumber, call.deadlineAt - attempt.startedAt);
+  call.request.stamp(attempt.announcedNumber, call.deadlineAt - attempt.startedAt);
   if (call.request instanceof LeasedRequest) call.request.changeForAttempt(attempt.headers);
   return new Promise((resolve, reject) =>
     new Lease(attempt, runtime).take(sockets, resolve, reject),

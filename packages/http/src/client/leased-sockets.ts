@@ -12,10 +12,7 @@ import {
   type Timer,
 } from "@inmesh/core/spi";
 import type { Dialled } from "./connector.ts";
-
-/** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
-const KEEP_ALIVE_MS = 4_000;
-const KEEP_ALIVE_MARGIN_MS = 2_000;
+import { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS } from "./pool-life.ts";
 
 /** Gets a socket or an error, once; a socket never in the turn of `take`. */
 export type Borrower = (

@@ -7,6 +7,7 @@ import { ConnectionPeer, type ServerPeer, type ServiceConfig } from "@inmesh/cor
 import type { Client as UndiciClient, Dispatcher, Pool as UndiciPool } from "undici";
 import { HTTP_1_1 } from "../standard.ts";
 import type { Connector } from "./connector.ts";
+import { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS } from "./pool-life.ts";
 import type { HttpRequest } from "./request.ts";
 import { Client, Pool } from "./undici.ts";
 
@@ -45,10 +46,6 @@ export interface HttpPool {
   /** Ends everything now, with this error. */
   destroy(error: Error): Promise<void>;
 }
-
-/** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
-const KEEP_ALIVE_MS = 4_000;
-const KEEP_ALIVE_MARGIN_MS = 2_000;
 
 interface Opened {
   socket: Socket | null;

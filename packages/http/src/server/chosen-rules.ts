@@ -4,8 +4,8 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Refusal } from "@inmesh/core/spi";
+import { Authorities } from "./authorities.ts";
 import { REFUSALS } from "./refusals.ts";
-import { isHost } from "./validate.ts";
 
 export interface ChosenOptions {
   readonly authorities?: readonly string[] | undefined;
@@ -13,25 +13,19 @@ export interface ChosenOptions {
 }
 
 export class ChosenRules {
-  readonly #authorities: ReadonlySet<string> | undefined;
+  readonly #authorities: Authorities | undefined;
   readonly refusesUnderscores: boolean;
-  /** The last one found in the list: nearly every request has the same. */
-  #last: string | undefined = undefined;
 
   /** Undefined: nothing was chosen. Throws a TypeError for a list that nothing can be in. */
   static of(options: ChosenOptions): ChosenRules | undefined {
     const { authorities, refuseUnderscores = false } = options;
     if (authorities === undefined && !refuseUnderscores) return undefined;
-    return new ChosenRules(authorities, refuseUnderscores);
+    return new ChosenRules(Authorities.of("meshServer", authorities), refuseUnderscores);
   }
 
-  private constructor(authorities: readonly string[] | undefined, refusesUnderscores: boolean) {
+  private constructor(authorities: Authorities | undefined, refusesUnderscores: boolean) {
     this.refusesUnderscores = refusesUnderscores;
-    if (authorities?.length === 0) throw new TypeError("meshServer: authorities is empty");
-    for (const one of authorities ?? []) {
-      if (!isHost(one)) throw new TypeError(`meshServer: authorities: ${one} is no host[:port]`);
-    }
-    this.#authorities = authorities && new Set(authorities.map((one) => one.toLowerCase()));
+    this.#authorities = authorities;
   }
 
   /** Its head has been found good: there is one host, and it is one. */
@@ -43,16 +37,7 @@ export class ChosenRules {
     // An absolute target has been written there as well.
     const { headers } = request;
     const authority = (headers[":authority"] as string | undefined) ?? headers.host;
-    return this.#serves(authority, this.#authorities) ? undefined : REFUSALS.misdirected;
-  }
-
-  #serves(authority: string | undefined, list: ReadonlySet<string>): boolean {
-    if (authority === undefined) return false; // HTTP/1.0
-    if (authority === this.#last) return true;
-    const lower = authority.toLowerCase();
-    if (!list.has(lower) && !list.has(lower.replace(/:\d+$/, ""))) return false;
-    this.#last = authority;
-    return true;
+    return this.#authorities.has(authority) ? undefined : REFUSALS.misdirected;
   }
 }
 

@@ -9,6 +9,7 @@ import { Server as NetServer, type Socket } from "node:net";
 import {
   endOfAge,
   endSocketFirst,
+  calmDown,
   measureConnections,
   Tally,
   type CloseTrigger,
@@ -23,7 +24,7 @@ import type { CutReason } from "./cuts.ts";
 import { callbackId } from "./in-context.ts";
 import type { Http2Session } from "./listeners.ts";
 import { makeEnd, socketOf } from "./made-to-end.ts";
-import { calmDown, HttpMisuse } from "./misuse.ts";
+import { HttpMisuse } from "./misuse.ts";
 import { watchResets } from "./own-resets.ts";
 
 /** From the first reply that asks for it to GOAWAY. */

@@ -14,7 +14,6 @@ import type { Http2Session } from "./listeners.ts";
 const FORGET_GLITCH_MS = 10_000;
 const FORGET_PING_MS = 1_000;
 const FORGET_SETTINGS_MS = 6_000;
-const ENHANCE_YOUR_CALM = 11;
 
 export class HttpMisuse extends Misuse<Http2Session, CutReason> {
   readonly #limits: ServerLimits;
@@ -54,9 +53,4 @@ export class HttpMisuse extends Misuse<Http2Session, CutReason> {
     this.over(state, "glitches");
     return true;
   }
-}
-
-/** From here on its nghttp2 ignores new streams. */
-export function calmDown(session: Http2Session): void {
-  session.goaway(ENHANCE_YOUR_CALM);
 }

@@ -20,6 +20,8 @@ export function refuse(
   const { request, response, connection, hasBody } = inbound;
   const { status, retryAfterMs, headers } = refusal;
   const body = `${refusal.reason}\n`;
+  const { observed } = inbound;
+  if (observed !== undefined && request.method !== "HEAD") observed.sentBytes += body.length;
   response.statusCode = status;
   response.setHeader("content-type", "text/plain; charset=utf-8");
   response.setHeader("content-length", body.length);

@@ -28,11 +28,20 @@ export function guardRequests(server: NodeServer, guard: Guard): void {
     void emit.call(server, "checkContinue", request, response);
   // With a listener, Node leaves the 100 to us: a body is asked for when it is going to be read.
   server.on("checkContinue", nothing);
+  // … and does not refuse other expectations itself, past everything that counts.
+  server.on("checkExpectation", nothing);
   const guarded: Emit = (event, ...args) => {
-    if (event !== "request" && event !== "checkContinue") return emit.call(server, event, ...args);
+    switch (event) {
+      case "request":
+      case "checkContinue":
+      case "checkExpectation":
+        break;
+      default:
+        return emit.call(server, event, ...args);
+    }
     const request = args[0] as IncomingMessage;
     const response = args[1] as ServerResponse;
-    if (event === "request") guard(request, response, serve, false);
+    if (event !== "checkContinue") guard(request, response, serve, false);
     else if (server.listenerCount("checkContinue") > 1) {
       guard(request, response, serveContinue, false);
     } else guard(request, response, serve, true);

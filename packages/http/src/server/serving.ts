@@ -35,7 +35,7 @@ import type { ServingParts } from "./serving-parts.ts";
 import { SlowPeers } from "./slow-peers.ts";
 import { dropSurplus } from "./surplus.ts";
 import { filterTrailers } from "./trailers.ts";
-import { endUnheard } from "./unheard-end.ts";
+import { endAtOnce } from "./end-at-once.ts";
 
 export class Serving implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
@@ -152,7 +152,7 @@ export class Serving implements ServerProtocol<Inbound>, InboundOwner {
     const { observed } = inbound;
     if (!http2) {
       watchLength(response, this.members);
-      if (!hasBody && this.members.seesDump) replaceDump(request, endUnheard);
+      if (!hasBody && this.members.seesDump) replaceDump(request, endAtOnce);
     } else if (given) {
       // Node's own reply over HTTP/2 ends in a callback of the connection; ours knows its context.
       response.emit = emitInContext as typeof response.emit;

@@ -22,6 +22,7 @@ export { COUNTED, type CutReason } from "../server/cuts.ts";
 /** What a status, and a method, mean for retries, breakers and metrics. */
 export { classify, isCallerFault, isIdempotent } from "../client/classify.ts";
 /** What a target and an authority may be made of. */
+export { Authorities } from "../server/authorities.ts";
 export { ABSOLUTE, IN_PATH, IN_QUERY, isHost, isTarget, TARGET_BYTES } from "../server/validate.ts";
 export { ofMeshError as failureOfMeshError, type Failure } from "../client/failure.ts";
 
@@ -33,6 +34,16 @@ export {
   type OnRead,
   type Reported,
 } from "../client/connector.ts";
+
+/** How long connections to an endpoint are kept, and how a pool of them ends. */
+export { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, shutPool, STALE_MS } from "../client/pool-life.ts";
+
+/** HTTP/2 connections to an endpoint, over node:http2 or over a codec of one's own. */
+export {
+  SessionPool,
+  type PooledSession,
+  type SessionOwner,
+} from "../client/http2/session-pool.ts";
 
 /** What the end of an HTTP/2 stream says about the request on it. */
 export {

@@ -1,43 +1,62 @@
 /** A byte-exact HTTP/2 client: sends any frame, legal or not, and keeps what comes back. */
 import { onTestFinished } from "./beside.ts";
-import { DATA, END_STREAM, settings, type Frame } from "./h2-peer.ts";
+import {
+  DATA,
+  END_STREAM,
+  frame,
+  PREFACE,
+  settings,
+  SETTINGS,
+  takeFrames,
+  type Frame,
+} from "./h2-frames.ts";
 import { RawClient } from "./raw-client.ts";
 
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-
-/** Its preface has been said. Ends with the test. */
-export class H2Client {
+export class H2Client implements Disposable {
   readonly raw: RawClient;
+  readonly #frames: Frame[] = [];
+  #readTo = 0;
 
   constructor(raw: RawClient) {
     this.raw = raw;
   }
 
+  /** Its preface has been said, and it acknowledges nothing. Ends with the test. */
   static async to(port: number): Promise<H2Client> {
-    const raw = await RawClient.to(port);
-    onTestFinished(() => void raw.socket.destroy());
-    const client = new H2Client(raw);
+    const client = new H2Client(await RawClient.to(port));
+    onTestFinished(() => client[Symbol.dispose]());
     client.send(PREFACE, settings());
     return client;
   }
 
+  /** The server's SETTINGS are acknowledged from now on. */
+  acknowledge(): void {
+    let seen = 0;
+    this.raw.socket.on("data", () => {
+      for (const { type, flags } of this.frames.slice(seen)) {
+        if (type === SETTINGS && (flags & 1) === 0) this.send(frame(SETTINGS, 1, 0));
+      }
+      seen = this.#frames.length;
+    });
+  }
+
   /** All frames so far; what is not whole yet is left out. */
-  get frames(): Frame[] {
-    const bytes = Buffer.from(this.raw.text, "latin1");
-    const frames: Frame[] = [];
-    for (let at = 0; at + 9 <= bytes.length;) {
-      const end = at + 9 + bytes.readUIntBE(at, 3);
-      if (end > bytes.length) break;
-      const payload = bytes.subarray(at + 9, end);
-      frames.push({
-        type: bytes[at + 3]!,
-        flags: bytes[at + 4]!,
-        id: bytes.readUInt32BE(at + 5),
-        payload,
-      });
-      at = end;
-    }
-    return frames;
+  get frames(): readonly Frame[] {
+    const { text } = this.raw;
+    if (this.#readTo === text.length) return this.#frames;
+    const bytes = Buffer.from(text.slice(this.#readTo), "latin1");
+    const rest = takeFrames(bytes, (one) => this.#frames.push(one));
+    this.#readTo = text.length - rest.length;
+    return this.#frames;
+  }
+
+  get closed(): boolean {
+    return this.raw.closed;
+  }
+
+  /** Resolves when the server has closed the connection. */
+  end(): Promise<void> {
+    return this.raw.end();
   }
 
   send(...frames: readonly Buffer[]): void {
@@ -58,5 +77,9 @@ export class H2Client {
       (one) => one.id === id && one.type === DATA && (one.flags & END_STREAM) !== 0,
       `the reply on stream ${id}`,
     );
+  }
+
+  [Symbol.dispose](): void {
+    this.raw.socket.destroy();
   }
 }

@@ -4,7 +4,7 @@ import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import type { Answer, Failure as ApiFailure } from "@inmesh/core/inspect";
 import type { Context } from "./command.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
-import { targetOf, type ConnectionValues, type Target } from "./target.ts";
+import { targetOf, tokenAt, type ConnectionValues, type Target } from "./target.ts";
 import { escaped } from "./text.ts";
 
 const API_VERSION: Answer["apiVersion"] = "inmesh.dev/v1";
@@ -28,7 +28,7 @@ export async function withAdmin<T>(
   context: Context,
   use: (admin: Admin) => Promise<T>,
 ): Promise<T> {
-  const admin = new Admin(targetOf(values, context), context);
+  const admin = new Admin(await targetOf(values, context), context);
   try {
     return await use(admin);
   } catch (error) {
@@ -48,7 +48,7 @@ export async function withAdmin<T>(
 export class Admin {
   /** With something that looked like an answer. */
   hasAnswered = false;
-  readonly #target: Target;
+  #target: Target;
   readonly #context: Context;
   /** Of node:http, which is loaded for the first question: the joined build has this file in every start. */
   #agent: Agent | undefined = undefined;
@@ -122,12 +122,24 @@ export class Admin {
     }
   }
 
-  #ask(
+  /** A process that wants a token, and was named without one, may have made one for this user. */
+  async #ask(
     method: string,
     path: string,
     body: string | undefined,
     accept = "application/json",
   ): Promise<Asked> {
+    const asked = await this.#send(method, path, body, accept);
+    if (asked.response.statusCode !== 401 || this.#target.token !== undefined) return asked;
+    const token = await tokenAt(this.#target.shown, this.#context);
+    if (token === undefined) return asked;
+    this.#target = { ...this.#target, token };
+    asked.cancelTimeout();
+    asked.response.resume();
+    return this.#send(method, path, body, accept);
+  }
+
+  #send(method: string, path: string, body: string | undefined, accept: string): Promise<Asked> {
     const { host, port, socketPath, token, timeoutMs } = this.#target;
     const { clock, signal } = this.#context;
     // `import()` would read every export of it, and one of them loads all of Node's fetch.

@@ -19,7 +19,7 @@ interface OptionText {
 /** What a value stands for in help, and where completion finds it. */
 interface ValueText extends OptionText {
   readonly value: string;
-  readonly completes?: "service" | "route" | "column" | "file" | undefined;
+  readonly completes?: "service" | "route" | "column" | "file" | "protocol" | undefined;
 }
 
 export type Option =

@@ -3,7 +3,7 @@ import type { Option, Options, Positional } from "./arguments.ts";
 import type { Output } from "./output.ts";
 
 export type Candidate = readonly [word: string, meaning?: string];
-export type Completes = Positional["completes"] | "column";
+export type Completes = Positional["completes"] | "column" | "protocol";
 
 /** The scripts let the shell complete files then. */
 const FILES = ":file";

@@ -1,6 +1,6 @@
 /**
  * What may come next on a command line, for the scripts of `inmesh completion`. Commands and options come from the
- * table; names of services and routes from the process that the line or the environment names, if it answers at once.
+ * table; names of services and routes from the process that would be asked, if it answers at once.
  */
 import type { Services } from "@inmesh/core/inspect";
 import type { Options } from "./arguments.ts";
@@ -15,7 +15,7 @@ import type { Context } from "./command.ts";
 import { COMMANDS } from "./commands.ts";
 import { EXIT, Failure, type ExitCode } from "./failure.ts";
 import { CONNECTION, GENERAL } from "./options.ts";
-import { namesProcess, type ConnectionValues } from "./target.ts";
+import type { ConnectionValues } from "./target.ts";
 
 /** A list after the tab key is of no use later. */
 const TIMEOUT_MS = 500;
@@ -87,7 +87,6 @@ async function live(words: readonly string[], options: Options, context: Context
     "token-file": given["token-file"],
     timeout: TIMEOUT_MS,
   };
-  if (!namesProcess(values, context)) return nothing;
   try {
     const { withAdmin } = await import("./admin.ts");
     return await withAdmin(values, context, (admin) => admin.get<Services>("Services", "services"));

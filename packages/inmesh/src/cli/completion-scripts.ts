@@ -15,6 +15,8 @@ _PROGRAM_ID() {
       compopt -o filenames
     else
       COMPREPLY+=("\${line%%$'\\t'*}")
+      # What ends so goes on.
+      [ "\${line%/}" = "$line" ] || compopt -o nospace
     fi
   done
 }

@@ -3,7 +3,7 @@
  * as `inmesh` does. Not covered by semver before 1.0.
  */
 export { loadSuggest, parse, type Options, type Parsed, type Values } from "./arguments.ts";
-export { candidatesOf, printCandidates } from "./candidates.ts";
+export { candidatesOf, printCandidates, type Candidate, type Completes } from "./candidates.ts";
 export type { CommandText, Context } from "./command.ts";
 export { completionScript } from "./completion-scripts.ts";
 export { EXIT, Failure, UsageFailure, type ExitCode, type FailureText } from "./failure.ts";

@@ -13,7 +13,7 @@ export const CONNECTION = {
     value: "<address>",
     env: "INMESH_ADMIN",
     meaning:
-      "Where the process answers: http://127.0.0.1:<port> or unix:<path>, as mesh.admin.listen() printed it.",
+      "Where the process answers: http://127.0.0.1:<port> or unix:<path>, as mesh.admin.listen() printed it; or, of a process of this user on this machine, its pid, its name or that of a server. Default: the only one.",
   },
   token: {
     type: "text",

@@ -16,7 +16,7 @@ function print(error: Failure, usage: string, output: Output): void {
   }
   const { what, why, next } = error.text;
   for (const sentence of what.split("\n"))
-    output.note(output.safe(/[.?!:]$/.test(sentence) ? sentence : `${sentence}.`));
+    output.note(output.safe(/^ {2}|[.?!:]$/.test(sentence) ? sentence : `${sentence}.`));
   if (why !== undefined) output.note(`  why   ${output.safe(why)}`, 8);
   if (next !== undefined) output.note(`  next  ${output.safe(next)}`, 8);
 }

@@ -1,5 +1,9 @@
-/** Which process a command asks, and with what token: flags over environment; there is no default. */
+/**
+ * Which process a command asks, and with what token: flags over environment, and on a machine for development the only
+ * process that is there.
+ */
 import { readFileSync } from "node:fs";
+import type { FoundProcess } from "@inmesh/core/spi/inspect";
 import type { Values } from "./arguments.ts";
 import type { Context } from "./command.ts";
 import { EXIT, Failure, UsageFailure } from "./failure.ts";
@@ -26,34 +30,54 @@ export function namesProcess(values: ConnectionValues, { env }: Context): boolea
   return (values.admin ?? env["INMESH_ADMIN"] ?? "") !== "";
 }
 
-/** Throws a `UsageFailure`. */
-export function targetOf(values: ConnectionValues, { env, output }: Context): Target {
+/** Throws a `Failure`. */
+export async function targetOf(values: ConnectionValues, context: Context): Promise<Target> {
+  const { env, output } = context;
   const fromFlag = values.admin !== undefined;
-  const shown = values.admin ?? env["INMESH_ADMIN"] ?? "";
-  if (shown === "") {
-    throw new UsageFailure([
-      "Which process? Write --admin http://127.0.0.1:<port> or --admin unix:<path>, or set INMESH_ADMIN: the address that mesh.admin.listen() of the process gives",
-    ]);
-  }
-  const address = addressIn(shown);
+  const written = values.admin ?? env["INMESH_ADMIN"] ?? "";
+  const isName = NAME.test(written);
   const mistakes: string[] = [];
-  if (typeof address === "string") {
-    mistakes.push(
-      `${fromFlag ? "--admin" : "INMESH_ADMIN"} ${address} (got ${JSON.stringify(shown)})`,
-    );
-  }
   if (values.token !== undefined && values["token-file"] !== undefined) {
     mistakes.push("--token and --token-file exclude each other");
   }
-  if (typeof address === "string" || mistakes.length > 0) throw new UsageFailure(mistakes);
+  const wrong = isName ? undefined : addressIn(written);
+  if (typeof wrong === "string") {
+    mistakes.push(
+      `${fromFlag ? "--admin" : "INMESH_ADMIN"} ${wrong} (got ${JSON.stringify(written)})`,
+    );
+  }
+  if (mistakes.length > 0) throw new UsageFailure(mistakes);
+  const given = tokenOf(values, env);
+  const found = isName ? await localProcessCalled(written, context) : undefined;
+  const shown = found?.address ?? written;
+  const address = addressIn(shown) as Address;
+  const token = given ?? tokenOfFound(found);
   const timeoutMs = values.timeout ?? DEFAULT_TIMEOUT_MS;
-  const token = tokenOf(values, env);
   if (token !== undefined && address.host !== undefined && !LOOPBACK.test(address.host)) {
     output.note(
       `The token goes to ${output.safe(address.host)} in plain text; kubectl port-forward or ssh -L would hide it from the network`,
     );
   }
   return { ...address, shown, token, timeoutMs };
+}
+
+/** Nothing, a pid, or the name of a process or of a server: no address. */
+const NAME = /^[A-Za-z0-9._-]*$/;
+
+async function localProcessCalled(name: string, context: Context): Promise<FoundProcess> {
+  const { localProcess } = await import("./local.ts");
+  return localProcess(name, context);
+}
+
+/** That of a process of this user, whose address was said and whose token was not; undefined: it is not known. */
+export async function tokenAt(address: string, context: Context): Promise<string | undefined> {
+  const { localProcesses } = await import("./local.ts");
+  const { processes } = await localProcesses(context);
+  return tokenOfFound(processes.find((one) => one.address === address));
+}
+
+function tokenOfFound(found: FoundProcess | undefined): string | undefined {
+  return found?.tokenFile === undefined ? found?.token : tokenIn(found.tokenFile, "The process");
 }
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/;
@@ -70,7 +94,8 @@ function addressIn(text: string): Address | string {
       : { host: undefined, port: undefined, socketPath: path };
   }
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol !== "http:") return "must be http://127.0.0.1:<port> or unix:<path>";
+  if (url?.protocol !== "http:")
+    return "must be http://127.0.0.1:<port>, unix:<path>, or the pid or name of a process of this user";
   if (url.pathname !== "/" || url.search !== "" || url.hash !== "" || url.username !== "") {
     return "must be an address alone, without a path";
   }

@@ -1,26 +1,20 @@
 /** What is said at the start: what listens where, and how to try it. */
 import type { AdminListener } from "inmesh";
-import type { MeshConfig } from "@inmesh/core/spi/transport";
 import { VERSION, type Output } from "inmesh/cli";
 import type { ListenerConfig } from "../serve/section.ts";
+import type { ShownListener } from "../workers/messages.ts";
 import { whereTo } from "./look.ts";
 
-/** What of a running listener is shown. */
-export interface ShownListener {
-  readonly name: string;
-  /** As bound. */
-  readonly address: string;
-  readonly config: ListenerConfig;
-}
-
+/** `names`: of services. */
 export function banner(
   listeners: readonly ShownListener[],
-  { services }: MeshConfig,
-  admin: AdminListener | undefined,
+  names: readonly string[],
+  workers: number,
+  admin: Pick<AdminListener, "address"> | undefined,
   output: Output,
 ): string {
-  const names = Object.keys(services);
-  const lines = [`mesh-proxy ${VERSION}, process ${process.pid}`];
+  const more = workers > 1 ? `, ${workers} workers` : "";
+  const lines = [`mesh-proxy ${VERSION}, process ${process.pid}${more}`];
   const width = Math.max(5, ...listeners.map(({ name }) => name.length));
   for (const { name, address, config } of listeners) {
     lines.push(`  ${name.padEnd(width)}  ${address}  ${whereTo(config)}`);

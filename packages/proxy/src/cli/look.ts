@@ -10,7 +10,7 @@ import type { MeshConfig } from "@inmesh/core/spi/transport";
 import { EXIT, Failure, UsageFailure, type Context, type ExitCode } from "inmesh/cli";
 import { PROXY_SECTION, type ListenerConfig, type ProxyConfig } from "../serve/section.ts";
 import { kindsToRead } from "./kinds.ts";
-import type { Settings } from "./settings.ts";
+import { sharedRule, type Settings } from "./settings.ts";
 
 export async function check(settings: Settings, context: Context): Promise<ExitCode> {
   const { output } = context;
@@ -56,9 +56,10 @@ export function configFailure(error: unknown): unknown {
 
 /** Throws a Failure with every mistake, and a UsageFailure where there is nothing to listen on. */
 async function configOf(
-  { configFile, input }: Settings,
+  settings: Settings,
   { env }: Context,
 ): Promise<{ readonly config: MeshConfig; readonly proxy: ProxyConfig }> {
+  const { configFile, input } = settings;
   try {
     const { config } = loadConfig({
       file: configFile,
@@ -67,19 +68,30 @@ async function configOf(
       discoveries: kindsToRead(),
       sections: [PROXY_SECTION],
     });
-    return { config, proxy: assertListens(config) };
+    return { config, proxy: assertListens(config, settings) };
   } catch (error) {
     throw configFailure(error);
   }
 }
 
-/** The section; throws a UsageFailure where it has no listener. */
-export function assertListens({ sections }: MeshConfig): ProxyConfig {
+/** The section; throws a UsageFailure where it has no listener, and for one that workers cannot share. */
+export function assertListens(
+  { sections }: MeshConfig,
+  { workers, worker }: Pick<Settings, "workers" | "worker">,
+): ProxyConfig {
   const proxy = sections?.["proxy"] as ProxyConfig | undefined;
-  if (proxy !== undefined && Object.keys(proxy.listeners).length > 0) return proxy;
-  throw new UsageFailure([
-    "Nothing to listen on: give --listen or --inbound, or write listeners under proxy in the file of --config",
-  ]);
+  if (proxy === undefined || Object.keys(proxy.listeners).length === 0) {
+    throw new UsageFailure([
+      "Nothing to listen on: give --listen or --inbound, or write listeners under proxy in the file of --config",
+    ]);
+  }
+  if (workers === 1 && worker === undefined) return proxy;
+  const mistakes = Object.entries(proxy.listeners).flatMap(([name, { listen }]) => {
+    const rule = sharedRule(listen);
+    return rule === undefined ? [] : [`${name}: ${rule}`];
+  });
+  if (mistakes.length > 0) throw new UsageFailure(mistakes);
+  return proxy;
 }
 
 function counted(count: number, noun: string): string {

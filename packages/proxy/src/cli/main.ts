@@ -12,10 +12,19 @@ import {
   usageOf,
   VERSION,
   UsageFailure,
+  type Candidate,
+  type Completes,
   type Context,
   type ExitCode,
 } from "inmesh/cli";
 import { COMMAND, EXIT_TEXTS, OPTIONS } from "./options.ts";
+
+/** What may stand before an address. Which ones there are on this machine a person knows best. */
+async function named(what: Completes): Promise<readonly Candidate[]> {
+  if (what !== "protocol") return [];
+  const { SPOKEN } = await import("./settings.ts");
+  return SPOKEN.map((one): Candidate => [`${one}://`]);
+}
 
 /** What completion scripts call; not for people. */
 const COMPLETE = "__complete";
@@ -42,7 +51,7 @@ async function dispatch(args: readonly string[], context: Context): Promise<Exit
   if (first === COMPLETE) {
     const current = rest.at(-1) ?? "";
     printCandidates(
-      await candidatesOf([], ALL, rest.slice(0, -1), current, () => []),
+      await candidatesOf([], ALL, rest.slice(0, -1), current, named),
       current,
       output,
     );

@@ -14,10 +14,11 @@ export const OPTIONS = {
   listen: {
     type: "texts",
     short: "l",
-    value: "<address>[=<service>]",
+    value: "[<protocol>://]<address>[=<service>]",
     env: "INMESH_PROXY_LISTEN",
+    completes: "protocol",
     meaning:
-      "An outbound listener, host:port or unix:<path>. With a service everything on it goes there; without one the Host, the :authority or the TLS server name of each request says it. May be repeated.",
+      "An outbound listener, host:port or unix:<path>. With a service everything on it goes there; without one the Host, the :authority or the TLS server name of each request says it. What is spoken is found out from the first bytes, unless tcp://, tls://, http1:// or http2:// stands before the address. May be repeated.",
   },
   to: {
     type: "texts",
@@ -28,9 +29,11 @@ export const OPTIONS = {
   },
   inbound: {
     type: "text",
-    value: "<address>",
+    value: "[<protocol>://]<address>",
     env: "INMESH_PROXY_INBOUND",
-    meaning: "An inbound listener, in front of the application that --app names.",
+    completes: "protocol",
+    meaning:
+      "An inbound listener, in front of the application that --app names, with what is spoken as in --listen.",
   },
   app: {
     type: "text",
@@ -47,7 +50,7 @@ export const OPTIONS = {
     value: "<address>",
     env: "INMESH_PROXY_ADMIN",
     meaning:
-      "Serve metrics, health and the state of this process there, host:port or unix:<path>, for inmesh stat, inmesh tap and Prometheus.",
+      "Serve metrics, health and the state of the proxy there, of all workers as one, host:port or unix:<path>, for inmesh stat, inmesh tap and Prometheus.",
   },
   "admin-token-file": {
     type: "text",
@@ -77,7 +80,8 @@ export const OPTIONS = {
     type: "count",
     value: "<processes>",
     env: "INMESH_PROXY_WORKERS",
-    meaning: "So many processes share the ports. Default: 1.",
+    meaning:
+      "So many processes share the ports; one that ends unasked is replaced, and the admin address shows all of them as one. Default: 1.",
   },
   log: {
     type: "choice",
@@ -117,7 +121,7 @@ export const COMMAND: CommandText = {
       meaning: "without a file: curl -H 'Host: orders' http://127.0.0.1:4140/",
     },
     {
-      line: "mesh-proxy --listen 127.0.0.1:6379=cache --to cache=10.0.0.5:6379,10.0.0.6:6379",
+      line: "mesh-proxy --listen tcp://127.0.0.1:9042 --to cassandra=10.0.0.5:9042,10.0.0.6:9042",
       meaning: "any protocol over TCP",
     },
     {

@@ -1,15 +1,17 @@
 /** The proxy as a process: what it opens, what it says, how it leaves. */
-import { accessLog, ConfigError, type Log, type LogLine } from "@inmesh/core";
-import { AdminError, createMesh, type AdminListener, type HttpMesh } from "inmesh";
-import { EXIT, Failure, type Context, type ExitCode } from "inmesh/cli";
-import { ListenError } from "../listen/listen-error.ts";
+import { accessLog } from "@inmesh/core";
+import { createMesh, type AdminListener, type HttpMesh } from "inmesh";
+import { EXIT, type Context, type ExitCode } from "inmesh/cli";
 import { startProxy } from "../proxy.ts";
 import { configOf, Ports } from "../serve/ports.ts";
 import { PROXY_SECTION } from "../serve/section.ts";
+import type { Serving } from "../workers/messages.ts";
+import { adminOptions, logTo } from "./admin.ts";
 import { banner } from "./banner.ts";
 import { kindsToRun } from "./kinds.ts";
+import { listenFailure } from "./listen-failure.ts";
 import { assertListens, configFailure } from "./look.ts";
-import type { AdminSettings, Settings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import { Signals } from "./signals.ts";
 
 /** Of the grace, for what is closed after the connections: exporters, discovery, the admin address. */
@@ -23,30 +25,48 @@ export async function serve(settings: Settings, context: Context): Promise<ExitC
     return supervise(settings, context);
   }
   // First, so that one that comes while everything is opened is not lost.
-  const signals = new Signals();
+  const signals = new Signals(settings.worker !== undefined);
   const mesh = await openMesh(settings, context);
   const ports = new Ports({ mesh, startHttp: startProxy, reusePort: settings.reusePort });
   let admin: AdminListener | undefined;
   try {
-    assertListens(mesh.config.current);
+    assertListens(mesh.config.current, settings);
     await ports.start();
-    admin = await listenAdmin(mesh, settings.admin);
+    if (settings.admin !== undefined) admin = await mesh.admin.listen(adminOptions(settings.admin));
   } catch (error) {
     await ports.drain(0);
     await mesh.close(0);
     signals.stop();
     throw listenFailure(error);
   }
-  if (settings.log !== "none" && (settings.worker ?? 1) === 1) {
-    output.error(banner(ports.list, mesh.config.current, admin, output));
+  if (settings.worker !== undefined) await workFor(mesh, ports, signals);
+  else if (settings.log !== "none") {
+    const services = Object.keys(mesh.config.current.services);
+    output.error(banner(ports.list, services, 1, admin, output));
     if (admin?.token !== undefined) output.hint(`  token ${admin.token} (INMESH_ADMIN_TOKEN)`);
   }
-  process.send?.("ready");
-  // The process that started the workers is gone, and with it what passes signals on and starts another one.
-  if (settings.worker !== undefined) process.once("disconnect", () => signals.leave());
   const { isUrgent } = await signals.first;
   const graceMs = settings.drainGraceMs ?? configOf(mesh).drainGraceMs;
   return await leave(mesh, ports, graceMs, isUrgent, signals, context);
+}
+
+/** As one of several: it says what it serves, and answers what is asked about it. */
+async function workFor(mesh: HttpMesh, ports: Ports, signals: Signals): Promise<void> {
+  const { answerQuestions } = await import("../workers/answers.ts");
+  answerQuestions(mesh);
+  const say = (): void => {
+    const serving: Serving = {
+      what: "serving",
+      listeners: ports.list.map(({ name, address, config }) => ({ name, address, config })),
+      services: Object.keys(mesh.config.current.services),
+      drainGraceMs: configOf(mesh).drainGraceMs,
+    };
+    process.send?.(serving, undefined, {}, () => {});
+  };
+  say();
+  mesh.config.subscribe(say);
+  // The process that started the workers is gone, and with it what passes signals on and starts another one.
+  process.once("disconnect", () => signals.leave());
 }
 
 /** Ends within the grace in every case. A second signal ends it at once. */
@@ -79,10 +99,10 @@ async function leave(
   return EXIT.ok;
 }
 
-async function openMesh(
-  { configFile, input, log, accessLog: format }: Settings,
-  { env, output, clock }: Context,
-): Promise<HttpMesh> {
+async function openMesh(settings: Settings, context: Context): Promise<HttpMesh> {
+  const { configFile, input, accessLog: format } = settings;
+  const { env } = context;
+  const log = logTo(settings, context);
   const exporters = format === "none" ? [] : [accessLog({ stream: process.stdout, format })];
   try {
     return createMesh({
@@ -92,54 +112,9 @@ async function openMesh(
       exporters,
       ...(configFile !== undefined && { configFile }),
       ...(input !== undefined && { config: input }),
-      ...(log !== "none" && { log: logTo((line) => output.error(line), log, clock) }),
+      ...(log !== undefined && { log }),
     });
   } catch (error) {
     throw configFailure(error);
   }
-}
-
-function logTo(
-  write: (line: string) => void,
-  format: "text" | "json",
-  clock: Context["clock"],
-): Log {
-  return (line: LogLine) =>
-    write(
-      format === "json"
-        ? JSON.stringify({ timeMs: clock.wallNow(), ...line })
-        : `${line.level} ${line.event} ${line.message}`,
-    );
-}
-
-async function listenAdmin(
-  mesh: HttpMesh,
-  settings: AdminSettings | undefined,
-): Promise<AdminListener | undefined> {
-  if (settings === undefined) return undefined;
-  const { address, tokenFile, isMetricsOpen } = settings;
-  return mesh.admin.listen({
-    ...(address.path === undefined ? address : { socketPath: address.path }),
-    ...(tokenFile !== undefined && { token: { file: tokenFile } }),
-    metrics: isMetricsOpen ? "open" : "token",
-  });
-}
-
-const EXIT_OF: Readonly<Record<ListenError["kind"], ExitCode>> = {
-  taken: EXIT.conflict,
-  denied: EXIT.denied,
-  failed: EXIT.unreachable,
-};
-
-function listenFailure(error: unknown): unknown {
-  if (error instanceof ConfigError) return configFailure(error);
-  if (error instanceof AdminError) {
-    const of = ListenError.of(error.cause as Error, error.address);
-    return new Failure(EXIT_OF[of.kind], { what: `--admin: ${of.message}`, next: of.hint }, error);
-  }
-  const all = error instanceof AggregateError ? (error.errors as unknown[]) : [error];
-  const [first] = all;
-  if (!(first instanceof ListenError)) return error;
-  const what = all.map((one) => (one as Error).message).join("\n");
-  return new Failure(EXIT_OF[first.kind], { what, next: first.hint }, error);
 }

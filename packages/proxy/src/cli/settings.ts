@@ -35,7 +35,16 @@ export interface Settings {
 
 type Given = Values<typeof OPTIONS>;
 
+/** What has been read so far. */
+interface Read {
+  readonly listeners: Record<string, object>;
+  readonly services: Readonly<Record<string, object>>;
+  readonly mistakes: string[];
+}
+
 const MAX_WORKERS = 64;
+/** `proxy.listeners.*.protocol` has them too, and `detect`. */
+export const SPOKEN: readonly string[] = ["tcp", "tls", "http1", "http2"];
 /** Set by the process that starts workers. */
 export const WORKER = "INMESH_PROXY_WORKER";
 
@@ -56,7 +65,7 @@ export function settingsOf(values: Given, env: Env): Settings {
   const services: Record<string, object> = {};
   for (const text of all("to", "INMESH_PROXY_TO")) readTo(text, services, mistakes);
   for (const text of all("listen", "INMESH_PROXY_LISTEN")) {
-    readListen(text, values["allow-connect"], listeners, mistakes);
+    readListen(text, values["allow-connect"], { listeners, services, mistakes });
   }
   const inbound = said("inbound", "INMESH_PROXY_INBOUND");
   const app = said("app", "INMESH_PROXY_APP");
@@ -66,7 +75,10 @@ export function settingsOf(values: Given, env: Env): Settings {
   if (inbound === undefined && app !== undefined) {
     mistakes.push("--app needs --inbound: where do others connect to?");
   }
-  if (inbound !== undefined && app !== undefined) listeners["inbound"] = { listen: inbound, app };
+  if (inbound !== undefined && app !== undefined) {
+    const { protocol, rest: listen } = readProtocol("--inbound", inbound, mistakes);
+    listeners["inbound"] = { listen, app, ...(protocol !== undefined && { protocol }) };
+  }
   const admin = readAdmin(said("admin", "INMESH_PROXY_ADMIN"), mistakes);
   const tokenFile = said("admin-token-file", "INMESH_ADMIN_TOKEN_FILE");
   if (admin === undefined && values["metrics-open"]) {
@@ -78,10 +90,8 @@ export function settingsOf(values: Given, env: Env): Settings {
   }
   if (workers > 1) {
     for (const one of Object.values(listeners)) {
-      const listen = String(Reflect.get(one, "listen"));
-      if (listen.endsWith(":0")) {
-        mistakes.push(`--workers share a port, and ${listen} is another for each of them`);
-      }
+      const rule = sharedRule(String(Reflect.get(one, "listen")));
+      if (rule !== undefined) mistakes.push(rule);
     }
   }
   const worker = countIn(env, WORKER, mistakes);
@@ -105,14 +115,11 @@ export function settingsOf(values: Given, env: Env): Settings {
   return {
     configFile: values.config,
     input: inputOf(services, listeners),
+    // The process that starts workers has the one address for all of them.
     admin:
-      admin === undefined
+      admin === undefined || worker !== undefined
         ? undefined
-        : {
-            address: worker === undefined ? admin : addressOfWorker(admin, worker),
-            tokenFile,
-            isMetricsOpen: values["metrics-open"],
-          },
+        : { address: admin, tokenFile, isMetricsOpen: values["metrics-open"] },
     drainGraceMs,
     reusePort: values["reuse-port"] || workers > 1,
     workers: worker === undefined ? workers : 1,
@@ -156,28 +163,64 @@ function readTo(text: string, services: Record<string, object>, mistakes: string
       : { discovery: { static: addresses } };
 }
 
-/** `127.0.0.1:4140`, or with `=orders` behind it. */
+/** `127.0.0.1:4140`, with what is spoken before it (`tcp://`) and the service behind it (`=orders`), where that is said. */
 function readListen(
   text: string,
   allowConnect: boolean,
-  listeners: Record<string, object>,
-  mistakes: string[],
+  { listeners, services, mistakes }: Read,
 ): void {
-  const at = text.startsWith("unix:") ? text.indexOf("=") : text.lastIndexOf("=");
-  const listen = at < 0 ? text : text.slice(0, at);
-  const service = at < 0 ? undefined : text.slice(at + 1);
+  const { protocol, rest } = readProtocol("--listen", text, mistakes);
+  const at = rest.startsWith("unix:") ? rest.indexOf("=") : rest.lastIndexOf("=");
+  const listen = at < 0 ? rest : rest.slice(0, at);
+  const said = at < 0 ? undefined : rest.slice(at + 1);
   const address = readListenAddress(listen);
   if (typeof address === "string") {
     mistakes.push(`--listen ${address} (got ${shown(text)})`);
     return;
   }
-  if (service === "") mistakes.push(`--listen has no service behind = (got ${shown(text)})`);
+  if (said === "") mistakes.push(`--listen has no service behind = (got ${shown(text)})`);
+  const service = said ?? (protocol === "tcp" ? onlyOne(text, services, mistakes) : undefined);
+  if (allowConnect && protocol !== undefined) {
+    mistakes.push(
+      `--allow-connect is for what is found out: leave ${protocol}:// out of ${shown(text)}`,
+    );
+  }
   const name = freeName(service === undefined ? "outbound" : `outbound-${service}`, listeners);
   listeners[name] = {
     listen,
     ...(service !== undefined && { service }),
+    ...(protocol !== undefined && { protocol }),
     ...(allowConnect && { allowConnect }),
   };
+}
+
+/** `tcp://` and the address behind it. Undefined: it is found out what is spoken. */
+function readProtocol(
+  option: string,
+  text: string,
+  mistakes: string[],
+): { readonly protocol: string | undefined; readonly rest: string } {
+  const [, scheme, rest = ""] = /^([a-z0-9+.-]*):\/\/(.*)$/i.exec(text) ?? [];
+  const protocol = scheme?.toLowerCase();
+  if (protocol === undefined) return { protocol, rest: text };
+  if (!SPOKEN.includes(protocol)) {
+    const known = SPOKEN.map((one) => `${one}://`).join(", ");
+    mistakes.push(`${option} can begin with ${known} (got ${shown(text)})`);
+  }
+  return { protocol, rest };
+}
+
+/** Bytes do not say where they go to: the service that there is. */
+function onlyOne(
+  text: string,
+  services: Readonly<Record<string, object>>,
+  mistakes: string[],
+): string | undefined {
+  const names = Object.keys(services);
+  if (names.length === 1) return names[0];
+  const example = `${text}=${names[0] ?? "db"}`;
+  mistakes.push(`--listen needs a service for TCP, such as ${example} (got ${shown(text)})`);
+  return undefined;
 }
 
 /** Of a server: metrics and `servers.<name>` know the listener by it. */
@@ -194,11 +237,14 @@ function readAdmin(text: string | undefined, mistakes: string[]): ListenAddress 
   return undefined;
 }
 
-/** Each has one of its own: the ports from that of the first on, or paths with a number. */
-function addressOfWorker(address: ListenAddress, worker: number): ListenAddress {
-  if (address.path !== undefined) return { path: `${address.path}.${worker}` };
-  const { host, port } = address;
-  return { host, port: port === 0 ? 0 : port + worker - 1 };
+/** What keeps several processes from sharing that address; undefined: nothing. */
+export function sharedRule(listen: string): string | undefined {
+  if (listen.endsWith(":0")) {
+    return `--workers share a port, and ${listen} is another for each of them`;
+  }
+  return listen.startsWith("unix:")
+    ? `--workers share a port, and ${listen} is a socket that one process alone can listen on`
+    : undefined;
 }
 
 function countIn(env: Env, variable: string, mistakes: string[]): number | undefined {

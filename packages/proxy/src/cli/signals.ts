@@ -12,9 +12,15 @@ export class Signals {
   readonly second: Promise<void>;
   readonly #first = Promise.withResolvers<EndAsked>();
   readonly #second = Promise.withResolvers<void>();
+  readonly #isWorker: boolean;
   #count = 0;
 
-  constructor() {
+  /**
+   * `isWorker`: another process passes signals on. A terminal, or who ends a whole group, sends them to this one too; that
+   * is no second signal, for which that process cares.
+   */
+  constructor(isWorker = false) {
+    this.#isWorker = isWorker;
     this.first = this.#first.promise;
     this.second = this.#second.promise;
     for (const signal of SIGNALS) process.on(signal, this.#came);
@@ -32,6 +38,6 @@ export class Signals {
   readonly #came = (signal: NodeJS.Signals): void => {
     this.#count++;
     if (this.#count === 1) this.#first.resolve({ isUrgent: signal === "SIGINT" });
-    else this.#second.resolve();
+    else if (!(this.#isWorker && process.connected)) this.#second.resolve();
   };
 }

@@ -14,6 +14,7 @@ import type { FrontConnection, FrontParts } from "../listener.ts";
 import { RequestHead, UNKNOWN_LENGTH, type ReplyHead } from "../message.ts";
 import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
+import { copyOf, free } from "../spent.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
 import { INCOMPLETE, LF, MALFORMED } from "./lexer.ts";
 import { Output } from "./output.ts";
@@ -69,6 +70,8 @@ export class Http1Front
   #end = 0;
   /** The bytes are in a buffer of this connection's own, with room behind them. */
   #isOwn = false;
+  /** They are of the body alone, and copied as they go on: no head stands in them, and no piece is a part of them. */
+  #isCopied = false;
   /** There is more of a head than when it was looked at last. */
   #looksAgain = false;
   #isReading = false;
@@ -90,8 +93,10 @@ export class Http1Front
   #glitches: Tally | undefined = undefined;
   /** It is old from then on: its replies say close. */
   readonly #endsAt: number;
-  /** For the clock: when this phase began, and what had been read or written. */
-  #since = 0;
+  /** When something was read last, or looked for. */
+  #readAt: number;
+  /** For the clock: when this phase began, -1 for the next look, and what had been read or written. */
+  #since: number;
   #rateSince = 0;
   #rateBytes = 0;
   #waitedBefore = 0;
@@ -104,7 +109,7 @@ export class Http1Front
     this.#bodyReader = new BodyReader(parts.limits);
     this.#out = new Output(socket);
     this.trust = parts.trustOf(() => this.peer);
-    this.#since = parts.runtime.now();
+    this.#readAt = this.#since = parts.runtime.now();
     this.#endsAt = endOfAge(parts.limits.maxConnectionAgeMs, parts.runtime);
     this.#isLeaving = parts.isLeaving;
     this.#closed = parts.opened(this, socket, "http1");
@@ -129,6 +134,8 @@ export class Http1Front
   // ── what the client sends ────────────────────────────────────────────────────────────────────
 
   #received(chunk: Buffer): void {
+    const now = this.#parts.runtime.now();
+    this.#readAt = now;
     switch (this.#phase) {
       case PHASE.linger:
         this.#lingered += chunk.length;
@@ -137,7 +144,7 @@ export class Http1Front
       case PHASE.closed:
         return;
       case PHASE.tunnel:
-        this.#since = this.#parts.runtime.now();
+        this.#since = now;
         if (!this.#body!.write(chunk)) this.#socket.pause();
         return;
       default:
@@ -147,8 +154,9 @@ export class Http1Front
       this.#at = 0;
       this.#end = chunk.length;
       this.#isOwn = false;
+      this.#isCopied = this.#phase === PHASE.body;
       this.#looksAgain = true;
-      if (this.#phase === PHASE.head && this.#served > 0) this.#since = this.#parts.runtime.now();
+      if (this.#phase === PHASE.head && this.#served > 0) this.#since = now;
     } else this.#append(chunk);
     this.#rateBytes += chunk.length;
     this.#process();
@@ -165,6 +173,7 @@ export class Http1Front
       this.#at = 0;
       this.#end = kept;
       this.#isOwn = true;
+      this.#isCopied = false;
     }
     this.#end += chunk.copy(this.#bytes, this.#end);
     if (!this.#looksAgain) this.#looksAgain = chunk.includes(LF);
@@ -184,6 +193,12 @@ export class Http1Front
       } else break;
     }
     this.#isReading = false;
+    if (this.#isCopied && this.#at === this.#end) {
+      this.#isCopied = false;
+      free(this.#bytes);
+      this.#bytes = NOTHING;
+      this.#at = this.#end = 0;
+    }
     this.#readMore();
   }
 
@@ -200,6 +215,7 @@ export class Http1Front
     const { limits } = this.#parts;
     const reader = this.#reader;
     const bytes = this.#bytes;
+    this.#isCopied = false;
     // A head that comes in pieces is looked at again with each line, and not with each byte.
     if (!this.#looksAgain && this.#end - this.#at <= limits.maxHeaderBytes) return false;
     this.#looksAgain = false;
@@ -238,6 +254,7 @@ export class Http1Front
       this.#parts,
       refusal ?? (this.#isBadBody ? REFUSALS.bad_framing : this.#upgradeProblem(head)),
     );
+    request.startedAt = this.#readAt;
     this.#request = request;
     this.#parts.serve(request);
     return true;
@@ -332,19 +349,23 @@ export class Http1Front
   }
 
   bodyData(bytes: Buffer, start: number, end: number): boolean {
-    // A buffer of this connection's own is written again.
-    const piece = this.#isOwn
-      ? Buffer.from(bytes.subarray(start, end))
-      : bytes.subarray(start, end);
+    const piece = this.#pieceOf(bytes, start, end);
     if (this.#pieces !== undefined) {
       this.#pieces.push(piece);
       return true;
     }
-    const observed = this.#request?.observed;
-    if (observed !== undefined) observed.receivedBytes += end - start;
     if (this.#body!.write(piece)) return true;
     this.#isFull = true;
     return false;
+  }
+
+  #pieceOf(bytes: Buffer, start: number, end: number): Buffer {
+    if (this.#isCopied && start === 0 && end === bytes.length) {
+      this.#isCopied = false;
+      return bytes;
+    }
+    // A buffer of this connection's own is written again. Of any other, parts would keep the whole from being freed.
+    return this.#isOwn || this.#isCopied ? copyOf(bytes, start, end) : bytes.subarray(start, end);
   }
 
   /** The body takes more again. */
@@ -450,6 +471,9 @@ export class Http1Front
     } else if (bodyLength !== UNKNOWN_LENGTH) {
       out.text("content-length", String(bodyLength));
       this.#replyLeft = bodyLength;
+    } else if (saidLength === 0) {
+      out.text("content-length", "0");
+      this.#replyLeft = 0;
     } else if (this.#isHttp10) this.#keepAlive = false;
     else {
       this.#chunks = true;
@@ -465,11 +489,11 @@ export class Http1Front
     if (observed !== undefined) observed.sentBytes += end - start;
     if (this.#phase === PHASE.tunnel) {
       this.#since = this.#parts.runtime.now();
-      out.data(bytes, start, end, false);
-    } else if (this.#chunks) out.chunk(bytes, start, end, false);
+      out.data(bytes, start, end);
+    } else if (this.#chunks) out.chunk(bytes, start, end);
     else {
       if (this.#replyLeft >= 0) this.#replyLeft -= end - start;
-      out.data(bytes, start, end, false);
+      out.data(bytes, start, end);
     }
     this.#isReplyFull = out.isFull;
     return !this.#isReplyFull;
@@ -527,10 +551,12 @@ export class Http1Front
     this.#finish();
     if (!this.#keepAlive || this.#ends) return this.#lingerThenClose();
     this.#phase = PHASE.head;
-    this.#since = this.#parts.runtime.now();
+    this.#since = -1;
     this.#looksAgain = true;
-    if (this.#at < this.#end) this.#process();
-    else if (!this.#isReading) this.#readMore();
+    if (this.#at < this.#end) {
+      this.#readAt = this.#parts.runtime.now();
+      this.#process();
+    } else if (!this.#isReading) this.#readMore();
   }
 
   /** Its end is reported once all of the reply is with the kernel, or the client has gone. */
@@ -563,6 +589,7 @@ export class Http1Front
     this.#bytes = NOTHING;
     const socket = this.#socket;
     if (socket.destroyed) return;
+    this.#parts.closing(socket, "idle");
     socket.end();
     if (socket.readableEnded) return;
     socket.resume();
@@ -611,6 +638,7 @@ export class Http1Front
       // One more request may be on its way to an idle connection: the idle clock closes it.
     }
     const socket = this.#socket;
+    if (this.#since < 0) this.#since = now;
     const waited = now - this.#since;
     if (!this.#out.isEmpty) {
       if (socket.writableLength !== this.#waitedBefore || this.#writeSince === 0) {

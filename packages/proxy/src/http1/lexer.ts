@@ -17,6 +17,7 @@ export const CR = 13;
 export const LF = 10;
 export const SPACE = 32;
 export const TAB = 9;
+const DELETE = 127;
 export const COLON = 58;
 
 /** In `NAME_BYTES`: no byte of a name. It is none of a byte's values, so it is equal to none. */
@@ -42,6 +43,8 @@ export interface FieldLimits {
 export abstract class FieldLexer {
   /** Bytes of names and values read. */
   protected readBytes = 0;
+  /** Behind `TOO_LARGE`: there are too many fields, and not one that is too long. */
+  protected hasTooMany = false;
 
   /**
    * Reads field lines from `start` to the empty line. Gives the position behind it, or why not. What is
@@ -85,20 +88,23 @@ export abstract class FieldLexer {
         at++;
       }
       const valueStart = at;
-      let valueEnd = at;
-      while (VALUE_BYTES[byte] === 1) {
-        at++;
-        if (byte !== SPACE && byte !== TAB) valueEnd = at;
-        if (at >= end) return INCOMPLETE;
+      while (byte >= SPACE ? byte !== DELETE : byte === TAB) {
+        if (++at >= end) return INCOMPLETE;
         byte = bytes[at]!;
       }
       if (byte !== CR) return MALFORMED;
+      let valueEnd = at;
+      for (; valueEnd > valueStart; valueEnd--) {
+        const last = bytes[valueEnd - 1]!;
+        if (last !== SPACE && last !== TAB) break;
+      }
       if (++at >= end) return INCOMPLETE;
       if (bytes[at++] !== LF) return MALFORMED;
       const nameBytes = nameEnd - nameStart;
       const valueBytes = valueEnd - valueStart;
       read += nameBytes + valueBytes;
       if (++count > maxCount || nameBytes > maxNameBytes || valueBytes > maxValueBytes) {
+        this.hasTooMany = count > maxCount;
         return TOO_LARGE;
       }
       if (valueStart === nameEnd + 2 && bytes[nameEnd + 1] === TAB) bytes[nameEnd + 1] = SPACE;

@@ -2,19 +2,26 @@
  * What goes out on a connection of HTTP/1. Heads, pieces of bodies and the ends of chunks that are made in one turn
  * are gathered in a buffer that all connections share, and go out in one write: a second small write costs more
  * than all the work on a request. The buffer is used again as soon as the kernel has taken everything; where it
- * has not, the stream keeps the buffer, and there is a new one.
+ * has not, another one takes its place until then.
  */
 import type { Socket } from "node:net";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
-import { CR, LF } from "./lexer.ts";
+import { afterSent, copyOf, free, writeAndFree } from "../spent.ts";
+import { COLON, CR, LF, SPACE } from "./lexer.ts";
 
 const SLAB_BYTES = 65_536;
 /** A piece of a body from here on goes out by itself, where its bytes stay: copying costs more than a write. */
 const DIRECT_BYTES = 32_768;
 /** More waits in the stream for a client that does not read: who writes should pause. */
 const HIGH_WATER_BYTES = 65_536;
-const COLON_SPACE = Buffer.from(": ");
+/** Of what is shorter a loop is quicker than the way to C++. */
+const SHORT_TEXT = 24;
+const SHORT_PIECE = 64;
 const HEX = Buffer.from("0123456789abcdef");
+
+/** Buffers that the kernel has taken after all, for the next time that one is not taken at once. */
+const MAX_SPARE = 8;
+const spare: Buffer<ArrayBuffer>[] = [];
 
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let length = 0;
@@ -58,10 +65,10 @@ export class Output implements FieldVisitor {
   text(name: string, value: string): void {
     this.#endRun();
     this.#reserve(name.length + value.length + 4);
-    this.#ascii(name);
-    slab[length++] = 58;
-    slab[length++] = 32;
-    this.#ascii(value);
+    put(name);
+    slab[length++] = COLON;
+    slab[length++] = SPACE;
+    put(value);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -90,9 +97,10 @@ export class Output implements FieldVisitor {
     }
     this.#endRun();
     this.#reserve(valueEnd - nameStart + 4);
-    length += bytes.copy(slab, length, nameStart, nameEnd);
-    length += COLON_SPACE.copy(slab, length);
-    length += bytes.copy(slab, length, valueStart, valueEnd);
+    putPiece(bytes, nameStart, nameEnd);
+    slab[length++] = COLON;
+    slab[length++] = SPACE;
+    putPiece(bytes, valueStart, valueEnd);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -102,7 +110,7 @@ export class Output implements FieldVisitor {
     if (run === undefined) return;
     this.#run = undefined;
     this.#reserve(this.#runEnd - this.#runStart + 2);
-    length += run.copy(slab, length, this.#runStart, this.#runEnd);
+    putPiece(run, this.#runStart, this.#runEnd);
     slab[length++] = CR;
     slab[length++] = LF;
   }
@@ -111,35 +119,37 @@ export class Output implements FieldVisitor {
   line(text: string): void {
     this.#endRun();
     this.#reserve(text.length);
-    this.#ascii(text);
-  }
-
-  #ascii(text: string): void {
-    // For short texts a loop is quicker than the way to C++.
-    if (text.length > 24) {
-      length += slab.write(text, length, "latin1");
-      return;
-    }
-    for (let i = 0; i < text.length; i++) slab[length++] = text.charCodeAt(i);
+    put(text);
   }
 
   /** A piece of text that stands in `bytes`. */
   copy(bytes: Buffer, start: number, end: number): void {
     this.#endRun();
     this.#reserve(end - start);
-    length += bytes.copy(slab, length, start, end);
+    putPiece(bytes, start, end);
   }
 
-  /** A piece of a body. `stays`: its bytes do not change, so they need not be copied. */
-  data(bytes: Buffer, start: number, end: number, stays: boolean): void {
+  /**
+   * A piece of a body, whose bytes do not change. True: they have been copied. False: the socket has them; `spent`:
+   * nothing reads them afterwards, and they are freed, in a later turn, when they have been sent.
+   */
+  whole(bytes: Buffer, spent: boolean): boolean {
+    this.#endRun();
+    if (bytes.length < DIRECT_BYTES) {
+      this.copy(bytes, 0, bytes.length);
+      return true;
+    }
+    this.#reserve(0);
+    this.flush();
+    if (spent) writeAndFree(this.#socket, bytes);
+    else this.#socket.write(bytes);
+    return false;
+  }
+
+  /** A piece of a body, whose bytes are good for this call alone. */
+  data(bytes: Buffer, start: number, end: number): void {
     this.#endRun();
     if (end - start < DIRECT_BYTES) return this.copy(bytes, start, end);
-    if (stays) {
-      this.#reserve(0);
-      this.flush();
-      this.#socket.write(bytes.subarray(start, end));
-      return;
-    }
     let at = start;
     while (at < end) {
       if (holder !== this || length === slab.length) this.#reserve(1);
@@ -164,9 +174,9 @@ export class Output implements FieldVisitor {
     slab[length++] = LF;
   }
 
-  chunk(bytes: Buffer, start: number, end: number, stays: boolean): void {
+  chunk(bytes: Buffer, start: number, end: number): void {
     this.chunkSize(end - start);
-    this.data(bytes, start, end, stays);
+    this.data(bytes, start, end);
     this.line("\r\n");
   }
 
@@ -187,15 +197,25 @@ export class Output implements FieldVisitor {
         const socket = this.#socket;
         if (!socket.destroyed && socket.writable) {
           // Where something waits already, this waits too, and must not keep a whole buffer for it.
-          if (socket.writableLength > 0) socket.write(Buffer.from(bytes));
+          if (socket.writableLength > 0) writeAndFree(socket, copyOf(bytes, 0, bytes.length));
           else {
             socket.write(bytes);
-            if (socket.writableLength > 0) slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+            if (socket.writableLength > 0) this.#replaceSlab();
           }
         }
       }
     }
     return !this.isFull;
+  }
+
+  /** The kernel has not taken all of the slab yet. */
+  #replaceSlab(): void {
+    const kept = slab;
+    slab = spare.pop() ?? Buffer.allocUnsafeSlow(SLAB_BYTES);
+    afterSent(this.#socket, () => {
+      if (kept.length === SLAB_BYTES && spare.length < MAX_SPARE) spare.push(kept);
+      else free(kept);
+    });
   }
 
   /** Bytes that were gathered are forgotten: the connection ends. */
@@ -209,4 +229,28 @@ export class Output implements FieldVisitor {
 
 function hold(output: Output): void {
   holder = output;
+}
+
+/** Appends ASCII, or Latin-1, for which there is room. */
+function put(text: string): void {
+  if (text.length > SHORT_TEXT) {
+    length += slab.write(text, length, "latin1");
+    return;
+  }
+  const bytes = slab;
+  const start = length;
+  for (let i = 0; i < text.length; i++) bytes[start + i] = text.charCodeAt(i);
+  length = start + text.length;
+}
+
+/** Appends a piece for which there is room. */
+function putPiece(from: Buffer, start: number, end: number): void {
+  if (end - start > SHORT_PIECE) {
+    length += from.copy(slab, length, start, end);
+    return;
+  }
+  const bytes = slab;
+  let to = length;
+  for (let at = start; at < end; at++) bytes[to++] = from[at]!;
+  length = to;
 }

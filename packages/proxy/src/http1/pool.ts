@@ -3,20 +3,19 @@
  * used again and the others grow idle; attempts that wait in the order in which they came.
  */
 import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
-import type { Connector } from "@inmesh/http/spi/codec";
+import { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, type Connector } from "@inmesh/http/spi/codec";
 import type { Exchange } from "../exchange.ts";
+import type { Flushes } from "../flushes.ts";
 import type { UpstreamPool } from "../upstream.ts";
 import { Http1Upstream, type UpstreamOwner } from "./upstream.ts";
 
-/** Below every sane server's idle time; a server's own hint shortens it by two seconds. */
-const KEEP_ALIVE_MS = 4_000;
-const KEEP_ALIVE_MARGIN_MS = 2_000;
 const SWEEP_MS = 1_000;
 
 export class Http1Pool implements UpstreamPool, UpstreamOwner {
   readonly config: ServiceConfig;
   readonly application = "http/1.1";
   readonly runtime: Runtime;
+  readonly flushes: Flushes;
   readonly #connector: Connector;
   readonly #all = new Set<Http1Upstream>();
   readonly #idle: Http1Upstream[] = [];
@@ -27,10 +26,11 @@ export class Http1Pool implements UpstreamPool, UpstreamOwner {
   #closing: Promise<void> | undefined = undefined;
   #destroyed: MeshError | undefined = undefined;
 
-  constructor(config: ServiceConfig, connector: Connector, runtime: Runtime) {
+  constructor(config: ServiceConfig, connector: Connector, runtime: Runtime, flushes: Flushes) {
     this.config = config;
     this.#connector = connector;
     this.runtime = runtime;
+    this.flushes = flushes;
   }
 
   get open(): number {

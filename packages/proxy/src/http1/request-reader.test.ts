@@ -23,6 +23,7 @@ const reader = new RequestReader({
   limits: DEFAULT_HTTP_LIMITS,
   secure: false,
   refusesUnderscores: false,
+  kept: undefined,
 });
 
 interface Read {

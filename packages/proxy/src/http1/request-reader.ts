@@ -58,6 +58,8 @@ export interface RequestRules {
   readonly secure: boolean;
   /** Names with a `_` are refused. */
   readonly refusesUnderscores: boolean;
+  /** Names of claims that stay; undefined: none. */
+  readonly kept: ReadonlySet<string> | undefined;
 }
 
 export class RequestReader extends FieldLexer {
@@ -125,8 +127,9 @@ export class RequestReader extends FieldLexer {
 
   /** A head that is not all here may be too long already; one that is too long need not be read to its end. */
   #unfinished(why: number, start: number, end: number): number {
-    if (why === TOO_LARGE) this.refusal ??= REFUSALS.header_too_large;
-    else if (why === INCOMPLETE) {
+    if (why === TOO_LARGE) {
+      this.refusal ??= this.hasTooMany ? REFUSALS.too_many_headers : REFUSALS.header_too_large;
+    } else if (why === INCOMPLETE) {
       if (end - start <= this.#rules.limits.maxHeaderBytes) return INCOMPLETE;
       this.refusal ??= REFUSALS.header_too_large;
     }
@@ -215,14 +218,17 @@ export class RequestReader extends FieldLexer {
   protected special(
     kind: FieldKind,
     bytes: Buffer,
-    _nameStart: number,
-    _nameEnd: number,
+    nameStart: number,
+    nameEnd: number,
     valueStart: number,
     valueEnd: number,
   ): number {
     switch (kind) {
-      case KIND.dropped:
-        return 0;
+      case KIND.dropped: {
+        const { kept } = this.#rules;
+        if (kept === undefined) return 0;
+        return kept.has(bytes.toString("latin1", nameStart, nameEnd)) ? 1 : 0;
+      }
       case KIND.host: {
         const known = this.#knownHost;
         if (++this.#hosts > 1) {

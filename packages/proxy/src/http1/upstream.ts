@@ -18,8 +18,10 @@ import type { Connector, OnRead } from "@inmesh/http/spi/codec";
 import type { BodyReader as RequestBodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
+import type { Flushed, Flushes } from "../flushes.ts";
 import type { Wire } from "../halves.ts";
-import { ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
+import { hasBodyByMethod, ReplyHead, UNKNOWN_LENGTH } from "../message.ts";
+import { free } from "../spent.ts";
 import { allowedOf, BodyReader, type BodyTarget } from "./body-reader.ts";
 import { INCOMPLETE, MALFORMED, TOO_LARGE } from "./lexer.ts";
 import { Output } from "./output.ts";
@@ -29,18 +31,21 @@ import { ReplyReader } from "./reply-reader.ts";
 const READ_BYTES = 16_384;
 const HEAD_END = "\r\n\r\n";
 const NOTHING = Buffer.alloc(0);
+/** What a connection ends with that is cut off: for metrics, which tell it from an orderly end. */
+const CUT_OFF = new Error("cut off by mesh-proxy");
 const TRAILER_LIMITS = { maxTrailerCount: 32, maxTrailerBytes: 8_192 };
 
 /** The pool that it belongs to. */
 export interface UpstreamOwner {
   readonly config: ServiceConfig;
   readonly runtime: Runtime;
+  readonly flushes: Flushes;
   /** It can carry another attempt. */
   free(upstream: Http1Upstream): void;
   gone(upstream: Http1Upstream): void;
 }
 
-export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
+export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed {
   readonly onread: OnRead;
   readonly #owner: UpstreamOwner;
   readonly #reader: ReplyReader;
@@ -51,6 +56,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   #connector!: Connector;
   #exchange: Exchange | undefined = undefined;
   #body: RequestBodyReader | undefined = undefined;
+  /** It has a request, of which nothing is written yet. */
+  #isDue = false;
   /** The request has been sent to its end. */
   #isSent = true;
   #sendsChunks = false;
@@ -85,16 +92,13 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   constructor(owner: UpstreamOwner) {
     this.#owner = owner;
     this.#reader = new ReplyReader(owner.config.limits);
-    let isFirst = true;
+    let hasRead = false;
     this.onread = {
-      buffer: () => {
-        if (isFirst) {
-          isFirst = false;
-          return this.#buffers[0];
-        }
-        return this.#nextBuffer() as Buffer;
-      },
+      // Asked for once more with each address of a name that is tried, before anything is read; only then is what is
+      // given in use, and undefined leaves it so.
+      buffer: () => (hasRead ? (this.#nextBuffer() as Buffer) : this.#buffers[0]),
       callback: (bytes, buffer) => {
+        hasRead = true;
         try {
           return this.#received(buffer as Buffer, bytes);
         } catch (error) {
@@ -145,7 +149,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.fail(error);
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
   }
 
   /** After an error of the proxy's own. */
@@ -154,7 +158,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     const exchange = this.#exchange;
     this.#exchange = undefined;
     this.#out.drop();
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
     this.#body?.close();
     this.#body = undefined;
     exchange?.defective();
@@ -177,6 +181,21 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#uses++;
     this.#exchange = exchange;
     this.#hasHead = this.#heard = this.#isPaused = this.#isTunnel = false;
+    // Behind the reads of this turn: what has been read meanwhile was no answer to it, and to write one request behind
+    // the other keeps the code of both, ours and the kernel's, in the caches of the core.
+    this.#isDue = true;
+    this.#owner.flushes.add(this);
+  }
+
+  /** Writer: `Flushes`. */
+  flushNow(): void {
+    const exchange = this.#exchange;
+    if (!this.#isDue || exchange === undefined) return;
+    this.#isDue = false;
+    this.#write(exchange);
+  }
+
+  #write(exchange: Exchange): void {
     const { request } = exchange;
     const { head, body } = request;
     const out = this.#out;
@@ -219,7 +238,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     }
     const { whole } = body;
     if (whole !== undefined) {
-      out.data(whole, 0, whole.length, true);
+      out.whole(whole, false);
       exchange.sent(whole.length);
       this.#isSent = true;
       out.flush();
@@ -245,11 +264,16 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     if (this.#upgrade !== undefined && !this.#isTunnel) return;
     const out = this.#out;
     if (out.isFull) return;
+    const body = exchange.request.body!;
     for (let chunk = reader.next; chunk !== undefined; chunk = reader.next) {
-      if (this.#sendsChunks) out.chunk(chunk, 0, chunk.length, true);
-      else out.data(chunk, 0, chunk.length, true);
       exchange.sent(chunk.length);
+      if (this.#sendsChunks) out.chunkSize(chunk.length);
+      const { spends } = body;
+      const copied = out.whole(chunk, spends);
+      if (this.#sendsChunks) out.line("\r\n");
+      // Behind the write: what is taken makes room, and the next piece may come right here.
       reader.take();
+      if (copied && spends) free(chunk);
       if (out.isFull) {
         out.flush();
         return;
@@ -280,7 +304,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         "abandoned",
       );
       this.#exchange = undefined;
-      this.#socket.destroy();
+      this.#socket.destroy(CUT_OFF);
       return;
     }
     if (this.#isTunnel) {
@@ -304,8 +328,9 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
   /** False: nothing more is read for now. */
   #received(buffer: Buffer, length: number): boolean {
     const exchange = this.#exchange;
-    if (exchange === undefined) {
+    if (exchange === undefined || this.#isDue) {
       // A reply to nothing. What it would belong to is not known, so it belongs to no one.
+      if (exchange !== undefined) this.#lost(exchange);
       this.#isOver = true;
       this.#socket.destroy();
       return false;
@@ -457,14 +482,14 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#body?.close();
     this.#body = undefined;
     exchange.end(trailers);
-    if (this.#isSent) return this.#release();
+    if (this.#isSent) return this.#release(exchange.attempt.endedAt);
     // An answer before the request was sent: what is not sent never will be, and the connection ends.
     this.#isOver = true;
     this.#socket.destroySoon();
   }
 
   /** The attempt has ended, and another one may come. */
-  #release(): void {
+  #release(now: number): void {
     // Surplus bytes belong to no request (faults C13).
     const isClean = this.#at === this.#end && this.#reader.keepAlive && !this.#hasEnded;
     if (!isClean || this.#isOver || this.#isTunnel) {
@@ -475,7 +500,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#bytes = NOTHING;
     this.#at = this.#end = 0;
     this.#idleHintMs = this.#reader.idleHintMs;
-    this.#idleSince = this.#owner.runtime.now();
+    this.#idleSince = now;
     this.#owner.free(this);
   }
 
@@ -484,7 +509,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#exchange = undefined;
     this.#body?.close();
     this.#body = undefined;
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
   }
 
   #break(exchange: Exchange, error: MeshError): void {
@@ -493,7 +518,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
     this.#body?.close();
     this.#body = undefined;
     exchange.fail(error);
-    this.#socket.destroy();
+    this.#socket.destroy(CUT_OFF);
   }
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
@@ -568,16 +593,11 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget {
         code: "connection_lost",
         reason,
         message: `${exchange.where}: connection lost ${inReply ? "in the middle of the reply" : "before the reply"} (${code})`,
-        progress: "maybe-processed",
+        progress: this.#isDue ? "not-sent" : "maybe-processed",
         cause,
         stackless: true,
       }),
     );
     this.#socket.destroy();
   }
-}
-
-/** RFC 9110 §8.6: of these a length is expected, even where there is no body. */
-function hasBodyByMethod(method: string): boolean {
-  return method === "POST" || method === "PUT" || method === "PATCH";
 }

@@ -20,8 +20,9 @@ import type { FrontConnection, FrontParts } from "../listener.ts";
 import { RequestHead, type ReplyHead } from "../message.ts";
 import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
+import { copyOf } from "../spent.ts";
 import { Http2Clock } from "./clock.ts";
-import { Http2Connection, STREAM_WINDOW } from "./connection.ts";
+import { Http2Connection } from "./connection.ts";
 import type { FloodKind } from "./floods.ts";
 import {
   ERROR,
@@ -36,8 +37,8 @@ import {
 import type { HpackField } from "./hpack-fields.ts";
 import { lengthField, statusField } from "./own-fields.ts";
 import { Liveness } from "./liveness.ts";
-import { MALFORMED, readRequestHead } from "./request-fields.ts";
-import { Http2Stream, trailerFields } from "./stream.ts";
+import { MALFORMED, readRequestHead, type ListenerRules } from "./request-fields.ts";
+import { Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
 
 /** The second GOAWAY of a drain comes after a round trip to any client (faults.md G1). */
 const LEAVE_MS = 1_000;
@@ -56,12 +57,11 @@ export class Http2Front {
   readonly clock: Http2Clock;
   readonly misuse: Misuse<Http2FrontConnection, CutReason>;
 
-  readonly refusesUnderscores: boolean;
+  readonly rules: Omit<ListenerRules, "secure">;
 
-  /** `refusesUnderscores`: names with a `_` are refused. */
-  constructor(parts: FrontParts, refusesUnderscores: boolean) {
+  constructor(parts: FrontParts, rules: Omit<ListenerRules, "secure">) {
     this.parts = parts;
-    this.refusesUnderscores = refusesUnderscores;
+    this.rules = rules;
     this.clock = new Http2Clock(parts.runtime);
     this.misuse = new Misuse<Http2FrontConnection, CutReason>(
       parts.limits,
@@ -85,6 +85,7 @@ export class Http2FrontConnection
   readonly trust: Trust;
   readonly secure: boolean;
   readonly refusesUnderscores: boolean;
+  readonly kept: ReadonlySet<string> | undefined;
   // Of core's `Misuse`.
   readonly session: Http2FrontConnection = this;
   evicted = false;
@@ -110,7 +111,8 @@ export class Http2FrontConnection
     const { parts } = front;
     super(socket, front.clock, parts.limits, parts.limits.maxHeaderTableBytes);
     this.front = front;
-    this.refusesUnderscores = front.refusesUnderscores;
+    this.refusesUnderscores = front.rules.refusesUnderscores;
+    this.kept = front.rules.kept;
     this.secure = (socket as { encrypted?: boolean }).encrypted === true;
     this.trust = parts.trustOf(() => this.peer);
     this.#endsAt = endOfAge(parts.limits.maxConnectionAgeMs, parts.runtime);
@@ -126,12 +128,14 @@ export class Http2FrontConnection
       [SETTING.maxHeaderListSize, maxHeaderBytes],
       [SETTING.noRfc7540Priorities, 1],
     ]);
-    this.openConnectionWindow();
+    this.window.open(this.out);
     this.flush();
     const { socket } = this;
     onEvent(socket, "data", this.runtime, this, (bytes) => this.#read(bytes));
     // A client that sends no more may still read.
     onEvent(socket, "end", this.runtime, this, () => this.#inputEnded());
+    // Who found out what is spoken on it has paused it, and a `data` listener does not undo that.
+    socket.resume();
     if (first !== undefined && first.length > 0) this.#read(first);
     if (this.front.parts.isLeaving) this.leave();
   }
@@ -192,6 +196,8 @@ export class Http2FrontConnection
   leave(): void {
     if (this.#leaving !== "no" || this.destroyed) return;
     this.#leaving = "asked";
+    // Unless another reason was said before.
+    this.front.parts.closing(this.socket, "drain");
     this.goaway(MAX_STREAM_ID);
     this.runtime.after(LEAVE_MS, leaveForGood, this);
   }
@@ -246,7 +252,7 @@ export class Http2FrontConnection
     if (this.open.size >= parts.limits.maxConcurrentStreams) {
       this.refuseStream(id, ERROR.refusedStream);
       // Before it knew of the limit, it could not keep to it.
-      if (this.confirmed) misuse.reset(this, NaN, Infinity);
+      if (this.settings.confirmed) misuse.reset(this, NaN, Infinity);
       return undefined;
     }
     this.streams++;
@@ -289,7 +295,8 @@ export class Http2FrontConnection
     if (this.#leaving === "final" || this.#clientLeaves) this.finish();
   }
 
-  protected streamReset(stream: Http2Stream): void {
+  protected streamReset(stream: Http2Stream, byPeer: boolean): void {
+    if (byPeer) this.front.parts.streamReset();
     const { request } = stream as FrontStream;
     const startedAt = request?.startedAt ?? NaN;
     this.front.misuse.reset(
@@ -318,7 +325,7 @@ export class Http2FrontConnection
 
   protected ticked(age: number, headAge: number): void {
     const { handshakeTimeoutMs, headersTimeoutMs, keepAliveIdleMs } = this.front.parts.limits;
-    if (!this.settled && age * 1_000 >= handshakeTimeoutMs) {
+    if (!this.settings.settled && age * 1_000 >= handshakeTimeoutMs) {
       this.#counted = true;
       this.front.parts.count("handshake_timeout");
       this.fail(ERROR.settingsTimeout, "no preface and SETTINGS");
@@ -464,7 +471,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   protected deliver(bytes: Buffer, from: number, to: number): boolean {
-    const piece = Buffer.from(bytes.subarray(from, to));
+    const piece = copyOf(bytes, from, to);
     if (this.#pieces === undefined) return this.request!.body!.write(piece);
     this.#pieces.push(piece);
     return true;
@@ -491,25 +498,28 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   interim(head: ReplyHead): void {
     if (this.closed || this.#replied || head.status === 101) return;
     if (head.status === CONTINUE && !this.request!.head.expectsContinue) return;
-    const writer = this.#connection.beginHead();
+    const { sending } = this.#connection;
+    const writer = sending.beginHead();
     writer.own(statusField(head.status));
     head.fields.visit(writer);
-    this.#connection.closeHead(this, false);
+    sending.closeHead(this, false);
   }
 
   head(head: ReplyHead): void {
     if (this.closed) return;
     this.#replied = true;
     const { status, bodyLength, saidLength } = head;
-    const connection = this.#connection;
-    const writer = connection.beginHead();
+    const { sending } = this.#connection;
+    const writer = sending.beginHead();
     writer.own(statusField(status));
     head.fields.visit(writer);
-    const length = saidLength >= 0 ? saidLength : bodyLength;
-    if (length > 0 || saidLength === 0) writer.own(lengthField(length));
+    const isBodyless = hasNoBody(this.request!.method, status);
+    const length = isBodyless || saidLength === 0 ? saidLength : bodyLength;
+    // A status of gRPC alone is no body that is empty.
+    if (length > 0 || (length === 0 && !this.#isGrpc)) writer.own(lengthField(length));
     // Without a body its end is that of the head.
-    const ends = bodyLength === 0 || hasNoBody(this.request!.method, status);
-    connection.closeHead(this, ends);
+    const ends = bodyLength === 0 || isBodyless;
+    sending.closeHead(this, ends);
     if (ends) this.sentAll();
   }
 
@@ -518,6 +528,8 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   }
 
   data(bytes: Buffer, start: number, end: number): boolean {
+    const observed = this.request!.observed;
+    if (observed !== undefined) observed.sentBytes += end - start;
     return this.send(bytes, start, end);
   }
 
@@ -573,8 +585,11 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
 
   /** All of the reply has been sent. */
   #over(): void {
-    this.request!.body?.close();
-    this.request!.finish();
+    const request = this.request!;
+    // Also where its head was its end, before the attempt has come to its own.
+    request.isReplied = true;
+    request.body?.close();
+    request.finish();
   }
 
   /** The client gets no reply, or not all of it. */

@@ -3,11 +3,12 @@
  * because each write of a few bytes costs more than making them. Between turns a connection has no buffer: those
  * that are not in use are the process's, so thousands of idle connections hold none.
  */
+import { free } from "../spent.ts";
 
 const FIRST_BYTES = 16_384;
-const MAX_FREE = 32;
+const MAX_SPARE = 32;
 const NONE: Buffer = Buffer.alloc(0);
-const free: Buffer[] = [];
+const spare: Buffer[] = [];
 
 export class Outgoing {
   buffer: Buffer = NONE;
@@ -20,7 +21,7 @@ export class Outgoing {
     if (needed <= this.buffer.length) return;
     const before = this.buffer;
     if (before === NONE && needed <= FIRST_BYTES) {
-      this.buffer = free.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES);
+      this.buffer = spare.pop() ?? Buffer.allocUnsafeSlow(FIRST_BYTES);
       return;
     }
     let size = Math.max(before.length, FIRST_BYTES);
@@ -43,14 +44,17 @@ export class Outgoing {
     this.buffer = NONE;
   }
 
-  /** The socket holds on to what it was given: the next bytes go elsewhere. */
-  keep(): void {
+  /** The socket holds on to what it was given: the next bytes go elsewhere. Gives the buffer, for `giveBack`. */
+  keep(): Buffer {
+    const kept = this.buffer;
     this.at = 0;
     this.buffer = NONE;
+    return kept;
   }
 }
 
-/** One that a burst made larger is not kept. */
-function giveBack(buffer: Buffer): void {
-  if (buffer.length === FIRST_BYTES && free.length < MAX_FREE) free.push(buffer);
+/** Nothing reads it any more. One that a burst made larger is freed. */
+export function giveBack(buffer: Buffer): void {
+  if (buffer.length === FIRST_BYTES && spare.length < MAX_SPARE) spare.push(buffer);
+  else free(buffer);
 }

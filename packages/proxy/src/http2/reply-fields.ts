@@ -64,7 +64,11 @@ export function readReplyHead(
     if (length > 0) return "its content-length, without a body";
     head.bodyLength = 0;
     head.saidLength = length;
-  } else head.bodyLength = length > 0 ? length : UNKNOWN_LENGTH;
+  } else if (length === 0) {
+    // Only its end comes, or trailers do.
+    head.bodyLength = UNKNOWN_LENGTH;
+    head.saidLength = 0;
+  } else head.bodyLength = length;
   return undefined;
 }
 

@@ -28,6 +28,8 @@ export interface ListenerRules {
   readonly secure: boolean;
   /** Names with a `_` are refused. */
   readonly refusesUnderscores: boolean;
+  /** Names of claims that stay; undefined: none. */
+  readonly kept: ReadonlySet<string> | undefined;
 }
 
 /** The stream is reset: what came is no request. */
@@ -43,7 +45,7 @@ export function readRequestHead(
   head: RequestHead,
   trust: Trust,
   rules: HeadRules,
-  { secure, refusesUnderscores }: ListenerRules,
+  { secure, refusesUnderscores, kept }: ListenerRules,
   ends: boolean,
 ): Refusal | typeof MALFORMED | undefined {
   let method: string | undefined;
@@ -98,6 +100,7 @@ export function readRequestHead(
         } else head.fields.add(field);
         continue;
       case KIND.dropped:
+        if (kept?.has(key.text) === true) head.fields.add(field);
         continue;
       case KIND.host:
         if (host !== undefined) return MALFORMED;

@@ -10,15 +10,24 @@ import {
   type ServiceConfig,
   type Where,
 } from "@inmesh/core/spi";
-import { headTooLarge, isRefusal, streamError, type SessionEnd } from "@inmesh/http/spi/codec";
+import {
+  headTooLarge,
+  isRefusal,
+  streamError,
+  type PooledSession,
+  type SessionEnd,
+  type SessionOwner,
+} from "@inmesh/http/spi/codec";
 import type { BodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
 import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { Wire } from "../halves.ts";
-import { ReplyHead } from "../message.ts";
+import { hasBodyByMethod, ReplyHead } from "../message.ts";
+import { free } from "../spent.ts";
 import type { Http2Clock } from "./clock.ts";
-import { Http2Connection, STREAM_WINDOW, type ConnectionLimits } from "./connection.ts";
+import { Http2Connection } from "./connection.ts";
+import type { ConnectionLimits } from "./connection-life.ts";
 import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
 import { HpackField } from "./hpack-fields.ts";
 import {
@@ -34,11 +43,11 @@ import {
 } from "./own-fields.ts";
 import { readReplyHead } from "./reply-fields.ts";
 import { Liveness } from "./liveness.ts";
-import { ANY_LENGTH, Http2Stream, trailerFields } from "./stream.ts";
+import { ANY_LENGTH, Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 
 const VERSION = 2;
-/** Silence while streams wait, and no answer to a ping after it: as in packages/http. */
+/** Silence while streams wait, and no answer to a ping after it (faults.md C6): as in packages/http. */
 const PING_INTERVAL_MS = 10_000;
 const PING_TIMEOUT_MS = 20_000;
 /** Servers of gRPC end a connection, and the calls on it, when pings come more often than this (A8). */
@@ -57,49 +66,40 @@ const MAX_TRAILER_BYTES = 8_192;
 const OWN_FIELDS_BYTES = 512;
 const PING_BYTES = Buffer.from("mesh-prx");
 
-export interface SessionOwner {
-  readonly where: Where;
-  /** Its settings are here, or a stream has ended. */
-  roomChanged(session: Http2Session): void;
-  /** It takes no new streams. */
-  leaving(session: Http2Session): void;
-  /** Another one may be dialled in its place. */
-  replaces(session: Http2Session): boolean;
-  closed(session: Http2Session, refusing: boolean): void;
-  streamReset(by: "client" | "server"): void;
-}
-
-export class Http2Session extends Http2Connection implements SessionEnd {
+export class Http2Session extends Http2Connection implements SessionEnd, PooledSession {
   readonly #service: ServiceConfig;
-  readonly #owner: SessionOwner;
+  readonly #owner: SessionOwner<Http2Session>;
   readonly #clock: Http2Clock;
   readonly #ends = new StreamEnds();
   #nextId = 1;
   #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
   #used = false;
   #idleTicks = 0;
+  /** How often something of a reply has come. */
+  answers = 0;
   #ending = false;
   #pong: ((alive: boolean) => void)[] = [];
+  /** Questions of `prove` without an answer. */
+  #proofs = 0;
   readonly #liveness = new Liveness();
+  /** Times the usual silence before a ping. */
   readonly #patience: number;
   #pingIntervalMs = PING_INTERVAL_MS;
   lastStreamId: number = Infinity;
   goawayCode = 0;
   error: Error | undefined = undefined;
 
-  /** `patience`: times the usual time between pings. */
   constructor(
     socket: Socket,
     service: ServiceConfig,
     clock: Http2Clock,
-    owner: SessionOwner,
-    patience: number,
+    owner: SessionOwner<Http2Session>,
   ) {
     super(socket, clock, limitsOf(service), DEFAULT_TABLE_BYTES);
     this.#service = service;
     this.#owner = owner;
     this.#clock = clock;
-    this.#patience = patience;
+    this.#patience = clock.patience;
     // An error of TLS, such as the peer's alert, ends no socket by itself.
     socket.on("error", (error) => {
       this.error ??= error;
@@ -118,7 +118,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
       [SETTING.initialWindowSize, STREAM_WINDOW],
       [SETTING.maxHeaderListSize, service.limits.maxReplyHeaderBytes],
     ]);
-    this.openConnectionWindow();
+    this.window.open(out);
     this.flush();
   }
 
@@ -134,10 +134,13 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return this.#ends.served;
   }
 
-  /** Streams that can start now. */
+  get streams(): number {
+    return this.open.size;
+  }
+
   get room(): number {
     if (this.#state !== "open" || this.proving || this.fault !== undefined || this.ended) return 0;
-    return this.peerMaxStreams - this.open.size;
+    return this.settings.maxStreams - this.open.size;
   }
 
   get endedBy(): CloseTrigger | undefined {
@@ -161,14 +164,14 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     this.#used = true;
     const id = this.#nextId;
     const stream = new UpstreamStream(id, this, exchange);
-    const { peerMaxHeaderBytes } = this;
+    const { maxHeaderBytes } = this.settings;
     if (
-      peerMaxHeaderBytes !== Infinity &&
-      exchange.request.headBytes + OWN_FIELDS_BYTES > peerMaxHeaderBytes
+      maxHeaderBytes !== Infinity &&
+      exchange.request.headBytes + OWN_FIELDS_BYTES > maxHeaderBytes
     ) {
       const bytes = headBytesOf(exchange);
-      if (bytes > peerMaxHeaderBytes) {
-        exchange.fail(headTooLarge(this.where, peerMaxHeaderBytes));
+      if (bytes > maxHeaderBytes) {
+        exchange.fail(headTooLarge(this.where, maxHeaderBytes));
         return;
       }
     }
@@ -202,10 +205,10 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     if (this.open.size === 0) this.finish();
   }
 
-  end(error: Error | undefined): void {
+  override destroy(error?: Error): void {
     this.error ??= error;
     this.#ending = true;
-    this.destroy();
+    super.destroy();
   }
 
   flushLater(stream: { flushNow(): void; destroy(): void }): void {
@@ -227,8 +230,6 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return this.#proofs > 0;
   }
 
-  #proofs = 0;
-
   /** Asks whether it is alive. What does not answer ends. */
   prove(patienceMs: number): Promise<boolean> {
     return new Promise((resolve) => {
@@ -244,7 +245,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
         patienceMs,
         (session) => {
           if (session.#pong.includes(answered)) {
-            session.end(new Error(`no answer to a ping within ${patienceMs} ms`));
+            session.destroy(new Error(`no answer to a ping within ${patienceMs} ms`));
           }
         },
         this,
@@ -265,10 +266,22 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     return true;
   }
 
+  /**
+   * A stream has had its time, and nothing was answered on the whole connection meanwhile. The server may be gone, or
+   * packets be lost behind which all others wait, and the kernel would take a quarter of an hour to say so: new streams
+   * get another connection, those on this one may still be answered (faults.md C20).
+   */
+  suspect(): void {
+    this.error ??= new Error("nothing was answered in the whole time of an attempt");
+    this.leave();
+  }
+
   #inputEnded(): void {
     // The server sends nothing more: what has no reply will have none.
-    if (this.open.size > 0) this.destroy();
-    else this.finish();
+    if (this.open.size > 0) return super.destroy();
+    // Until its socket has closed, which takes some turns, nothing may begin on it.
+    if (!this.ending) this.#state = "leaving";
+    this.finish();
   }
 
   // ── of the connection ────────────────────────────────────────────────────────────────────────
@@ -298,6 +311,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
 
   protected goawayReceived(lastStream: number, code: number): void {
     this.goawayCode = code;
+    if (code === ERROR.enhanceYourCalm) this.#clock.pingLess();
     this.lastStreamId = Math.min(this.lastStreamId, lastStream);
     this.leave();
     const lost = this.open.all().filter(({ id }) => id > this.lastStreamId);
@@ -348,7 +362,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
   }
 
   protected stalled(): void {
-    this.end(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
+    this.destroy(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
   }
 
   protected ticked(): void {
@@ -366,7 +380,7 @@ export class Http2Session extends Http2Connection implements SessionEnd {
     const sign = this.#liveness.look(this.socket.bytesRead, intervalMs, PING_TIMEOUT_MS);
     if (sign === "ask") this.#ping(ignore);
     else if (sign === "gone") {
-      this.end(new Error(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
+      this.destroy(new Error(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
     }
   }
 }
@@ -407,10 +421,13 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   #reader: BodyReader | undefined = undefined;
   #reply: ReplyHead | undefined = undefined;
   #flushing = false;
+  /** `answers` of the connection when something of this stream came last, or it began. */
+  #answers: number;
 
   constructor(id: number, session: Http2Session, exchange: Exchange) {
     super(id, session);
     this.#session = session;
+    this.#answers = session.answers;
     this.#exchange = exchange;
     this.#isHead = exchange.request.head.method === "HEAD";
   }
@@ -421,7 +438,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     const exchange = this.#exchange;
     const session = this.#session;
     const { head, body } = exchange.request;
-    const writer = session.beginHead();
+    const writer = session.sending.beginHead();
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));
     writer.own(authorityField(exchange.authority));
@@ -440,11 +457,13 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     writer.without = undefined;
     const whole = body?.whole;
     const length = whole?.length ?? head.bodyLength;
-    if (length > 0 || (length === 0 && body !== undefined)) writer.own(lengthField(length));
+    if (length > 0 || (length === 0 && (body !== undefined || hasBodyByMethod(head.method)))) {
+      writer.own(lengthField(length));
+    }
     if (head.takesTrailers) writer.own(TE_TRAILERS);
     if (head.expectsContinue) writer.own(EXPECT_CONTINUE);
     const ends = body === undefined || whole?.length === 0;
-    session.closeHead(this, ends);
+    session.sending.closeHead(this, ends);
     if (ends) return;
     if (whole !== undefined) {
       exchange.sent(whole.length);
@@ -466,7 +485,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
       if (chunk === undefined) break;
       this.#exchange.sent(chunk.length);
       if (!this.send(chunk, 0, chunk.length)) return; // `drained` takes it
-      reader.take();
+      this.#take(reader);
     }
     if (this.closed || this.waits || this.#reader?.ended !== true) return;
     const { body } = this.#exchange.request;
@@ -476,8 +495,16 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     else this.reset(ERROR.cancel);
   }
 
+  /** What is sent has been copied. */
+  #take(reader: BodyReader): void {
+    const chunk = reader.next;
+    const { spends } = this.#exchange.request.body!;
+    reader.take();
+    if (spends && chunk !== undefined) free(chunk);
+  }
+
   protected drained(): void {
-    this.#reader?.take();
+    if (this.#reader !== undefined) this.#take(this.#reader);
     this.readable();
   }
 
@@ -488,6 +515,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void {
     const exchange = this.#exchange;
     const session = this.#session;
+    this.#answers = ++session.answers;
     if (tooLarge) {
       this.reset(ERROR.cancel);
       session.gaveUp();
@@ -509,8 +537,9 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     this.headed = true;
     this.#reply = head;
     session.answered();
-    const { bodyLength } = head;
+    const { bodyLength, saidLength } = head;
     if (bodyLength >= 0) this.expectedBytes = bodyLength;
+    else if (saidLength === 0) this.expectedBytes = 0;
     // Before the server's GOAWAY: a request that crosses that one may be lost.
     if (head.leaving) session.leave();
     this.pause();
@@ -529,6 +558,7 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   }
 
   protected deliver(bytes: Buffer, from: number, to: number): boolean {
+    this.#answers = ++this.#session.answers;
     this.#flushSoon();
     return this.#exchange.data(bytes, from, to);
   }
@@ -568,12 +598,14 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
 
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
-  abort(): void {
+  abort(isLate = false): void {
     this.#reader?.close();
     this.drop();
     if (this.closed) return;
+    const session = this.#session;
     this.reset(ERROR.cancel);
-    this.#session.gaveUp();
+    session.gaveUp();
+    if (isLate && this.#answers === session.answers) session.suspect();
   }
 
   broken(code: number | undefined): void {

@@ -3,24 +3,35 @@
  * is the business of the two classes that extend it, for requests that come and for requests that are sent.
  */
 import { Fields } from "../fields.ts";
+import { copyOf, free } from "../spent.ts";
+import { MAX_WINDOW } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
 
 /** Bodies whose length was not said. */
 export const ANY_LENGTH = -1;
 
-/** The connection, as its streams need it. */
-export interface StreamOwner {
-  readonly ownInitialWindow: number;
-  readonly peerInitialWindow: number;
+/** What a peer may send on one stream before it is taken. */
+export const STREAM_WINDOW = 65_536;
+
+/** How a connection sends what its streams have. */
+export interface StreamSending {
   /** Sends what the windows let through, and gives the place behind it. */
-  sendData(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
+  data(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
   /** The same with one frame at most. */
-  sendFrame(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
-  sendEnd(stream: Http2Stream, trailers: Fields | undefined): void;
+  frame(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
+  end(stream: Http2Stream, trailers: Fields | undefined): void;
   /** It has more than it may send: `flow` is called when it may. */
   waits(stream: Http2Stream): void;
-  /** Bytes that came have gone on. */
+}
+
+/** The connection, as its streams need it. */
+export interface StreamOwner {
+  readonly sending: StreamSending;
+  /** What its peer has said: `initialWindow`, what a stream may send at first. */
+  readonly settings: { readonly initialWindow: number };
+  /** Bytes that came have gone on: the peer may send as many more on this connection. */
   taken(bytes: number): void;
+  /** The same of one stream. */
   openWindow(stream: Http2Stream, bytes: number): void;
   resetStream(stream: Http2Stream, code: number): void;
 }
@@ -74,8 +85,8 @@ export abstract class Http2Stream {
   constructor(id: number, owner: StreamOwner) {
     this.id = id;
     this.owner = owner;
-    this.sendWindow = owner.peerInitialWindow;
-    this.receiveWindow = owner.ownInitialWindow;
+    this.sendWindow = owner.settings.initialWindow;
+    this.receiveWindow = STREAM_WINDOW;
   }
 
   // ── what it delivers ─────────────────────────────────────────────────────────────────────────
@@ -104,10 +115,10 @@ export abstract class Http2Stream {
   /** False: some of it waits for a window or for the socket; `drained` follows. */
   send(bytes: Buffer, from: number, to: number): boolean {
     if (this.closed || this.localEnded) return true;
-    const at = this.#waiting.length === 0 ? this.owner.sendData(this, bytes, from, to) : from;
+    const at = this.#waiting.length === 0 ? this.owner.sending.data(this, bytes, from, to) : from;
     if (at === to) return true;
-    this.#waiting.push(Buffer.from(bytes.subarray(at, to)));
-    this.owner.waits(this);
+    this.#waiting.push(copyOf(bytes, at, to));
+    this.owner.sending.waits(this);
     return false;
   }
 
@@ -124,13 +135,14 @@ export abstract class Http2Stream {
     const first = waiting[0];
     if (first === undefined) return false;
     const from = this.#waitingFrom;
-    const at = this.owner.sendFrame(this, first, from, first.length);
+    const at = this.owner.sending.frame(this, first, from, first.length);
     if (at === from) return false;
     if (at < first.length) {
       this.#waitingFrom = at;
       return true;
     }
     waiting.shift();
+    free(first);
     this.#waitingFrom = 0;
     if (waiting.length === 0) {
       if (this.#endWaits) this.#finish();
@@ -148,8 +160,14 @@ export abstract class Http2Stream {
     return this.#waiting.length > 0;
   }
 
+  /** It may send so much more, or less. False: more than there may be. */
+  widen(bytes: number): boolean {
+    this.sendWindow += bytes;
+    return this.sendWindow <= MAX_WINDOW;
+  }
+
   #finish(): void {
-    this.owner.sendEnd(this, this.#trailers);
+    this.owner.sending.end(this, this.#trailers);
     this.sentAll();
   }
 
@@ -160,7 +178,7 @@ export abstract class Http2Stream {
     this.came += to - from;
     if (to === from) return;
     if (this.#paused || this.#held.length > 0) {
-      this.#held.push(Buffer.from(bytes.subarray(from, to)));
+      this.#held.push(copyOf(bytes, from, to));
     } else this.#hand(bytes, from, to);
   }
 
@@ -197,6 +215,7 @@ export abstract class Http2Stream {
     while (this.#held.length > 0 && !this.#paused && !this.#dropped) {
       const bytes = this.#held.shift()!;
       this.#hand(bytes, 0, bytes.length);
+      free(bytes);
     }
     if (this.#heldEnd && this.#held.length === 0 && !this.#paused && !this.#dropped) {
       this.#heldEnd = false;
@@ -209,7 +228,7 @@ export abstract class Http2Stream {
     this.owner.taken(bytes);
     if (this.remoteEnded || this.closed) return;
     this.#taken += bytes;
-    if (this.#taken * 2 < this.owner.ownInitialWindow) return;
+    if (this.#taken * 2 < STREAM_WINDOW) return;
     this.owner.openWindow(this, this.#taken);
     this.#taken = 0;
   }

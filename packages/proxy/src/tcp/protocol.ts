@@ -7,6 +7,7 @@ import { connect, type Socket } from "node:net";
 import {
   addressOf,
   connectError,
+  Exhaustion,
   MeshError,
   timeoutError,
   withoutCaller,
@@ -43,6 +44,7 @@ interface DialParts {
   readonly runtime: Runtime;
   readonly record: ConnectionRecord | undefined;
   readonly zone: string | undefined;
+  readonly exhaustion: Exhaustion;
 }
 
 /** The way to one endpoint. Nothing is kept between connections: each dials anew. */
@@ -66,6 +68,7 @@ class TcpConnection implements Connection<TcpRequest, TcpReply> {
       runtime,
       record,
       zone,
+      exhaustion: new Exhaustion(runtime),
     };
   }
 
@@ -99,6 +102,8 @@ class TcpConnection implements Connection<TcpRequest, TcpReply> {
   /** A dial that succeeds is all that can be known of an endpoint whose protocol is not. */
   probe(): Promise<boolean> {
     return new Promise((resolve) => {
+      const { exhaustion, runtime } = this.#parts;
+      if (exhaustion.pauses(runtime.now())) return resolve(false);
       const dial = new Dial(this.#parts, (error) => {
         if (error === undefined) dial.socket.destroy();
         resolve(error === undefined);
@@ -141,11 +146,16 @@ class TcpAttempt implements AttemptCanceller {
   }
 
   start(): void {
+    const { exhaustion, runtime, where } = this.#parts;
+    if (exhaustion.pauses(runtime.now())) {
+      this.#fail(exhaustion.refusal(where), "abandoned");
+      return;
+    }
     this.#dial = new Dial(this.#parts, (error) => {
       try {
         this.#dialled(error);
       } catch (defect) {
-        Defects.of(this.#parts.runtime).end(defect, this);
+        Defects.of(runtime).end(defect, this);
       }
     });
   }
@@ -199,7 +209,7 @@ class Dial {
   #isDone = false;
 
   constructor(
-    { where, options, connectMs, runtime, record, zone }: DialParts,
+    { where, options, connectMs, runtime, record, zone, exhaustion }: DialParts,
     done: (error: MeshError | undefined) => void,
   ) {
     const startedAt = runtime.now();
@@ -232,7 +242,10 @@ class Dial {
     );
     socket.once("connect", () => finish(undefined));
     // It stays, so that an error never ends the process; after the dial it is the reply's owner who looks at `close`.
-    socket.on("error", (error) => finish(connectError(where, error, false)));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      exhaustion.note(error.code);
+      finish(connectError(where, error, false));
+    });
   }
 
   /** Without a call back. */

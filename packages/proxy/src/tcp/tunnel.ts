@@ -6,6 +6,7 @@
 import type { Socket } from "node:net";
 import type { Runtime, Timer } from "@inmesh/core/spi/transport";
 import { Defects, onEvent } from "../defects.ts";
+import { writeAndFree } from "../spent.ts";
 
 /** `failure`: the endpoint has broken it off; `abandoned`: the client has; `idle`: neither has sent anything for long. */
 export type TunnelEnd = "success" | "failure" | "abandoned" | "idle";
@@ -72,7 +73,7 @@ export class Tunnel {
   #pass(from: Socket, to: Socket): void {
     const runtime = this.#runtime;
     onEvent(from, "data", runtime, this, (chunk) => {
-      if (!to.destroyed && !to.write(chunk)) from.pause();
+      if (!to.destroyed && !writeAndFree(to, chunk)) from.pause();
     });
     onEvent(to, "drain", runtime, this, () => void from.resume());
     onEvent(from, "end", runtime, this, () => {

@@ -11,6 +11,9 @@ export interface Ended {
   readonly signal: NodeJS.Signals | null;
 }
 
+type Command = readonly [string, ...string[]];
+type Within = (own: Command) => Command;
+
 export class Program {
   stdout = "";
   stderr = "";
@@ -19,9 +22,15 @@ export class Program {
   readonly #changed = new Set<() => void>();
   isEnded = false;
 
-  constructor(args: readonly string[], options: SpawnOptions = {}) {
+  /** `within`: gives the command that runs the one that it is given, such as in a namespace of its own. */
+  constructor(
+    args: readonly string[],
+    { within = (own) => own, ...options }: SpawnOptions & { readonly within?: Within } = {},
+  ) {
     const { env, ...rest } = options;
-    this.child = spawn(process.execPath, ["--conditions=inmesh-source", RUN, ...args], {
+    const own = [process.execPath, "--conditions=inmesh-source", RUN, ...args] as const;
+    const [command, ...rightly] = within(own);
+    this.child = spawn(command, rightly, {
       stdio: ["ignore", "pipe", "pipe"],
       env: {
         ...process.env,

@@ -5,11 +5,11 @@ import { describe, expect, it } from "vitest";
 import { normalAddress } from "./address.ts";
 import { readAnswer } from "./answer.ts";
 import { DnsError } from "./dns-error.ts";
-import { type Exchange, type QueryType, readReply } from "./exchange.ts";
+import { type DnsQuery, type QueryType, readReply } from "./exchange.ts";
 
 const ID = 4711;
 
-function ask(type: QueryType): Exchange {
+function ask(type: QueryType): DnsQuery {
   const signal = new AbortController().signal;
   const server = { host: "127.0.0.1", port: 53 };
   return { server, name: "orders.test", type, timeoutMs: 1, edns: true, signal };

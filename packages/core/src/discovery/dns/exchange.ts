@@ -15,7 +15,7 @@ import type { NameServer } from "./system-files.ts";
 
 export type QueryType = "A" | "AAAA" | "SRV";
 
-export interface Exchange {
+export interface DnsQuery {
   readonly server: NameServer;
   /** Absolute, without the trailing dot. */
   readonly name: string;
@@ -33,7 +33,7 @@ const TRUNCATED = 0x0200;
 const RESPONSE = 0x8000;
 
 /** Asks over UDP, and over TCP when the reply is truncated. Rejects with a DnsError only. */
-export async function exchange(runtime: Runtime, ask: Exchange): Promise<DecodedPacket> {
+export async function exchange(runtime: Runtime, ask: DnsQuery): Promise<DecodedPacket> {
   const reply = await exchangeUdp(runtime, ask);
   return reply ?? exchangeTcp(runtime, ask);
 }
@@ -51,7 +51,7 @@ export function plainName(name: string): string {
 }
 
 /** The reply, or `undefined` for bytes that are no reply to this question. Never throws. */
-export function readReply(bytes: Buffer, id: number, ask: Exchange): DecodedPacket | undefined {
+export function readReply(bytes: Buffer, id: number, ask: DnsQuery): DecodedPacket | undefined {
   let packet: DecodedPacket;
   try {
     packet = decode(bytes);
@@ -69,7 +69,7 @@ export function readReply(bytes: Buffer, id: number, ask: Exchange): DecodedPack
   return lengthsFit(bytes) ? packet : undefined;
 }
 
-function encodeQuery(id: number, ask: Exchange): Buffer {
+function encodeQuery(id: number, ask: DnsQuery): Buffer {
   const opt: Answer = {
     type: "OPT",
     name: ".",
@@ -92,7 +92,7 @@ function encodeQuery(id: number, ask: Exchange): Buffer {
 /** Runs `start` until it settles, the time is up or the signal fires; `close` runs in any case. */
 function bounded<T>(
   runtime: Runtime,
-  ask: Exchange,
+  ask: DnsQuery,
   start: (done: (value: T) => void, fail: (error: DnsError) => void) => () => void,
   late: () => DnsError,
 ): Promise<T> {
@@ -127,7 +127,7 @@ function bounded<T>(
 }
 
 /** `undefined`: truncated. */
-function exchangeUdp(runtime: Runtime, ask: Exchange): Promise<DecodedPacket | undefined> {
+function exchangeUdp(runtime: Runtime, ask: DnsQuery): Promise<DecodedPacket | undefined> {
   const id = randomInt(0x10000);
   let garbage = 0;
   return bounded(
@@ -179,7 +179,7 @@ function isTruncated(bytes: Buffer, id: number): boolean {
   return (bytes.readUInt16BE(2) & (TRUNCATED | RESPONSE)) === (TRUNCATED | RESPONSE);
 }
 
-function exchangeTcp(runtime: Runtime, ask: Exchange): Promise<DecodedPacket> {
+function exchangeTcp(runtime: Runtime, ask: DnsQuery): Promise<DecodedPacket> {
   const id = randomInt(0x10000);
   return bounded(
     runtime,
@@ -218,6 +218,6 @@ function exchangeTcp(runtime: Runtime, ask: Exchange): Promise<DecodedPacket> {
   );
 }
 
-function where(ask: Exchange): string {
+function where(ask: DnsQuery): string {
   return `dns ${ask.type} ${ask.name} → ${ask.server.host}#${ask.server.port}`;
 }

@@ -4,13 +4,12 @@
  * that it drains, is on the disk before the function returns: a queue of writes would let readers learn it too late.
  */
 import { lstatSync, renameSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
-import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../../errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import { fileNameOf, idOfFile, presencePath, writeEntry, type RegistryEntry } from "./entry.ts";
-import { codeOf, listFolder, makeFolder } from "./folder.ts";
-import { Liveness } from "./liveness.ts";
+import { codeOf, listFolder, makeFolder, removeFile } from "./folder.ts";
+import { askOnce } from "./liveness.ts";
 import { Presence } from "./presence.ts";
 
 /** Programs that tidy up temporary files may take entries away: so often it is looked for that. */
@@ -177,14 +176,8 @@ export class Announcer {
     for (const [id, its] of files) {
       const path = presencePath(this.dir, id);
       // The pid alone proves nothing: the process may be in another container.
-      const isEnded = await new Promise<boolean>((resolve) => {
-        const asked = new Liveness(path, this.#runtime, () => {
-          asked.stop();
-          resolve(asked.state === "ended");
-        });
-      });
-      if (!isEnded) continue;
-      for (const file of its) await unlink(join(this.dir, file)).catch(() => {});
+      if ((await askOnce(path, false)) !== "ended") continue;
+      for (const file of its) await removeFile(join(this.dir, file));
     }
   }
 }

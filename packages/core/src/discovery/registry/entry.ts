@@ -5,7 +5,9 @@
  *   orders~http~4711-9f86d081.0.json    name, protocol, process (its pid, and chance), number in the process
  *   4711-9f86d081.sock                  a socket that takes connections while that process lives (presence.ts)
  */
-import { readAddress, readSocket } from "../../config/address.ts";
+import type { AddressInfo } from "node:net";
+import { resolve } from "node:path";
+import { bracketed, readAddress, readSocket } from "../../config/address.ts";
 import { isRaw } from "../../config/plain.ts";
 import type { EndpointInfo } from "../../endpoint-info.ts";
 import { messageOf } from "../../errors.ts";
@@ -14,19 +16,25 @@ export interface RegistryEntry {
   readonly version: 1;
   /** Of the server, which is what clients ask for. */
   readonly name: string;
-  /** `http` or `grpc`. */
+  /** `http` or `grpc`, or `admin` for the API of the process. */
   readonly protocol: string;
   /** `http/1.1`, `h2` (by ALPN) and `h2c` (prior knowledge). */
   readonly speaks: readonly string[];
   readonly tls: boolean;
   /** `host:port` or `unix:/path`, at least one. */
   readonly addresses: readonly string[];
-  /** `draining`: it is about to go, and gets nothing new. */
+  /** `draining`: it is about to go, and is the last choice. */
   readonly state: "serving" | "draining";
   readonly pid: number;
   /** Start of the process in milliseconds since 1970, for people. Whether it lives is asked of its socket. */
   readonly startedAtUnixMs: number;
+  /** Of `admin`: what its readers have to send, or where that stands. */
+  readonly token?: string | undefined;
+  readonly tokenFile?: string | undefined;
 }
+
+/** The protocol under which processes announce their API. No service is called by it. */
+export const ADMIN = "admin";
 
 export const MAX_ENTRY_BYTES = 16_384;
 const MAX_ADDRESSES = 64;
@@ -84,6 +92,7 @@ export function parseEntry(text: string, file: EntryFile): RegistryEntry | strin
   }
   if (!isRaw(value)) return "is no JSON object";
   const { version, name, protocol, speaks, tls, addresses, state, pid, startedAtUnixMs } = value;
+  const { token, tokenFile } = value;
   if (version !== 1) return `has version ${shown(version)}, and 1 is known here`;
   if (name !== file.name || protocol !== file.protocol) {
     return `is about ${shown(name)} over ${shown(protocol)}, which its own name does not say`;
@@ -99,6 +108,7 @@ export function parseEntry(text: string, file: EntryFile): RegistryEntry | strin
   if (typeof pid !== "number" || typeof startedAtUnixMs !== "number") {
     return "must have pid and startedAtUnixMs";
   }
+  if (!isTextOrNone(token) || !isTextOrNone(tokenFile)) return "must have texts as its token";
   return {
     version,
     name,
@@ -109,12 +119,31 @@ export function parseEntry(text: string, file: EntryFile): RegistryEntry | strin
     state,
     pid,
     startedAtUnixMs,
+    ...(token !== undefined && { token }),
+    ...(tokenFile !== undefined && { tokenFile }),
   };
 }
 
 /** A text is the rule that was broken. */
 export function endpointAt(address: string): EndpointInfo | string {
   return address.startsWith("unix:") ? readSocket(address) : readAddress(address);
+}
+
+/** Where processes of this machine reach what listens there; undefined: they cannot. */
+export function announcedAddress(address: AddressInfo | string | null): string | undefined {
+  if (address === null) return undefined;
+  const text = typeof address === "string" ? `unix:${resolve(address)}` : socketAddress(address);
+  return typeof endpointAt(text) === "string" ? undefined : text;
+}
+
+function socketAddress({ address, port }: AddressInfo): string {
+  // All addresses of this host. An IPv6 socket takes IPv4 too, and a host may have ::1 turned off.
+  const isAll = address === "::" || address === "0.0.0.0";
+  return `${isAll ? "127.0.0.1" : bracketed(address)}:${port}`;
+}
+
+function isTextOrNone(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === "string";
 }
 
 function isTexts(value: unknown, least: number, most: number): value is string[] {

@@ -3,7 +3,7 @@
  * temporary files of all users, where another user can be the first to make it, and what lies in it says where calls go.
  */
 import { constants, existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
-import { lstat, open, opendir } from "node:fs/promises";
+import { lstat, open, opendir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { messageOf } from "../../errors.ts";
 import { MAX_ENTRY_BYTES } from "./entry.ts";
@@ -109,6 +109,11 @@ export async function readOwnFile(dir: string, name: string): Promise<FileText> 
   } finally {
     await file.close().catch(() => {});
   }
+}
+
+/** Whether or not it is there. Pipes of Windows, which look like paths, end with their process. */
+export async function removeFile(path: string): Promise<void> {
+  if (!path.startsWith("\\\\")) await unlink(path).catch(() => {});
 }
 
 export function codeOf(error: unknown): string {

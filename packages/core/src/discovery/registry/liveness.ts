@@ -9,6 +9,8 @@ import { codeOf } from "./folder.ts";
 
 /** Where nothing listens any more, by refusal or because the file is gone. */
 const ENDED = new Set(["ECONNREFUSED", "ENOENT", "ENOTSOCK"]);
+/** Its queue of connections is full, which only a process that lives can have. */
+const FULL = "EAGAIN";
 /**
  * A connection that ends soon is made again after this long, and twice as long each time: a process that is killed
  * loses its sockets one after the other, and may seem to take a last one.
@@ -67,8 +69,7 @@ export class Liveness {
   #closed(code: string | undefined, askedAt: number): void {
     if (this.#stopped) return;
     if (code !== undefined && ENDED.has(code)) return this.#is("ended");
-    // Its queue of connections is full, which only a process that lives can have.
-    this.#is(code === "EAGAIN" ? "alive" : this.state);
+    this.#is(code === FULL ? "alive" : this.state);
     const isShort = code !== undefined || this.#runtime.now() - askedAt < MAX_AGAIN_MS;
     this.#shorts = isShort ? this.#shorts + 1 : 0;
     if (this.#shorts === 0) return this.#ask();
@@ -83,4 +84,20 @@ export class Liveness {
     if (state === "ended") this.stop();
     this.#changed();
   }
+}
+
+/** One question. `isHeld`: the process lives until there is an answer. */
+export function askOnce(path: string, isHeld: boolean): Promise<LivenessState> {
+  return new Promise((resolve) => {
+    const socket = withoutCaller(() => connect({ path }));
+    if (!isHeld) socket.unref();
+    socket.on("connect", () => {
+      resolve("alive");
+      socket.destroy();
+    });
+    socket.on("error", (error) => {
+      const code = codeOf(error);
+      resolve(ENDED.has(code) ? "ended" : code === FULL ? "alive" : "unknown");
+    });
+  });
 }

@@ -6,7 +6,7 @@
  * - A directory that is not this user's, or an entry that cannot be read, is an error: what was known of it stays.
  */
 import { watch as watchPath, type FSWatcher } from "node:fs";
-import { lstat, unlink } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EndpointInfo } from "../../endpoint-info.ts";
 import { messageOf } from "../../errors.ts";
@@ -15,6 +15,7 @@ import { keyOf } from "../coalesce.ts";
 import type { Discovery, EndpointSink, EndpointWatch } from "../discovery.ts";
 import type { DiscoveryClient } from "../kind.ts";
 import {
+  ADMIN,
   endpointAt,
   parseEntry,
   parseFileName,
@@ -22,7 +23,7 @@ import {
   type EntryFile,
   type RegistryEntry,
 } from "./entry.ts";
-import { checkFolder, codeOf, listFolder, makeFolder, readOwnFile } from "./folder.ts";
+import { checkFolder, codeOf, listFolder, makeFolder, readOwnFile, removeFile } from "./folder.ts";
 import { Liveness } from "./liveness.ts";
 
 /** Events of a directory come in swarms: one look for all of them. */
@@ -203,7 +204,8 @@ class RegistryWatch implements EndpointWatch {
       const about = parseFileName(file);
       if (about === undefined) continue;
       if (about.name !== name || about.protocol !== this.#client.protocol) {
-        if (others.size < MAX_NAMES) others.add(`${about.name} (${about.protocol})`);
+        if (about.protocol !== ADMIN && others.size < MAX_NAMES)
+          others.add(`${about.name} (${about.protocol})`);
         continue;
       }
       if (found.size >= MAX_ENTRIES) continue;
@@ -260,8 +262,8 @@ class RegistryWatch implements EndpointWatch {
   /** Its process can no longer do it. No other process ever has the same id. */
   #clear({ file, id }: Known): void {
     const { dir } = this.#target;
-    void unlink(join(dir, file)).catch(() => {});
-    if (process.platform !== "win32") void unlink(presencePath(dir, id)).catch(() => {});
+    void removeFile(join(dir, file));
+    void removeFile(presencePath(dir, id));
   }
 
   // ── reports ──────────────────────────────────────────────────────────────────────────────────

@@ -1,32 +1,19 @@
 /**
- * The HTTP/2 connections to one endpoint: as few as the streams need. A request waits until the peer
- * has said its settings, which proves that it speaks HTTP/2 and how many streams it takes; when all
- * are taken, one further connection is dialled at a time. Where TLS agrees on HTTP/1.1 instead, all
- * goes to a pool of that.
+ * The HTTP/2 connections to one endpoint, over node:http2, for exchanges that know undici's events. Where TLS agrees
+ * on HTTP/1.1 instead, all goes to a pool of that.
  */
 import type { Socket } from "node:net";
-import {
-  connectError,
-  isPeerAlert,
-  protocolMismatch,
-  Redial,
-  type MeshError,
-  type Runtime,
-  type ServiceConfig,
-  type Timer,
-  type Where,
-} from "@inmesh/core/spi";
+import type { Runtime, ServiceConfig } from "@inmesh/core/spi";
 import type { Connector } from "../connector.ts";
 import type { Http1Pool, HttpPool, PoolHandler } from "../pool.ts";
 import type { HttpRequest } from "../request.ts";
 import { sentBody, type SentBody } from "./body.ts";
 import { requestFields } from "./fields.ts";
-import { Http2Session, type SessionOwner } from "./session.ts";
+import { SessionPool } from "./session-pool.ts";
+import { Http2Session } from "./session.ts";
 import { Http2Stream } from "./stream.ts";
 import type { OutgoingHttpHeaders } from "node:http2";
 
-/** A hundred streams fit into one where servers say what they take; more is for when they do not. */
-export const MAX_CONNECTIONS = 4;
 /** An endpoint may be replaced by one that does speak HTTP/2. */
 const REMEMBER_FALLBACK_MS = 300_000;
 const MAX_PATIENCE = 8;
@@ -39,29 +26,15 @@ interface Waiting {
   readonly handler: PoolHandler;
 }
 
-export class Http2Pool implements HttpPool, SessionOwner {
-  readonly #service: ServiceConfig;
-  readonly #connector: Connector;
-  readonly #runtime: Runtime;
-  readonly #where: Where;
+export class Http2Pool extends SessionPool<Http2Session, Waiting> implements HttpPool {
   readonly #makeFallback: () => Http1Pool;
-  readonly #sessions = new Set<Http2Session>();
+  /** Until each has been released, which may be after the end of its connection. */
   readonly #streams = new Set<Http2Stream>();
-  #queue: Waiting[] = [];
-  #probes: ((reached: boolean) => void)[] = [];
-  /** The connection that is being made, up to its settings. */
-  #settling: Http2Session | undefined = undefined;
-  #dialling = false;
   #patience = 1;
-  readonly #redial: Redial;
-  #redialling: Timer | undefined = undefined;
   #fallback: Http1Pool | undefined = undefined;
   #fallbackUntil = 0;
   /** Fallbacks of before, with calls still in flight. */
   readonly #former = new Set<Http1Pool>();
-  #closed = false;
-  #closing: Promise<void> | undefined = undefined;
-  #onEmpty: (() => void) | undefined = undefined;
 
   constructor(
     service: ServiceConfig,
@@ -69,18 +42,14 @@ export class Http2Pool implements HttpPool, SessionOwner {
     runtime: Runtime,
     makeFallback: () => Http1Pool,
   ) {
-    this.#service = service;
-    this.#connector = connector;
-    this.#runtime = runtime;
-    this.#redial = new Redial(runtime);
+    super(service, connector, runtime);
     this.#makeFallback = makeFallback;
-    this.#where = connector.where;
   }
 
   dispatch(request: HttpRequest, handler: PoolHandler): boolean {
     const fallback = this.#fallback;
     if (fallback !== undefined) {
-      if (this.#closed || this.#runtime.now() < this.#fallbackUntil) {
+      if (this.isClosed || this.runtime.now() < this.#fallbackUntil) {
         return fallback.dispatch(request, handler);
       }
       this.#fallback = undefined;
@@ -88,75 +57,46 @@ export class Http2Pool implements HttpPool, SessionOwner {
       const forget = (): void => void this.#former.delete(fallback);
       fallback.close().then(forget, forget);
     }
-    if (this.#closed) {
+    if (this.isClosed) {
       handler.onResponseError!(undefined as never, new Error("the pool is closed"));
       return false;
     }
-    const { scheme, authority, name } = this.#service;
-    const waiting: Waiting = {
+    const { scheme, authority, name } = this.service;
+    return this.place({
       request,
       fields: requestFields(request, scheme, authority, name),
       body: sentBody(request.body),
       handler,
-    };
-    const session = this.#queue.length === 0 ? this.#roomiest() : undefined;
-    if (session !== undefined) {
-      this.#start(session, waiting);
-      return true;
-    }
-    this.#queue.push(waiting);
-    this.#grow();
-    return false;
+    });
   }
 
   get open(): number {
-    return this.#fallbacks().reduce((sum, pool) => sum + pool.open, this.#sessions.size);
+    return this.#fallbacks().reduce((sum, pool) => sum + pool.open, this.sessions.size);
   }
 
   get application(): string | undefined {
-    return this.#sessions.size > 0 ? "h2" : this.#fallback?.application;
+    return this.sessions.size > 0 ? "h2" : this.#fallback?.application;
   }
 
   explain(error: Error): Error {
     return this.#fallback?.explain(error) ?? error;
   }
 
-  probe(): Promise<boolean> {
-    if (this.#fallback !== undefined) return this.#fallback.probe();
-    return new Promise((resolve) => {
-      this.#probes.push(resolve);
-      this.#grow();
-    });
+  override probe(): Promise<boolean> {
+    return this.#fallback?.probe() ?? super.probe();
   }
 
   prove(): void {
-    for (const session of this.#sessions) session.prove(this.#service.timeouts.connectMs);
+    for (const session of this.sessions) session.prove(this.service.timeouts.connectMs);
   }
 
-  close(): Promise<void> {
-    return (this.#closing ??= this.#close());
-  }
-
-  async #close(): Promise<void> {
-    this.#closed = true;
-    this.#connector.close();
-    if (this.#queue.length > 0 || this.#streams.size > 0) {
-      await new Promise<void>((resolve) => (this.#onEmpty = resolve));
-    }
-    this.#end();
+  override async close(): Promise<void> {
+    await super.close();
     await Promise.all(this.#fallbacks().map((pool) => pool.close()));
   }
 
-  async destroy(reason: Error): Promise<void> {
-    this.#closed = true;
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const { handler } of queue) handler.onResponseError!(undefined as never, reason);
-    this.#connector.destroy();
-    for (const stream of this.#streams) stream.abort(reason);
-    this.#end();
-    for (const session of this.#sessions) session.destroy(undefined);
-    this.#onEmpty?.();
+  override async destroy(reason: Error): Promise<void> {
+    super.destroy(reason);
     await Promise.all(this.#fallbacks().map((pool) => pool.destroy(reason)));
   }
 
@@ -164,177 +104,44 @@ export class Http2Pool implements HttpPool, SessionOwner {
     return this.#fallback === undefined ? [...this.#former] : [this.#fallback, ...this.#former];
   }
 
-  #end(): void {
-    this.#redialling?.cancel();
-    this.#settling?.destroy(undefined);
-    this.#answerProbes(false);
-    for (const session of this.#sessions) session.close();
+  // ── of the pool ──────────────────────────────────────────────────────────────────────────────
+
+  protected speak(socket: Socket): Http2Session {
+    return new Http2Session(socket, this.service, this.runtime, this, this.#patience);
   }
 
-  // ── requests ─────────────────────────────────────────────────────────────────────────────────
-
-  #roomiest(): Http2Session | undefined {
-    let best: Http2Session | undefined;
-    for (const session of this.#sessions) {
-      if (session.room > 0 && (best === undefined || session.streams < best.streams))
-        best = session;
-    }
-    return best;
+  protected notAgreed(socket: Socket): void {
+    const fallback = this.#makeFallback();
+    this.#fallback = fallback;
+    this.#fallbackUntil = this.runtime.now() + REMEMBER_FALLBACK_MS;
+    fallback.connector.keep(socket);
+    for (const { request, handler } of this.surrender()) fallback.dispatch(request, handler);
   }
 
-  #start(session: Http2Session, { fields, body, handler }: Waiting): void {
-    const stream = new Http2Stream(session, handler, this.#where, this.#service.limits, () =>
-      this.#released(stream),
-    );
+  protected start(session: Http2Session, { fields, body, handler }: Waiting): void {
+    const stream = new Http2Stream(session, handler, this.where, this.service.limits, () => {
+      this.#streams.delete(stream);
+      this.drain();
+    });
     this.#streams.add(stream);
     handler.line = session;
     stream.start(fields, body);
   }
 
-  #released(stream: Http2Stream): void {
-    this.#streams.delete(stream);
-    this.#drain();
+  protected refuse({ handler }: Waiting, error: Error): void {
+    handler.onResponseError!(undefined as never, error);
   }
 
-  #drain(): void {
-    while (this.#queue.length > 0) {
-      const session = this.#roomiest();
-      if (session === undefined) break;
-      this.#start(session, this.#queue.shift()!);
-    }
-    this.#grow();
-    if (this.#queue.length === 0 && this.#streams.size === 0) this.#onEmpty?.();
+  protected breakOff(error: Error): void {
+    for (const stream of this.#streams) stream.abort(error);
   }
 
-  #failAll(error: MeshError): void {
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const { handler } of queue) handler.onResponseError!(undefined as never, error);
-    if (this.#streams.size === 0) this.#onEmpty?.();
+  protected override get streams(): number {
+    return this.#streams.size;
   }
 
-  // ── connections ──────────────────────────────────────────────────────────────────────────────
-
-  #grow(): void {
-    if (this.#queue.length === 0 && this.#probes.length === 0) return;
-    const { maxConnectionsPerEndpoint } = this.#service.limits;
-    let open = 0;
-    for (const session of this.#sessions) {
-      if (session.proving) return; // it will have room, or be gone
-      if (!session.ending) open++;
-    }
-    if (this.#dialling || open >= Math.min(maxConnectionsPerEndpoint, MAX_CONNECTIONS)) return;
-    const pauseMs = this.#redial.pauseMs(this.#runtime.now());
-    if (pauseMs > 0) {
-      this.#redialling ??= this.#runtime.after(
-        pauseMs,
-        () => {
-          this.#redialling = undefined;
-          this.#grow();
-        },
-        undefined,
-        true,
-      );
-      return;
-    }
-    this.#dialling = true;
-    this.#connector.connect(undefined, (error, socket) => {
-      if (this.#closed && this.#queue.length === 0) {
-        this.#dialling = false;
-        socket?.destroy();
-      } else if (error !== null) this.#notReached(error);
-      else this.#connected(socket!);
-    });
-  }
-
-  #connected(socket: Socket): void {
-    const secure = this.#service.scheme === "https";
-    if (secure && (socket as Socket & { alpnProtocol?: unknown }).alpnProtocol !== "h2") {
-      return this.#fallBack(socket);
-    }
-    const session = new Http2Session(socket, this.#service, this.#runtime, this, this.#patience);
-    this.#settling = session;
-    this.#connector.explain(socket, () => session.endedBy);
-    const { connectMs } = this.#service.timeouts;
-    const timer = this.#runtime.after(
-      connectMs,
-      () => session.destroy(new Error(`no settings within ${connectMs} ms`)),
-      undefined,
-    );
-    session.onSettled = () => timer.cancel();
-  }
-
-  roomChanged(session: Http2Session): void {
-    if (this.#settling === session) {
-      this.#settling = undefined;
-      this.#dialling = false;
-      session.onSettled?.();
-      this.#sessions.add(session);
-      this.#answerProbes(true);
-      if (this.#queue.length === 0) session.unref();
-    }
-    this.#drain();
-  }
-
-  streamReset(by: "client" | "server"): void {
-    this.#connector.streamReset(by);
-  }
-
-  leaving(session: Http2Session): void {
+  override leaving(session: Http2Session): void {
     if (session.calmed) this.#patience = Math.min(MAX_PATIENCE, this.#patience * 2);
-    this.#grow();
-  }
-
-  replaces(session: Http2Session): boolean {
-    return this.#redial.replaces(session.served > 0);
-  }
-
-  closed(session: Http2Session, refusing: boolean): void {
-    if (this.#settling === session) {
-      this.#settling = undefined;
-      session.onSettled?.();
-      return this.#notReached(this.#unsettled(session.error));
-    }
-    this.#sessions.delete(session);
-    if (!refusing) this.#redial.ended(session.served > 0);
-    this.#drain();
-  }
-
-  #notReached(error: MeshError): void {
-    this.#dialling = false;
-    this.#answerProbes(false);
-    this.#redial.failed();
-    // Others are in use: who waits may still get a stream there.
-    if (this.#sessions.size === 0) this.#failAll(error);
-    else this.#grow();
-  }
-
-  /** It connected, and ended before its settings: nothing of a request was sent. */
-  #unsettled(cause: (Error & { code?: unknown }) | undefined): MeshError {
-    if (cause === undefined) return connectError(this.#where, new Error("closed at once"), false);
-    if (isPeerAlert(cause)) return connectError(this.#where, cause, true);
-    const spoke = cause.code === "ERR_HTTP2_ERROR" || cause.code === undefined;
-    return spoke
-      ? protocolMismatch(this.#where, cause.message, cause)
-      : connectError(this.#where, cause, false);
-  }
-
-  #fallBack(socket: Socket): void {
-    const fallback = this.#makeFallback();
-    this.#fallback = fallback;
-    this.#fallbackUntil = this.#runtime.now() + REMEMBER_FALLBACK_MS;
-    this.#dialling = false;
-    fallback.connector.keep(socket);
-    this.#answerProbes(true);
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const { request, handler } of queue) fallback.dispatch(request, handler);
-    this.#onEmpty?.();
-  }
-
-  #answerProbes(reached: boolean): void {
-    const probes = this.#probes;
-    this.#probes = [];
-    for (const answer of probes) answer(reached);
+    super.leaving(session);
   }
 }

@@ -7,6 +7,8 @@ import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
 import { HTTP_2 } from "../../standard.ts";
 import type { Line } from "../pool.ts";
+import type { PooledSession, SessionOwner } from "./session-pool.ts";
+import { ENHANCE_YOUR_CALM } from "./stream-error.ts";
 import {
   ConnectionPeer,
   endStreamsFirst,
@@ -28,25 +30,11 @@ const IDLE_MS = 60_000;
 const CONNECTION_WINDOW_BYTES = 1_048_576;
 /** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
 const LAST_ID = 2 ** 30;
-const ENHANCE_YOUR_CALM = 11;
 /**
  * In megabytes: as much as Node can hold. It never takes off what a cancelled upload has not sent, and
  * above its limit it would refuse every reply on the connection with a reset of its own.
  */
 const MAX_SESSION_MEMORY_MB = 2 ** 32 - 1;
-
-export interface SessionOwner {
-  /** The peer's settings are here: streams may start. Again when they change. */
-  roomChanged(session: Http2Session): void;
-  /** One of its streams was reset. */
-  streamReset(by: "client" | "server"): void;
-  /** No new streams: the peer leaves, ids run out, or too many streams came to nothing. */
-  leaving(session: Http2Session): void;
-  /** The peer takes no requests on it. True: it is to be left for another. */
-  replaces(session: Http2Session): boolean;
-  /** All streams know of it. `refusing`: it was left because the peer refuses its streams. */
-  closed(session: Http2Session, refusing: boolean): void;
-}
 
 /**
  * settling  the peer's settings are not here yet, so it may not speak HTTP/2: no streams
@@ -58,7 +46,7 @@ export interface SessionOwner {
  */
 type SessionState = "settling" | "open" | "proving" | "leaving" | "refusing" | "closed";
 
-export class Http2Session implements Line {
+export class Http2Session implements Line, PooledSession {
   readonly version: number = HTTP_2;
   /** A reply has an end of its own here. */
   readonly broken = false;
@@ -68,21 +56,17 @@ export class Http2Session implements Line {
   #unwanted = 0;
   /** The largest request head that the peer takes, as `fieldBytes` counts. */
   maxFieldBytes: number = Infinity;
-  /** Streams that had a reply. */
-  served = 0;
   /** GOAWAY: streams above were not processed, and will not be. */
   lastStreamId: number = Infinity;
   /** GOAWAY's error code; 0: an orderly goodbye. */
   goawayCode = 0;
-  /** Runs once: settled, or never to be. */
-  onSettled: (() => void) | undefined = undefined;
   /** Why it ended; undefined: without a reason. */
   error: Error | undefined = undefined;
   readonly #http2: Http2.ClientHttp2Session;
   readonly #socket: Socket;
   #peer: ServerPeer | undefined = undefined;
   readonly #runtime: Runtime;
-  readonly #owner: SessionOwner;
+  readonly #owner: SessionOwner<Http2Session>;
   readonly #pingIntervalMs: number;
   readonly #ends = new StreamEnds();
   #limit = 0;
@@ -99,7 +83,7 @@ export class Http2Session implements Line {
     socket: Socket,
     service: ServiceConfig,
     runtime: Runtime,
-    owner: SessionOwner,
+    owner: SessionOwner<Http2Session>,
     patience: number,
   ) {
     this.#socket = socket;
@@ -125,7 +109,10 @@ export class Http2Session implements Line {
     session.on("error", (error: Error) => (this.error ??= error));
     // An error of TLS, such as the peer's alert, ends neither socket nor session by itself.
     socket.once("error", (error) => this.destroy(error));
-    session.once("remoteSettings", () => session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
+    session.once("remoteSettings", () => {
+      session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+      this.unref(); // until its first stream
+    });
     session.on("remoteSettings", ({ maxConcurrentStreams, maxHeaderListSize }) => {
       this.maxFieldBytes = maxHeaderListSize ?? Infinity;
       this.#limit = maxConcurrentStreams ?? Infinity;
@@ -162,6 +149,10 @@ export class Http2Session implements Line {
     if (this.lastStreamId !== Infinity) return "peer";
     if (this.error !== undefined) return "error";
     return this.#ending ? undefined : "peer";
+  }
+
+  get served(): boolean {
+    return this.#ends.served;
   }
 
   /** Streams that can start now. */

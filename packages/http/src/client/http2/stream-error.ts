@@ -48,7 +48,7 @@ export const HTTP2_ERRORS: readonly string[] = [
 ];
 const PROTOCOL_ERROR = 1;
 const REFUSED_STREAM = 7;
-const ENHANCE_YOUR_CALM = 11;
+export const ENHANCE_YOUR_CALM = 11;
 
 /** The peer itself did not want this one stream, whether or not it says that it never looked at it. */
 export function isRefusal({ id, rstCode, replyStarted, session }: StreamEnd): boolean {

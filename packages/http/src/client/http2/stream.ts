@@ -220,7 +220,6 @@ export class Http2Stream implements Dispatcher.DispatchController {
   #onEnd(): void {
     if (this.#over || this.#status === 0 || (this.#stream as Noted)[ENDED] !== true) return;
     this.#over = true;
-    this.#session.served++;
     this.#handler.onResponseEnd!(this, this.#trailers);
     // A server that has answered need not read the rest; without a reset Node would go on sending.
     if (!this.#stream.writableEnded) this.#reset();

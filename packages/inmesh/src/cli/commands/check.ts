@@ -37,7 +37,7 @@ export async function run(
       mistakes.push("-o short is for the checks of a process, and files are named");
   } else if (values.discovery.length > 0)
     mistakes.push("--discovery is for files, and none is named");
-  if (!isOfFiles && !namesProcess(values, context)) {
+  if (!isOfFiles && !namesProcess(values, context) && !(await hasLocal(context))) {
     mistakes.push(
       "Which file? For example: inmesh check mesh.yaml. Or which process? For example: inmesh check --admin unix:/run/shop/mesh.sock",
     );
@@ -46,6 +46,11 @@ export async function run(
   if (!isOfFiles) return checkProcess(values, json, context);
   const { checkFiles } = await import("./check-files.ts");
   return checkFiles(files, { withEnv: values.env, kinds: values.discovery, json }, context);
+}
+
+async function hasLocal(context: Context): Promise<boolean> {
+  const { localProcesses } = await import("../local.ts");
+  return (await localProcesses(context)).processes.length > 0;
 }
 
 async function checkProcess(values: Values, json: boolean, context: Context): Promise<ExitCode> {

@@ -1,8 +1,9 @@
-/** Writes what the connections have gathered, once for each turn of the event loop. */
+/** Writes what connections have gathered, or have to send, once for each turn of the event loop. */
 import type { Runtime } from "@inmesh/core/spi";
-import { Defects } from "../defects.ts";
+import { Defects } from "./defects.ts";
 
-interface Flushed {
+/** What writes when the reads of a turn have been handled. */
+export interface Flushed {
   flushNow(): void;
   /** After an error of the proxy's own. */
   destroy(): void;

@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import { markEnded, nodeDump } from "../node-internals.ts";
 
 /** Instead of Node's dump of a request without a body. Code that looks later finds what Node's way leaves. */
-export function endUnheard(this: IncomingMessage): void {
+export function endAtOnce(this: IncomingMessage): void {
   // A listener for data means that reading has begun. (`eventNames` would cost more than all of this spares.)
   if (!this.complete || this.listenerCount("end") > 0 || this.listenerCount("close") > 0) {
     return nodeDump(this);

@@ -1,9 +1,10 @@
-/** A proxy with listeners of a configuration, in this process. */
+/** A proxy that opens the listeners of its configuration, in the process of the test. */
 import { createMesh, type HttpMesh } from "@inmesh/http";
 import { onTestFinished } from "vitest";
 import { listenProxy, proxySection, type ListeningProxy } from "../../src/index.ts";
+import { portOf } from "./port-of.ts";
 
-/** Ends with the test. */
+/** Ends with the test. `more`: of the configuration. */
 export async function proxyOf(
   services: Readonly<Record<string, object>>,
   listeners: Readonly<Record<string, object>>,
@@ -23,12 +24,5 @@ export async function proxyOf(
     await proxy.close(0);
     await mesh.close(0);
   });
-  const portOf = (name: string): number =>
-    Number(
-      proxy.listeners
-        .find((one) => one.name === name)!
-        .address.split(":")
-        .at(-1),
-    );
-  return { mesh, proxy, portOf };
+  return { mesh, proxy, portOf: (name) => portOf(proxy, name) };
 }

@@ -1,0 +1,336 @@
+/**
+ * One run of a scenario: its servers, a mesh, and what stands in the mesh's place between caller and servers, which
+ * is the library or the proxy. What the run has left behind, in replies, at the servers and in what the mesh says
+ * of itself, is its evidence.
+ */
+import { once } from "node:events";
+import { createServer, type AddressInfo, type Server } from "node:net";
+import { PassThrough } from "node:stream";
+import {
+  accessLog,
+  createMesh,
+  type LogLine,
+  type Mesh,
+  type MeshOptions,
+  type TapEvent,
+} from "@inmesh/core";
+import {
+  meshClient,
+  meshServer,
+  type MeshServer,
+  type Posture,
+  type ServerLimits,
+} from "@inmesh/http";
+import { SeededRuntime, until as untilWithin } from "../../../http/test/wire.ts";
+import { startProxy, type RunningProxy } from "../../src/index.ts";
+import { LibraryCaller, wireCaller, type Answer, type Ask, type Caller } from "./callers.ts";
+import { evidenceOf, type Evidence } from "./evidence.ts";
+import { meshCaller, plainCaller } from "./grpc.ts";
+import { forwarding } from "./forwarding.ts";
+import { Application, Upstream, type Serve, type Version } from "./upstream.ts";
+
+/**
+ * `outbound`: an application calls services. `inbound`: an application is called. `hop`: a request that is served is
+ * forwarded to a service. `grpc`: an application calls services over gRPC.
+ */
+export type Kind = "outbound" | "inbound" | "hop" | "grpc";
+
+/** By which way a scenario runs, and the versions of HTTP on both sides of it. */
+export interface Way {
+  readonly side: "library" | "proxy";
+  /** Between the caller and the proxy, or the server of the library. */
+  readonly down: Version;
+  /** Between the mesh and the servers. */
+  readonly up: Version;
+}
+
+export interface StartOptions {
+  readonly services?: Readonly<Record<string, object>>;
+  readonly mesh?: Omit<MeshOptions, "config">;
+  /** Of the server, or listener, that is called. */
+  readonly posture?: Posture;
+  readonly limits?: Partial<ServerLimits>;
+  /** What the configuration says of it. */
+  readonly server?: object;
+}
+
+const SERVER = "served";
+const APP = "app";
+const SEED = 4_711;
+const SETTLED_MS = 12;
+
+/** Resolves when it holds; rejects after a time that only a mistake takes. */
+export const until = (holds: () => boolean): Promise<unknown> => untilWithin(holds, 20_000);
+
+export class Bench {
+  readonly kind: Kind;
+  readonly way: Way;
+  readonly answers: Answer[] = [];
+  /** Names of servers in the order in which requests came to them. */
+  readonly order: string[] = [];
+  /** What a scenario says itself of what it has seen. */
+  readonly facts: Record<string, unknown> = {};
+  readonly logLines: LogLine[] = [];
+  readonly tapped: TapEvent[] = [];
+  readonly runtime: SeededRuntime = new SeededRuntime(SEED);
+  mesh!: Mesh;
+  /** Of the server, or listener, that is called. */
+  address = "";
+  /** What code says of it. */
+  config: object = {};
+  #proxy: RunningProxy | undefined = undefined;
+  #server: MeshServer | undefined = undefined;
+  readonly #applications: Application[] = [];
+  readonly #accessLines: string[] = [];
+  readonly #names = new Map<string, string>();
+  #listening: Server | undefined = undefined;
+  #caller!: Caller;
+  #reading: Promise<void> = Promise.resolve();
+  #flushed: Promise<unknown> = Promise.resolve();
+  #ended: () => void = () => {};
+
+  constructor(kind: Kind, way: Way) {
+    this.kind = kind;
+    this.way = way;
+  }
+
+  /** A server, on a socket, that follows a script. `name` stands for its address in the evidence. */
+  async upstream(name: string, serve: Serve, version: Version = this.way.up): Promise<Upstream> {
+    const one = await new Upstream(name, version, serve, this.order).start();
+    this.#applications.push(one);
+    this.named(name, one.address);
+    return one;
+  }
+
+  /** Stands for that address in the evidence. */
+  named(name: string, address: string): void {
+    this.#names.set(address, name);
+  }
+
+  /** Of a service whose endpoints these are. */
+  service(upstreams: readonly { readonly address: string }[], more: object = {}): object {
+    return {
+      http2: this.way.up === 2,
+      discovery: { static: upstreams.map(({ address }) => address) },
+      balancer: { kind: "round-robin" },
+      retry: { attempts: 2, backoff: "1ms", maxBackoff: "2ms" },
+      ...more,
+    };
+  }
+
+  /** The mesh, and what calls it or is called. `serve`: what the application does that is called (`inbound`). */
+  async start(options: StartOptions, serve?: Serve): Promise<void> {
+    const { kind, way } = this;
+    const { services = {}, server = {}, mesh: meshOptions } = options;
+    const stream = new PassThrough();
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      this.#accessLines.push(...text.split("\n").filter((line) => line !== ""));
+    });
+    this.#flushed = once(stream, "end");
+    const exporters = [accessLog({ stream, outbound: true, query: true })];
+    let app: Upstream | Application | undefined;
+    if (serve !== undefined) {
+      if (way.side === "proxy") app = await this.upstream(APP, serve);
+      else this.#applications.push((app = new Application(APP, serve, this.order)));
+    }
+    const behind = app instanceof Upstream && {
+      [APP]: this.service([app], { retry: { attempts: 1 } }),
+    };
+    this.config = {
+      services: { ...services, ...behind },
+      servers: { [SERVER]: server },
+    };
+    this.mesh = createMesh({
+      env: {},
+      runtime: this.runtime,
+      exporters,
+      log: (line) => this.logLines.push(line),
+      ...meshOptions,
+      config: this.config as never,
+    });
+    this.#reading = this.#readTap();
+    this.#ended = (): void => void stream.end();
+    if (kind === "grpc" && way.side === "library") {
+      this.runtime.reseed(SEED);
+      this.#caller = meshCaller(this.mesh);
+      return;
+    }
+    if (kind === "outbound" && way.side === "library") {
+      this.runtime.reseed(SEED);
+      const clients = new Map<string, ReturnType<typeof meshClient>>();
+      this.#caller = new LibraryCaller((name) => {
+        let client = clients.get(name);
+        if (client === undefined)
+          clients.set(name, (client = meshClient(name, { mesh: this.mesh })));
+        return client;
+      });
+      return;
+    }
+    const port =
+      way.side === "proxy"
+        ? await this.#startProxy(options)
+        : await this.#startServer(options, app);
+    this.address = `127.0.0.1:${port}`;
+    if (kind === "grpc") this.#caller = plainCaller(port);
+    else this.#caller = wireCaller(way.down, { port, readsErrors: kind === "outbound" });
+    if (kind === "hop" || kind === "inbound") return;
+    // Its connection to the proxy is there, which has drawn its age: what is drawn from now on is for calls.
+    if (kind === "outbound") await this.#caller.ask({ to: "no-such-service" });
+    else await this.#connected();
+    this.runtime.reseed(SEED);
+  }
+
+  async #startProxy({ posture, limits }: StartOptions): Promise<number> {
+    const isInbound = this.kind === "inbound";
+    const proxy = startProxy({
+      mesh: this.mesh,
+      listeners: [
+        {
+          name: SERVER,
+          mode: isInbound ? "inbound" : "outbound",
+          ...(isInbound && { service: APP }),
+          ...(posture !== undefined && { posture }),
+          ...(limits !== undefined && { limits }),
+        },
+      ],
+    });
+    this.#proxy = proxy;
+    const spoken = this.way.down === 1 ? "http1" : "http2";
+    const server = createServer({ allowHalfOpen: true }, (socket) =>
+      proxy.listeners[0]!.handle(socket, undefined, spoken),
+    );
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    this.#listening = server;
+    return (server.address() as AddressInfo).port;
+  }
+
+  async #startServer({ posture, limits }: StartOptions, app?: Application): Promise<number> {
+    const listener = app === undefined ? forwarding(this.mesh) : app.listener;
+    const server = meshServer(listener as never, {
+      mesh: this.mesh,
+      name: SERVER,
+      ...(posture !== undefined && { posture }),
+      ...(limits !== undefined && { limits }),
+      ...(this.way.down === 2 && { http2: true }),
+    }) as MeshServer;
+    this.#server = server;
+    const { port } = await server.listen(0, "127.0.0.1");
+    return port;
+  }
+
+  /** A client of gRPC has nothing that it could ask in vain: its connection is waited for. */
+  async #connected(): Promise<void> {
+    this.#caller.warm?.();
+    await until(() => this.#proxy!.listeners[0]!.connections === 1);
+  }
+
+  get #isCalled(): boolean {
+    return this.kind === "inbound" || this.kind === "hop";
+  }
+
+  // ── what a scenario does ─────────────────────────────────────────────────────────────────────
+
+  /** One call; its answer is part of the evidence, in the order in which calls are made. */
+  async ask(ask: Ask = {}): Promise<Answer> {
+    const at = this.answers.length;
+    this.answers.push({});
+    // Behind the end of the call before: its connection is free.
+    await new Promise((resolve) => setImmediate(resolve));
+    const answer = await this.#caller.ask(ask);
+    this.answers[at] = answer;
+    return answer;
+  }
+
+  async askTimes(times: number, ask: Ask = {}): Promise<void> {
+    for (let i = 0; i < times; i++) await this.ask(ask);
+  }
+
+  note(name: string, value: unknown): void {
+    this.facts[name] = value;
+  }
+
+  /** Leaves as on SIGTERM. */
+  drain(graceMs: number): Promise<void> {
+    return (this.#proxy ?? this.#server!).drain(graceMs);
+  }
+
+  /** Of the server, or listener, that is called. */
+  get #served(): { readonly state: string; readonly refused: object } {
+    return (this.#proxy?.listeners[0] ?? this.#server!).snapshot();
+  }
+
+  get state(): string {
+    return this.#served.state;
+  }
+
+  /** Attempts that wait for a connection. */
+  get queued(): number {
+    return this.#gauge("inmesh.queue.depth");
+  }
+
+  #gauge(name: string): number {
+    return this.mesh
+      .metrics()
+      .reduce((sum, one) => (one.name === name && "value" in one ? sum + one.value : sum), 0);
+  }
+
+  // ── its end ──────────────────────────────────────────────────────────────────────────────────
+
+  /** Waits until nothing is in progress, ends everything, and gives what was left behind. */
+  async finish(): Promise<Evidence> {
+    const { mesh } = this;
+    await until(() => mesh.snapshot().services.every(({ callsInFlight }) => callsInFlight === 0));
+    await until(() => this.#gauge("inmesh.call.active") === 0);
+    await this.#settled();
+    const metrics = mesh.metrics();
+    const snapshot = mesh.snapshot();
+    const served = !this.#isCalled ? undefined : { ...this.#served.refused };
+    await this.close();
+    return evidenceOf({
+      kind: this.kind,
+      answers: this.answers,
+      order: this.order,
+      facts: this.facts,
+      applications: this.#applications,
+      refused: served,
+      metrics,
+      snapshot,
+      tapped: this.tapped,
+      accessLines: this.#accessLines,
+      logLines: this.logLines,
+      names: this.#names,
+    });
+  }
+
+  /** Until the ends of connections, too, have been counted. */
+  async #settled(): Promise<void> {
+    let before = "";
+    for (;;) {
+      const counts = this.mesh
+        .metrics()
+        .filter(({ name, kind }) => kind === "counter" || name === "inmesh.connections");
+      const now = JSON.stringify(counts.map((one) => ("value" in one ? one.value : 0)));
+      if (now === before) return;
+      before = now;
+      await new Promise((resolve) => setTimeout(resolve, SETTLED_MS));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#caller?.close();
+    this.#listening?.close();
+    await this.#proxy?.close(0);
+    await this.#server?.close(0);
+    await this.mesh?.close(0);
+    await this.#reading;
+    this.#ended();
+    await this.#flushed;
+    for (const one of this.#applications) if (one instanceof Upstream) await one.stop();
+  }
+
+  async #readTap(): Promise<void> {
+    const tap = this.mesh.tap({ headers: true, query: true, maxPerSecond: 1_000 });
+    for await (const event of tap) this.tapped.push(event);
+  }
+}

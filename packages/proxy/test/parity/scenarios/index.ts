@@ -1,0 +1,23 @@
+/** All scenarios of the parity suite. */
+import type { Scenario } from "../scenario.ts";
+import { BALANCE } from "./balance.ts";
+import { DISCOVERY } from "./discovery.ts";
+import { GRPC } from "./grpc.ts";
+import { HEADS } from "./heads.ts";
+import { REPLIES } from "./replies.ts";
+import { RETRIES } from "./retries.ts";
+import { ROUTES } from "./routes.ts";
+import { SERVED } from "./served.ts";
+import { TIMES } from "./times.ts";
+
+export const SCENARIOS: readonly Scenario[] = [
+  ...DISCOVERY,
+  ...REPLIES,
+  ...BALANCE,
+  ...RETRIES,
+  ...TIMES,
+  ...ROUTES,
+  ...HEADS,
+  ...SERVED,
+  ...GRPC,
+];
