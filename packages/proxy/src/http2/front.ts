@@ -31,6 +31,7 @@ import {
   PREFACE,
   SETTING,
   writeGoaway,
+  writePing,
   writeSettings,
 } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
@@ -45,6 +46,7 @@ const TICK_MS = 950;
 /** `grpc-status` of a reply whose server was lost. */
 const UNAVAILABLE = "14";
 const CONTINUE = 100;
+const NO_PAYLOAD = Buffer.alloc(8);
 
 /** What the connections of one listener share. */
 export class Http2Front {
@@ -162,9 +164,31 @@ export class Http2FrontConnection
     this.#unserved.push(stream);
   }
 
+  /**
+   * Requests that are whole may still be answered. Others never become so, and one of gRPC may have no deadline that
+   * would end it.
+   */
   #inputEnded(): void {
-    if (this.open.size === 0) this.finish();
-    else this.#leaving = "final";
+    this.#leaving = "final";
+    if (this.open.size === 0) return this.finish();
+    for (const stream of this.open.all()) {
+      if (stream.remoteEnded) continue;
+      this.resetStream(stream, ERROR.cancel);
+      stream.broken(undefined);
+    }
+    this.#hasInputEnded = true;
+    if (this.open.size > 0) this.#probe();
+  }
+
+  #hasInputEnded = false;
+
+  /**
+   * A client that is gone altogether refuses it, which the kernel says at the next one: the connection ends with that.
+   * One that still reads need not answer.
+   */
+  #probe(): void {
+    writePing(this.out, false, NO_PAYLOAD, 0);
+    this.flush();
   }
 
   get peer(): ConnectionPeer {
@@ -229,7 +253,7 @@ export class Http2FrontConnection
   }
 
   protected isIdle(id: number): boolean {
-    return id > this.#lastStream || (id & 1) === 0;
+    return id > Math.max(this.#lastStream, this.#ignoredUpTo) || (id & 1) === 0;
   }
 
   protected openStream(id: number): Http2Stream | undefined | false {
@@ -316,6 +340,7 @@ export class Http2FrontConnection
   }
 
   protected ticked(age: number, headAge: number): void {
+    if (this.#hasInputEnded) this.#probe();
     const { handshakeTimeoutMs, headersTimeoutMs, keepAliveIdleMs } = this.front.parts.limits;
     if (!this.settings.settled && age * 1_000 >= handshakeTimeoutMs) {
       this.#counted = true;
