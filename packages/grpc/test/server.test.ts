@@ -74,9 +74,9 @@ describe("what the caller says", () => {
     );
   });
 
-  it("local: attempts of others are not believed", async () => {
+  it("local: attempts of others are not believed, their hops are", async () => {
     const { request } = await seen(SAID, "local");
-    expect(request).toMatchObject({ attempt: 1, hops: 0, priority: "critical" });
+    expect(request).toMatchObject({ attempt: 1, hops: 3, priority: "critical" });
   });
 
   it("what is not understood counts as not said", async () => {

@@ -185,7 +185,7 @@ async function beginAll(
   }
 }
 
-describe.concurrent("R1 LS", () => {
+describe.concurrent("R1 LS", { timeout: 90_000 }, () => {
   runBeside();
   it("R1 LS: a body that stalls is answered with 408; no handler takes it for whole, or crashes", async () => {
     await onAll(SHORT, async (server, http2, paths) => {

@@ -170,7 +170,7 @@ export class RequestHead {
         if (trust.attempt) this.attempt = Math.max(this.attempt, parseCount(value, 3) + 1);
         return false;
       case KIND.hops:
-        if (trust.attempt) this.hops = this.#once(4) ? Math.max(0, parseCount(value, 3)) : 0;
+        this.hops = this.#once(4) ? Math.max(0, parseCount(value, 3)) : 0;
         return false;
       case KIND.priority:
         this.priority = this.#once(8) ? grantedPriority(value, trust) : "normal";

@@ -230,23 +230,23 @@ describe("what has no reply", () => {
     expect(good.requests[0]).toContain("x-mesh-hops: 17");
   });
 
-  it("H16 P11: two proxies that send to each other end in a loop", async () => {
-    const first = await proxied({ a: [await free()] }, { listener: { posture: "mesh" } });
-    const second = await proxied(
-      { a: [`127.0.0.1:${first.port}`] },
-      { listener: { posture: "mesh" } },
-    );
-    await first.mesh.update({
-      services: {
-        a: { discovery: { static: [`127.0.0.1:${second.port}`] }, retry: { attempts: 1 } },
-      },
-    });
-    const { text } = await exchangeRaw(
-      second.port,
-      "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    );
-    expect(repliesIn(text)[0]).toMatchObject({ status: 508 });
-  });
+  it.each(["local", "edge", "mesh"] as const)(
+    "H16 P11: two proxies that send to each other end in a loop, in the posture %s",
+    async (posture) => {
+      const first = await proxied({ a: [await free()] }, { listener: { posture } });
+      const second = await proxied({ a: [`127.0.0.1:${first.port}`] }, { listener: { posture } });
+      await first.mesh.update({
+        services: {
+          a: { discovery: { static: [`127.0.0.1:${second.port}`] }, retry: { attempts: 1 } },
+        },
+      });
+      const { text } = await exchangeRaw(
+        second.port,
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+      );
+      expect(repliesIn(text)[0]).toMatchObject({ status: 508 });
+    },
+  );
 });
 
 describe("the words of the mesh", () => {

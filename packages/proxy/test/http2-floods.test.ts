@@ -18,6 +18,7 @@ import {
   settings,
   WINDOW_UPDATE,
   words,
+  type Frame,
 } from "../../http/test/support/h2-peer.ts";
 import { origin2 } from "./support/http2.ts";
 import { proxied, type ProxiedOptions } from "./support/proxied.ts";
@@ -340,10 +341,49 @@ describe("peers that do not read", () => {
     },
   );
 
+  it(
+    "G1 P22: what crosses the second GOAWAY is dropped whatever it is, and what is in progress goes on",
+    { timeout: 20_000 },
+    async () => {
+      const { client, running } = await before({ limits: { maxConnectionAgeMs: 1_500 } });
+      client.send(head(1, { ...GET, ":path": "/hang" }, true));
+      const goaways = (): readonly Frame[] => client.frames.filter(({ type }) => type === GOAWAY);
+      await expect.poll(() => goaways().length, { timeout: 10_000 }).toBe(2);
+      client.send(head(3, POST), data(3, "x"), frame(WINDOW_UPDATE, 0, 3, words(1)));
+      client.send(reset(3, CANCEL), frame(PING, 0, 0, words(0, 7)));
+      await client.until(({ type, flags }) => type === PING && flags === 1, "an answer to PING");
+      expect(goaways()).toHaveLength(2);
+      expect(running()).toBe(1);
+    },
+  );
+
   it("an idle connection is asked to leave", { timeout: 20_000 }, async () => {
     const { client } = await before({ limits: { keepAliveIdleMs: 1_000 } });
     client.send(head(1, GET, true));
     await client.reply(1);
     await evicted(client, 0);
+  });
+});
+
+describe("a client that sends no more", () => {
+  it("ends at once what can never become whole, and is answered what is", async () => {
+    const { client, running, connections } = await before();
+    client.send(head(1, { ...POST, ":path": "/hang" }), data(1, "a part"));
+    await expect.poll(running).toBe(1);
+    client.send(head(3, GET, true));
+    client.raw.socket.end();
+    await client.reply(3);
+    await client.raw.end(5_000);
+    await expect.poll(running).toBe(0);
+    expect(connections()).toBe(0);
+  });
+
+  it("is noticed when it is gone altogether, although nothing is there to be sent to it", async () => {
+    const { client, running, connections } = await before();
+    client.send(head(1, { ...GET, ":path": "/hang" }, true));
+    await expect.poll(running).toBe(1);
+    client.raw.socket.destroy();
+    await expect.poll(running).toBe(0);
+    expect(connections()).toBe(0);
   });
 });

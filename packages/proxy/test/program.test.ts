@@ -153,6 +153,48 @@ describe("a changed file", () => {
     client.send("z");
     await client.until(() => client.text === "1x1y1z");
   });
+
+  it("gives an address to a listener with another name, at once and while the first one drains", async () => {
+    const server = await listening((socket) => socket.write("hello"));
+    const file = join(folder(), "mesh.json");
+    const services = { db: { discovery: { static: [server.address] } } };
+    const address = `127.0.0.1:${await freePort()}`;
+    const named = (listeners: object): void => write(file, { services, proxy: { listeners } });
+    named({ a: tcp(address) });
+    const program = new Program(["--config", file]);
+    await program.address("a");
+    const client = new Client(address);
+    await client.until(() => client.text === "hello");
+    named({ b: tcp(address) });
+    await program.until(() => program.stderr.includes(`b: listens on ${address}`));
+    expect(await greeting(address)).toBe("hello");
+    named({});
+    await program.until(() => program.stderr.includes("configuration 3 in force"));
+    named({ c: tcp(address) });
+    await program.until(() => program.stderr.includes(`c: listens on ${address}`));
+    expect(await greeting(address)).toBe("hello");
+    expect(client.closed).toBe(false);
+    expect(program.stderr).not.toContain("listener_failed");
+  });
+
+  it("keeps the process although it has no listener for a while", async () => {
+    const server = await listening((socket) => socket.end("hello"));
+    const file = join(folder(), "mesh.json");
+    const services = { db: { discovery: { static: [server.address] } } };
+    const address = `127.0.0.1:${await freePort()}`;
+    write(file, { services, proxy: { listeners: { a: tcp(address) } } });
+    const program = new Program(["--config", file]);
+    await program.address("a");
+    // Nothing is left of it once its callers have had time to notice.
+    write(file, { services, proxy: { listeners: {} } });
+    await program.until(() => program.stderr.includes("configuration 2 in force"));
+    await expect.poll(() => greeting(address), { timeout: 20_000 }).toBe("");
+    await new Promise((resolve) => setTimeout(resolve, 4_000));
+    expect(program.isEnded).toBe(false);
+    write(file, { services, proxy: { listeners: { a: tcp(address) } } });
+    await expect.poll(() => greeting(address), { timeout: 20_000 }).toBe("hello");
+    expect(await program.kill("SIGINT").ended).toEqual({ code: 0, signal: null });
+  });
 });
 
 describe("several processes", () => {

@@ -13,7 +13,7 @@ export type Posture = "edge" | "local" | "mesh";
 export interface Trust {
   /** The sender's deadline measures endpoints: passing it is charged to them. */
   readonly deadlineIsOurs: boolean;
-  /** The attempt number and hop count of an outer hop are read. */
+  /** The attempt number of an outer hop is read. Its hop count is read of every caller, or a circle would have no end. */
   readonly attempt: boolean;
   /** Handlers see how many attempts came before, where the protocol has a word of its own for it. */
   readonly showsAttempt: boolean;

@@ -106,7 +106,7 @@ export class HeadReader {
 
   #control(served: ServedRequest, key: string, text: string): void {
     if (key === PRIORITY) served.priority = grantedPriority(text, this.#trust);
-    else if (key === HOPS && this.#trust.attempt) {
+    else if (key === HOPS) {
       served.hops = Math.max(0, parseCount(text, 3));
     }
   }

@@ -376,7 +376,6 @@ export class HeadReader {
         inbound.attempt = inbound.once(2) ? Math.max(1, parseCount(value, 3)) : 1;
         break;
       case HOPS:
-        if (!this.#trust.attempt) break;
         inbound.hops = inbound.once(4) ? Math.max(0, parseCount(value, 3)) : 0;
         break;
       case PRIORITY:

@@ -2,6 +2,7 @@
 import { accessLog } from "@inmesh/core";
 import { createMesh, type AdminListener, type HttpMesh } from "inmesh";
 import { EXIT, type Context, type ExitCode } from "inmesh/cli";
+import type { Runtime, Timer } from "@inmesh/core/spi/transport";
 import { startProxy } from "../proxy.ts";
 import { configOf, Ports } from "../serve/ports.ts";
 import { PROXY_SECTION } from "../serve/section.ts";
@@ -17,6 +18,7 @@ import { Signals } from "./signals.ts";
 /** Of the grace, for what is closed after the connections: exporters, discovery, the admin address. */
 const CLOSE_SHARE = 0.1;
 const MAX_CLOSE_MS = 1_000;
+const HOLD_MS = 3_600_000;
 
 export async function serve(settings: Settings, context: Context): Promise<ExitCode> {
   const { output } = context;
@@ -45,7 +47,9 @@ export async function serve(settings: Settings, context: Context): Promise<ExitC
     output.error(banner(ports.list, services, 1, admin, output));
     if (admin?.token !== undefined) output.hint(`  token ${admin.token} (INMESH_ADMIN_TOKEN)`);
   }
+  const letGo = hold(mesh.runtime);
   const { isUrgent } = await signals.first;
+  letGo();
   const graceMs = settings.drainGraceMs ?? configOf(mesh).drainGraceMs;
   return await leave(mesh, ports, graceMs, isUrgent, signals, context);
 }
@@ -67,6 +71,14 @@ async function workFor(mesh: HttpMesh, ports: Ports, signals: Signals): Promise<
   mesh.config.subscribe(say);
   // The process that started the workers is gone, and with it what passes signals on and starts another one.
   process.once("disconnect", () => signals.leave());
+}
+
+/** The process stays although a changed file has no listener: another change may have one. */
+function hold(runtime: Runtime): () => void {
+  let timer: Timer;
+  const again = (): void => void (timer = runtime.after(HOLD_MS, again, undefined, true));
+  again();
+  return () => timer.cancel();
 }
 
 /** Ends within the grace in every case. A second signal ends it at once. */

@@ -170,9 +170,31 @@ export class Http2FrontConnection
     this.#unserved.push(stream);
   }
 
+  /**
+   * Requests that are whole may still be answered. Others never become so, and one of gRPC may have no deadline that
+   * would end it.
+   */
   #inputEnded(): void {
-    if (this.open.size === 0) this.finish();
-    else this.#leaving = "final";
+    this.#leaving = "final";
+    if (this.open.size === 0) return this.finish();
+    for (const stream of this.open.all()) {
+      if (stream.remoteEnded) continue;
+      this.resetStream(stream, ERROR.cancel);
+      stream.broken(undefined);
+    }
+    this.#hasInputEnded = true;
+    if (this.open.size > 0) this.#probe();
+  }
+
+  #hasInputEnded = false;
+
+  /**
+   * A client that is gone altogether refuses it, which the kernel says at the next one: the connection ends with that.
+   * One that still reads need not answer.
+   */
+  #probe(): void {
+    writePing(this.out, false, PING_BYTES, 0);
+    this.flush();
   }
 
   get peer(): ConnectionPeer {
@@ -237,7 +259,7 @@ export class Http2FrontConnection
   }
 
   protected isIdle(id: number): boolean {
-    return id > this.#lastStream || (id & 1) === 0;
+    return id > Math.max(this.#lastStream, this.#ignoredUpTo) || (id & 1) === 0;
   }
 
   protected openStream(id: number): Http2Stream | undefined | false {
@@ -324,6 +346,7 @@ export class Http2FrontConnection
   }
 
   protected ticked(age: number, headAge: number): void {
+    if (this.#hasInputEnded) this.#probe();
     const { handshakeTimeoutMs, headersTimeoutMs, keepAliveIdleMs } = this.front.parts.limits;
     if (!this.settings.settled && age * 1_000 >= handshakeTimeoutMs) {
       this.#counted = true;
@@ -339,7 +362,8 @@ export class Http2FrontConnection
     }
     if (this.open.size > 0) {
       this.#idleTicks = 0;
-      this.#lookAlive();
+      // One that sends no more cannot answer.
+      if (!this.#hasInputEnded) this.#lookAlive();
       return;
     }
     this.#liveness.rest();

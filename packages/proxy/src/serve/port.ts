@@ -121,6 +121,11 @@ export class Port {
     this.#listener.configure(listenerOptions(config), this.#fronts());
   }
 
+  /** Its address is free; connections go on. Idempotent. */
+  stopListening(): void {
+    this.#listener.stopListening();
+  }
+
   /**
    * Says that it is not ready, waits until callers have noticed, accepts no more, asks clients to leave, and cuts off
    * what is left after `graceMs`. `noticed`: callers need no time.

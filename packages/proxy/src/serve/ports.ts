@@ -11,7 +11,8 @@ const REMOVED_GRACE_MS = 30_000;
 export class Ports {
   readonly #parts: PortParts;
   readonly #open = new Map<string, Port>();
-  readonly #leaving = new Set<Promise<void>>();
+  /** Those that are not configured any more, until their last connection has ended. */
+  readonly #leaving = new Map<Port, Promise<void>>();
   #changes: Promise<void> = Promise.resolve();
   #unwatch: (() => void) | undefined = undefined;
   #isLeaving = false;
@@ -54,7 +55,7 @@ export class Ports {
     this.#isLeaving = true;
     this.#unwatch?.();
     const all = this.list.map((port) => port.drain(graceMs, noticed));
-    await Promise.all([...all, ...this.#leaving]);
+    await Promise.all([...all, ...this.#leaving.values()]);
   }
 
   #opened(port: Port): void {
@@ -84,6 +85,7 @@ export class Ports {
     if (port !== undefined && isDeepStrictEqual(port.config, config)) return;
     try {
       if (port !== undefined && port.config.listen === config.listen) return port.configure(config);
+      this.#freeAddress(config.listen);
       const next = await Port.open(name, config, this.#parts);
       if (port !== undefined) this.#remove(port);
       if (this.#isLeaving) return await next.drain(0, true);
@@ -99,8 +101,22 @@ export class Ports {
 
   #remove(port: Port): void {
     if (this.#open.get(port.name) === port) this.#open.delete(port.name);
-    const left = port.drain(REMOVED_GRACE_MS, false).then(() => void this.#leaving.delete(left));
-    this.#leaving.add(left);
+    const left = port.drain(REMOVED_GRACE_MS, false).then(() => void this.#leaving.delete(port));
+    this.#leaving.set(port, left);
+  }
+
+  /**
+   * A listener with another name takes the place of one that is not configured any more: its callers go on to the new one,
+   * so that they need no time to notice, and the address would be in use for that time.
+   */
+  #freeAddress(listen: string): void {
+    const { listeners } = configOf(this.#parts.mesh);
+    for (const port of this.list) {
+      if (port.config.listen === listen && !Object.hasOwn(listeners, port.name)) this.#remove(port);
+    }
+    for (const port of this.#leaving.keys()) {
+      if (port.config.listen === listen) port.stopListening();
+    }
   }
 }
 
