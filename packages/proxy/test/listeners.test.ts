@@ -229,6 +229,31 @@ describe("leaving", () => {
     await expect(ask(port, "web")).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 
+  it("L6 PT: loses no connection that came last, whether its client speaks first or its server", async () => {
+    const server = await listening((socket) => {
+      socket.write("hello ");
+      socket.pipe(socket);
+    });
+    const { portOf, proxy } = await proxyOf(
+      { db: { discovery: { static: [server.address] } } },
+      { all: { listen: "127.0.0.1:0", service: "db", detectTimeout: "2s" } },
+    );
+    const address = `127.0.0.1:${portOf("all")}`;
+    const [late, silent] = [new Client(address), new Client(address)];
+    await Promise.all([late, silent].map(({ socket }) => once(socket, "connect")));
+    // It is accepted behind those two.
+    const last = new Client(address).send("\0");
+    await last.until(() => last.text === "hello \0");
+    const drained = proxy.close(20_000);
+    last.end();
+    await last.until(() => last.closed);
+    late.send("\0late").end();
+    await late.until(() => late.text === "hello \0late");
+    await silent.until(() => silent.text === "hello ");
+    silent.end();
+    await drained;
+  });
+
   it("loses no request while the configuration of its listener changes under load", async () => {
     const [one, two] = ["one", "two"].map((name) =>
       createServer((_request, response) => response.end(name)),

@@ -62,6 +62,7 @@ export class Listener {
   readonly #undecided = new Map<Socket, FirstBytesReader>();
   readonly #perAddress = new Map<string, number>();
   #given: Detection | undefined;
+  #onDecided: PromiseWithResolvers<void> | undefined = undefined;
 
   constructor(
     options: ListenerOptions,
@@ -142,10 +143,16 @@ export class Listener {
     else this.address = { host: bound.address, port: bound.port };
   }
 
-  /** No further connection is accepted, and those on which nothing has come yet are closed. Idempotent. */
+  /** No further connection is accepted. Of those that came last it may still have to be found out what they speak. Idempotent. */
   stopListening(): void {
     if (this.#server.listening) this.#server.close();
-    for (const [socket, reader] of this.#undecided) if (reader.isSilent) socket.destroy();
+  }
+
+  /** Resolves when of every connection it is known what is spoken on it, which takes no longer than `detectTimeoutMs`. */
+  decided(): Promise<void> {
+    if (this.#undecided.size === 0) return Promise.resolve();
+    this.#onDecided ??= Promise.withResolvers();
+    return this.#onDecided.promise;
   }
 
   /** Every connection, those of fronts too. */
@@ -201,18 +208,25 @@ export class Listener {
 
   #gone(socket: Socket): void {
     this.#sockets.delete(socket);
+    this.#isDecided(socket);
+  }
+
+  #isDecided(socket: Socket): void {
     this.#undecided.delete(socket);
+    if (this.#undecided.size > 0) return;
+    this.#onDecided?.resolve();
+    this.#onDecided = undefined;
   }
 
   /** Of FirstBytesReader. */
   known(socket: Socket, found: FirstBytes): void {
-    this.#undecided.delete(socket);
+    this.#isDecided(socket);
     this.#handOver(socket, found);
   }
 
   /** Of FirstBytesReader. */
   refused(socket: Socket, reason: NoFirstBytes): void {
-    this.#undecided.delete(socket);
+    this.#isDecided(socket);
     if (reason !== "no_bytes") this.#owner.count(reason);
     socket.destroy();
   }

@@ -131,10 +131,18 @@ export class Port {
    * what is left after `graceMs`. `noticed`: callers need no time.
    */
   async drain(graceMs: number, noticed: boolean): Promise<void> {
+    const { runtime } = this.#parts.mesh;
+    const endsAt = runtime.now() + graceMs;
     const all = [this.#halves, ...this.#leaving];
     await Promise.all(
       all.map((halves) => (noticed ? halves.close(graceMs) : halves.drain(graceMs))),
     );
+    // A connection that came last may be about to say what it speaks.
+    const leftMs = Math.max(0, endsAt - runtime.now());
+    const end = runtime.after(leftMs, () => this.#listener.destroy(), undefined, true);
+    await this.#listener.decided();
+    await this.#halves.tcp.emptied();
+    end.cancel();
     this.#listener.destroy();
     this.#lines.close();
   }
