@@ -3,8 +3,6 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** Files that take 15 seconds and more, most of them asleep: they begin first, so that none is the last. */
 const SLOW = [
-  "dashboards",
-  "rules",
   "parity",
   "c-netns",
   "r-own-replies",

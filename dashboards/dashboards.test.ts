@@ -204,7 +204,7 @@ describe.skipIf(missing.length > 0)("with the data of a scenario", () => {
     scenario.child.send("go");
     await scenario.said("played");
     // A busy machine misses a reading now and then, and what was missed has no value at that instant.
-    for (const before = Date.now(); Date.now() - before < 20_000; await sleep(100)) {
+    for (const before = Date.now(); Date.now() - before < 40_000; await sleep(100)) {
       const [all] = await prometheus.ask("sum(min_over_time(up[4s]))");
       if (Number(all?.value?.[1]) === Object.keys(targets).length) break;
     }

@@ -308,6 +308,25 @@ describe("several processes", () => {
 });
 
 describe("an address for administration", () => {
+  it("is printed with the command that reaches it, its token included", async () => {
+    const file = join(folder(), "token");
+    const args = ["--admin", "127.0.0.1:0", "--admin-token-file", file];
+    const server = await listening(() => {});
+    const program = new Program([
+      "--listen",
+      "127.0.0.1:0=db",
+      "--to",
+      `db=${server.address}`,
+      ...args,
+    ]);
+    await program.until(({ stderr }) => stderr.includes("inmesh stat"));
+    expect(program.stderr).toMatch(
+      new RegExp(`try  inmesh stat --admin http://127\\.0\\.0\\.1:\\d+ --token-file ${file}\n`),
+    );
+    program.kill("SIGKILL");
+    await program.ended;
+  });
+
   it("L10 P11: that is in use is said, with what to do, and the proxy does not start; a stale socket is replaced", async () => {
     const path = join(folder(), "admin.sock");
     const server = await origin1((_, response) => response.end("ok"));

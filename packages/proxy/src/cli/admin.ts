@@ -1,7 +1,8 @@
 /** What `--admin` asks for, as the listener of the API takes it, and lines of the log as `--log` wants them. */
 import type { Log, LogLine } from "@inmesh/core";
-import type { AdminOptions } from "inmesh";
+import type { AdminListener, AdminOptions } from "inmesh";
 import type { Context } from "inmesh/cli";
+import type { ShownAdmin } from "./banner.ts";
 import type { AdminSettings, Settings } from "./settings.ts";
 
 export function adminOptions({ address, tokenFile, isMetricsOpen }: AdminSettings): AdminOptions {
@@ -10,6 +11,14 @@ export function adminOptions({ address, tokenFile, isMetricsOpen }: AdminSetting
     ...(tokenFile !== undefined && { token: { file: tokenFile } }),
     metrics: isMetricsOpen ? "open" : "token",
   };
+}
+
+export function shownAdmin(
+  admin: AdminListener | undefined,
+  settings: Settings,
+): ShownAdmin | undefined {
+  if (admin === undefined) return undefined;
+  return { address: admin.address, tokenFile: settings.admin?.tokenFile };
 }
 
 /** Undefined: there is none. */

@@ -1,16 +1,22 @@
 /** What is said at the start: what listens where, and how to try it. */
-import type { AdminListener } from "inmesh";
 import { VERSION, type Output } from "inmesh/cli";
 import type { ListenerConfig } from "../serve/section.ts";
 import type { ShownListener } from "../workers/messages.ts";
 import { whereTo } from "./look.ts";
+
+/** How to reach the API of the process. */
+export interface ShownAdmin {
+  readonly address: string;
+  /** Where its token is; undefined: it made one, which is printed. */
+  readonly tokenFile: string | undefined;
+}
 
 /** `names`: of services. */
 export function banner(
   listeners: readonly ShownListener[],
   names: readonly string[],
   workers: number,
-  admin: Pick<AdminListener, "address"> | undefined,
+  admin: ShownAdmin | undefined,
   output: Output,
 ): string {
   const more = workers > 1 ? `, ${workers} workers` : "";
@@ -23,7 +29,8 @@ export function banner(
   }
   if (admin !== undefined) {
     lines.push(`  ${"admin".padEnd(width)}  ${admin.address}`);
-    lines.push(`  ${" ".repeat(width)}  try  inmesh stat --admin ${admin.address}`);
+    const token = admin.tokenFile === undefined ? "" : ` --token-file ${admin.tokenFile}`;
+    lines.push(`  ${" ".repeat(width)}  try  inmesh stat --admin ${admin.address}${token}`);
   }
   return lines.map((line) => output.safe(line)).join("\n");
 }

@@ -7,7 +7,7 @@ import { startProxy } from "../proxy.ts";
 import { configOf, Ports } from "../serve/ports.ts";
 import { PROXY_SECTION } from "../serve/section.ts";
 import type { Serving } from "../workers/messages.ts";
-import { adminOptions, logTo } from "./admin.ts";
+import { adminOptions, logTo, shownAdmin } from "./admin.ts";
 import { banner } from "./banner.ts";
 import { kindsToRun } from "./kinds.ts";
 import { listenFailure } from "./listen-failure.ts";
@@ -44,7 +44,7 @@ export async function serve(settings: Settings, context: Context): Promise<ExitC
   if (settings.worker !== undefined) await workFor(mesh, ports, signals);
   else if (settings.log !== "none") {
     const services = Object.keys(mesh.config.current.services);
-    output.error(banner(ports.list, services, 1, admin, output));
+    output.error(banner(ports.list, services, 1, shownAdmin(admin, settings), output));
     if (admin?.token !== undefined) output.hint(`  token ${admin.token} (INMESH_ADMIN_TOKEN)`);
   }
   const letGo = hold(mesh.runtime);

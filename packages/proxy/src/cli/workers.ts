@@ -12,7 +12,7 @@ import { EXIT, type Context, type ExitCode } from "inmesh/cli";
 import { measureWorkers } from "../workers/measure.ts";
 import { WorkersView } from "../workers/view.ts";
 import { Worker, type WorkerEnd } from "../workers/worker.ts";
-import { adminOptions, logTo } from "./admin.ts";
+import { adminOptions, logTo, shownAdmin } from "./admin.ts";
 import { banner } from "./banner.ts";
 import { listenFailure } from "./listen-failure.ts";
 import { WORKER, type Settings } from "./settings.ts";
@@ -139,7 +139,8 @@ class Crew {
     const { output } = this.#context;
     if (this.#settings.log === "none") return;
     const { listeners, services } = worker.serving!;
-    output.error(banner(listeners, services, this.all.length, this.#admin, output));
+    const admin = shownAdmin(this.#admin, this.#settings);
+    output.error(banner(listeners, services, this.all.length, admin, output));
     const token = this.#admin?.token;
     if (token !== undefined) output.hint(`  token ${token} (INMESH_ADMIN_TOKEN)`);
   }

@@ -84,7 +84,7 @@ export class FirstBytesReader {
 
   #arm(): void {
     this.#timer?.cancel();
-    // Held: a connection that nothing ends must not outlast its listener's process either.
+    // It keeps no process alive: what has said nothing has nothing to lose.
     this.#timer = this.#runtime.after(this.#options.timeoutMs, this.#timedOut, undefined);
   }
 
