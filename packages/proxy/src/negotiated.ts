@@ -3,13 +3,11 @@
  * HTTP/1.1, which is remembered for a while. Its attempts go to the pool of what is spoken there.
  */
 import { protocolMismatch, type MeshError, type Runtime } from "@inmesh/core/spi";
+import { REMEMBER_HTTP1_MS } from "@inmesh/http/spi/codec";
 import type { Exchange } from "./exchange.ts";
 import type { Http1Pool } from "./http1/pool.ts";
 import type { Http2UpstreamPool } from "./http2/pool.ts";
 import type { UpstreamPool } from "./upstream.ts";
-
-/** As in packages/http: an endpoint may be replaced by one that does speak HTTP/2. */
-const REMEMBER_MS = 300_000;
 
 /** What is known of an endpoint. */
 export interface Negotiated {
@@ -54,7 +52,7 @@ export class NegotiatedPool implements UpstreamPool {
   }
 
   #fallBack(waiting: readonly Exchange[]): void {
-    this.#found.http1Until = this.#runtime.now() + REMEMBER_MS;
+    this.#found.http1Until = this.#runtime.now() + REMEMBER_HTTP1_MS;
     for (const exchange of waiting) this.#dispatch1(exchange);
   }
 

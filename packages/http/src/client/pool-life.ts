@@ -9,6 +9,14 @@ export const KEEP_ALIVE_MARGIN_MS = 2_000;
  * call outlived a process that was frozen, and its peer may have forgotten it (faults.md L7).
  */
 export const STALE_MS = 5_000;
+/** A connection of HTTP/2 without streams: long, because GOAWAY makes losing one harmless. */
+export const HTTP2_IDLE_MS = 60_000;
+/** Streams wait and nothing came for this long: is the peer still there (faults.md C6)? */
+export const PING_INTERVAL_MS = 10_000;
+/** No answer for this long: it is not. */
+export const PING_TIMEOUT_MS = 20_000;
+/** TLS agreed on HTTP/1.1 where HTTP/2 was asked for. Not for good: the endpoint may be replaced by one that speaks it. */
+export const REMEMBER_HTTP1_MS = 300_000;
 
 interface Ending {
   close(): Promise<void>;

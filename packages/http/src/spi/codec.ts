@@ -36,7 +36,16 @@ export {
 } from "../client/connector.ts";
 
 /** How long connections to an endpoint are kept, and how a pool of them ends. */
-export { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, shutPool, STALE_MS } from "../client/pool-life.ts";
+export {
+  HTTP2_IDLE_MS,
+  KEEP_ALIVE_MARGIN_MS,
+  KEEP_ALIVE_MS,
+  PING_INTERVAL_MS,
+  PING_TIMEOUT_MS,
+  REMEMBER_HTTP1_MS,
+  shutPool,
+  STALE_MS,
+} from "../client/pool-life.ts";
 
 /** HTTP/2 connections to an endpoint, over node:http2 or over a codec of one's own. */
 export {

@@ -25,11 +25,16 @@ import { HpackDecoder, type HeadLimits } from "./hpack-decoder.ts";
 import type { HpackField } from "./hpack-fields.ts";
 import { ANY_LENGTH, type Http2Stream } from "./stream.ts";
 
+/** What a PING of this side's carries. */
+const PING_BYTES: Buffer = Buffer.from("mesh-prx");
+
 export abstract class Http2Connection extends ConnectionLife implements FrameTaker {
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #headLimits: HeadLimits;
   readonly #fields: HpackField[] = [];
+  /** Of this side's, those without an answer. */
+  #pings = 0;
 
   constructor(socket: Socket, clock: Http2Clock, limits: ConnectionLimits, tableBytes: number) {
     super(socket, clock, limits);
@@ -318,9 +323,18 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     return true;
   }
 
-  /** False: nothing more is read. */
+  /** By a PING, whether the peer is there. */
+  protected askAlive(): void {
+    this.#pings++;
+    writePing(this.out, false, PING_BYTES, 0);
+    this.flush();
+  }
+
+  /** One of this side's; or it was not asked for. False: nothing more is read. */
   protected pingAnswered(): boolean {
-    return this.aside();
+    if (this.#pings === 0) return this.aside();
+    this.#pings--;
+    return true;
   }
 
   #windowUpdate(id: number, bytes: Buffer, from: number, to: number): boolean {

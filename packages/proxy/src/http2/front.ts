@@ -31,7 +31,6 @@ import {
   PREFACE,
   SETTING,
   writeGoaway,
-  writePing,
   writeSettings,
 } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
@@ -49,7 +48,6 @@ const UNAVAILABLE = "14";
 const CONTINUE = 100;
 /** As in packages/http: a client may pause for `writeStallTimeoutMs`, and has as long to make up for it. */
 const REPLY_WINDOW_STALLS = 2;
-const PING_BYTES: Buffer = Buffer.from("mesh-prx");
 
 /** What the connections of one listener share. */
 export class Http2Front {
@@ -98,8 +96,8 @@ export class Http2FrontConnection
   #leaving: "no" | "asked" | "final" = "no";
   #idleTicks = 0;
   readonly #liveness = new Liveness();
-  /** Of this side's, those without an answer. */
-  #pings = 0;
+  /** The client sends no more, and may still read. */
+  #hasInputEnded = false;
   #lookedAt = 0;
   /** It has served long enough: clients spread again, over servers that are new. */
   readonly #endsAt: number;
@@ -183,18 +181,9 @@ export class Http2FrontConnection
       stream.broken(undefined);
     }
     this.#hasInputEnded = true;
-    if (this.open.size > 0) this.#probe();
-  }
-
-  #hasInputEnded = false;
-
-  /**
-   * A client that is gone altogether refuses it, which the kernel says at the next one: the connection ends with that.
-   * One that still reads need not answer.
-   */
-  #probe(): void {
-    writePing(this.out, false, PING_BYTES, 0);
-    this.flush();
+    // A client that is gone altogether refuses it, which the kernel says at the next one: the connection ends with that.
+    // One that still reads need not answer.
+    if (this.open.size > 0) this.askAlive();
   }
 
   get peer(): ConnectionPeer {
@@ -346,7 +335,7 @@ export class Http2FrontConnection
   }
 
   protected ticked(age: number, headAge: number): void {
-    if (this.#hasInputEnded) this.#probe();
+    if (this.#hasInputEnded) this.askAlive();
     const { handshakeTimeoutMs, headersTimeoutMs, keepAliveIdleMs } = this.front.parts.limits;
     if (!this.settings.settled && age * 1_000 >= handshakeTimeoutMs) {
       this.#counted = true;
@@ -377,20 +366,11 @@ export class Http2FrontConnection
     const { parts } = this.front;
     const { pingIntervalMs, pingTimeoutMs } = parts.limits;
     const sign = this.#liveness.look(this.socket.bytesRead, pingIntervalMs, pingTimeoutMs);
-    if (sign === "ask") {
-      this.#pings++;
-      writePing(this.out, false, PING_BYTES, 0);
-      this.flush();
-    } else if (sign === "gone") {
+    if (sign === "ask") this.askAlive();
+    else if (sign === "gone") {
       parts.closing(this.socket, "error");
       this.destroy();
     }
-  }
-
-  protected override pingAnswered(): boolean {
-    if (this.#pings === 0) return super.pingAnswered();
-    this.#pings--;
-    return true;
   }
 }
 

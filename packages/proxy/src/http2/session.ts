@@ -11,6 +11,9 @@ import {
   type Where,
 } from "@inmesh/core/spi";
 import {
+  HTTP2_IDLE_MS,
+  PING_INTERVAL_MS,
+  PING_TIMEOUT_MS,
   headTooLarge,
   isRefusal,
   streamError,
@@ -28,7 +31,7 @@ import { free } from "../spent.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Http2Connection } from "./connection.ts";
 import type { ConnectionLimits } from "./connection-life.ts";
-import { ERROR, PREFACE, SETTING, writePing, writeSettings } from "./frames.ts";
+import { ERROR, PREFACE, SETTING, writeSettings } from "./frames.ts";
 import { HpackField } from "./hpack-fields.ts";
 import {
   authorityField,
@@ -47,13 +50,8 @@ import { ANY_LENGTH, Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.
 import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
 
 const VERSION = 2;
-/** Silence while streams wait, and no answer to a ping after it (faults.md C6): as in packages/http. */
-const PING_INTERVAL_MS = 10_000;
-const PING_TIMEOUT_MS = 20_000;
 /** Servers of gRPC end a connection, and the calls on it, when pings come more often than this (A8). */
 const GRPC_PING_INTERVAL_MS = 300_000;
-/** An idle connection, as in packages/http: long, because GOAWAY makes losing one harmless. */
-const IDLE_MS = 60_000;
 /** Of a connection that is as good as used up (faults.md G20). */
 const LAST_ID = 2 ** 30;
 const MAX_REPLY_FIELDS = 200;
@@ -64,7 +62,6 @@ const MAX_TRAILERS = 32;
 const MAX_TRAILER_BYTES = 8_192;
 /** `:method`, `:scheme`, `:authority`, `:path`, and what the codec adds, at most. */
 const OWN_FIELDS_BYTES = 512;
-const PING_BYTES = Buffer.from("mesh-prx");
 
 export class Http2Session extends Http2Connection implements SessionEnd, PooledSession {
   readonly #service: ServiceConfig;
@@ -255,15 +252,12 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
 
   #ping(answered: (alive: boolean) => void): void {
     this.#pong.push(answered);
-    writePing(this.out, false, PING_BYTES, 0);
-    this.flush();
+    this.askAlive();
   }
 
   protected override pingAnswered(): boolean {
-    const pong = this.#pong.shift();
-    if (pong === undefined) return super.pingAnswered();
-    pong(true);
-    return true;
+    this.#pong.shift()?.(true);
+    return super.pingAnswered();
   }
 
   /**
@@ -372,7 +366,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
       return;
     }
     this.#liveness.rest();
-    if (++this.#idleTicks * 1_000 >= IDLE_MS && this.#state === "open") this.close();
+    if (++this.#idleTicks * 1_000 >= HTTP2_IDLE_MS && this.#state === "open") this.close();
   }
 
   #lookAlive(): void {

@@ -9,13 +9,12 @@ import type { Http1Pool, HttpPool, PoolHandler } from "../pool.ts";
 import type { HttpRequest } from "../request.ts";
 import { sentBody, type SentBody } from "./body.ts";
 import { requestFields } from "./fields.ts";
+import { REMEMBER_HTTP1_MS } from "../pool-life.ts";
 import { SessionPool } from "./session-pool.ts";
 import { Http2Session } from "./session.ts";
 import { Http2Stream } from "./stream.ts";
 import type { OutgoingHttpHeaders } from "node:http2";
 
-/** An endpoint may be replaced by one that does speak HTTP/2. */
-const REMEMBER_FALLBACK_MS = 300_000;
 const MAX_PATIENCE = 8;
 
 interface Waiting {
@@ -113,7 +112,7 @@ export class Http2Pool extends SessionPool<Http2Session, Waiting> implements Htt
   protected notAgreed(socket: Socket): void {
     const fallback = this.#makeFallback();
     this.#fallback = fallback;
-    this.#fallbackUntil = this.runtime.now() + REMEMBER_FALLBACK_MS;
+    this.#fallbackUntil = this.runtime.now() + REMEMBER_HTTP1_MS;
     fallback.connector.keep(socket);
     for (const { request, handler } of this.surrender()) fallback.dispatch(request, handler);
   }

@@ -7,6 +7,7 @@ import type * as Http2 from "node:http2";
 import type { Socket } from "node:net";
 import { HTTP_2 } from "../../standard.ts";
 import type { Line } from "../pool.ts";
+import { HTTP2_IDLE_MS, PING_INTERVAL_MS, PING_TIMEOUT_MS } from "../pool-life.ts";
 import type { PooledSession, SessionOwner } from "./session-pool.ts";
 import { ENHANCE_YOUR_CALM } from "./stream-error.ts";
 import {
@@ -21,12 +22,6 @@ import {
   type ServerPeer,
 } from "@inmesh/core/spi";
 
-/** Streams wait and nothing came for this long: is the peer still there? */
-const PING_INTERVAL_MS = 10_000;
-/** No answer for this long: it is not. */
-const PING_TIMEOUT_MS = 20_000;
-/** A connection without streams is closed: long, because GOAWAY makes losing one harmless. */
-const IDLE_MS = 60_000;
 const CONNECTION_WINDOW_BYTES = 1_048_576;
 /** Stream ids are 31 bits, and a client uses every second one (faults.md G20). */
 const LAST_ID = 2 ** 30;
@@ -202,7 +197,7 @@ export class Http2Session implements Line, PooledSession {
     if (this.#isLeaving) return this.close();
     // While it is asked whether it is alive, the pool waits for the answer.
     if (!this.proving) this.unref();
-    this.#idle = this.#runtime.after(IDLE_MS, closeIdle, this);
+    this.#idle = this.#runtime.after(HTTP2_IDLE_MS, closeIdle, this);
   }
 
   /** No call waits for it: it must not keep the process alive. */
