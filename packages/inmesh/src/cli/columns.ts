@@ -13,6 +13,34 @@ export interface Quantiles {
   readonly maxMs: number;
 }
 
+const LATENCIES: readonly Column<Quantiles>[] = (["50", "95", "99"] as const).map((of) => ({
+  name: `LATENCY_P${of}`,
+  brief: `P${of}`,
+  key: `p${of}Ms`,
+  align: "right",
+  text: ({ [`p${of}Ms` as const]: value, maxMs }) =>
+    // The histogram does not say how far above its last limit.
+    value !== undefined && value >= maxMs ? `>${duration(value)}` : duration(value),
+  meaning: `Of ${of} of 100 calls it was at most this, until the last byte of the reply; interpolated within a bucket.`,
+}));
+
+const PROTOCOL: Column<unknown> = {
+  name: "PROTOCOL",
+  key: "protocol",
+  wide: true,
+  meaning: "`http` or `grpc`.",
+};
+
+/** What all columns of a success rate have. */
+const SUCCESS = {
+  align: "right",
+  unit: percent,
+  style: (_row: unknown, ratio: Datum): Style | undefined => {
+    if (typeof ratio !== "number") return undefined;
+    return ratio < 0.95 ? "red" : ratio < 0.99 ? "yellow" : undefined;
+  },
+} as const;
+
 /** One service that the process calls, or one server that it runs. */
 export interface StatRow extends Quantiles {
   readonly name: string;
@@ -36,13 +64,11 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     key: "name",
     identifies: true,
     least: 20,
-    datum: (row) => row.name,
     meaning: "The service, or the server.",
   },
   {
     name: "DIR",
     key: "direction",
-    datum: (row) => row.direction,
     meaning: "`out`: a service that the process calls; `in`: a server that it runs.",
   },
   {
@@ -60,34 +86,23 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
   {
     name: "SUCCESS",
     key: "successRatio",
-    align: "right",
-    datum: (row) => known(row.successRatio),
-    text: (row) => percent(row.successRatio),
-    style: (row) => bySuccess(row.successRatio),
+    ...SUCCESS,
     meaning: "Calls that succeeded, of those that the caller did not give up; in JSON from 0 to 1.",
   },
   {
     name: "RPS",
     key: "perSecond",
     align: "right",
-    datum: (row) => known(row.perSecond),
-    text: (row) => rate(row.perSecond),
+    unit: rate,
     meaning: "Calls that ended, for each second.",
   },
-  ...(["50", "95", "99"] as const).map((of) =>
-    latency<StatRow>(
-      of,
-      (row) => row[`p${of}Ms`],
-      (row) => row.maxMs,
-    ),
-  ),
+  ...LATENCIES,
   {
     name: "TCP_CONN",
     brief: "CONN",
     spare: 2,
     key: "connections",
     align: "right",
-    datum: (row) => known(row.connections),
     meaning: "Connections that are open now.",
   },
   {
@@ -96,8 +111,7 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     spare: 1,
     key: "attemptsPerCall",
     align: "right",
-    datum: (row) => known(row.attemptsPerCall),
-    text: (row) => decimal(row.attemptsPerCall),
+    unit: decimal,
     meaning: "Attempts for each call: the load that retries add.",
   },
   {
@@ -105,7 +119,6 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     key: "tls",
     types: ["boolean", "null"],
     spare: 3,
-    datum: (row) => row.tls ?? null,
     text: ({ tls }) => (tls === undefined ? NOTHING : tls ? "yes" : "no"),
     meaning: "All attempts are encrypted. What clients of a server use the process does not say.",
   },
@@ -115,23 +128,15 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     types: ["array"],
     least: 20,
     below: true,
-    datum: (row) => row.notes,
     text: (row) => row.notes.join("; "),
     style: (row) => (row.notes.length > 0 ? "yellow" : undefined),
     meaning: "What somebody should look at, the worst first.",
   },
-  {
-    name: "PROTOCOL",
-    key: "protocol",
-    wide: true,
-    datum: (row) => row.protocol,
-    meaning: "`http` or `grpc`.",
-  },
+  PROTOCOL,
   {
     name: "STATE",
     key: "state",
     wide: true,
-    datum: (row) => row.state,
     meaning:
       "Of a service `asleep`, `pending`, `connected`, `unconnected`, `unreachable` or `closed`; of a server `open`, `draining`, `closing` or `closed`.",
   },
@@ -140,7 +145,6 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     key: "inFlight",
     wide: true,
     align: "right",
-    datum: (row) => row.inFlight,
     meaning: "Calls in progress now.",
   },
 ];
@@ -164,7 +168,6 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     key: "route",
     identifies: true,
     least: 14,
-    datum: (row) => row.route,
     meaning: "Its name; `default` for calls that match none.",
   },
   {
@@ -172,17 +175,13 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     key: "service",
     identifies: true,
     least: 14,
-    datum: (row) => row.service,
     meaning: "The service whose route it is.",
   },
   {
     name: "EFFECTIVE_SUCCESS",
     brief: "EFF_SUCC",
     key: "effectiveSuccessRatio",
-    align: "right",
-    datum: (row) => known(row.effectiveSuccessRatio),
-    text: (row) => percent(row.effectiveSuccessRatio),
-    style: (row) => bySuccess(row.effectiveSuccessRatio),
+    ...SUCCESS,
     meaning:
       "Calls that succeeded, as the application saw them, after retries; in JSON from 0 to 1.",
   },
@@ -191,18 +190,14 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     brief: "EFF_RPS",
     key: "effectivePerSecond",
     align: "right",
-    datum: (row) => known(row.effectivePerSecond),
-    text: (row) => rate(row.effectivePerSecond),
+    unit: rate,
     meaning: "Calls that ended, for each second.",
   },
   {
     name: "ACTUAL_SUCCESS",
     brief: "ACT_SUCC",
     key: "actualSuccessRatio",
-    align: "right",
-    datum: (row) => known(row.actualSuccessRatio),
-    text: (row) => percent(row.actualSuccessRatio),
-    style: (row) => bySuccess(row.actualSuccessRatio),
+    ...SUCCESS,
     meaning: "Attempts that succeeded, as the endpoints saw them; in JSON from 0 to 1.",
   },
   {
@@ -210,39 +205,24 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     brief: "ACT_RPS",
     key: "actualPerSecond",
     align: "right",
-    datum: (row) => known(row.actualPerSecond),
-    text: (row) => rate(row.actualPerSecond),
+    unit: rate,
     meaning: "Attempts that ended, for each second.",
   },
-  ...(["50", "95", "99"] as const).map((of) =>
-    latency<RouteRow>(
-      of,
-      (row) => row[`p${of}Ms`],
-      (row) => row.maxMs,
-    ),
-  ),
+  ...LATENCIES,
   {
     name: "WEIGHTS",
     key: "backends",
     types: ["array"],
     wide: true,
     least: 20,
-    datum: (row) => row.backends,
     text: (row) =>
       row.backends.map(({ backend, share: part }) => `${backend} ${share(part)}`).join(", "),
     meaning: "Where it sends, with the share that its weights want.",
   },
-  {
-    name: "PROTOCOL",
-    key: "protocol",
-    wide: true,
-    datum: (row) => row.protocol,
-    meaning: "`http` or `grpc`.",
-  },
+  PROTOCOL,
 ];
 
-export interface EndpointRow {
-  readonly view: EndpointView;
+export interface EndpointRow extends Omit<EndpointView, "share"> {
   /** Of the picks of its service, since it is known or within the window. */
   readonly share: number | undefined;
 }
@@ -263,7 +243,6 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "host",
     identifies: true,
     least: 20,
-    datum: ({ view }) => view.host,
     meaning: "Its address or name; `unix:` and the path of a socket.",
   },
   {
@@ -271,7 +250,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "port",
     align: "right",
     identifies: true,
-    datum: ({ view }) => view.port || null,
+    datum: ({ port }) => port || null,
     meaning: "Nothing for a socket.",
   },
   {
@@ -279,18 +258,16 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "service",
     identifies: true,
     least: 14,
-    datum: ({ view }) => view.service,
     meaning: "The service whose endpoint it is.",
   },
   {
     name: "STATE",
     key: "state",
-    datum: ({ view }) => view.state,
-    text: ({ view: { state, breaker } }) =>
+    text: ({ state, breaker }) =>
       state === "open" && breaker.nextProbeInMs > 0
         ? `${state}, probe ${Math.ceil(breaker.nextProbeInMs / 1000)}s`
         : state,
-    style: ({ view }) => STATE_STYLES[view.state],
+    style: ({ state }) => STATE_STYLES[state],
     meaning:
       "`available`, `connecting` (attempts wait for its first connection), `busy` (asked to be spared), `half-open` (one call may try it), `open` (out after failures), `refusing` (accepts no connection), `draining`, `spare` (weight 0).",
   },
@@ -298,8 +275,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     name: "COST",
     key: "cost",
     align: "right",
-    datum: ({ view }) => view.cost,
-    text: ({ view }) => decimal(view.cost, 1),
+    unit: (cost) => decimal(cost, 1),
     meaning:
       "What the balancer compares: milliseconds times attempts in flight. Less is picked more often.",
   },
@@ -308,7 +284,6 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     brief: "PEND",
     key: "inFlight",
     align: "right",
-    datum: ({ view }) => view.inFlight,
     meaning: "Attempts in flight.",
   },
   {
@@ -316,15 +291,13 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "connections",
     spare: 2,
     align: "right",
-    datum: ({ view }) => known(view.connections),
     meaning: "Connections that are open.",
   },
   {
     name: "SHARE",
     key: "share",
     align: "right",
-    datum: (row) => known(row.share),
-    text: (row) => share(row.share),
+    unit: share,
     meaning: "Of the picks of its service; in JSON from 0 to 1.",
   },
   {
@@ -332,8 +305,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "latencyMs",
     spare: 1,
     align: "right",
-    datum: ({ view }) => view.latencyMs,
-    text: ({ view }) => duration(view.latencyMs),
+    unit: duration,
     meaning: "The estimate by which it is compared.",
   },
   {
@@ -342,8 +314,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     types: ["string", "null"],
     least: 20,
     below: true,
-    datum: ({ view }) => view.why ?? null,
-    text: ({ view }) => view.why ?? "",
+    text: ({ why }) => why ?? "",
     meaning: "Why its state is what it is.",
   },
   {
@@ -351,7 +322,6 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "zone",
     types: ["string", "null"],
     wide: true,
-    datum: ({ view }) => view.zone ?? null,
     meaning: "As discovery says.",
   },
   {
@@ -359,14 +329,13 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "weight",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.weight,
     meaning: "As discovery says.",
   },
   {
     name: "BREAKER",
     key: "breaker",
     wide: true,
-    datum: ({ view }) => view.breaker.state,
+    datum: ({ breaker }) => breaker.state,
     meaning: "`closed`, `open` or `half-open`.",
   },
   {
@@ -374,7 +343,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "consecutiveFailures",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.breaker.consecutiveFailures,
+    datum: ({ breaker }) => breaker.consecutiveFailures,
     meaning: "Since the last success.",
   },
   {
@@ -382,8 +351,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "penaltyMs",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.penaltyMs,
-    text: ({ view }) => duration(view.penaltyMs),
+    unit: duration,
     meaning: "Added to the estimate because of failures.",
   },
   {
@@ -391,8 +359,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "busyForMs",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.busyForMs,
-    text: ({ view }) => duration(view.busyForMs),
+    unit: duration,
     meaning: "It asked to be spared for this long.",
   },
   {
@@ -400,8 +367,7 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "rampRatio",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.rampRatio,
-    text: ({ view }) => share(view.rampRatio),
+    unit: share,
     meaning: "Slow start: how much of its share a new endpoint gets by now.",
   },
   {
@@ -409,7 +375,6 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "picks",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.picks,
     meaning: "Since it is known.",
   },
   {
@@ -417,17 +382,10 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     key: "ageMs",
     wide: true,
     align: "right",
-    datum: ({ view }) => view.ageMs,
-    text: ({ view }) => duration(view.ageMs),
+    unit: duration,
     meaning: "Since discovery first named it.",
   },
-  {
-    name: "PROTOCOL",
-    key: "protocol",
-    wide: true,
-    datum: ({ view }) => view.protocol,
-    meaning: "`http` or `grpc`.",
-  },
+  PROTOCOL,
 ];
 
 export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
@@ -436,7 +394,6 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
     key: "path",
     identifies: true,
     least: 32,
-    datum: (row) => row.path,
     meaning: "As in a configuration file, with dots.",
   },
   {
@@ -444,7 +401,6 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
     key: "value",
     types: ["string", "number", "boolean", "null", "array", "object"],
     least: 16,
-    datum: (row) => row.value as Datum,
     text: ({ value }) => (typeof value === "string" ? value : JSON.stringify(value)),
     meaning:
       "As a configuration file would have it; a list or an object is JSON. Secrets are not shown.",
@@ -452,7 +408,6 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
   {
     name: "WRITTEN_BY",
     key: "rank",
-    datum: (row) => row.rank,
     style: (row) => (row.rank === "default" ? "dim" : undefined),
     meaning:
       "The rank of the source that won: `override`, `code`, `control-plane`, `file`, `environment`, or `default`.",
@@ -462,7 +417,6 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
     key: "origin",
     least: 12,
     middle: true,
-    datum: (row) => row.origin,
     text: ({ origin, line }) => (line === undefined ? origin : `${origin}:${line}`),
     meaning: "The file and its line, the variable, or the name of the source.",
   },
@@ -471,7 +425,6 @@ export const CONFIG_COLUMNS: readonly Column<ConfigValue>[] = [
     key: "line",
     wide: true,
     align: "right",
-    datum: (row) => row.line ?? null,
     meaning: "In the file, from 1.",
   },
 ];
@@ -495,7 +448,6 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     key: "source",
     identifies: true,
     least: 10,
-    datum: (row) => row.source,
     meaning: "Who called: `self`, or the peer of a request that was served.",
   },
   {
@@ -504,16 +456,14 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     key: "destination",
     identifies: true,
     least: 12,
-    datum: (row) => row.destination,
     meaning: "The service that was called, or the server.",
   },
-  { name: "METHOD", key: "method", spare: 1, datum: (row) => row.method, meaning: "Of HTTP." },
+  { name: "METHOD", key: "method", spare: 1, meaning: "Of HTTP." },
   {
     name: "PATH",
     key: "path",
     identifies: true,
     least: 16,
-    datum: (row) => row.path,
     meaning:
       "Without query. With `--routes` the column is named ROUTE, and has the name of the route.",
   },
@@ -521,25 +471,20 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
     name: "COUNT",
     key: "count",
     align: "right",
-    datum: (row) => row.count,
     meaning: "Calls that ended while the command ran.",
   },
   ...(["best", "worst", "last"] as const).map((which) => ({
     name: which.toUpperCase(),
     key: `${which}Ms`,
     align: "right" as const,
-    datum: (row: TopRow) => row[`${which}Ms`],
-    text: (row: TopRow) => duration(row[`${which}Ms`]),
+    unit: duration,
     meaning: `The ${which === "best" ? "shortest" : which === "worst" ? "longest" : "last"} of them, until the last byte of the reply.`,
   })),
   {
     name: "SUCCESS_RATE",
     brief: "SUCCESS",
     key: "successRatio",
-    align: "right",
-    datum: (row) => known(row.successRatio),
-    text: (row) => percent(row.successRatio),
-    style: (row) => bySuccess(row.successRatio),
+    ...SUCCESS,
     meaning: "Of those that the caller did not give up; in JSON from 0 to 1.",
   },
 ];
@@ -548,35 +493,6 @@ export const TOP_COLUMNS: readonly Column<TopRow>[] = [
 export const TOP_ROUTE_COLUMNS: readonly Column<TopRow>[] = TOP_COLUMNS.map((column) =>
   column.name === "PATH" ? { ...column, name: "ROUTE" } : column,
 );
-
-function latency<Row>(
-  of: "50" | "95" | "99",
-  ms: (row: Row) => number | undefined,
-  maxMs: (row: Row) => number,
-): Column<Row> {
-  return {
-    name: `LATENCY_P${of}`,
-    brief: `P${of}`,
-    key: `p${of}Ms`,
-    align: "right",
-    datum: (row) => known(ms(row)),
-    text: (row) => {
-      const value = ms(row);
-      // The histogram does not say how far above its last limit.
-      return value !== undefined && value >= maxMs(row) ? `>${duration(value)}` : duration(value);
-    },
-    meaning: `Of ${of} of 100 calls it was at most this, until the last byte of the reply; interpolated within a bucket.`,
-  };
-}
-
-function known(value: number | undefined): number | null {
-  return value === undefined || !Number.isFinite(value) ? null : value;
-}
-
-function bySuccess(ratio: number | undefined): Style | undefined {
-  if (ratio === undefined) return undefined;
-  return ratio < 0.95 ? "red" : ratio < 0.99 ? "yellow" : undefined;
-}
 
 /** By command: for help, completion and the reference page. */
 export const COLUMNS: Readonly<

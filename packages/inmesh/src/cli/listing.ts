@@ -12,6 +12,7 @@ import { InPlace } from "./screen.ts";
 import {
   cellText,
   chosenColumns,
+  itemOf,
   renderTable,
   sortRows,
   type Column,
@@ -185,9 +186,7 @@ function printJson<A extends Answer, Row>(
 ): void {
   const { apiVersion, instance, readAtWallMs } = read.now;
   const head = { instance, readAtWallMs, ...(counts ? { windowMs: windowMs(read) } : {}) };
-  const items = rows.map((row) =>
-    Object.fromEntries(columns.map(({ key, datum }) => [key, datum(row)])),
-  );
+  const items = rows.map((row) => itemOf(columns, row));
   if (format === "json") {
     output.json({ apiVersion, kind: `${kind}List`, ...head, items }, isOne ? 2 : undefined);
   } else for (const item of items) output.json({ apiVersion, kind, ...head, ...item });

@@ -30,11 +30,13 @@ export interface Column<Row> {
   readonly spare?: number;
   /** What there is no room for in a cell is printed below the table. */
   readonly below?: true;
-  /** For programs: null where there is nothing to say. */
-  readonly datum: (row: Row) => Datum;
-  /** For people; without it, the datum as it is. Need not be escaped. */
+  /** For programs: null where there is nothing to say. Default: what the row has under `key`. */
+  readonly datum?: (row: Row) => Datum;
+  /** How people see its number. */
+  readonly unit?: (value: number | undefined) => string;
+  /** For people; without it and `unit`, the datum as it is. Need not be escaped. */
   readonly text?: (row: Row) => string;
-  readonly style?: (row: Row) => Style | undefined;
+  readonly style?: (row: Row, datum: Datum) => Style | undefined;
 }
 
 export interface Rendered {
@@ -49,9 +51,22 @@ const GAP = "  ";
 /** Of a column by which rows are found, where even without all others the rest is too wide. */
 const SHORTEST_NAME = 8;
 
-export function cellText<Row>({ text, datum }: Column<Row>, row: Row): string {
+export function datumOf<Row>({ key, datum }: Column<Row>, row: Row): Datum {
+  if (datum !== undefined) return datum(row);
+  const value = (row as Readonly<Record<string, Datum | undefined>>)[key] ?? null;
+  return typeof value === "number" && !Number.isFinite(value) ? null : value;
+}
+
+/** What a program reads of a row. */
+export function itemOf<Row>(columns: readonly Column<Row>[], row: Row): Record<string, Datum> {
+  return Object.fromEntries(columns.map((column) => [column.key, datumOf(column, row)]));
+}
+
+export function cellText<Row>(column: Column<Row>, row: Row): string {
+  const { text, unit } = column;
   if (text !== undefined) return text(row);
-  const value = datum(row);
+  const value = datumOf(column, row);
+  if (unit !== undefined) return unit(typeof value === "number" ? value : undefined);
   if (value === null) return "-";
   return Array.isArray(value) ? value.join(",") : String(value);
 }
@@ -86,7 +101,7 @@ export function renderTable<Row>(
         const isLast = at === shown.length - 1 && column.align !== "right";
         const cell = cells[at]![i]!;
         const text = isLast ? cell : padded(cell, room, column.align ?? "left");
-        const style = column.style?.(row);
+        const style = column.style?.(row, datumOf(column, row));
         return style === undefined ? text : output.paint(style, text);
       })
       .join(GAP)
@@ -255,8 +270,8 @@ export interface Order<Row> {
 /** Rows without a value are last. Rows that are equal keep their order. */
 export function sortRows<Row>(rows: readonly Row[], { column, descending }: Order<Row>): Row[] {
   return rows.toSorted((one, other) => {
-    const a = column.datum(one);
-    const b = column.datum(other);
+    const a = datumOf(column, one);
+    const b = datumOf(column, other);
     if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
     const order =
       typeof a === "number" && typeof b === "number"

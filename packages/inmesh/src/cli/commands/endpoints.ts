@@ -30,7 +30,7 @@ export function run({ values, positionals }: Parsed<Options>, context: Context):
 
 /** Within a window the share is that of the picks in it. */
 function endpointRows({ now, before }: Reading<Endpoints>): EndpointRow[] {
-  if (before === undefined) return now.endpoints.map((view) => ({ view, share: view.share }));
+  if (before === undefined) return [...now.endpoints];
   const earlier = new Map(before.endpoints.map((view) => [keyOf(view), view.picks]));
   const picksOf = (view: EndpointView): number => {
     const picks = earlier.get(keyOf(view)) ?? 0;
@@ -43,7 +43,7 @@ function endpointRows({ now, before }: Reading<Endpoints>): EndpointRow[] {
   }
   return now.endpoints.map((view) => {
     const all = ofService.get(serviceOf(view))!;
-    return { view, share: all === 0 ? undefined : picksOf(view) / all };
+    return { ...view, share: all === 0 ? undefined : picksOf(view) / all };
   });
 }
 

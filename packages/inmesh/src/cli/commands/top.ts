@@ -10,7 +10,7 @@ import { counted } from "../numbers.ts";
 import type { CONNECTION, FILTER, TOP } from "../options.ts";
 import { Screen } from "../screen.ts";
 import { parseOrder } from "../order.ts";
-import { renderTable, sortRows, type Column, type Order } from "../table.ts";
+import { itemOf, renderTable, sortRows, type Column, type Order } from "../table.ts";
 import { tapEvents, tapQuery, type Ended } from "../tap-events.ts";
 import { cutEnd } from "../text.ts";
 
@@ -137,9 +137,7 @@ class Top {
     const rows = sortRows(this.#sums.rows(), this.#order);
     const { lost } = this.#sums;
     if (this.#values.json) {
-      const items = rows.map((row) =>
-        Object.fromEntries(this.#columns.map(({ key, datum }) => [key, datum(row)])),
-      );
+      const items = rows.map((row) => itemOf(this.#columns, row));
       output.json({ apiVersion: "inmesh.dev/v1", kind: "TopList", windowMs, lost, items });
       return;
     }
