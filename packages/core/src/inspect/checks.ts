@@ -39,6 +39,10 @@ export const CHECKS = {
 type Group = keyof typeof CHECKS;
 export type CheckId = (typeof CHECKS)[Group][number];
 
+const GROUPS: ReadonlyMap<CheckId, string> = new Map(
+  Object.entries(CHECKS).flatMap(([group, ids]) => ids.map((id) => [id, group] as const)),
+);
+
 const PAGE = "docs/reference/checks.md";
 /** Certificates that end sooner should have been renewed. */
 const SHORT_LIFE_MS = 24 * 3_600_000;
@@ -50,7 +54,7 @@ const KIND_CHECK_MS = 10_000;
 const WORSE: Readonly<Record<CheckStatus, number>> = { ok: 0, warning: 1, failure: 2 };
 
 /** What a finding says; undefined: it is good. */
-type Finding = readonly [status: "warning" | "failure", message: string, hint: string] | undefined;
+type Finding = readonly [status: CheckStatus, message: string, hint: string] | undefined;
 
 export async function checks(mesh: Mesh): Promise<Body<Checks>> {
   const found = [
@@ -71,122 +75,93 @@ export async function checks(mesh: Mesh): Promise<Body<Checks>> {
   return { status, failures: count("failure"), warnings: count("warning"), checks: found };
 }
 
-function check<G extends Group>(
-  group: G,
-  id: (typeof CHECKS)[G][number],
-  subject: string | undefined,
-  good: string,
-  finding: Finding,
-): Check {
+function check(id: CheckId, subject: string | undefined, good: string, finding: Finding): Check {
   const [status, message, hint] = finding ?? ["ok" as const, good, undefined];
-  return { id, group, subject, status, message, hint, page: `${PAGE}#${id}` };
+  return { id, group: GROUPS.get(id)!, subject, status, message, hint, page: `${PAGE}#${id}` };
+}
+
+function warningIf(is: boolean, message: string, hint: string): Finding {
+  return is ? ["warning", message, hint] : undefined;
+}
+
+function failureIf(is: boolean, message: string, hint: string): Finding {
+  return is ? ["failure", message, hint] : undefined;
 }
 
 function runtimeChecks(): Check[] {
   const problem = runtimeProblem(process.version);
   const degraded = degradedInProcess();
+  const things = degraded.length === 1 ? "one thing works" : `${degraded.length} things work`;
+  const unsupported = warningIf(
+    problem !== undefined,
+    problem ?? "",
+    "update Node: docs/reference/runtimes.md names the versions",
+  );
+  const weaker = warningIf(
+    degraded.length > 0,
+    `${things} less well: ${degraded.join("; ")}`,
+    "use versions of Node and of libraries that inmesh is tested with, or update inmesh",
+  );
   return [
-    check(
-      "runtime",
-      "runtime-supported",
-      undefined,
-      `Node ${process.version} is supported`,
-      problem === undefined
-        ? undefined
-        : ["warning", problem, "update Node: docs/reference/runtimes.md names the versions"],
-    ),
-    check(
-      "runtime",
-      "runtime-whole",
-      undefined,
-      "nothing works less well than it could",
-      degraded.length === 0
-        ? undefined
-        : [
-            "warning",
-            `${degraded.length === 1 ? "one thing works" : `${degraded.length} things work`} less well: ${degraded.join("; ")}`,
-            "use versions of Node and of libraries that inmesh is tested with, or update inmesh",
-          ],
-    ),
+    check("runtime-supported", undefined, `Node ${process.version} is supported`, unsupported),
+    check("runtime-whole", undefined, "nothing works less well than it could", weaker),
   ];
 }
 
 function configurationChecks({ running }: Mesh): Check[] {
   const { version, sources } = running.config;
-  const current = `configuration ${version} is in force`;
   if (sources.length === 0) {
-    return [check("configuration", "configuration-current", undefined, current, undefined)];
+    const current = `configuration ${version} is in force`;
+    return [check("configuration-current", undefined, current, undefined)];
   }
-  return sources.flatMap(({ name, state, mistakes }) => [
-    check(
-      "configuration",
-      "configuration-current",
-      name,
-      `what it says is in force, in configuration ${version}`,
-      state === "refused" || state === "failed"
-        ? [
-            "failure",
-            state === "refused"
-              ? describeMistakes(mistakes)
-              : `it cannot tell: ${mistakes[0]?.rule ?? "no reason given"}`,
-            "correct what the lines name; what it said before stays in force",
-          ]
-        : undefined,
-    ),
-    check(
-      "configuration",
-      "configuration-answered",
-      name,
-      "it has answered",
-      state === "waiting"
-        ? [
-            "warning",
-            "it has said nothing yet",
-            "look whether the source can be reached; calls go on without it",
-          ]
-        : undefined,
-    ),
-  ]);
+  return sources.flatMap(({ name, state, mistakes }) => {
+    const wrong = failureIf(
+      state === "refused" || state === "failed",
+      state === "refused"
+        ? describeMistakes(mistakes)
+        : `it cannot tell: ${mistakes[0]?.rule ?? "no reason given"}`,
+      "correct what the lines name; what it said before stays in force",
+    );
+    const silent = warningIf(
+      state === "waiting",
+      "it has said nothing yet",
+      "look whether the source can be reached; calls go on without it",
+    );
+    const current = `what it says is in force, in configuration ${version}`;
+    return [
+      check("configuration-current", name, current, wrong),
+      check("configuration-answered", name, "it has answered", silent),
+    ];
+  });
 }
 
 function identityChecks(mesh: Mesh): Check[] {
   const now = mesh.runtime.wallNow();
   return mesh.identities.snapshot().flatMap(({ name, state, problem, expiresAt }) => {
     const leftMs = expiresAt - now;
-    const left = leftMs <= 0 ? "has ended" : `ends in ${duration(leftMs)}`;
+    const left = `its certificate ${leftMs <= 0 ? "has ended" : `ends in ${duration(leftMs)}`}`;
+    const ends = Number.isFinite(expiresAt);
+    const unusable = failureIf(
+      state === "waiting",
+      "it has given nothing that can be used yet",
+      "look at the source; services that need it wait",
+    );
+    const unused = warningIf(
+      state !== "current",
+      problem ?? "what it said last is not used",
+      "correct the source; the last good certificate stays in use",
+    );
+    const short: Finding =
+      leftMs > SHORT_LIFE_MS || !ends
+        ? undefined
+        : [
+            leftMs <= 0 ? "failure" : "warning",
+            left,
+            "let the source renew it; short-lived certificates that are renewed in time are no problem",
+          ];
     return [
-      check(
-        "identity",
-        "identity-current",
-        name,
-        "its last answer is in use",
-        state === "current"
-          ? undefined
-          : state === "waiting"
-            ? [
-                "failure",
-                "it has given nothing that can be used yet",
-                "look at the source; services that need it wait",
-              ]
-            : [
-                "warning",
-                problem ?? "what it said last is not used",
-                "correct the source; the last good certificate stays in use",
-              ],
-      ),
-      check(
-        "identity",
-        "identity-life",
-        name,
-        Number.isFinite(expiresAt) ? `its certificate ${left}` : "no certificate of it ends",
-        leftMs > SHORT_LIFE_MS || !Number.isFinite(expiresAt)
-          ? undefined
-          : [
-              leftMs <= 0 ? "failure" : "warning",
-              `its certificate ${left}`,
-              "let the source renew it; short-lived certificates that are renewed in time are no problem",
-            ],
-      ),
+      check("identity-current", name, "its last answer is in use", unusable ?? unused),
+      check("identity-life", name, ends ? left : "no certificate of it ends", short),
     ];
   });
 }
@@ -196,109 +171,94 @@ function serviceChecks(mesh: Mesh): Check[] {
   const found: Check[] = [];
   for (const { name, protocol, cluster, asleep, heard, config } of mesh.running.backends) {
     if (asleep) continue;
-    const subject = `${name} (${protocol})`;
-    const say = (id: (typeof CHECKS)["services"][number], good: string, finding: Finding): void =>
-      void found.push(check("services", id, subject, good, finding));
+    const say = (id: CheckId, good: string, finding: Finding): void =>
+      void found.push(check(id, `${name} (${protocol})`, good, finding));
+    const { known, stale, emptyBecause, problem, lists } = cluster;
     const { total, available, open, refusing, halfOpen } = endpointCounts([{ cluster }], now);
+    const pickable = available + halfOpen;
+    const out = open + refusing;
+    const whyStale = `discovery cannot tell: ${stale?.message}`;
     say(
       "discovery-current",
       "discovery answers",
-      cluster.stale === undefined
-        ? undefined
-        : [
-            cluster.known ? "warning" : "failure",
-            `discovery cannot tell: ${cluster.stale.message}`,
-            cluster.known
-              ? "the endpoints that it named last stay in use; look at the source"
-              : "look at the name and the source: there is no endpoint to use",
-          ],
+      known
+        ? warningIf(
+            stale !== undefined,
+            whyStale,
+            "the endpoints that it named last stay in use; look at the source",
+          )
+        : failureIf(
+            stale !== undefined,
+            whyStale,
+            "look at the name and the source: there is no endpoint to use",
+          ),
     );
     say(
       "endpoints-known",
       `${total} known`,
-      cluster.known && total === 0
-        ? [
-            "failure",
-            `discovery names none${cluster.emptyBecause === undefined ? "" : `: ${cluster.emptyBecause}`}`,
-            "start the service, or correct its name",
-          ]
-        : undefined,
+      failureIf(
+        known && total === 0,
+        `discovery names none${emptyBecause === undefined ? "" : `: ${emptyBecause}`}`,
+        "start the service, or correct its name",
+      ),
     );
     say(
       "endpoints-available",
-      total === 0 ? "none to look at" : `${available + halfOpen} of ${total} can be picked`,
-      total > 0 && available + halfOpen === 0 && !cluster.usable
-        ? [
-            "failure",
-            `none of ${total} can be picked`,
-            "inmesh endpoints, or GET /api/v1/endpoints, says why of each; all that fail alike have something in common",
-          ]
-        : undefined,
+      total === 0 ? "none to look at" : `${pickable} of ${total} can be picked`,
+      failureIf(
+        total > 0 && pickable === 0 && !cluster.usable,
+        `none of ${total} can be picked`,
+        "inmesh endpoints, or GET /api/v1/endpoints, says why of each; all that fail alike have something in common",
+      ),
     );
     say(
       "endpoints-closed",
       "no breaker is open, and no endpoint refuses connections",
-      open + refusing > 0
-        ? [
-            "warning",
-            `${open + refusing} of ${total} ${open + refusing === 1 ? "has an open breaker or refuses" : "have an open breaker or refuse"} connections${cluster.lists.panic ? ", and more than breaker.maxEjectedRatio allows" : ""}`,
-            "inmesh endpoints, or GET /api/v1/endpoints, says why of each, and when it is tried again",
-          ]
-        : undefined,
+      warningIf(
+        out > 0,
+        `${out} of ${total} ${out === 1 ? "has an open breaker or refuses" : "have an open breaker or refuse"} connections${lists.panic ? ", and more than breaker.maxEjectedRatio allows" : ""}`,
+        "inmesh endpoints, or GET /api/v1/endpoints, says why of each, and when it is tried again",
+      ),
     );
     say(
       "endpoints-within-limit",
       "all that discovery names are used",
-      heard.excess > 0
-        ? [
-            "warning",
-            `${heard.excess} are left out because of limits.maxEndpoints (${config.limits.maxEndpoints})`,
-            "raise the limit, or let discovery name fewer",
-          ]
-        : undefined,
+      warningIf(
+        heard.excess > 0,
+        `${heard.excess} are left out because of limits.maxEndpoints (${config.limits.maxEndpoints})`,
+        "raise the limit, or let discovery name fewer",
+      ),
     );
     say(
       "certificates-current",
       config.scheme === "https" ? "certificates are in use" : "the service is called without TLS",
-      cluster.problem === undefined
-        ? undefined
-        : [
-            "failure",
-            cluster.problem,
-            "correct the certificate files or the identity source; the last good ones stay in use",
-          ],
+      failureIf(
+        problem !== undefined,
+        problem ?? "",
+        "correct the certificate files or the identity source; the last good ones stay in use",
+      ),
     );
   }
   for (const { name, protocol, budget, callsInFlight, config } of mesh.running.services) {
     const subject = `${name} (${protocol})`;
     const { maxInFlight } = config.limits;
+    const inProgress = `${callsInFlight} in progress of at most ${maxInFlight}`;
+    const spent = warningIf(
+      budget.balance() < 1 && budget.refused > 0,
+      `the retry budget is spent: ${budget.refused} retries were not made`,
+      "find out why so many attempts fail: more retries would add load where there is too much",
+    );
+    const full: Finding =
+      callsInFlight < maxInFlight * HIGH_RATIO
+        ? undefined
+        : [
+            callsInFlight >= maxInFlight ? "failure" : "warning",
+            `${inProgress} (limits.maxInFlight)`,
+            "find out why they take so long, send less, or raise the limit",
+          ];
     found.push(
-      check(
-        "services",
-        "retry-budget",
-        subject,
-        "the retry budget has retries left",
-        budget.balance() < 1 && budget.refused > 0
-          ? [
-              "warning",
-              `the retry budget is spent: ${budget.refused} retries were not made`,
-              "find out why so many attempts fail: more retries would add load where there is too much",
-            ]
-          : undefined,
-      ),
-      check(
-        "services",
-        "calls-within-limit",
-        subject,
-        `${callsInFlight} in progress of at most ${maxInFlight}`,
-        callsInFlight >= maxInFlight * HIGH_RATIO
-          ? [
-              callsInFlight >= maxInFlight ? "failure" : "warning",
-              `${callsInFlight} in progress of at most ${maxInFlight} (limits.maxInFlight)`,
-              "find out why they take so long, send less, or raise the limit",
-            ]
-          : undefined,
-      ),
+      check("retry-budget", subject, "the retry budget has retries left", spent),
+      check("calls-within-limit", subject, inProgress, full),
     );
   }
   return found;
@@ -310,42 +270,25 @@ function serverChecks({ servers }: Mesh): Check[] {
     const readiness = readinessOf(server);
     const { problem } = server.facts();
     const subject = `${server.name} (${server.protocol})`;
+    const notReady = warningIf(
+      readiness !== "ok",
+      `is not ready: ${readiness}`,
+      "nothing, if it is to stop; else see the section",
+    );
+    const needsRestart = warningIf(
+      pending.length > 0,
+      `the configuration says something else of ${pending.join(", ")}`,
+      "restart the process: a running server cannot take these",
+    );
+    const refused = failureIf(
+      problem !== undefined,
+      problem ?? "",
+      "correct the certificate files or the identity source",
+    );
     return [
-      check(
-        "servers",
-        "server-ready",
-        subject,
-        "takes requests",
-        readiness === "ok"
-          ? undefined
-          : [
-              "warning",
-              `is not ready: ${readiness}`,
-              "nothing, if it is to stop; else see the section",
-            ],
-      ),
-      check(
-        "servers",
-        "server-configured",
-        subject,
-        "all of its configuration is in force",
-        pending.length === 0
-          ? undefined
-          : [
-              "warning",
-              `the configuration says something else of ${pending.join(", ")}`,
-              "restart the process: a running server cannot take these",
-            ],
-      ),
-      check(
-        "servers",
-        "server-certificates",
-        subject,
-        "none of its certificates is refused",
-        problem === undefined
-          ? undefined
-          : ["failure", problem, "correct the certificate files or the identity source"],
-      ),
+      check("server-ready", subject, "takes requests", notReady),
+      check("server-configured", subject, "all of its configuration is in force", needsRestart),
+      check("server-certificates", subject, "none of its certificates is refused", refused),
     ];
   });
 }
@@ -357,33 +300,19 @@ function telemetryChecks(mesh: Mesh): Check[] {
     if (one.name === METRICS_OVERFLOW.name && one.kind !== "histogram") lost += one.value;
   }
   const { errors } = observers.snapshot();
+  const tooMany = warningIf(
+    lost > 0,
+    `${lost} records were counted under other, because there are too many series`,
+    "use fixed names for services, routes and servers, and not one for each request",
+  );
+  const failing = warningIf(
+    errors > 0,
+    `hooks of observers or exporters have failed ${errors} times`,
+    "look for hook.failed, observer.failed and exporter.failed in the log",
+  );
   return [
-    check(
-      "telemetry",
-      "metrics-within-limit",
-      undefined,
-      "every series has its own labels",
-      lost === 0
-        ? undefined
-        : [
-            "warning",
-            `${lost} records were counted under other, because there are too many series`,
-            "use fixed names for services, routes and servers, and not one for each request",
-          ],
-    ),
-    check(
-      "telemetry",
-      "observers-work",
-      undefined,
-      "no hook has failed",
-      errors === 0
-        ? undefined
-        : [
-            "warning",
-            `hooks of observers or exporters have failed ${errors} times`,
-            "look for hook.failed, observer.failed and exporter.failed in the log",
-          ],
-    ),
+    check("metrics-within-limit", undefined, "every series has its own labels", tooMany),
+    check("observers-work", undefined, "no hook has failed", failing),
   ];
 }
 
@@ -416,7 +345,7 @@ async function kindChecks({ running, runtime, servers }: Mesh): Promise<Check[]>
     } catch (error) {
       const what = `the kind ${kind.name} could not be checked: ${messageOf(error)}`;
       const hint = "look at what it depends on";
-      return [check("discovery", "kind-checked", kind.name, "", ["warning", what, hint])];
+      return [check("kind-checked", kind.name, "", ["warning", what, hint])];
     }
   });
   return (await Promise.all(asked)).flat();
