@@ -11,7 +11,6 @@ import type {
   About,
   Answer,
   AttemptKinds,
-  BreakerView,
   Candidate,
   Changed,
   Check,
@@ -86,13 +85,8 @@ function sum<T>(all: All<T>, of: (view: T) => number): number {
 
 /** Undefined where one of them does not say. */
 function knownSum<T>(all: All<T>, of: (view: T) => number | undefined): number | undefined {
-  let total = 0;
-  for (const { view } of all) {
-    const value = of(view);
-    if (value === undefined) return undefined;
-    total += value;
-  }
-  return total;
+  const isKnown = all.every(({ view }) => of(view) !== undefined);
+  return isKnown ? sum(all, (view) => of(view)!) : undefined;
 }
 
 function most<T>(all: All<T>, of: (view: T) => number | undefined): number | undefined {
@@ -109,13 +103,23 @@ function mean<T>(all: All<T>, of: (view: T) => number): number {
   return sum(all, of) / all.length;
 }
 
+interface Worst<T, V> {
+  readonly view: T;
+  readonly state: V;
+  /** A text about it, with who says it unless all are in that state. */
+  readonly by: (text: string) => string;
+}
+
 /** The first of those that come first in `order`. */
-function worst<T, V>(all: All<T>, order: readonly V[], of: (view: T) => V): Of<T> {
+function worst<T, V>(all: All<T>, order: readonly V[], of: (view: T) => V): Worst<T, V> {
   const place = ({ view }: Of<T>): number => {
     const at = order.indexOf(of(view));
     return at < 0 ? order.length : at;
   };
-  return all.reduce((before, one) => (place(one) < place(before) ? one : before));
+  const { from, view } = all.reduce((before, one) => (place(one) < place(before) ? one : before));
+  const state = of(view);
+  const isOfAll = all.every((one) => of(one.view) === state);
+  return { view, state, by: (text) => (isOfAll ? text : `${from}: ${text}`) };
 }
 
 /** Counts by name: those of a closed set, or of an open one. */
@@ -146,16 +150,16 @@ function firstText<T>(all: All<T>, of: (view: T) => string | undefined): string 
   return texts(all, (view) => [of(view) ?? []].flat()).at(0);
 }
 
-/** Views of the same thing together, in the order in which they come. */
+/** Views of the same thing, which has these fields, together; in the order in which they come. */
 function together<A extends Answer, T>(
   all: readonly AnswerOf<A>[],
   viewsOf: (answer: A) => readonly T[],
-  keyOf: (view: T) => readonly unknown[],
+  ...fields: readonly (keyof T)[]
 ): Of<T>[][] {
   const groups = new Map<string, Of<T>[]>();
   for (const { from, answer } of all) {
     for (const view of viewsOf(answer)) {
-      const key = JSON.stringify(keyOf(view));
+      const key = JSON.stringify(fields.map((field) => view[field]));
       const group = groups.get(key);
       if (group === undefined) groups.set(key, [{ from, view }]);
       else group.push({ from, view });
@@ -177,8 +181,12 @@ function latency(all: All<LatencyHistogram>, boundsSeconds: readonly number[]): 
   return histogramOf(counts, sumSeconds, boundsSeconds);
 }
 
-function inner<T, V>(all: All<T>, of: (view: T) => V): Of<V>[] {
-  return all.map(({ from, view }) => ({ from, view: of(view) }));
+/** A part of each, of those that have it. */
+function inner<T, V>(all: All<T>, of: (view: T) => V | undefined): Of<V>[] {
+  return all.flatMap(({ from, view: whole }) => {
+    const view = of(whole);
+    return view === undefined ? [] : { from, view };
+  });
 }
 
 function summed<T, C extends OutcomeCounts | AttemptKinds>(all: All<T>, of: (view: T) => C): C {
@@ -186,11 +194,7 @@ function summed<T, C extends OutcomeCounts | AttemptKinds>(all: All<T>, of: (vie
 }
 
 /** Undefined where none has any. */
-function traffic(
-  all: All<Traffic | undefined>,
-  boundsSeconds: readonly number[],
-): Traffic | undefined {
-  const given = all.flatMap(({ from, view }) => (view === undefined ? [] : [{ from, view }]));
+function traffic(given: All<Traffic>, boundsSeconds: readonly number[]): Traffic | undefined {
   if (given.length === 0) return undefined;
   const histogram = (of: (one: Traffic) => LatencyHistogram): LatencyHistogram =>
     latency(inner(given, of), boundsSeconds);
@@ -219,16 +223,8 @@ const SERVICE_STATES: readonly ServiceView["state"][] = [
 
 function services(all: readonly AnswerOf<Services>[]): Partial<Services> {
   const { latencyBoundsSeconds: bounds } = all[0]!.answer;
-  const ofService = together(
-    all,
-    (one) => one.services,
-    ({ name, protocol }) => [name, protocol],
-  );
-  const ofServer = together(
-    all,
-    (one) => one.servers,
-    ({ name, protocol }) => [name, protocol],
-  );
+  const ofService = together(all, (one) => one.services, "name", "protocol");
+  const ofServer = together(all, (one) => one.servers, "name", "protocol");
   return {
     measured: all.some(({ answer }) => answer.measured),
     latencyBoundsSeconds: bounds,
@@ -243,7 +239,7 @@ function service(all: All<ServiceView>, boundsSeconds: readonly number[]): Servi
   const [{ view: first }] = all as [Of<ServiceView>];
   return {
     ...first,
-    state: worst(all, SERVICE_STATES, (one) => one.state).view.state,
+    state: worst(all, SERVICE_STATES, (one) => one.state).state,
     notes: texts(all, (one) => one.notes),
     endpoints: fewest(inner(all, (one) => one.endpoints)),
     connections: {
@@ -264,10 +260,9 @@ function service(all: All<ServiceView>, boundsSeconds: readonly number[]): Servi
       boundsSeconds,
     ),
     routes: first.routes.map((route): RouteView => {
-      const ofRoute = all.flatMap(({ from, view }) =>
-        view.routes
-          .filter(({ name }) => name === route.name)
-          .map((one) => ({ from, view: one.traffic })),
+      const ofRoute = inner(
+        all,
+        (one) => one.routes.find(({ name }) => name === route.name)?.traffic,
       );
       return { ...route, traffic: traffic(ofRoute, boundsSeconds) };
     }),
@@ -290,7 +285,7 @@ const DISCOVERY_STATES: readonly DiscoverySummary["state"][] = [
 function summary<T extends DiscoverySummary>(all: All<T>): DiscoverySummary {
   return {
     source: all[0]!.view.source,
-    state: worst(all, DISCOVERY_STATES, (one) => one.state).view.state,
+    state: worst(all, DISCOVERY_STATES, (one) => one.state).state,
     error: firstText(all, (one) => one.error),
   };
 }
@@ -299,15 +294,11 @@ const SERVER_STATES: readonly ServerView["state"][] = ["closed", "closing", "dra
 
 function server(all: All<ServerView>, boundsSeconds: readonly number[]): ServerView {
   const [{ view: first }] = all as [Of<ServerView>];
-  const calls = all.flatMap(({ from, view }) =>
-    view.calls === undefined ? [] : [{ from, view: view.calls }],
-  );
-  const latencies = all.flatMap(({ from, view }) =>
-    view.latency === undefined ? [] : [{ from, view: view.latency }],
-  );
+  const calls = inner(all, (one) => one.calls);
+  const latencies = inner(all, (one) => one.latency);
   return {
     ...first,
-    state: worst(all, SERVER_STATES, (one) => one.state).view.state,
+    state: worst(all, SERVER_STATES, (one) => one.state).state,
     readiness: all.find(({ view }) => view.readiness !== "ok")?.view.readiness ?? "ok",
     requestsInFlight: sum(all, (one) => one.requestsInFlight),
     connections: knownSum(all, (one) => one.connections),
@@ -333,11 +324,8 @@ const ENDPOINT_STATES: readonly EndpointState[] = [
 ];
 
 function endpoints(all: readonly AnswerOf<Endpoints>[]): Partial<Endpoints> {
-  const merged = together(
-    all,
-    (one) => one.endpoints,
-    ({ service: of, protocol, address }) => [of, protocol, address],
-  ).map(endpoint);
+  const groups = together(all, (one) => one.endpoints, "service", "protocol", "address");
+  const merged = groups.map(endpoint);
   const picks = new Map<string, number>();
   const keyOf = ({ service: of, protocol }: EndpointView): string => `${protocol} ${of}`;
   for (const one of merged) picks.set(keyOf(one), (picks.get(keyOf(one)) ?? 0) + one.picks);
@@ -350,13 +338,10 @@ function endpoints(all: readonly AnswerOf<Endpoints>[]): Partial<Endpoints> {
 }
 
 function endpoint(all: All<EndpointView>): EndpointView {
-  const { from, view } = worst(all, ENDPOINT_STATES, (one) => one.state);
-  const isOfAll = all.every((one) => one.view.state === view.state);
-  const breaker: BreakerView = view.breaker;
+  const { view, by } = worst(all, ENDPOINT_STATES, (one) => one.state);
   return {
     ...view,
-    why: view.why === undefined || isOfAll ? view.why : `${from}: ${view.why}`,
-    breaker,
+    why: view.why && by(view.why),
     cost: mean(all, (one) => one.cost),
     inFlight: sum(all, (one) => one.inFlight),
     picks: sum(all, (one) => one.picks),
@@ -370,16 +355,8 @@ function endpoint(all: All<EndpointView>): EndpointView {
 }
 
 function connections(all: readonly AnswerOf<Connections>[]): Partial<Connections> {
-  const outbound = together(
-    all,
-    (one) => one.outbound,
-    ({ service: of, protocol, endpoint: at }) => [of, protocol, at],
-  );
-  const inbound = together(
-    all,
-    (one) => one.inbound,
-    ({ server: of, protocol }) => [of, protocol],
-  );
+  const outbound = together(all, (one) => one.outbound, "service", "protocol", "endpoint");
+  const inbound = together(all, (one) => one.inbound, "server", "protocol");
   return {
     outbound: outbound.map((group): OutboundConnections => ({
       ...group[0]!.view,
@@ -399,11 +376,7 @@ function connections(all: readonly AnswerOf<Connections>[]): Partial<Connections
 }
 
 function discovery(all: readonly AnswerOf<DiscoveryAnswer>[]): Partial<DiscoveryAnswer> {
-  const ofService = together(
-    all,
-    (one) => one.services,
-    ({ service: of, protocol }) => [of, protocol],
-  );
+  const ofService = together(all, (one) => one.services, "service", "protocol");
   return {
     services: ofService.map((group): DiscoveryView => ({
       ...group[0]!.view,
@@ -435,7 +408,7 @@ function about(all: readonly AnswerOf<About>[]): Partial<About> {
       rssBytes: sum(of, (one) => one.process.rssBytes),
       heapUsedBytes: sum(of, (one) => one.process.heapUsedBytes),
     },
-    state: worst(of, MESH_STATES, (one) => one.state).view.state,
+    state: worst(of, MESH_STATES, (one) => one.state).state,
     ready: {
       ready: of.every(({ view }) => view.ready.ready),
       reasons: of.flatMap(({ view }) => view.ready.reasons),
@@ -447,22 +420,16 @@ function about(all: readonly AnswerOf<About>[]): Partial<About> {
 
 /** All follow the same file: that of the first, and whether one of them refuses it. */
 function config(all: readonly AnswerOf<Config>[]): Partial<Config> {
-  const of = views(all);
-  const { view } = worst(of, ["refused", "current"], (one) => one.state);
-  return view;
+  return worst(views(all), ["refused", "current"], (one) => one.state).view;
 }
 
 const CHECK_STATES: readonly CheckStatus[] = ["failure", "warning", "ok"];
 
 function checks(all: readonly AnswerOf<Checks>[]): Partial<Checks> {
-  const merged = together(
-    all,
-    (one) => one.checks,
-    ({ group, id, subject }) => [group, id, subject],
-  ).map((of): Check => {
-    const { from, view } = worst(of, CHECK_STATES, (one) => one.status);
-    const isOfAll = of.every((one) => one.view.status === view.status);
-    return isOfAll ? view : { ...view, message: `${from}: ${view.message}` };
+  const groups = together(all, (one) => one.checks, "group", "id", "subject");
+  const merged = groups.map((of): Check => {
+    const { view, by } = worst(of, CHECK_STATES, (one) => one.status);
+    return { ...view, message: by(view.message) };
   });
   const count = (status: CheckStatus): number =>
     merged.filter((one) => one.status === status).length;
@@ -473,16 +440,12 @@ function checks(all: readonly AnswerOf<Checks>[]): Partial<Checks> {
 
 /** Of the first, with the endpoints as all of them see them. */
 function explanation(all: readonly AnswerOf<Explanation>[]): Partial<Explanation> {
-  const candidates = together(
-    all,
-    (one) => one.candidates,
-    ({ backend, endpoint: at }) => [backend, at],
-  ).map((of): Candidate => {
-    const { from, view } = worst(of, ENDPOINT_STATES, (one) => one.state);
-    const isOfAll = of.every((one) => one.view.state === view.state);
+  const groups = together(all, (one) => one.candidates, "backend", "endpoint");
+  const candidates = groups.map((of): Candidate => {
+    const { view, by } = worst(of, ENDPOINT_STATES, (one) => one.state);
     return {
       ...view,
-      why: isOfAll ? view.why : `${from}: ${view.why}`,
+      why: by(view.why),
       cost: mean(of, (one) => one.cost),
       inFlight: sum(of, (one) => one.inFlight),
       // Of one that does not know it the chance is 0.
