@@ -5,7 +5,7 @@
  */
 import { AttemptHeaders } from "./attempt-headers.ts";
 import type { BreakerState } from "./breaker/breaker.ts";
-import { MeshError, type NoRetry, type Progress } from "./errors.ts";
+import { type MeshError, stacklessError, type NoRetry, type Progress } from "./errors.ts";
 import type { HeaderChanges } from "./header-changes.ts";
 import type { Timer } from "./runtime/runtime.ts";
 import type { ServerPeer } from "./tls/peer.ts";
@@ -439,11 +439,6 @@ export function endWith<R>(call: Call, sent: Promise<R>, ends: CallEnds): Promis
 
 function lost({ call, endpoint }: Attempt): MeshError {
   const where = endpoint === undefined ? "" : ` → ${endpoint.address}`;
-  return new MeshError({
-    code: "cancelled",
-    reason: "hedge_lost",
-    message: `${call.service}${where}: another attempt of the same call was chosen`,
-    progress: "maybe-processed",
-    stackless: true,
-  });
+  const message = `${call.service}${where}: another attempt of the same call was chosen`;
+  return stacklessError("cancelled", "hedge_lost", "maybe-processed", message);
 }

@@ -2,7 +2,7 @@
  * Why no connection came about, as a MeshError that one can act on, whatever protocol was to run over
  * it. Nothing was sent in any of these cases. A new error every time: calls write into theirs.
  */
-import { MeshError, type ErrorReason } from "./errors.ts";
+import { type MeshError, stacklessError, type ErrorReason } from "./errors.ts";
 
 /** Where a dial goes to. */
 export interface Where {
@@ -117,14 +117,8 @@ export function isExhaustion(code: unknown): boolean {
 /** Undefined unless `code` says that this process, not the peer, has run out of something. */
 export function exhausted(where: Where, code: unknown, cause?: unknown): MeshError | undefined {
   if (!isExhaustion(code)) return undefined;
-  return new MeshError({
-    code: "overloaded",
-    reason: "local_exhaustion",
-    message: `${textOfWhere(where)}: this process has run out of sockets (${String(code)}): raise its limit of open files, or look for sockets that are not closed`,
-    progress: "not-sent",
-    cause,
-    stackless: true,
-  });
+  const message = `${textOfWhere(where)}: this process has run out of sockets (${String(code)}): raise its limit of open files, or look for sockets that are not closed`;
+  return stacklessError("overloaded", "local_exhaustion", "not-sent", message, cause);
 }
 
 /** What to look at; nothing for codes that say it themselves. */
@@ -160,12 +154,6 @@ export function isConnectStrike({ code, reason }: MeshError): boolean {
 }
 
 function failure(where: Where, reason: ErrorReason, what: string, cause?: unknown): MeshError {
-  return new MeshError({
-    code: "connect_failed",
-    reason,
-    message: `${textOfWhere(where)}: ${what}`,
-    progress: "not-sent",
-    cause,
-    stackless: true,
-  });
+  const message = `${textOfWhere(where)}: ${what}`;
+  return stacklessError("connect_failed", reason, "not-sent", message, cause);
 }

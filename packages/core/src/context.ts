@@ -8,7 +8,7 @@
  */
 import { AsyncLocalStorage, AsyncResource } from "node:async_hooks";
 import type { Call, Served, Within } from "./call.ts";
-import { MeshError } from "./errors.ts";
+import { type MeshError, stacklessError } from "./errors.ts";
 import type { ServedObservation } from "./observe/served-observation.ts";
 import type { ServerPeer } from "./tls/peer.ts";
 import { isTraceparent, sampledTraceId } from "./traceparent.ts";
@@ -212,11 +212,6 @@ export function inheritedDeadlineAt(served: ServedRequest, now: number): number 
 }
 
 function gone(call: Call): MeshError {
-  return new MeshError({
-    code: "cancelled",
-    reason: "caller",
-    message: `${call.service}: the caller of the request being served has gone`,
-    progress: call.progress,
-    stackless: true,
-  });
+  const message = `${call.service}: the caller of the request being served has gone`;
+  return stacklessError("cancelled", "caller", call.progress, message);
 }

@@ -162,6 +162,20 @@ export class MeshError extends Error {
   }
 }
 
+/**
+ * An error without a stack trace: one that `placed` gives the caller's, or that needs none. `message` starts with where:
+ * `orders → 10.0.0.7:8080: …`.
+ */
+export function stacklessError(
+  code: ErrorCode,
+  reason: ErrorReason,
+  progress: Progress,
+  message: string,
+  cause?: unknown,
+): MeshError {
+  return new MeshError({ code, reason, message, progress, cause, stackless: true });
+}
+
 /** A MeshError as plain data. Fields that are undefined do not appear in JSON. */
 export interface MeshErrorJson {
   readonly name: string;

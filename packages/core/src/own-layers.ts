@@ -4,7 +4,7 @@
  * and the layers do not let that through, the caller gets the error without them.
  */
 import type { Call, Reply } from "./call.ts";
-import { MeshError } from "./errors.ts";
+import { stacklessError } from "./errors.ts";
 import type { Handler, Layer } from "./handler.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 
@@ -19,13 +19,8 @@ export function outliveLayers<Req, R extends Reply>(
   const tooLate = (call: Call<Req>): void => {
     // Below the route the deadline has a timer of its own, and may allow more.
     if (call.route !== "") return;
-    const error = new MeshError({
-      code: "deadline_exceeded",
-      reason: "call_deadline",
-      message: `${call.service}: a layer of the application (callLayers) did not pass the call on in time`,
-      progress: "not-sent",
-      stackless: true,
-    });
+    const message = `${call.service}: a layer of the application (callLayers) did not pass the call on in time`;
+    const error = stacklessError("deadline_exceeded", "call_deadline", "not-sent", message);
     call.cancel(error, "abandoned");
   };
   return (inner) => (call) =>

@@ -3,7 +3,13 @@
  * send. Keys of the protocol are gRPC's own words where it has one: `grpc-timeout`, not a second.
  */
 import { Metadata } from "@grpc/grpc-js";
-import { CONNECTION_FIELDS, type HeadField, type HeaderChanges, MeshError } from "@inmesh/core/spi";
+import {
+  CONNECTION_FIELDS,
+  type HeadField,
+  type HeaderChanges,
+  type MeshError,
+  stacklessError,
+} from "@inmesh/core/spi";
 
 /** Time the caller is still willing to wait. */
 export const TIMEOUT = "grpc-timeout";
@@ -89,21 +95,11 @@ export function pushbackOf(metadata: Metadata): number | "stop" | undefined {
 }
 
 function refused(service: string, key: string): MeshError {
-  return new MeshError({
-    code: "bad_request",
-    reason: "bad_header",
-    message: `${service}: metadata may not hold ${JSON.stringify(key)}: it belongs to the connection`,
-    progress: "not-sent",
-    stackless: true,
-  });
+  const message = `${service}: metadata may not hold ${JSON.stringify(key)}: it belongs to the connection`;
+  return stacklessError("bad_request", "bad_header", "not-sent", message);
 }
 
 function tooLarge(service: string, bytes: number, maxBytes: number): MeshError {
-  return new MeshError({
-    code: "bad_request",
-    reason: "header_too_large",
-    message: `${service}: metadata has ${bytes} bytes, more than ${maxBytes} (maxMetadataBytes): send less, or raise the limit if the servers take more`,
-    progress: "not-sent",
-    stackless: true,
-  });
+  const message = `${service}: metadata has ${bytes} bytes, more than ${maxBytes} (maxMetadataBytes): send less, or raise the limit if the servers take more`;
+  return stacklessError("bad_request", "header_too_large", "not-sent", message);
 }

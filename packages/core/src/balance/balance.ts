@@ -4,7 +4,7 @@
  */
 import type { Attempt, Reply } from "../call.ts";
 import type { Cluster } from "../cluster/cluster.ts";
-import { MeshError } from "../errors.ts";
+import { type MeshError, stacklessError } from "../errors.ts";
 import type { Handler } from "../handler.ts";
 import { STALL_MS, type Runtime } from "../runtime/runtime.ts";
 import type { Picker } from "./picker.ts";
@@ -99,13 +99,12 @@ export function balance<Req, R extends Reply>(
   function expire(attempt: Attempt<Req>): void {
     const late = runtime.now() - attempt.startedAt - attemptTimeoutMs;
     attempt.cancel(
-      new MeshError({
-        code: "deadline_exceeded",
-        reason: "attempt_timeout",
-        message: `${attempt.call.service} → ${attempt.endpoint?.address}: no reply within ${attemptTimeoutMs} ms (timeouts.backendRequest): is the endpoint slow, or the limit too short?`,
-        progress: "maybe-processed",
-        stackless: true,
-      }),
+      stacklessError(
+        "deadline_exceeded",
+        "attempt_timeout",
+        "maybe-processed",
+        `${attempt.call.service} → ${attempt.endpoint?.address}: no reply within ${attemptTimeoutMs} ms (timeouts.backendRequest): is the endpoint slow, or the limit too short?`,
+      ),
       late > STALL_MS ? "abandoned" : "timeout",
     );
   }
@@ -127,23 +126,12 @@ function because(why: string | undefined): string {
 function refusal<Req, R extends Reply>(cluster: Cluster<Req, R>, attempt: Attempt<Req>): MeshError {
   const { service } = attempt.call;
   if (cluster.ready !== undefined) {
-    return new MeshError({
-      code: "identity_unavailable",
-      reason: "no_certificate",
-      message: `${service}: the identity of ${cluster.name} (tls.identity) has nothing that can be used yet${cluster.problem === undefined ? "" : `: ${cluster.problem}`}`,
-      progress: "not-sent",
-      stackless: true,
-    });
+    const message = `${service}: the identity of ${cluster.name} (tls.identity) has nothing that can be used yet${cluster.problem === undefined ? "" : `: ${cluster.problem}`}`;
+    return stacklessError("identity_unavailable", "no_certificate", "not-sent", message);
   }
   const [reason, why] = whyNone(cluster);
-  return new MeshError({
-    code: "no_endpoint",
-    reason,
-    message: `${service}: ${why}${cluster.stale === undefined ? "" : ` (${cluster.stale.message})`}`,
-    progress: "not-sent",
-    cause: cluster.stale,
-    stackless: true,
-  });
+  const message = `${service}: ${why}${cluster.stale === undefined ? "" : ` (${cluster.stale.message})`}`;
+  return stacklessError("no_endpoint", reason, "not-sent", message, cluster.stale);
 }
 
 /** Why nothing of a cluster can be picked: the reason of the error, and in words. */

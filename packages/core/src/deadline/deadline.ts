@@ -4,7 +4,7 @@
  * reply starts.
  */
 import type { Call, DeadlineSource, Reply } from "../call.ts";
-import { MeshError } from "../errors.ts";
+import { type MeshError, stacklessError } from "../errors.ts";
 import type { Handler, Layer } from "../handler.ts";
 import { STALL_MS, type Runtime } from "../runtime/runtime.ts";
 
@@ -53,13 +53,8 @@ function expired(call: Call): MeshError {
     afterMs > 0
       ? `deadline exceeded after ${afterMs} ms (${sourceOf(call)})`
       : `its deadline had passed before it began (${sourceOf(call)})`;
-  return new MeshError({
-    code: "deadline_exceeded",
-    reason: "call_deadline",
-    message: `${call.service}${where}: ${what}`,
-    progress: call.progress,
-    stackless: true,
-  });
+  const message = `${call.service}${where}: ${what}`;
+  return stacklessError("deadline_exceeded", "call_deadline", call.progress, message);
 }
 
 /** Where to look for the number. */

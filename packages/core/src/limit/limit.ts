@@ -1,6 +1,6 @@
 /** Refuses calls above a fixed number in progress, before a timer is armed or a route matched. */
 import type { Call, Reply } from "../call.ts";
-import { MeshError } from "../errors.ts";
+import { type MeshError, stacklessError } from "../errors.ts";
 import type { Layer } from "../handler.ts";
 import type { RefusalLog } from "../refusal-log.ts";
 
@@ -24,13 +24,8 @@ export function limit<Req, R extends Reply>(
 }
 
 function tooMany({ service }: Call, maxInFlight: number): MeshError {
-  return new MeshError({
-    code: "overloaded",
-    reason: "concurrency",
-    message: `${service}: ${advice(maxInFlight)}`,
-    progress: "not-sent",
-    stackless: true,
-  });
+  const message = `${service}: ${advice(maxInFlight)}`;
+  return stacklessError("overloaded", "concurrency", "not-sent", message);
 }
 
 function advice(maxInFlight: number): string {

@@ -5,7 +5,7 @@
  *
  * Readers share the chunks: who changes one changes it for all.
  */
-import { MeshError } from "../errors.ts";
+import { type MeshError, stacklessError } from "../errors.ts";
 import {
   ReplayBuffer,
   type ReplayConsumer,
@@ -165,12 +165,7 @@ export class BodyReader implements AsyncIterator<Uint8Array, undefined>, ReplayC
 }
 
 function lost(): MeshError {
-  return new MeshError({
-    code: "cancelled",
-    reason: "hedge_lost",
-    message:
-      "the request body is longer than may be kept, and another attempt sends the rest of it",
-    progress: "maybe-processed",
-    stackless: true,
-  });
+  const message =
+    "the request body is longer than may be kept, and another attempt sends the rest of it";
+  return stacklessError("cancelled", "hedge_lost", "maybe-processed", message);
 }

@@ -6,7 +6,7 @@
 import { isIP, type Socket } from "node:net";
 import type { PeerCertificate, SecureContext } from "node:tls";
 import type { ServiceConfig } from "../config/types.ts";
-import { MeshError } from "../errors.ts";
+import { type MeshError, stacklessError } from "../errors.ts";
 import { FILES, type TlsPem } from "./pem.ts";
 import { contextOf } from "./follow.ts";
 import { refusalOf, type IdentitySource } from "./identity.ts";
@@ -97,15 +97,15 @@ export class TlsContext {
   refusal(service: string, wallNow: number): MeshError | undefined {
     if (wallNow < this.expiresAt) return undefined;
     const missing = this.#isMissing;
-    return new MeshError({
-      code: "identity_unavailable",
-      reason: missing ? "no_certificate" : "certificate_expired",
-      message: missing
-        ? `${service}: no usable certificates: ${this.#why ?? "the identity source has not answered yet"}`
-        : `${service}: our own certificate (${this.#ofWhom}) has expired and no newer one was found: renew it there, it is taken up at once`,
-      progress: "not-sent",
-      stackless: true,
-    });
+    const message = missing
+      ? `${service}: no usable certificates: ${this.#why ?? "the identity source has not answered yet"}`
+      : `${service}: our own certificate (${this.#ofWhom}) has expired and no newer one was found: renew it there, it is taken up at once`;
+    return stacklessError(
+      "identity_unavailable",
+      missing ? "no_certificate" : "certificate_expired",
+      "not-sent",
+      message,
+    );
   }
 }
 

@@ -6,7 +6,8 @@
 import { credentials, type ChannelOptions } from "@grpc/grpc-js";
 import {
   Exhaustion,
-  MeshError,
+  type MeshError,
+  stacklessError,
   Redial,
   socketPathOf,
   timeoutError,
@@ -225,14 +226,8 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
     what: string,
     cause: MeshError | undefined,
   ): MeshError {
-    return new MeshError({
-      code: "deadline_exceeded",
-      reason,
-      message: `${this.service.name} → ${where.address}: ${what}`,
-      progress: "not-sent",
-      cause,
-      stackless: true,
-    });
+    const message = `${this.service.name} → ${where.address}: ${what}`;
+    return stacklessError("deadline_exceeded", reason, "not-sent", message, cause);
   }
 
   probe(): Promise<boolean> {
@@ -274,13 +269,8 @@ export class GrpcConnection implements Connection<GrpcRequest, GrpcReply>, Excha
   }
 
   #shutdown(): MeshError {
-    return new MeshError({
-      code: "cancelled",
-      reason: "shutdown",
-      message: `${this.service.name}: the connection was closed before the attempt ended`,
-      progress: "maybe-processed",
-      stackless: true,
-    });
+    const message = `${this.service.name}: the connection was closed before the attempt ended`;
+    return stacklessError("cancelled", "shutdown", "maybe-processed", message);
   }
 }
 

@@ -6,7 +6,8 @@
 import { status as Status, type ChannelCredentials, type Metadata } from "@grpc/grpc-js";
 import {
   isConnectStrike,
-  MeshError,
+  type MeshError,
+  stacklessError,
   type ErrorReason,
   type Outcome,
   type Where,
@@ -74,13 +75,12 @@ export function failureOf(status: WireStatus, facts: FailureFacts): Failure {
     outcome: Outcome,
     sessionGone = false,
   ): Failure => ({
-    error: new MeshError({
-      code: "connection_lost",
+    error: stacklessError(
+      "connection_lost",
       reason,
-      message: `${service} → ${address}: ${details}`,
-      progress: sent ? "maybe-processed" : "not-sent",
-      stackless: true,
-    }),
+      sent ? "maybe-processed" : "not-sent",
+      `${service} → ${address}: ${details}`,
+    ),
     outcome,
     connectFailed: false,
     sessionGone,

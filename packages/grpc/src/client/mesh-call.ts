@@ -11,6 +11,7 @@ import {
   context,
   inheritFrom,
   MeshError,
+  stacklessError,
   type ServedRequest,
   type Service,
 } from "@inmesh/core/spi";
@@ -105,13 +106,8 @@ export class MeshCall implements WireCall, WireListener {
       process.nextTick(finish, this, status);
       return;
     }
-    const error = new MeshError({
-      code: "cancelled",
-      reason: "caller",
-      message: `${this.#service.name}: ${details}`,
-      progress: "maybe-processed",
-      stackless: true,
-    });
+    const message = `${this.#service.name}: ${details}`;
+    const error = stacklessError("cancelled", "caller", "maybe-processed", message);
     this.#call.cancel(error, "abandoned");
   }
 

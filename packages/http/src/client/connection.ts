@@ -5,7 +5,8 @@
  */
 import {
   addressOf,
-  MeshError,
+  type MeshError,
+  stacklessError,
   endOfAge,
   ServiceTls,
   type Attempt,
@@ -208,12 +209,7 @@ export class HttpConnection implements Connection<HttpRequest, HttpResult>, Exch
     reason: "header_too_large" | "queue_full",
     what: string,
   ): MeshError {
-    return new MeshError({
-      code,
-      reason,
-      message: `${this.service.name} → ${addressOf(this.#endpoint)}: ${what}`,
-      progress: "not-sent",
-      stackless: true,
-    });
+    const message = `${this.service.name} → ${addressOf(this.#endpoint)}: ${what}`;
+    return stacklessError(code, reason, "not-sent", message);
   }
 }

@@ -9,6 +9,7 @@
 import type { Duplex } from "node:stream";
 import {
   MeshError,
+  stacklessError,
   type Attempt,
   type AttemptCanceller,
   type Outcome,
@@ -324,14 +325,13 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     if (controller === undefined && outcome === "timeout") {
       // It never had a connection: that says nothing about how fast the endpoint answers.
       this.#fail(
-        new MeshError({
-          code: "deadline_exceeded",
-          reason: error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
-          message: `${this.#where}: deadline exceeded while waiting for a connection${this.#connection.unreadHint}`,
-          progress: "not-sent",
-          cause: error,
-          stackless: true,
-        }),
+        stacklessError(
+          "deadline_exceeded",
+          error.reason === "attempt_timeout" ? "attempt_timeout" : "queue_wait",
+          "not-sent",
+          `${this.#where}: deadline exceeded while waiting for a connection${this.#connection.unreadHint}`,
+          error,
+        ),
         "abandoned",
       );
       return;
@@ -416,13 +416,12 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
     if (this.#done !== undefined || this.#controller !== undefined) return;
     const { queueMs } = this.#connection.service.timeouts;
     this.#fail(
-      new MeshError({
-        code: "deadline_exceeded",
-        reason: "queue_wait",
-        message: `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)${this.#connection.unreadHint}`,
-        progress: "not-sent",
-        stackless: true,
-      }),
+      stacklessError(
+        "deadline_exceeded",
+        "queue_wait",
+        "not-sent",
+        `${this.#where}: no free connection within ${queueMs} ms (timeouts.queue)${this.#connection.unreadHint}`,
+      ),
       "abandoned",
     );
   }
@@ -457,13 +456,8 @@ export class Exchange implements AttemptCanceller, BodySource, PoolHandler {
       this.#idle = this.#runtime.after(leftMs, lookIdle, this);
       return;
     }
-    const error = new MeshError({
-      code: "deadline_exceeded",
-      reason: "idle_timeout",
-      message: `${this.#where}: no byte of the body for ${idleMs} ms (timeouts.bodyIdle): find out why the server paused, or raise the limit on a route that streams`,
-      progress: "maybe-processed",
-      stackless: true,
-    });
+    const message = `${this.#where}: no byte of the body for ${idleMs} ms (timeouts.bodyIdle): find out why the server paused, or raise the limit on a route that streams`;
+    const error = stacklessError("deadline_exceeded", "idle_timeout", "maybe-processed", message);
     this.#fail(error, "timeout");
     this.#controller?.abort(error);
   }

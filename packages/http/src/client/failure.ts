@@ -7,6 +7,7 @@ import {
   isConnectStrike,
   isExhaustion,
   MeshError,
+  stacklessError,
   type ErrorCode,
   type ErrorReason,
   type Outcome,
@@ -51,14 +52,13 @@ export function failureOf(cause: unknown, facts: FailureFacts): Failure {
     what: string,
     rootCause: unknown = cause,
   ): Failure => ({
-    error: new MeshError({
-      code: errorCode,
+    error: stacklessError(
+      errorCode,
       reason,
-      message: `${facts.where}: ${what}`,
-      progress: facts.started ? "maybe-processed" : "not-sent",
-      cause: rootCause,
-      stackless: true,
-    }),
+      facts.started ? "maybe-processed" : "not-sent",
+      `${facts.where}: ${what}`,
+      rootCause,
+    ),
     outcome,
     connectFailed: false,
     busyForMs: 0,
@@ -160,14 +160,7 @@ const CALM_MS = 1_000;
 /** One error of a pool may end many attempts, and each writes into its own: it gets a copy. */
 export function ofMeshError(cause: MeshError): Failure {
   const { code, reason, message, progress } = cause;
-  const error = new MeshError({
-    code,
-    reason,
-    message,
-    progress,
-    cause: cause.cause,
-    stackless: true,
-  });
+  const error = stacklessError(code, reason, progress, message, cause.cause);
   const connectFailed = isConnectStrike(cause);
   const overrun = reason === "refused_stream" && progress === "maybe-processed";
   return { error, outcome: outcomeOf(cause), connectFailed, busyForMs: overrun ? CALM_MS : 0 };

@@ -8,6 +8,7 @@
 import type { Socket } from "node:net";
 import {
   MeshError,
+  stacklessError,
   type Attempt,
   type AttemptCanceller,
   type HeaderChanges,
@@ -138,14 +139,13 @@ export class Lease implements Reply, AttemptCanceller {
     const error =
       cause instanceof MeshError
         ? cause
-        : new MeshError({
-            code: outcome === "abandoned" ? "cancelled" : "connection_lost",
-            reason: outcome === "abandoned" ? "caller" : "reset_before_response",
-            message: `${attempt.call.service} → ${attempt.endpoint?.address}: ${cause.message}`,
-            progress: "maybe-processed",
+        : stacklessError(
+            outcome === "abandoned" ? "cancelled" : "connection_lost",
+            outcome === "abandoned" ? "caller" : "reset_before_response",
+            "maybe-processed",
+            `${attempt.call.service} → ${attempt.endpoint?.address}: ${cause.message}`,
             cause,
-            stackless: true,
-          });
+          );
     error.endpoint ??= attempt.endpoint?.address;
     attempt.error = error;
     this.settle(outcome);

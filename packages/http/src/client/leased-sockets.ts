@@ -6,7 +6,8 @@
 import type { Socket } from "node:net";
 import {
   endOfAge,
-  MeshError,
+  type MeshError,
+  stacklessError,
   type Runtime,
   type ServiceConfig,
   type Timer,
@@ -161,13 +162,8 @@ export class LeasedSockets {
   }
 
   #full(): MeshError {
-    return new MeshError({
-      code: "overloaded",
-      reason: "queue_full",
-      message: `${this.#service.name}: ${this.#waiting.length} requests wait for a connection already (limits.maxQueuedPerEndpoint): send less, or allow more connections`,
-      progress: "not-sent",
-      stackless: true,
-    });
+    const message = `${this.#service.name}: ${this.#waiting.length} requests wait for a connection already (limits.maxQueuedPerEndpoint): send less, or allow more connections`;
+    return stacklessError("overloaded", "queue_full", "not-sent", message);
   }
 }
 

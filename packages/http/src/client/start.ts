@@ -2,7 +2,7 @@
  * From a request to a Call in the pipeline: what every way in (`meshClient`, the dispatcher, `fetch`)
  * has in common. It is the one place where a call takes on what the request being served says.
  */
-import { Call, context, inheritFrom, MeshError, type Service } from "@inmesh/core/spi";
+import { Call, context, inheritFrom, stacklessError, type Service } from "@inmesh/core/spi";
 import type { CallInit } from "./call-options.ts";
 import { isIdempotent } from "./classify.ts";
 import type { HttpResult } from "./lease.ts";
@@ -100,14 +100,13 @@ async function abortable(
   if (signal.aborted) throw signal.reason;
   const abort = (): void =>
     call.cancel(
-      new MeshError({
-        code: "cancelled",
-        reason: "caller",
-        message: `${call.service}: aborted by the caller`,
-        progress: "maybe-processed",
-        cause: signal.reason,
-        stackless: true,
-      }),
+      stacklessError(
+        "cancelled",
+        "caller",
+        "maybe-processed",
+        `${call.service}: aborted by the caller`,
+        signal.reason,
+      ),
       "abandoned",
     );
   signal.addEventListener("abort", abort, { once: true });

@@ -4,6 +4,7 @@ import { errorMonitor, type EventEmitter } from "node:events";
 import type { ClientRequest, IncomingMessage, OutgoingHttpHeader } from "node:http";
 import {
   MeshError,
+  stacklessError,
   type HeadField,
   type HeaderChanges,
   type Outcome,
@@ -214,13 +215,8 @@ class Watched {
     what: string,
   ): AgentError {
     const { address } = this.#lease;
-    const error = new MeshError({
-      code: "bad_response",
-      reason,
-      message: `${this.#service.name} → ${address}: ${what}`,
-      progress: "maybe-processed",
-      stackless: true,
-    });
+    const message = `${this.#service.name} → ${address}: ${what}`;
+    const error = stacklessError("bad_response", reason, "maybe-processed", message);
     error.endpoint = address;
     this.#release();
     this.#lease.fail(error, "failure");

@@ -10,7 +10,7 @@
  */
 import type { Agent, ClientRequest } from "node:http";
 import type { Mesh } from "@inmesh/core";
-import { MeshError } from "@inmesh/core/spi";
+import { MeshError, stacklessError } from "@inmesh/core/spi";
 import { Lease } from "../client/lease.ts";
 import { callOf, type HttpService } from "../client/start.ts";
 import { expectAgents, proxyEnvOf, type AgentsRequest } from "../node-internals.ts";
@@ -155,13 +155,8 @@ function serve(
 }
 
 function leftError(service: string): MeshError {
-  return new MeshError({
-    code: "cancelled",
-    reason: "caller",
-    message: `${service}: the request was destroyed before it had a connection`,
-    progress: "not-sent",
-    stackless: true,
-  });
+  const message = `${service}: the request was destroyed before it had a connection`;
+  return stacklessError("cancelled", "caller", "not-sent", message);
 }
 
 function answered(service: string): MeshError {

@@ -6,7 +6,7 @@
  * several attempts may reach one, and a request that still waits can be aborted that way.
  */
 import type { Duplex } from "node:stream";
-import { MeshError, type Call } from "@inmesh/core/spi";
+import { MeshError, stacklessError, type Call } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { endStream } from "../client/end-body.ts";
 import type { BodySink, HttpReply } from "../client/reply.ts";
@@ -179,14 +179,13 @@ export class DispatchedCall implements Dispatcher.DispatchController, BodySink, 
     if (handler === undefined) return;
     this.#endedBy = error;
     call!.cancel(
-      new MeshError({
-        code: "cancelled",
-        reason: "caller",
-        message: `${call!.service}: aborted by the caller`,
-        progress: "maybe-processed",
-        cause: error,
-        stackless: true,
-      }),
+      stacklessError(
+        "cancelled",
+        "caller",
+        "maybe-processed",
+        `${call!.service}: aborted by the caller`,
+        error,
+      ),
       "abandoned",
     );
     this.#deliver(handler, error);

@@ -3,7 +3,7 @@
  * and metrics have no part in it, the deadline has. The origin that the mock is asked for is the
  * service's name, `http://orders`, or its authority where the name is no host.
  */
-import { Attempt, MeshError, placed, type Call, type ServiceConfig } from "@inmesh/core/spi";
+import { Attempt, stacklessError, placed, type Call, type ServiceConfig } from "@inmesh/core/spi";
 import type { Dispatcher } from "undici";
 import { Exchange, type ExchangeOwner } from "../client/exchange.ts";
 import type { HttpReply } from "../client/reply.ts";
@@ -50,13 +50,12 @@ function sendToMock(
 
 function expire(call: Call): void {
   call.cancel(
-    new MeshError({
-      code: "deadline_exceeded",
-      reason: "call_deadline",
-      message: `${call.service}: deadline exceeded before the MockAgent answered`,
-      progress: "not-sent",
-      stackless: true,
-    }),
+    stacklessError(
+      "deadline_exceeded",
+      "call_deadline",
+      "not-sent",
+      `${call.service}: deadline exceeded before the MockAgent answered`,
+    ),
     "timeout",
   );
 }

@@ -1,5 +1,5 @@
 /** Header fields between our form (names and values in turn, as for HTTP/1.1) and HTTP/2's. */
-import { MeshError, TOKEN } from "@inmesh/core/spi";
+import { type MeshError, stacklessError, TOKEN } from "@inmesh/core/spi";
 import type { OutgoingHttpHeaders } from "node:http2";
 import { faultOfHead } from "../call-input.ts";
 import type { RawHeaders } from "../../headers.ts";
@@ -17,13 +17,7 @@ export function requestFields(
 ): OutgoingHttpHeaders {
   const { method, path, headers } = request;
   const bad = (reason: "bad_target" | "bad_header", what: string): MeshError =>
-    new MeshError({
-      code: "bad_request",
-      reason,
-      message: `${service}: ${what}`,
-      progress: "not-sent",
-      stackless: true,
-    });
+    stacklessError("bad_request", reason, "not-sent", `${service}: ${what}`);
   if (!TOKEN.test(method) || method === "CONNECT") {
     throw bad("bad_target", "the method is not one, or cannot be sent over HTTP/2");
   }

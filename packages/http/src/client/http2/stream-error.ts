@@ -1,6 +1,7 @@
 /** From how an HTTP/2 stream ended to a MeshError: what happened, and whether it may be sent again. */
 import {
-  MeshError,
+  type MeshError,
+  stacklessError,
   protocolMismatch,
   textOfWhere,
   type ErrorCode,
@@ -111,14 +112,14 @@ export function streamError(where: Where, end: StreamEnd): MeshError {
 export function unsent(where: Where, cause: Error & { readonly code?: unknown }): MeshError {
   const ended =
     cause.code === "ERR_HTTP2_INVALID_SESSION" || cause.code === "ERR_HTTP2_GOAWAY_SESSION";
-  return new MeshError({
-    code: ended ? "connection_lost" : "bad_request",
-    reason: ended ? "reset_before_response" : "bad_header",
-    message: `${textOfWhere(where)}: ${cause.message}`,
-    progress: "not-sent",
+  const message = `${textOfWhere(where)}: ${cause.message}`;
+  return stacklessError(
+    ended ? "connection_lost" : "bad_request",
+    ended ? "reset_before_response" : "bad_header",
+    "not-sent",
+    message,
     cause,
-    stackless: true,
-  });
+  );
 }
 
 export function lengthMismatch(where: Where): MeshError {
@@ -146,13 +147,8 @@ export function headTooLarge(where: Where, allowed: number): MeshError {
     const what = `its SETTINGS allow a head of ${allowed} bytes, too few for a request`;
     return protocolMismatch(where, what);
   }
-  return new MeshError({
-    code: "bad_request",
-    reason: "header_too_large",
-    message: `${textOfWhere(where)}: target and headers are larger than the ${allowed} bytes that the peer's SETTINGS allow: send less`,
-    progress: "not-sent",
-    stackless: true,
-  });
+  const message = `${textOfWhere(where)}: target and headers are larger than the ${allowed} bytes that the peer's SETTINGS allow: send less`;
+  return stacklessError("bad_request", "header_too_large", "not-sent", message);
 }
 
 export function badBody(where: Where, what: string, cause?: unknown): MeshError {
@@ -160,13 +156,7 @@ export function badBody(where: Where, what: string, cause?: unknown): MeshError 
 }
 
 function lost(where: Where, reason: ErrorReason, progress: Progress, what: string): MeshError {
-  return new MeshError({
-    code: "connection_lost",
-    reason,
-    message: `${textOfWhere(where)}: ${what}`,
-    progress,
-    stackless: true,
-  });
+  return stacklessError("connection_lost", reason, progress, `${textOfWhere(where)}: ${what}`);
 }
 
 function failed(
@@ -176,12 +166,5 @@ function failed(
   what: string,
   cause?: unknown,
 ): MeshError {
-  return new MeshError({
-    code,
-    reason,
-    message: `${textOfWhere(where)}: ${what}`,
-    progress: "maybe-processed",
-    cause,
-    stackless: true,
-  });
+  return stacklessError(code, reason, "maybe-processed", `${textOfWhere(where)}: ${what}`, cause);
 }
