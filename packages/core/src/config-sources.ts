@@ -91,10 +91,9 @@ export class ConfigSources {
     const code: Layers = config === undefined ? {} : { code: { origin: "code", input: config } };
     const names = identities.map(({ name }) => name);
     try {
-      this.store = this.#start(code, (layers) => {
-        const { kinds, sections, findUnconfigured } = parts;
-        return new ConfigStore(layers, kinds, names, sections, findUnconfigured);
-      });
+      const { kinds, sections, findUnconfigured } = parts;
+      const known = { kinds, sections, identities: names };
+      this.store = this.#start(code, (layers) => new ConfigStore(layers, known, findUnconfigured));
     } catch (error) {
       void this.close();
       throw error;

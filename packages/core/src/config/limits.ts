@@ -1,22 +1,6 @@
 /** How large a configuration may be. The numbers stand in its schema and in docs/reference/config.md. */
 
-export const LIMITS: Readonly<
-  Record<
-    | "services"
-    | "routesPerService"
-    | "matchesPerRoute"
-    | "conditionsPerMatch"
-    | "backendRefsPerRoute"
-    | "headersPerList"
-    | "headerNameLength"
-    | "modifierBytes"
-    | "fileBytes"
-    | "endpointsPerList"
-    | "weight"
-    | "textLength",
-    number
-  >
-> = {
+export const LIMITS = {
   services: 500,
   routesPerService: 500,
   matchesPerRoute: 100,
@@ -25,8 +9,8 @@ export const LIMITS: Readonly<
   headersPerList: 16,
   headerNameLength: 256,
   modifierBytes: 8_192,
-  fileBytes: 4 * 1024 * 1024,
+  fileBytes: 4_194_304,
   endpointsPerList: 100_000,
-  weight: 2 ** 31,
+  weight: 2_147_483_648,
   textLength: 4_096,
-};
+} as const;

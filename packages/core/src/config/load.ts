@@ -1,10 +1,10 @@
 /** Sources laid over each other (ranks.ts) and read as one; for tools also the reading of environment and file. */
 import { kindsWith } from "../discovery-kinds.ts";
 import type { WrittenKind } from "./kind.ts";
-import { type LocatedLayer, type MergedConfig, mergeConfig, type Place } from "./merge.ts";
-import { ConfigError, type Mistake, type PathPart } from "./mistakes.ts";
-import { parseLocated } from "./parse.ts";
-import { type ConfigSection, NO_SECTIONS } from "./section.ts";
+import { type LocatedLayer, type MergedConfig, mergeConfig } from "./merge.ts";
+import { ConfigError, type Mistake } from "./mistakes.ts";
+import { parseLocated, type ParseResult } from "./parse.ts";
+import type { ConfigSection, Known } from "./section.ts";
 import { readEnvConfig } from "./sources/env.ts";
 import { parseConfigText, readConfigFile, type FileResult } from "./sources/file.ts";
 import type { MeshConfig } from "./types.ts";
@@ -36,7 +36,8 @@ export interface LoadedConfig {
 export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   const mistakes: Mistake[] = [];
   const layers: LocatedLayer[] = [];
-  const kinds = kindsWith(options.discoveries, mistakes, false);
+  const { discoveries, identities, sections } = options;
+  const kinds = kindsWith(discoveries, mistakes, false);
   const env = options.env === false ? undefined : readEnvConfig(options.env);
   if (env !== undefined) {
     mistakes.push(...env.mistakes);
@@ -47,17 +48,12 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   if (file?.ok === true) layers.push(file.layer);
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
+  const merged = mergeConfig(layers);
+  const parsed = parseMerged(merged, { kinds, identities, sections });
   // Without its file, what code refers to may be missing: say only what is certain.
-  const loaded = tryLayers(
-    mergeConfig(layers),
-    mistakes,
-    file?.ok === false,
-    kinds,
-    options.identities,
-    options.sections,
-  );
-  if (mistakes.length > 0 || loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
-  return loaded;
+  if (!parsed.ok && file?.ok !== false) mistakes.push(...parsed.mistakes);
+  if (mistakes.length > 0 || !parsed.ok) throw new ConfigError(Object.freeze(mistakes));
+  return { config: parsed.config, provenance: merged.provenance };
 }
 
 function readFile(path: string, content: Uint8Array | undefined): FileResult {
@@ -65,29 +61,12 @@ function readFile(path: string, content: Uint8Array | undefined): FileResult {
 }
 
 /** The same for layers that have been read already, lowest first. */
-export function loadLayers(
-  merged: MergedConfig,
-  kinds: readonly WrittenKind[],
-  identities: readonly string[] | undefined,
-  sections?: readonly ConfigSection[],
-): LoadedConfig {
-  const mistakes: Mistake[] = [];
-  const loaded = tryLayers(merged, mistakes, false, kinds, identities, sections);
-  if (loaded === undefined) throw new ConfigError(Object.freeze(mistakes));
-  return loaded;
+export function loadLayers(merged: MergedConfig, known: Known): LoadedConfig {
+  const parsed = parseMerged(merged, known);
+  if (!parsed.ok) throw new ConfigError(parsed.mistakes);
+  return { config: parsed.config, provenance: merged.provenance };
 }
 
-function tryLayers(
-  merged: MergedConfig,
-  mistakes: Mistake[],
-  incomplete: boolean,
-  kinds: readonly WrittenKind[],
-  identities: readonly string[] | undefined,
-  sections: readonly ConfigSection[] = NO_SECTIONS,
-): LoadedConfig | undefined {
-  const locate = (where: readonly PathPart[]): Place => merged.locate(where);
-  const parsed = parseLocated(merged.input, locate, kinds, identities, sections);
-  if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
-  if (!incomplete) mistakes.push(...parsed.mistakes);
-  return undefined;
+function parseMerged(merged: MergedConfig, known: Known): ParseResult {
+  return parseLocated(merged.input, (where) => merged.locate(where), known);
 }

@@ -4,15 +4,15 @@
  */
 import { checkTls, readRoutes, type ServerConfig } from "../capability-options.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
+import { checkWith } from "./check.ts";
 import { DEFAULT_POLICIES, deepFreeze } from "./defaults.ts";
 import { readTarget } from "./discovery.ts";
-import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plain.ts";
 import { routePolicies, serverOptions, servicePolicies } from "./policies.ts";
-import { checkShape, SERVICE_NAME } from "./schema.ts";
-import { type ConfigSection, NO_SECTIONS, readSections } from "./section.ts";
+import { configSchema, SERVICE_NAME } from "./schema.ts";
+import { type Known, NO_SECTIONS, readSections } from "./section.ts";
 import { authorityRule } from "./target.ts";
 import type { MeshConfig, ServiceConfig } from "./types.ts";
 
@@ -31,13 +31,11 @@ export function parseConfig(input: unknown, origin: string): ParseResult {
   return parseLocated(input, () => ({ origin }));
 }
 
-/** The same for merged layers, where each path has its own origin. `identities`: the sources there are, if that is known. */
+/** The same for merged layers, where each path has its own origin. */
 export function parseLocated(
   input: unknown,
   locate: Locate,
-  kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
-  identities?: readonly string[],
-  sections: readonly ConfigSection[] = NO_SECTIONS,
+  known: Known = { kinds: BUILT_IN_KINDS },
 ): ParseResult {
   const mistakes = new Map<string, Mistake>();
   const report: Report = (path, rule, value) => {
@@ -49,9 +47,9 @@ export function parseLocated(
   const plain = copyPlain(input, report);
   // What could not be copied at all has been reported; everything else goes on to the schema.
   if (plain !== undefined || mistakes.size === 0) {
-    checkShape(plain ?? input, report, kinds, sections);
+    checkWith(configSchema(known), plain ?? input, report);
   }
-  const config = build(plain, report, kinds, identities, sections);
+  const config = build(plain, report, known);
   if (mistakes.size > 0) return { ok: false, mistakes: Object.freeze([...mistakes.values()]) };
   return { ok: true, config: deepFreeze(config) };
 }
@@ -59,9 +57,7 @@ export function parseLocated(
 function build(
   plain: unknown,
   report: Report,
-  kinds: readonly WrittenKind[],
-  identities: readonly string[] | undefined,
-  sections: readonly ConfigSection[],
+  { kinds, identities, sections = NO_SECTIONS }: Known,
 ): MeshConfig {
   const raw = rawOf(plain);
   const defaults = servicePolicies(rawOf(raw["defaults"]), DEFAULT_POLICIES, ["defaults"], report);

@@ -5,14 +5,12 @@
 import type * as Zod from "zod";
 import { routeSchema } from "../capability-schemas.ts";
 import { BUILT_IN_KINDS } from "../discovery-kinds.ts";
-import { checkWith } from "./check.ts";
 import { discoverySchema, fieldsSchema } from "./discovery-schema.ts";
 import { POLICY_FIELDS, ROUTE_FIELDS, SERVER_FIELDS } from "./fields.ts";
 import type { WrittenKind } from "./kind.ts";
 import { LIMITS } from "./limits.ts";
-import type { Report } from "./plain.ts";
 import { loadZod, SchemaParts } from "./schema-parts.ts";
-import { type ConfigSection, NO_SECTIONS, OF_OTHER_PROGRAMS } from "./section.ts";
+import { type ConfigSection, type Known, NO_SECTIONS, OF_OTHER_PROGRAMS } from "./section.ts";
 import { STRUCTURE } from "./structure-options.ts";
 
 /** A plain name, or host and port: what a client that was given a URL is called. */
@@ -23,10 +21,7 @@ type MadeFor = WeakMap<readonly ConfigSection[], Zod.ZodType>;
 const made = new WeakMap<readonly WrittenKind[], MadeFor>();
 
 /** The schema of a whole configuration. Made once for each pair of lists, and kept with them. */
-export function configSchema(
-  kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
-  sections: readonly ConfigSection[] = NO_SECTIONS,
-): Zod.ZodType {
+export function configSchema({ kinds, sections = NO_SECTIONS }: Known): Zod.ZodType {
   let ofKinds = made.get(kinds);
   if (ofKinds === undefined) made.set(kinds, (ofKinds = new WeakMap()));
   let schema = ofKinds.get(sections);
@@ -41,10 +36,8 @@ export function configJsonSchema(
   kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
   sections: readonly ConfigSection[] = NO_SECTIONS,
 ): Record<string, unknown> {
-  return loadZod().toJSONSchema(configSchema(kinds, sections), {
-    unrepresentable: "any",
-    io: "input",
-  });
+  const schema = configSchema({ kinds, sections });
+  return loadZod().toJSONSchema(schema, { unrepresentable: "any", io: "input" });
 }
 
 function wholeSchema(
@@ -97,14 +90,4 @@ function serviceSchema(parts: SchemaParts, kinds: readonly WrittenKind[]): Zod.Z
     routes: parts.list(routes, LIMITS.routesPerService),
     ...parts.policies(POLICY_FIELDS),
   });
-}
-
-/** Every broken rule of the shape, one by one. */
-export function checkShape(
-  input: unknown,
-  report: Report,
-  kinds: readonly WrittenKind[] = BUILT_IN_KINDS,
-  sections: readonly ConfigSection[] = NO_SECTIONS,
-): void {
-  checkWith(configSchema(kinds, sections), input, report);
 }

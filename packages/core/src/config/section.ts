@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../errors.ts";
 import { readFields } from "./discovery-schema.ts";
-import type { KindField } from "./kind.ts";
+import type { KindField, WrittenKind } from "./kind.ts";
 import { makeMistake, type Mistake, type PathPart } from "./mistakes.ts";
 import { emptyRaw, isRaw, type Raw, rawOf, type Report } from "./plain.ts";
 
@@ -34,6 +34,16 @@ export interface ConfigSection<Value extends object = object> {
 }
 
 export const NO_SECTIONS: readonly ConfigSection[] = [];
+
+/** What may stand in a configuration beside the built-in fields, and what it may refer to. */
+export interface Known {
+  /** Kinds of discovery, the built-in ones included. */
+  readonly kinds: readonly WrittenKind[];
+  /** Default: none. */
+  readonly sections?: readonly ConfigSection[] | undefined;
+  /** Names of the identity sources beside `files`. Default: any name is taken. */
+  readonly identities?: readonly string[] | undefined;
+}
 
 /** Sections of other programs, which a program that does not have them passes over. */
 export const OF_OTHER_PROGRAMS: readonly string[] = ["proxy"];

@@ -10,14 +10,13 @@ import { Cell, type Watch } from "../watch/watch.ts";
 import { DEFAULT_POLICIES } from "./defaults.ts";
 import { unknownKeyRule } from "./did-you-mean.ts";
 import type { ServiceInput } from "./input.ts";
-import type { WrittenKind } from "./kind.ts";
 import { type LoadedConfig, loadLayers } from "./load.ts";
 import { type LocatedLayer, mergeConfig, type MergedConfig, type Place, placeIn } from "./merge.ts";
 import { ConfigError, makeMistake, type PathPart } from "./mistakes.ts";
 import { assertNameOrUrl } from "./options.ts";
 import { copyPlain, emptyRaw, isRaw, type Raw, rawOf } from "./plain.ts";
 import { type Rank, RANKS, type SourceRank } from "./ranks.ts";
-import { type ConfigSection, NO_SECTIONS } from "./section.ts";
+import type { Known } from "./section.ts";
 import {
   defaultServiceConfig,
   type FindUnconfigured,
@@ -74,25 +73,12 @@ export class ConfigStore {
   /** Services that only a URL describes, made for the defaults in force. */
   readonly #byUrl = new Map<string, { defaults: ServicePolicies; config: ServiceConfig }>();
 
-  readonly #kinds: readonly WrittenKind[];
-  readonly #identities: readonly string[] | undefined;
-  readonly #sections: readonly ConfigSection[];
+  readonly #known: Known;
   readonly #findUnconfigured: FindUnconfigured;
 
-  /**
-   * `identities`: names of the identity sources of the mesh, beside `files`; undefined: any name is taken.
-   * `findUnconfigured`: asked for names that nothing describes. Throws ConfigError if the layers are not valid.
-   */
-  constructor(
-    layers: Layers,
-    kinds: readonly WrittenKind[],
-    identities?: readonly string[],
-    sections: readonly ConfigSection[] = NO_SECTIONS,
-    findUnconfigured: FindUnconfigured = () => undefined,
-  ) {
-    this.#kinds = kinds;
-    this.#identities = identities;
-    this.#sections = sections;
+  /** `findUnconfigured`: asked for names that nothing describes. Throws ConfigError if the layers are not valid. */
+  constructor(layers: Layers, known: Known, findUnconfigured: FindUnconfigured) {
+    this.#known = known;
     this.#findUnconfigured = findUnconfigured;
     this.#layers = ownLayers(layers);
     const nothing = Object.keys(layers).length === 0;
@@ -245,8 +231,7 @@ export class ConfigStore {
   }
 
   #load(layers: Layers, opened: ReadonlyMap<string, Opened>): Loaded {
-    const loaded = (from: MergedConfig): LoadedConfig =>
-      loadLayers(from, this.#kinds, this.#identities, this.#sections);
+    const loaded = (from: MergedConfig): LoadedConfig => loadLayers(from, this.#known);
     const merged = mergeConfig(inOrder(layers));
     const named = servicesIn(merged);
     const clients = layerOfClients(opened, named);

@@ -70,7 +70,7 @@ const B: MeshInput = { services: { orders: { url: "http://10.0.0.2:80" } } };
 /** The services of a layer as a mesh reads it; throws ConfigError where a mesh would refuse it. */
 function servicesOf(layer: ConfigLayer): string[] {
   const merged = mergeConfig([{ ...layer, origin: layer.origin ?? "source" }]);
-  return Object.keys(loadLayers(merged, BUILT_IN_KINDS, undefined).config.services).toSorted();
+  return Object.keys(loadLayers(merged, { kinds: BUILT_IN_KINDS }).config.services).toSorted();
 }
 
 export function sourceConformance(adapter: SourceAdapter): ConformanceCheck[] {
