@@ -206,3 +206,8 @@ export function errorOf(thrown: unknown): Error {
 export function messageOf(thrown: unknown): string {
   return errorOf(thrown).message;
 }
+
+/** The code of an error of the system, such as `ENOENT`; of another error its message. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : messageOf(error);
+}

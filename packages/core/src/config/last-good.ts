@@ -3,7 +3,6 @@
  * wrong (faults.md K1, K9). Only a complete write followed by a rename replaces it; what is corrupt,
  * of another file or of a newer inmesh is not used.
  */
-import { readFileSync, statSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname, resolve as absolute } from "node:path";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
@@ -12,6 +11,7 @@ import type { LocatedLayer } from "./merge.ts";
 import type { ConfigLayer } from "./source.ts";
 import { makeMistake, type Mistake } from "./mistakes.ts";
 import { isRaw } from "./plain.ts";
+import { readNow } from "./sources/file.ts";
 import { errorOf } from "../errors.ts";
 
 /** Goes up when older versions of inmesh could misread what newer ones write. */
@@ -29,16 +29,14 @@ export function readLastGood(path: string, configFile: string): LastGood {
     ok: false,
     mistakes: [makeMistake([], rule, undefined, origin)],
   });
+  // JSON is longer than YAML, but not four times.
+  const news = readNow(path, 4 * LIMITS.fileBytes);
+  if (!news.ok) return refused(`cannot be read (${news.why})`);
   let read: unknown;
   try {
-    const stats = statSync(path);
-    if (!stats.isFile()) return refused("cannot be read (not a file)");
-    // JSON is longer than YAML, but not four times.
-    if (stats.size > 4 * LIMITS.fileBytes) return refused("is too large");
-    read = JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "not JSON";
-    return refused(`cannot be read (${code})`);
+    read = JSON.parse(news.content.toString());
+  } catch {
+    return refused("cannot be read (not JSON)");
   }
   if (!isRaw(read) || typeof read["schema"] !== "number")
     return refused("is no snapshot of inmesh");

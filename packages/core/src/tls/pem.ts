@@ -4,6 +4,7 @@
  * one trusts no peer and gives no error, an empty `cert` makes a context that cannot serve. So every text
  * is parsed to certificates first, and "nothing" is a mistake.
  */
+import { codeOf } from "../errors.ts";
 import { readFileSync, statSync } from "node:fs";
 import type { X509Certificate } from "node:crypto";
 import type { TlsConfig } from "./options.ts";
@@ -118,8 +119,8 @@ function textOf(written: string): string | { readonly rule: string } {
     if (stats.size > MAX_PEM_BYTES) return { rule: "must have at most 1 MiB" };
     return readFileSync(written, "latin1");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown error";
-    return { rule: `must be the path of a PEM file that can be read (${code}), or a PEM text` };
+    const rule = `must be the path of a PEM file that can be read (${codeOf(error)}), or a PEM text`;
+    return { rule };
   }
 }
 

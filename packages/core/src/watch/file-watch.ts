@@ -10,6 +10,7 @@
 import { watch as watchPath, type FSWatcher } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { codeOf } from "../errors.ts";
 import type { Runtime, Timer } from "../runtime/runtime.ts";
 
 export type FileNews =
@@ -205,8 +206,4 @@ interface BigStats {
 /** Two files, or two states of one, have different texts. Permissions count: they change ctime. */
 function describe({ dev, ino, size, mtimeNs, ctimeNs }: BigStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : "unknown error";
 }

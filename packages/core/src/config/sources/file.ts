@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from "node:fs";
 import type * as Yaml from "yaml";
 import { loadYaml } from "../../lazy.cjs";
+import { codeOf } from "../../errors.ts";
 import { LIMITS } from "../limits.ts";
 import type { FileNews } from "../../watch/file-watch.ts";
 import type { LocatedLayer } from "../merge.ts";
@@ -24,18 +25,15 @@ export function readConfigFile(path: string): FileResult {
   return parseConfigNews(readNow(path), path);
 }
 
-export function readNow(path: string): FileNews {
+export function readNow(path: string, maxBytes: number = LIMITS.fileBytes): FileNews {
   try {
     const stats = statSync(path);
     // Reading a pipe would wait for a writer, for ever.
     if (!stats.isFile()) return { ok: false, why: "not a file" };
-    if (stats.size > LIMITS.fileBytes) {
-      return { ok: false, why: `larger than ${LIMITS.fileBytes} bytes` };
-    }
+    if (stats.size > maxBytes) return { ok: false, why: `larger than ${maxBytes} bytes` };
     return { ok: true, content: readFileSync(path) };
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
-    return { ok: false, why: code };
+  } catch (error) {
+    return { ok: false, why: codeOf(error) };
   }
 }
 

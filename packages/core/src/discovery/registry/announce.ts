@@ -5,10 +5,10 @@
  */
 import { lstatSync, renameSync, unlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { messageOf } from "../../errors.ts";
+import { codeOf, messageOf } from "../../errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import { fileNameOf, idOfFile, presencePath, writeEntry, type RegistryEntry } from "./entry.ts";
-import { codeOf, listFolder, makeFolder, removeFile } from "./folder.ts";
+import { listFolder, makeFolder, removeFile } from "./folder.ts";
 import { askOnce } from "./liveness.ts";
 import { Presence } from "./presence.ts";
 

@@ -5,7 +5,7 @@
 import { constants, existsSync, lstatSync, mkdirSync, type Stats } from "node:fs";
 import { lstat, open, opendir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { messageOf } from "../../errors.ts";
+import { codeOf } from "../../errors.ts";
 import { MAX_ENTRY_BYTES } from "./entry.ts";
 
 /** Files that are looked at; more of them is no registry. */
@@ -114,8 +114,4 @@ export async function readOwnFile(dir: string, name: string): Promise<FileText> 
 /** Whether or not it is there. Pipes of Windows, which look like paths, end with their process. */
 export async function removeFile(path: string): Promise<void> {
   if (!path.startsWith("\\\\")) await unlink(path).catch(() => {});
-}
-
-export function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error ? String(error.code) : messageOf(error);
 }

@@ -5,7 +5,7 @@
 import { connect, type Socket } from "node:net";
 import { withoutCaller } from "../../no-caller.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
-import { codeOf } from "./folder.ts";
+import { codeOf } from "../../errors.ts";
 
 /** Where nothing listens any more, by refusal or because the file is gone. */
 const ENDED = new Set(["ECONNREFUSED", "ENOENT", "ENOTSOCK"]);

@@ -9,7 +9,7 @@ import { watch as watchPath, type FSWatcher } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import type { EndpointInfo } from "../../endpoint-info.ts";
-import { messageOf } from "../../errors.ts";
+import { codeOf, messageOf } from "../../errors.ts";
 import type { Runtime, Timer } from "../../runtime/runtime.ts";
 import { keyOf } from "../coalesce.ts";
 import type { Discovery, EndpointSink, EndpointWatch } from "../discovery.ts";
@@ -23,7 +23,7 @@ import {
   type EntryFile,
   type RegistryEntry,
 } from "./entry.ts";
-import { checkFolder, codeOf, listFolder, makeFolder, readOwnFile, removeFile } from "./folder.ts";
+import { checkFolder, listFolder, makeFolder, readOwnFile, removeFile } from "./folder.ts";
 import { Liveness } from "./liveness.ts";
 
 /** Events of a directory come in swarms: one look for all of them. */
