@@ -1,6 +1,5 @@
 /**
- * Everything a protocol must supply. `http`, and later `grpc`, and the in-memory stub implement
- * this and nothing else, and pass testing/transport-conformance.ts.
+ * Everything a protocol must supply. HTTP, gRPC and the stub in memory implement this and nothing else, and pass testing/transport-conformance.ts.
  */
 import type { Attempt, Reply } from "./call.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";

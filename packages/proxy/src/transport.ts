@@ -5,7 +5,8 @@
  */
 import {
   endOfAge,
-  ServiceTls,
+  transportWithTls,
+  type ServiceTls,
   type Attempt,
   type CloseTrigger,
   type Connection,
@@ -32,18 +33,13 @@ export const PROXY_HTTP: Protocol<ProxyRequest, Exchange> = {
   name: "http",
   standard: { attempts: clientDurationOf },
   transport: (service, runtime, identities, record) => {
-    const tls =
-      service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     const clock = new Http2Clock(runtime);
-    return {
-      connect: (endpoint) => new UpstreamConnection(endpoint, service, runtime, clock, tls, record),
-      get problem() {
-        return tls?.problem;
-      },
-      get ready() {
-        return tls?.ready;
-      },
-    };
+    return transportWithTls(
+      service,
+      runtime,
+      identities,
+      (endpoint, tls) => new UpstreamConnection(endpoint, service, runtime, clock, tls, record),
+    );
   },
 };
 

@@ -112,7 +112,7 @@ export { isClaim } from "../claim-names.ts";
 
 // Certificates, read and followed.
 export type { TlsContext } from "../tls/context.ts";
-export { ServiceTls } from "../tls/service-tls.ts";
+export { ServiceTls, transportWithTls } from "../tls/service-tls.ts";
 export type { Identities } from "../tls/identities.ts";
 export { PeerRefused } from "../tls/identity.ts";
 export type { TlsPem } from "../tls/pem.ts";

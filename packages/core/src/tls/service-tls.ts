@@ -2,12 +2,34 @@
  * The identity of one service that is called, and the context that its connections are made with: the last
  * good one, or, before there is any, one that dials nothing and says why.
  */
-import type { TlsPem } from "./pem.ts";
+import type { Reply } from "../call.ts";
 import type { ServiceConfig } from "../config/types.ts";
+import type { EndpointInfo } from "../endpoint-info.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import type { Connection, Transport } from "../transport.ts";
 import { TlsContext } from "./context.ts";
 import type { IdentityFollower, IdentityUser } from "./follow.ts";
 import { Identities } from "./identities.ts";
+import type { TlsPem } from "./pem.ts";
+
+/** A transport whose connections share the certificates of their service, where it has TLS. */
+export function transportWithTls<Req, Res extends Reply>(
+  service: ServiceConfig,
+  runtime: Runtime,
+  identities: Identities | undefined,
+  connect: (endpoint: EndpointInfo, tls: ServiceTls | undefined) => Connection<Req, Res>,
+): Transport<Req, Res> {
+  const tls = service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
+  return {
+    connect: (endpoint) => connect(endpoint, tls),
+    get problem() {
+      return tls?.problem;
+    },
+    get ready() {
+      return tls?.ready;
+    },
+  };
+}
 
 export class ServiceTls implements IdentityUser {
   /** In force. Set while there are users. */

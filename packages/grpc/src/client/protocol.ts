@@ -1,5 +1,5 @@
 /** gRPC as a protocol of the mesh: what every way in hands to `mesh.service`. */
-import { ServiceTls, type Protocol } from "@inmesh/core/spi";
+import { transportWithTls, type Protocol } from "@inmesh/core/spi";
 import { GrpcConnection } from "./connection.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
@@ -12,17 +12,12 @@ export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   statusOf: codeOf,
   standard: { calls: callDuration },
   transport: (service, runtime, identities, record) => {
-    const tls =
-      service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
     const freezes = new FreezeWatch(runtime);
-    return {
-      connect: (endpoint) => new GrpcConnection(endpoint, service, runtime, tls, freezes, record),
-      get problem() {
-        return tls?.problem;
-      },
-      get ready() {
-        return tls?.ready;
-      },
-    };
+    return transportWithTls(
+      service,
+      runtime,
+      identities,
+      (endpoint, tls) => new GrpcConnection(endpoint, service, runtime, tls, freezes, record),
+    );
   },
 };

@@ -1,5 +1,5 @@
 /** HTTP as a protocol of the mesh: what every way in hands to `mesh.service`. */
-import { ServiceTls, type Protocol } from "@inmesh/core/spi";
+import { transportWithTls, type Protocol } from "@inmesh/core/spi";
 import { HttpConnection } from "./connection.ts";
 import type { HttpResult } from "./lease.ts";
 import { tracedByOthers, type HttpRequest } from "./request.ts";
@@ -9,17 +9,11 @@ export const HTTP: Protocol<HttpRequest, HttpResult> = {
   name: "http",
   tracedByOthers,
   standard: { attempts: clientDuration },
-  transport: (service, runtime, identities, record) => {
-    const tls =
-      service.scheme === "https" ? new ServiceTls(service, runtime, identities) : undefined;
-    return {
-      connect: (endpoint) => new HttpConnection(endpoint, service, runtime, tls, record),
-      get problem() {
-        return tls?.problem;
-      },
-      get ready() {
-        return tls?.ready;
-      },
-    };
-  },
+  transport: (service, runtime, identities, record) =>
+    transportWithTls(
+      service,
+      runtime,
+      identities,
+      (endpoint, tls) => new HttpConnection(endpoint, service, runtime, tls, record),
+    ),
 };
