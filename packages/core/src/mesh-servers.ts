@@ -15,6 +15,8 @@ export interface ServerOfMesh {
   readonly leavesAfterMs: number;
   /** What the configuration says and the server does not do before it is made anew. */
   readonly pending: readonly string[];
+  /** Why what its certificate files or its identity source say is not used. */
+  readonly problem: string | undefined;
   /** Asked for by those who look at it: what only the server of that protocol knows. */
   facts(): ServerFacts;
 }
@@ -28,8 +30,6 @@ export interface ServerFacts {
   readonly readyPath?: string | undefined;
   /** Why requests should not come to it although nothing else stands against that; undefined: nothing does. */
   readonly notReady?: string | undefined;
-  /** Why what its certificate files or its identity source say is not used. */
-  readonly problem?: string | undefined;
 }
 
 /** Why requests should not come to this process. */

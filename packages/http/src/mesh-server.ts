@@ -17,7 +17,7 @@ import {
   graceMistake,
   removeStaleSocket,
   ServerCore,
-  ServerIdentity,
+  type ServerIdentity,
   ServerSettings,
   SHARED_SERVER_OPTIONS,
   type OptionKinds,
@@ -177,7 +177,10 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
     this.#settings = settings;
     const given = typeof target !== "function";
     const count = (reason: CutReason): void => void core.count(reason);
-    const identity = given ? undefined : identityOf(core, options, count);
+    const identity =
+      given || options.tls === undefined
+        ? undefined
+        : core.shows(options.tls, () => count("handshake_failed"));
     this.#identity = identity;
     this.server = (given ? target : makeServer({ http2, tls: identity?.options, limits })) as S;
     this.#weaker = given ? tighten(this.server, limits) : [];
@@ -226,16 +229,10 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
         limit: limits.maxHandshakes,
       }));
     }
-    core.leavesBy(
-      connections,
-      all.idleWaitMs ?? IDLE_WAIT_MS,
-      () => this.#stopListening(),
-      () => (identity?.expired === true ? "certificate expired" : undefined),
-    );
+    core.leavesBy(connections, all.idleWaitMs ?? IDLE_WAIT_MS, () => this.#stopListening());
     core.facts = () => ({
       connections: connections.sockets.size,
       sessions: connections.sessions,
-      problem: identity?.problem,
       readyPath: ownHealth?.readyPath,
       // Bun's servers do not say whether they listen.
       notReady:
@@ -336,7 +333,7 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
   /** State behind every decision, as plain data. */
   snapshot(): ServerSnapshot {
     return {
-      ...this.#core.snapshot(this.#identity?.problem, this.#members.degraded.list),
+      ...this.#core.snapshot(this.#members.degraded.list),
       requestsInFlight: this.#core.admission.inFlight,
       connections: this.#connections.sockets.size,
       sessions: this.#connections.sessions,
@@ -344,23 +341,6 @@ export class MeshServer<S extends NodeServer = NodeServer> implements AsyncDispo
       weaker: this.#weaker,
     };
   }
-}
-
-function identityOf(
-  core: ServerCore<CutReason>,
-  { tls, mesh }: ServerOptions,
-  count: (reason: CutReason) => void,
-): ServerIdentity | undefined {
-  if (tls === undefined) return undefined;
-  const { name, runtime, log } = core;
-  return new ServerIdentity(tls, {
-    owner: "meshServer",
-    name,
-    runtime,
-    identities: mesh?.identities,
-    log,
-    refused: () => count("handshake_failed"),
-  });
 }
 
 /** An HTTP server of Bun's is no `net.Server`, but one of `http.Server`, that of https too. */

@@ -219,7 +219,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   }
 
   snapshot(): SharedServerSnapshot<CutReason> {
-    return this.#core.snapshot(undefined, []);
+    return this.#core.snapshot([]);
   }
 
   leaveWithin(graceMs: number, noticed: boolean): Promise<void> {

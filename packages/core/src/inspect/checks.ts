@@ -266,9 +266,8 @@ function serviceChecks(mesh: Mesh): Check[] {
 
 function serverChecks({ servers }: Mesh): Check[] {
   return servers.list.flatMap((server) => {
-    const { pending } = server;
+    const { pending, problem } = server;
     const readiness = readinessOf(server);
-    const { problem } = server.facts();
     const subject = `${server.name} (${server.protocol})`;
     const notReady = warningIf(
       readiness !== "ok",

@@ -115,7 +115,6 @@ export function discoveryView(mesh: Mesh, backend: AnyBackend): DiscoveryView {
 
 export function serverView(server: ServerOfMesh, traffic: TrafficTable | undefined): ServerView {
   const { name, protocol } = server;
-  const facts = server.facts();
   const served = traffic?.of({ direction: "inbound", protocol, service: name });
   return {
     name,
@@ -124,10 +123,10 @@ export function serverView(server: ServerOfMesh, traffic: TrafficTable | undefin
     readiness: readinessOf(server),
     posture: server.posture,
     requestsInFlight: server.requestsInFlight,
-    connections: facts.connections,
+    connections: server.facts().connections,
     refused: server.refused,
     pending: server.pending,
-    problem: facts.problem,
+    problem: server.problem,
     calls: served?.calls,
     latency: served?.callLatency,
   };

@@ -32,6 +32,7 @@ import { compileServer, type ServerPipeline, type ServerProtocol } from "./pipel
 import { TRUST, type Trust, type Posture } from "./posture.ts";
 import { Readiness } from "./readiness.ts";
 import type { ServerPeer } from "../tls/peer.ts";
+import { ServerIdentity, type ServerTls } from "../tls/server-identity.ts";
 import type { ServedCall } from "./served-call.ts";
 import type { ServerLayer } from "./server-layer.ts";
 import type { ServerSettings } from "./settings.ts";
@@ -141,6 +142,8 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   readonly runtime: Runtime;
   readonly log: Log;
   readonly admission: Admission;
+  readonly #owner: string;
+  #identity: ServerIdentity | undefined = undefined;
   readonly #options: SharedServerOptions;
   readonly #settings: ServerSettings<SharedServerOptions, SharedLimits>;
   readonly #records: ServedRecords | undefined;
@@ -174,6 +177,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
       const known = Object.keys(TRUST).join(", ");
       throw new TypeError(`${owner}: no posture ${renderValue(posture)}; known: ${known}`);
     }
+    this.#owner = owner;
     this.name = name;
     this.protocol = protocol;
     this.posture = posture;
@@ -277,14 +281,27 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     });
   }
 
+  /**
+   * It shows the certificates of `tls`. `refused`: a client was turned away. Throws a TypeError that names every
+   * mistake in `tls`.
+   */
+  shows(tls: ServerTls, refused: () => void): ServerIdentity {
+    const { name, runtime, log } = this;
+    const { mesh } = this.#options;
+    const parts = { owner: this.#owner, name, runtime, identities: mesh?.identities, log, refused };
+    return (this.#identity = new ServerIdentity(tls, parts));
+  }
+
+  /** Why what its certificate files or its identity source say is not used; undefined: it is, or there are none. */
+  get problem(): string | undefined {
+    return this.#identity?.problem;
+  }
+
   /** How it leaves. Called once. */
-  leavesBy(
-    connections: LeavingConnections,
-    idleWaitMs: number,
-    stopListening: () => void,
-    problem: () => string | undefined = none,
-  ): void {
+  leavesBy(connections: LeavingConnections, idleWaitMs: number, stopListening: () => void): void {
     const { runtime } = this;
+    const problem = (): string | undefined =>
+      this.#identity?.expired === true ? "certificate expired" : undefined;
     const { discoveryWaitMs = DISCOVERY_WAIT_MS } = this.#options;
     const stop = (): void => {
       this.#announcing.end();
@@ -397,8 +414,8 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     return telemetry.counter(GLITCHES, { direction: "inbound", kind: reason });
   }
 
-  snapshot(problem: string | undefined, degraded: readonly string[]): SharedServerSnapshot<Reason> {
-    const { name, state, posture } = this;
+  snapshot(degraded: readonly string[]): SharedServerSnapshot<Reason> {
+    const { name, state, posture, problem } = this;
     return {
       name,
       state,

@@ -17,7 +17,7 @@ import {
   isInstrumented,
   removeStaleSocket,
   ServerCore,
-  ServerIdentity,
+  type ServerIdentity,
   ServerSettings,
   SHARED_SERVER_OPTIONS,
   socketPathOf,
@@ -193,18 +193,8 @@ export class MeshGrpcServer implements AsyncDisposable {
       size: this.#sessions.count,
       limit: limits.maxConnections,
     }));
-    const { tls, mesh } = options;
-    this.#identity =
-      tls &&
-      new ServerIdentity(tls, {
-        owner: "meshGrpcServer",
-        name: core.name,
-        runtime,
-        identities: mesh?.identities,
-        log: core.log,
-        refused: () => {},
-      });
-    const identity = this.#identity;
+    const identity = options.tls && core.shows(options.tls, () => {});
+    this.#identity = identity;
     if (identity !== undefined) {
       this.#sessions.onFound = (http2) => {
         if (http2 instanceof TlsServer) {
@@ -226,19 +216,13 @@ export class MeshGrpcServer implements AsyncDisposable {
     core.facts = () => ({
       connections: this.#sessions.known ? this.#sessions.count : undefined,
       sessions: this.#sessions.known ? this.#sessions.count : undefined,
-      problem: identity?.problem,
       notReady: !this.#listens
         ? "not listening"
         : this.#health?.isMet === false
           ? "not ready"
           : undefined,
     });
-    core.leavesBy(
-      this.#sessions,
-      IDLE_WAIT_MS,
-      () => {}, // leaving does stop it
-      () => (identity?.expired === true ? "certificate expired" : undefined),
-    );
+    core.leavesBy(this.#sessions, IDLE_WAIT_MS, () => {}); // leaving does stop it
   }
 
   // ── calls ────────────────────────────────────────────────────────────────────────────────────
@@ -389,7 +373,7 @@ export class MeshGrpcServer implements AsyncDisposable {
   /** State behind every decision, as plain data. */
   snapshot(): GrpcServerSnapshot {
     return {
-      ...this.#core.snapshot(this.#identity?.problem, this.#inside.degraded.list),
+      ...this.#core.snapshot(this.#inside.degraded.list),
       callsInFlight: this.#core.admission.inFlight,
       sessions: this.#sessions.count,
       limits: { ...this.#settings.limits },
