@@ -217,19 +217,13 @@ export class Cluster<Req, R extends Reply> implements AttemptListener, EndpointS
       { length: Math.min(REACHED_AT_ONCE, from.length) },
       (_, i) => from[(first + i) % from.length]!,
     );
-    return new Promise((resolve) => {
-      let left = chosen.length;
-      if (left === 0) resolve(false);
-      for (const endpoint of chosen) {
-        void this.#state
-          .connectionOf(endpoint)
-          .probe()
-          .then((reached) => {
-            left--;
-            if (reached || left === 0) resolve(reached);
-          });
-      }
+    const probes = chosen.map(async (endpoint) => {
+      if (!(await this.#state.connectionOf(endpoint).probe())) throw new Error("not reached");
     });
+    return Promise.any(probes).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Drops all endpoints and closes their connections: attempts in flight have `graceMs`. */
