@@ -44,6 +44,9 @@ for (const file of files.sort()) {
     report(0, "must begin with a comment that says what the file is for");
   }
   for (const [i, line] of lines.entries()) {
+    for (const [path] of line.matchAll(/\bdocs\/decisions\/\d[\w./-]*\w/g)) {
+      if (!pages.includes(path)) report(i, `there is no ${path}: name the decision by its file`);
+    }
     if (/\b(TODO|FIXME)\b/.test(line)) report(i, "unfinished work belongs into an issue");
     if (/\b(it|test|describe)\.only\(/.test(line)) report(i, "`.only` hides the other tests");
     const literal = /["']x-mesh-/.test(line);

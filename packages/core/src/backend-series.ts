@@ -48,7 +48,7 @@ interface Census {
   readonly picks: Record<Nearness, number>;
   /** Attempts that have no connection. */
   unsent: number;
-  /** Of the endpoint where it is longest, the queue. */
+  /** Attempts in the longest queue of one endpoint. */
   longestQueue: number;
 }
 
@@ -104,7 +104,7 @@ export class BackendSeries<Req, R extends Reply> {
     return nearness(endpoint.zone, this.#place.zone);
   }
 
-  /** The queue of the endpoint that has the longest. */
+  /** Attempts in the longest queue of one endpoint. */
   get longestQueue(): number {
     return this.#counted().longestQueue;
   }

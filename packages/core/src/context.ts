@@ -180,8 +180,8 @@ export function runServed<A, T>(served: ServedRequest, run: (argument: A) => T, 
 
 /**
  * Node puts back what was before when one of its own callbacks returns (24 and later): who is sure to
- * run in one may enter a context, which costs half of `run` (docs/decisions/0014). Tried, not decided by
- * the version: it can be switched off.
+ * run in one may enter a context, which costs half of `run` (docs/decisions/0014-what-a-served-request-pays.md).
+ * Tried, not decided by the version: it can be switched off.
  */
 export const CALLBACKS_RESTORE: boolean = ((): boolean => {
   const resource = new AsyncResource("inmesh.probe");

@@ -5,7 +5,7 @@ import type { Runtime } from "./runtime/runtime.ts";
 
 const PAUSE_MS = 100;
 
-/** Of the dials to one endpoint. */
+/** Whether dials to one endpoint pause because the process has no sockets left. */
 export class Exhaustion {
   readonly #runtime: Runtime;
   #pausedUntil = 0;

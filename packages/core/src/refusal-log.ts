@@ -8,7 +8,7 @@ import { type Log, LOG_EVENTS, safeLog } from "./log.ts";
 import type { Runtime, Timer } from "./runtime/runtime.ts";
 
 const LOG_EVERY_MS = 60_000;
-/** A refusal later than this is the first of its own. */
+/** A refusal that comes so long after the last one begins a new series of them. */
 const QUIET_MS = 30_000;
 
 export interface RefusalSubject {

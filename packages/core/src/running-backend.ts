@@ -193,7 +193,7 @@ export class RunningBackend<Req, R extends Reply> {
     if (this.#watch === undefined || this.#answered) this.#reconnect();
   }
 
-  /** As it is configured, without memory. */
+  /** A picker as the configuration in force says, which remembers nothing of earlier picks. */
   newPicker(): Picker<Req, R> {
     const { cluster, config } = this;
     const make = (stretch?: Stretch): Picker<Req, R> =>

@@ -53,7 +53,7 @@ export function watchOpen(stream: Stream): void {
   stream.once("close", () => open.delete(stream));
 }
 
-/** In that turn it takes no further stream, as one that is destroyed. */
+/** Stands for `request` of a session that is about to be destroyed, and refuses as a destroyed one does. */
 function refuse(): never {
   throw Object.assign(new Error("The session has been destroyed"), {
     code: "ERR_HTTP2_INVALID_SESSION",

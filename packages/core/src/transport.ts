@@ -1,5 +1,6 @@
 /**
- * Everything a protocol must supply. HTTP, gRPC and the stub in memory implement this and nothing else, and pass testing/transport-conformance.ts.
+ * Everything a protocol must supply. HTTP, gRPC and the stub in memory implement this and nothing else, and pass
+ * testing/transport-conformance.ts.
  */
 import type { Attempt, Reply } from "./call.ts";
 import type { EndpointInfo } from "./endpoint-info.ts";

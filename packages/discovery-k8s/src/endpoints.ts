@@ -25,7 +25,7 @@ export interface Wanted {
   readonly service: string;
   /** Name or number of the port; empty: the only one. */
   readonly port: string;
-  /** Which address of a pod is used that has one of each family. */
+  /** The family whose address is used of a pod that has one of each. */
   readonly family: 4 | 6;
 }
 

@@ -23,7 +23,7 @@ interface Feed {
   error: ApiError | undefined;
 }
 
-/** Someone who wants slices as they are. */
+/** What gets slices as they are, and not the endpoints that follow from them. */
 interface Listener {
   /** Empty: of all services. */
   readonly service: string;
@@ -121,7 +121,7 @@ export class NamespaceWatch {
     this.#rest();
   }
 
-  /** Nothing is watched for no one. */
+  /** Ends what is watched when there is neither a subscriber nor a listener. */
   #rest(): void {
     if (this.#subscribers.size > 0 || this.#listeners.size > 0) return;
     this.#end("");

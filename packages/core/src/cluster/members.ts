@@ -20,7 +20,7 @@ export class Members<Req, R extends Reply> implements EndpointSink {
   known = false;
   /** The last report of discovery was a failure. */
   stale: Error | undefined = undefined;
-  /** How discovery knows that there are none, if it says so. */
+  /** Why discovery names no endpoint, in its own words; undefined: it does not say, or names some. */
   emptyBecause: string | undefined = undefined;
   readonly #state: ClusterState<Req, R>;
   readonly #guard: Guard<Req, R>;

@@ -70,7 +70,7 @@ export class ClusterState<Req, R extends Reply> {
     this.runtime = runtime;
   }
 
-  /** Also those that were removed lately. */
+  /** The endpoints, and those that were removed a short time ago. */
   every(): Endpoint<Req, R>[] {
     return [...this.endpoints.values(), ...this.departed.values()];
   }

@@ -306,7 +306,7 @@ export class SourceFollower {
       timer = this.#parts.runtime.after(MAX_STOP_MS, giveUp, undefined, true);
       await Promise.race([ended, late]);
     } catch {
-      // It has ended all the same.
+      // A source that throws at its end has ended too.
     } finally {
       timer?.cancel();
     }

@@ -43,7 +43,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set([
   "DELETE",
 ]);
 
-/** As routes ask about it. */
+/** The call that is asked about, with what routes look at. */
 class ExplainedCall implements RoutedRequest {
   readonly method: string;
   readonly pathname: string;

@@ -31,7 +31,7 @@ type Reading = ReadonlyMap<string, Series>;
 
 export class MergedSeries {
   readonly #last = new Map<unknown, Reading>();
-  /** What series counted that are not there any more. */
+  /** What was counted by series that are gone. */
   readonly #past = new Map<string, Series>();
 
   /**

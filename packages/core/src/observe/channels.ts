@@ -19,7 +19,7 @@ const CONFIG: Channel = channel("inmesh:config");
 const DISCOVERY: Channel = channel("inmesh:discovery");
 const WARNING: Channel = channel("inmesh:warning");
 
-/** To one of those that an observer feeds. */
+/** A channel that an observer writes to has a subscriber. */
 export function isSubscribed(): boolean {
   return (
     CALL_END.hasSubscribers ||

@@ -9,14 +9,14 @@
  *
  * The budget is the service's, because the load on its servers is what it bounds. One route of several
  * spends at most what its own calls have paid, and half of the reserve: a path that fails all the time
- * leaves to the others what theirs have paid, and the other half (docs/decisions/0019).
+ * leaves to the others what theirs have paid, and the other half (docs/decisions/0022-a-route-spends-its-own-retries.md).
  */
 import type { Runtime } from "../runtime/runtime.ts";
 import type { RetryBudgetConfig } from "./options.ts";
 
 const SLOTS = 10;
 const DEPOSIT = 1000;
-/** Of the reserve, for one route. */
+/** How much of the reserve one route may have. */
 const SHARE_RATIO = 0.5;
 
 /** What the retry layer needs of a budget. */

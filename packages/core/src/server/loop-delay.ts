@@ -9,7 +9,7 @@
  * turn of the loop begins requests until they have taken the limit, and what is left of the turn is
  * refused: it has waited that long for certain. So the loop is never idle because of a refusal, the first
  * request of a turn is always begun, and a caller that comes back at once is refused once per turn
- * (docs/decisions/0018).
+ * (docs/decisions/0021-standing-queues.md).
  */
 import type { Runtime } from "../runtime/runtime.ts";
 
@@ -50,7 +50,7 @@ export class LoopDelay {
   #leastMs = 0;
   /** How many requests per millisecond. */
   #throughput = 0;
-  /** Requests that came for each that was begun, 1 or more. */
+  /** How many requests came for each one that was begun, at least 1. */
   #excess = 1;
   /** Requests begun since the last beat, the first of them at this time. */
   #begun = 0;

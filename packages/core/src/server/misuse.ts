@@ -41,7 +41,7 @@ export function calmDown(session: { goaway(code: number): void }): void {
   session.goaway(ENHANCE_YOUR_CALM);
 }
 
-/** RFC 9113 §7. */
+/** ENHANCE_YOUR_CALM of RFC 9113 §7. */
 const ENHANCE_YOUR_CALM = 11;
 /** A burst of resets is forgotten in this time: with Node's burst of 1,000 its rate of 33 per second. */
 const FORGET_BURST_MS = 30_000;

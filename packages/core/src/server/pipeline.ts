@@ -137,7 +137,7 @@ export function compileServer<R extends ServedCall>(parts: ServerParts<R>): Serv
       const answer = decide(request);
       if (answer === undefined) return;
       if (!isPromise(answer)) return refuse(request, answer);
-      // A rejection is the handler's own, and stays unhandled as it is without us.
+      // A rejection is that of the handler: it stays unhandled, as it would without this pipeline.
       void answer.then((late) => late === undefined || refuse(request, late));
     },
     ended(request) {

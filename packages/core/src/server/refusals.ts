@@ -141,7 +141,7 @@ export type SharedRefusalReason =
   | "connection_headers"
   | "layer_failed";
 
-/** In a refusal for load. */
+/** What a refusal for load asks its client to wait. */
 const BUSY_MS = 1_000;
 
 const busy = (reason: SharedRefusalReason): Refusal =>

@@ -61,7 +61,7 @@ export class ServerSettings<O extends GivenOptions<L>, L extends SharedLimits> {
     this.#apply();
   }
 
-  /** The server has closed. */
+  /** Called when the server has closed: the configuration is no longer followed. */
   close(): void {
     this.#unwatch?.();
     this.#unwatch = undefined;

@@ -110,7 +110,7 @@ export class Tap implements AsyncIterableIterator<TapEvent>, AsyncDisposable {
   #left: number;
   /** Dropped from the buffer, and not yet announced. */
   #unread = 0;
-  /** Above the rate in this second, and not yet announced. */
+  /** Calls above the rate in this second that no `lost` has counted yet. */
   #overRate = 0;
   #secondAt = -Infinity;
   #inSecond = 0;

@@ -11,7 +11,7 @@ export const SECONDS: readonly number[] = [
 export const OVERHEAD_SECONDS: readonly number[] = [
   0.000001, 0.000005, 0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005,
 ];
-/** Of a change of endpoints. */
+/** Limits in seconds for how long a change of endpoints takes. */
 export const UPDATE_SECONDS: readonly number[] = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 ];

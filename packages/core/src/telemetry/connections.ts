@@ -77,7 +77,7 @@ export function nearness(zone: string | undefined, own: string | undefined): Nea
   return zone === own ? "local" : "remote";
 }
 
-/** Those of one mesh. */
+/** The connections of one mesh, as they are counted and measured. */
 export class ConnectionRecords {
   /** The mesh is being closed: what ends now ends for that. Writer: the mesh. */
   ending = false;
@@ -241,7 +241,7 @@ export class ConnectionRecord {
     return false;
   }
 
-  /** Asked when it ends and nothing was said. */
+  /** `why` is asked when the connection ends, if no trigger was given before. */
   explain(socket: MeteredSocket, why: () => CloseTrigger | undefined): void {
     const open = this.#sockets.get(socket);
     if (open !== undefined) open.why = why;

@@ -64,7 +64,7 @@ function children(der: Uint8Array, { from, to }: Item): Item[] {
   return items;
 }
 
-/** The item that begins there and ends within `end`. */
+/** The item of DER that begins at `at`. Throws where it does not end before `end`, or has another tag than `wanted`. */
 function itemAt(der: Uint8Array, at: number, end: number, wanted?: number): Item {
   const tag = der[at];
   let length = der[at + 1];

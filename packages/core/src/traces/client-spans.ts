@@ -39,7 +39,7 @@ const TRACEPARENT = "traceparent";
 const NO_FLAGS = 0;
 /** More than a mesh holds services; a name that is not kept is made anew. */
 const MAX_KEPT = 1_000;
-/** Less is the dispatch itself. */
+/** A shorter wait is the dispatch itself, and gets no event. */
 const QUEUED_MS = 1;
 
 /** A call that is recorded. */
@@ -60,7 +60,7 @@ class CallTrace {
 
 /** A call of which nothing is decided before its route is known, or it ends without an attempt. */
 class Undecided {
-  /** In which it was made. */
+  /** The context in which the call was made. */
   readonly context: Context;
 
   constructor(active: Context) {

@@ -10,7 +10,7 @@ import { renderValue } from "../config/mistakes.ts";
 import { CALL_SPANS, type CallSpan, ClientSpans } from "./client-spans.ts";
 import { ServerSpans } from "./server-spans.ts";
 
-/** What a Mesh is to its traces. */
+/** What traces use of a mesh. */
 export interface TracedMesh {
   observe(observer: Observer): () => void;
   readonly configVersion: number;

@@ -49,7 +49,7 @@ export class ZonePicker<Req, R extends Reply> implements Picker<Req, R> {
     return this.#everywhere.pick(attempt, now);
   }
 
-  /** Pickers stay with their group, because they remember whose turn it is. */
+  /** A group of endpoints keeps its picker, which may remember whose turn it is. */
   #follow(draws: readonly ZoneDraw[]): void {
     const made = new Map(this.#draws?.map(({ stretch }, i) => [stretch, this.#pickers[i]!]));
     this.#pickers = draws.map(({ stretch }) => made.get(stretch) ?? this.#make(stretch));

@@ -78,11 +78,11 @@ const NONE: LaneConnection = { state: "none" };
 export class Lane {
   readonly channel: Channel;
   readonly credentials: ChannelCredentials;
-  /** Of the wiring it was made with. */
+  /** The key of the wiring that the lane was made with. */
   readonly key: string | undefined;
-  /** Then another takes its place. */
+  /** Instant at which another lane takes its place. */
   readonly endsAt: number;
-  /** Attempts on it. */
+  /** The attempts on it. */
   readonly exchanges: Set<LaneUser> = new Set();
   readonly #runtime: Runtime;
   readonly #connectMs: number;

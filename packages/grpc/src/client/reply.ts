@@ -6,7 +6,7 @@ import type { WireListener } from "../call-types.ts";
 export interface ReplySource {
   /** From here on everything goes to the listener, what is held first. */
   deliver(listener: WireListener): void;
-  /** Before it is delivered. */
+  /** Changes the head of the reply. Called before the reply is delivered. */
   changeHead(changes: HeaderChanges): void;
   /** The rest of the reply is not wanted. */
   discard(): void;

@@ -59,7 +59,7 @@ const STATUS = "grpc-status";
 export class Inbound extends ServedCall implements ServerInterceptingCallInterface, ServedListener {
   readonly call: ServerInterceptingCallInterface;
   readonly path: string;
-  /** What came with it; taken away when it is over. */
+  /** The metadata of the call. Given up when the call has ended. */
   metadata: Metadata | undefined = undefined;
   /** The status that the handler, or a refusal, ended it with; undefined while there is none. */
   status: number | undefined = undefined;

@@ -117,7 +117,7 @@ export class Sessions implements LeavingConnections {
     this.#beforeLast = beforeLast;
   }
 
-  /** An address may have been bound where it was not seen. */
+  /** Looks for HTTP/2 servers of grpc-js that it does not know: an address may have been bound unseen. */
   bound(): void {
     for (const http2 of this.#inside.http2Servers()) this.found(http2);
   }

@@ -13,7 +13,7 @@ export interface Marks {
   readonly nacked: boolean;
   /** It has retried already. */
   readonly final: boolean;
-  /** Why it refused, if it said so. */
+  /** Why the server refused the request; undefined: it did not refuse it, or does not say why. */
   readonly reason: string | undefined;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The end of a request without a body that no listener waits for. Once the reply is out Node reads such a
  * request to its end, and emits `end` and `close` without a listener: four turns of its queue, a twentieth
- * of what a small request costs (docs/decisions/0014). Here it is at its end at once.
+ * of what a small request costs (docs/decisions/0014-what-a-served-request-pays.md). Here it is at its end at once.
  */
 import type { IncomingMessage } from "node:http";
 import { markEnded, nodeDump } from "../node-internals.ts";

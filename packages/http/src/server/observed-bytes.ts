@@ -13,7 +13,7 @@ export interface BodyBytes {
 
 type Write = (...args: unknown[]) => unknown;
 
-/** Before its handler has them. */
+/** Counts the bytes of both bodies. Called before the handler has request and response. */
 export function countBodies(
   request: IncomingMessage,
   response: ServerResponse,

@@ -7,7 +7,7 @@ import type { Http2ServerResponse } from "./listeners.ts";
 
 type Stream = Http2ServerResponse["stream"];
 
-/** Of the request that the reply answers. */
+/** What is read of the request that a reply answers. */
 export interface RepliedRequest {
   /** Node's, or ours over HTTP/2. */
   readonly request: unknown;

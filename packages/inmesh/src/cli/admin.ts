@@ -46,7 +46,7 @@ export async function withAdmin<T>(
 }
 
 export class Admin {
-  /** With something that looked like an answer. */
+  /** The process has given something that looked like an answer. */
   hasAnswered = false;
   #target: Target;
   readonly #context: Context;

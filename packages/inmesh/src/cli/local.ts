@@ -6,7 +6,7 @@ import type { FoundProcess, FoundProcesses } from "@inmesh/core/spi/inspect";
 import type { Context } from "./command.ts";
 import { EXIT, Failure } from "./failure.ts";
 
-/** Of a list that a person has to choose from. */
+/** Processes in a list that a person has to choose from. */
 const MAX_LISTED = 20;
 const HOW =
   "Write --admin http://127.0.0.1:<port> or --admin unix:<path>, or set INMESH_ADMIN: the address that mesh.admin.listen() of the process gives";

@@ -19,7 +19,7 @@ const TOUCH_MS = 3_600_000;
 /** Entries of processes that are gone, which are cleared away at a time. */
 const MAX_SWEPT = 1_000;
 
-/** What one server says. */
+/** The entry of one server in the registry. */
 export class Announced {
   readonly #announcer: Announcer;
   readonly #failed: (why: string) => void;

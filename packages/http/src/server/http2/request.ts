@@ -1,7 +1,7 @@
 /**
  * A request over HTTP/2, with the interface of Node's own `Http2ServerRequest` and an instance of it.
  * Node's and its reply put thirteen listeners on every stream; these put two on one without a body
- * (docs/decisions/0015).
+ * (docs/decisions/0015-own-http2-messages.md).
  */
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { IncomingHttpHeaders } from "node:http2";

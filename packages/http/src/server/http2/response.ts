@@ -1,7 +1,7 @@
 /**
  * A reply over HTTP/2, with the interface of Node's own `Http2ServerResponse` and an instance of it. A
  * reply behind whose body nothing can come does not wait for trailers: its last byte ends the stream,
- * where Node's takes one more turn of the loop and one more frame (docs/decisions/0015).
+ * where Node's takes one more turn of the loop and one more frame (docs/decisions/0015-own-http2-messages.md).
  */
 // oxlint-disable-next-line no-restricted-imports -- types
 import type { OutgoingHttpHeaders } from "node:http2";

@@ -40,7 +40,6 @@ export async function run(
   });
 }
 
-/** Widths of what stands on the left: lines come one by one, so nothing can be measured before. */
 const OUTCOME_STYLES: Readonly<Record<string, Style>> = {
   success: "green",
   failure: "red",
@@ -51,7 +50,10 @@ const OUTCOME_STYLES: Readonly<Record<string, Style>> = {
 
 const LEAST_PATH = 12;
 
-/** `10:02:17.041 out 503  118ms 2x orders/read     GET /v1/orders/42  10.0.0.8:8080  failure: …` */
+/**
+ * Columns have fixed widths: lines come one by one, so nothing can be measured before.
+ * `10:02:17.041 out 503  118ms 2x orders/read     GET /v1/orders/42  10.0.0.8:8080  failure: …`
+ */
 function callLine(event: Ended, output: Output): string {
   const room = output.tableWidth;
   const mark = output.symbol("cut");
@@ -94,7 +96,7 @@ function callLine(event: Ended, output: Output): string {
     .trimEnd();
 }
 
-/** In the time zone of who reads it. */
+/** In the time zone of the reader. */
 function timeOf(wallMs: number): string {
   const at = new Intl.DateTimeFormat("en-GB", {
     hour: "2-digit",
