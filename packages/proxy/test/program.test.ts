@@ -1,5 +1,14 @@
 /** `mesh-proxy` as a process: how it follows its file, shares its ports, and ends. */
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import http from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -304,6 +313,42 @@ describe("several processes", () => {
     expect(new Set(seen)).toEqual(new Set(["web 200", "rpc 200 0"]));
     expect(leaving).toBeGreaterThan(0);
     expect(next.isEnded).toBe(false);
+  });
+});
+
+describe.runIf(process.platform === "linux")("the young generation of V8", () => {
+  const LIMIT = "--max-semi-space-size=16";
+  const args = ["--listen", "127.0.0.1:0=db", "--to", "db=127.0.0.1:9"];
+  const commandOf = (pid: number): string[] =>
+    readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  const childrenOf = (pid: number): number[] =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number);
+
+  it("has its limit in the plain command, which stays the same process, and in workers", async () => {
+    const plain = new Program(args);
+    await plain.address("outbound-db");
+    expect(commandOf(plain.child.pid!)).toContain(LIMIT);
+    expect(plain.stderr).toContain(`process ${plain.child.pid}\n`);
+    expect(plain.stderr).not.toContain("Warning");
+    const listen = `127.0.0.1:${await freePort()}=db`;
+    const several = new Program(["--listen", listen, "--to", "db=127.0.0.1:9", "--workers", "2"]);
+    await several.address("outbound-db");
+    const workers = childrenOf(several.child.pid!);
+    expect(workers).toHaveLength(2);
+    for (const pid of [several.child.pid!, ...workers]) expect(commandOf(pid)).toContain(LIMIT);
+  });
+
+  it("keeps a limit that was chosen, and a file that stands open", async () => {
+    const chosen = new Program(args, { env: { NODE_OPTIONS: "--max_semi_space_size=8" } });
+    await chosen.address("outbound-db");
+    expect(commandOf(chosen.child.pid!)).not.toContain(LIMIT);
+    const file = join(folder(), "token");
+    writeFileSync(file, "a token of a shell's own\n".replaceAll(" ", "-"));
+    const open = openSync(file, "r");
+    onTestFinished(() => closeSync(open));
+    const admin = ["--admin", "127.0.0.1:0", "--admin-token-file", "/dev/fd/3"];
+    const given = new Program([...args, ...admin], { stdio: ["ignore", "pipe", "pipe", open] });
+    await given.address("outbound-db");
   });
 });
 
