@@ -11,8 +11,6 @@ const SOURCE = ["--no-warnings", "--conditions=inmesh-source", join(PACKAGE, "sr
 const BUILT = [join(PACKAGE, "dist/cli/run.js")];
 
 const WATCHED = ["--expose-gc", "--import", join(import.meta.dirname, "child/live-heap.mjs")];
-/** As in the container and the unit of the package: V8's own limit is 64, of which a proxy has no use (decision 57). */
-const YOUNG = "--max-semi-space-size=16";
 
 export interface ProgramOptions {
   /** What `npm run build` has made, and not the sources. Default: the sources. */
@@ -37,7 +35,6 @@ export class MeshProxy {
     { built = false, args = [], watched = false }: ProgramOptions = {},
   ): Promise<MeshProxy> {
     const command = [
-      YOUNG,
       ...(watched ? WATCHED : []),
       ...(built ? BUILT : SOURCE),
       "--config",
@@ -45,7 +42,7 @@ export class MeshProxy {
       ...args,
     ];
     const child = spawn(process.execPath, command, {
-      stdio: ["ignore", "ignore", "pipe", ...(watched ? (["pipe"] as const) : [])],
+      stdio: ["ignore", "ignore", "pipe"],
       env: { ...process.env, NODE_OPTIONS: "", INMESH_CONFIG: "", NO_COLOR: "1" },
     });
     let said = "";
@@ -85,10 +82,21 @@ export class MeshProxy {
 
   /** What is alive on its heap and in buffers, once all garbage has been collected. */
   async liveMb(): Promise<number> {
-    const answered = once(this.child.stdio[3]!, "data") as Promise<[Buffer]>;
+    const { stderr } = this.child;
+    let said = "";
+    const { promise, resolve } = Promise.withResolvers<number>();
+    const look = (chunk: Buffer): void => {
+      said += chunk.toString();
+      const bytes = /^live heap (\d+)\n/m.exec(said)?.[1];
+      if (bytes !== undefined) resolve(Number(bytes));
+    };
+    stderr!.on("data", look);
     this.child.kill("SIGUSR2");
-    const [bytes] = await answered;
-    return Number(String(bytes)) / 1_048_576;
+    try {
+      return (await promise) / 1_048_576;
+    } finally {
+      stderr!.off("data", look);
+    }
   }
 
   forgetPeak(): void {

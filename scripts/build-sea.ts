@@ -9,6 +9,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { rolldown } from "rolldown";
+import { YOUNG_GENERATION_FLAG } from "../packages/proxy/src/cli/young-generation.ts";
 import { freePort } from "./free-port.ts";
 
 const root: string = join(import.meta.dirname, "..");
@@ -56,7 +57,13 @@ async function build(): Promise<string> {
   const config = join(folder, "sea-config.json");
   writeFileSync(
     config,
-    JSON.stringify({ main, output, disableExperimentalSEAWarning: true, useCodeCache: true }),
+    JSON.stringify({
+      main,
+      output,
+      disableExperimentalSEAWarning: true,
+      useCodeCache: true,
+      execArgv: [YOUNG_GENERATION_FLAG],
+    }),
   );
   execFileSync(process.execPath, ["--build-sea", config], {
     stdio: ["ignore", "ignore", "inherit"],

@@ -31,6 +31,8 @@ export type ForwardService = Service<ProxyRequest, Exchange>;
 export interface RequestRouter {
   /** Undefined: none that is known. */
   serviceOf(request: ProxyRequest): ForwardService | undefined;
+  /** The names that it knows, for people: some of them, where they are many. */
+  readonly known: string;
 }
 
 /** The authority of a request names no service that is configured. */
@@ -133,6 +135,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     const own = request.isGrpc
       ? OwnHead.ofGrpcRefusal(refusal, givesReasons)
       : OwnHead.ofRefusal(refusal, givesReasons);
+    // Only to who gets reasons at all: what is behind a listener is no business of who can merely reach it.
+    if (refusal === NO_ROUTE && givesReasons) own.explain(knownText(this.#router.known));
     request.sentRetryAfter = refusal.retryAfterMs !== undefined;
     this.#write(request, own, refusal.close);
   }
@@ -199,9 +203,14 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     request.sentStatus = status;
     request.isReplied = true;
     sink.head(head, close);
-    if (body.length > 0) sink.data(body, 0, body.length);
+    // Behind a reply to HEAD a body would be read as the next reply.
+    if (body.length > 0 && request.method !== "HEAD") sink.data(body, 0, body.length);
     sink.end(undefined);
   }
+}
+
+function knownText(names: string): string {
+  return `A request names its service by Host or :authority. Services of this listener: ${names}.`;
 }
 
 /** What the listener needs of its pipeline. */

@@ -119,6 +119,13 @@ export class OwnHead {
     return own;
   }
 
+  /** More for people, below the reason. Not for gRPC, whose message is the reason. */
+  explain(text: string): void {
+    if (this.body.length === 0) return;
+    this.body = Buffer.concat([this.body, Buffer.from(`${text}\n`)]);
+    this.head.bodyLength = this.body.length;
+  }
+
   #speakGrpc(code: number, reason: string): void {
     const { head } = this;
     head.status = 200;

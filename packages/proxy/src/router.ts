@@ -8,7 +8,12 @@ import type { ForwardService, RequestRouter } from "./forward.ts";
 import type { ProxyRequest } from "./request.ts";
 import { PROXY_HTTP } from "./transport.ts";
 
+/** Names that are shown to who asks for another one. */
+const SHOWN_NAMES = 10;
+
 export class FixedRouter implements RequestRouter {
+  /** Every authority leads to it, so no one asks. */
+  readonly known = "";
   readonly #service: ForwardService;
 
   constructor(mesh: Mesh, name: string) {
@@ -40,6 +45,14 @@ export class AuthorityRouter implements RequestRouter {
     // Only now: where that throws, this authority must not get the service of the one before.
     this.#lastAuthority = authority;
     return (this.#last = found);
+  }
+
+  get known(): string {
+    const names = Object.keys(this.#mesh.config.current.services);
+    if (names.length === 0) return "none";
+    const shown = names.slice(0, SHOWN_NAMES).join(", ");
+    const more = names.length - SHOWN_NAMES;
+    return more > 0 ? `${shown} and ${more} more` : shown;
   }
 
   #find(authority: string): ForwardService | undefined {

@@ -200,9 +200,35 @@ describe("what has no reply", () => {
       return `${status} ${body.trim()}`;
     };
     expect(await get("none")).toBe("503 no_endpoints");
-    expect(await get("unknown")).toBe("404 no_route");
+    expect(await get("unknown")).toMatch(/^404 no_route\n/);
     expect(await get("slow")).toBe("504 call_deadline");
     expect(await get("gone")).toMatch(/^502 connect_refused|^503 all_open/);
+  });
+
+  it("C1 P11: a request without a service says which ones there are, to who gets reasons", async () => {
+    const ask404 = async (names: readonly string[], posture: "local" | "edge"): Promise<string> => {
+      const { port } = await proxied(
+        Object.fromEntries(names.map((name) => [name, ["127.0.0.1:9"]])),
+        { listener: { posture } },
+      );
+      const { text } = await exchangeRaw(
+        port,
+        "GET / HTTP/1.1\r\nHost: nothing\r\nConnection: close\r\n\r\n",
+      );
+      const [{ status, head, body }] = repliesIn(text) as [RawReply];
+      expect(status).toBe(404);
+      expect(head.includes("x-mesh-error: no_route")).toBe(posture === "local");
+      return body;
+    };
+    const few =
+      "no_route\nA request names its service by Host or :authority. Services of this listener: ";
+    expect(await ask404(["orders", "users"], "local")).toBe(`${few}orders, users.\n`);
+    expect(await ask404([], "local")).toBe(`${few}none.\n`);
+    const many = Array.from({ length: 30 }, (_, i) => `s${i}`);
+    const ten = many.slice(0, 10).join(", ");
+    expect(await ask404(many, "local")).toBe(`${few}${ten} and 20 more.\n`);
+    // A listener that any host can reach says nothing of what is behind it.
+    expect(await ask404(["orders"], "edge")).toBe("no_route\n");
   });
 
   it("G7 P11: a deadline of the client is kept, and passed on to the server", async () => {

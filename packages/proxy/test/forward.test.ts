@@ -6,6 +6,7 @@ import { createServer as createTcpServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { exchangeRaw, listening, proxied, rawClient, repliesIn } from "./support/proxied.ts";
+import { freeAddress } from "../../../scripts/free-port.ts";
 
 const run = promisify(execFile);
 
@@ -157,6 +158,27 @@ describe("one client, one server", () => {
     expect(heads[1]).not.toContain("content-length");
     expect(heads[2]).toContain("content-length: 7");
     expect(heads[3]).toMatch(/^http\/1.1 200/);
+  });
+
+  it("H5 P11: a reply of the proxy's own to HEAD has no body, so that the next reply is read as one", async () => {
+    const { port } = await proxied({ orders: [await freeAddress()] });
+    const bytes = [
+      "HEAD / HTTP/1.1\r\nHost: nothing",
+      "HEAD / HTTP/1.1\r\nHost: orders",
+      "GET /.. HTTP/1.1\r\nHost: orders",
+    ]
+      .map((head) => `${head}\r\n\r\n`)
+      .join("");
+    const { text } = await exchangeRaw(port, bytes, {
+      until: (all) => all.endsWith("bad_target\n"),
+    });
+    const heads = text.split("\r\n\r\n");
+    expect(heads.slice(0, -1).map((head) => head.slice(0, 12))).toEqual([
+      "HTTP/1.1 404",
+      "HTTP/1.1 502",
+      "HTTP/1.1 400",
+    ]);
+    expect(heads.at(-1)).toBe("bad_target\n");
   });
 
   it("H6 P11: trailers go to those who take them, and none that must not come behind a body", async () => {

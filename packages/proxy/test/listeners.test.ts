@@ -125,6 +125,31 @@ describe("a connection of HTTP/2 that was found out to be one", () => {
   });
 });
 
+describe("a listener that says what is spoken", () => {
+  it("serves it, without a look at the first bytes", async () => {
+    const web = createServer((request, response) => response.end(`h1 ${request.url}`));
+    const rpc = createHttp2Server((request, response) => response.end(`h2 ${request.url}`));
+    const { portOf } = await proxyOf(
+      {
+        web: { discovery: { static: [await at(web)] } },
+        rpc: { discovery: { static: [await at(rpc)] }, http2: true },
+      },
+      {
+        one: { listen: "127.0.0.1:0", service: "web", protocol: "http1" },
+        two: { listen: "127.0.0.1:0", service: "rpc", protocol: "http2" },
+      },
+    );
+    expect((await ask(portOf("one"), "web", "/a")).body).toBe("h1 /a");
+    const session = connectHttp2(`http://127.0.0.1:${portOf("two")}`);
+    onTestFinished(() => session.destroy());
+    let text = "";
+    for await (const chunk of session.request({ ":path": "/b" }).setEncoding("utf8")) {
+      text += chunk as string;
+    }
+    expect(text).toBe("h2 /b");
+  });
+});
+
 describe("H8 P11: CONNECT, where it is allowed", () => {
   const through = async (port: number, ...pieces: string[]): Promise<Client> => {
     const client = new Client(`127.0.0.1:${port}`);

@@ -1,5 +1,14 @@
 /** `mesh-proxy` as a process: how it follows its file, shares its ports, and ends. */
-import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import http from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -177,6 +186,111 @@ describe("a changed file", () => {
     expect(program.stderr).not.toContain("listener_failed");
   });
 
+  it("lets listeners swap their addresses, or take one that another leaves, without losing a connection", async () => {
+    const servers = await Promise.all(
+      ["one", "two", "three"].map((name) => listening((socket) => socket.write(name))),
+    );
+    const services = Object.fromEntries(
+      servers.map(({ address }, i) => [`s${i + 1}`, { discovery: { static: [address] } }]),
+    );
+    const file = join(folder(), "mesh.json");
+    const [x, y, z] = [await freePort(), await freePort(), await freePort()].map(
+      (port) => `127.0.0.1:${port}`,
+    ) as [string, string, string];
+    const unix = ["a", "b"].map((name) => `unix:${join(folder(), name)}`) as [string, string];
+    const set = (a: string, b: string, c: string, [d, e]: [string, string]): void =>
+      write(file, {
+        services,
+        proxy: {
+          listeners: {
+            a: tcp(a, "s1"),
+            b: tcp(b, "s2"),
+            ...(c !== "" && { c: tcp(c, "s3") }),
+            d: tcp(d, "s1"),
+            e: tcp(e, "s2"),
+          },
+        },
+      });
+    set(x, y, "", unix);
+    const program = new Program(["--config", file]);
+    await program.address("e");
+    const old = new Client(x);
+    await old.until(() => old.text === "one");
+    const seen = new Map<string, string[]>();
+    const load = { isOver: false };
+    const clients = [x, y, ...unix].map(async (address) => {
+      const said: string[] = [];
+      seen.set(address, said);
+      while (!load.isOver) said.push(await greeting(address));
+    });
+    const becomes = (address: string, text: string): Promise<void> =>
+      expect
+        .poll(() => seen.get(address)!.at(-1), { message: address, timeout: 20_000 })
+        .toBe(text);
+    // Two pairs swap.
+    set(y, x, "", [unix[1], unix[0]]);
+    await Promise.all([
+      becomes(x, "two"),
+      becomes(y, "one"),
+      becomes(unix[0], "two"),
+      becomes(unix[1], "one"),
+    ]);
+    // A new one takes the address of one that takes that of another, which goes elsewhere.
+    set(x, z, y, unix);
+    await Promise.all([becomes(x, "one"), becomes(y, "three"), becomes(unix[0], "one")]);
+    expect(await greeting(z)).toBe("two");
+    load.isOver = true;
+    await Promise.all(clients);
+    const lost = [...seen].filter(([, said]) =>
+      said.some((text) => !/^(?:one|two|three)$/.test(text)),
+    );
+    expect(lost).toEqual([]);
+    expect(old.closed).toBe(false);
+    expect(program.stderr).not.toContain("listener_failed");
+  });
+
+  it("leaves every listener where it is that would need an address of one that cannot go", async () => {
+    const [one, two] = await Promise.all(
+      ["one", "two"].map((name) => listening((socket) => socket.write(name))),
+    );
+    const services = {
+      one: { discovery: { static: [one!.address] } },
+      two: { discovery: { static: [two!.address] } },
+    };
+    const file = join(folder(), "mesh.json");
+    const [x, y, z] = [await freePort(), await freePort(), await freePort()].map(
+      (port) => `127.0.0.1:${port}`,
+    ) as [string, string, string];
+    const set = (listeners: object): void => write(file, { services, proxy: { listeners } });
+    set({ a: tcp(x, "one"), b: tcp(y, "two") });
+    const program = new Program(["--config", file]);
+    await program.address("b");
+    // `b` would go to an address that is in use, so `a` cannot have that of `b`, nor `c` that of `a`.
+    set({ a: tcp(y, "one"), b: tcp(one!.address, "two"), c: tcp(x, "two"), d: tcp(z, "two") });
+    await program.until(() => program.stderr.includes(`d: listens on ${z}`));
+    expect(await Promise.all([x, y, z].map(greeting))).toEqual(["one", "two", "two"]);
+    const lines = program.stderr.split("\n").filter((line) => line.includes("listener_failed"));
+    expect(lines).toEqual([
+      expect.stringContaining(`b: ${one!.address} is in use (EADDRINUSE); it stays on ${y}`),
+      expect.stringContaining(
+        `a: ${y} is the address of the listener b, which stays there; it stays on ${x}`,
+      ),
+      expect.stringContaining(
+        `c: ${x} is the address of the listener a, which stays there; it is not there`,
+      ),
+    ]);
+    // What could not be had is had with the next change.
+    one!.close();
+    set({ a: tcp(y, "two"), b: tcp(one!.address, "two"), c: tcp(x, "two"), d: tcp(z, "two") });
+    await program.until(() => program.stderr.includes(`c: listens on ${x}`));
+    expect(await Promise.all([x, y, z, one!.address].map(greeting))).toEqual([
+      "two",
+      "two",
+      "two",
+      "two",
+    ]);
+  });
+
   it("keeps the process although it has no listener for a while", async () => {
     const server = await listening((socket) => socket.end("hello"));
     const file = join(folder(), "mesh.json");
@@ -304,6 +418,42 @@ describe("several processes", () => {
     expect(new Set(seen)).toEqual(new Set(["web 200", "rpc 200 0"]));
     expect(leaving).toBeGreaterThan(0);
     expect(next.isEnded).toBe(false);
+  });
+});
+
+describe.runIf(process.platform === "linux")("the young generation of V8", () => {
+  const LIMIT = "--max-semi-space-size=16";
+  const args = ["--listen", "127.0.0.1:0=db", "--to", "db=127.0.0.1:9"];
+  const commandOf = (pid: number): string[] =>
+    readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+  const childrenOf = (pid: number): number[] =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number);
+
+  it("has its limit in the plain command, which stays the same process, and in workers", async () => {
+    const plain = new Program(args);
+    await plain.address("outbound-db");
+    expect(commandOf(plain.child.pid!)).toContain(LIMIT);
+    expect(plain.stderr).toContain(`process ${plain.child.pid}\n`);
+    expect(plain.stderr).not.toContain("Warning");
+    const listen = `127.0.0.1:${await freePort()}=db`;
+    const several = new Program(["--listen", listen, "--to", "db=127.0.0.1:9", "--workers", "2"]);
+    await several.address("outbound-db");
+    const workers = childrenOf(several.child.pid!);
+    expect(workers).toHaveLength(2);
+    for (const pid of [several.child.pid!, ...workers]) expect(commandOf(pid)).toContain(LIMIT);
+  });
+
+  it("keeps a limit that was chosen, and a file that stands open", async () => {
+    const chosen = new Program(args, { env: { NODE_OPTIONS: "--max_semi_space_size=8" } });
+    await chosen.address("outbound-db");
+    expect(commandOf(chosen.child.pid!)).not.toContain(LIMIT);
+    const file = join(folder(), "token");
+    writeFileSync(file, "a token of a shell's own\n".replaceAll(" ", "-"));
+    const open = openSync(file, "r");
+    onTestFinished(() => closeSync(open));
+    const admin = ["--admin", "127.0.0.1:0", "--admin-token-file", "/dev/fd/3"];
+    const given = new Program([...args, ...admin], { stdio: ["ignore", "pipe", "pipe", open] });
+    await given.address("outbound-db");
   });
 });
 

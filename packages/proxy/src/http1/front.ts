@@ -125,6 +125,8 @@ export class Http1Front
     onEvent(socket, "drain", runtime, this, () => this.#drained());
     onEvent(socket, "close", runtime, this, () => this.#gone());
     if (first !== undefined && first.length > 0) this.#received(first);
+    // A listener that does not look at what is spoken hands it over paused.
+    else socket.resume();
   }
 
   get peer(): ServerPeer {

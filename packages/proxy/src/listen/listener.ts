@@ -1,17 +1,15 @@
 /**
- * One address on which connections are accepted: it binds, keeps to its limits, finds out what each connection speaks,
- * and hands it to the front of that protocol.
+ * What accepts the connections of one address: it keeps to its limits, finds out what each connection speaks, and hands it
+ * to the front of that protocol.
  */
-import { chmodSync } from "node:fs";
-import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { removeStaleSocket } from "@inmesh/core/spi/server";
-import { withoutCaller, type Runtime } from "@inmesh/core/spi/transport";
+import type { Socket } from "node:net";
+import type { Runtime } from "@inmesh/core/spi/transport";
 import { Defects } from "../defects.ts";
 import type { Detected, Front } from "./accepted.ts";
 import { clientOf, listenText, targetOf, type ListenAddress } from "./address.ts";
+import { BoundAddress, type BindOptions } from "./bound-address.ts";
 import type { Detection } from "./detect.ts";
 import { FirstBytesReader, type FirstBytes, type NoFirstBytes } from "./first-bytes.ts";
-import { ListenError } from "./listen-error.ts";
 
 /** Why a connection was not served, beside what fronts say. */
 export const LISTEN_REASONS = [
@@ -23,18 +21,13 @@ export const LISTEN_REASONS = [
 ] as const;
 export type ListenReason = (typeof LISTEN_REASONS)[number];
 
-export interface ListenerOptions {
-  readonly address: ListenAddress;
+export interface ListenerOptions extends BindOptions {
   /** Undefined: found out from the first bytes. */
   readonly protocol: Detected | undefined;
   /** How long it may take to find that out. */
   readonly detectTimeoutMs: number;
   /** Connections begin with a header of the PROXY protocol. */
   readonly proxyProtocol: boolean;
-  /** Several processes share the port: SO_REUSEPORT. */
-  readonly reusePort: boolean;
-  /** Permissions of a Unix socket. */
-  readonly socketMode: number;
   /** Infinity: any number. */
   readonly maxConnectionsPerAddress: number;
 }
@@ -47,14 +40,11 @@ export interface ListenerOwner {
   count(reason: ListenReason): void;
 }
 
-const KEEP_ALIVE_DELAY_MS = 10_000;
-/** What waits to be accepted; Node's own is 511. */
-const BACKLOG = 4_096;
-
 export class Listener {
   /** As bound, with the port that was free for 0. Before `listen`: as asked for. */
   address: ListenAddress;
-  readonly #server: Server;
+  /** Undefined: it has none yet, or another listener has it now. */
+  #bound: BoundAddress | undefined = undefined;
   #options: ListenerOptions;
   readonly #owner: ListenerOwner;
   #fronts: Readonly<Record<Detected, Front>>;
@@ -74,22 +64,6 @@ export class Listener {
     this.#fronts = fronts;
     this.#owner = owner;
     this.#given = options.protocol === undefined ? undefined : { protocol: options.protocol };
-    this.#server = createServer(
-      {
-        allowHalfOpen: true,
-        pauseOnConnect: true,
-        noDelay: true,
-        keepAlive: true,
-        keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
-      },
-      (socket) => {
-        try {
-          this.#accept(socket);
-        } catch (error) {
-          Defects.of(this.#owner.runtime).end(error, socket);
-        }
-      },
-    );
   }
 
   /** For connections from now on. The address stays. */
@@ -108,44 +82,33 @@ export class Listener {
     return listenText(this.address);
   }
 
-  get listening(): boolean {
-    return this.#server.listening;
-  }
-
-  /** For those who count the servers of a mesh. */
-  get server(): Server {
-    return this.#server;
-  }
-
   /** Rejects with a ListenError that says what to do. */
   async listen(): Promise<void> {
-    const { address, reusePort, socketMode } = this.#options;
-    if (address.path !== undefined) await removeStaleSocket(address.path);
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const server = this.#server;
-    const failed = (error: Error): void => reject(ListenError.of(error, listenText(address)));
-    server.once("error", failed);
-    server.once("listening", () => {
-      server.off("error", failed);
-      // Such as EMFILE while a connection is accepted: the others go on.
-      server.on("error", () => {});
-      resolve();
-    });
-    withoutCaller(() => {
-      if (address.path === undefined) {
-        const { host, port } = address;
-        server.listen({ host, port, backlog: BACKLOG, exclusive: true, reusePort });
-      } else server.listen({ path: address.path, backlog: BACKLOG, exclusive: true });
-    });
-    await promise;
-    const bound = server.address() as AddressInfo | string;
-    if (typeof bound === "string") chmodSync(bound, socketMode);
-    else this.address = { host: bound.address, port: bound.port };
+    this.#has(await BoundAddress.open(this.#options, this.#taker));
+  }
+
+  /** In the place of `listen`: takes the address of another listener, and from now on what comes there, also what waits. */
+  takeAddress(from: Listener): void {
+    const bound = from.#bound!;
+    from.#bound = undefined;
+    bound.taker = this.#taker;
+    this.#has(bound);
+  }
+
+  #has(bound: BoundAddress): void {
+    this.#bound = bound;
+    this.address = bound.address;
+  }
+
+  /** It can give its address to another one. */
+  get hasAddress(): boolean {
+    return this.#bound !== undefined;
   }
 
   /** No further connection is accepted. Of those that came last it may still have to be found out what they speak. Idempotent. */
   stopListening(): void {
-    if (this.#server.listening) this.#server.close();
+    this.#bound?.close();
+    this.#bound = undefined;
   }
 
   /** Resolves when of every connection it is known what is spoken on it, which takes no longer than `detectTimeoutMs`. */
@@ -167,6 +130,14 @@ export class Listener {
   }
 
   // ── what comes ───────────────────────────────────────────────────────────────────────────────
+
+  readonly #taker = (socket: Socket): void => {
+    try {
+      this.#accept(socket);
+    } catch (error) {
+      Defects.of(this.#owner.runtime).end(error, socket);
+    }
+  };
 
   #accept(socket: Socket): void {
     // Whatever the owner of the socket does, its error must not end the process.

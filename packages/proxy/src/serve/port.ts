@@ -64,7 +64,8 @@ export class Port {
     return port;
   }
 
-  private constructor(name: string, config: ListenerConfig, parts: PortParts) {
+  /** It listens from `takeAddress` on. */
+  constructor(name: string, config: ListenerConfig, parts: PortParts) {
     const { mesh, reusePort } = parts;
     this.name = name;
     this.config = config;
@@ -88,6 +89,17 @@ export class Port {
         count: (reason) => this.#count(reason),
       },
     );
+  }
+
+  /** Of a port that `has` it, whose connections stay with it. */
+  takeAddress(from: Port): void {
+    this.#listener.takeAddress(from.#listener);
+  }
+
+  /** It listens on that address of a configuration, and can give it to another one. Port 0 is another one each time. */
+  has(listen: string): boolean {
+    if (!this.#listener.hasAddress) return false;
+    return listen === this.address || (listen === this.config.listen && !listen.endsWith(":0"));
   }
 
   /** As bound. */
@@ -119,11 +131,6 @@ export class Port {
     }
     this.#halves.tcp.configure(this.#tcpOptions(config));
     this.#listener.configure(listenerOptions(config), this.#fronts());
-  }
-
-  /** Its address is free; connections go on. Idempotent. */
-  stopListening(): void {
-    this.#listener.stopListening();
   }
 
   /**
