@@ -41,9 +41,11 @@ const PHASE = {
   reply: 2,
   /** Bytes of another protocol. */
   tunnel: 3,
+  /** Both directions of the tunnel have ended, and its server has not taken all of what the client has sent. */
+  tunnelRest: 4,
   /** The rest of what the client sends is dropped, then the connection is closed. */
-  linger: 4,
-  closed: 5,
+  linger: 5,
+  closed: 6,
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];
 
@@ -537,7 +539,8 @@ export class Http1Front
     head.fields.visit(out);
     out.line(`connection: upgrade\r\nupgrade: ${head.upgrade}\r\n\r\n`);
     this.#phase = PHASE.tunnel;
-    this.#keepAlive = false;
+    this.#keepAlive = this.#chunks = false;
+    this.#replyLeft = -1;
     if (this.#at < this.#end) {
       const early = Buffer.from(this.#bytes.subarray(this.#at, this.#end));
       this.#at = this.#end;
@@ -596,12 +599,25 @@ export class Http1Front
   }
 
   #gone(): void {
+    if (this.#phase === PHASE.tunnel && this.#owesServer) {
+      this.#phase = PHASE.tunnelRest;
+      this.#since = this.#parts.runtime.now();
+      this.#waitedBefore = this.#body!.unsentBytes;
+      return;
+    }
     try {
       this.#leave();
     } finally {
       // Whatever else goes wrong, its listener must not wait for it.
       this.#closed();
     }
+  }
+
+  /** Its client has ended the tunnel in order, and not all of what it has sent has gone on. */
+  get #owesServer(): boolean {
+    const { errored, readableEnded, writableFinished } = this.#socket;
+    const isOrderly = errored === null && readableEnded && writableFinished;
+    return isOrderly && this.#body?.isRead === true;
   }
 
   #leave(): void {
@@ -673,10 +689,24 @@ export class Http1Front
       case PHASE.tunnel:
         if (waited >= TUNNEL_IDLE_MS) socket.destroy();
         return;
+      case PHASE.tunnelRest:
+        this.#lookAtRest(now);
+        return;
       case PHASE.linger:
         if (waited >= limits.lingerMs && this.#out.isEmpty) socket.destroy();
         return;
       default:
+    }
+  }
+
+  /** Of a tunnel whose client has closed: for as long as its server takes something. */
+  #lookAtRest(now: number): void {
+    const { isRead, unsentBytes } = this.#body!;
+    if (isRead && unsentBytes !== this.#waitedBefore) {
+      this.#waitedBefore = unsentBytes;
+      this.#since = now;
+    } else if (!isRead || now - this.#since >= this.#parts.limits.writeStallTimeoutMs) {
+      this.#gone();
     }
   }
 
@@ -707,6 +737,7 @@ export class Http1Front
   }
 
   destroy(): void {
+    if (this.#phase === PHASE.tunnelRest) this.#gone();
     this.#socket.destroy();
   }
 }
