@@ -199,7 +199,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     request.sentStatus = status;
     request.isReplied = true;
     sink.head(head, close);
-    if (body.length > 0) sink.data(body, 0, body.length);
+    // Behind the head of a reply to HEAD it would be read as the next reply.
+    if (body.length > 0 && request.method !== "HEAD") sink.data(body, 0, body.length);
     sink.end(undefined);
   }
 }

@@ -5,6 +5,7 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { freeAddress } from "../../../scripts/free-port.ts";
 import { exchangeRaw, listening, proxied, rawClient, repliesIn } from "./support/proxied.ts";
 
 const run = promisify(execFile);
@@ -157,6 +158,24 @@ describe("one client, one server", () => {
     expect(heads[1]).not.toContain("content-length");
     expect(heads[2]).toContain("content-length: 7");
     expect(heads[3]).toMatch(/^http\/1.1 200/);
+  });
+
+  it("a reply to HEAD that is the proxy's own has no body either: the next reply follows its head", async () => {
+    const { address } = await backend((_request, _body, response) => response.end("ok"));
+    const { port } = await proxied({ orders: [address], gone: [await freeAddress()] });
+    const requests = [
+      "HEAD / HTTP/1.1\r\nHost: unknown\r\n\r\n",
+      "HEAD / HTTP/1.1\r\nHost: gone\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n",
+    ];
+    const { text } = await exchangeRaw(port, requests.join(""));
+    const [heads, rest] = [text.split("\r\n\r\n").slice(0, -1), text.split("\r\n\r\n").at(-1)];
+    expect(heads.map((head) => head.slice(0, 12))).toEqual([
+      "HTTP/1.1 404",
+      "HTTP/1.1 502",
+      "HTTP/1.1 200",
+    ]);
+    expect(rest).toBe("ok");
   });
 
   it("H6 P11: trailers go to those who take them, and none that must not come behind a body", async () => {
