@@ -160,6 +160,30 @@ describe("one client, one server", () => {
     expect(heads[3]).toMatch(/^http\/1.1 200/);
   });
 
+  it("what is pipelined is seen as what it is, in the tap too, although the next head is here before the end of the one before", async () => {
+    const { address } = await backend((request, _body, response) =>
+      // Small ones end in the turn in which they come, and of large ones the kernel does not take all at once.
+      response.end("x".repeat(request.url!.startsWith("/large") ? 3_000_000 : 3)),
+    );
+    const { port, mesh } = await proxied({ orders: [address] });
+    const paths = Array.from({ length: 12 }, (_, i) => `/${i % 3 === 2 ? "large" : "small"}/${i}`);
+    const seen: Record<string, string[]> = { inbound: [], outbound: [] };
+    const tap = mesh.tap({ limit: 2 * paths.length });
+    const reading = (async () => {
+      for await (const event of tap) {
+        if (event.event === "call") seen[event.direction]!.push(event.path!);
+      }
+    })();
+    const last = paths.length - 1;
+    const requests = paths.map(
+      (path, i) =>
+        `GET ${path} HTTP/1.1\r\nHost: orders\r\n${i === last ? "Connection: close\r\n" : ""}\r\n`,
+    );
+    await exchangeRaw(port, requests.join(""));
+    await reading;
+    expect(seen).toEqual({ inbound: paths, outbound: paths });
+  });
+
   it("a reply to HEAD that is the proxy's own has no body either: the next reply follows its head", async () => {
     const { address } = await backend((_request, _body, response) => response.end("ok"));
     const { port } = await proxied({ orders: [address], gone: [await freeAddress()] });

@@ -221,9 +221,6 @@ export class Http1Front
     // A head that comes in pieces is looked at again with each line, and not with each byte.
     if (!this.#looksAgain && this.#end - this.#at <= limits.maxHeaderBytes) return false;
     this.#looksAgain = false;
-    // Its call may still be looked at by who observes it.
-    const previous = this.#request;
-    if (previous !== undefined && previous.call?.ended === false) this.#head = new RequestHead();
     const head = this.#head;
     const at = reader.read(bytes, this.#at, this.#end, head, this.trust);
     if (at === INCOMPLETE) return false;
@@ -551,12 +548,15 @@ export class Http1Front
 
   /** The request and its reply have ended. */
   #next(): void {
+    const call = this.#request?.call;
     this.#finish();
     if (!this.#keepAlive || this.#ends) return this.#lingerThenClose();
     this.#phase = PHASE.head;
     this.#since = -1;
     this.#looksAgain = true;
     if (this.#at < this.#end) {
+      // The end of its call is noted behind its last bytes, and says what was asked for.
+      if (call?.ended === false) this.#head = new RequestHead();
       this.#readAt = this.#parts.runtime.now();
       this.#process();
     } else if (!this.#isReading) this.#readMore();
@@ -570,6 +570,8 @@ export class Http1Front
     this.#body?.close();
     this.#body = undefined;
     if (this.#out.isEmpty) return request.finish();
+    // What comes next must not take the place of what is still to be noted.
+    this.#head = new RequestHead();
     this.#socket.write(NOTHING, (error) => {
       if (error != null) request.isReplied = false;
       request.finish();
