@@ -35,7 +35,8 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   writtenBytes = 0;
   readonly #buffer: ReplayBuffer<Buffer>;
   readonly #source: BodySource;
-  #unsentBytes = 0;
+  /** What has come and no attempt has taken. Writer: here. */
+  unsentBytes = 0;
   #isFull = false;
   #readers = 0;
 
@@ -49,9 +50,9 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   /** `chunk` is kept as it is: its bytes must not change. False: wait for `BodySource.resume`. */
   write(chunk: Buffer): boolean {
     this.writtenBytes += chunk.length;
-    this.#unsentBytes += chunk.length;
+    this.unsentBytes += chunk.length;
     this.#buffer.write(chunk);
-    if (this.#unsentBytes < HIGH_WATER_BYTES) return true;
+    if (this.unsentBytes < HIGH_WATER_BYTES) return true;
     this.#isFull = true;
     return false;
   }
@@ -87,6 +88,11 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
     return this.whole !== undefined || this.#buffer.replayable;
   }
 
+  /** An attempt has not come to its end yet. */
+  get isRead(): boolean {
+    return this.#buffer.readers.length > 0;
+  }
+
   /** Nothing more comes. */
   get ended(): boolean {
     return this.#buffer.ended;
@@ -115,8 +121,8 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   }
 
   taken(chunk: Buffer): void {
-    this.#unsentBytes -= chunk.length;
-    if (this.#isFull && this.#unsentBytes <= LOW_WATER_BYTES) this.#makeRoom();
+    this.unsentBytes -= chunk.length;
+    if (this.#isFull && this.unsentBytes <= LOW_WATER_BYTES) this.#makeRoom();
   }
 
   overflowed(): void {

@@ -93,6 +93,12 @@ export class Exchange implements AttemptCanceller, Reply {
     return promise;
   }
 
+  /** It is not even queued: so many attempts wait for a connection already. */
+  refuseQueue(waiting: number): void {
+    const what = `${waiting} attempts wait for a connection already (limits.maxQueuedPerEndpoint)`;
+    this.fail(this.#notSent("overloaded", "queue_full", what));
+  }
+
   #notSent(code: ErrorCode, reason: ErrorReason, what: string, cause?: MeshError): MeshError {
     return new MeshError({
       code,

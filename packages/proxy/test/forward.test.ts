@@ -5,8 +5,8 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { exchangeRaw, listening, proxied, rawClient, repliesIn } from "./support/proxied.ts";
 import { freeAddress } from "../../../scripts/free-port.ts";
+import { exchangeRaw, listening, proxied, rawClient, repliesIn } from "./support/proxied.ts";
 
 const run = promisify(execFile);
 
@@ -179,6 +179,30 @@ describe("one client, one server", () => {
       "HTTP/1.1 400",
     ]);
     expect(heads.at(-1)).toBe("bad_target\n");
+  });
+
+  it("what is pipelined is seen as what it is, in the tap too, although the next head is here before the end of the one before", async () => {
+    const { address } = await backend((request, _body, response) =>
+      // Small ones end in the turn in which they come, and of large ones the kernel does not take all at once.
+      response.end("x".repeat(request.url!.startsWith("/large") ? 3_000_000 : 3)),
+    );
+    const { port, mesh } = await proxied({ orders: [address] });
+    const paths = Array.from({ length: 12 }, (_, i) => `/${i % 3 === 2 ? "large" : "small"}/${i}`);
+    const seen: Record<string, string[]> = { inbound: [], outbound: [] };
+    const tap = mesh.tap({ limit: 2 * paths.length });
+    const reading = (async () => {
+      for await (const event of tap) {
+        if (event.event === "call") seen[event.direction]!.push(event.path!);
+      }
+    })();
+    const last = paths.length - 1;
+    const requests = paths.map(
+      (path, i) =>
+        `GET ${path} HTTP/1.1\r\nHost: orders\r\n${i === last ? "Connection: close\r\n" : ""}\r\n`,
+    );
+    await exchangeRaw(port, requests.join(""));
+    await reading;
+    expect(seen).toEqual({ inbound: paths, outbound: paths });
   });
 
   it("H6 P11: trailers go to those who take them, and none that must not come behind a body", async () => {

@@ -1,5 +1,6 @@
 /** Section G of the fault matrix, mesh-proxy: servers of HTTP/2 that go away, refuse or stall, before clients of either version. */
 import type { ServerHttp2Session } from "node:http2";
+import type { Mesh } from "@inmesh/core";
 import { describe, expect, it } from "vitest";
 import {
   answerAll,
@@ -46,6 +47,12 @@ function first(
     await act(connection, id);
     await answerAll(connection);
   });
+}
+
+/** Attempts that wait for a connection. */
+function queueDepthOf(mesh: Mesh): number {
+  const series = mesh.metrics().find(({ name }) => name === "inmesh.queue.depth");
+  return series?.kind === "gauge" ? series.value : 0;
 }
 
 describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
@@ -135,6 +142,38 @@ describe.each(["P12", "P22"] as const)("servers of HTTP/2, %s", (surface) => {
     expect((await held).status).toBe(200);
     expect((await ask()).status).toBe(200);
     expect(requests).toBe(2);
+  });
+
+  it("C19 P12, C19 P22: as many wait as may: one more is 503 queue_full at once, unless some have given up", async () => {
+    let requests = 0;
+    const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+    const peer = await h2Peer(async (connection) => {
+      await connection.open(settings(MAX_CONCURRENT_STREAMS, 1));
+      for (;;) {
+        const id = await connection.request();
+        requests++;
+        await answered;
+        await connection.write(ok(id));
+      }
+    });
+    const { ask, mesh } = await through(surface, [peer.address], {
+      limits: { maxConnectionsPerEndpoint: 1, maxQueuedPerEndpoint: 2 },
+      retry: { attempts: 1 },
+    });
+    const held = ask();
+    await expect.poll(() => requests).toBe(1);
+    const soon = { "x-mesh-timeout-ms": "2000" };
+    const waiting = [ask("GET", soon), ask("GET", soon)];
+    await expect.poll(() => queueDepthOf(mesh)).toBe(2);
+    expect(own(await ask())).toBe("503 queue_full");
+    expect((await Promise.all(waiting)).map(own)).toEqual(["504 queue_wait", "504 queue_wait"]);
+    // Those that have given up take no place.
+    const more = [ask(), ask()];
+    answer();
+    expect((await Promise.all([held, ...more])).map(({ status }) => status)).toEqual([
+      200, 200, 200,
+    ]);
+    expect(requests).toBe(3);
   });
 
   it("G5 P12, G5 P22: a window that never opens: that request ends at its deadline, others are served", async () => {

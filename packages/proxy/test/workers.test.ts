@@ -254,6 +254,8 @@ describe("workers", () => {
     const before = await crew.pids();
     const { instance } = await crew.api<Services>("services");
     process.kill(before[1]!, "SIGKILL");
+    // It is asked, and ends in the place of an answer.
+    expect(await Promise.all([crew.ready(), crew.ready()])).toEqual(["200 ok", "200 ok"]);
     await crew.program.until(({ stderr }) =>
       stderr.includes("worker 2 ended (SIGKILL); another one starts in 1000 ms"),
     );

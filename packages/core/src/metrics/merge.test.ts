@@ -119,6 +119,28 @@ describe("series of several processes", () => {
     expect(read({ d: 1 })).toBe(1);
   });
 
+  it("do not fall in the last digit because a process that ends comes at another place of the sum", () => {
+    const merged = new MergedSeries();
+    const sumsOf = (all: readonly Series[]): unknown[] =>
+      all.map((one) => (one.kind === "histogram" ? one.sum : one.value));
+    const of = (value: number): Series[] => [
+      counter("time", value),
+      histogram([1, 0], value),
+    ];
+    const readings = new Map([
+      ["a", of(0.1)],
+      ["b", of(0.2)],
+      ["c", of(0.3)],
+    ]);
+    expect(sumsOf(merged.add(readings, []))).toEqual([0.1 + 0.2 + 0.3, 0.1 + 0.2 + 0.3]);
+    readings.delete("a");
+    expect(0.2 + 0.3 + 0.1).toBeLessThan(0.1 + 0.2 + 0.3);
+    expect(sumsOf(merged.add(readings, []))).toEqual([0.1 + 0.2 + 0.3, 0.1 + 0.2 + 0.3]);
+    // What began anew is shown so.
+    readings.set("b", of(0.1));
+    expect(sumsOf(merged.add(readings, []))).toEqual([0.3 + 0.1 + 0.1, 0.3 + 0.1 + 0.1]);
+  });
+
   it("keep what a series had counted that one of them has no more", () => {
     const merged = new MergedSeries();
     const both = [counter("calls", 4)];

@@ -26,6 +26,9 @@ export const LARGEST: ReadonlySet<string> = new Set([
 type Numbered = Extract<Series, { kind: "counter" | "gauge" }>;
 type Histogram = Extract<Series, { kind: "histogram" }>;
 
+/** By how much sums of the same numbers differ at most, as a share, where they are added up in another order. */
+const ROUNDING = 1e-9;
+
 /** Of one process at its last reading, by their keys. */
 type Reading = ReadonlyMap<string, Series>;
 
@@ -33,6 +36,8 @@ export class MergedSeries {
   readonly #last = new Map<unknown, Reading>();
   /** What was counted by series that are gone. */
   readonly #past = new Map<string, Series>();
+  /** What counters and sums were at the last reading. */
+  #shown = new Map<string, number>();
 
   /**
    * What each process says now, by anything that stands for it. One that has not answered and runs is left out of
@@ -68,7 +73,29 @@ export class MergedSeries {
       if (now === undefined) this.#past.delete(key);
       else merged.set(key, sumOf(now, series));
     }
+    this.#keepFromFalling(merged);
     return [...merged.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+
+  /**
+   * A process that ends moves what it had counted to another place in the sum, which may be less in its last digit then.
+   * To who reads it a counter that falls has begun anew, and all of it would count once more.
+   */
+  #keepFromFalling(merged: Map<string, Series>): void {
+    const shown = new Map<string, number>();
+    for (const [key, one] of merged) {
+      if (one.kind === "gauge") continue;
+      const now = one.kind === "histogram" ? one.sum : one.value;
+      const before = this.#shown.get(key) ?? 0;
+      const isRounded = now < before && now >= before * (1 - ROUNDING);
+      shown.set(key, isRounded ? before : now);
+      if (!isRounded) continue;
+      merged.set(
+        key,
+        one.kind === "histogram" ? { ...one, sum: before } : { ...one, value: before },
+      );
+    }
+    this.#shown = shown;
   }
 }
 

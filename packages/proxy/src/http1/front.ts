@@ -41,9 +41,11 @@ const PHASE = {
   reply: 2,
   /** Bytes of another protocol. */
   tunnel: 3,
+  /** Both directions of the tunnel have ended, and its server has not taken all of what the client has sent. */
+  tunnelRest: 4,
   /** The rest of what the client sends is dropped, then the connection is closed. */
-  linger: 4,
-  closed: 5,
+  linger: 5,
+  closed: 6,
 } as const;
 type Phase = (typeof PHASE)[keyof typeof PHASE];
 
@@ -221,9 +223,6 @@ export class Http1Front
     // A head that comes in pieces is looked at again with each line, and not with each byte.
     if (!this.#looksAgain && this.#end - this.#at <= limits.maxHeaderBytes) return false;
     this.#looksAgain = false;
-    // Its call may still be looked at by who observes it.
-    const previous = this.#request;
-    if (previous !== undefined && previous.call?.ended === false) this.#head = new RequestHead();
     const head = this.#head;
     const at = reader.read(bytes, this.#at, this.#end, head, this.trust);
     if (at === INCOMPLETE) return false;
@@ -539,7 +538,8 @@ export class Http1Front
     head.fields.visit(out);
     out.line(`connection: upgrade\r\nupgrade: ${head.upgrade}\r\n\r\n`);
     this.#phase = PHASE.tunnel;
-    this.#keepAlive = false;
+    this.#keepAlive = this.#chunks = false;
+    this.#replyLeft = -1;
     if (this.#at < this.#end) {
       const early = Buffer.from(this.#bytes.subarray(this.#at, this.#end));
       this.#at = this.#end;
@@ -550,12 +550,15 @@ export class Http1Front
 
   /** The request and its reply have ended. */
   #next(): void {
+    const call = this.#request?.call;
     this.#finish();
     if (!this.#keepAlive || this.#ends) return this.#lingerThenClose();
     this.#phase = PHASE.head;
     this.#since = -1;
     this.#looksAgain = true;
     if (this.#at < this.#end) {
+      // The end of its call is noted behind its last bytes, and says what was asked for.
+      if (call?.ended === false) this.#head = new RequestHead();
       this.#readAt = this.#parts.runtime.now();
       this.#process();
     } else if (!this.#isReading) this.#readMore();
@@ -569,6 +572,8 @@ export class Http1Front
     this.#body?.close();
     this.#body = undefined;
     if (this.#out.isEmpty) return request.finish();
+    // What comes next must not take the place of what is still to be noted.
+    this.#head = new RequestHead();
     this.#socket.write(NOTHING, (error) => {
       if (error != null) request.isReplied = false;
       request.finish();
@@ -598,12 +603,25 @@ export class Http1Front
   }
 
   #gone(): void {
+    if (this.#phase === PHASE.tunnel && this.#owesServer) {
+      this.#phase = PHASE.tunnelRest;
+      this.#since = this.#parts.runtime.now();
+      this.#waitedBefore = this.#body!.unsentBytes;
+      return;
+    }
     try {
       this.#leave();
     } finally {
       // Whatever else goes wrong, its listener must not wait for it.
       this.#closed();
     }
+  }
+
+  /** Its client has ended the tunnel in order, and not all of what it has sent has gone on. */
+  get #owesServer(): boolean {
+    const { errored, readableEnded, writableFinished } = this.#socket;
+    const isOrderly = errored === null && readableEnded && writableFinished;
+    return isOrderly && this.#body?.isRead === true;
   }
 
   #leave(): void {
@@ -675,10 +693,24 @@ export class Http1Front
       case PHASE.tunnel:
         if (waited >= TUNNEL_IDLE_MS) socket.destroy();
         return;
+      case PHASE.tunnelRest:
+        this.#lookAtRest(now);
+        return;
       case PHASE.linger:
         if (waited >= limits.lingerMs && this.#out.isEmpty) socket.destroy();
         return;
       default:
+    }
+  }
+
+  /** Of a tunnel whose client has closed: for as long as its server takes something. */
+  #lookAtRest(now: number): void {
+    const { isRead, unsentBytes } = this.#body!;
+    if (isRead && unsentBytes !== this.#waitedBefore) {
+      this.#waitedBefore = unsentBytes;
+      this.#since = now;
+    } else if (!isRead || now - this.#since >= this.#parts.limits.writeStallTimeoutMs) {
+      this.#gone();
     }
   }
 
@@ -709,6 +741,7 @@ export class Http1Front
   }
 
   destroy(): void {
+    if (this.#phase === PHASE.tunnelRest) this.#gone();
     this.#socket.destroy();
   }
 }

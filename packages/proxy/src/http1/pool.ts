@@ -2,7 +2,7 @@
  * The connections over HTTP/1 to one endpoint: those that are free in a stack, so that the ones used last are
  * used again and the others grow idle; attempts that wait in the order in which they came.
  */
-import { MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
+import { type MeshError, type Runtime, type ServiceConfig, type Timer } from "@inmesh/core/spi";
 import { KEEP_ALIVE_MARGIN_MS, KEEP_ALIVE_MS, type Connector } from "@inmesh/http/spi/codec";
 import type { Exchange } from "../exchange.ts";
 import type { Flushes } from "../flushes.ts";
@@ -50,15 +50,7 @@ export class Http1Pool implements UpstreamPool, UpstreamOwner {
     if (this.#waiting.size >= maxQueuedPerEndpoint) {
       this.#forgetDead();
       if (this.#waiting.size >= maxQueuedPerEndpoint) {
-        exchange.fail(
-          new MeshError({
-            code: "overloaded",
-            reason: "queue_full",
-            message: `${exchange.where}: ${this.#waiting.size} attempts wait for a connection already (limits.maxQueuedPerEndpoint)`,
-            progress: "not-sent",
-            stackless: true,
-          }),
-        );
+        exchange.refuseQueue(this.#waiting.size);
         return;
       }
     }

@@ -262,6 +262,11 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
     const exchange = this.#exchange;
     if (reader === undefined || exchange === undefined) return;
     if (this.#upgrade !== undefined && !this.#isTunnel) return;
+    if (this.#isTunnel && reader.state === "closed") {
+      // Its client has gone, and nothing else ends a connection that has no further request.
+      this.abort();
+      return;
+    }
     const out = this.#out;
     if (out.isFull) return;
     const body = exchange.request.body!;
@@ -287,6 +292,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
   }
 
   #bodyEnded(exchange: Exchange): void {
+    this.#body?.close();
     this.#body = undefined;
     const body = exchange.request.body!;
     if (body.error !== undefined) {
@@ -414,6 +420,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
     if (status === 101) {
       this.#hasHead = this.#isTunnel = this.#isPaused = true;
       this.#bodyReader.startUntilClose();
+      // Either end may have said all and still read, as over TCP.
+      this.#socket.allowHalfOpen = true;
       this.#head = new ReplyHead();
       exchange.upgraded(head);
       return false;
@@ -538,6 +546,10 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
 
   #closedInBody(exchange: Exchange): boolean {
     const reader = this.#bodyReader;
+    if (this.#isTunnel && this.#error !== undefined) {
+      this.#lost(exchange);
+      return false;
+    }
     // A reset that looks like an end (faults C12).
     if (reader.isUntilClose && (this.#isTunnel || !this.#connector.broke(this.#socket))) {
       reader.close();
@@ -569,7 +581,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
       // What has come may still wait for the client.
       if (this.#exchange !== undefined && !(this.#isPaused && this.#hasHead)) {
         this.#lost(this.#exchange);
-      } else if (this.#isTunnel) exchange.end(undefined);
+      }
     }
   }
 

@@ -44,7 +44,15 @@ export class Http2UpstreamPool extends SessionPool<Http2Session, Exchange> imple
 
   dispatch(exchange: Exchange): void {
     if (this.isClosed) exchange.fail(closedPool(this.where));
+    else if (this.#isQueueFull) exchange.refuseQueue(this.queued);
     else if (!this.place(exchange)) exchange.queued();
+  }
+
+  get #isQueueFull(): boolean {
+    const { maxQueuedPerEndpoint } = this.service.limits;
+    if (this.queued < maxQueuedPerEndpoint) return false;
+    this.forgetOver();
+    return this.queued >= maxQueuedPerEndpoint;
   }
 
   override probe(): Promise<boolean> {

@@ -431,7 +431,9 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
   begin(service: ServiceConfig): void {
     const exchange = this.#exchange;
     const session = this.#session;
-    const { head, body } = exchange.request;
+    const { head } = exchange.request;
+    // HTTP/2 has no Upgrade: of a request that would change the protocol nothing follows its head.
+    const body = head.upgrade === undefined ? exchange.request.body : undefined;
     const writer = session.sending.beginHead();
     writer.own(methodField(head.method));
     writer.own(schemeField(service.scheme === "https"));

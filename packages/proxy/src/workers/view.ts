@@ -75,15 +75,17 @@ export class WorkersView implements AdminView {
    */
   async ready(): Promise<Readiness> {
     const { haveServed, isLeaving } = this.#workers;
-    const serving = this.#serving;
     const reasons = new Map<string, ReadinessReason>();
     const add = (server: string | undefined, reason: string): void =>
       void reasons.set(JSON.stringify([server, reason]), { server, reason });
-    if (serving.length === 0 || !haveServed) add(undefined, isLeaving ? "closing" : "starting");
     const answers = await this.#ask("ready", undefined, READY_MS);
-    for (const { answer } of answers) {
-      if (answer === undefined) add(undefined, "no answer");
-      else for (const { server, reason } of answer.reasons) add(server, reason);
+    for (const { worker, answer } of answers) {
+      if (answer !== undefined) for (const { server, reason } of answer.reasons) add(server, reason);
+      // One that has ended while it was asked is being replaced.
+      else if (worker.serving !== undefined) add(undefined, "no answer");
+    }
+    if (this.#serving.length === 0 || !haveServed) {
+      add(undefined, isLeaving ? "closing" : "starting");
     }
     return { ready: reasons.size === 0, reasons: [...reasons.values()] };
   }

@@ -100,6 +100,8 @@ export class Worker {
     });
     this.#process = child;
     child.on("message", (message: Serving | Reply) => {
+      // What it has said may be read when it has ended already, and another one has been counted on.
+      if (this.#process !== child) return;
       if (message.what !== "serving") return this.#replied(message);
       this.serving = message;
       this.#failures = 0;

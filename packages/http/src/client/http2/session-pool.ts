@@ -128,13 +128,15 @@ export abstract class SessionPool<
       this.start(session, waiting);
       return true;
     }
-    // Those that were given up are not worth their place.
-    if (this.#queue.length > 0 && this.isOver(this.#queue[0]!)) {
-      this.#queue = this.#queue.filter((one) => !this.isOver(one));
-    }
+    if (this.#queue.length > 0 && this.isOver(this.#queue[0]!)) this.forgetOver();
     this.#queue.push(waiting);
     this.#grow();
     return false;
+  }
+
+  /** Those that were given up are not worth their place. */
+  protected forgetOver(): void {
+    this.#queue = this.#queue.filter((one) => !this.isOver(one));
   }
 
   #roomiest(): Session | undefined {
