@@ -10,6 +10,7 @@ import {
   Refusal,
   SHARED_REFUSALS,
   type HttpServerLimits,
+  type Protocol,
   type Runtime,
   type ServerAnswer,
   type ServerPipeline,
@@ -22,9 +23,11 @@ import { isIdempotent, REFUSALS, type Authorities } from "@inmesh/http/spi/codec
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
 import { Field } from "./fields.ts";
+import { methodNameOf } from "./grpc-methods.ts";
 import { FINAL_MARK, OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
 
+export type ForwardProtocol = Protocol<ProxyRequest, Exchange>;
 export type ForwardService = Service<ProxyRequest, Exchange>;
 
 /** Which service a request goes to. */
@@ -47,6 +50,8 @@ export interface ForwardParts {
 
 export class Forward implements ServerProtocol<ProxyRequest> {
   readonly answersHealth = undefined;
+  /** Requests in progress. Writers: this, and its listener at their ends. */
+  inFlight = 0;
   readonly standard: StandardDuration<ProxyRequest>;
   readonly #router: RequestRouter;
   readonly #limits: HttpServerLimits;
@@ -90,9 +95,13 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     return request.head.authority === "" ? REFUSALS.bad_host : NO_ROUTE;
   }
 
-  admitted(): void {}
+  admitted(): void {
+    this.inFlight++;
+  }
 
-  released(): void {}
+  released(): void {
+    this.inFlight--;
+  }
 
   enter(request: ProxyRequest, inner: Stage<ProxyRequest>): ServerAnswer {
     return inner(request);
@@ -113,6 +122,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     }
     // Which of its kinds a call of gRPC is, only its client and its server know; their deadline is in its head.
     call.streaming = request.isGrpc;
+    if (request.isGrpc) request.methodName = methodNameOf(head.path, service.config);
     call.traceId = request.traceId;
     request.call = call;
     if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
@@ -194,9 +204,10 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     this.#write(request, own, false);
   }
 
-  #write(request: ProxyRequest, { head, status, body }: OwnHead, close: boolean): void {
+  #write(request: ProxyRequest, { head, status, grpcStatus, body }: OwnHead, close: boolean): void {
     const { sink } = request;
     request.sentStatus = status;
+    request.sentGrpcStatus = grpcStatus;
     request.isReplied = true;
     sink.head(head, close);
     if (body.length > 0) sink.data(body, 0, body.length);

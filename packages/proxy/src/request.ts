@@ -4,6 +4,8 @@
  * that one object answers for both what routes, layers, observers and metrics ask.
  */
 import {
+  httpCodeOfGrpc,
+  OTHER_NAME,
   ServedCall,
   type Call,
   type HeadField,
@@ -17,6 +19,7 @@ import {
 import { classify } from "@inmesh/http/spi/codec";
 import type { RequestBody } from "./body.ts";
 import { Field, KIND, kindOf } from "./fields.ts";
+import { CANCELLED, UNAVAILABLE } from "./grpc-status.ts";
 import type { ReplySink } from "./halves.ts";
 import type { RequestHead } from "./message.ts";
 
@@ -60,9 +63,15 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   call: Call<ProxyRequest> | undefined = undefined;
   /** Of the reply that is being sent. Writer: forward. */
   exchange: ReplySource | undefined = undefined;
-  /** Status of the reply, of gRPC the HTTP status that its own stands for; 0: nothing was sent. Writers: forward, exchange. */
+  /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
+  readonly isGrpc: boolean;
+  /** Of gRPC, for metrics: `package.Service/Method` where a route names it. Writer: forward. */
+  methodName: string = OTHER_NAME;
+  /** Status of HTTP of the reply; 0: nothing was sent. Writer: forward. */
   sentStatus = 0;
-  /** Of a reply of gRPC, what its own status says. Writer: exchange. */
+  /** That of gRPC; undefined: nothing has said one. Writers: forward, exchange. */
+  sentGrpcStatus: number | undefined = undefined;
+  /** What that says. Writer: exchange. */
   sentOutcome: Outcome | undefined = undefined;
   /** It says when to come again. Writer: forward. */
   sentRetryAfter = false;
@@ -88,6 +97,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     this.sink = sink;
     this.connection = connection;
     this.httpVersion = httpVersion;
+    this.isGrpc = httpVersion === "2" && head.isGrpc;
     this.owner = owner;
     this.refusal = refusal;
     this.remainingMs = head.remainingMs;
@@ -114,11 +124,6 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     return this.isReplied;
   }
 
-  /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
-  get isGrpc(): boolean {
-    return this.httpVersion === "2" && this.head.isGrpc;
-  }
-
   // ── what both halves ask ─────────────────────────────────────────────────────────────────────
 
   get service(): string {
@@ -126,11 +131,11 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   }
 
   get protocol(): string {
-    return "http";
+    return this.isGrpc ? "grpc" : "http";
   }
 
   get route(): string {
-    return "default";
+    return this.methodName === OTHER_NAME ? "default" : this.path;
   }
 
   get method(): string {
@@ -205,11 +210,12 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
   get endStatus(): number {
-    return this.sentStatus;
+    if (!this.isGrpc) return this.sentStatus;
+    return this.isBroken ? UNAVAILABLE : (this.sentGrpcStatus ?? CANCELLED);
   }
 
   get endHttpStatus(): number {
-    return this.sentStatus;
+    return this.isGrpc ? httpCodeOfGrpc(this.endStatus) : this.sentStatus;
   }
 
   get endOutcome(): Outcome {

@@ -80,21 +80,37 @@ export const DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
-    what: "what gRPC is in metrics, `inmesh tap` and the access log",
-    library: "`grpc`, with its own status, the size of messages and `rpc.client.call.duration`",
+    what: "the method of gRPC in metrics",
+    library: "those of its definitions, of its routes, and of what a server serves",
     proxy:
-      "`http`, with the HTTP status that stands for its own, bytes as they are framed and `http.client.request.duration`",
+      "those that routes name, else `_OTHER` and the route `default`; tap and access log have each",
+    at: [{ scenario: /^gRPC/, fact: /^metric rpc\.client\.call\.duration/ }],
+  },
+  {
+    what: "sizes of gRPC in `inmesh tap` and the access log",
+    library: "of messages",
+    proxy: "with the five bytes before each message",
     at: [
-      { scenario: /^gRPC/, fact: /^protocol$/ },
+      { scenario: /^gRPC/, fact: /^tap .*\.(?:sentBytes|receivedBytes)$/ },
+      { scenario: /^gRPC/, fact: /^access log .*\.inmesh\.(?:request|response)\.size$/ },
+    ],
+  },
+  {
+    what: "a reply of gRPC without a status",
+    library: "`INTERNAL`, as its client makes it up",
+    proxy: "`UNKNOWN`, as gRPC has it; its client is given what came",
+    at: [
       {
-        scenario: /^gRPC/,
-        fact: /^tap outbound\[\d+\]\.(?:attempts\[\d+\]\.)?(?:protocol|status|sentBytes|receivedBytes)$/,
+        scenario: /^gRPC: a reply without a status/,
+        fact: /^tap .*\.status$|^access log .*\.rpc\.status_code$/,
       },
-      {
-        scenario: /^gRPC/,
-        fact: /^access log outbound\[\d+\]\.(?:rpc\.|http\.|url\.|inmesh\.(?:request|response)\.size$)/,
-      },
-      { scenario: /^gRPC/, fact: /^metric (?:rpc\.client\.call|http\.client\.request)\.duration/ },
+    ],
+  },
+  {
+    what: "a connection of gRPC that its server resets",
+    library: "counted as ended by the peer: grpc-js does not say more",
+    proxy: "counted as an error",
+    at: [
       {
         scenario: /^gRPC: (?:a connection that ends|a stream that breaks)/,
         fact: /^metric inmesh\.connection\.closed/,
