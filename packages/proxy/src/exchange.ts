@@ -295,6 +295,7 @@ export class Exchange implements AttemptCanceller, Reply {
     attempt.status = status;
     attempt.code = httpCodeOfGrpc(status);
     attempt.callerFault = outcome === "success" && status !== 0;
+    if (status === 0) this.request.methods?.add(this.request.path);
     return outcome;
   }
 

@@ -23,7 +23,7 @@ import { isIdempotent, REFUSALS, type Authorities } from "@inmesh/http/spi/codec
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
 import { Field } from "./fields.ts";
-import { methodNameOf } from "./grpc-methods.ts";
+import { GrpcMethods } from "./grpc-methods.ts";
 import { FINAL_MARK, OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
 
@@ -122,7 +122,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     }
     // Which of its kinds a call of gRPC is, only its client and its server know; their deadline is in its head.
     call.streaming = request.isGrpc;
-    if (request.isGrpc) request.methodName = methodNameOf(head.path, service.config);
+    if (request.isGrpc) request.methods = GrpcMethods.of(service.config);
     call.traceId = request.traceId;
     request.call = call;
     if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
@@ -174,6 +174,12 @@ export class Forward implements ServerProtocol<ProxyRequest> {
       head.fields.add(new Field("via", `${version} ${via}`));
     }
     request.sentStatus = head.status;
+    const grpcStatus = exchange.attempt.status;
+    if (grpcStatus !== undefined) {
+      // It has no message, so this head may be its end.
+      request.sentGrpcStatus = grpcStatus;
+      request.sentOutcome = exchange.outcome;
+    }
     // What the server says of its own attempts was for this hop; what this hop has tried is for the next.
     if (request.exhausted && exchange.code >= 500) head.fields.add(FINAL_MARK);
     if (exchange.isUpgrade) sink.upgraded(head);

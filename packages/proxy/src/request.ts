@@ -19,7 +19,8 @@ import {
 import { classify } from "@inmesh/http/spi/codec";
 import type { RequestBody } from "./body.ts";
 import { Field, KIND, kindOf } from "./fields.ts";
-import { CANCELLED, UNAVAILABLE } from "./grpc-status.ts";
+import type { GrpcMethods } from "./grpc-methods.ts";
+import { CANCELLED, UNAVAILABLE, UNKNOWN } from "./grpc-status.ts";
 import type { ReplySink } from "./halves.ts";
 import type { RequestHead } from "./message.ts";
 
@@ -65,8 +66,8 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   exchange: ReplySource | undefined = undefined;
   /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
   readonly isGrpc: boolean;
-  /** Of gRPC, for metrics: `package.Service/Method` where a route names it. Writer: forward. */
-  methodName: string = OTHER_NAME;
+  /** Of gRPC, those of its service; undefined before it has one. Writer: forward. */
+  methods: GrpcMethods | undefined = undefined;
   /** Status of HTTP of the reply; 0: nothing was sent. Writer: forward. */
   sentStatus = 0;
   /** That of gRPC; undefined: nothing has said one. Writers: forward, exchange. */
@@ -135,7 +136,12 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   }
 
   get route(): string {
-    return this.methodName === OTHER_NAME ? "default" : this.path;
+    return this.isGrpc && this.methodName !== OTHER_NAME ? this.path : "default";
+  }
+
+  /** Of gRPC, for metrics: a closed set. */
+  get methodName(): string {
+    return this.methods?.nameOf(this.path) ?? OTHER_NAME;
   }
 
   get method(): string {
@@ -211,7 +217,9 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
 
   get endStatus(): number {
     if (!this.isGrpc) return this.sentStatus;
-    return this.isBroken ? UNAVAILABLE : (this.sentGrpcStatus ?? CANCELLED);
+    if (this.isBroken) return UNAVAILABLE;
+    // A reply that ends without a status has failed (faults.md G8).
+    return this.sentGrpcStatus ?? (this.isReplied ? UNKNOWN : CANCELLED);
   }
 
   get endHttpStatus(): number {
@@ -221,6 +229,6 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   get endOutcome(): Outcome {
     if (this.isBroken) return "failure";
     if (!this.isReplied || this.cut !== undefined) return "abandoned";
-    return this.sentOutcome ?? classify(this.sentStatus, this.sentRetryAfter);
+    return this.sentOutcome ?? classify(this.endHttpStatus, this.sentRetryAfter);
   }
 }

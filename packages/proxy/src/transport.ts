@@ -16,6 +16,7 @@ import {
   type EndpointInfo,
   type Runtime,
   type ServiceConfig,
+  type Spoken,
 } from "@inmesh/core/spi";
 import { clientDurationOf, Connector, shutPool, STALE_MS } from "@inmesh/http/spi/codec";
 import { Exchange } from "./exchange.ts";
@@ -153,7 +154,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
       new Http1Pool(service, this.#connector(HTTP1, "http1", owner), runtime, this.#clock.flushes);
     const isGrpc = this.#isGrpc;
     if (!service.http2 && !isGrpc) return http1();
-    const connector = this.#connector(HTTP2, "http2", owner);
+    const connector = this.#connector(HTTP2, isGrpc ? "grpc" : "http2", owner);
     const open = (fallBack?: (waiting: readonly Exchange[]) => void): Http2UpstreamPool =>
       new Http2UpstreamPool(service, connector, runtime, this.#clock, fallBack);
     // gRPC has nothing to fall back to.
@@ -162,7 +163,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
       : open();
   }
 
-  #connector(protocols: readonly string[], protocol: "http1" | "http2", owner: object): Connector {
+  #connector(protocols: readonly string[], protocol: Spoken, owner: object): Connector {
     const record = this.#record;
     return new Connector(
       this.#endpoint,

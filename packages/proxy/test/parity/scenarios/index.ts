@@ -8,6 +8,7 @@ import { REPLIES } from "./replies.ts";
 import { RETRIES } from "./retries.ts";
 import { ROUTES } from "./routes.ts";
 import { SERVED } from "./served.ts";
+import { SERVED_GRPC } from "./served-grpc.ts";
 import { TIMES } from "./times.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -20,4 +21,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...HEADS,
   ...SERVED,
   ...GRPC,
+  ...SERVED_GRPC,
 ];
