@@ -6,11 +6,10 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { PassThrough } from "node:stream";
+import type { TlsOptions } from "node:tls";
 import {
   accessLog,
-  createMesh,
   type LogLine,
-  type Mesh,
   type MeshOptions,
   type TapEvent,
 } from "@inmesh/core";
@@ -20,10 +19,12 @@ import {
   type MeshGrpcServer,
 } from "../../../grpc/src/index.ts";
 import {
+  createMesh,
   meshClient,
   meshServer,
   type MeshServer,
   type Posture,
+  type HttpMesh,
   type ServerLimits,
 } from "@inmesh/http";
 import { SeededRuntime, until as untilWithin } from "../../../http/test/wire.ts";
@@ -81,7 +82,7 @@ export class Bench {
   readonly logLines: LogLine[] = [];
   readonly tapped: TapEvent[] = [];
   readonly runtime: SeededRuntime = new SeededRuntime(SEED);
-  mesh!: Mesh;
+  mesh!: HttpMesh;
   /** Of the server, or listener, that is called. */
   address = "";
   /** What code says of it. */
@@ -103,8 +104,13 @@ export class Bench {
   }
 
   /** A server, on a socket, that follows a script. `name` stands for its address in the evidence. */
-  async upstream(name: string, serve: Serve, version: Version = this.way.up): Promise<Upstream> {
-    const one = await new Upstream(name, version, serve, this.order).start();
+  async upstream(
+    name: string,
+    serve: Serve,
+    version: Version = this.way.up,
+    tls?: TlsOptions,
+  ): Promise<Upstream> {
+    const one = await new Upstream(name, version, serve, this.order, tls).start();
     this.#applications.push(one);
     this.named(name, one.address);
     return one;
@@ -192,7 +198,7 @@ export class Bench {
     if (kind === "outbound" && way.side === "library") {
       this.runtime.reseed(SEED);
       const clients = new Map<string, ReturnType<typeof meshClient>>();
-      this.#caller = new LibraryCaller((name) => {
+      this.#caller = new LibraryCaller(this.mesh, (name) => {
         let client = clients.get(name);
         if (client === undefined)
           clients.set(name, (client = meshClient(name, { mesh: this.mesh })));

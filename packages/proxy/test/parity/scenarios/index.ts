@@ -10,6 +10,7 @@ import { ROUTES } from "./routes.ts";
 import { SERVED } from "./served.ts";
 import { SERVED_GRPC } from "./served-grpc.ts";
 import { TIMES } from "./times.ts";
+import { TLS, UPGRADES } from "./tls.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   ...DISCOVERY,
@@ -22,4 +23,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...SERVED,
   ...GRPC,
   ...SERVED_GRPC,
+  ...TLS,
+  ...UPGRADES,
 ];
