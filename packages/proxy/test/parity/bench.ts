@@ -7,12 +7,7 @@ import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { PassThrough } from "node:stream";
 import type { TlsOptions } from "node:tls";
-import {
-  accessLog,
-  type LogLine,
-  type MeshOptions,
-  type TapEvent,
-} from "@inmesh/core";
+import { accessLog, type LogLine, type MeshOptions, type TapEvent } from "@inmesh/core";
 import {
   meshGrpcServer,
   type GrpcServerOptions,

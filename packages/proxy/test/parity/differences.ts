@@ -327,6 +327,17 @@ export const DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
+    what: "a server that agrees on HTTP/1.1 where HTTP/2 was offered",
+    library: "its connection is used",
+    proxy: "its connection ends, and another one is opened: what reads is made with it",
+    at: [
+      {
+        scenario: /^TLS: a server that agrees on HTTP\/1\.1/,
+        fact: /^metric inmesh\.(?:connect\.|connection\.|tls\.handshake)/,
+      },
+    ],
+  },
+  {
     what: "a connection of HTTP/2 on which nothing was answered in the whole time of an attempt",
     library: "it stays in use, and ends when it does not answer a ping",
     proxy: "the same, and new attempts get another connection at once",

@@ -96,7 +96,8 @@ export function evidenceOf(left: Left): Evidence {
     kind === "hop" ? ["inbound", "outbound"] : [isInbound(kind) ? "inbound" : "outbound"];
   for (const direction of directions) {
     const events = left.tapped.filter((one) => "direction" in one && one.direction === direction);
-    put(`tap ${direction}`, timeless(sorted(events)));
+    // Names first: they may have digits in them.
+    put(`tap ${direction}`, timeless(named(sorted(events), left.names)));
     const lines = left.accessLines
       .map((line) => JSON.parse(line) as Record<string, unknown>)
       .filter((line) => line["inmesh.direction"] === direction);
@@ -125,7 +126,10 @@ export function evidenceOf(left: Left): Evidence {
       "log",
       left.logLines
         .filter(({ event }) => !event.startsWith("config."))
-        .map(({ level, event, message }) => `${level} ${event} ${numberless(message)}`),
+        .map(
+          ({ level, event, message }) =>
+            `${level} ${event} ${numberless(String(named(message, left.names)))}`,
+        ),
     );
   }
   if (left.refused !== undefined) put("refused", left.refused);

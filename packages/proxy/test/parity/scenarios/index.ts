@@ -4,6 +4,7 @@ import { BALANCE } from "./balance.ts";
 import { DISCOVERY } from "./discovery.ts";
 import { GRPC } from "./grpc.ts";
 import { HEADS } from "./heads.ts";
+import { PLACES } from "./places.ts";
 import { REPLIES } from "./replies.ts";
 import { RETRIES } from "./retries.ts";
 import { ROUTES } from "./routes.ts";
@@ -25,4 +26,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...SERVED_GRPC,
   ...TLS,
   ...UPGRADES,
+  ...PLACES,
 ];

@@ -62,7 +62,10 @@ export const TLS: readonly Scenario[] = [
     await bench.askTimes(2);
   }),
   scenario("a server that speaks no TLS", async (bench) => {
-    const servers = [await bench.upstream("plain", good), await bench.upstream("good", good, undefined, served)];
+    const servers = [
+      await bench.upstream("plain", good),
+      await bench.upstream("good", good, undefined, served),
+    ];
     await bench.start({ services: { orders: serviceOf(bench, servers) } });
     await bench.askTimes(2);
   }),
