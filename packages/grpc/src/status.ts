@@ -3,7 +3,7 @@
  * the mesh's own becomes.
  */
 import { Metadata, status as Status } from "@grpc/grpc-js";
-import type { ErrorCode, MeshError, Outcome } from "@inmesh/core/spi";
+import { grpcCodeOfError, type MeshError, type Outcome } from "@inmesh/core/spi";
 import type { WireStatus } from "./call-types.ts";
 
 /**
@@ -47,33 +47,10 @@ export function outcomeOf(code: Status, hinted: boolean): Outcome {
   return FAILURES.has(code) || Status[code] === undefined ? "failure" : "success";
 }
 
-const STATUS_OF: Readonly<Record<ErrorCode, Status>> = {
-  deadline_exceeded: Status.DEADLINE_EXCEEDED,
-  cancelled: Status.CANCELLED,
-  no_route: Status.UNIMPLEMENTED,
-  no_endpoint: Status.UNAVAILABLE,
-  overloaded: Status.UNAVAILABLE,
-  connect_failed: Status.UNAVAILABLE,
-  connection_lost: Status.UNAVAILABLE,
-  bad_response: Status.INTERNAL,
-  bad_request: Status.INTERNAL,
-  identity_unavailable: Status.UNAVAILABLE,
-  denied: Status.PERMISSION_DENIED,
-  loop: Status.INTERNAL,
-  closed: Status.UNAVAILABLE,
-  bad_status: Status.UNKNOWN, // of HTTP alone
-  bad_config: Status.INTERNAL,
-};
-
-/** Its code alone. */
-export function codeOf(error: MeshError): Status {
-  return error.reason === "header_too_large" ? Status.RESOURCE_EXHAUSTED : STATUS_OF[error.code];
-}
-
 /** The status a caller sees for a failure of the mesh's own; the MeshError itself is its `cause`. */
 export function statusOf(error: MeshError): WireStatus {
   const status: WireStatus & { cause: unknown } = {
-    code: codeOf(error),
+    code: grpcCodeOfError(error),
     details: error.message,
     metadata: new Metadata(),
     cause: error,

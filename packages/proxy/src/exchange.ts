@@ -29,7 +29,13 @@ import {
 } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import { Field, Fields, KIND, kindOf, type FieldVisitor } from "./fields.ts";
-import { grpcOutcomeOf, grpcPushbackMs, grpcStatusOf, UNKNOWN } from "./grpc-status.ts";
+import {
+  grpcOutcomeOf,
+  grpcPushbackMs,
+  grpcStatusOf,
+  grpcStatusOfHttp,
+  UNKNOWN,
+} from "./grpc-status.ts";
 import type { ReplySink, Wire } from "./halves.ts";
 import { isAnyClient, type ReplyHead } from "./message.ts";
 import type { ProxyRequest } from "./request.ts";
@@ -210,8 +216,7 @@ export class Exchange implements AttemptCanceller, Reply {
     const now = this.#runtime.now();
     this.head = head;
     const { status } = head;
-    // Without a message the status of gRPC stands in the head.
-    const grpcStatus = this.#isGrpc ? grpcStatusOf(head.fields) : -1;
+    const grpcStatus = this.#isGrpc ? this.#grpcStatusOf(head) : -1;
     let outcome: Outcome;
     if (grpcStatus >= 0) outcome = this.#judgeGrpc(grpcStatus, head.fields);
     else {
@@ -276,7 +281,7 @@ export class Exchange implements AttemptCanceller, Reply {
       const { request } = this;
       request.isReplied = true;
       if (this.#isGrpc) {
-        request.sentStatus = this.attempt.code;
+        request.sentGrpcStatus = this.attempt.status;
         request.sentOutcome = this.#verdict;
       }
       // First, so that its last bytes are on their way when this is measured.
@@ -285,12 +290,18 @@ export class Exchange implements AttemptCanceller, Reply {
     if (!this.#isUpgrade) this.attempt.settle(this.#verdict!);
   }
 
+  /** Without a message it stands in the head, and a server that speaks no gRPC says it by its own; -1: it is to come. */
+  #grpcStatusOf({ status, fields }: ReplyHead): number {
+    return status === 200 ? grpcStatusOf(fields) : grpcStatusOfHttp(status);
+  }
+
   #judgeGrpc(status: number, fields: Fields): Outcome {
     const { attempt } = this;
     const outcome = grpcOutcomeOf(status, fields);
     attempt.status = status;
     attempt.code = httpCodeOfGrpc(status);
     attempt.callerFault = outcome === "success" && status !== 0;
+    if (status === 0) this.request.methods?.add(this.request.path);
     return outcome;
   }
 
@@ -323,7 +334,7 @@ export class Exchange implements AttemptCanceller, Reply {
     const { attempt } = this;
     const failure = failureOfMeshError(cause);
     const { error, busyForMs } = failure;
-    const outcome = said ?? (this.#isNotAsked(cause) ? "abandoned" : failure.outcome);
+    const outcome = said ?? failure.outcome;
     attempt.connectFailed = failure.connectFailed && outcome !== "abandoned";
     if (busyForMs > 0) attempt.busyForMs = busyForMs;
     error.endpoint ??= attempt.endpoint?.address;
@@ -339,11 +350,6 @@ export class Exchange implements AttemptCanceller, Reply {
       sink.fail();
     }
     attempt.settle(outcome);
-  }
-
-  /** An endpoint that has no HTTP/2 for a client's gRPC, and whose service does not say that it has, is not at fault. */
-  #isNotAsked({ reason }: MeshError): boolean {
-    return reason === "protocol_mismatch" && !this.config.http2;
   }
 
   badReply(

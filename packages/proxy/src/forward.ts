@@ -10,6 +10,7 @@ import {
   Refusal,
   SHARED_REFUSALS,
   type HttpServerLimits,
+  type Protocol,
   type Runtime,
   type ServerAnswer,
   type ServerPipeline,
@@ -22,9 +23,11 @@ import { isIdempotent, REFUSALS, type Authorities } from "@inmesh/http/spi/codec
 import { Defects } from "./defects.ts";
 import type { Exchange } from "./exchange.ts";
 import { Field } from "./fields.ts";
+import { GrpcMethods } from "./grpc-methods.ts";
 import { FINAL_MARK, OwnHead } from "./own-reply.ts";
 import type { ProxyRequest } from "./request.ts";
 
+export type ForwardProtocol = Protocol<ProxyRequest, Exchange>;
 export type ForwardService = Service<ProxyRequest, Exchange>;
 
 /** Which service a request goes to. */
@@ -49,6 +52,8 @@ export interface ForwardParts {
 
 export class Forward implements ServerProtocol<ProxyRequest> {
   readonly answersHealth = undefined;
+  /** Requests in progress. Writers: this, and its listener at their ends. */
+  inFlight = 0;
   readonly standard: StandardDuration<ProxyRequest>;
   readonly #router: RequestRouter;
   readonly #limits: HttpServerLimits;
@@ -92,9 +97,13 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     return request.head.authority === "" ? REFUSALS.bad_host : NO_ROUTE;
   }
 
-  admitted(): void {}
+  admitted(): void {
+    this.inFlight++;
+  }
 
-  released(): void {}
+  released(): void {
+    this.inFlight--;
+  }
 
   enter(request: ProxyRequest, inner: Stage<ProxyRequest>): ServerAnswer {
     return inner(request);
@@ -115,6 +124,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     }
     // Which of its kinds a call of gRPC is, only its client and its server know; their deadline is in its head.
     call.streaming = request.isGrpc;
+    if (request.isGrpc) request.methods = GrpcMethods.of(service.config);
     call.traceId = request.traceId;
     request.call = call;
     if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
@@ -168,6 +178,12 @@ export class Forward implements ServerProtocol<ProxyRequest> {
       head.fields.add(new Field("via", `${version} ${via}`));
     }
     request.sentStatus = head.status;
+    const grpcStatus = exchange.attempt.status;
+    if (grpcStatus !== undefined) {
+      // It has no message, so this head may be its end.
+      request.sentGrpcStatus = grpcStatus;
+      request.sentOutcome = exchange.outcome;
+    }
     // What the server says of its own attempts was for this hop; what this hop has tried is for the next.
     if (request.exhausted && exchange.code >= 500) head.fields.add(FINAL_MARK);
     if (exchange.isUpgrade) sink.upgraded(head);
@@ -198,9 +214,10 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     this.#write(request, own, false);
   }
 
-  #write(request: ProxyRequest, { head, status, body }: OwnHead, close: boolean): void {
+  #write(request: ProxyRequest, { head, status, grpcStatus, body }: OwnHead, close: boolean): void {
     const { sink } = request;
     request.sentStatus = status;
+    request.sentGrpcStatus = grpcStatus;
     request.isReplied = true;
     sink.head(head, close);
     // Behind a reply to HEAD a body would be read as the next reply.

@@ -3,14 +3,38 @@ import type { Outcome } from "@inmesh/core/spi";
 import type { Fields } from "./fields.ts";
 
 const OK = 0;
-const CANCELLED = 1;
+export const CANCELLED: number = 1;
 /** What a reply without a status is to its caller. */
 export const UNKNOWN: number = 2;
+const PERMISSION_DENIED = 7;
 const RESOURCE_EXHAUSTED = 8;
-const UNAVAILABLE = 14;
+const UNIMPLEMENTED = 12;
+const INTERNAL = 13;
+export const UNAVAILABLE: number = 14;
 const UNAUTHENTICATED = 16;
 /** UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: the endpoint is at fault, not its caller. */
-const FAILURES: ReadonlySet<number> = new Set([UNKNOWN, 4, 13, UNAVAILABLE, 15]);
+const FAILURES: ReadonlySet<number> = new Set([UNKNOWN, 4, INTERNAL, UNAVAILABLE, 15]);
+
+/** Of a reply that is none of gRPC's, what its client makes of it (gRPC, http-grpc-status-mapping.md). */
+export function grpcStatusOfHttp(status: number): number {
+  switch (status) {
+    case 400:
+      return INTERNAL;
+    case 401:
+      return UNAUTHENTICATED;
+    case 403:
+      return PERMISSION_DENIED;
+    case 404:
+      return UNIMPLEMENTED;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return UNAVAILABLE;
+    default:
+      return UNKNOWN;
+  }
+}
 
 /** Code of a reply's head or trailers; -1: it says none. What is no code, or two, counts as UNKNOWN, as for its caller. */
 export function grpcStatusOf(fields: Fields | undefined): number {

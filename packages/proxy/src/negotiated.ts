@@ -2,7 +2,7 @@
  * The way to an endpoint of a service with `http2: true` over TLS: HTTP/2 where the endpoint chooses it by ALPN, else
  * HTTP/1.1, which is remembered for a while. Its attempts go to the pool of what is spoken there.
  */
-import { protocolMismatch, type MeshError, type Runtime } from "@inmesh/core/spi";
+import type { MeshError, Runtime } from "@inmesh/core/spi";
 import { REMEMBER_HTTP1_MS } from "@inmesh/http/spi/codec";
 import type { Exchange } from "./exchange.ts";
 import type { Http1Pool } from "./http1/pool.ts";
@@ -57,10 +57,7 @@ export class NegotiatedPool implements UpstreamPool {
   }
 
   #dispatch1(exchange: Exchange): void {
-    if (!exchange.request.isGrpc) return (this.#http1 ??= this.#openHttp1()).dispatch(exchange);
-    // gRPC cannot be said in HTTP/1.1, which is no fault of an endpoint that speaks it.
-    const error = protocolMismatch(this.#http2.where, "TLS did not agree on HTTP/2");
-    exchange.fail(error, "abandoned");
+    (this.#http1 ??= this.#openHttp1()).dispatch(exchange);
   }
 
   #retire(http1: Http1Pool): void {

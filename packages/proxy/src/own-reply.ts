@@ -1,5 +1,6 @@
 /** Replies that the proxy makes itself: refusals, and what became of a call that has no reply. */
 import {
+  grpcCodeOfError,
   MeshError,
   REFUSAL_CODES,
   type ErrorCode,
@@ -50,31 +51,13 @@ const NOTHING = Buffer.alloc(0);
 const REPLACED: ReadonlySet<string> = new Set(["content-type", "retry-after"]);
 const GRPC = new Field("content-type", "application/grpc");
 const INTERNAL = 13;
-const UNAVAILABLE = 14;
-
-/** The same as a status of gRPC, as the clients of the mesh say it to their callers (@inmesh/grpc). */
-const GRPC_STATUSES: Readonly<Record<ErrorCode, number>> = {
-  deadline_exceeded: 4,
-  cancelled: 1,
-  no_route: 12,
-  no_endpoint: UNAVAILABLE,
-  overloaded: UNAVAILABLE,
-  connect_failed: UNAVAILABLE,
-  connection_lost: UNAVAILABLE,
-  bad_response: INTERNAL,
-  bad_request: INTERNAL,
-  bad_status: 2,
-  identity_unavailable: UNAVAILABLE,
-  denied: 7,
-  loop: INTERNAL,
-  closed: UNAVAILABLE,
-  bad_config: INTERNAL,
-};
 
 export class OwnHead {
   readonly head: ReplyHead = new ReplyHead();
   /** Of HTTP, for records; a reply of gRPC has 200 in its head. */
   readonly status: number;
+  /** Of gRPC; undefined: it speaks HTTP. */
+  grpcStatus: number | undefined = undefined;
   body: Buffer;
 
   /** `reason`: from a closed set, in lower case. */
@@ -115,7 +98,7 @@ export class OwnHead {
   static ofGrpcError(error: unknown, exhausted: boolean, givesReasons: boolean): OwnHead {
     const own = OwnHead.ofError(error, exhausted, givesReasons);
     const known = error instanceof MeshError;
-    own.#speakGrpc(known ? GRPC_STATUSES[error.code] : INTERNAL, known ? error.reason : "internal");
+    own.#speakGrpc(known ? grpcCodeOfError(error) : INTERNAL, known ? error.reason : "internal");
     return own;
   }
 
@@ -128,6 +111,7 @@ export class OwnHead {
 
   #speakGrpc(code: number, reason: string): void {
     const { head } = this;
+    this.grpcStatus = code;
     head.status = 200;
     head.bodyLength = 0;
     this.body = NOTHING;

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import {
   assertOptions,
   graceMistake,
+  GRPC_SERVED_DURATION,
   ServerCore,
   ServerSettings,
   type CloseTrigger,
@@ -16,13 +17,14 @@ import {
   type Runtime,
   type ServerPeer,
   type SharedServerSnapshot,
+  type StandardDuration,
   type Timer,
   type Trust,
 } from "@inmesh/core/spi";
 import { Authorities, COUNTED, type CutReason } from "@inmesh/http/spi/codec";
 import { Defects } from "./defects.ts";
 import { keptNames } from "./fields.ts";
-import { Forward, type ForwardPipeline } from "./forward.ts";
+import { Forward, type ForwardPipeline, type ForwardProtocol } from "./forward.ts";
 import { Http1Front } from "./http1/front.ts";
 import { RequestReader } from "./http1/request-reader.ts";
 import { Http2Front } from "./http2/front.ts";
@@ -42,6 +44,7 @@ import type { ProxyRequest } from "./request.ts";
 import { isPseudonym, PSEUDONYM_RULE } from "./pseudonym.ts";
 import { AuthorityRouter, FixedRouter } from "./router.ts";
 import { serverDuration } from "./standard.ts";
+import { PROXY_GRPC, PROXY_HTTP } from "./transport.ts";
 
 const DEFAULT_GRACE_MS = 30_000;
 const IDLE_WAIT_MS = 1_000;
@@ -107,6 +110,12 @@ interface CoreOptions {
   readonly keepHeaders?: readonly string[];
 }
 
+/** What becomes of the requests of one protocol. */
+interface Forwarding {
+  readonly forward: Forward;
+  readonly pipeline: ForwardPipeline;
+}
+
 class Listener implements ProxyListener, FrontParts, LeavingConnections {
   readonly name: string;
   readonly mode: ListenerMode;
@@ -121,7 +130,10 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   accepted = 0;
   isLeaving = false;
   readonly #core: ServerCore<CutReason>;
-  readonly #pipeline: ForwardPipeline;
+  readonly #http: Forwarding;
+  /** Made when the first call comes: a listener that has none shows nothing of it. */
+  #grpc: Forwarding | undefined = undefined;
+  readonly #openGrpc: () => Forwarding;
   readonly #reader: RequestReader;
   readonly #http2: Http2Front;
   readonly #open = new Set<FrontConnection>();
@@ -164,17 +176,30 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     this.limits = settings.limits;
     this.runtime = core.runtime;
     this.memory = mesh.replayMemory;
-    const router =
-      service === undefined ? new AuthorityRouter(mesh) : new FixedRouter(mesh, service);
-    this.#pipeline = core.pipeline<ProxyRequest>(
-      new Forward({
-        router,
+    const authorities = Authorities.of(name, settings.options.authorities);
+    const forwarding = (
+      protocol: ForwardProtocol,
+      standard: StandardDuration<ProxyRequest>,
+      isSecond: boolean,
+    ): Forwarding => {
+      const forward = new Forward({
+        router:
+          service === undefined
+            ? new AuthorityRouter(mesh, protocol)
+            : new FixedRouter(mesh, service, protocol),
         limits: settings.limits,
         runtime: core.runtime,
-        standard: serverDuration(false),
-        authorities: Authorities.of(name, settings.options.authorities),
-      }),
-    );
+        standard,
+        authorities,
+      });
+      const second = { protocol: protocol.name, inFlight: () => forward.inFlight };
+      const pipeline = core.pipeline<ProxyRequest>(forward, isSecond ? second : undefined);
+      return { forward, pipeline };
+    };
+    this.#http = forwarding(PROXY_HTTP, serverDuration(false), false);
+    this.#openGrpc = () => forwarding(PROXY_GRPC, GRPC_SERVED_DURATION, true);
+    // Throws here, and not at the first request, for what is no service.
+    if (service !== undefined) mesh.service(service, PROXY_HTTP);
     const { refuseUnderscores = false, keepHeaders } = settings.options;
     const rules = {
       secure: false,
@@ -233,11 +258,16 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   }
 
   serve(request: ProxyRequest): void {
-    this.#pipeline.serve(request);
+    this.#of(request).pipeline.serve(request);
   }
 
   ended(request: ProxyRequest): void {
-    this.#pipeline.ended(request);
+    const { forward, pipeline } = this.#of(request);
+    if (pipeline.ended(request)) forward.inFlight--;
+  }
+
+  #of({ isGrpc }: ProxyRequest): Forwarding {
+    return isGrpc ? (this.#grpc ??= this.#openGrpc()) : this.#http;
   }
 
   count(reason: CutReason): void {

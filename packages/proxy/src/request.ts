@@ -4,6 +4,8 @@
  * that one object answers for both what routes, layers, observers and metrics ask.
  */
 import {
+  httpCodeOfGrpc,
+  OTHER_NAME,
   ServedCall,
   type Call,
   type HeadField,
@@ -17,6 +19,8 @@ import {
 import { classify } from "@inmesh/http/spi/codec";
 import type { RequestBody } from "./body.ts";
 import { Field, KIND, kindOf } from "./fields.ts";
+import type { GrpcMethods } from "./grpc-methods.ts";
+import { CANCELLED, UNAVAILABLE, UNKNOWN } from "./grpc-status.ts";
 import type { ReplySink } from "./halves.ts";
 import type { RequestHead } from "./message.ts";
 
@@ -60,9 +64,15 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   call: Call<ProxyRequest> | undefined = undefined;
   /** Of the reply that is being sent. Writer: forward. */
   exchange: ReplySource | undefined = undefined;
-  /** Status of the reply, of gRPC the HTTP status that its own stands for; 0: nothing was sent. Writers: forward, exchange. */
+  /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
+  readonly isGrpc: boolean;
+  /** Of gRPC, those of its service; undefined before it has one. Writer: forward. */
+  methods: GrpcMethods | undefined = undefined;
+  /** Status of HTTP of the reply; 0: nothing was sent. Writer: forward. */
   sentStatus = 0;
-  /** Of a reply of gRPC, what its own status says. Writer: exchange. */
+  /** That of gRPC; undefined: nothing has said one. Writers: forward, exchange. */
+  sentGrpcStatus: number | undefined = undefined;
+  /** What that says. Writer: exchange. */
   sentOutcome: Outcome | undefined = undefined;
   /** It says when to come again. Writer: forward. */
   sentRetryAfter = false;
@@ -88,6 +98,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     this.sink = sink;
     this.connection = connection;
     this.httpVersion = httpVersion;
+    this.isGrpc = httpVersion === "2" && head.isGrpc;
     this.owner = owner;
     this.refusal = refusal;
     this.remainingMs = head.remainingMs;
@@ -114,11 +125,6 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
     return this.isReplied;
   }
 
-  /** Its client reads replies of gRPC, which only HTTP/2 can carry. */
-  get isGrpc(): boolean {
-    return this.httpVersion === "2" && this.head.isGrpc;
-  }
-
   // ── what both halves ask ─────────────────────────────────────────────────────────────────────
 
   get service(): string {
@@ -126,11 +132,16 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   }
 
   get protocol(): string {
-    return "http";
+    return this.isGrpc ? "grpc" : "http";
   }
 
   get route(): string {
-    return "default";
+    return this.isGrpc && this.methodName !== OTHER_NAME ? this.path : "default";
+  }
+
+  /** Of gRPC, for metrics: a closed set. */
+  get methodName(): string {
+    return this.methods?.nameOf(this.path) ?? OTHER_NAME;
   }
 
   get method(): string {
@@ -205,16 +216,19 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   // ── its end ──────────────────────────────────────────────────────────────────────────────────
 
   get endStatus(): number {
-    return this.sentStatus;
+    if (!this.isGrpc) return this.sentStatus;
+    if (this.isBroken) return UNAVAILABLE;
+    // A reply that ends without a status has failed (faults.md G8).
+    return this.sentGrpcStatus ?? (this.isReplied ? UNKNOWN : CANCELLED);
   }
 
   get endHttpStatus(): number {
-    return this.sentStatus;
+    return this.isGrpc ? httpCodeOfGrpc(this.endStatus) : this.sentStatus;
   }
 
   get endOutcome(): Outcome {
     if (this.isBroken) return "failure";
     if (!this.isReplied || this.cut !== undefined) return "abandoned";
-    return this.sentOutcome ?? classify(this.sentStatus, this.sentRetryAfter);
+    return this.sentOutcome ?? classify(this.endHttpStatus, this.sentRetryAfter);
   }
 }

@@ -4,9 +4,8 @@
  * client cannot reach through the proxy what the configuration does not name.
  */
 import type { Mesh, MeshConfig } from "@inmesh/core/spi";
-import type { ForwardService, RequestRouter } from "./forward.ts";
+import type { ForwardProtocol, ForwardService, RequestRouter } from "./forward.ts";
 import type { ProxyRequest } from "./request.ts";
-import { PROXY_HTTP } from "./transport.ts";
 
 /** Names that are shown to who asks for another one. */
 const SHOWN_NAMES = 10;
@@ -14,27 +13,30 @@ const SHOWN_NAMES = 10;
 export class FixedRouter implements RequestRouter {
   /** Every authority leads to it, so no one asks. */
   readonly known = "";
-  readonly #service: ForwardService;
+  readonly #open: () => ForwardService;
+  #service: ForwardService | undefined = undefined;
 
-  constructor(mesh: Mesh, name: string) {
-    this.#service = mesh.service(name, PROXY_HTTP);
+  constructor(mesh: Mesh, name: string, protocol: ForwardProtocol) {
+    this.#open = () => mesh.service(name, protocol);
   }
 
   serviceOf(): ForwardService {
-    return this.#service;
+    return (this.#service ??= this.#open());
   }
 }
 
 export class AuthorityRouter implements RequestRouter {
   readonly #mesh: Mesh;
+  readonly #protocol: ForwardProtocol;
   #config: MeshConfig | undefined = undefined;
   /** Names of services by what their authority may be, in lower case. */
   readonly #names = new Map<string, string>();
   #lastAuthority = "";
   #last: ForwardService | undefined = undefined;
 
-  constructor(mesh: Mesh) {
+  constructor(mesh: Mesh, protocol: ForwardProtocol) {
     this.#mesh = mesh;
+    this.#protocol = protocol;
   }
 
   serviceOf({ head: { authority } }: ProxyRequest): ForwardService | undefined {
@@ -60,7 +62,7 @@ export class AuthorityRouter implements RequestRouter {
     const name =
       this.#names.get(authority) ??
       (authority.endsWith(":80") ? this.#names.get(authority.slice(0, -3)) : undefined);
-    return name === undefined ? undefined : this.#mesh.service(name, PROXY_HTTP);
+    return name === undefined ? undefined : this.#mesh.service(name, this.#protocol);
   }
 
   #read({ services }: MeshConfig): void {

@@ -1,10 +1,12 @@
 /**
- * HTTP as the protocol of a mesh whose requests come from clients of the proxy. Its name is that of the library's,
- * so metrics, tap and snapshots of both are the same; what differs is that heads and bodies are never objects
- * of Node's.
+ * HTTP and gRPC as the protocols of a mesh whose requests come from clients of the proxy. Their names are those of the
+ * library's, so metrics, tap and snapshots of both are the same, and so is what the two have apart: connections, breakers,
+ * budgets, and which processes the registry finds. What differs is that heads and bodies are never objects of Node's.
  */
 import {
   endOfAge,
+  grpcCallDuration,
+  grpcCodeOfError,
   transportWithTls,
   type ServiceTls,
   type Attempt,
@@ -13,12 +15,13 @@ import {
   type ConnectionFacts,
   type ConnectionRecord,
   type EndpointInfo,
-  type Protocol,
   type Runtime,
   type ServiceConfig,
+  type Spoken,
 } from "@inmesh/core/spi";
 import { clientDurationOf, Connector, shutPool, STALE_MS } from "@inmesh/http/spi/codec";
 import { Exchange } from "./exchange.ts";
+import type { ForwardProtocol } from "./forward.ts";
 import { Http1Pool } from "./http1/pool.ts";
 import { Http2Clock } from "./http2/clock.ts";
 import { Http2UpstreamPool } from "./http2/pool.ts";
@@ -29,19 +32,31 @@ import type { UpstreamPool } from "./upstream.ts";
 const HTTP1: readonly string[] = ["http/1.1"];
 const HTTP2: readonly string[] = ["h2", "http/1.1"];
 
-export const PROXY_HTTP: Protocol<ProxyRequest, Exchange> = {
+export const PROXY_HTTP: ForwardProtocol = {
   name: "http",
   standard: { attempts: clientDurationOf },
-  transport: (service, runtime, identities, record) => {
+  transport: transportOf(false),
+};
+
+export const PROXY_GRPC: ForwardProtocol = {
+  name: "grpc",
+  statusOf: grpcCodeOfError,
+  standard: { calls: grpcCallDuration },
+  transport: transportOf(true),
+};
+
+function transportOf(isGrpc: boolean): ForwardProtocol["transport"] {
+  return (service, runtime, identities, record) => {
     const clock = new Http2Clock(runtime);
     return transportWithTls(
       service,
       runtime,
       identities,
-      (endpoint, tls) => new UpstreamConnection(endpoint, service, runtime, clock, tls, record),
+      (endpoint, tls) =>
+        new UpstreamConnection(endpoint, service, runtime, clock, tls, record, isGrpc),
     );
-  },
-};
+  };
+}
 
 /**
  * The way to one endpoint: a pool of connections, replaced by another when certificates are rotated, when it is
@@ -56,9 +71,9 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   readonly #record: ConnectionRecord | undefined;
   readonly #unwatch: (() => void) | undefined;
   readonly #retired = new Set<UpstreamPool>();
+  /** It has HTTP/2 alone, whatever the service speaks beside it. */
+  readonly #isGrpc: boolean;
   #pool: UpstreamPool;
-  /** For gRPC, which has HTTP/2 alone, where the service speaks HTTP/1.1; undefined: there was none. */
-  #grpcPool: UpstreamPool | undefined = undefined;
   /** What the connections of the pool belong to. */
   #owner: object = {};
   readonly #found: Negotiated = { http1Until: 0 };
@@ -73,6 +88,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     clock: Http2Clock,
     tls: ServiceTls | undefined,
     record: ConnectionRecord | undefined,
+    isGrpc: boolean,
   ) {
     this.#endpoint = endpoint;
     this.#service = service;
@@ -80,8 +96,9 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     this.#clock = clock;
     this.#tls = tls;
     this.#record = record;
+    this.#isGrpc = isGrpc;
     this.#unwatch = tls?.use(() => this.#renew("identity"));
-    this.#pool = this.#open(service.http2);
+    this.#pool = this.#open();
   }
 
   send(attempt: Attempt<ProxyRequest>): Promise<Exchange> {
@@ -89,9 +106,7 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     if (startedAt > this.#endsAt) this.#renew("age");
     else if (startedAt - this.#usedAt > STALE_MS) this.#distrust();
     this.#usedAt = startedAt;
-    const isGrpc = !this.#service.http2 && attempt.call.request.head.isGrpc;
-    const pool = isGrpc ? (this.#grpcPool ??= this.#open(true)) : this.#pool;
-    return new Exchange(attempt, this.#service, this.#runtime).send(pool);
+    return new Exchange(attempt, this.#service, this.#runtime).send(this.#pool);
   }
 
   probe(): Promise<boolean> {
@@ -104,14 +119,14 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   }
 
   get queued(): number {
-    return this.#pool.queued + (this.#grpcPool?.queued ?? 0);
+    return this.#pool.queued;
   }
 
   describe(): ConnectionFacts {
-    let open = this.#pool.open + (this.#grpcPool?.open ?? 0);
+    let { open } = this.#pool;
     for (const pool of this.#retired) open += pool.open;
     const { queued } = this;
-    const application = this.#pool.application ?? this.#grpcPool?.application;
+    const { application } = this.#pool;
     return { open, application: open === 0 ? undefined : application, queued, unread: undefined };
   }
 
@@ -119,31 +134,32 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
     this.#unwatch?.();
     this.#record?.closing(this.#owner, "drain");
     this.#closing ??= Promise.all(
-      [this.#pool, this.#grpcPool, ...this.#retired]
-        .filter((pool) => pool !== undefined)
-        .map((pool) => shutPool(pool, this.#service.name, graceMs, this.#runtime)),
+      [this.#pool, ...this.#retired].map((pool) =>
+        shutPool(pool, this.#service.name, graceMs, this.#runtime),
+      ),
     ).then(() => {});
     return this.#closing;
   }
 
-  #open(http2: boolean): UpstreamPool {
+  #open(): UpstreamPool {
     const service = this.#service;
     this.#endsAt = endOfAge(service.limits.maxConnectionAgeMs, this.#runtime);
-    // Both pools of a time have one owner.
     const owner = this.#owner;
     const runtime = this.#runtime;
     const http1 = (): Http1Pool =>
       new Http1Pool(service, this.#connector(HTTP1, "http1", owner), runtime, this.#clock.flushes);
-    if (!http2) return http1();
-    const connector = this.#connector(HTTP2, "http2", owner);
+    const isGrpc = this.#isGrpc;
+    if (!service.http2 && !isGrpc) return http1();
+    const connector = this.#connector(HTTP2, isGrpc ? "grpc" : "http2", owner);
     const open = (fallBack?: (waiting: readonly Exchange[]) => void): Http2UpstreamPool =>
       new Http2UpstreamPool(service, connector, runtime, this.#clock, fallBack);
-    // A pool for gRPC alone has nothing to fall back to.
-    const negotiates = this.#tls !== undefined && service.http2;
-    return negotiates ? new NegotiatedPool(open, http1, runtime, this.#found) : open();
+    // gRPC has nothing to fall back to.
+    return this.#tls !== undefined && !isGrpc
+      ? new NegotiatedPool(open, http1, runtime, this.#found)
+      : open();
   }
 
-  #connector(protocols: readonly string[], protocol: "http1" | "http2", owner: object): Connector {
+  #connector(protocols: readonly string[], protocol: Spoken, owner: object): Connector {
     const record = this.#record;
     return new Connector(
       this.#endpoint,
@@ -156,21 +172,16 @@ class UpstreamConnection implements Connection<ProxyRequest, Exchange> {
   }
 
   #distrust(): void {
-    const isKept = this.#pool.distrust() && this.#grpcPool?.distrust() !== false;
-    if (!isKept) this.#renew("idle");
+    if (!this.#pool.distrust()) this.#renew("idle");
   }
 
   #renew(why: CloseTrigger): void {
     if (this.#closing !== undefined) return;
     this.#record?.closing(this.#owner, why);
-    const former = [this.#pool, this.#grpcPool];
+    const former = this.#pool;
     this.#owner = {};
-    this.#pool = this.#open(this.#service.http2);
-    this.#grpcPool = undefined;
-    for (const old of former) {
-      if (old === undefined) continue;
-      this.#retired.add(old);
-      void old.close().then(() => this.#retired.delete(old));
-    }
+    this.#pool = this.#open();
+    this.#retired.add(former);
+    void former.close().then(() => this.#retired.delete(former));
   }
 }

@@ -2,7 +2,7 @@
  * Lines of JSON. Names are those of OpenTelemetry's semantic conventions where they have one, and `inmesh.…`
  * otherwise; fields without a value are left out.
  */
-import { grpcStatusName } from "../grpc-status-names.ts";
+import { grpcStatusName } from "../grpc-status.ts";
 import type { EndedCall, EndedRequest } from "../observe/observer.ts";
 import { traceIdOf } from "../observe/trace-id.ts";
 import { isoTime } from "../runtime/wall-text.ts";

@@ -123,10 +123,7 @@ describe("series of several processes", () => {
     const merged = new MergedSeries();
     const sumsOf = (all: readonly Series[]): unknown[] =>
       all.map((one) => (one.kind === "histogram" ? one.sum : one.value));
-    const of = (value: number): Series[] => [
-      counter("time", value),
-      histogram([1, 0], value),
-    ];
+    const of = (value: number): Series[] => [counter("time", value), histogram([1, 0], value)];
     const readings = new Map([
       ["a", of(0.1)],
       ["b", of(0.2)],

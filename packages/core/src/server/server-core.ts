@@ -129,6 +129,13 @@ export interface CountedReasons<Reason extends string> {
   readonly glitches: readonly Reason[];
 }
 
+/** A second protocol of a server, whose requests come by the same connections and share its limits. */
+export interface SecondProtocol {
+  readonly protocol: string;
+  /** Requests of it in progress. */
+  readonly inFlight: () => number;
+}
+
 const SHEDDING: ReadonlySet<string> = new Set(["concurrency", "loop_delay", "heap"]);
 
 /** `Reason`: what is counted in `refused`, beside the reasons of the application's own refusals. */
@@ -147,6 +154,8 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   readonly #options: SharedServerOptions;
   readonly #settings: ServerSettings<SharedServerOptions, SharedLimits>;
   readonly #records: ServedRecords | undefined;
+  /** Of protocols beside its own. */
+  readonly #further: { readonly records: ServedRecords; readonly inFlight: () => number }[] = [];
   /** Where it reports its connections; undefined: it has no mesh, or nothing is measured. */
   readonly connections: ConnectionRecord | undefined;
   readonly #protocol: string;
@@ -193,7 +202,9 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     const measuring = mesh?.telemetry === NO_TELEMETRY ? undefined : mesh;
     this.#records =
       measuring &&
-      new ServedRecords(measuring.telemetry, name, protocol, () => this.admission.inFlight);
+      new ServedRecords(measuring.telemetry, name, protocol, () =>
+        this.#further.reduce((left, { inFlight }) => left - inFlight(), this.admission.inFlight),
+      );
     this.connections = measuring?.connections.of("inbound", name, protocol);
     this.#announcing = new Announcing({
       name: options.name,
@@ -263,21 +274,27 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     return TRUST.edge;
   }
 
-  /** What happens to its requests. Throws a TypeError for a server layer that is none. */
-  pipeline<R extends ServedCall>(protocol: ServerProtocol<R>): ServerPipeline<R> {
+  /**
+   * What happens to its requests, or to those of `second`, which are counted under that protocol. Throws a TypeError for
+   * a server layer that is none.
+   */
+  pipeline<R extends ServedCall>(
+    protocol: ServerProtocol<R>,
+    second?: SecondProtocol,
+  ): ServerPipeline<R> {
     const { name, admission, runtime, log } = this;
     const { mesh } = this.#options;
     return compileServer<R>({
       name,
       protocol,
       admission,
-      records: this.#records,
+      records: second === undefined ? this.#records : this.#recordsOf(second),
       standard: mesh && StandardSeries.of(mesh.telemetry, mesh.standardMetrics, protocol.standard),
       observers: mesh?.observers,
       layers: this.#options.serverLayers ?? [],
       runtime,
       log,
-      count: (reason) => this.count(reason as Reason),
+      count: (reason) => this.count(reason as Reason, second?.protocol),
     });
   }
 
@@ -295,6 +312,13 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   /** Why what its certificate files or its identity source say is not used; undefined: it is, or there are none. */
   get problem(): string | undefined {
     return this.#identity?.problem;
+  }
+
+  #recordsOf({ protocol, inFlight }: SecondProtocol): ServedRecords | undefined {
+    if (this.#records === undefined) return undefined;
+    const records = new ServedRecords(this.#options.mesh!.telemetry, this.name, protocol, inFlight);
+    this.#further.push({ records, inFlight });
+    return records;
   }
 
   /** How it leaves. Called once. */
@@ -329,6 +353,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     this.#isLeaving = false;
     this.#add();
     this.#records?.open();
+    for (const { records } of this.#further) records.open();
     this.#addGauges();
     this.#settings.follow();
     return true;
@@ -344,6 +369,7 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
       void left.then(() => {
         this.#remove();
         this.#records?.close();
+        for (const { records } of this.#further) records.close();
         for (const remove of this.#gauges.splice(0)) remove();
         this.admission.close();
         this.#settings.close();
@@ -378,9 +404,9 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
     return this.#settings.pending;
   }
 
-  /** Gives the reason under which it was counted. */
-  count(reason: Reason): string {
-    this.#measure(reason);
+  /** Gives the reason under which it was counted. `protocol`: of a second one that it has. */
+  count(reason: Reason, protocol: string = this.#protocol): string {
+    this.#measure(reason, protocol);
     const before = this.#refused.get(reason);
     if (before === undefined && this.#refused.size >= MAX_REASONS) {
       this.#refused.set(FURTHER_REASONS, (this.#refused.get(FURTHER_REASONS) ?? 0) + 1);
@@ -391,19 +417,20 @@ export class ServerCore<Reason extends string> implements ServerOfMesh {
   }
 
   /** Once for a refusal, or something tolerated; a request that is served pays nothing. */
-  #measure(reason: Reason): void {
+  #measure(reason: Reason, protocol: string): void {
     if (this.#options.mesh === undefined) return;
-    let counter = this.#counters.get(reason);
+    const key = `${protocol} ${reason}`;
+    let counter = this.#counters.get(key);
     if (counter === undefined) {
-      counter = this.#counterOf(reason);
-      if (counter !== undefined) this.#counters.set(reason, counter);
+      counter = this.#counterOf(reason, protocol);
+      if (counter !== undefined) this.#counters.set(key, counter);
     }
     counter?.add(1);
   }
 
-  #counterOf(reason: Reason): Counter | undefined {
+  #counterOf(reason: Reason, protocol: string): Counter | undefined {
     const { telemetry } = this.#options.mesh!;
-    const labels = { direction: "inbound", service: this.name, protocol: this.#protocol };
+    const labels = { direction: "inbound", service: this.name, protocol };
     if (reason === "expired_on_arrival") return telemetry.counter(DEADLINE_EXPIRED, labels);
     if (SHEDDING.has(reason)) return telemetry.counter(SHED, { ...labels, reason });
     const { rejected, glitches } = this.#counted;

@@ -30,6 +30,11 @@ export {
   type StandardDuration,
   type StandardMetrics,
 } from "../telemetry/standard.ts";
+export {
+  GRPC_SERVED_DURATION,
+  grpcCallDuration,
+  routedGrpcPaths,
+} from "../telemetry/rpc-durations.ts";
 
 // What observers of calls and attempts are given.
 export { Observers } from "../observe/observers.ts";

@@ -119,7 +119,7 @@ export type { TlsPem } from "../tls/pem.ts";
 
 // How much time is left, as gRPC writes it, and its statuses.
 export { formatGrpcTimeout } from "../grpc-timeout.ts";
-export { httpCodeOfGrpc } from "../grpc-status-names.ts";
+export { grpcCodeOfError, httpCodeOfGrpc } from "../grpc-status.ts";
 
 // Private members of Node and of libraries.
 export { Degraded, type PrivateMember } from "../degraded.ts";

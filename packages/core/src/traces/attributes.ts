@@ -5,7 +5,7 @@
  */
 import { SpanStatusCode, TraceFlags, type Attributes, type Span } from "@opentelemetry/api";
 import type { Outcome } from "../call.ts";
-import { grpcStatusName } from "../grpc-status-names.ts";
+import { grpcStatusName } from "../grpc-status.ts";
 import { knownMethod, serverPort } from "../telemetry/standard.ts";
 import type { CallObservation } from "../observe/call-observation.ts";
 import type {

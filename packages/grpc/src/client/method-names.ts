@@ -3,7 +3,7 @@
  * them from outside; names in metrics come from definitions and from the configuration.
  */
 import type { ServiceConfig } from "@inmesh/core/spi";
-import { OTHER_NAME } from "@inmesh/core/spi";
+import { OTHER_NAME, routedGrpcPaths } from "@inmesh/core/spi";
 
 /**
  * A service as generated code describes it: for grpc-js (`OrdersClient.service`), or for nice-grpc (`OrdersDefinition`
@@ -33,10 +33,7 @@ export class MethodNames {
   }
 
   #learn(config: ServiceConfig): void {
-    const exact = config.routes.flatMap(({ matches }) =>
-      matches.flatMap(({ path }) => (path?.type === "Exact" ? [path.value] : [])),
-    );
-    this.#names = new Map([...this.#defined, ...exact.map(named)]);
+    this.#names = new Map([...this.#defined, ...routedGrpcPaths(config).map(named)]);
     this.#config = config;
   }
 }

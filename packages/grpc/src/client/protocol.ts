@@ -1,16 +1,19 @@
 /** gRPC as a protocol of the mesh: what every way in hands to `mesh.service`. */
-import { transportWithTls, type Protocol } from "@inmesh/core/spi";
+import {
+  grpcCallDuration,
+  grpcCodeOfError,
+  transportWithTls,
+  type Protocol,
+} from "@inmesh/core/spi";
 import { GrpcConnection } from "./connection.ts";
 import { FreezeWatch } from "./freeze-watch.ts";
 import type { GrpcReply } from "./reply.ts";
 import type { GrpcRequest } from "./request.ts";
-import { callDuration } from "../standard.ts";
-import { codeOf } from "../status.ts";
 
 export const GRPC: Protocol<GrpcRequest, GrpcReply> = {
   name: "grpc",
-  statusOf: codeOf,
-  standard: { calls: callDuration },
+  statusOf: grpcCodeOfError,
+  standard: { calls: grpcCallDuration },
   transport: (service, runtime, identities, record) => {
     const freezes = new FreezeWatch(runtime);
     return transportWithTls(

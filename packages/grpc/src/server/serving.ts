@@ -13,14 +13,13 @@ import type {
   Stage,
   StandardDuration,
 } from "@inmesh/core/spi";
-import { SHARED_REFUSALS } from "@inmesh/core/spi";
+import { GRPC_SERVED_DURATION, SHARED_REFUSALS } from "@inmesh/core/spi";
 import type { HeadReader } from "./head-reader.ts";
 import type { Http2Stream } from "../internals.ts";
 import type { InboundCalls } from "./inbound-calls.ts";
 import { enterContext, type Inbound, type InboundOwner } from "./inbound.ts";
 import type { GrpcServerLimits } from "./limits.ts";
 import { refusalStatuses, type GrpcCutReason, type StatusOfRefusal } from "./refusals.ts";
-import { SERVED_DURATION } from "../standard.ts";
 import type { SessionUse, Sessions } from "./sessions.ts";
 
 export interface GrpcServingParts {
@@ -39,7 +38,7 @@ export class GrpcServing implements ServerProtocol<Inbound>, InboundOwner {
   readonly name: string;
   readonly answersHealth: undefined = undefined;
   readonly tracedByOthers: boolean;
-  readonly standard: StandardDuration<Inbound> = SERVED_DURATION;
+  readonly standard: StandardDuration<Inbound> = GRPC_SERVED_DURATION;
   readonly #parts: GrpcServingParts;
   /** Of callers that get the reason of a refusal, and of others. */
   readonly #telling: StatusOfRefusal = refusalStatuses(true);

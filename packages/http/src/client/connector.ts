@@ -19,6 +19,7 @@ import {
   type ResetTrigger,
   type Runtime,
   type ServiceConfig,
+  type Spoken,
   type TlsContext,
   type Where,
 } from "@inmesh/core/spi";
@@ -33,7 +34,7 @@ const KEEPALIVE_DELAY_MS = 10_000;
 export interface Reported {
   readonly record: ConnectionRecord;
   /** What is to be spoken, unless TLS agrees on something else. */
-  readonly protocol: "http1" | "http2";
+  readonly protocol: Spoken;
   /** What its connections belong to. */
   readonly owner: object;
 }

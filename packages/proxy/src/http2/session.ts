@@ -440,7 +440,8 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     writer.own(authorityField(exchange.authority));
     const { targetField } = head;
     writer.own(targetField instanceof HpackField ? targetField : pathField(head.target));
-    if (head.isGrpc) {
+    const { isGrpc } = head;
+    if (isGrpc) {
       const { attempt } = exchange;
       const { deadlineAt } = attempt.call;
       // One that cannot be read goes on as it is: its server refuses it, as its client has to learn (faults G18).
@@ -453,7 +454,11 @@ class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
     writer.without = undefined;
     const whole = body?.whole;
     const length = whole?.length ?? head.bodyLength;
-    if (length > 0 || (length === 0 && (body !== undefined || hasBodyByMethod(head.method)))) {
+    // Clients of gRPC write none, whatever they know of it.
+    if (
+      !isGrpc &&
+      (length > 0 || (length === 0 && (body !== undefined || hasBodyByMethod(head.method))))
+    ) {
       writer.own(lengthField(length));
     }
     if (head.takesTrailers) writer.own(TE_TRAILERS);

@@ -80,7 +80,8 @@ export class WorkersView implements AdminView {
       void reasons.set(JSON.stringify([server, reason]), { server, reason });
     const answers = await this.#ask("ready", undefined, READY_MS);
     for (const { worker, answer } of answers) {
-      if (answer !== undefined) for (const { server, reason } of answer.reasons) add(server, reason);
+      if (answer !== undefined)
+        for (const { server, reason } of answer.reasons) add(server, reason);
       // One that has ended while it was asked is being replaced.
       else if (worker.serving !== undefined) add(undefined, "no answer");
     }

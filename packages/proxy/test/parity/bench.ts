@@ -6,34 +6,38 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { PassThrough } from "node:stream";
+import type { TlsOptions } from "node:tls";
+import { accessLog, type LogLine, type MeshOptions, type TapEvent } from "@inmesh/core";
 import {
-  accessLog,
+  meshGrpcServer,
+  type GrpcServerOptions,
+  type MeshGrpcServer,
+} from "../../../grpc/src/index.ts";
+import {
   createMesh,
-  type LogLine,
-  type Mesh,
-  type MeshOptions,
-  type TapEvent,
-} from "@inmesh/core";
-import {
   meshClient,
   meshServer,
   type MeshServer,
   type Posture,
+  type HttpMesh,
   type ServerLimits,
 } from "@inmesh/http";
 import { SeededRuntime, until as untilWithin } from "../../../http/test/wire.ts";
 import { startProxy, type RunningProxy } from "../../src/index.ts";
 import { LibraryCaller, wireCaller, type Answer, type Ask, type Caller } from "./callers.ts";
 import { evidenceOf, type Evidence } from "./evidence.ts";
-import { meshCaller, plainCaller } from "./grpc.ts";
+import { GrpcApplication, meshCaller, plainCaller, type ServeCall } from "./grpc.ts";
 import { forwarding } from "./forwarding.ts";
 import { Application, Upstream, type Serve, type Version } from "./upstream.ts";
 
 /**
  * `outbound`: an application calls services. `inbound`: an application is called. `hop`: a request that is served is
- * forwarded to a service. `grpc`: an application calls services over gRPC.
+ * forwarded to a service. `grpc`: an application calls services over gRPC. `grpc-inbound`: an application of gRPC is called.
  */
-export type Kind = "outbound" | "inbound" | "hop" | "grpc";
+export type Kind = "outbound" | "inbound" | "hop" | "grpc" | "grpc-inbound";
+
+/** An application is called, and nothing else. */
+export const isInbound = (kind: Kind): boolean => kind === "inbound" || kind === "grpc-inbound";
 
 /** By which way a scenario runs, and the versions of HTTP on both sides of it. */
 export interface Way {
@@ -49,7 +53,7 @@ export interface StartOptions {
   readonly mesh?: Omit<MeshOptions, "config">;
   /** Of the server, or listener, that is called. */
   readonly posture?: Posture;
-  readonly limits?: Partial<ServerLimits>;
+  readonly limits?: Partial<ServerLimits> & GrpcServerOptions["limits"];
   /** What the configuration says of it. */
   readonly server?: object;
 }
@@ -73,14 +77,14 @@ export class Bench {
   readonly logLines: LogLine[] = [];
   readonly tapped: TapEvent[] = [];
   readonly runtime: SeededRuntime = new SeededRuntime(SEED);
-  mesh!: Mesh;
+  mesh!: HttpMesh;
   /** Of the server, or listener, that is called. */
   address = "";
   /** What code says of it. */
   config: object = {};
   #proxy: RunningProxy | undefined = undefined;
-  #server: MeshServer | undefined = undefined;
-  readonly #applications: Application[] = [];
+  #server: MeshServer | MeshGrpcServer | undefined = undefined;
+  readonly #applications: (Application | GrpcApplication)[] = [];
   readonly #accessLines: string[] = [];
   readonly #names = new Map<string, string>();
   #listening: Server | undefined = undefined;
@@ -95,8 +99,13 @@ export class Bench {
   }
 
   /** A server, on a socket, that follows a script. `name` stands for its address in the evidence. */
-  async upstream(name: string, serve: Serve, version: Version = this.way.up): Promise<Upstream> {
-    const one = await new Upstream(name, version, serve, this.order).start();
+  async upstream(
+    name: string,
+    serve: Serve,
+    version: Version = this.way.up,
+    tls?: TlsOptions,
+  ): Promise<Upstream> {
+    const one = await new Upstream(name, version, serve, this.order, tls).start();
     this.#applications.push(one);
     this.named(name, one.address);
     return one;
@@ -120,6 +129,37 @@ export class Bench {
 
   /** The mesh, and what calls it or is called. `serve`: what the application does that is called (`inbound`). */
   async start(options: StartOptions, serve?: Serve): Promise<void> {
+    let app: Upstream | Application | undefined;
+    if (serve !== undefined) {
+      if (this.way.side === "proxy") app = await this.upstream(APP, serve);
+      else this.#applications.push((app = new Application(APP, serve, this.order)));
+    }
+    await this.#start(options, app instanceof Upstream ? app.address : undefined, (settings) => {
+      const listener = app === undefined ? forwarding(this.mesh) : app.listener;
+      return this.#startServer(listener as never, settings);
+    });
+  }
+
+  /** The same of an application of gRPC. */
+  async startGrpc(options: StartOptions, serve: ServeCall): Promise<void> {
+    const app = new GrpcApplication(APP, serve, this.order);
+    this.#applications.push(app);
+    const isBehind = this.way.side === "proxy";
+    const address = isBehind ? await app.listen() : undefined;
+    if (address !== undefined) this.named(APP, address);
+    await this.#start(options, address, async (settings) => {
+      const server = meshGrpcServer(app.server, settings as GrpcServerOptions);
+      this.#server = server;
+      return server.listen("127.0.0.1:0");
+    });
+  }
+
+  /** `behind`: where the application listens that a listener of the proxy stands before. */
+  async #start(
+    options: StartOptions,
+    behind: string | undefined,
+    startServer: (settings: object) => Promise<number>,
+  ): Promise<void> {
     const { kind, way } = this;
     const { services = {}, server = {}, mesh: meshOptions } = options;
     const stream = new PassThrough();
@@ -128,16 +168,11 @@ export class Bench {
     });
     this.#flushed = once(stream, "end");
     const exporters = [accessLog({ stream, outbound: true, query: true })];
-    let app: Upstream | Application | undefined;
-    if (serve !== undefined) {
-      if (way.side === "proxy") app = await this.upstream(APP, serve);
-      else this.#applications.push((app = new Application(APP, serve, this.order)));
-    }
-    const behind = app instanceof Upstream && {
-      [APP]: this.service([app], { retry: { attempts: 1 } }),
+    const app = behind !== undefined && {
+      [APP]: this.service([{ address: behind }], { retry: { attempts: 1 } }),
     };
     this.config = {
-      services: { ...services, ...behind },
+      services: { ...services, ...app },
       servers: { [SERVER]: server },
     };
     this.mesh = createMesh({
@@ -158,7 +193,7 @@ export class Bench {
     if (kind === "outbound" && way.side === "library") {
       this.runtime.reseed(SEED);
       const clients = new Map<string, ReturnType<typeof meshClient>>();
-      this.#caller = new LibraryCaller((name) => {
+      this.#caller = new LibraryCaller(this.mesh, (name) => {
         let client = clients.get(name);
         if (client === undefined)
           clients.set(name, (client = meshClient(name, { mesh: this.mesh })));
@@ -166,14 +201,19 @@ export class Bench {
       });
       return;
     }
+    const { posture, limits } = options;
+    const settings = {
+      mesh: this.mesh,
+      name: SERVER,
+      ...(posture !== undefined && { posture }),
+      ...(limits !== undefined && { limits }),
+    };
     const port =
-      way.side === "proxy"
-        ? await this.#startProxy(options)
-        : await this.#startServer(options, app);
+      way.side === "proxy" ? await this.#startProxy(options) : await startServer(settings);
     this.address = `127.0.0.1:${port}`;
-    if (kind === "grpc") this.#caller = plainCaller(port);
+    if (kind === "grpc" || kind === "grpc-inbound") this.#caller = plainCaller(port);
     else this.#caller = wireCaller(way.down, { port, readsErrors: kind === "outbound" });
-    if (kind === "hop" || kind === "inbound") return;
+    if (kind === "hop" || isInbound(kind)) return;
     // Its connection to the proxy is there, which has drawn its age: what is drawn from now on is for calls.
     if (kind === "outbound") await this.#caller.ask({ to: "no-such-service" });
     else await this.#connected();
@@ -181,14 +221,14 @@ export class Bench {
   }
 
   async #startProxy({ posture, limits }: StartOptions): Promise<number> {
-    const isInbound = this.kind === "inbound";
+    const isBefore = isInbound(this.kind);
     const proxy = startProxy({
       mesh: this.mesh,
       listeners: [
         {
           name: SERVER,
-          mode: isInbound ? "inbound" : "outbound",
-          ...(isInbound && { service: APP }),
+          mode: isBefore ? "inbound" : "outbound",
+          ...(isBefore && { service: APP }),
           ...(posture !== undefined && { posture }),
           ...(limits !== undefined && { limits }),
         },
@@ -205,13 +245,9 @@ export class Bench {
     return (server.address() as AddressInfo).port;
   }
 
-  async #startServer({ posture, limits }: StartOptions, app?: Application): Promise<number> {
-    const listener = app === undefined ? forwarding(this.mesh) : app.listener;
-    const server = meshServer(listener as never, {
-      mesh: this.mesh,
-      name: SERVER,
-      ...(posture !== undefined && { posture }),
-      ...(limits !== undefined && { limits }),
+  async #startServer(listener: never, settings: object): Promise<number> {
+    const server = meshServer(listener, {
+      ...settings,
       ...(this.way.down === 2 && { http2: true }),
     }) as MeshServer;
     this.#server = server;
@@ -226,7 +262,7 @@ export class Bench {
   }
 
   get #isCalled(): boolean {
-    return this.kind === "inbound" || this.kind === "hop";
+    return isInbound(this.kind) || this.kind === "hop";
   }
 
   // ── what a scenario does ─────────────────────────────────────────────────────────────────────
@@ -326,7 +362,10 @@ export class Bench {
     await this.#reading;
     this.#ended();
     await this.#flushed;
-    for (const one of this.#applications) if (one instanceof Upstream) await one.stop();
+    for (const one of this.#applications) {
+      if (one instanceof Upstream) await one.stop();
+      else if (one instanceof GrpcApplication) one.server.forceShutdown();
+    }
   }
 
   async #readTap(): Promise<void> {

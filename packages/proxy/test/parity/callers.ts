@@ -1,8 +1,10 @@
 /** Who makes the calls of a scenario: a client of the mesh in this process, or one of Node's own on a socket. */
+import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
+import type { Duplex } from "node:stream";
 import { isMeshError } from "@inmesh/core";
-import type { MeshClient } from "@inmesh/http";
+import type { HttpMesh, MeshClient } from "@inmesh/http";
 import { gatewayStatus } from "./gateway.ts";
 import type { Values, Version } from "./upstream.ts";
 
@@ -21,6 +23,8 @@ export interface Ask {
   readonly timeoutMs?: number;
   /** An option that only a call in a program has. */
   readonly idempotent?: boolean;
+  /** Asks for that protocol, and says `ping` in it. Of HTTP/1 alone. */
+  readonly upgrade?: string;
   /** The caller goes when this resolves. */
   readonly leaves?: Promise<unknown>;
 }
@@ -67,13 +71,28 @@ function shown(headers: Iterable<readonly [string, unknown]>): Record<string, st
 
 /** The library: `clientOf` gives the client of a service. */
 export class LibraryCaller implements Caller {
+  readonly #mesh: HttpMesh;
   readonly #clientOf: (service: string) => MeshClient;
 
-  constructor(clientOf: (service: string) => MeshClient) {
+  constructor(mesh: HttpMesh, clientOf: (service: string) => MeshClient) {
+    this.#mesh = mesh;
     this.#clientOf = clientOf;
   }
 
+  async #upgrade({ path = "/", to = "orders", upgrade, headers }: Ask): Promise<Answer> {
+    const options = { origin: `http://${to}`, path, protocol: upgrade, headers };
+    try {
+      const agreed = await this.#mesh.dispatcher.upgrade(options as never);
+      const body = await spoken(agreed.socket as Duplex);
+      return { status: 101, headers: shown(Object.entries(agreed.headers)), body };
+    } catch (error) {
+      if (!isMeshError(error)) throw error;
+      return { status: gatewayStatus(error.code, error.reason), error: error.reason };
+    }
+  }
+
   async ask(ask: Ask): Promise<Answer> {
+    if (ask.upgrade !== undefined) return this.#upgrade(ask);
     const { path = "/", to = "orders", method, headers, body, pieces, timeoutMs, idempotent } = ask;
     const left = new AbortController();
     void ask.leaves?.then(() => left.abort());
@@ -119,6 +138,22 @@ async function* streamOf(pieces: readonly string[]): AsyncGenerator<Uint8Array> 
   }
 }
 
+const SPOKEN = "first ping";
+
+/** Says one word in the protocol that was agreed on, hears it again, and ends. */
+async function spoken(socket: Duplex): Promise<string> {
+  let got = "";
+  socket.on("error", () => {});
+  socket.setEncoding("latin1").on("data", (chunk: string) => {
+    got += chunk;
+    if (got === SPOKEN) socket.end();
+  });
+  const closed = once(socket, "close");
+  socket.write("ping");
+  await closed;
+  return got;
+}
+
 /** Names that only the mesh says, and that say it of the mesh that answers. */
 const ERROR = "x-mesh-error";
 
@@ -156,7 +191,10 @@ class Http1Caller implements Caller {
     const { port, readsErrors } = this.#options;
     const length = body === undefined ? {} : { "content-length": body.length };
     // What every client over HTTP/2 takes, and the library.
-    const takesTrailers = { te: "trailers", connection: "keep-alive, te" };
+    const takesTrailers =
+      ask.upgrade === undefined
+        ? { te: "trailers", connection: "keep-alive, te" }
+        : { connection: "upgrade", upgrade: ask.upgrade };
     return new Promise((resolve) => {
       const request = http.request({
         agent: this.#agent,
@@ -174,6 +212,12 @@ class Http1Caller implements Caller {
       let answered = false;
       request.on("error", () => {
         if (!answered) resolve({ left: true });
+      });
+      request.on("upgrade", (reply, socket, head) => {
+        answered = true;
+        if (head.length > 0) socket.unshift(head);
+        const headers = shown(Object.entries(reply.headers));
+        void spoken(socket).then((text) => resolve({ status: 101, headers, body: text }));
       });
       request.on("response", (reply) => {
         answered = true;

@@ -80,21 +80,54 @@ export const DIFFERENCES: readonly Difference[] = [
     ],
   },
   {
-    what: "what gRPC is in metrics, `inmesh tap` and the access log",
-    library: "`grpc`, with its own status, the size of messages and `rpc.client.call.duration`",
+    what: "which methods of gRPC have a name in metrics, and are the route of a call that is served",
+    library: "those of definitions and routes, and those that a server serves",
     proxy:
-      "`http`, with the HTTP status that stands for its own, bytes as they are framed and `http.client.request.duration`",
+      "those of routes, and those that were answered with OK before, 200 of a service; others are `_OTHER`, and of the route `default`",
     at: [
-      { scenario: /^gRPC/, fact: /^protocol$/ },
+      { scenario: /^gRPC/, fact: /^metric rpc\.client\.call\.duration/ },
       {
-        scenario: /^gRPC/,
-        fact: /^tap outbound\[\d+\]\.(?:attempts\[\d+\]\.)?(?:protocol|status|sentBytes|receivedBytes)$/,
+        scenario: /^served gRPC/,
+        fact: /^metric rpc\.server\.call\.duration|\.inmesh\.route$|^tap inbound.*\.route$|^metric inmesh\.calls?(?:\.duration)?\{direction=inbound/,
       },
+    ],
+  },
+  {
+    what: "connections, bytes and limits of a server of gRPC in metrics",
+    library: "`grpc`",
+    proxy: "`http2` and `http`: a listener takes both",
+    at: [
       {
-        scenario: /^gRPC/,
-        fact: /^access log outbound\[\d+\]\.(?:rpc\.|http\.|url\.|inmesh\.(?:request|response)\.size$)/,
+        scenario: /^served gRPC/,
+        fact: /^metric inmesh\.(?:concurrency\.limit|connections|connection\.opened|io)\{/,
       },
-      { scenario: /^gRPC/, fact: /^metric (?:rpc\.client\.call|http\.client\.request)\.duration/ },
+    ],
+  },
+  {
+    what: "sizes of gRPC in `inmesh tap` and the access log",
+    library: "of messages",
+    proxy: "with the five bytes before each message",
+    at: [
+      { scenario: /gRPC/, fact: /^tap .*\.(?:sentBytes|receivedBytes)$/ },
+      { scenario: /gRPC/, fact: /^access log .*\.inmesh\.(?:request|response)\.size$/ },
+    ],
+  },
+  {
+    what: "a reply of gRPC without a status",
+    library: "`INTERNAL`, as its client makes it up",
+    proxy: "`UNKNOWN`, as gRPC has it; its client is given what came",
+    at: [
+      {
+        scenario: /^gRPC: a reply without a status/,
+        fact: /^tap .*\.status$|^access log .*\.rpc\.status_code$/,
+      },
+    ],
+  },
+  {
+    what: "a connection of gRPC that its server resets",
+    library: "counted as ended by the peer: grpc-js does not say more",
+    proxy: "counted as an error",
+    at: [
       {
         scenario: /^gRPC: (?:a connection that ends|a stream that breaks)/,
         fact: /^metric inmesh\.connection\.closed/,
@@ -105,18 +138,35 @@ export const DIFFERENCES: readonly Difference[] = [
     what: "the status of gRPC for a failure of the mesh's own",
     library: "with a sentence; the cause is a MeshError",
     proxy: "with the reason, which stands in `x-mesh-error` too",
-    at: [{ scenario: /^gRPC/, fact: /^answer\[\d+\]\.(?:error|trailers\.x-mesh-error)$/ }],
+    at: [{ scenario: /gRPC/, fact: /^answer\[\d+\]\.(?:error|trailers\.x-mesh-error)$/ }],
+  },
+  {
+    what: "a method of gRPC that a server does not have",
+    library: "`UNIMPLEMENTED` by grpc-js, which the mesh does not see",
+    proxy: "the same by the application; tap, access log and metrics have it",
+    at: [{ scenario: /a method that the application does not have/, fact: /./ }],
+  },
+  {
+    what: "metadata that is too large",
+    library: "`RESOURCE_EXHAUSTED`",
+    proxy: "431, as of HTTP: a head is not read to its end, and so not known to be gRPC",
+    at: [{ scenario: /metadata that is too large/, fact: /./ }],
+  },
+  {
+    what: "`x-mesh-timeout-ms` in a call of gRPC that is served",
+    library: "not read; `grpc-timeout` is",
+    proxy: "read, like `grpc-timeout`: the shorter one counts",
+    at: [{ scenario: /^served gRPC: no time is left/, fact: /./ }],
   },
   {
     what: "attempts and time of gRPC in heads",
     library:
       "`grpc-previous-rpc-attempts` and `grpc-timeout`, the former in the reply for its caller as well",
-    proxy:
-      "the same for the server, `x-mesh-attempt` and `x-mesh-timeout-ms` beside them, and the length of a request that came whole",
+    proxy: "the same for the server, `x-mesh-attempt` and `x-mesh-timeout-ms` beside them",
     at: [
       {
         scenario: /^gRPC/,
-        fact: /^answer\[\d+\]\.headers\.grpc-previous-rpc-attempts$|^seen by .*\.fields\.(?:x-mesh-attempt|x-mesh-timeout-ms|content-length)$/,
+        fact: /^answer\[\d+\]\.headers\.grpc-previous-rpc-attempts$|^seen by .*\.fields\.(?:x-mesh-attempt|x-mesh-timeout-ms)$/,
       },
     ],
   },
@@ -233,7 +283,8 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     what: "heads of requests in `inmesh tap`",
-    library: "as they came, `host` over HTTP/1 alone, fields of the connection among them",
+    library:
+      "as they came, `host` over HTTP/1 alone, fields of the connection among them; of gRPC the metadata",
     proxy:
       "with `host`, and without fields of the connection and of framing; of a head that is refused what was read",
     at: [
@@ -245,6 +296,10 @@ export const DIFFERENCES: readonly Difference[] = [
         fact: /^tap inbound\[\d+\]\.headers\.(?:x-hop|proxy-)/,
       },
       { scenario: /heads that are too large/, fact: /^tap inbound\[\d+\]\.headers\.x-/ },
+      {
+        scenario: /^served gRPC/,
+        fact: /^tap inbound\[\d+\]\.headers\.(?:accept-encoding|content-type|grpc-accept-encoding|grpc-timeout)$/,
+      },
     ],
   },
   {
@@ -268,6 +323,17 @@ export const DIFFERENCES: readonly Difference[] = [
         scenario: /none has a body|what is taken from a reply/,
         fact: /\.connectionReused$|^metric inmesh\.(?:connect|queue\.duration)/,
         way: /1$/,
+      },
+    ],
+  },
+  {
+    what: "a server that agrees on HTTP/1.1 where HTTP/2 was offered",
+    library: "its connection is used",
+    proxy: "its connection ends, and another one is opened: what reads is made with it",
+    at: [
+      {
+        scenario: /^TLS: a server that agrees on HTTP\/1\.1/,
+        fact: /^metric inmesh\.(?:connect\.|connection\.|tls\.handshake)/,
       },
     ],
   },

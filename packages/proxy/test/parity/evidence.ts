@@ -4,8 +4,8 @@
  */
 import type { LogLine, Mesh, MeshSnapshot, TapEvent } from "@inmesh/core";
 import type { Answer } from "./callers.ts";
-import type { Kind } from "./bench.ts";
-import type { Application } from "./upstream.ts";
+import { isInbound, type Kind } from "./bench.ts";
+import type { SeenRequest } from "./upstream.ts";
 
 /** By name, in no order. */
 export type Evidence = Readonly<Record<string, unknown>>;
@@ -15,7 +15,10 @@ export interface Left {
   readonly answers: readonly Answer[];
   readonly order: readonly string[];
   readonly facts: Readonly<Record<string, unknown>>;
-  readonly applications: readonly Application[];
+  readonly applications: readonly {
+    readonly name: string;
+    readonly seen: readonly SeenRequest[];
+  }[];
   readonly refused: Readonly<Record<string, number>> | undefined;
   readonly metrics: ReturnType<Mesh["metrics"]>;
   readonly snapshot: MeshSnapshot;
@@ -90,19 +93,20 @@ export function evidenceOf(left: Left): Evidence {
     );
   }
   const directions =
-    kind === "hop" ? ["inbound", "outbound"] : [kind === "inbound" ? kind : "outbound"];
+    kind === "hop" ? ["inbound", "outbound"] : [isInbound(kind) ? "inbound" : "outbound"];
   for (const direction of directions) {
     const events = left.tapped.filter((one) => "direction" in one && one.direction === direction);
-    put(`tap ${direction}`, timeless(sorted(events)));
+    // Names first: they may have digits in them.
+    put(`tap ${direction}`, timeless(named(sorted(events), left.names)));
     const lines = left.accessLines
       .map((line) => JSON.parse(line) as Record<string, unknown>)
       .filter((line) => line["inmesh.direction"] === direction);
     put(`access log ${direction}`, timeless(lines));
   }
-  if (kind === "grpc") put("protocol", left.snapshot.services[0]?.protocol);
   for (const [name, value] of metricsOf(left.metrics, kind))
     put(`metric ${named(name, left.names)}`, value);
-  if (kind !== "inbound") {
+  if (!isInbound(kind)) {
+    for (const { name, protocol } of left.snapshot.services) put(`protocol of ${name}`, protocol);
     for (const { name, endpoints, panic, retryBudget } of left.snapshot.services) {
       put(`snapshot of ${name}`, {
         panic,
@@ -122,7 +126,10 @@ export function evidenceOf(left: Left): Evidence {
       "log",
       left.logLines
         .filter(({ event }) => !event.startsWith("config."))
-        .map(({ level, event, message }) => `${level} ${event} ${numberless(message)}`),
+        .map(
+          ({ level, event, message }) =>
+            `${level} ${event} ${numberless(String(named(message, left.names)))}`,
+        ),
     );
   }
   if (left.refused !== undefined) put("refused", left.refused);
@@ -191,11 +198,10 @@ function* metricsOf(metrics: Left["metrics"], kind: Kind): Generator<[string, un
     if (NOT_COMPARED.has(one.name) || isRedial) continue;
     const direction =
       labels["direction"] ?? (one.name.includes(".server.") ? "inbound" : "outbound");
-    if (kind !== "hop" && direction !== (kind === "inbound" ? kind : "outbound")) continue;
+    if (kind !== "hop" && direction !== (isInbound(kind) ? "inbound" : "outbound")) continue;
     const text = Object.keys(labels)
       .sort()
-      // What gRPC is counted as is a fact of its own.
-      .map((key) => `${key}=${kind === "grpc" && key === "protocol" ? "gRPC" : labels[key]}`)
+      .map((key) => `${key}=${labels[key]}`)
       .join(",");
     const value = one.kind === "histogram" ? one.count : one.value;
     // A series that has counted nothing yet says as much as none.

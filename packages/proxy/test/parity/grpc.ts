@@ -1,13 +1,22 @@
-/** gRPC in scenarios: callers by grpc-js, over the mesh in this process or on a socket, and what servers say. */
+/** gRPC in scenarios: callers by grpc-js, over the mesh in this process or on a socket, applications of it, and what servers say. */
+import { once } from "node:events";
 import * as grpc from "@grpc/grpc-js";
 import type { Mesh } from "@inmesh/core";
 import { meshGrpc } from "../../../grpc/src/index.ts";
 import { framed } from "../../../grpc/test/support/scripted-server.ts";
-import { TEXT_SERVICE, TextClient } from "../support/text-service.ts";
+import { TEXT_SERVICE } from "../support/text-service.ts";
 import type { Answer, Ask, Caller } from "./callers.ts";
-import type { Arrived, Values } from "./upstream.ts";
+import type { Arrived, SeenRequest, Values } from "./upstream.ts";
 
-export type Method = keyof typeof TEXT_SERVICE;
+/** Those of the application, one that it does not have, and the question of an orchestrator. */
+const METHODS = {
+  ...TEXT_SERVICE,
+  absent: { ...TEXT_SERVICE.unary, path: "/t.T/Absent" },
+  health: { ...TEXT_SERVICE.unary, path: "/grpc.health.v1.Health/Check" },
+};
+const Client = grpc.makeGenericClientConstructor(METHODS, "T");
+
+export type Method = keyof typeof METHODS;
 
 /** Generic clients have no types of their methods. */
 type Untyped = Record<Method, (...args: unknown[]) => grpc.ClientDuplexStream<string, string>>;
@@ -21,7 +30,7 @@ class GrpcCaller implements Caller {
 
   /** `path` is the method; a body is one message, pieces are several. */
   ask({ path = "unary", headers, body = "x", pieces, timeoutMs, leaves }: Ask): Promise<Answer> {
-    const method = TEXT_SERVICE[path as Method];
+    const method = METHODS[path as Method];
     const metadata = new grpc.Metadata();
     for (const [name, value] of Object.entries(headers ?? {})) metadata.set(name, String(value));
     const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
@@ -84,14 +93,115 @@ function shown(metadata: grpc.Metadata | undefined): Record<string, string> {
 
 export function meshCaller(mesh: Mesh): Caller {
   const definitions = [TEXT_SERVICE];
-  return new GrpcCaller(new TextClient(...meshGrpc("orders", { mesh, definitions })));
+  return new GrpcCaller(new Client(...meshGrpc("orders", { mesh, definitions })));
 }
 
 export function plainCaller(port: number): Caller {
   const options = { "grpc.default_authority": "orders" };
   return new GrpcCaller(
-    new TextClient(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), options),
+    new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), options),
   );
+}
+
+// ── an application of gRPC ─────────────────────────────────────────────────────────────────────
+
+/** A call that has come whole. */
+export interface ArrivedCall {
+  /** 1 for the first one. */
+  readonly number: number;
+  readonly path: string;
+  readonly messages: readonly string[];
+  header(name: string): string | undefined;
+  /** Its reply, with OK. */
+  reply(messages: readonly string[], trailers?: Values): void;
+  /** A status without a message. */
+  end(code: number, details: string, trailers?: Values): void;
+}
+
+export type ServeCall = (call: ArrivedCall) => void;
+
+type AnyCall = grpc.ServerUnaryCall<string, string> &
+  grpc.ServerReadableStream<string, string> &
+  grpc.ServerWritableStream<string, string>;
+
+/** A server of grpc-js that knows nothing of the mesh, and what has reached it. */
+export class GrpcApplication {
+  readonly name: string;
+  readonly seen: SeenRequest[] = [];
+  readonly server: grpc.Server = new grpc.Server();
+  readonly #serve: ServeCall;
+  readonly #log: string[];
+
+  constructor(name: string, serve: ServeCall, log: string[]) {
+    this.name = name;
+    this.#serve = serve;
+    this.#log = log;
+    const handlers = Object.entries(TEXT_SERVICE).map(([method, definition]) => [
+      method,
+      (call: AnyCall, done?: grpc.sendUnaryData<string>) => this.#handle(call, definition, done),
+    ]);
+    this.server.addService(TEXT_SERVICE, Object.fromEntries(handlers));
+  }
+
+  async listen(): Promise<string> {
+    const port = await new Promise<number>((resolve, reject) => {
+      this.server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, at) =>
+        error === null ? resolve(at) : reject(error),
+      );
+    });
+    return `127.0.0.1:${port}`;
+  }
+
+  async #handle(
+    call: AnyCall,
+    { path, requestStream, responseStream }: grpc.MethodDefinition<string, string>,
+    done: grpc.sendUnaryData<string> | undefined,
+  ): Promise<void> {
+    const fields = Object.entries(call.metadata.getMap()).map(([name, value]) => [
+      name,
+      [String(value)],
+    ]);
+    const one: SeenRequest = {
+      method: "POST",
+      path,
+      authority: call.getHost(),
+      fields: Object.fromEntries(fields),
+      body: "",
+      trailers: {},
+    };
+    this.seen.push(one);
+    this.#log.push(this.name);
+    call.on("error", () => {});
+    const messages: string[] = [];
+    if (!requestStream) messages.push(call.request);
+    else {
+      call.on("data", (message: string) => messages.push(message));
+      await once(call, "end");
+    }
+    one.body = messages.join();
+    this.#serve({
+      number: this.seen.length,
+      path,
+      messages,
+      header: (name) => call.metadata.get(name)[0]?.toString(),
+      reply: (replies, trailers) => {
+        if (!responseStream) return done!(null, replies[0]!, metadataOf(trailers));
+        for (const reply of replies) call.write(reply);
+        call.end(metadataOf(trailers));
+      },
+      end: (code, details, trailers) => {
+        const error = { code, details, metadata: metadataOf(trailers) };
+        if (!responseStream) done!(error);
+        else call.emit("error", error);
+      },
+    });
+  }
+}
+
+function metadataOf(values: Values = {}): grpc.Metadata {
+  const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(values)) metadata.set(name, String(value));
+  return metadata;
 }
 
 // ── what servers say ───────────────────────────────────────────────────────────────────────────

@@ -27,7 +27,7 @@ export function waysOf({
       proxies: up.map((far) => ({ side: "proxy", down: near, up: far })),
     }));
   }
-  if (kind === "grpc") {
+  if (kind === "grpc" || kind === "grpc-inbound") {
     return [
       {
         library: { side: "library", down: 2, up: 2 },

@@ -2,7 +2,9 @@
 import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
+import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
+import type { TlsOptions } from "node:tls";
 import { resetSocket } from "@inmesh/core/testing";
 
 export type Version = 1 | 2;
@@ -69,7 +71,7 @@ export class Application {
   }
 
   readonly listener = (request: Request, response: Response): void => {
-    const one = this.#arrived(request);
+    const one = this.arrived(request);
     request.on("error", () => {});
     response.on("error", () => {});
     request.setEncoding("latin1").on("data", (chunk: string) => (one.body += chunk));
@@ -112,7 +114,7 @@ export class Application {
     request.socket.destroy();
   }
 
-  #arrived(request: Request): SeenRequest {
+  protected arrived(request: Request): SeenRequest {
     const fields: Record<string, string[]> = {};
     const { rawHeaders } = request;
     for (let i = 0; i < rawHeaders.length; i += 2) {
@@ -140,12 +142,14 @@ export class Upstream extends Application {
   connections = 0;
   port = 0;
   readonly #version: Version;
+  readonly #tls: TlsOptions | undefined;
   readonly #sockets = new Set<Socket>();
   #server: http.Server | http2.Http2Server | undefined = undefined;
 
-  constructor(name: string, version: Version, serve: Serve, log: string[]) {
+  constructor(name: string, version: Version, serve: Serve, log: string[], tls?: TlsOptions) {
     super(name, serve, log);
     this.#version = version;
+    this.#tls = tls;
   }
 
   get address(): string {
@@ -154,10 +158,7 @@ export class Upstream extends Application {
 
   /** Again on the same port, after `stop`. */
   async start(): Promise<this> {
-    const server =
-      this.#version === 1
-        ? http.createServer({ keepAliveTimeout: 60_000 }, this.listener)
-        : http2.createServer(this.listener as never);
+    const server = this.#make();
     server.on("session", (session: http2.Http2Session) => session.on("error", () => {}));
     server.on("connection", (socket: Socket) => {
       this.connections++;
@@ -170,6 +171,32 @@ export class Upstream extends Application {
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
     return this;
+  }
+
+  #make(): http.Server | http2.Http2Server {
+    const tls = this.#tls;
+    if (this.#version === 2) {
+      const listener = this.listener as never;
+      return tls === undefined
+        ? http2.createServer(listener)
+        : (http2.createSecureServer(tls, listener) as never);
+    }
+    const kept = { keepAliveTimeout: 60_000 };
+    return tls === undefined
+      ? http.createServer(kept, this.listener)
+      : https.createServer({ ...kept, ...tls }, this.listener);
+  }
+
+  /** It speaks that protocol with who asks for it, which sends back what it gets behind a first word. Of HTTP/1 alone. */
+  agreesTo(protocol: string): void {
+    this.#server!.on("upgrade", (request: http.IncomingMessage, socket: Socket) => {
+      this.arrived(request);
+      socket.on("error", () => {});
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ${protocol}\r\n\r\nfirst `,
+      );
+      socket.pipe(socket);
+    });
   }
 
   /** Nothing listens there any more, and what is open is reset. */

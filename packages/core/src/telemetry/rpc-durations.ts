@@ -1,47 +1,44 @@
 /**
  * `rpc.client.call.duration` and `rpc.server.call.duration`: one for each call, by OpenTelemetry's semantic
- * conventions for gRPC. A method's name is written where it is known to be one: at a client those of `definitions`
- * and of routes, at a server those that are registered.
+ * conventions for gRPC, of the library and of the proxy. A method's name is written where it is known to be one: at a client those of
+ * `definitions` and of routes, at a server those that are registered, in the proxy those of routes.
  *
  * https://opentelemetry.io/docs/specs/semconv/rpc/grpc/
  */
-import { status as Status } from "@grpc/grpc-js";
-import {
-  serverPort,
-  STANDARD_SECONDS,
-  type Call,
-  type Histogrammed,
-  type Labels,
-  type MeshError,
-  type ServiceConfig,
-  type StandardDuration,
-} from "@inmesh/core/spi";
-import { codeOf } from "./status.ts";
+import type { Call } from "../call.ts";
+import type { ServiceConfig } from "../config/types.ts";
+import type { MeshError } from "../errors.ts";
+import { grpcCodeOfError, grpcStatusName, isGrpcCode } from "../grpc-status.ts";
+import type { Histogrammed } from "./buckets.ts";
+import { serverPort, STANDARD_SECONDS, type StandardDuration } from "./standard.ts";
+import type { Labels } from "./telemetry.ts";
 
-export const CLIENT_DURATION: Histogrammed = {
+const CLIENT_DURATION: Histogrammed = {
   name: "rpc.client.call.duration",
   unit: "s",
   description: "Measures the duration of an outgoing Remote Procedure Call (RPC).",
   bounds: STANDARD_SECONDS,
 };
 
-export const SERVER_DURATION: Histogrammed = {
+const SERVER_DURATION: Histogrammed = {
   name: "rpc.server.call.duration",
   unit: "s",
   description: "Measures the duration of an incoming Remote Procedure Call (RPC).",
   bounds: STANDARD_SECONDS,
 };
 
-const OK: number = Status.OK;
+const OK = 0;
+const CANCELLED = 1;
+const UNKNOWN = 2;
 
 /** What a server is at fault for; all else is its caller's. */
-const SERVER_ERRORS: ReadonlySet<number> = new Set([
-  Status.UNKNOWN,
-  Status.DEADLINE_EXCEEDED,
-  Status.UNIMPLEMENTED,
-  Status.INTERNAL,
-  Status.UNAVAILABLE,
-  Status.DATA_LOSS,
+const SERVER_ERRORS: ReadonlySet<string> = new Set([
+  "UNKNOWN",
+  "DEADLINE_EXCEEDED",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
 ]);
 
 /** A call of a client, as far as it is asked for its method. */
@@ -54,7 +51,14 @@ interface NamedCall extends NamedRequest {
   readonly endStatus: number;
 }
 
-export function callDuration(service: ServiceConfig): StandardDuration<Call<NamedRequest>> {
+/** Paths of the methods that routes of it name: `/package.Service/Method`. */
+export function routedGrpcPaths({ routes }: ServiceConfig): string[] {
+  return routes.flatMap(({ matches }) =>
+    matches.flatMap(({ path }) => (path?.type === "Exact" ? [path.value] : [])),
+  );
+}
+
+export function grpcCallDuration(service: ServiceConfig): StandardDuration<Call<NamedRequest>> {
   const server = { "server.address": service.name, "server.port": serverPort(service) };
   return {
     instrument: CLIENT_DURATION,
@@ -67,24 +71,24 @@ export function callDuration(service: ServiceConfig): StandardDuration<Call<Name
   };
 }
 
-export const SERVED_DURATION: StandardDuration<NamedCall> = {
+export const GRPC_SERVED_DURATION: StandardDuration<NamedCall> = {
   instrument: SERVER_DURATION,
   methodOf: ({ methodName }) => methodName,
   numberOf: ({ endStatus }) => known(endStatus),
   attributesOf: (method, status, reason) =>
-    attributesOf(method, status, reason, SERVER_ERRORS.has(status)),
+    attributesOf(method, status, reason, SERVER_ERRORS.has(grpcStatusName(status))),
 };
 
 /** What the application got. */
 function statusOfCall({ attempt }: Call, error: MeshError | undefined): number {
-  if (error !== undefined) return codeOf(error);
+  if (error !== undefined) return grpcCodeOfError(error);
   // A layer of the application has answered in the place of an endpoint, or its reply was not wanted.
-  return attempt === undefined ? Status.OK : (attempt.status ?? Status.CANCELLED);
+  return attempt === undefined ? OK : (attempt.status ?? CANCELLED);
 }
 
 /** Who gets a number that is no code treats it as UNKNOWN (gRPC, statuscodes.md). */
 function known(code: number): number {
-  return Status[code] === undefined ? Status.UNKNOWN : code;
+  return isGrpcCode(code) ? code : UNKNOWN;
 }
 
 function attributesOf(
@@ -93,7 +97,7 @@ function attributesOf(
   reason: string | undefined,
   isError: boolean,
 ): Labels {
-  const name = Status[status]!;
+  const name = grpcStatusName(status);
   const attributes: Record<string, string> = {
     "rpc.system.name": "grpc",
     "rpc.method": method,
