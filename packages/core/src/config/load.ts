@@ -4,7 +4,8 @@ import type { WrittenKind } from "./kind.ts";
 import { type LocatedLayer, type MergedConfig, mergeConfig, type Place } from "./merge.ts";
 import { ConfigError, type Mistake, type PathPart } from "./mistakes.ts";
 import { parseLocated } from "./parse.ts";
-import { type ConfigSection, NO_SECTIONS } from "./section.ts";
+import { rawOf } from "./plain.ts";
+import { type ConfigSection, NO_SECTIONS, OF_OTHER_PROGRAMS } from "./section.ts";
 import { readEnvConfig } from "./sources/env.ts";
 import { parseConfigText, readConfigFile, type FileResult } from "./sources/file.ts";
 import type { MeshConfig } from "./types.ts";
@@ -30,6 +31,8 @@ export interface LoadedConfig {
   readonly config: MeshConfig;
   /** For each service the origins that say something about it, lowest first. */
   readonly provenance: Readonly<Record<string, readonly string[]>>;
+  /** Sections that are written and belong to other programs: nothing below them was looked at. */
+  readonly passedOver: readonly string[];
 }
 
 /** Throws ConfigError with the mistakes of all sources. */
@@ -87,7 +90,13 @@ function tryLayers(
 ): LoadedConfig | undefined {
   const locate = (where: readonly PathPart[]): Place => merged.locate(where);
   const parsed = parseLocated(merged.input, locate, kinds, identities, sections);
-  if (parsed.ok) return { config: parsed.config, provenance: merged.provenance };
+  if (parsed.ok) {
+    const { input, provenance } = merged;
+    const passedOver = OF_OTHER_PROGRAMS.filter(
+      (other) => rawOf(input)[other] !== undefined && !sections.some(({ name }) => name === other),
+    );
+    return { config: parsed.config, provenance, passedOver };
+  }
   if (!incomplete) mistakes.push(...parsed.mistakes);
   return undefined;
 }

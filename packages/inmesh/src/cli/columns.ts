@@ -124,8 +124,10 @@ export const STAT_COLUMNS: readonly Column<StatRow>[] = [
     name: "PROTOCOL",
     key: "protocol",
     wide: true,
+    separates: true,
     datum: (row) => row.protocol,
-    meaning: "`http` or `grpc`.",
+    meaning:
+      "`http` or `grpc`; `tcp` of a mesh-proxy. Also shown where a service is called by several of them.",
   },
   {
     name: "STATE",
@@ -236,8 +238,10 @@ export const ROUTE_COLUMNS: readonly Column<RouteRow>[] = [
     name: "PROTOCOL",
     key: "protocol",
     wide: true,
+    separates: true,
     datum: (row) => row.protocol,
-    meaning: "`http` or `grpc`.",
+    meaning:
+      "`http` or `grpc`; `tcp` of a mesh-proxy. Also shown where a service is called by several of them.",
   },
 ];
 
@@ -425,8 +429,10 @@ export const ENDPOINT_COLUMNS: readonly Column<EndpointRow>[] = [
     name: "PROTOCOL",
     key: "protocol",
     wide: true,
+    separates: true,
     datum: ({ view }) => view.protocol,
-    meaning: "`http` or `grpc`.",
+    meaning:
+      "`http` or `grpc`; `tcp` of a mesh-proxy. Also shown where a service is called by several of them.",
   },
 ];
 
