@@ -124,7 +124,8 @@ wrong  mesh.yaml: 2 mistakes
 \`\`\`
 
 With \`--json\` files give \`{ "apiVersion", "kind": "FileChecks", "files": [{ "file", "valid", "services": [{ "name",
-"discovery", "routes" }], "mistakes": [{ "path", "rule", "value", "origin", "line" }] }] }\`, and a process gives its answer,
+"discovery", "routes" }], "mistakes": [{ "path", "rule", "value", "origin", "line" }], "unchecked": [] }] }\`, where \`unchecked\` names
+the sections of other programs, such as \`proxy\`, which \`mesh-proxy --check\` checks. A process gives its answer,
 of kind \`Checks\`.`,
   config:
     "Below the table stand, on stderr, the version in force and what a source says that is not in force, with every mistake.",

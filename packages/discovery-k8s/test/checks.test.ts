@@ -107,6 +107,21 @@ it("D12 CO: what RBAC refuses comes with the commands that allow it", async () =
   expect(hint).toContain("kubectl create rolebinding");
 });
 
+it("outside of a cluster nothing is said, unless a service is to be found there", async () => {
+  vi.stubEnv("KUBERNETES_SERVICE_HOST", "");
+  const mesh = createMesh({
+    env: {},
+    discoveries: [kubernetes({ kubeconfig: "/nowhere/config" })],
+    config: { services: { orders: { discovery: { kubernetes: "shop/orders:http" } } } },
+  });
+  onTestFinished(() => mesh.close(0));
+  expect(of(await new Inspection(mesh).checks())).toEqual([]);
+  await meshClient("orders", { mesh })
+    .fetch("/", { timeoutMs: 100 })
+    .catch(() => {});
+  expect(of(await new Inspection(mesh).checks())).toEqual(["failure kubernetes-api"]);
+});
+
 it("a Service without a slice is one that may not exist", async () => {
   slicesAreMissing = true;
   onTestFinished(() => void (slicesAreMissing = false));

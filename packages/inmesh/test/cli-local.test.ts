@@ -98,7 +98,7 @@ describe("a command without an address", { timeout: 60_000 }, () => {
     const none = await inmesh(["top"]);
     expect(none).toMatchObject({ code: EXIT.usage, out: "" });
     expect(none.err).toMatch(
-      /^Which process\?\n {2}why {3}none has its API open on this machine, by the registry in .*run-\d+\n {2}next {2}Call mesh\.admin\.listen\(\) in it\. Or: Write --admin http:/,
+      /^Which process\?\n {2}why {3}none has its API open on this machine, by the registry in .*run-\d+\n {2}next {2}Call mesh\.admin\.listen\(\) in it, or start mesh-proxy with --admin .*\. Or: Write --admin http:/,
     );
     expect((await inmesh(["check"])).err).toContain("Which file? For example");
     await opened("orders", "given");

@@ -7,7 +7,7 @@ import { parse, type Options, type Positional } from "../src/cli/arguments.ts";
 import { UsageFailure } from "../src/cli/failure.ts";
 import { decimal, parseDuration, percent, rate, share } from "../src/cli/numbers.ts";
 import { Output } from "../src/cli/output.ts";
-import { renderTable, sortRows, type Column } from "../src/cli/table.ts";
+import { renderTable, sortRows, withSeparating, type Column } from "../src/cli/table.ts";
 import { cutEnd, cutMiddle, escaped, padded, safeJson, widthOf } from "../src/cli/text.ts";
 
 // "Did you mean" is core's, and is loaded for a mistake: on a busy machine the first one takes longer than a test may.
@@ -245,6 +245,16 @@ describe("tables", () => {
         },
       ),
     );
+  });
+
+  it("show a wide column only where rows would look the same without it", () => {
+    const separating = { ...COLUMNS[1]!, wide: true, separates: true } as const;
+    const [name] = COLUMNS;
+    const shown = (...rows: Named[]): string[] =>
+      withSeparating([name!], [name!, separating], rows).map((column) => column.name);
+    expect(shown({ name: "a", value: 1 }, { name: "b", value: 2 })).toEqual(["NAME"]);
+    expect(shown({ name: "a", value: 1 }, { name: "a", value: 1 })).toEqual(["NAME"]);
+    expect(shown({ name: "a", value: 1 }, { name: "a", value: 2 })).toEqual(["NAME", "VALUE"]);
   });
 
   it("are sorted by numbers as numbers, with those that have none last", () => {

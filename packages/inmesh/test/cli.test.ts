@@ -56,6 +56,16 @@ const BAD: string = file(
 );
 
 describe("inmesh check", () => {
+  it("says that it has not looked at what is for mesh-proxy", () => {
+    const mixed = file("proxy.yaml", "services: {}\nproxy: { listeners: { out: { listn: x } } }\n");
+    const { code, out, err } = inmesh(["check", mixed]);
+    expect(out).toBe("valid  proxy.yaml: 0 services\n");
+    expect(err).toContain("what stands under proxy was not checked: mesh-proxy --check does that");
+    expect(code).toBe(0);
+    const [checked] = JSON.parse(inmesh(["check", "--json", mixed]).out).files;
+    expect(checked.unchecked).toEqual(["proxy"]);
+  });
+
   it("lists the services of a valid file", () => {
     const { code, out, err } = inmesh(["check", GOOD]);
     expect(err).toBe("");
@@ -130,6 +140,7 @@ describe("inmesh check", () => {
         { name: "users", discovery: "static, 2 endpoints", routes: 0 },
       ],
       mistakes: [],
+      unchecked: [],
     });
     expect(files[1]).toMatchObject({ file: "bad.yaml", valid: false, services: [] });
     expect(files[1]!["mistakes"]).toContainEqual({

@@ -50,6 +50,17 @@ describe("mistakes", () => {
   it.each([
     { args: ["--listn", "x"], exit: EXIT.usage, says: 'did you mean "--listen"' },
     { args: [], exit: EXIT.usage, says: "Nothing to listen on" },
+    { args: ["--listen", "127.0.0.1:0"], exit: EXIT.usage, says: "Nothing to send to: give --to" },
+    {
+      args: ["--inbound", "127.0.0.1:0", "--app", "8080"],
+      exit: EXIT.failed,
+      says: "proxy.listeners.inbound.app: must be host:port, such as 127.0.0.1:8080",
+    },
+    {
+      args: ["--config", "/nowhere/mesh.yaml"],
+      exit: EXIT.failed,
+      says: "cannot be read (ENOENT): there is no such file",
+    },
     {
       args: ["--listen", "10.0.0.1", "--app", "x", "--to", "y", "--admin", "nowhere:1"],
       exit: EXIT.usage,
@@ -100,6 +111,13 @@ describe("mistakes", () => {
     const ran = await run(args);
     expect(ran.exit).toBe(exit);
     expect(ran.err).toMatch(says);
+  });
+
+  it("a file that has no service yet is no mistake, and is said", async () => {
+    const path = file({ proxy: { listeners: { out: { listen: "127.0.0.1:0" } } } });
+    const ran = await run(["--check", "--config", path]);
+    expect(ran.exit).toBe(EXIT.ok);
+    expect(ran.err).toContain("no service is configured yet");
   });
 
   it("of the environment name the variable", async () => {

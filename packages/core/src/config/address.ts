@@ -16,6 +16,10 @@ export function readAddress(text: string, defaultPort?: number): EndpointInfo | 
   const [, six, name = "", portText] = parts;
   if (six !== undefined && isIP(six) !== 6) return "must have an IPv6 address between the brackets";
   const host = (six ?? name).toLowerCase();
+  // A port alone, as other programs take it.
+  if (portText === undefined && /^[0-9]{1,5}$/.test(host)) {
+    return `must be host:port, such as 127.0.0.1:${host}`;
+  }
   const wrong = hostRule(host);
   if (wrong !== undefined) return wrong;
   if (portText === undefined && defaultPort === undefined) return "must have a port, as host:port";

@@ -4,7 +4,8 @@ import type { WrittenKind } from "./kind.ts";
 import { type LocatedLayer, type MergedConfig, mergeConfig } from "./merge.ts";
 import { ConfigError, type Mistake } from "./mistakes.ts";
 import { parseLocated, type ParseResult } from "./parse.ts";
-import type { ConfigSection, Known } from "./section.ts";
+import { rawOf } from "./plain.ts";
+import { OF_OTHER_PROGRAMS, type ConfigSection, type Known } from "./section.ts";
 import { readEnvConfig } from "./sources/env.ts";
 import { parseConfigText, readConfigFile, type FileResult } from "./sources/file.ts";
 import type { MeshConfig } from "./types.ts";
@@ -30,6 +31,8 @@ export interface LoadedConfig {
   readonly config: MeshConfig;
   /** For each service the origins that say something about it, lowest first. */
   readonly provenance: Readonly<Record<string, readonly string[]>>;
+  /** Sections that are written and belong to other programs: nothing below them was looked at. */
+  readonly passedOver: readonly string[];
 }
 
 /** Throws ConfigError with the mistakes of all sources. */
@@ -49,11 +52,12 @@ export function loadConfig(options: LoadOptions = {}): LoadedConfig {
   if (file?.ok === false) mistakes.push(...file.mistakes);
   if (options.code !== undefined) layers.push({ origin: "code", input: options.code });
   const merged = mergeConfig(layers);
-  const parsed = parseMerged(merged, { kinds, identities, sections });
+  const known = { kinds, identities, sections };
+  const parsed = parseMerged(merged, known);
   // Without its file, what code refers to may be missing: say only what is certain.
   if (!parsed.ok && file?.ok !== false) mistakes.push(...parsed.mistakes);
   if (mistakes.length > 0 || !parsed.ok) throw new ConfigError(Object.freeze(mistakes));
-  return { config: parsed.config, provenance: merged.provenance };
+  return loaded(parsed.config, merged, known);
 }
 
 function readFile(path: string, content: Uint8Array | undefined): FileResult {
@@ -64,9 +68,21 @@ function readFile(path: string, content: Uint8Array | undefined): FileResult {
 export function loadLayers(merged: MergedConfig, known: Known): LoadedConfig {
   const parsed = parseMerged(merged, known);
   if (!parsed.ok) throw new ConfigError(parsed.mistakes);
-  return { config: parsed.config, provenance: merged.provenance };
+  return loaded(parsed.config, merged, known);
 }
 
 function parseMerged(merged: MergedConfig, known: Known): ParseResult {
   return parseLocated(merged.input, (where) => merged.locate(where), known);
+}
+
+function loaded(
+  config: MeshConfig,
+  { input, provenance }: MergedConfig,
+  known: Known,
+): LoadedConfig {
+  const passedOver = OF_OTHER_PROGRAMS.filter(
+    (other) =>
+      rawOf(input)[other] !== undefined && !known.sections?.some(({ name }) => name === other),
+  );
+  return { config, provenance, passedOver };
 }

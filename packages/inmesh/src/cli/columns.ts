@@ -28,7 +28,9 @@ const PROTOCOL: Column<unknown> = {
   name: "PROTOCOL",
   key: "protocol",
   wide: true,
-  meaning: "`http` or `grpc`.",
+  separates: true,
+  meaning:
+    "`http` or `grpc`; `tcp` of a mesh-proxy. Also shown where a service is called by several of them.",
 };
 
 /** What all columns of a success rate have. */

@@ -17,7 +17,7 @@ export function generalHelp(output: Output): string {
     ...lines,
     "",
     output.wrap(
-      "Commands about a process need its address: --admin, or INMESH_ADMIN in the environment. inmesh <command> --help says more. inmesh --version prints the version.",
+      "Commands about a process ask the only one of this user whose API is open on this machine; --admin, or INMESH_ADMIN in the environment, names another. inmesh <command> --help says more. inmesh --version prints the version.",
       0,
     ),
   ].join("\n");

@@ -15,6 +15,7 @@ import {
   itemOf,
   renderTable,
   sortRows,
+  withSeparating,
   type Column,
   type Order,
 } from "./table.ts";
@@ -86,6 +87,8 @@ export async function list<A extends Answer, Row>(
 interface View<Row> {
   readonly format: "table" | "json" | "jsonl" | "name";
   readonly columns: readonly Column<Row>[];
+  /** By `--columns`. */
+  readonly isChosen: boolean;
   readonly headers: boolean;
   /** There will be no other reading: a document may have several lines. */
   readonly isOne?: boolean;
@@ -118,7 +121,7 @@ async function viewOf<A extends Answer, Row>(
   if (mistake !== undefined) mistakes.push(mistake);
   if (mistakes.length > 0) throw new UsageFailure(mistakes);
   const format = values.json ? "json" : output === "wide" ? "table" : output;
-  return { format, columns, headers: !values["no-headers"], order };
+  return { format, columns, isChosen: names.length > 0, headers: !values["no-headers"], order };
 }
 
 function show<A extends Answer, Row>(
@@ -141,7 +144,10 @@ function show<A extends Answer, Row>(
       output.line(found.map((one) => output.safe(cellText(one, row))).join(" "));
     return;
   }
-  const { lines, leftOut, below: cut } = renderTable(view.columns, rows, output, view.headers);
+  const columns = view.isChosen
+    ? view.columns
+    : withSeparating(view.columns, listing.columns, rows);
+  const { lines, leftOut, below: cut } = renderTable(columns, rows, output, view.headers);
   const notes = [...cut, ...notesOf(listing, read, rows, leftOut).map((note) => output.safe(note))];
   if (inPlace !== undefined) {
     const below = notes.flatMap((note) => output.wrap(note, 0).split("\n"));

@@ -48,7 +48,7 @@ function none(called: string, others: readonly FoundProcess[], why: string): Fai
   return new Failure(EXIT.usage, {
     what: called === "" ? "Which process?" : `No process of this user is called ${called}`,
     why,
-    next: `Call mesh.admin.listen() in it. Or: ${HOW}`,
+    next: `Call mesh.admin.listen() in it, or start mesh-proxy with --admin 127.0.0.1:4191. Or: ${HOW}`,
   });
 }
 

@@ -19,7 +19,7 @@ export async function program({ name, main, outlivesReader }: Program): Promise<
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major < OLDEST_NODE[0] || (major === OLDEST_NODE[0] && minor < OLDEST_NODE[1])) {
     process.stderr.write(
-      `${name} needs Node ${OLDEST_NODE.join(".")} or newer, and this is Node ${process.version}\n`,
+      `${name} needs Node ${OLDEST_NODE.join(".")} or newer, and this is Node ${process.version}: npm install node@24 puts one beside it, which npx then uses\n`,
     );
     process.exitCode = EXIT.defect;
     return;

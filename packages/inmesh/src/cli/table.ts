@@ -22,6 +22,8 @@ export interface Column<Row> {
   readonly identifies?: true;
   /** Shown by `-o wide` and `--columns` only. */
   readonly wide?: true;
+  /** A wide one that is shown as well where rows differ in nothing by which they are found but have different values here. */
+  readonly separates?: true;
   /** May be cut to this many columns of the terminal; without it, it is shown whole or left out. */
   readonly least?: number;
   /** Cut in its middle, because the end says as much as the beginning. */
@@ -69,6 +71,28 @@ export function cellText<Row>(column: Column<Row>, row: Row): string {
   if (unit !== undefined) return unit(typeof value === "number" ? value : undefined);
   if (value === null) return "-";
   return Array.isArray(value) ? value.join(",") : String(value);
+}
+
+/** With those that separate rows which would look the same, behind the columns by which rows are found. */
+export function withSeparating<Row>(
+  shown: readonly Column<Row>[],
+  all: readonly Column<Row>[],
+  rows: readonly Row[],
+): readonly Column<Row>[] {
+  const found = all.filter(({ identifies }) => identifies === true);
+  const needed = all.filter((column) => {
+    if (column.separates !== true || shown.includes(column)) return false;
+    const values = new Map<string, string>();
+    return rows.some((row) => {
+      const key = JSON.stringify(found.map((one) => cellText(one, row)));
+      const value = cellText(column, row);
+      if (!values.has(key)) values.set(key, value);
+      return values.get(key) !== value;
+    });
+  });
+  if (needed.length === 0) return shown;
+  const at = shown.findLastIndex(({ identifies }) => identifies === true) + 1;
+  return shown.toSpliced(at, 0, ...needed);
 }
 
 export function renderTable<Row>(

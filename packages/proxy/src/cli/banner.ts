@@ -2,7 +2,7 @@
 import { VERSION, type Output } from "inmesh/cli";
 import type { ListenerConfig } from "../serve/section.ts";
 import type { ShownListener } from "../workers/messages.ts";
-import { whereTo } from "./look.ts";
+import { lacksServices, NO_SERVICES, whereTo } from "./look.ts";
 
 /** How to reach the API of the process. */
 export interface ShownAdmin {
@@ -27,6 +27,8 @@ export function banner(
     const example = exampleFor(address, config, names);
     if (example !== undefined) lines.push(`  ${" ".repeat(width)}  try  ${example}`);
   }
+  const configs = listeners.map(({ config }) => config);
+  if (lacksServices(configs, names)) lines.push(`  ${NO_SERVICES}`);
   if (admin !== undefined) {
     lines.push(`  ${"admin".padEnd(width)}  ${admin.address}`);
     const token = admin.tokenFile === undefined ? "" : ` --token-file ${admin.tokenFile}`;

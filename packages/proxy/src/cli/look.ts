@@ -27,6 +27,9 @@ export async function check(settings: Settings, context: Context): Promise<ExitC
   for (const { name, discovery } of services) {
     output.line(output.safe(`       ${name}  ${describeDiscovery(discovery, kinds)}`));
   }
+  if (lacksServices(Object.values(proxy.listeners), Object.keys(config.services))) {
+    output.note(NO_SERVICES);
+  }
   return EXIT.ok;
 }
 
@@ -76,13 +79,19 @@ async function configOf(
 
 /** The section; throws a UsageFailure where it has no listener, and for one that workers cannot share. */
 export function assertListens(
-  { sections }: MeshConfig,
-  { workers, worker }: Pick<Settings, "workers" | "worker">,
+  { sections, services }: MeshConfig,
+  { workers, worker, hasFile }: Pick<Settings, "workers" | "worker" | "hasFile">,
 ): ProxyConfig {
   const proxy = sections?.["proxy"] as ProxyConfig | undefined;
   if (proxy === undefined || Object.keys(proxy.listeners).length === 0) {
     throw new UsageFailure([
       "Nothing to listen on: give --listen or --inbound, or write listeners under proxy in the file of --config",
+    ]);
+  }
+  // A file is followed, and may have some later.
+  if (!hasFile && lacksServices(Object.values(proxy.listeners), Object.keys(services))) {
+    throw new UsageFailure([
+      "Nothing to send to: give --to, such as --to orders=10.0.0.1:8080, or services in the file of --config",
     ]);
   }
   if (workers === 1 && worker === undefined) return proxy;
@@ -93,6 +102,20 @@ export function assertListens(
   if (mistakes.length > 0) throw new UsageFailure(mistakes);
   return proxy;
 }
+
+/** A request names its service on one of the listeners, and there is none to name. */
+export function lacksServices(
+  listeners: readonly ListenerConfig[],
+  names: readonly string[],
+): boolean {
+  return (
+    names.length === 0 &&
+    listeners.some(({ service, app }) => service === undefined && app === undefined)
+  );
+}
+
+/** What is said of it. */
+export const NO_SERVICES = "no service is configured yet: until then requests get 404 no_route";
 
 function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;

@@ -29,6 +29,8 @@ async function named(what: Completes): Promise<readonly Candidate[]> {
 /** What completion scripts call; not for people. */
 const COMPLETE = "__complete";
 const NAME = "mesh-proxy";
+/** The argument of `mesh-proxy completion`. */
+const SHELL = { name: "shell", meaning: "Whose script it is.", completes: "shell" } as const;
 const ALL = { ...OPTIONS, ...GENERAL } as const;
 
 export async function main(args: readonly string[], context: Context): Promise<ExitCode> {
@@ -50,11 +52,12 @@ async function dispatch(args: readonly string[], context: Context): Promise<Exit
   const [first, ...rest] = args;
   if (first === COMPLETE) {
     const current = rest.at(-1) ?? "";
-    printCandidates(
-      await candidatesOf([], ALL, rest.slice(0, -1), current, named),
-      current,
-      output,
-    );
+    const words = rest.slice(0, -1);
+    const found =
+      words[0] === "completion"
+        ? await candidatesOf([SHELL], {}, words.slice(1), current, named)
+        : await candidatesOf([], ALL, words, current, named);
+    printCandidates(found, current, output);
     return EXIT.ok;
   }
   if (first === "completion") {

@@ -20,6 +20,8 @@ export interface AdminSettings {
 export interface Settings {
   /** Undefined: that of INMESH_CONFIG, else none. */
   readonly configFile: string | undefined;
+  /** There is one, by either. */
+  readonly hasFile: boolean;
   /** What the command line says; undefined: nothing. */
   readonly input: MeshInput | undefined;
   readonly admin: AdminSettings | undefined;
@@ -114,6 +116,7 @@ export function settingsOf(values: Given, env: Env): Settings {
   if (mistakes.length > 0) throw new UsageFailure(mistakes);
   return {
     configFile: values.config,
+    hasFile: (values.config ?? env["INMESH_CONFIG"]?.trim() ?? "") !== "",
     input: inputOf(services, listeners),
     // The process that starts workers has the one address for all of them.
     admin:

@@ -343,7 +343,7 @@ describe("the last good one on disk", () => {
       }
       expect(error).toBeInstanceOf(ConfigError);
       const rules = (error as ConfigError).mistakes.map((mistake) => mistake.rule);
-      expect(rules[0]).toBe("cannot be read (ENOENT)");
+      expect(rules[0]).toBe("cannot be read (ENOENT): there is no such file");
       expect(rules[1]).toMatch(rule);
     }
     // With a file that is good, it is not read.

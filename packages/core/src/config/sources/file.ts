@@ -37,11 +37,16 @@ export function readNow(path: string, maxBytes: number = LIMITS.fileBytes): File
   }
 }
 
+const CAUSES: Readonly<Record<string, string>> = {
+  ENOENT: ": there is no such file",
+  EACCES: ": this user may not read it",
+};
+
 export function parseConfigNews(news: FileNews, path: string): FileResult {
   if (news.ok) return parseConfigText(news.content, path);
   const rule = news.why.startsWith("larger")
     ? "must be at most 4 MiB"
-    : `cannot be read (${news.why})`;
+    : `cannot be read (${news.why})${CAUSES[news.why] ?? ""}`;
   return refused(`file:${path}`, rule);
 }
 

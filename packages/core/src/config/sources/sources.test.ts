@@ -140,7 +140,7 @@ describe("file", () => {
   it("says why it cannot be read", () => {
     expect(readConfigFile(join(folder, "missing.yaml"))).toMatchObject({
       ok: false,
-      mistakes: [{ rule: "cannot be read (ENOENT)" }],
+      mistakes: [{ rule: "cannot be read (ENOENT): there is no such file" }],
     });
     expect(parseConfigText(Uint8Array.of(0xff, 0xfe), "a.yaml")).toMatchObject({
       ok: false,

@@ -35,6 +35,8 @@ interface Checked {
     readonly routes: number;
   }[];
   readonly mistakes: readonly Mistake[];
+  /** Sections of other programs, which only those can check: `proxy`. */
+  readonly unchecked: readonly string[];
 }
 
 export interface FilesOptions {
@@ -82,13 +84,13 @@ function checkOne(
 ): Checked {
   if (file === STDIN) return checkStdin(env, kinds);
   try {
-    const { config } = loadConfig({ file, content, env, discoveries: kinds });
+    const { config, passedOver } = loadConfig({ file, content, env, discoveries: kinds });
     const services = Object.values(config.services).map((one) => describeService(one, kinds));
-    return { file, valid: true, services, mistakes: [] };
+    return { file, valid: true, services, mistakes: [], unchecked: passedOver };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const mistakes = error.mistakes.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
-    return { file, valid: false, services: [], mistakes };
+    return { file, valid: false, services: [], mistakes, unchecked: [] };
   }
 }
 
@@ -122,7 +124,10 @@ function describeService(
   return { name, discovery: describeDiscovery(discovery, kinds), routes: routes.length };
 }
 
-function print({ file = "environment", valid, services, mistakes }: Checked, output: Output): void {
+function print(
+  { file = "environment", valid, services, mistakes, unchecked }: Checked,
+  output: Output,
+): void {
   if (valid) {
     output.line(
       `${output.paint("green", "valid")}  ${file}: ${counted(services.length, "service")}`,
@@ -131,6 +136,9 @@ function print({ file = "environment", valid, services, mistakes }: Checked, out
     for (const { name, discovery, routes } of services) {
       const row = `       ${name.padEnd(names)}  ${discovery}, ${counted(routes, "route")}`;
       output.line(cutEnd(output.safe(row), output.width, output.symbol("cut")));
+    }
+    if (unchecked.includes("proxy")) {
+      output.note(`${file}: what stands under proxy was not checked: mesh-proxy --check does that`);
     }
     return;
   }
