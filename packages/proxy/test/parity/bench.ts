@@ -28,16 +28,8 @@ import { LibraryCaller, wireCaller, type Answer, type Ask, type Caller } from ".
 import { evidenceOf, type Evidence } from "./evidence.ts";
 import { GrpcApplication, meshCaller, plainCaller, type ServeCall } from "./grpc.ts";
 import { forwarding } from "./forwarding.ts";
+import { isInbound, type Kind } from "./kind.ts";
 import { Application, Upstream, type Serve, type Version } from "./upstream.ts";
-
-/**
- * `outbound`: an application calls services. `inbound`: an application is called. `hop`: a request that is served is
- * forwarded to a service. `grpc`: an application calls services over gRPC. `grpc-inbound`: an application of gRPC is called.
- */
-export type Kind = "outbound" | "inbound" | "hop" | "grpc" | "grpc-inbound";
-
-/** An application is called, and nothing else. */
-export const isInbound = (kind: Kind): boolean => kind === "inbound" || kind === "grpc-inbound";
 
 /** By which way a scenario runs, and the versions of HTTP on both sides of it. */
 export interface Way {

@@ -4,7 +4,7 @@
  */
 import type { LogLine, Mesh, MeshSnapshot, TapEvent } from "@inmesh/core";
 import type { Answer } from "./callers.ts";
-import { isInbound, type Kind } from "./bench.ts";
+import { isInbound, type Kind } from "./kind.ts";
 import type { SeenRequest } from "./upstream.ts";
 
 /** By name, in no order. */

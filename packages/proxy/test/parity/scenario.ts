@@ -1,5 +1,6 @@
 /** A scenario of the parity suite: one script, whatever stands between its caller and its servers. */
-import type { Bench, Kind, Way } from "./bench.ts";
+import type { Bench, Way } from "./bench.ts";
+import type { Kind } from "./kind.ts";
 
 export interface Scenario {
   /** `area: what happens`. */
