@@ -18,6 +18,13 @@ export const RANK_EJECTED = 2;
 /** A half-open endpoint waits this long for a call that can be retried if the probe fails. */
 const PROBE_PATIENCE_MS = 5_000;
 
+/**
+ * What these begin with is no integer to V8, because it lays out an object anew where a field that began with one gets a
+ * fraction: at the first answer of one among ten thousand endpoints that would stop the process for 10 ms.
+ */
+const NEVER = -Infinity;
+const NONE = -0;
+
 export class Endpoint<Req = unknown, R extends Reply = Reply> implements EndpointRef {
   readonly key: string;
   readonly address: string;
@@ -29,10 +36,10 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   readonly breaker: Breaker;
   picks = 0;
   /** How many calls it has answered, and how long that took in all; older ones fade. Writers: outcomes, zones. */
-  answers = 0;
-  answersMs = 0;
+  answers = NONE;
+  answersMs = NONE;
   /** Instant at which discovery first named it. Writer: members. */
-  knownSince = 0;
+  knownSince = NEVER;
   /** The one attempt a half-open breaker let through. */
   probe: Attempt | undefined = undefined;
   /** Index in the list it stands in; -1 in none. Writer: EndpointLists. */
@@ -44,8 +51,8 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   generation = 0;
   #weight: number;
   #inFlight = 0;
-  #busyUntil = 0;
-  #rampUntil = 0;
+  #busyUntil = NEVER;
+  #rampUntil = NEVER;
   #oldest: Attempt | undefined = undefined;
   #newest: Attempt | undefined = undefined;
 
@@ -109,8 +116,8 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   publish(): void {
     const load = (this.#inFlight + 1) / (this.#weight || 1);
     const plain =
-      this.#busyUntil === 0 &&
-      this.#rampUntil === 0 &&
+      this.#busyUntil === NEVER &&
+      this.#rampUntil === NEVER &&
       !this.latency.penalised &&
       this.breaker.state === "closed";
     this.row.numbers[this.row.at + LOAD] = plain ? load : -load;
@@ -119,8 +126,8 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   /** Forgets what has run out, so that picks find everything in the row again. */
   review(now: number): void {
     if (this.row.numbers[this.row.at + LOAD]! > 0) return;
-    if (this.#busyUntil <= now) this.#busyUntil = 0;
-    if (this.#rampUntil <= now) this.#rampUntil = 0;
+    if (this.#busyUntil <= now) this.#busyUntil = NEVER;
+    if (this.#rampUntil <= now) this.#rampUntil = NEVER;
     this.publish();
   }
 
