@@ -36,10 +36,10 @@ export class Endpoint<Req = unknown, R extends Reply = Reply> implements Endpoin
   readonly breaker: Breaker;
   picks = 0;
   /** How many calls it has answered, and how long that took in all; older ones fade. Writers: outcomes, zones. */
-  answers = NONE;
-  answersMs = NONE;
+  answers: number = NONE;
+  answersMs: number = NONE;
   /** Instant at which discovery first named it. Writer: members. */
-  knownSince = NEVER;
+  knownSince: number = NEVER;
   /** The one attempt a half-open breaker let through. */
   probe: Attempt | undefined = undefined;
   /** Index in the list it stands in; -1 in none. Writer: EndpointLists. */
