@@ -207,6 +207,15 @@ export function messageOf(thrown: unknown): string {
   return errorOf(thrown).message;
 }
 
+/** With where it was thrown, where that is known. Never throws, whatever it is. */
+export function stackOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  } catch {
+    return "it threw what cannot be shown";
+  }
+}
+
 /** The code of an error of the system, such as `ENOENT`; of another error its message. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : messageOf(error);

@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import { linesAbout, type LimitedLog } from "@inmesh/core/spi/server";
 import { DEFECTS, type Counter } from "@inmesh/core/spi/telemetry";
-import type { Mesh, Runtime } from "@inmesh/core/spi/transport";
+import { stackOf, type Mesh, type Runtime } from "@inmesh/core/spi/transport";
 
 /** What an error can end. */
 interface Ended {
@@ -81,10 +81,7 @@ export function onEvent<E extends keyof Events>(
 
 /** With where it was thrown, in one line. */
 function textOf(error: unknown): string {
-  try {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return text.replaceAll(/\s*\n\s*/g, " ").slice(0, 1_000);
-  } catch {
-    return "no text";
-  }
+  return stackOf(error)
+    .replaceAll(/\s*\n\s*/g, " ")
+    .slice(0, 1_000);
 }

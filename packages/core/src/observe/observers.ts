@@ -6,6 +6,7 @@
 import type { Call } from "../call.ts";
 import { ConfigError, makeMistake, type Mistake, type PathPart } from "../config/mistakes.ts";
 import { unknownKeyRule } from "../config/did-you-mean.ts";
+import { stackOf } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { HeadFacts } from "../route/facts.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -106,7 +107,7 @@ export class Observers {
     this.#count(hook, error);
     if (by.logged) return;
     by.logged = true;
-    const line = textOf(error);
+    const line = stackOf(error).slice(0, MAX_TEXT);
     const message = `an observer failed in ${hook}, and will not be named again: ${line}`;
     this.#log({ level: "warn", event: "observer.failed", message });
   }
@@ -114,7 +115,7 @@ export class Observers {
   /** Counts what the application's code has thrown, and gives it as text. */
   failed(where: string, error: unknown): string {
     this.#count(where, error);
-    return textOf(error);
+    return stackOf(error).slice(0, MAX_TEXT);
   }
 
   /** A hook may fail for every call: to make text of an error costs more than the call. */
@@ -128,7 +129,7 @@ export class Observers {
     return {
       attached: this.#attached?.length ?? 0,
       errors: this.#errors,
-      lastError: this.#errors === 0 ? undefined : textOf(this.#lastError),
+      lastError: this.#errors === 0 ? undefined : stackOf(this.#lastError).slice(0, MAX_TEXT),
     };
   }
 }
@@ -152,13 +153,4 @@ export function observerMistakes(observer: unknown, at: readonly PathPart[]): Mi
     mistakes.push(makeMistake([...at, name], unknownKeyRule(name, known), values[name], origin));
   }
   return mistakes;
-}
-
-function textOf(error: unknown): string {
-  try {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return text.slice(0, MAX_TEXT);
-  } catch {
-    return "it threw what cannot be shown";
-  }
 }

@@ -39,6 +39,7 @@ export {
   ERROR_CODES,
   ERROR_REASONS,
   placed,
+  stackOf,
   stacklessError,
   type ErrorCode,
   type ErrorReason,

@@ -7,6 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { resolve as absolute } from "node:path";
 import {
+  addressOf,
   linesAbout,
   removeStaleSocket,
   withoutCaller,
@@ -130,7 +131,7 @@ export async function openListener(
   const token = await Token.of(options.token, view.runtime);
   const serving = new Serving(view, options, token);
   const { server } = serving;
-  const where = socketPath === undefined ? `${bracketed(host)}:${port}` : `unix:${socketPath}`;
+  const where = socketPath === undefined ? addressOf({ host, port }) : `unix:${socketPath}`;
   if (socketPath !== undefined) await removeStaleSocket(socketPath);
   await listening(server, where, () => {
     if (socketPath === undefined) server.listen({ host, port, exclusive: true });
@@ -143,7 +144,9 @@ export async function openListener(
   server.unref();
   const bound = server.address() as AddressInfo | string;
   const isPath = typeof bound === "string";
-  const address = isPath ? `unix:${bound}` : `http://${bracketed(bound.address)}:${bound.port}`;
+  const address = isPath
+    ? `unix:${bound}`
+    : `http://${addressOf({ host: bound.address, port: bound.port })}`;
   const beyond = isPath || isLoopback(bound.address) ? "" : ", beyond this machine in plain text";
   view.log({
     level: "info",
@@ -172,10 +175,6 @@ async function announced(
     const message = `admin: not announced to the commands of this user: ${why}`;
     log({ level: "warn", event: "registry.failed", message });
   });
-}
-
-function bracketed(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
 }
 
 function listening(server: Server, where: string, listen: () => void): Promise<void> {
@@ -462,10 +461,8 @@ function tooMany(response: ServerResponse, what: string): InspectionError {
 }
 
 function peerOf({ socket }: IncomingMessage): string {
-  const { remoteAddress, remotePort } = socket;
-  return remoteAddress === undefined
-    ? "a process on this machine"
-    : `${bracketed(remoteAddress)}:${remotePort}`;
+  const { remoteAddress: host, remotePort: port = 0 } = socket;
+  return host === undefined ? "a process on this machine" : addressOf({ host, port });
 }
 
 function ignore(): void {}

@@ -3,7 +3,13 @@
  * they throw, or reject with, is logged and hurts no call.
  */
 import { ConfigError, type MeshError, type NoRetry } from "@inmesh/core";
-import { optionMistakes, promised, type LimitedLog, type OptionKinds } from "@inmesh/core/spi";
+import {
+  optionMistakes,
+  promised,
+  stackOf,
+  type LimitedLog,
+  type OptionKinds,
+} from "@inmesh/core/spi";
 import type { HttpHeaders } from "../headers.ts";
 import type { ReplyInfo } from "./reply.ts";
 
@@ -84,7 +90,7 @@ export function assertHooks(hooks: ClientHooks | undefined): void {
 export function tell<T>(hook: ((info: T) => unknown) | undefined, info: T, log: LimitedLog): void {
   if (hook === undefined) return;
   const failed = (error: unknown): void => {
-    log.write("hook.failed", () => `a hook of a client failed: ${text(error)}`);
+    log.write("hook.failed", () => `a hook of a client failed: ${stackOf(error)}`);
   };
   try {
     const result = hook(info);
@@ -92,13 +98,5 @@ export function tell<T>(hook: ((info: T) => unknown) | undefined, info: T, log: 
     promised(result)?.catch(failed);
   } catch (error) {
     failed(error);
-  }
-}
-
-function text(error: unknown): string {
-  try {
-    return error instanceof Error ? (error.stack ?? error.message) : String(error);
-  } catch {
-    return "it threw what cannot be shown";
   }
 }

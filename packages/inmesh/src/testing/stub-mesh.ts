@@ -6,7 +6,13 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { MeshInput, ServiceInput } from "@inmesh/core";
-import { NodeRuntime, staticDiscovery, useAsDefaultMesh, type Runtime } from "@inmesh/core/spi";
+import {
+  NodeRuntime,
+  stackOf,
+  staticDiscovery,
+  useAsDefaultMesh,
+  type Runtime,
+} from "@inmesh/core/spi";
 import { createMesh, type HttpMesh } from "@inmesh/http";
 import type { StubAnswer, StubFault, StubReply } from "./answers.ts";
 import { readStubRequest, type StubRequest } from "./stub-request.ts";
@@ -187,9 +193,8 @@ async function serve(
     else await send(given, response, runtime);
   } catch (error) {
     // The answer's own code has thrown: the test sees where.
-    const body = error instanceof Error ? (error.stack ?? error.message) : String(error);
     if (!response.headersSent) response.writeHead(500, { "content-type": "text/plain" });
-    response.end(body);
+    response.end(stackOf(error));
   }
 }
 

@@ -14,6 +14,7 @@ import { normalAddress } from "./address.ts";
 import { DnsError } from "./dns-error.ts";
 import { clampTtl, type Resolver, type SrvRecord, StubResolver } from "./resolver.ts";
 import { errorOf } from "../../errors.ts";
+import { staticDiscovery } from "../static/static.ts";
 
 export { measuredResolver } from "./measured.ts";
 
@@ -47,14 +48,7 @@ const TARGETS_AT_ONCE = 16;
 export function dnsDiscovery(target: DnsTarget, options: DnsDiscoveryOptions): Discovery {
   const literal = target.kind === "dns" ? normalAddress(target.host) : undefined;
   if (literal !== undefined && target.kind === "dns") {
-    const endpoints = [{ host: literal, port: target.port }];
-    return {
-      source: "dns",
-      watch(sink: EndpointSink): EndpointWatch {
-        sink.replace(endpoints);
-        return { refresh() {}, stop() {} };
-      },
-    };
+    return { ...staticDiscovery([{ host: literal, port: target.port }]), source: "dns" };
   }
   const resolver = options.resolver ?? new StubResolver(options.runtime);
   return {
