@@ -21,6 +21,7 @@ export interface ExportedMesh {
   readonly log: Log;
 }
 
+/** Takes measurements and events out of the process, for `createMesh({ exporters })`. `name` alone is needed. */
 export interface Exporter {
   /** In logs and in `inmesh.hook.errors`. */
   readonly name: string;

@@ -113,6 +113,7 @@ const WRONG: readonly (readonly [written: string, does: () => unknown])[] = [
   ["meshServer(undefined)", () => serve(undefined)],
   ["meshServer({})", () => serve({})],
   ["meshServer(listener, { port: 80 })", () => serve(listener, { port: 80 })],
+  ["meshServer(listener, { maxInflight: 9 })", () => serve(listener, { maxInflight: 9 })],
   ['meshServer(listener, { posture: "Mesh" })', () => serve(listener, { posture: "Mesh" })],
   ['meshServer(listener, { http2: "yes" })', () => serve(listener, { http2: "yes" })],
   ["meshServer limits: { maxInflight: 3 }", () => serve(listener, { limits: { maxInflight: 3 } })],

@@ -1,7 +1,7 @@
 /** The command line of mesh-proxy: what it says of mistakes, with which exit code, and what it prints. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Writable } from "node:stream";
 import { EXIT, Output, VERSION, type Context } from "inmesh/cli";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -111,6 +111,18 @@ describe("mistakes", () => {
     const ran = await run(args);
     expect(ran.exit).toBe(exit);
     expect(ran.err).toMatch(says);
+  });
+
+  it("of a file are in the order of its lines", async () => {
+    const path = join(dirname(file({})), "mesh.yaml");
+    writeFileSync(
+      path,
+      "services:\n  a: { discovery: { static: [x] } }\n  b: { retrys: 1 }\nproxy: { listen: 1 }\n",
+    );
+    const { err } = await run(["--check", "--config", path]);
+    const lines = [...err.matchAll(/mesh\.yaml:(\d+):/g)].map(([, line]) => Number(line));
+    expect(lines.length).toBeGreaterThan(2);
+    expect(lines).toEqual(lines.toSorted((a, b) => a - b));
   });
 
   it("a file that has no service yet is no mistake, and is said", async () => {

@@ -477,6 +477,27 @@ describe("an address for administration", () => {
     await program.ended;
   });
 
+  it("with --log json each line of the start is JSON", async () => {
+    const admin = ["--admin", "127.0.0.1:0"];
+    const program = new Program([
+      "--listen",
+      "127.0.0.1:0=db",
+      "--to",
+      "db=127.0.0.1:1",
+      "--log",
+      "json",
+      ...admin,
+    ]);
+    await program.until(({ stderr }) => stderr.includes('"admin.listening"'));
+    program.kill();
+    await program.ended;
+    const events = program.stderr
+      .trimEnd()
+      .split("\n")
+      .map((line) => (JSON.parse(line) as { event: string }).event);
+    expect(events).toContain("proxy.listening");
+  });
+
   it("L10 P11: that is in use is said, with what to do, and the proxy does not start; a stale socket is replaced", async () => {
     const path = join(folder(), "admin.sock");
     const server = await origin1((_, response) => response.end("ok"));

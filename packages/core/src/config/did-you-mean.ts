@@ -1,5 +1,22 @@
+/** What other libraries call it, and the key under which it stands here. */
+const OTHER_WORDS: ReadonlyMap<string, readonly [key: string, meant: string]> = new Map([
+  ["retries", ["retry", "retry: { attempts }"]],
+  ["timeout", ["timeouts", "timeouts: { request }"]],
+  ["timeoutMs", ["timeouts", "timeouts: { requestMs }"]],
+  ["endpoints", ["discovery", "discovery: { static: […] }"]],
+  ["addresses", ["discovery", "discovery: { static: […] }"]],
+  ["hosts", ["discovery", "discovery: { static: […] }"]],
+  ["circuitBreaker", ["breaker", "breaker"]],
+  ["loadBalancer", ["balancer", "balancer"]],
+]);
+const LIMIT = /^(?:max|min)[A-Z]/;
+
 /** Names the key that was probably meant, for mistakes about unknown keys. */
 export function unknownKeyRule(key: string, known: readonly string[]): string {
+  const [under, meant] = OTHER_WORDS.get(key) ?? [];
+  if (under !== undefined && known.includes(under)) {
+    return `is not known; did you mean "${meant}"?`;
+  }
   let best: string | undefined;
   let bestDistance = Math.min(3, Math.floor(key.length / 2) + 1);
   for (const candidate of known) {
@@ -7,6 +24,9 @@ export function unknownKeyRule(key: string, known: readonly string[]): string {
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   if (best !== undefined) return `is not known; did you mean "${best}"?`;
+  if (LIMIT.test(key) && known.includes("limits")) {
+    return `is not known; if it is a limit, it stands under limits: { ${key} }`;
+  }
   return `is not known; known here: ${known.join(", ")}`;
 }
 

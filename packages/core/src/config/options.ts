@@ -114,7 +114,6 @@ export function assertClientOptions<T extends ServiceInput>(
     given,
     { ...own, ...SERVICE_OPTIONS },
     {
-      retries: 'did you mean "retry: { attempts }"?',
       log: "belongs into createMesh({ log })",
       timeout: 'did you mean "timeouts: { requestMs }", or timeoutMs of a single call?',
       timeoutMs: 'did you mean "timeouts: { requestMs }", or timeoutMs of a single call?',

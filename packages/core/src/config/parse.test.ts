@@ -226,6 +226,24 @@ describe("a mistake", () => {
     ],
     ["static port 0", inStatic("10.0.0.1:0"), "services.orders.discovery.static[0]", /1 to 65535/],
     ["bare IPv6", inStatic("::1"), "services.orders.discovery.static[0]", /brackets/],
+    [
+      "a port alone",
+      inStatic("8080"),
+      "services.orders.discovery.static[0]",
+      /such as 127\.0\.0\.1:8080/,
+    ],
+    [
+      "the word of another library",
+      inOrders({ retries: 3 }),
+      "services.orders.retries",
+      /did you mean "retry: \{ attempts \}"\?/,
+    ],
+    [
+      "a limit beside the limits",
+      inOrders({ maxSockets: 3 }),
+      "services.orders.maxSockets",
+      /under limits: \{ maxSockets \}/,
+    ],
     ["half an IPv4", inStatic("10.0.1:80"), "services.orders.discovery.static[0]", /whole IPv4/],
     [
       "static number",

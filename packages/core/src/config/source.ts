@@ -47,6 +47,7 @@ export interface ConfigReport {
   readonly generation: number;
 }
 
+/** What `watch` returns: what a source learns of its layers, and how it ends it. */
 export interface ConfigWatch {
   /**
    * Called once for each layer that was considered, and again if one that was refused is accepted later,
@@ -69,6 +70,7 @@ export interface SourceMesh {
   readonly log: Log;
 }
 
+/** Says how services and servers are to be, for `createMesh({ sources })`. `name`, `rank` and `watch` are needed. */
 export interface ConfigSource {
   /** Label in metrics, and origin of its mistakes: a lower-case letter, then up to 30 of these, digits and `-`. */
   readonly name: string;

@@ -18,6 +18,7 @@ export interface EndpointSink {
   failed(error: Error): void;
 }
 
+/** The source of the endpoints of one service. */
 export interface Discovery {
   /** Closed set, used as a metric label: `static`, `dns`, … */
   readonly source: string;
@@ -25,6 +26,7 @@ export interface Discovery {
   watch(sink: EndpointSink): EndpointWatch;
 }
 
+/** What `watch` returns: how a mesh asks a source to look again, and how it ends it. */
 export interface EndpointWatch {
   /** Asks the source to look again soon, for example after a refused connection. May be ignored. */
   refresh(): void;

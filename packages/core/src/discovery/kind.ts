@@ -45,6 +45,10 @@ export interface DiscoveryOfService extends DiscoveryMesh {
   readonly client: DiscoveryClient;
 }
 
+/**
+ * A kind of discovery, for `createMesh({ discoveries })`: what may be written under `discovery` for it, how that is read, and
+ * the source of a service. `name`, `fields` and `open` are needed.
+ */
 export interface DiscoveryKind<Options extends object = object> extends WrittenKind<Options> {
   /**
    * The source of one service, made when the service is first called and when its options have changed. What

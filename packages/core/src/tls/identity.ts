@@ -36,6 +36,7 @@ export interface IdentitySink {
   failed(error: Error): void;
 }
 
+/** What `watch` returns: how a mesh asks a source to say again what it knows, and how it ends it. */
 export interface IdentityWatch {
   /** Asks the source to say again what it knows: what it said last was refused, or it failed. May be left out. */
   refresh?(): void;
@@ -59,6 +60,7 @@ export interface PeerFacts {
   readonly chain: readonly X509Certificate[];
 }
 
+/** Says who this process is and whom it trusts, for `createMesh({ identities })`. `name` and `watch` are needed. */
 export interface IdentitySource {
   /** What configuration writes into `tls.identity`: letters, digits, `-`, `_` and `.`, up to 40. Not `files`. */
   readonly name: string;

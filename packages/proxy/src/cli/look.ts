@@ -50,9 +50,10 @@ export function whereTo({ app, service, protocol }: ListenerConfig): string {
 /** Of a configuration that was refused: what the program says itself is what was typed. */
 export function configFailure(error: unknown): unknown {
   if (!(error instanceof ConfigError)) return error;
-  const mistakes = error.mistakes.map((one) =>
-    one.origin === "code" ? { ...one, origin: "command line" } : one,
-  );
+  const mistakes = error.mistakes
+    .map((one) => (one.origin === "code" ? { ...one, origin: "command line" } : one))
+    // As they stand in the file.
+    .toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0));
   const { message } = new ConfigError(mistakes);
   return new Failure(EXIT.failed, { what: message }, error);
 }

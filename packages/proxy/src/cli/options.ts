@@ -88,7 +88,8 @@ export const OPTIONS = {
     value: "<format>",
     env: "INMESH_PROXY_LOG",
     among: ["text", "json", "none"],
-    meaning: "Lines about what an operator has to know, on stderr. Default: text.",
+    meaning:
+      "Lines about what an operator has to know, on stderr; text begins with what listens where. Default: text.",
   },
   "access-log": {
     type: "choice",

@@ -44,7 +44,10 @@ export async function serve(settings: Settings, context: Context): Promise<ExitC
   if (settings.worker !== undefined) await workFor(mesh, ports, signals);
   else if (settings.log !== "none") {
     const services = Object.keys(mesh.config.current.services);
-    output.error(banner(ports.list, services, 1, shownAdmin(admin, settings), output));
+    // Readers of JSON want nothing else there; events say what listens where.
+    if (settings.log === "text") {
+      output.error(banner(ports.list, services, 1, shownAdmin(admin, settings), output));
+    }
     if (admin?.token !== undefined) output.hint(`  token ${admin.token} (INMESH_ADMIN_TOKEN)`);
   }
   const letGo = hold(mesh.runtime);

@@ -140,7 +140,10 @@ class Crew {
     if (this.#settings.log === "none") return;
     const { listeners, services } = worker.serving!;
     const admin = shownAdmin(this.#admin, this.#settings);
-    output.error(banner(listeners, services, this.all.length, admin, output));
+    // Readers of JSON want nothing else there.
+    if (this.#settings.log === "text") {
+      output.error(banner(listeners, services, this.all.length, admin, output));
+    }
     const token = this.#admin?.token;
     if (token !== undefined) output.hint(`  token ${token} (INMESH_ADMIN_TOKEN)`);
   }
