@@ -117,6 +117,18 @@ describe("G16 P22: malformed (RFC 9113 §8.1.1): the stream is reset, the connec
       "two lengths that differ",
       [headOf(POST, { "content-length": "1" }, { "content-length": "2" })],
     ],
+    [
+      "two lengths that are equal",
+      [
+        frame(
+          HEADERS,
+          END_HEADERS,
+          1,
+          blocks(POST, { "content-length": "1" }, { "content-length": "1" }),
+        ),
+        data(1, "x", true),
+      ],
+    ],
     ["a length with a sign", [headOf({ ...POST, "content-length": "+1" })]],
     ["a length of no body", [headOf({ ...POST, "content-length": "1" })]],
     [

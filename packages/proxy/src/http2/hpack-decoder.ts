@@ -22,10 +22,13 @@ export type HpackFault =
   | "truncated" // the block ends inside of a field
   | "huffman" // no code, or the wrong padding (§5.2)
   | "table_size" // a larger table than was offered (§6.3)
-  | "late_update"; // a table size behind the first field (§4.2)
+  | "late_update" // a table size behind the first field (§4.2)
+  | "many_updates"; // more than two of them (§4.2)
 
 /** No text or table here is as long; five bytes of a number are more than enough. */
 const MAX_INTEGER = 0x0fff_ffff;
+/** The smallest size since the last block, and the one that holds now (§4.2). More would be work for nothing. */
+const MAX_UPDATES = 2;
 
 export interface HeadLimits {
   /** Bytes of a head, as RFC 9113 §6.5.2 counts them. */
@@ -75,10 +78,12 @@ export class HpackDecoder {
     this.tooLarge = false;
     this.bytes = 0;
     let first = true;
+    let updates = 0;
     while (this.#at < to) {
       const byte = bytes[this.#at]!;
       if ((byte & 0xe0) === 0x20) {
         if (!first) return "late_update";
+        if (++updates > MAX_UPDATES) return "many_updates";
         if (!this.#integer(bytes, to, 5)) return this.#fault;
         if (this.#value > this.#offeredBytes) return "table_size";
         this.#tableLimit = this.#value;

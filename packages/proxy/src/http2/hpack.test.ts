@@ -199,6 +199,7 @@ describe("what is no header block", () => {
     ["a name in no Huffman code", "0081 1801 61", "huffman"],
     ["a table that is larger than offered", "3fe2 1f", "table_size"],
     ["a table size behind a field", "8220", "late_update"],
+    ["a third table size", "20 20 3fe1 1f 82", "many_updates"],
   ])("%s", (_, block, fault) => {
     expect(read(new HpackDecoder(), block)).toBe(fault);
   });

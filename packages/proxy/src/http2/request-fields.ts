@@ -107,9 +107,10 @@ export function readRequestHead(
         host = value;
         continue;
       case KIND.length: {
-        const said = lengthOf(value);
-        if (said < 0 || (length !== UNKNOWN_LENGTH && length !== said)) return MALFORMED;
-        length = said;
+        // Twice is once too often, as over HTTP/1: RFC 9110 §8.6 leaves it to us where both say the same.
+        if (length !== UNKNOWN_LENGTH) return MALFORMED;
+        length = lengthOf(value);
+        if (length < 0) return MALFORMED;
         continue;
       }
       case KIND.te:
