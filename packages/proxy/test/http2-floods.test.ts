@@ -23,6 +23,7 @@ import {
 import { origin2 } from "./support/http2.ts";
 import { proxied, type ProxiedOptions } from "./support/proxied.ts";
 
+const NO_ERROR = 0;
 const CANCEL = 8;
 const COMPRESSION_ERROR = 9;
 const ENHANCE_YOUR_CALM = 11;
@@ -206,11 +207,12 @@ describe("heads", () => {
     expect(refused()["connection_headers"]).toBeGreaterThan(0);
   });
 
-  it("a head that cannot be decompressed ends the connection with COMPRESSION_ERROR", async () => {
+  it.each([
+    ["that cannot be decompressed", Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff])],
+    ["of 8,000 table sizes", Buffer.concat([Buffer.alloc(8_000, 0x20), block(GET)])],
+  ])("a head %s ends the connection with COMPRESSION_ERROR", async (_, bytes) => {
     const { client, refused } = await before();
-    client.send(
-      frame(HEADERS, END_HEADERS | END_STREAM, 1, Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff])),
-    );
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, bytes));
     await evicted(client, COMPRESSION_ERROR);
     await expect.poll(() => refused()["http2_error"]).toBe(1);
   });
@@ -233,18 +235,30 @@ describe("heads", () => {
 });
 
 describe("resets", () => {
-  it("V8: rapid reset: most streams are reset, and the connection ends within the limit", async () => {
-    const { client, refused, running, ran } = await before({ limits: { maxStreamResets: 200 } });
-    for (let i = 0; i < 5_000 && !client.raw.closed; i++) {
-      client.send(head(2 * i + 1, { ...GET, ":path": "/hang" }, true), reset(2 * i + 1, CANCEL));
-      if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
-    }
-    await evicted(client);
-    expect(refused()).toMatchObject({ stream_resets: 1 });
-    // Work of streams that were reset has stopped.
-    await expect.poll(running).toBe(0);
-    expect(ran()).toBeLessThan(1_000);
-  });
+  it.each([
+    ["CANCEL", { ...GET, ":path": "/hang" }, true, CANCEL],
+    // As if its body had ended with it: a request has no other end than END_STREAM.
+    [
+      "NO_ERROR where a length is there",
+      { ...POST, ":path": "/hang", "content-length": "0" },
+      false,
+      NO_ERROR,
+    ],
+  ])(
+    "V8: rapid reset by %s: the connection ends within the limit",
+    async (_, fields, ends, code) => {
+      const { client, refused, running, ran } = await before({ limits: { maxStreamResets: 200 } });
+      for (let i = 0; i < 5_000 && !client.raw.closed; i++) {
+        client.send(head(2 * i + 1, fields, ends), reset(2 * i + 1, code));
+        if (i % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
+      }
+      await evicted(client);
+      expect(refused()).toMatchObject({ stream_resets: 1 });
+      // Work of streams that were reset has stopped.
+      await expect.poll(running).toBe(0);
+      expect(ran()).toBeLessThan(1_000);
+    },
+  );
 
   it("V9: MadeYouReset: streams that the proxy has to reset count as well", async () => {
     const { client, refused, running } = await before({ limits: { maxStreamResets: 50 } });

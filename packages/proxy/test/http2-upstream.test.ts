@@ -14,12 +14,14 @@ import {
   oddPeer,
   ok,
   reset,
+  RST_STREAM,
   settings,
   words,
   WINDOW_UPDATE,
+  type Frame,
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
-import { ask2, client2 } from "./support/http2.ts";
+import { ask2, client2, open2, replyOf } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
 
 const OK = { ":status": "200" };
@@ -53,6 +55,12 @@ function once(frames: (id: number) => Buffer[]) {
   };
 }
 
+/** A head with several of `content-length`. */
+function lengths(id: number, ...all: readonly string[]): Buffer {
+  const fields = all.map((length) => block({ "content-length": length }));
+  return frame(HEADERS, END_HEADERS, id, Buffer.concat([block(OK), ...fields]));
+}
+
 describe("G16 P22: replies that are none", () => {
   it.each<[string, (id: number) => Buffer[]]>([
     ["no :status", (id) => [head(id, { "x-a": "1" }, true)]],
@@ -69,20 +77,8 @@ describe("G16 P22: replies that are none", () => {
     ["CR LF in a value", (id) => [head(id, { ...OK, "x-a": "1\r\nx: y" }, true)]],
     ["transfer-encoding", (id) => [head(id, { ...OK, "transfer-encoding": "chunked" })]],
     ["connection", (id) => [head(id, { ...OK, connection: "close" }, true)]],
-    [
-      "two lengths",
-      (id) => [
-        frame(
-          HEADERS,
-          END_HEADERS,
-          id,
-          Buffer.concat([
-            block({ ...OK, "content-length": "1" }),
-            block({ "content-length": "2" }),
-          ]),
-        ),
-      ],
-    ],
+    ["two lengths", (id) => [lengths(id, "1", "2"), data(id, "x", true)]],
+    ["two lengths that are equal", (id) => [lengths(id, "1", "1"), data(id, "x", true)]],
     ["a length without a body", (id) => [head(id, { ...OK, "content-length": "1" }, true)]],
     ["DATA before a head", (id) => [data(id, "x")]],
     [
@@ -143,14 +139,38 @@ describe("G16 P22: replies that are none", () => {
     expect((await ask2(session)).headers[":status"]).toBe(200);
   });
 
-  it("a reset in the place of the end, with a length and all of it: whole", async () => {
-    const { session } = await before(
-      once((id) => [head(id, { ...OK, "content-length": "4" }), data(id, "full"), reset(id, 0)]),
-    );
-    const reply = await ask2(session);
-    expect(String(reply.body)).toBe("full");
-    expect(reply.code).toBe(0);
-  });
+  it.each([
+    ["at once", true],
+    ["once its body has gone on", false],
+  ])(
+    "G15 P22: a reset in the place of the end, %s, with a length and all of it: whole, and no answer to it",
+    async (_, atOnce) => {
+      const arrived = Promise.withResolvers<void>();
+      let seen: readonly Frame[] = [];
+      const { session, peer } = await before(async (connection) => {
+        await connection.open();
+        seen = connection.frames;
+        const id = await connection.request();
+        const whole = [head(id, { ...OK, "content-length": "4" }), data(id, "full")];
+        if (!atOnce) {
+          await connection.write(...whole.splice(0));
+          await arrived.promise;
+        }
+        await connection.write(...whole, reset(id, 0));
+        await answerAll(connection);
+      });
+      // Its upload is not over.
+      const stream = open2(session, { ":method": "POST" });
+      stream.on("data", () => arrived.resolve());
+      const reply = replyOf(stream);
+      stream.write("a part");
+      const { body, code } = await reply;
+      expect([String(body), code]).toEqual(["full", 0]);
+      expect((await ask2(session)).headers[":status"]).toBe(200);
+      expect(seen.filter(({ type }) => type === RST_STREAM)).toEqual([]);
+      expect(peer.connections).toBe(1);
+    },
+  );
 
   it("H4 P22: more than 32 interim replies are too many", async () => {
     const { session } = await before(

@@ -8,8 +8,16 @@ import type { Runtime } from "@inmesh/core/spi";
 import { Defects, onEvent } from "../defects.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Floods, type FloodKind, type FloodLimits } from "./floods.ts";
-import { ERROR, errorName, writeGoaway, writeReset, writeWindowUpdate } from "./frames.ts";
+import {
+  ERROR,
+  errorName,
+  writeGoaway,
+  writePing,
+  writeReset,
+  writeWindowUpdate,
+} from "./frames.ts";
 import { HeadBlock } from "./head-block.ts";
+import { Liveness } from "./liveness.ts";
 import type { Outgoing } from "./outgoing.ts";
 import { PeerSettings, type SettingsOwner } from "./peer-settings.ts";
 import { ReceiveWindow } from "./receive-window.ts";
@@ -22,11 +30,26 @@ export interface ConnectionLimits extends FloodLimits {
   /** Of one head, as RFC 9113 §6.5.2 counts. */
   readonly maxHeaderBytes: number;
   readonly maxHeaderCount: number;
+  /** Of trailers; beyond it all of them are dropped. */
+  readonly maxTrailerCount: number;
+  readonly maxTrailerBytes: number;
   readonly writeStallTimeoutMs: number;
 }
 
 /** From an error to the end, so that the peer can read why (design rule S11). */
 const LINGER_MS = 1_000;
+/** What a PING of this side's carries. */
+const PING_BYTES: Buffer = Buffer.from("mesh-prx");
+
+/** What a connection does for how long, in milliseconds. */
+export interface ConnectionTimes {
+  /** No stream: it is not worth keeping. */
+  readonly idleMs: number;
+  /** Nothing came although streams are open: a PING asks whether the peer is there. Infinity: never. */
+  readonly pingIntervalMs: number;
+  /** From that PING to the end. */
+  readonly pingTimeoutMs: number;
+}
 
 /** Why a connection ended that this side has ended; undefined: its peer has. */
 export interface ConnectionFault {
@@ -54,6 +77,10 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
   /** A head that is not whole. */
   protected readonly block: HeadBlock;
   #ticks = 0;
+  #idleTicks = 0;
+  readonly #liveness = new Liveness();
+  /** Of this side's PINGs without an answer, who is to hear of it. */
+  #asked: ((isAlive: boolean) => void)[] = [];
 
   constructor(socket: Socket, { runtime, flushes }: Http2Clock, limits: ConnectionLimits) {
     this.socket = socket;
@@ -84,8 +111,14 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
   protected abstract connectionClosed(): void;
   /** The peer takes nothing of what was written. */
   protected abstract stalled(): void;
-  /** `age`: seconds of this connection; `headAge`: of a head that is not whole. */
-  protected abstract ticked(age: number, headAge: number): void;
+  /** Once a second. `age`: of this connection in seconds; `headAge`: of a head that is not whole. */
+  protected ticked(_age: number, _headAge: number): void {}
+  protected abstract readonly times: ConnectionTimes;
+  /** It has had no stream for `idleMs`; once a second from then on. */
+  protected abstract idled(): void;
+  /** The peer has not answered a PING for `pingTimeoutMs`. */
+  protected abstract vanished(): void;
+  abstract headEnds(stream: Http2Stream): void;
 
   // ── streams ──────────────────────────────────────────────────────────────────────────────────
 
@@ -96,6 +129,12 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
   /** What goes out of the connection at the end of this turn. */
   protected flush(): void {
     this.sending.flush();
+  }
+
+  protected openedStream(stream: Http2Stream): void {
+    this.floods.streams++;
+    this.#idleTicks = 0;
+    this.open.add(stream);
   }
 
   taken(bytes: number): void {
@@ -214,6 +253,9 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
       this.#endAll();
     } finally {
       // Whatever else goes wrong, its owner must not wait for it.
+      const asked = this.#asked;
+      this.#asked = [];
+      for (const answer of asked) answer(false);
       this.connectionClosed();
     }
   }
@@ -249,6 +291,40 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
       else stream.look(this.#ticks, went);
     }
     this.ticked(this.#ticks, headAge);
+    if (this.reads) this.#lookAlive();
+  }
+
+  #lookAlive(): void {
+    const { idleMs, pingIntervalMs, pingTimeoutMs } = this.times;
+    if (this.open.size === 0) {
+      this.#liveness.rest();
+      if (++this.#idleTicks * 1_000 >= idleMs) this.idled();
+      return;
+    }
+    this.#idleTicks = 0;
+    const sign = this.#liveness.look(this.socket.bytesRead, pingIntervalMs, pingTimeoutMs);
+    if (sign === "ask") this.askAlive();
+    else if (sign === "gone") this.vanished();
+  }
+
+  /** By a PING, whether the peer is there. `answered`: true: it is; false: the connection has ended. */
+  protected askAlive(answered: (isAlive: boolean) => void = ignore): void {
+    this.#asked.push(answered);
+    this.touch();
+  }
+
+  /** By a PING to which no answer is awaited: the kernel of a peer that is gone says so. */
+  protected touch(): void {
+    writePing(this.out, false, PING_BYTES, 0);
+    this.flush();
+  }
+
+  /** To the oldest PING of this side's, or to none. False: nothing more is read. */
+  protected pingAnswered(): boolean {
+    const answered = this.#asked.shift();
+    if (answered === undefined) return this.aside();
+    answered(true);
+    return this.reads;
   }
 
   // ── what the peer's SETTINGS change ──────────────────────────────────────────────────────────
@@ -267,6 +343,8 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
     return true;
   }
 }
+
+function ignore(): void {}
 
 function destroy(socket: Socket): void {
   socket.destroy();

@@ -23,18 +23,13 @@ import {
 } from "./frames.ts";
 import { HpackDecoder, type HeadLimits } from "./hpack-decoder.ts";
 import type { HpackField } from "./hpack-fields.ts";
-import { ANY_LENGTH, type Http2Stream } from "./stream.ts";
-
-/** What a PING of this side's carries. */
-const PING_BYTES: Buffer = Buffer.from("mesh-prx");
+import { ANY_LENGTH, trailerFields, type Http2Stream } from "./stream.ts";
 
 export abstract class Http2Connection extends ConnectionLife implements FrameTaker {
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #headLimits: HeadLimits;
   readonly #fields: HpackField[] = [];
-  /** Of this side's, those without an answer. */
-  #pings = 0;
 
   constructor(socket: Socket, clock: Http2Clock, limits: ConnectionLimits, tableBytes: number) {
     super(socket, clock, limits);
@@ -53,8 +48,10 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
   protected abstract isIdle(id: number): boolean;
   protected abstract settingsChanged(): void;
   protected abstract goawayReceived(lastStream: number, code: number): void;
-  /** Its peer has reset it with NO_ERROR. True: only because the rest of what this side sends is not wanted (§8.1). */
-  protected stopsUpload(_stream: Http2Stream): boolean {
+  /** There were too many of them. */
+  protected trailersDropped(): void {}
+  /** Its peer has reset it with NO_ERROR. True: all that it had to send is here, with its end or without. */
+  protected isEndedByReset(_stream: Http2Stream): boolean {
     return false;
   }
 
@@ -225,17 +222,41 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     if (stream.remoteEnded) {
       return this.streamError(stream, ERROR.streamClosed, "HEADERS behind the end of its stream");
     }
-    if (stream.headed && !ends) {
-      return this.streamError(stream, ERROR.protocol, "trailers that do not end their stream");
-    }
     if (fields.length === 0 && !ends && this.floods.empty()) return this.flood("frames");
     stream.came++;
-    stream.takeHead(fields, this.#decoder.bytes, this.#decoder.tooLarge, ends);
+    const { bytes: size, tooLarge } = this.#decoder;
+    if (stream.headed) this.#trailers(stream, fields, size, tooLarge, ends);
+    else stream.takeHead(fields, size, tooLarge, ends);
     return this.reads;
   }
 
-  /** The head of a stream was its end as well, or trailers have come. */
-  endOfHead(stream: Http2Stream, trailers: Fields | undefined): void {
+  #trailers(
+    stream: Http2Stream,
+    fields: readonly HpackField[],
+    size: number,
+    tooLarge: boolean,
+    ends: boolean,
+  ): void {
+    if (!ends) {
+      this.streamError(stream, ERROR.protocol, "trailers that do not end their stream");
+      return;
+    }
+    const trailers = trailerFields(fields);
+    if (trailers === undefined) {
+      this.streamError(stream, ERROR.protocol, "trailers that are malformed");
+      return;
+    }
+    const { maxTrailerCount, maxTrailerBytes } = this.limits;
+    const tooMany = tooLarge || fields.length > maxTrailerCount || size > maxTrailerBytes;
+    if (tooMany) this.trailersDropped();
+    this.#endOfHead(stream, tooMany ? undefined : trailers);
+  }
+
+  headEnds(stream: Http2Stream): void {
+    this.#endOfHead(stream, undefined);
+  }
+
+  #endOfHead(stream: Http2Stream, trailers: Fields | undefined): void {
     const { expectedBytes, receivedBytes } = stream;
     if (expectedBytes !== ANY_LENGTH && receivedBytes !== expectedBytes) {
       this.streamError(stream, ERROR.protocol, "a body that is not as long as its content-length");
@@ -275,15 +296,10 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     }
     const code = readUInt32(bytes, from);
     this.resetStreams.byPeer(id);
-    if (code === ERROR.none && stream.isWhole) {
-      // Node's server may say so in the place of the end (nodejs/node: a stream that its handler does not read).
-      stream.takeEnd(undefined);
+    if (code === ERROR.none && this.isEndedByReset(stream)) {
+      // First, because a reset is not answered by another one (§5.4.2). What has not gone on yet still does.
       this.closeStream(stream);
-      return this.reads;
-    }
-    if (code === ERROR.none && this.stopsUpload(stream)) {
-      // All of the reply is here; what has not gone on yet still does.
-      this.closeStream(stream);
+      if (!stream.remoteEnded) stream.takeEnd(undefined);
       return this.reads;
     }
     this.forgetStream(stream);
@@ -320,20 +336,6 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     if (this.floods.ping()) return this.flood("pings");
     writePing(this.out, true, bytes, from);
     this.flush();
-    return true;
-  }
-
-  /** By a PING, whether the peer is there. */
-  protected askAlive(): void {
-    this.#pings++;
-    writePing(this.out, false, PING_BYTES, 0);
-    this.flush();
-  }
-
-  /** One of this side's; or it was not asked for. False: nothing more is read. */
-  protected pingAnswered(): boolean {
-    if (this.#pings === 0) return this.aside();
-    this.#pings--;
     return true;
   }
 

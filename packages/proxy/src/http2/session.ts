@@ -1,53 +1,29 @@
 /**
- * A connection of the proxy to a server that speaks HTTP/2: each stream carries one attempt. A request is sent
- * once the server has said its settings, which prove that it speaks HTTP/2 and say how many streams it takes.
+ * A connection of the proxy to a server that speaks HTTP/2: when it takes streams, and how it ends. Nothing is sent before
+ * the server has said its settings, which prove that it speaks HTTP/2 and say how many streams it takes. What a
+ * stream is, one attempt, is in `session-stream.ts`.
  */
 import type { Socket } from "node:net";
-import {
-  StreamEnds,
-  type CloseTrigger,
-  type ReplayConsumer,
-  type ServiceConfig,
-  type Where,
-} from "@inmesh/core/spi";
+import { StreamEnds, type CloseTrigger, type ServiceConfig, type Where } from "@inmesh/core/spi";
 import {
   HTTP2_IDLE_MS,
   PING_INTERVAL_MS,
   PING_TIMEOUT_MS,
   headTooLarge,
-  isRefusal,
-  streamError,
   type PooledSession,
   type SessionEnd,
   type SessionOwner,
 } from "@inmesh/http/spi/codec";
-import type { BodyReader } from "../body.ts";
 import { Defects, onEvent } from "../defects.ts";
 import type { Exchange } from "../exchange.ts";
-import type { Field, Fields, FieldVisitor } from "../fields.ts";
-import type { Wire } from "../halves.ts";
-import { hasBodyByMethod, ReplyHead } from "../message.ts";
-import { free } from "../spent.ts";
+import type { Flushed } from "../flushes.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Http2Connection } from "./connection.ts";
-import type { ConnectionLimits } from "./connection-life.ts";
+import type { ConnectionLimits, ConnectionTimes } from "./connection-life.ts";
 import { ERROR, PREFACE, SETTING, writeSettings } from "./frames.ts";
-import { HpackField } from "./hpack-fields.ts";
-import {
-  authorityField,
-  EXPECT_CONTINUE,
-  GRPC_TIMEOUT,
-  grpcTimeoutField,
-  lengthField,
-  methodField,
-  pathField,
-  schemeField,
-  TE_TRAILERS,
-} from "./own-fields.ts";
-import { readReplyHead } from "./reply-fields.ts";
-import { Liveness } from "./liveness.ts";
-import { ANY_LENGTH, Http2Stream, STREAM_WINDOW, trailerFields } from "./stream.ts";
-import { DEFAULT_TABLE_BYTES, FIELD_OVERHEAD } from "./tables.ts";
+import { headBytesOf, OWN_FIELDS_BYTES, SessionStream } from "./session-stream.ts";
+import { STREAM_WINDOW, type Http2Stream } from "./stream.ts";
+import { DEFAULT_TABLE_BYTES } from "./tables.ts";
 
 const VERSION = 2;
 /** Servers of gRPC end a connection, and the calls on it, when pings come more often than this (A8). */
@@ -58,10 +34,7 @@ const MAX_REPLY_FIELDS = 200;
 const WRITE_STALL_MS = 30_000;
 /** Servers send what clients must not. */
 const PEER_FLOODS = { maxPings: 100, maxSettingsFrames: 10, maxGlitches: 100 };
-const MAX_TRAILERS = 32;
-const MAX_TRAILER_BYTES = 8_192;
-/** `:method`, `:scheme`, `:authority`, `:path`, and what the codec adds, at most. */
-const OWN_FIELDS_BYTES = 512;
+const TRAILER_LIMITS = { maxTrailerCount: 32, maxTrailerBytes: 8_192 };
 
 export class Http2Session extends Http2Connection implements SessionEnd, PooledSession {
   readonly #service: ServiceConfig;
@@ -71,17 +44,15 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
   #nextId = 1;
   #state: "settling" | "open" | "leaving" | "refusing" | "closed" = "settling";
   #used = false;
-  #idleTicks = 0;
   /** How often something of a reply has come. */
   answers = 0;
   #ending = false;
-  #pong: ((alive: boolean) => void)[] = [];
   /** Questions of `prove` without an answer. */
   #proofs = 0;
-  readonly #liveness = new Liveness();
   /** Times the usual silence before a ping. */
   readonly #patience: number;
-  #pingIntervalMs = PING_INTERVAL_MS;
+  protected times: ConnectionTimes;
+  #isGrpc = false;
   lastStreamId: number = Infinity;
   goawayCode = 0;
   error: Error | undefined = undefined;
@@ -97,6 +68,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     this.#owner = owner;
     this.#clock = clock;
     this.#patience = clock.patience;
+    this.times = timesOf(PING_INTERVAL_MS * clock.patience);
     // An error of TLS, such as the peer's alert, ends no socket by itself.
     socket.on("error", (error) => {
       this.error ??= error;
@@ -160,7 +132,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     const reused = this.#used;
     this.#used = true;
     const id = this.#nextId;
-    const stream = new UpstreamStream(id, this, exchange);
+    const stream = new SessionStream(id, this, exchange);
     const { maxHeaderBytes } = this.settings;
     if (
       maxHeaderBytes !== Infinity &&
@@ -174,10 +146,11 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     }
     if (!exchange.begin(stream, VERSION, reused)) return;
     this.#nextId += 2;
-    this.#idleTicks = 0;
-    if (exchange.request.isGrpc) this.#pingIntervalMs = GRPC_PING_INTERVAL_MS;
-    this.floods.streams++;
-    this.open.add(stream);
+    if (!this.#isGrpc && exchange.request.isGrpc) {
+      this.#isGrpc = true;
+      this.times = timesOf(GRPC_PING_INTERVAL_MS * this.#patience);
+    }
+    this.openedStream(stream);
     stream.begin(this.#service);
     if (id > LAST_ID) this.leave();
   }
@@ -208,7 +181,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     super.destroy();
   }
 
-  flushLater(stream: { flushNow(): void; destroy(): void }): void {
+  flushLater(stream: Flushed): void {
     this.#clock.flushes.add(stream);
   }
 
@@ -231,33 +204,22 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
   prove(patienceMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       if (this.ending) return resolve(false);
-      const answered = (alive: boolean): void => {
-        this.#proofs--;
-        resolve(alive);
-        if (alive) this.#owner.roomChanged(this);
-      };
+      let isDecided = false;
       this.#proofs++;
-      this.#ping(answered);
+      this.askAlive((isAlive) => {
+        isDecided = true;
+        this.#proofs--;
+        resolve(isAlive);
+        if (isAlive) this.#owner.roomChanged(this);
+      });
       this.runtime.after(
         patienceMs,
         (session) => {
-          if (session.#pong.includes(answered)) {
-            session.destroy(new Error(`no answer to a ping within ${patienceMs} ms`));
-          }
+          if (!isDecided) session.destroy(new Error(`no answer to a ping within ${patienceMs} ms`));
         },
         this,
       );
     });
-  }
-
-  #ping(answered: (alive: boolean) => void): void {
-    this.#pong.push(answered);
-    this.askAlive();
-  }
-
-  protected override pingAnswered(): boolean {
-    this.#pong.shift()?.(true);
-    return super.pingAnswered();
   }
 
   /**
@@ -321,9 +283,15 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     else this.#owner.roomChanged(this);
   }
 
-  /** A server may have answered before it has read all (faults G15). */
-  protected override stopsUpload(stream: Http2Stream): boolean {
-    return stream.remoteEnded;
+  /**
+   * A server that has answered may want no more of the upload, and says so by this reset (RFC 9113 §8.1, faults G15). The
+   * RFC means a reply whose END_STREAM has come. Node's server may send the reset in the place of it, so
+   * a reply is whole, too, if it said how long it is and all of that is here: nothing can be missing but trailers, and
+   * gRPC fails without those. With no length nothing shows that it is whole, and it has broken off: curl and the
+   * client of Go see it so, while Node's, which relies on nghttp2, passes on a part as if it were all.
+   */
+  protected override isEndedByReset(stream: Http2Stream): boolean {
+    return stream.remoteEnded || stream.isWhole;
   }
 
   protected streamReset(stream: Http2Stream, byPeer: boolean): void {
@@ -344,9 +312,6 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     this.#state = "closed";
     if (this.fault !== undefined) this.error ??= new Error(this.fault.why);
     this.#clock.sweep.remove(this);
-    const pong = this.#pong;
-    this.#pong = [];
-    for (const answer of pong) answer(false);
     this.#owner.closed(this, refusing);
   }
 
@@ -359,290 +324,25 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     this.destroy(new Error(`nothing was taken for ${WRITE_STALL_MS} ms`));
   }
 
-  protected ticked(): void {
-    if (this.open.size > 0) {
-      this.#idleTicks = 0;
-      this.#lookAlive();
-      return;
-    }
-    this.#liveness.rest();
-    if (++this.#idleTicks * 1_000 >= HTTP2_IDLE_MS && this.#state === "open") this.close();
+  protected idled(): void {
+    if (this.#state === "open") this.close();
   }
 
-  #lookAlive(): void {
-    const intervalMs = this.#pingIntervalMs * this.#patience;
-    const sign = this.#liveness.look(this.socket.bytesRead, intervalMs, PING_TIMEOUT_MS);
-    if (sign === "ask") this.#ping(ignore);
-    else if (sign === "gone") {
-      this.destroy(new Error(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
-    }
+  protected vanished(): void {
+    this.destroy(new Error(`no answer to a ping within ${PING_TIMEOUT_MS} ms`));
   }
 }
 
-function ignore(): void {}
+function timesOf(pingIntervalMs: number): ConnectionTimes {
+  return { idleMs: HTTP2_IDLE_MS, pingIntervalMs, pingTimeoutMs: PING_TIMEOUT_MS };
+}
 
 function limitsOf(service: ServiceConfig): ConnectionLimits {
   return {
     ...PEER_FLOODS,
+    ...TRAILER_LIMITS,
     maxHeaderBytes: service.limits.maxReplyHeaderBytes,
     maxHeaderCount: MAX_REPLY_FIELDS,
     writeStallTimeoutMs: WRITE_STALL_MS,
   };
-}
-
-/** Counts what a head would have. */
-function headBytesOf(exchange: Exchange): number {
-  let total = OWN_FIELDS_BYTES;
-  const visitor: FieldVisitor = {
-    piece: (_, nameStart, nameEnd, valueStart, valueEnd) => {
-      total += nameEnd - nameStart + (valueEnd - valueStart) + FIELD_OVERHEAD;
-    },
-    field: ({ name, value }: Field) => {
-      total += name.length + value.length + FIELD_OVERHEAD;
-    },
-    text: (name, value) => {
-      total += name.length + value.length + FIELD_OVERHEAD;
-    },
-  };
-  exchange.visitFields(visitor);
-  return total + exchange.request.head.target.length;
-}
-
-class UpstreamStream extends Http2Stream implements Wire, ReplayConsumer {
-  readonly #session: Http2Session;
-  readonly #exchange: Exchange;
-  readonly #isHead: boolean;
-  #reader: BodyReader | undefined = undefined;
-  #reply: ReplyHead | undefined = undefined;
-  #flushing = false;
-  /** `answers` of the connection when something of this stream came last, or it began. */
-  #answers: number;
-
-  constructor(id: number, session: Http2Session, exchange: Exchange) {
-    super(id, session);
-    this.#session = session;
-    this.#answers = session.answers;
-    this.#exchange = exchange;
-    this.#isHead = exchange.request.head.method === "HEAD";
-  }
-
-  // ── the request ──────────────────────────────────────────────────────────────────────────────
-
-  begin(service: ServiceConfig): void {
-    const exchange = this.#exchange;
-    const session = this.#session;
-    const { head } = exchange.request;
-    // HTTP/2 has no Upgrade: of a request that would change the protocol nothing follows its head.
-    const body = head.upgrade === undefined ? exchange.request.body : undefined;
-    const writer = session.sending.beginHead();
-    writer.own(methodField(head.method));
-    writer.own(schemeField(service.scheme === "https"));
-    writer.own(authorityField(exchange.authority));
-    const { targetField } = head;
-    writer.own(targetField instanceof HpackField ? targetField : pathField(head.target));
-    const { isGrpc } = head;
-    if (isGrpc) {
-      const { attempt } = exchange;
-      const { deadlineAt } = attempt.call;
-      // One that cannot be read goes on as it is: its server refuses it, as its client has to learn (faults G18).
-      if (deadlineAt !== Infinity && !head.hasBadGrpcTimeout) {
-        writer.without = GRPC_TIMEOUT;
-        writer.own(grpcTimeoutField(deadlineAt - (attempt.sentAt || attempt.startedAt)));
-      }
-    }
-    exchange.visitFields(writer);
-    writer.without = undefined;
-    const whole = body?.whole;
-    const length = whole?.length ?? head.bodyLength;
-    // Clients of gRPC write none, whatever they know of it.
-    if (
-      !isGrpc &&
-      (length > 0 || (length === 0 && (body !== undefined || hasBodyByMethod(head.method))))
-    ) {
-      writer.own(lengthField(length));
-    }
-    if (head.takesTrailers) writer.own(TE_TRAILERS);
-    if (head.expectsContinue) writer.own(EXPECT_CONTINUE);
-    const ends = body === undefined || whole?.length === 0;
-    session.sending.closeHead(this, ends);
-    if (ends) return;
-    if (whole !== undefined) {
-      exchange.sent(whole.length);
-      this.send(whole, 0, whole.length);
-      this.sendEnd(body.trailers);
-      return;
-    }
-    this.#reader = body.read(this);
-    this.readable();
-  }
-
-  /** There is more of the body, or its end. */
-  readable(): void {
-    const reader = this.#reader;
-    if (reader === undefined) return;
-    // What is taken makes room at the client, whose next piece may come right here, and be sent or wait.
-    while (!this.closed && !this.waits) {
-      const chunk = reader.next;
-      if (chunk === undefined) break;
-      this.#exchange.sent(chunk.length);
-      if (!this.send(chunk, 0, chunk.length)) return; // `drained` takes it
-      this.#take(reader);
-    }
-    if (this.closed || this.waits || this.#reader?.ended !== true) return;
-    const { body } = this.#exchange.request;
-    this.#reader = undefined;
-    // Cut short by the client: the server has to see that it is not whole.
-    if (body!.error === undefined) this.sendEnd(body!.trailers);
-    else this.reset(ERROR.cancel);
-  }
-
-  /** What is sent has been copied. */
-  #take(reader: BodyReader): void {
-    const chunk = reader.next;
-    const { spends } = this.#exchange.request.body!;
-    reader.take();
-    if (spends && chunk !== undefined) free(chunk);
-  }
-
-  protected drained(): void {
-    if (this.#reader !== undefined) this.#take(this.#reader);
-    this.readable();
-  }
-
-  protected sentAll(): void {}
-
-  // ── the reply ────────────────────────────────────────────────────────────────────────────────
-
-  takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void {
-    const exchange = this.#exchange;
-    const session = this.#session;
-    this.#answers = ++session.answers;
-    if (tooLarge) {
-      this.reset(ERROR.cancel);
-      session.gaveUp();
-      const what = "the head of the reply is larger than limits.maxReplyHeaderBytes";
-      exchange.fail(exchange.badReply("response_header_too_large", what));
-      return;
-    }
-    if (this.headed) return this.#takeTrailers(fields, bytes);
-    const head = new ReplyHead();
-    const wrong = readReplyHead(fields, head, this.#isHead, ends);
-    if (wrong !== undefined) {
-      session.streamError(this, ERROR.protocol, `a reply that is malformed: ${wrong}`);
-      return;
-    }
-    if (head.status < 200) {
-      exchange.interim(head);
-      return;
-    }
-    this.headed = true;
-    this.#reply = head;
-    session.answered();
-    const { bodyLength, saidLength } = head;
-    if (bodyLength >= 0) this.expectedBytes = bodyLength;
-    else if (saidLength === 0) this.expectedBytes = 0;
-    // Before the server's GOAWAY: a request that crosses that one may be lost.
-    if (head.leaving) session.leave();
-    this.pause();
-    if (ends) session.endOfHead(this, undefined);
-    exchange.replied(head);
-  }
-
-  #takeTrailers(fields: HpackField[], bytes: number): void {
-    const trailers = trailerFields(fields);
-    if (trailers === undefined) {
-      this.#session.streamError(this, ERROR.protocol, "trailers that are malformed");
-      return;
-    }
-    const tooMany = fields.length > MAX_TRAILERS || bytes > MAX_TRAILER_BYTES;
-    this.#session.endOfHead(this, tooMany ? undefined : trailers);
-  }
-
-  protected deliver(bytes: Buffer, from: number, to: number): boolean {
-    this.#answers = ++this.#session.answers;
-    this.#flushSoon();
-    return this.#exchange.data(bytes, from, to);
-  }
-
-  override resume(): void {
-    super.resume();
-    if (!this.remoteEnded) this.#flushSoon();
-  }
-
-  /** What came in this turn goes on at its end. */
-  #flushSoon(): void {
-    if (this.#flushing) return;
-    this.#flushing = true;
-    this.#session.flushLater(this);
-  }
-
-  /** Writer: `Flushes`. */
-  flushNow(): void {
-    this.#flushing = false;
-    this.#exchange.flush();
-  }
-
-  /** After an error of the proxy's own. Writer: `Flushes`. */
-  destroy(): void {
-    this.#session.destroy();
-  }
-
-  protected delivered(trailers: Fields | undefined): void {
-    this.#exchange.end(trailers);
-    this.#reader?.close();
-    // A server that has answered need not have the rest.
-    if (!this.localEnded && !this.closed) {
-      this.reset(ERROR.none);
-      this.#session.gaveUp();
-    }
-  }
-
-  // ── its end ──────────────────────────────────────────────────────────────────────────────────
-
-  abort(isLate = false): void {
-    this.#reader?.close();
-    this.drop();
-    if (this.closed) return;
-    const session = this.#session;
-    this.reset(ERROR.cancel);
-    session.gaveUp();
-    if (isLate && this.#answers === session.answers) session.suspect();
-  }
-
-  broken(code: number | undefined): void {
-    this.#reader?.close();
-    const session = this.#session;
-    const end = {
-      id: this.id,
-      rstCode: code ?? ERROR.none,
-      replyStarted: this.#reply !== undefined,
-      session,
-      cause: session.error,
-    };
-    if (code !== undefined && isRefusal(end)) session.refused();
-    this.#exchange.fail(streamError(session.where, end));
-  }
-
-  failed(code: number, why: string): void {
-    this.#reader?.close();
-    const exchange = this.#exchange;
-    const isLength = this.expectedBytes !== ANY_LENGTH && why.includes("content-length");
-    exchange.fail(
-      exchange.badReply(isLength ? "content_length_mismatch" : "malformed_response", why),
-    );
-    void code;
-  }
-
-  stalled(): void {
-    this.reset(ERROR.cancel);
-    this.#session.gaveUp();
-    const end = {
-      id: this.id,
-      rstCode: ERROR.cancel,
-      replyStarted: this.#reply !== undefined,
-      session: this.#session,
-      cause: new Error("its window does not open"),
-    };
-    this.#exchange.fail(streamError(this.#session.where, end));
-  }
 }

@@ -4,6 +4,7 @@
  */
 import { Fields } from "../fields.ts";
 import { copyOf, free } from "../spent.ts";
+import type { FieldWriter } from "./field-writer.ts";
 import { MAX_WINDOW } from "./frames.ts";
 import type { HpackField } from "./hpack-fields.ts";
 
@@ -15,6 +16,9 @@ export const STREAM_WINDOW = 65_536;
 
 /** How a connection sends what its streams have. */
 export interface StreamSending {
+  /** Begins a head; `closeHead` ends it. Fields go to the writer that it gives. */
+  beginHead(): FieldWriter;
+  closeHead(stream: Http2Stream, ends: boolean): void;
   /** Sends what the windows let through, and gives the place behind it. */
   data(stream: Http2Stream, bytes: Buffer, from: number, to: number): number;
   /** The same with one frame at most. */
@@ -34,6 +38,10 @@ export interface StreamOwner {
   /** The same of one stream. */
   openWindow(stream: Http2Stream, bytes: number): void;
   resetStream(stream: Http2Stream, code: number): void;
+  /** The peer broke a rule of one stream. False: nothing more is read. */
+  streamError(stream: Http2Stream, code: number, why: string): boolean;
+  /** The head of a stream was its end as well. */
+  headEnds(stream: Http2Stream): void;
 }
 
 export abstract class Http2Stream {
@@ -91,7 +99,7 @@ export abstract class Http2Stream {
 
   // ── what it delivers ─────────────────────────────────────────────────────────────────────────
 
-  /** A head or trailers. `ends`: nothing follows. */
+  /** A head. `ends`: nothing follows. */
   abstract takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void;
   /** Of the body, in order. False: no more before `resume`. */
   protected abstract deliver(bytes: Buffer, from: number, to: number): boolean;
