@@ -44,7 +44,7 @@ export interface FieldVisitor {
   text(name: string, value: string): void;
 }
 
-/** Numbers of a field in `at`: where name and value begin and end. A `Field` has -1 and its place in `own`. */
+/** Numbers of a piece: where name and value begin and end. */
 const NUMBERS = 4;
 const NO_BYTES = Buffer.alloc(0);
 
@@ -52,18 +52,20 @@ export class Fields {
   /** What the positions are positions in. Writer: the codec, before it adds. */
   bytes: Buffer = NO_BYTES;
   count = 0;
+  /** By number, those that stand for themselves; undefined: a piece. */
+  readonly #own: (Field | undefined)[] = [];
+  /** By number, positions of pieces. */
   readonly #at: number[] = [];
-  readonly #own: Field[] = [];
-  #owned = 0;
 
   /** Forgets all, so that it can be filled again. */
   clear(bytes: Buffer = NO_BYTES): void {
     this.bytes = bytes;
-    this.count = this.#owned = 0;
+    this.count = 0;
   }
 
   /** Adds pieces of `bytes`. */
   addPiece(nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+    this.#own[this.count] = undefined;
     const at = this.#at;
     const i = this.count++ * NUMBERS;
     at[i] = nameStart;
@@ -73,51 +75,43 @@ export class Fields {
   }
 
   add(field: Field): void {
-    this.#own[this.#owned] = field;
-    const at = this.#at;
-    const i = this.count++ * NUMBERS;
-    at[i] = -1;
-    at[i + 1] = this.#owned++;
-    at[i + 2] = at[i + 3] = 0;
+    this.#own[this.count++] = field;
   }
 
   visit(visitor: FieldVisitor): void {
-    const at = this.#at;
-    const { bytes } = this;
-    const end = this.count * NUMBERS;
-    for (let i = 0; i < end; i += NUMBERS) {
-      const start = at[i]!;
-      if (start < 0) visitor.field(this.#own[at[i + 1]!]!);
-      else visitor.piece(bytes, start, at[i + 1]!, at[i + 2]!, at[i + 3]!);
+    for (let n = 0; n < this.count; n++) this.#visit(n, visitor);
+  }
+
+  #visit(n: number, visitor: FieldVisitor): void {
+    const own = this.#own[n];
+    if (own !== undefined) {
+      visitor.field(own);
+      return;
     }
+    const at = this.#at;
+    const i = n * NUMBERS;
+    visitor.piece(this.bytes, at[i]!, at[i + 1]!, at[i + 2]!, at[i + 3]!);
   }
 
   /** As `visit`, without those whose names are in `taken`. */
   visitWithout(taken: ReadonlySet<string>, visitor: FieldVisitor): void {
-    const at = this.#at;
-    const { bytes } = this;
     for (let n = 0; n < this.count; n++) {
-      if (taken.has(this.nameOf(n))) continue;
-      const i = n * NUMBERS;
-      const start = at[i]!;
-      if (start < 0) visitor.field(this.#own[at[i + 1]!]!);
-      else visitor.piece(bytes, start, at[i + 1]!, at[i + 2]!, at[i + 3]!);
+      if (!taken.has(this.nameOf(n))) this.#visit(n, visitor);
     }
   }
 
   nameOf(n: number): string {
-    const at = this.#at;
+    const own = this.#own[n];
+    if (own !== undefined) return own.name;
     const i = n * NUMBERS;
-    const start = at[i]!;
-    if (start < 0) return this.#own[at[i + 1]!]!.name;
-    return this.bytes.toString("latin1", start, at[i + 1]);
+    return this.bytes.toString("latin1", this.#at[i], this.#at[i + 1]);
   }
 
   valueOf(n: number): string {
-    const at = this.#at;
+    const own = this.#own[n];
+    if (own !== undefined) return own.value;
     const i = n * NUMBERS;
-    if (at[i]! < 0) return this.#own[at[i + 1]!]!.value;
-    return this.bytes.toString("latin1", at[i + 2], at[i + 3]);
+    return this.bytes.toString("latin1", this.#at[i + 2], this.#at[i + 3]);
   }
 
   /** Number of the first field of that lower-case name, from number `from` on; -1: there is none. */
@@ -125,11 +119,14 @@ export class Fields {
     const at = this.#at;
     const { length } = name;
     for (let n = from; n < this.count; n++) {
+      const own = this.#own[n];
+      if (own !== undefined) {
+        if (own.name === name) return n;
+        continue;
+      }
       const i = n * NUMBERS;
       const start = at[i]!;
-      if (start < 0) {
-        if (this.#own[at[i + 1]!]!.name === name) return n;
-      } else if (at[i + 1]! - start === length && isAt(this.bytes, start, name)) return n;
+      if (at[i + 1]! - start === length && isAt(this.bytes, start, name)) return n;
     }
     return -1;
   }
@@ -152,7 +149,11 @@ export class Fields {
     let kept = 0;
     for (let n = 0; n < this.count; n++) {
       if (names.has(this.nameOf(n))) continue;
-      if (kept < n) at.copyWithin(kept * NUMBERS, n * NUMBERS, (n + 1) * NUMBERS);
+      if (kept < n) {
+        const own = this.#own[n];
+        this.#own[kept] = own;
+        if (own === undefined) at.copyWithin(kept * NUMBERS, n * NUMBERS, (n + 1) * NUMBERS);
+      }
       kept++;
     }
     this.count = kept;

@@ -29,7 +29,6 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #headLimits: HeadLimits;
-  readonly #fields: HpackField[] = [];
 
   constructor(socket: Socket, clock: Http2Clock, limits: ConnectionLimits, tableBytes: number) {
     super(socket, clock, limits);
@@ -214,8 +213,7 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
         stream = opened;
       }
     }
-    const fields = this.#fields;
-    fields.length = 0;
+    const fields: HpackField[] = [];
     const fault = this.#decoder.decode(bytes, from, to, fields, this.#headLimits);
     if (fault !== undefined) return this.fail(ERROR.compression, `a head cannot be read: ${fault}`);
     if (stream === undefined) return this.reads;
