@@ -33,21 +33,19 @@ const CONNECTION_NAMES = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
-/** Their values differ from message to message: in a dynamic table they would only push others out. */
+/** Numbers that differ from message to message: in a dynamic table they would only push others out. */
+const NUMBER_NAMES = new Set(["age", "content-length", "grpc-timeout", TIMEOUT_MS]);
+/** The same of texts, which hardly come again: to look for one costs more than to read it, and it would push others out here too. */
 const CHANGING_NAMES = new Set([
   ":path",
-  "age",
-  "content-length",
   "content-range",
   "etag",
-  "grpc-timeout",
   "if-modified-since",
   "if-none-match",
   "last-modified",
   "location",
   "set-cookie",
   "traceparent",
-  TIMEOUT_MS,
   "x-request-id",
 ]);
 /** What they hold could be guessed byte by byte from the size of a table (RFC 7541 §7.1). */
@@ -66,6 +64,8 @@ export class Name {
   readonly staticIndex: number;
   /** How fields of this name are sent that say nothing themselves. */
   readonly indexing: Indexing;
+  /** Its fields are worth a place in the cache. */
+  readonly isKept: boolean;
   readonly hash: number;
   /** What it is to who forwards it. */
   readonly kind: FieldKind;
@@ -82,11 +82,12 @@ export class Name {
     this.isTrailer = this.kind === KIND.plain && isAllowedTrailer(text);
     this.flags = nameFlags(text);
     this.staticIndex = STATIC_NAMES.get(text) ?? 0;
-    this.indexing = CHANGING_NAMES.has(text)
-      ? NOT_INDEXED
-      : SECRET_NAMES.has(text)
-        ? NEVER_INDEXED
-        : INDEXED;
+    this.isKept = !CHANGING_NAMES.has(text) && !SECRET_NAMES.has(text);
+    this.indexing = SECRET_NAMES.has(text)
+      ? NEVER_INDEXED
+      : this.isKept && !NUMBER_NAMES.has(text)
+        ? INDEXED
+        : NOT_INDEXED;
     let hash = 0x811c9dc5;
     for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
     this.hash = hash;
@@ -106,7 +107,7 @@ export class HpackField extends Field {
     super(key.text, value);
     this.key = key;
     this.size = key.text.length + value.length + FIELD_OVERHEAD;
-    this.flags = key.flags | valueFlags(value);
+    this.flags = key.flags | (key === METHOD ? methodFlags(value) : valueFlags(value));
     this.staticIndex = staticIndexOf(key, value);
     this.indexing = Math.max(indexing, key.indexing) as Indexing;
   }
@@ -135,6 +136,13 @@ function valueFlags(value: string): number {
   return 0;
 }
 
+/** A method is a token of reasonable length, in any case. */
+const METHOD_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;
+
+function methodFlags(value: string): number {
+  return METHOD_TOKEN.test(value) ? 0 : BAD_VALUE;
+}
+
 function isSpace(code: number): boolean {
   return code === 32 || code === 9;
 }
@@ -159,6 +167,8 @@ export function knownName(text: string): Name {
   if (name === undefined) KNOWN_NAMES.set(text, (name = new Name(text)));
   return name;
 }
+
+const METHOD = knownName(":method");
 
 /** By index; nothing stands at 0. */
 export const STATIC_FIELDS: readonly HpackField[] = [
@@ -187,7 +197,7 @@ export function fieldOf(text: string, value: string): HpackField {
   const { last } = name;
   if (last !== undefined && last.value === value) return last;
   const field = new HpackField(name, value, INDEXED);
-  if (name.indexing === INDEXED && value.length <= MAX_VALUE_BYTES) name.last = field;
+  if (name.isKept && value.length <= MAX_VALUE_BYTES) name.last = field;
   return field;
 }
 
@@ -250,7 +260,7 @@ export function readField(
   indexing: Indexing,
 ): HpackField | undefined {
   const length = to - from;
-  if (indexing === NEVER_INDEXED || name.indexing === NEVER_INDEXED || length > MAX_VALUE_BYTES) {
+  if (indexing === NEVER_INDEXED || !name.isKept || length > MAX_VALUE_BYTES) {
     const text = readText(bytes, from, to, huffman);
     return text === undefined ? undefined : new HpackField(name, text, indexing);
   }

@@ -37,7 +37,6 @@ export const MALFORMED = "malformed";
 
 const COOKIE = knownName("cookie");
 const NEVER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC;
-const TOKEN_METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$/;
 
 /** `ends`: it has no body. Undefined: it is good. */
 export function readRequestHead(
@@ -129,7 +128,7 @@ export function readRequestHead(
     head.fields.add(cookies === undefined ? cookie : new HpackField(COOKIE, cookies, NOT_INDEXED));
   }
   head.checkTrace();
-  if (method === undefined || !TOKEN_METHOD.test(method)) return MALFORMED;
+  if (method === undefined) return MALFORMED;
   head.method = method;
   if (method === "CONNECT") {
     if (path !== undefined || scheme !== undefined || authority === undefined) return MALFORMED;
@@ -147,12 +146,22 @@ export function readRequestHead(
   head.scheme = secure ? "https" : "http";
   if (scheme !== head.scheme) return REFUSALS.bad_target;
   const named = authority ?? host;
-  if (named === undefined || !isHost(named)) return REFUSALS.bad_host;
+  if (named === undefined || !isLegalHost(named)) return REFUSALS.bad_host;
   // §8.3.1: two names of one host would be a way around a policy.
   if (host !== undefined && host !== named) return REFUSALS.bad_host;
   head.authority = named;
   if (path === "*") return method === "OPTIONS" ? undefined : REFUSALS.bad_target;
   return isTarget(path) && !isAmbiguous(path, isAnyClient(trust)) ? undefined : REFUSALS.bad_target;
+}
+
+/** The last one that was legal: mostly it is that of the next request, too. */
+let legalHost = "";
+
+function isLegalHost(host: string): boolean {
+  if (host === legalHost) return true;
+  if (!isHost(host)) return false;
+  legalHost = host;
+  return true;
 }
 
 /** Digits alone; -1: it is none. */
