@@ -6,6 +6,7 @@
 import type { Socket } from "node:net";
 import type { Runtime } from "@inmesh/core/spi";
 import { Defects, onEvent } from "../defects.ts";
+import type { Flushes } from "../flushes.ts";
 import type { Http2Clock } from "./clock.ts";
 import { Floods, type FloodKind, type FloodLimits } from "./floods.ts";
 import {
@@ -69,6 +70,7 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
   /** This side has found a fault, and waits only for the peer to read of it. */
   fault: ConnectionFault | undefined = undefined;
   protected readonly runtime: Runtime;
+  protected readonly flushes: Flushes;
   protected readonly limits: ConnectionLimits;
   protected readonly out: Outgoing;
   protected readonly floods: Floods;
@@ -85,6 +87,7 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
   constructor(socket: Socket, { runtime, flushes }: Http2Clock, limits: ConnectionLimits) {
     this.socket = socket;
     this.runtime = runtime;
+    this.flushes = flushes;
     this.limits = limits;
     this.floods = new Floods(limits, () => runtime.now());
     this.settings = new PeerSettings(this);

@@ -6,6 +6,7 @@
  */
 import type { Socket } from "node:net";
 import type { Fields } from "../fields.ts";
+import type { Flushed } from "../flushes.ts";
 import { free } from "../spent.ts";
 import type { Http2Clock } from "./clock.ts";
 import { ConnectionLife, type ConnectionLimits } from "./connection-life.ts";
@@ -25,10 +26,13 @@ import { HpackDecoder, type HeadLimits } from "./hpack-decoder.ts";
 import type { HpackField } from "./hpack-fields.ts";
 import { ANY_LENGTH, trailerFields, type Http2Stream } from "./stream.ts";
 
-export abstract class Http2Connection extends ConnectionLife implements FrameTaker {
+export abstract class Http2Connection extends ConnectionLife implements FrameTaker, Flushed {
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #headLimits: HeadLimits;
+  /** What was read last, while streams hold parts of it. */
+  #read: Buffer | undefined = undefined;
+  #borrowers: Http2Stream[] = [];
 
   constructor(socket: Socket, clock: Http2Clock, limits: ConnectionLimits, tableBytes: number) {
     super(socket, clock, limits);
@@ -56,12 +60,29 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────
 
-  /** What came from the socket. Keeps none of it, and frees it. */
+  /** What came from the socket. It is freed, at the latest at the end of this turn. */
   read(bytes: Buffer, start = 0): void {
     if (!this.reads) return;
+    this.flushNow();
+    this.#read = bytes;
     this.#reader.read(bytes, start);
-    free(bytes);
+    if (this.#borrowers.length === 0) this.#forget(bytes);
+    else this.flushes.add(this);
     this.sending.holdReading();
+  }
+
+  /** The turn in which something was read is over, or more of it was: streams keep what they still hold. Writer: `Flushes`. */
+  flushNow(): void {
+    const bytes = this.#read;
+    if (bytes === undefined) return;
+    for (const stream of this.#borrowers) stream.keep();
+    this.#borrowers = [];
+    this.#forget(bytes);
+  }
+
+  #forget(bytes: Buffer): void {
+    this.#read = undefined;
+    free(bytes);
   }
 
   frameTooLong(): void {
@@ -163,7 +184,8 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
         "a body that is not as long as its content-length",
       );
     }
-    stream.takeData(bytes, from, to);
+    // What was put together of a frame that was cut is written over by the next one.
+    if (stream.takeData(bytes, from, to, bytes === this.#read)) this.#borrowers.push(stream);
     if (ends && !stream.closed) this.#remoteEnd(stream, undefined);
     return this.reads;
   }

@@ -65,15 +65,19 @@ export abstract class Http2Stream {
   receivedBytes = 0;
   /** Of its head, for the limit of a connection. */
   headBytes = 0;
-  /** What waits for a window, in order. */
-  #waiting: Buffer[] = [];
+  /** What waits for a window, in order; undefined: nothing does. */
+  #waiting: Buffer[] | undefined = undefined;
   #waitingFrom = 0;
   #endWaits = false;
   #trailers: Fields | undefined = undefined;
   /** Taken, and not announced to the peer. */
   #taken = 0;
-  /** What came while nothing was wanted; at most a window. */
-  #held: Buffer[] = [];
+  /** What came while nothing was wanted, at most a window; undefined: nothing did. */
+  #held: Buffer[] | undefined = undefined;
+  /** What comes before it, where it lies in what was read. */
+  #lent: Buffer | undefined = undefined;
+  #lentFrom = 0;
+  #lentTo = 0;
   #heldEnd = false;
   #heldTrailers: Fields | undefined = undefined;
   #paused = false;
@@ -123,9 +127,9 @@ export abstract class Http2Stream {
   /** False: some of it waits for a window or for the socket; `drained` follows. */
   send(bytes: Buffer, from: number, to: number): boolean {
     if (this.closed || this.localEnded) return true;
-    const at = this.#waiting.length === 0 ? this.owner.sending.data(this, bytes, from, to) : from;
+    const at = this.waits ? from : this.owner.sending.data(this, bytes, from, to);
     if (at === to) return true;
-    this.#waiting.push(copyOf(bytes, at, to));
+    (this.#waiting ??= []).push(copyOf(bytes, at, to));
     this.owner.sending.waits(this);
     return false;
   }
@@ -133,15 +137,15 @@ export abstract class Http2Stream {
   sendEnd(trailers: Fields | undefined): void {
     if (this.closed || this.localEnded || this.#endWaits) return;
     this.#trailers = trailers;
-    if (this.#waiting.length > 0) this.#endWaits = true;
+    if (this.waits) this.#endWaits = true;
     else this.#finish();
   }
 
   /** The connection has room: sends one frame at most. False: nothing of it could go. */
   flow(): boolean {
     const waiting = this.#waiting;
-    const first = waiting[0];
-    if (first === undefined) return false;
+    if (waiting === undefined) return false;
+    const first = waiting[0]!;
     const from = this.#waitingFrom;
     const at = this.owner.sending.frame(this, first, from, first.length);
     if (at === from) return false;
@@ -153,6 +157,7 @@ export abstract class Http2Stream {
     free(first);
     this.#waitingFrom = 0;
     if (waiting.length === 0) {
+      this.#waiting = undefined;
       if (this.#endWaits) this.#finish();
       else this.drained();
     }
@@ -165,7 +170,7 @@ export abstract class Http2Stream {
   }
 
   get waits(): boolean {
-    return this.#waiting.length > 0;
+    return this.#waiting !== undefined;
   }
 
   /** It may send so much more, or less. False: more than there may be. */
@@ -181,18 +186,42 @@ export abstract class Http2Stream {
 
   // ── what comes ───────────────────────────────────────────────────────────────────────────────
 
-  /** Payload of DATA, without padding. */
-  takeData(bytes: Buffer, from: number, to: number): void {
+  /**
+   * Payload of DATA, without padding. True: it is held where it lies, because it is mostly wanted in this turn; `keep` has
+   * to be called before those bytes go. `mayLend`: they stay until then.
+   */
+  takeData(bytes: Buffer, from: number, to: number, mayLend: boolean): boolean {
     this.came += to - from;
-    if (to === from) return;
-    if (this.#paused || this.#held.length > 0) {
-      this.#held.push(copyOf(bytes, from, to));
-    } else this.#hand(bytes, from, to);
+    if (to === from) return false;
+    if (!this.#paused && !this.#holds) {
+      this.#hand(bytes, from, to);
+      return false;
+    }
+    if (mayLend && !this.#holds) {
+      this.#lent = bytes;
+      this.#lentFrom = from;
+      this.#lentTo = to;
+      return true;
+    }
+    this.keep();
+    (this.#held ??= []).push(copyOf(bytes, from, to));
+    return false;
+  }
+
+  /** What it holds of the bytes of others is its own from now on. */
+  keep(): void {
+    if (this.#lent === undefined) return;
+    this.#held = [copyOf(this.#lent, this.#lentFrom, this.#lentTo)];
+    this.#lent = undefined;
+  }
+
+  get #holds(): boolean {
+    return this.#lent !== undefined || this.#held !== undefined;
   }
 
   takeEnd(trailers: Fields | undefined): void {
     this.remoteEnded = true;
-    if (this.#paused || this.#held.length > 0) {
+    if (this.#paused || this.#holds) {
       this.#heldEnd = true;
       this.#heldTrailers = trailers;
     } else this.delivered(trailers);
@@ -219,16 +248,26 @@ export abstract class Http2Stream {
 
   resume(): void {
     this.#paused = false;
-    if (this.#handing) return;
-    while (this.#held.length > 0 && !this.#paused && !this.#dropped) {
-      const bytes = this.#held.shift()!;
-      this.#hand(bytes, 0, bytes.length);
-      free(bytes);
+    if (this.#handing || this.#dropped) return;
+    const lent = this.#lent;
+    if (lent !== undefined) {
+      this.#lent = undefined;
+      this.#hand(lent, this.#lentFrom, this.#lentTo);
     }
-    if (this.#heldEnd && this.#held.length === 0 && !this.#paused && !this.#dropped) {
+    if (this.#held !== undefined) this.#handHeld(this.#held);
+    if (this.#heldEnd && !this.#holds && !this.#paused && !this.#dropped) {
       this.#heldEnd = false;
       this.delivered(this.#heldTrailers);
     }
+  }
+
+  #handHeld(held: Buffer[]): void {
+    while (held.length > 0 && !this.#paused && !this.#dropped) {
+      const bytes = held.shift()!;
+      this.#hand(bytes, 0, bytes.length);
+      free(bytes);
+    }
+    if (held.length === 0 && this.#held === held) this.#held = undefined;
   }
 
   /** The other side has so many bytes: the peer may send as many again. */
@@ -244,16 +283,16 @@ export abstract class Http2Stream {
   /** No frame follows. What it holds is still delivered, unless it was cut off (`drop`). Writer: the connection. */
   close(): void {
     this.closed = true;
-    this.#waiting = [];
+    this.#waiting = undefined;
   }
 
   /** What it holds counts as taken by the window of the connection. */
   drop(): void {
     if (this.#dropped) return;
     this.#dropped = true;
-    let bytes = 0;
-    for (const held of this.#held) bytes += held.length;
-    this.#held = [];
+    let bytes = this.#lent === undefined ? 0 : this.#lentTo - this.#lentFrom;
+    if (this.#held !== undefined) for (const held of this.#held) bytes += held.length;
+    this.#held = this.#lent = undefined;
     if (bytes > 0) this.owner.taken(bytes);
   }
 
