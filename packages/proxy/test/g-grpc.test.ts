@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { H2Client } from "../../http/test/support/h2-client.ts";
 import { h2Peer, head, HEADERS, type H2Connection } from "../../http/test/support/h2-peer.ts";
-import { HpackDecoder } from "../src/http2/hpack-decoder.ts";
+import { HeadFields, HpackDecoder } from "../src/http2/hpack-decoder.ts";
 import type { HpackField } from "../src/http2/hpack-fields.ts";
 import { ask2, client2, open2, origin2, type Reply } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
@@ -132,11 +132,11 @@ describe("pushback", () => {
 
 /** The fields of the request whose head came last. */
 function fieldsOf({ frames }: H2Connection): HpackField[] {
-  const fields: HpackField[] = [];
+  const fields = new HeadFields();
   const { payload } = frames.findLast(({ type }) => type === HEADERS)!;
   const limits = { maxBytes: 100_000, maxCount: 1_000 };
   new HpackDecoder().decode(payload, 0, payload.length, fields, limits);
-  return fields;
+  return fields.list;
 }
 
 describe("fields that are malformed", () => {
@@ -188,13 +188,12 @@ describe("fields that are malformed", () => {
     const fields = { ":scheme": "http", ":path": "/t.T/M", ":authority": "orders", ...CALL };
     client.send(head(1, fields, true));
     const got = await client.until(({ id, type }) => id === 1 && type === HEADERS, "the reply");
-    const read: HpackField[] = [];
+    const read = new HeadFields();
     const limits = { maxBytes: 100_000, maxCount: 1_000 };
     new HpackDecoder().decode(got.payload, 0, got.payload.length, read, limits);
-    expect(read.filter(({ name }) => name === "grpc-status").map(({ value }) => value)).toEqual([
-      "0",
-      "0",
-    ]);
+    expect(
+      read.list.filter(({ name }) => name === "grpc-status").map(({ value }) => value),
+    ).toEqual(["0", "0"]);
     await expect.poll(() => outcomes(mesh)).toEqual({ failure: 1 });
   });
 

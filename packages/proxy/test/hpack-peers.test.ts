@@ -11,7 +11,7 @@ import {
   NOT_INDEXED,
   nameOf,
 } from "../src/http2/hpack-fields.ts";
-import { HpackDecoder } from "../src/http2/hpack-decoder.ts";
+import { HeadFields, HpackDecoder } from "../src/http2/hpack-decoder.ts";
 import { HpackEncoder } from "../src/http2/hpack-encoder.ts";
 import { Outgoing } from "../src/http2/outgoing.ts";
 import {
@@ -73,14 +73,14 @@ describe("what nghttp2 encodes", () => {
         if (type === SETTINGS && (flags & 1) === 0)
           socket.write(frame(SETTINGS, 1, 0, Buffer.alloc(0)));
         if (type !== HEADERS) return;
-        const fields: HpackField[] = [];
+        const fields = new HeadFields();
         // With priority: five bytes before the block.
         const from = (flags & 0x20) === 0 ? 0 : 5;
         const fault = decoder.decode(payload, from, payload.length, fields, LIMITS);
         heads.set(
           stream,
           fault === undefined
-            ? fields.map(({ name, value: text }) => [name, text])
+            ? fields.list.map(({ name, value: text }) => [name, text])
             : [["fault", fault]],
         );
         waiting?.();

@@ -12,7 +12,7 @@ import {
   RST_STREAM,
   type Frame,
 } from "../../http/test/support/h2-peer.ts";
-import { HpackDecoder } from "../src/http2/hpack-decoder.ts";
+import { HeadFields, HpackDecoder } from "../src/http2/hpack-decoder.ts";
 import type { HpackField } from "../src/http2/hpack-fields.ts";
 import { origin2 } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
@@ -65,9 +65,9 @@ function statusOf(frames: readonly Frame[]): string {
   const decoder = new HpackDecoder();
   for (const { id, type, payload } of frames) {
     if (type !== HEADERS) continue;
-    const fields: HpackField[] = [];
+    const fields = new HeadFields();
     decoder.decode(payload, 0, payload.length, fields, { maxBytes: 100_000, maxCount: 1_000 });
-    if (id === 1) return fields[0]!.value;
+    if (id === 1) return fields.list[0]!.value;
   }
   return "none";
 }
@@ -260,12 +260,12 @@ describe("H8 P22, H9 P22: well formed and refused (security.md 4.2)", () => {
       await connection.open();
       const id = await connection.request();
       const { payload } = connection.frames.find(({ type }) => type === HEADERS)!;
-      const fields: HpackField[] = [];
+      const fields = new HeadFields();
       new HpackDecoder().decode(payload, 0, payload.length, fields, {
         maxBytes: 1e6,
         maxCount: 1e3,
       });
-      secret.resolve(fields.find(({ name }) => name === "x-secret"));
+      secret.resolve(fields.list.find(({ name }) => name === "x-secret"));
       await connection.write(ok(id));
     });
     const { port } = await proxied(

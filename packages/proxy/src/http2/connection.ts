@@ -22,14 +22,14 @@ import {
   writeSettingsAck,
   type FrameTaker,
 } from "./frames.ts";
-import { HpackDecoder, type HeadLimits } from "./hpack-decoder.ts";
-import type { HpackField } from "./hpack-fields.ts";
+import { HeadFields, HpackDecoder, type HeadLimits } from "./hpack-decoder.ts";
 import { ANY_LENGTH, trailerFields, type Http2Stream } from "./stream.ts";
 
 export abstract class Http2Connection extends ConnectionLife implements FrameTaker, Flushed {
   readonly #reader: FrameReader;
   readonly #decoder: HpackDecoder;
   readonly #headLimits: HeadLimits;
+  readonly #fields = new HeadFields();
   /** What was read last, while streams hold parts of it. */
   #read: Buffer | undefined = undefined;
   #borrowers: Http2Stream[] = [];
@@ -235,28 +235,21 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
         stream = opened;
       }
     }
-    const fields: HpackField[] = [];
+    const fields = this.#fields;
     const fault = this.#decoder.decode(bytes, from, to, fields, this.#headLimits);
     if (fault !== undefined) return this.fail(ERROR.compression, `a head cannot be read: ${fault}`);
     if (stream === undefined) return this.reads;
     if (stream.remoteEnded) {
       return this.streamError(stream, ERROR.streamClosed, "HEADERS behind the end of its stream");
     }
-    if (fields.length === 0 && !ends && this.floods.empty()) return this.flood("frames");
+    if (fields.count === 0 && !ends && this.floods.empty()) return this.flood("frames");
     stream.came++;
-    const { bytes: size, tooLarge } = this.#decoder;
-    if (stream.headed) this.#trailers(stream, fields, size, tooLarge, ends);
-    else stream.takeHead(fields, size, tooLarge, ends);
+    if (stream.headed) this.#trailers(stream, fields, ends);
+    else stream.takeHead(fields, ends);
     return this.reads;
   }
 
-  #trailers(
-    stream: Http2Stream,
-    fields: readonly HpackField[],
-    size: number,
-    tooLarge: boolean,
-    ends: boolean,
-  ): void {
+  #trailers(stream: Http2Stream, fields: HeadFields, ends: boolean): void {
     if (!ends) {
       this.streamError(stream, ERROR.protocol, "trailers that do not end their stream");
       return;
@@ -267,7 +260,8 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
       return;
     }
     const { maxTrailerCount, maxTrailerBytes } = this.limits;
-    const tooMany = tooLarge || fields.length > maxTrailerCount || size > maxTrailerBytes;
+    const { tooLarge, count, bytes } = fields;
+    const tooMany = tooLarge || count > maxTrailerCount || bytes > maxTrailerBytes;
     if (tooMany) this.trailersDropped();
     this.#endOfHead(stream, tooMany ? undefined : trailers);
   }

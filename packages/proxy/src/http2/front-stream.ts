@@ -12,7 +12,7 @@ import { OwnHead } from "../own-reply.ts";
 import { ProxyRequest, type ClientConnection } from "../request.ts";
 import { copyOf } from "../spent.ts";
 import { ERROR } from "./frames.ts";
-import type { HpackField } from "./hpack-fields.ts";
+import type { HeadFields } from "./hpack-decoder.ts";
 import { lengthField, statusField } from "./own-fields.ts";
 import { MALFORMED, readRequestHead, type ListenerRules } from "./request-fields.ts";
 import { Http2Stream, type StreamOwner } from "./stream.ts";
@@ -55,14 +55,14 @@ export class FrontStream extends Http2Stream implements ReplySink, BodySource {
 
   // ── what the client sends ────────────────────────────────────────────────────────────────────
 
-  takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void {
+  takeHead(fields: HeadFields, ends: boolean): void {
     const connection = this.#connection;
     const { parts } = connection;
     this.headed = true;
     const head = new RequestHead();
     let refusal = readRequestHead(fields, head, connection.trust, parts.limits, connection, ends);
     if (refusal === MALFORMED) {
-      if (!tooLarge) {
+      if (!fields.tooLarge) {
         parts.count("malformed");
         connection.streamError(this, ERROR.protocol, "a head that is malformed");
         return;
@@ -70,18 +70,17 @@ export class FrontStream extends Http2Stream implements ReplySink, BodySource {
       refusal = undefined;
     }
     // Of a head that was cut off nothing is known for sure.
-    if (tooLarge) {
+    if (fields.tooLarge) {
       const { maxHeaderCount } = parts.limits;
       refusal =
-        fields.length >= maxHeaderCount ? REFUSALS.too_many_headers : REFUSALS.header_too_large;
+        fields.count >= maxHeaderCount ? REFUSALS.too_many_headers : REFUSALS.header_too_large;
     }
     if (head.glitch !== undefined) {
       parts.count(head.glitch);
       if (!connection.tolerate()) return;
     }
-    head.headBytes = bytes;
-    this.headBytes = bytes;
-    if (!connection.holds(bytes)) refusal ??= REFUSALS.connection_headers;
+    head.headBytes = this.headBytes = fields.bytes;
+    if (!connection.holds(fields.bytes)) refusal ??= REFUSALS.connection_headers;
     const { bodyLength } = head;
     if (bodyLength >= 0) this.expectedBytes = bodyLength;
     this.#isGrpc = head.isGrpc;

@@ -36,6 +36,17 @@ export interface HeadLimits {
   readonly maxCount: number;
 }
 
+/** What a block says, in its order. A decoder fills it anew with each block, which takes no memory. */
+export class HeadFields {
+  /** `count` of them; what stands behind those is of an earlier block. */
+  readonly list: HpackField[] = [];
+  count = 0;
+  /** As RFC 9113 §6.5.2 counts, of fields that were left out too. */
+  bytes = 0;
+  /** There were more fields, or more bytes of them, than the limits: the rest was left out. */
+  tooLarge = false;
+}
+
 export class HpackDecoder {
   readonly #offeredBytes: number;
   #tableLimit: number;
@@ -49,11 +60,6 @@ export class HpackDecoder {
   #fault: HpackFault | undefined = undefined;
   #value = 0;
 
-  /** The last block had more fields, or more bytes of them, than the limits: the rest was left out. */
-  tooLarge = false;
-  /** Of the fields of the last block, those left out too. */
-  bytes = 0;
-
   /** `tableBytes`: what SETTINGS_HEADER_TABLE_SIZE offers. */
   constructor(tableBytes: number = DEFAULT_TABLE_BYTES) {
     this.#offeredBytes = tableBytes;
@@ -65,18 +71,18 @@ export class HpackDecoder {
     return this.#tableBytes;
   }
 
-  /** Reads the block `bytes[from..to)` and adds its fields to `into`. Keeps nothing of `bytes`. */
+  /** Reads the block `bytes[from..to)`. Keeps nothing of `bytes`. */
   decode(
     bytes: Buffer,
     from: number,
     to: number,
-    into: HpackField[],
+    into: HeadFields,
     limits: HeadLimits,
   ): HpackFault | undefined {
     this.#at = from;
     this.#fault = undefined;
-    this.tooLarge = false;
-    this.bytes = 0;
+    into.count = into.bytes = 0;
+    into.tooLarge = false;
     let first = true;
     let updates = 0;
     while (this.#at < to) {
@@ -93,9 +99,9 @@ export class HpackDecoder {
       first = false;
       const field = byte >= 0x80 ? this.#indexed(bytes, to) : this.#literal(bytes, to, byte);
       if (field === undefined) return this.#fault;
-      this.bytes += field.size;
-      if (this.bytes > limits.maxBytes || into.length >= limits.maxCount) this.tooLarge = true;
-      else into.push(field);
+      into.bytes += field.size;
+      if (into.bytes > limits.maxBytes || into.count >= limits.maxCount) into.tooLarge = true;
+      else into.list[into.count++] = field;
     }
     return undefined;
   }

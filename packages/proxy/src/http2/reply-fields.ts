@@ -1,13 +1,8 @@
 /** From the fields of an HTTP/2 reply to the head of a message (RFC 9113 §8.3.2). */
 import { KIND } from "../fields.ts";
 import { UNKNOWN_LENGTH, type ReplyHead } from "../message.ts";
-import {
-  BAD_NAME,
-  BAD_VALUE,
-  CONNECTION_SPECIFIC,
-  PSEUDO,
-  type HpackField,
-} from "./hpack-fields.ts";
+import type { HeadFields } from "./hpack-decoder.ts";
+import { BAD_NAME, BAD_VALUE, CONNECTION_SPECIFIC, PSEUDO } from "./hpack-fields.ts";
 import { lengthOf } from "./request-fields.ts";
 
 const NEVER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC;
@@ -16,14 +11,15 @@ const NOT_MODIFIED = 304;
 
 /** `isHead`: the request was a HEAD. `ends`: nothing follows. Undefined: it is good, otherwise what is wrong with it. */
 export function readReplyHead(
-  fields: readonly HpackField[],
+  { list, count }: HeadFields,
   head: ReplyHead,
   isHead: boolean,
   ends: boolean,
 ): string | undefined {
   let length = UNKNOWN_LENGTH;
   let regular = false;
-  for (const field of fields) {
+  for (let n = 0; n < count; n++) {
+    const field = list[n]!;
     const { key, value, flags } = field;
     if (flags !== 0) {
       if ((flags & NEVER) !== 0) return `the field ${JSON.stringify(field.name.slice(0, 64))}`;

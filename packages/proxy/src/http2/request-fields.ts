@@ -7,6 +7,7 @@ import { isHost, isTarget, REFUSALS } from "@inmesh/http/spi/codec";
 import { KIND } from "../fields.ts";
 import { isAmbiguous } from "../http1/request-reader.ts";
 import { isAnyClient, UNKNOWN_LENGTH, type ClaimLimits, type RequestHead } from "../message.ts";
+import type { HeadFields } from "./hpack-decoder.ts";
 import {
   BAD_NAME,
   BAD_VALUE,
@@ -40,7 +41,7 @@ const NEVER = BAD_NAME | BAD_VALUE | CONNECTION_SPECIFIC;
 
 /** `ends`: it has no body. Undefined: it is good. */
 export function readRequestHead(
-  fields: readonly HpackField[],
+  { list, count }: HeadFields,
   head: RequestHead,
   trust: Trust,
   rules: HeadRules,
@@ -58,7 +59,8 @@ export function readRequestHead(
   let cookies: string | undefined;
   let refusal: Refusal | undefined;
   let regular = false;
-  for (const field of fields) {
+  for (let n = 0; n < count; n++) {
+    const field = list[n]!;
     const { key, value, flags } = field;
     if (flags !== 0) {
       if ((flags & NEVER) !== 0) return MALFORMED;

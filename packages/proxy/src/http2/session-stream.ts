@@ -12,6 +12,7 @@ import type { Wire } from "../halves.ts";
 import { hasBodyByMethod, ReplyHead } from "../message.ts";
 import { free } from "../spent.ts";
 import { ERROR } from "./frames.ts";
+import type { HeadFields } from "./hpack-decoder.ts";
 import { HpackField } from "./hpack-fields.ts";
 import {
   authorityField,
@@ -174,11 +175,11 @@ export class SessionStream extends Http2Stream implements Wire, ReplayConsumer {
 
   // ── the reply ────────────────────────────────────────────────────────────────────────────────
 
-  takeHead(fields: HpackField[], _bytes: number, tooLarge: boolean, ends: boolean): void {
+  takeHead(fields: HeadFields, ends: boolean): void {
     const exchange = this.#exchange;
     const session = this.#session;
     this.#answers = ++session.answers;
-    if (tooLarge) {
+    if (fields.tooLarge) {
       this.reset(ERROR.cancel);
       session.gaveUp();
       const what = "the head of the reply is larger than limits.maxReplyHeaderBytes";

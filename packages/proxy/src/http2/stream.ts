@@ -6,7 +6,7 @@ import { Fields } from "../fields.ts";
 import { copyOf, free } from "../spent.ts";
 import type { FieldWriter } from "./field-writer.ts";
 import { MAX_WINDOW } from "./frames.ts";
-import type { HpackField } from "./hpack-fields.ts";
+import type { HeadFields } from "./hpack-decoder.ts";
 
 /** Bodies whose length was not said. */
 export const ANY_LENGTH = -1;
@@ -104,7 +104,7 @@ export abstract class Http2Stream {
   // ── what it delivers ─────────────────────────────────────────────────────────────────────────
 
   /** A head. `ends`: nothing follows. */
-  abstract takeHead(fields: HpackField[], bytes: number, tooLarge: boolean, ends: boolean): void;
+  abstract takeHead(fields: HeadFields, ends: boolean): void;
   /** Of the body, in order. False: no more before `resume`. */
   protected abstract deliver(bytes: Buffer, from: number, to: number): boolean;
   protected abstract delivered(trailers: Fields | undefined): void;
@@ -303,9 +303,10 @@ export abstract class Http2Stream {
 }
 
 /** Trailers of a head's fields, without those that may not stand there. Undefined: one of them is malformed. */
-export function trailerFields(fields: readonly HpackField[]): Fields | undefined {
+export function trailerFields({ list, count }: HeadFields): Fields | undefined {
   const trailers = new Fields();
-  for (const field of fields) {
+  for (let n = 0; n < count; n++) {
+    const field = list[n]!;
     if (field.flags !== 0) return undefined;
     if (field.key.isTrailer) trailers.add(field);
   }
