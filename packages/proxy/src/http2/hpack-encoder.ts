@@ -14,7 +14,7 @@ const NO_UPDATE = -1;
 /** A number takes at most five bytes. */
 const INTEGER_BYTES = 5;
 /** Longer texts are copied by the runtime, shorter ones are faster in a loop. */
-const SHORT_TEXT = 24;
+const SHORT_TEXT = 64;
 
 export class HpackEncoder {
   readonly #maxTableBytes: number;

@@ -159,12 +159,20 @@ function staticIndexOf(name: Name, value: string): number {
   return 0;
 }
 
-/** Of names with a meaning here there is one object each, so that they are compared by identity. */
-const KNOWN_NAMES = new Map<string, Name>();
+/**
+ * Names by their text, each once, so that they are compared by identity. Those with a meaning here stay, of others there
+ * are as many as a process may reasonably have.
+ */
+const names = new Map<string, Name>();
+const known: Name[] = [];
+const MAX_NAMES = 1_024;
 
 export function knownName(text: string): Name {
-  let name = KNOWN_NAMES.get(text);
-  if (name === undefined) KNOWN_NAMES.set(text, (name = new Name(text)));
+  const made = names.get(text);
+  if (made !== undefined) return made;
+  const name = new Name(text);
+  known.push(name);
+  names.set(text, name);
   return name;
 }
 
@@ -176,18 +184,16 @@ export const STATIC_FIELDS: readonly HpackField[] = [
   ...STATIC_TABLE.map(([name, value]) => new HpackField(knownName(name), value, INDEXED)),
 ];
 
-/** Names by their text, of those that are not known: as many as a process may reasonably have. */
-const MAX_TEXTS = 512;
-const texts = new Map<string, Name>();
-
 export function nameOf(text: string): Name {
-  const known = KNOWN_NAMES.get(text) ?? texts.get(text);
-  if (known !== undefined) return known;
+  const made = names.get(text);
+  if (made !== undefined) return made;
   const name = new Name(text);
-  if (text.length <= MAX_NAME_BYTES) {
-    if (texts.size >= MAX_TEXTS) texts.clear();
-    texts.set(text, name);
+  if (text.length > MAX_NAME_BYTES) return name;
+  if (names.size >= MAX_NAMES) {
+    names.clear();
+    for (const one of known) names.set(one.text, one);
   }
+  names.set(text, name);
   return name;
 }
 
@@ -212,7 +218,7 @@ const LENGTH_SHIFT = 2;
 const nameTexts = new Uint8Array(NAME_PLACES * MAX_NAME_BYTES);
 /** Length and coding of what stands in a place. */
 const nameKeys = new Uint16Array(NAME_PLACES);
-const names: (Name | undefined)[] = Array.from({ length: NAME_PLACES }, () => undefined);
+const nameAt: (Name | undefined)[] = Array.from({ length: NAME_PLACES }, () => undefined);
 const valueTexts = new Uint8Array(FIELD_PLACES * MAX_VALUE_BYTES);
 const valueKeys = new Uint16Array(FIELD_PLACES);
 const fields: (HpackField | undefined)[] = Array.from({ length: FIELD_PLACES }, () => undefined);
@@ -233,7 +239,7 @@ export function readName(
   for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
   const place = (hash ^ (hash >>> 15)) & (NAME_PLACES - 1);
   const key = (length << LENGTH_SHIFT) | (huffman ? HUFFMAN : 0);
-  const kept = names[place];
+  const kept = nameAt[place];
   if (
     kept !== undefined &&
     nameKeys[place] === key &&
@@ -244,7 +250,7 @@ export function readName(
   const text = readText(bytes, from, to, huffman);
   if (text === undefined) return undefined;
   const name = nameOf(text);
-  names[place] = name;
+  nameAt[place] = name;
   nameKeys[place] = key;
   nameTexts.set(bytes.subarray(from, to), place * MAX_NAME_BYTES);
   return name;

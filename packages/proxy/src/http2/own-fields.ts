@@ -36,11 +36,15 @@ const PATH = knownName(":path");
 const MAX_KEPT = 256;
 const methods = new Map<string, HpackField>();
 const authorities = new Map<string, HpackField>();
+let lastMethod: HpackField | undefined;
+let lastAuthority: HpackField | undefined;
 const HTTP = new HpackField(SCHEME, "http", INDEXED);
 const HTTPS = new HpackField(SCHEME, "https", INDEXED);
 
 export function methodField(method: string): HpackField {
-  return methods.get(method) ?? keep(methods, method, new HpackField(METHOD, method, INDEXED));
+  if (lastMethod?.value === method) return lastMethod;
+  const found = methods.get(method);
+  return (lastMethod = found ?? keep(methods, method, new HpackField(METHOD, method, INDEXED)));
 }
 
 export function schemeField(secure: boolean): HpackField {
@@ -48,10 +52,10 @@ export function schemeField(secure: boolean): HpackField {
 }
 
 export function authorityField(authority: string): HpackField {
-  return (
-    authorities.get(authority) ??
-    keep(authorities, authority, new HpackField(AUTHORITY, authority, INDEXED))
-  );
+  if (lastAuthority?.value === authority) return lastAuthority;
+  const found = authorities.get(authority);
+  const field = found ?? keep(authorities, authority, new HpackField(AUTHORITY, authority, INDEXED));
+  return (lastAuthority = field);
 }
 
 export const GRPC_TIMEOUT: Name = knownName("grpc-timeout");
