@@ -26,6 +26,8 @@ const REPLY_WINDOW_STALLS = 2;
 /** The client's connection, as its streams need it. */
 export interface FrontStreamOwner extends StreamOwner, ClientConnection, ListenerRules {
   readonly parts: FrontParts;
+  /** When what is being read was read: that is when its requests begin. */
+  readonly readAt: number;
   /** Something irregular was let through. False: once too often, and the connection has ended. */
   tolerate(): boolean;
   /** Counts the head of a request, until its stream is closed. False: these are too many bytes at once. */
@@ -86,6 +88,7 @@ export class FrontStream extends Http2Stream implements ReplySink, BodySource {
     this.#isGrpc = head.isGrpc;
     const body = ends ? undefined : new RequestBody(this, parts.memory);
     const request = new ProxyRequest(head, body, this, connection, "2", parts, refusal);
+    request.startedAt = connection.readAt;
     this.request = request;
     if (ends) connection.headEnds(this);
     if (body === undefined || refusal !== undefined) this.#serve(request);

@@ -79,6 +79,7 @@ export class Http2FrontConnection
   readonly recentResets: Tally = new Tally();
   streams = 0;
   headBytes = 0;
+  readAt = 0;
   #lastStream = 0;
   #prefaceLeft: number = PREFACE.length;
   #leaving: "no" | "asked" | "final" = "no";
@@ -128,6 +129,7 @@ export class Http2FrontConnection
   }
 
   #read(bytes: Buffer): void {
+    this.readAt = this.runtime.now();
     let at = 0;
     if (this.#prefaceLeft > 0) {
       const left = this.#prefaceLeft;

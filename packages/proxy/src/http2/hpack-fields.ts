@@ -74,6 +74,8 @@ export class Name {
   readonly hasUnderscore: boolean;
   /** The field of this name that was made last of a text: mostly the same is wanted again. Writer: `fieldOf`. */
   last: HpackField | undefined = undefined;
+  /** The same of bytes: where it stands in the cache. Writer: `readField`. */
+  lastPlace = 0;
 
   constructor(text: string) {
     this.text = text;
@@ -270,20 +272,16 @@ export function readField(
     const text = readText(bytes, from, to, huffman);
     return text === undefined ? undefined : new HpackField(name, text, indexing);
   }
+  const key =
+    (length << LENGTH_SHIFT) | (huffman ? HUFFMAN : 0) | (indexing === NOT_INDEXED ? WITHOUT : 0);
+  const last = keptAt(name.lastPlace, key, name, bytes, from, length);
+  if (last !== undefined) return last;
   let { hash } = name;
   for (let at = from; at < to; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
   const place = (hash ^ (hash >>> 15)) & (FIELD_PLACES - 1);
-  const key =
-    (length << LENGTH_SHIFT) | (huffman ? HUFFMAN : 0) | (indexing === NOT_INDEXED ? WITHOUT : 0);
-  const kept = fields[place];
-  if (
-    kept !== undefined &&
-    valueKeys[place] === key &&
-    (kept.key === name || kept.name === name.text) &&
-    isSame(bytes, from, length, valueTexts, place * MAX_VALUE_BYTES)
-  ) {
-    return kept;
-  }
+  name.lastPlace = place;
+  const kept = keptAt(place, key, name, bytes, from, length);
+  if (kept !== undefined) return kept;
   const text = readText(bytes, from, to, huffman);
   if (text === undefined) return undefined;
   const field = new HpackField(name, text, indexing);
@@ -291,6 +289,21 @@ export function readField(
   valueKeys[place] = key;
   valueTexts.set(bytes.subarray(from, to), place * MAX_VALUE_BYTES);
   return field;
+}
+
+/** Undefined: something else stands in that place of the cache. */
+function keptAt(
+  place: number,
+  key: number,
+  name: Name,
+  bytes: Buffer,
+  from: number,
+  length: number,
+): HpackField | undefined {
+  if (valueKeys[place] !== key) return undefined;
+  const kept = fields[place];
+  if (kept === undefined || (kept.key !== name && kept.name !== name.text)) return undefined;
+  return isSame(bytes, from, length, valueTexts, place * MAX_VALUE_BYTES) ? kept : undefined;
 }
 
 function isSame(

@@ -54,7 +54,8 @@ export function schemeField(secure: boolean): HpackField {
 export function authorityField(authority: string): HpackField {
   if (lastAuthority?.value === authority) return lastAuthority;
   const found = authorities.get(authority);
-  const field = found ?? keep(authorities, authority, new HpackField(AUTHORITY, authority, INDEXED));
+  const field =
+    found ?? keep(authorities, authority, new HpackField(AUTHORITY, authority, INDEXED));
   return (lastAuthority = field);
 }
 
