@@ -14,12 +14,12 @@ import {
   PING,
   reset,
   RST_STREAM,
-  SETTINGS,
   settings,
   WINDOW_UPDATE,
   words,
   type Frame,
 } from "../../http/test/support/h2-peer.ts";
+import { FLOODS, repeat } from "./support/floods.ts";
 import { origin2 } from "./support/http2.ts";
 import { proxied, type ProxiedOptions } from "./support/proxied.ts";
 
@@ -27,7 +27,6 @@ const NO_ERROR = 0;
 const CANCEL = 8;
 const COMPRESSION_ERROR = 9;
 const ENHANCE_YOUR_CALM = 11;
-const PRIORITY = 2;
 const CONTINUATION = 9;
 const MIB = 1 << 20;
 const GET = { ":method": "GET", ":scheme": "http", ":path": "/", ":authority": "orders" };
@@ -77,29 +76,20 @@ async function stays(client: H2Client, id = 99_999): Promise<void> {
   expect(client.frames.some(({ type }) => type === GOAWAY)).toBe(false);
 }
 
-function repeat(count: number, make: (i: number) => Buffer): Buffer {
-  return Buffer.concat(Array.from({ length: count }, (_, i) => make(i)));
-}
-
 describe("frames that cost an answer, or nothing but time", () => {
-  it.each<[string, number, (i: number) => Buffer, string, number]>([
-    ["PING", 10, (i) => frame(PING, 0, 0, words(0, i)), "pings", 20],
-    ["SETTINGS", 8, () => settings(), "settings", 30],
-    ["PRIORITY", 90, () => frame(PRIORITY, 0, 3, Buffer.from([0, 0, 0, 0, 1])), "frames", 200],
-    ["frames of unknown type", 90, () => frame(0xbe, 0xff, 0, Buffer.from("x")), "frames", 200],
-    ["WINDOW_UPDATE", 400, () => frame(WINDOW_UPDATE, 0, 0, words(1)), "frames", 2_000],
-    ["acknowledgements of SETTINGS", 90, () => frame(SETTINGS, 1, 0), "frames", 200],
-    ["answers to no PING", 90, (i) => frame(PING, 1, 0, words(0, i)), "frames", 200],
-  ])("%s: %i are let through, a flood ends the connection", async (_, few, make, reason, many) => {
-    const { client, port, refused, connections } = await before();
-    client.send(repeat(few, make));
-    await stays(client);
-    const other = await H2Client.to(port);
-    other.send(repeat(many, make));
-    await evicted(other);
-    expect(refused()).toMatchObject({ [reason]: 1 });
-    await expect.poll(connections).toBe(1);
-  });
+  it.each(FLOODS)(
+    "$name: $few are let through, a flood ends the connection",
+    async ({ few, make, reason, many }) => {
+      const { client, port, refused, connections } = await before();
+      client.send(repeat(few, make));
+      await stays(client);
+      const other = await H2Client.to(port);
+      other.send(repeat(many, make));
+      await evicted(other);
+      expect(refused()).toMatchObject({ [reason]: 1 });
+      await expect.poll(connections).toBe(1);
+    },
+  );
 
   it("PING between frames of a body are no flood: peers measure round trips so", async () => {
     const { client } = await before();

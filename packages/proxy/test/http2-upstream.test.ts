@@ -15,12 +15,12 @@ import {
   ok,
   reset,
   RST_STREAM,
-  settings,
   words,
   WINDOW_UPDATE,
   type Frame,
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
+import { FLOODS, repeat, TOO_MANY } from "./support/floods.ts";
 import { ask2, client2, open2, replyOf } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
 
@@ -231,21 +231,36 @@ describe("servers that are unusual, or flood", () => {
     expect(peer.connections).toBe(1);
   });
 
-  it.each<[string, (id: number) => Buffer]>([
-    ["SETTINGS", () => settings()],
-    ["empty DATA", (id) => data(id, "")],
-    ["CONTINUATION", (id) => frame(9, 0, id, Buffer.from([0x82]))],
-    ["unknown frames", () => frame(0xbe, 0, 0)],
-  ])("a flood of %s ends its connection, and the next request has another", async (_, flood) => {
-    const { session, peer } = await before(
-      once((id) => [
-        flood(id).length === 10 ? frame(HEADERS, 0, id, block(OK)) : head(id, OK),
-        ...Array.from({ length: 1_000 }, () => flood(id)),
-      ]),
-    );
-    const bad = await ask2(session);
-    expect(bad.headers[":status"] === 502 || bad.code !== 0).toBe(true);
-    expect((await ask2(session)).headers[":status"]).toBe(200);
-    expect(peer.connections).toBe(2);
+  it.each(FLOODS)("$name: $few are passed over, and the request is answered", async (flood) => {
+    const { session, peer } = await before(once((id) => [repeat(flood.few, flood.make), ok(id)]));
+    for (let i = 0; i < 2; i++) expect((await ask2(session)).headers[":status"]).toBe(200);
+    expect(peer.connections).toBe(1);
   });
+
+  it.each<[string, (id: number) => Buffer, (i: number, id: number) => Buffer]>([
+    ...FLOODS.map(
+      (one) => [one.name, replied, one.make] as [string, typeof replied, typeof one.make],
+    ),
+    ["empty DATA", replied, (_, id) => data(id, "")],
+    [
+      "CONTINUATION",
+      (id) => frame(HEADERS, 0, id, block(OK)),
+      (_, id) => frame(9, 0, id, Buffer.from([0x82])),
+    ],
+  ])(
+    "a flood of %s ends its connection, and the next request has another",
+    async (_, begin, make) => {
+      const { session, peer } = await before(
+        once((id) => [begin(id), repeat(TOO_MANY, (i) => make(i, id))]),
+      );
+      const bad = await ask2(session);
+      expect(bad.headers[":status"] === 502 || bad.code !== 0).toBe(true);
+      expect((await ask2(session)).headers[":status"]).toBe(200);
+      expect(peer.connections).toBe(2);
+    },
+  );
 });
+
+function replied(id: number): Buffer {
+  return head(id, OK);
+}
