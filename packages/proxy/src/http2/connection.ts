@@ -32,7 +32,7 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
   readonly #fields = new HeadFields();
   /** What was read last, while streams hold parts of it. */
   #read: Buffer | undefined = undefined;
-  #borrowers: Http2Stream[] = [];
+  #holders: Http2Stream[] = [];
 
   constructor(socket: Socket, clock: Http2Clock, limits: ConnectionLimits, tableBytes: number) {
     super(socket, clock, limits);
@@ -66,7 +66,7 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     this.flushNow();
     this.#read = bytes;
     this.#reader.read(bytes, start);
-    if (this.#borrowers.length === 0) this.#forget(bytes);
+    if (this.#holders.length === 0) this.#forget(bytes);
     else this.flushes.add(this);
     this.sending.holdReading();
   }
@@ -75,8 +75,8 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
   flushNow(): void {
     const bytes = this.#read;
     if (bytes === undefined) return;
-    for (const stream of this.#borrowers) stream.keep();
-    this.#borrowers = [];
+    for (const stream of this.#holders) stream.keep();
+    this.#holders = [];
     this.#forget(bytes);
   }
 
@@ -185,7 +185,7 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
       );
     }
     // What was put together of a frame that was cut is written over by the next one.
-    if (stream.takeData(bytes, from, to, bytes === this.#read)) this.#borrowers.push(stream);
+    if (stream.takeData(bytes, from, to, bytes === this.#read)) this.#holders.push(stream);
     if (ends && !stream.closed) this.#remoteEnd(stream, undefined);
     return this.reads;
   }

@@ -75,9 +75,9 @@ export abstract class Http2Stream {
   /** What came while nothing was wanted, at most a window; undefined: nothing did. */
   #held: Buffer[] | undefined = undefined;
   /** What comes before it, where it lies in what was read. */
-  #lent: Buffer | undefined = undefined;
-  #lentFrom = 0;
-  #lentTo = 0;
+  #lying: Buffer | undefined = undefined;
+  #lyingFrom = 0;
+  #lyingTo = 0;
   #heldEnd = false;
   #heldTrailers: Fields | undefined = undefined;
   #paused = false;
@@ -188,19 +188,19 @@ export abstract class Http2Stream {
 
   /**
    * Payload of DATA, without padding. True: it is held where it lies, because it is mostly wanted in this turn; `keep` has
-   * to be called before those bytes go. `mayLend`: they stay until then.
+   * to be called before those bytes go. `stays`: they stay until then.
    */
-  takeData(bytes: Buffer, from: number, to: number, mayLend: boolean): boolean {
+  takeData(bytes: Buffer, from: number, to: number, stays: boolean): boolean {
     this.came += to - from;
     if (to === from) return false;
     if (!this.#paused && !this.#holds) {
       this.#hand(bytes, from, to);
       return false;
     }
-    if (mayLend && !this.#holds) {
-      this.#lent = bytes;
-      this.#lentFrom = from;
-      this.#lentTo = to;
+    if (stays && !this.#holds) {
+      this.#lying = bytes;
+      this.#lyingFrom = from;
+      this.#lyingTo = to;
       return true;
     }
     this.keep();
@@ -210,13 +210,13 @@ export abstract class Http2Stream {
 
   /** What it holds of the bytes of others is its own from now on. */
   keep(): void {
-    if (this.#lent === undefined) return;
-    this.#held = [copyOf(this.#lent, this.#lentFrom, this.#lentTo)];
-    this.#lent = undefined;
+    if (this.#lying === undefined) return;
+    this.#held = [copyOf(this.#lying, this.#lyingFrom, this.#lyingTo)];
+    this.#lying = undefined;
   }
 
   get #holds(): boolean {
-    return this.#lent !== undefined || this.#held !== undefined;
+    return this.#lying !== undefined || this.#held !== undefined;
   }
 
   takeEnd(trailers: Fields | undefined): void {
@@ -249,10 +249,10 @@ export abstract class Http2Stream {
   resume(): void {
     this.#paused = false;
     if (this.#handing || this.#dropped) return;
-    const lent = this.#lent;
-    if (lent !== undefined) {
-      this.#lent = undefined;
-      this.#hand(lent, this.#lentFrom, this.#lentTo);
+    const lying = this.#lying;
+    if (lying !== undefined) {
+      this.#lying = undefined;
+      this.#hand(lying, this.#lyingFrom, this.#lyingTo);
     }
     if (this.#held !== undefined) this.#handHeld(this.#held);
     if (this.#heldEnd && !this.#holds && !this.#paused && !this.#dropped) {
@@ -290,9 +290,9 @@ export abstract class Http2Stream {
   drop(): void {
     if (this.#dropped) return;
     this.#dropped = true;
-    let bytes = this.#lent === undefined ? 0 : this.#lentTo - this.#lentFrom;
+    let bytes = this.#lying === undefined ? 0 : this.#lyingTo - this.#lyingFrom;
     if (this.#held !== undefined) for (const held of this.#held) bytes += held.length;
-    this.#held = this.#lent = undefined;
+    this.#held = this.#lying = undefined;
     if (bytes > 0) this.owner.taken(bytes);
   }
 
