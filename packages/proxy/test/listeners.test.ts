@@ -329,6 +329,39 @@ describe("leaving", () => {
     await drained;
   });
 
+  it("L6 P11: a request whose first bytes come while it leaves is answered, with its address moved by a change or at its end", async () => {
+    const web = createServer((_request, response) => response.end("ok"));
+    const services = { web: { discovery: { static: [await at(web)] } } };
+    const listening = (listen: string): Record<string, object> => ({
+      all: { listen, service: "web", detectTimeout: "20s" },
+    });
+    const servers = { all: { discoveryWait: "0s", idleWait: "0s" } };
+    const [x, y] = [await freeAddress(), await freeAddress()];
+    const { proxy, mesh } = await proxyOf(services, listening(x), { servers });
+    const undecided = async (address: string): Promise<Client> => {
+      const client = new Client(address).send("GE");
+      const before = proxy.connections;
+      await once(client.socket, "connect");
+      await expect.poll(() => proxy.connections).toBe(before + 1);
+      return client;
+    };
+    const moved = await undecided(x);
+    mesh.update({ services, servers, proxy: { listeners: listening(y) } } as object);
+    await expect.poll(() => proxy.listeners[0]!.address).toBe(y);
+    const last = await undecided(y);
+    const closed = proxy.close(20_000);
+    // Everything that waits for nothing has had its turn.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    for (const client of [moved, last]) {
+      client.send("T / HTTP/1.1\r\nHost: web\r\n\r\n");
+      await client.until(() => client.text.endsWith("ok"));
+      expect(client.text).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*connection: close\r\n/);
+      await client.until(() => client.ended);
+      client.end();
+    }
+    await closed;
+  });
+
   it("loses no request while the configuration of its listener changes under load", async () => {
     const [one, two] = ["one", "two"].map((name) =>
       createServer((_request, response) => response.end(name)),
