@@ -332,12 +332,12 @@ describe("leaving", () => {
   it("L6 P11: a request whose first bytes come while it leaves is answered, with its address moved by a change or at its end", async () => {
     const web = createServer((_request, response) => response.end("ok"));
     const services = { web: { discovery: { static: [await at(web)] } } };
-    const listening = (listen: string): Record<string, object> => ({
+    const configured = (listen: string): Record<string, object> => ({
       all: { listen, service: "web", detectTimeout: "20s" },
     });
     const servers = { all: { discoveryWait: "0s", idleWait: "0s" } };
     const [x, y] = [await freeAddress(), await freeAddress()];
-    const { proxy, mesh } = await proxyOf(services, listening(x), { servers });
+    const { proxy, mesh } = await proxyOf(services, configured(x), { servers });
     const undecided = async (address: string): Promise<Client> => {
       const client = new Client(address).send("GE");
       const before = proxy.connections;
@@ -346,7 +346,7 @@ describe("leaving", () => {
       return client;
     };
     const moved = await undecided(x);
-    mesh.update({ services, servers, proxy: { listeners: listening(y) } } as object);
+    mesh.update({ services, servers, proxy: { listeners: configured(y) } } as object);
     await expect.poll(() => proxy.listeners[0]!.address).toBe(y);
     const last = await undecided(y);
     const closed = proxy.close(20_000);
