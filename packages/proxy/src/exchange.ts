@@ -347,7 +347,7 @@ export class Exchange implements AttemptCanceller, Reply {
     const sink = this.#sink;
     if (sink !== undefined) {
       this.request.isBroken = outcome !== "abandoned";
-      sink.fail();
+      sink.fail(error);
     }
     attempt.settle(outcome);
   }
@@ -390,7 +390,7 @@ export class Exchange implements AttemptCanceller, Reply {
     this.#sink = sink;
     // It failed between its head and now.
     if (this.#done) {
-      if (this.attempt.error !== undefined) sink.fail();
+      if (this.attempt.error !== undefined) sink.fail(this.attempt.error);
       return;
     }
     this.resume();

@@ -163,13 +163,16 @@ export class Forward implements ServerProtocol<ProxyRequest> {
 
   #breakOff({ sink }: ProxyRequest, exchange: Exchange): void {
     exchange.abandon();
-    sink.fail();
+    sink.fail(undefined);
   }
 
   #reply(request: ProxyRequest, exchange: Exchange): void {
     const { sink } = request;
     request.body?.commit();
     if (request.phase === "ended") return exchange.abandon();
+    const { error } = exchange.attempt;
+    // It has broken off before anything of it could be passed on.
+    if (error !== undefined) return this.#answer(request, error);
     const head = exchange.head!;
     request.exchange = exchange;
     const { via } = request.owner;
@@ -200,7 +203,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     try {
       this.#answer(request, error);
     } catch (again) {
-      Defects.of(this.#runtime).end(again, { destroy: () => request.sink.fail() });
+      Defects.of(this.#runtime).end(again, { destroy: () => request.sink.fail(undefined) });
     }
   }
 

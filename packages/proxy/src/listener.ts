@@ -106,8 +106,11 @@ export interface ListenerOptions {
    * it does not, and leaves what others said there.
    */
   readonly via?: string;
-  /** Called once, when it leaves: no further connection may be accepted. Default: nothing. */
-  readonly stopListening?: () => void;
+  /**
+   * Called when it leaves, perhaps again when it has left: no further connection may be accepted. Those that it is given before
+   * what this gives resolves, which must not reject, are served all the same. Default: nothing.
+   */
+  readonly stopListening?: () => void | Promise<void>;
 }
 
 export interface ProxyOptions {

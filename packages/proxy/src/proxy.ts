@@ -137,6 +137,8 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   readonly #reader: RequestReader;
   readonly #http2: Http2Front;
   readonly #open = new Set<FrontConnection>();
+  /** Of some that were accepted last it is not known yet whether they are HTTP. */
+  #mayGetMore = false;
   #clock: Timer | undefined = undefined;
 
   constructor(mesh: Mesh, options: ListenerOptions) {
@@ -212,7 +214,9 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
       size: this.#open.size,
       limit: settings.limits.maxConnections,
     }));
-    core.leavesBy(this, settings.options.idleWaitMs ?? IDLE_WAIT_MS, () => stopListening?.());
+    core.leavesBy(this, settings.options.idleWaitMs ?? IDLE_WAIT_MS, () =>
+      this.#stop(stopListening),
+    );
   }
 
   handle(socket: Socket, first: Buffer | undefined, spoken: SpokenProtocol): void {
@@ -236,7 +240,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#open.size + (this.#mayGetMore ? 1 : 0);
   }
 
   get readiness(): string {
@@ -281,7 +285,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     this.#clock ??= this.runtime.after(LOOK_MS, look, this);
     return () => {
       this.#open.delete(connection);
-      if (this.#open.size === 0) this.onEmpty?.();
+      if (this.size === 0) this.onEmpty?.();
     };
   }
 
@@ -301,6 +305,16 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   }
 
   // ── for the drain ────────────────────────────────────────────────────────────────────────────
+
+  #stop(stopListening: ListenerOptions["stopListening"]): void {
+    const stopped = stopListening?.();
+    if (stopped === undefined) return;
+    this.#mayGetMore = true;
+    void stopped.then(() => {
+      this.#mayGetMore = false;
+      if (this.size === 0) this.onEmpty?.();
+    });
+  }
 
   leave(): void {
     this.isLeaving = true;

@@ -20,7 +20,7 @@ import {
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
 import { ask2, client2 } from "./support/http2.ts";
-import { proxied } from "./support/proxied.ts";
+import { exchangeRaw, proxied, repliesIn } from "./support/proxied.ts";
 
 const OK = { ":status": "200" };
 
@@ -42,16 +42,39 @@ async function before(script: (connection: H2Connection) => Promise<void>, more:
   return { session: client2(port), peer, mesh };
 }
 
-/** Answers its first request with these frames, and everything after it well. */
-function once(frames: (id: number) => Buffer[]) {
+/** Answers its first request with these frames, each list in a packet of its own, and everything after it well. */
+function once(...packets: ((id: number) => Buffer[])[]) {
   return async (connection: H2Connection): Promise<void> => {
     await connection.open();
     const id = await connection.request();
-    if (connection.number === 1) await connection.write(...frames(id));
-    else await connection.write(ok(id));
+    if (connection.number !== 1) await connection.write(ok(id));
+    else {
+      for (const [n, frames] of packets.entries()) {
+        if (n > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+        await connection.write(...frames(id));
+      }
+    }
     await answerAll(connection);
   };
 }
+
+describe("G16 P12: a reply that is broken off", () => {
+  it("in the packet of its head is 502 to a client over HTTP/1, whose connection stays", async () => {
+    const peer = await h2Peer(once((id) => [head(id, OK), data(id, "some"), reset(id, 2)]));
+    const { port } = await proxied({
+      orders: {
+        http2: true,
+        discovery: { static: [peer.address] },
+        retry: { attempts: 1 },
+      },
+    });
+    const bytes = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n".repeat(2);
+    const { text } = await exchangeRaw(port, bytes, { until: (all) => all.includes(" 200 ") });
+    const [bad, good] = repliesIn(text);
+    expect(bad).toMatchObject({ status: 502, body: "reset_mid_response\n" });
+    expect(good!.status).toBe(200);
+  });
+});
 
 describe("G16 P22: replies that are none", () => {
   it.each<[string, (id: number) => Buffer[]]>([
@@ -118,7 +141,7 @@ describe("G16 P22: replies that are none", () => {
     expect(good.headers[":status"]).toBe(200);
   });
 
-  it.each<[string, (id: number) => Buffer[]]>([
+  describe.each<[string, (id: number) => Buffer[]]>([
     [
       "a body longer than its length",
       (id) => [head(id, { ...OK, "content-length": "1" }), data(id, "ab", true)],
@@ -136,11 +159,25 @@ describe("G16 P22: replies that are none", () => {
       "trailers with a pseudo-header",
       (id) => [head(id, OK), data(id, "part"), head(id, { ":status": "200" }, true)],
     ],
-  ])("%s: the client's stream is reset, too", async (_, frames) => {
-    const { session } = await before(once(frames));
-    const bad = await ask2(session);
-    expect(bad.code).not.toBe(0);
-    expect((await ask2(session)).headers[":status"]).toBe(200);
+  ])("%s", (_, frames) => {
+    it("in the packet of its head: 502", async () => {
+      const { session } = await before(once(frames));
+      expect((await ask2(session)).headers[":status"]).toBe(502);
+      expect((await ask2(session)).headers[":status"]).toBe(200);
+    });
+
+    it("in a later packet: the client's stream is reset, too", async () => {
+      const { session } = await before(
+        once(
+          (id) => frames(id).slice(0, 1),
+          (id) => frames(id).slice(1),
+        ),
+      );
+      const bad = await ask2(session);
+      expect(bad.headers[":status"]).toBe(200);
+      expect(bad.code).not.toBe(0);
+      expect((await ask2(session)).headers[":status"]).toBe(200);
+    });
   });
 
   it("a reset in the place of the end, with a length and all of it: whole", async () => {

@@ -498,6 +498,55 @@ describe("an address for administration", () => {
     expect(events).toContain("proxy.listening");
   });
 
+  it("says of each mistake in it which option it is, and what to do", async () => {
+    const path = folder();
+    writeFileSync(join(path, "short"), "short\n");
+    const args = ["--listen", "127.0.0.1:0=db", "--to", "db=127.0.0.1:9"];
+    const none = join(path, "none");
+    const cases: readonly (readonly [readonly string[], number, readonly string[]])[] = [
+      [
+        ["--admin", "127.0.0.1:0", "--admin-token-file", join(none, "token")],
+        EXIT.failed,
+        [`--admin-token-file "${none}/token": cannot be written: ENOENT`, "make the folder first"],
+      ],
+      [
+        ["--admin", "127.0.0.1:0", "--admin-token-file", join(path, "short")],
+        EXIT.failed,
+        [
+          `--admin-token-file "${path}/short": its first line must have 16 to 512 characters`,
+          "name a file that this user may read",
+        ],
+      ],
+      [
+        ["--admin", `unix:${none}/admin.sock`],
+        EXIT.unreachable,
+        [
+          `--admin: unix:${none}/admin.sock is in a folder that does not exist`,
+          "make the folder first",
+        ],
+      ],
+      [
+        ["--admin", `unix:/tmp/${"a".repeat(100)}`],
+        EXIT.failed,
+        [`--admin "/tmp/aaa`, "must have 1 to 103 bytes"],
+      ],
+      [
+        ["--admin-token-file", join(path, "short")],
+        EXIT.usage,
+        ["--admin-token-file is for the admin address, and --admin does not name one"],
+      ],
+    ];
+    for (const [more, code, texts] of cases) {
+      const program = new Program([...args, ...more]);
+      expect(await program.ended, more.join(" ")).toEqual({ code, signal: null });
+      for (const text of texts) expect(program.stderr).toContain(text);
+      expect(program.stderr).not.toContain("mesh.admin");
+    }
+    const program = new Program([...args, "--admin", "127.0.0.1:0"]);
+    await program.until(({ stderr }) => stderr.includes("inmesh stat"));
+    expect(program.stderr).toContain("printed on a terminal alone: --admin-token-file <file>");
+  });
+
   it("L10 P11: that is in use is said, with what to do, and the proxy does not start; a stale socket is replaced", async () => {
     const path = join(folder(), "admin.sock");
     const server = await origin1((_, response) => response.end("ok"));
@@ -509,6 +558,7 @@ describe("an address for administration", () => {
     expect(await onPort.ended).toEqual({ code: EXIT.conflict, signal: null });
     expect(onPort.stderr).toContain(`--admin: ${taken.address} is in use (EADDRINUSE)`);
     expect(onPort.stderr).toContain("next  stop what listens there");
+    expect(onPort.stderr).not.toContain("--reuse-port");
 
     // What a process that was killed leaves behind.
     const one = createServer();

@@ -4,7 +4,14 @@
  * waits where the server does.
  */
 import type { Socket } from "node:net";
-import { ConnectionPeer, endOfAge, Tally, type ServerPeer, type Trust } from "@inmesh/core/spi";
+import {
+  ConnectionPeer,
+  endOfAge,
+  Tally,
+  type MeshError,
+  type ServerPeer,
+  type Trust,
+} from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi/codec";
 import { RequestBody, type BodySource } from "../body.ts";
 import { onEvent } from "../defects.ts";
@@ -464,6 +471,7 @@ export class Http1Front
     if (this.#request?.head.upgrade !== undefined) this.#keepAlive = false;
     this.#chunks = false;
     this.#replyLeft = -1;
+    out.begin();
     out.line(statusLine(status));
     head.fields.visit(out);
     if (this.#isHead || status === 204 || status === 304) {
@@ -525,11 +533,32 @@ export class Http1Front
     this.#next();
   }
 
-  fail(): void {
+  fail(error: MeshError | undefined): void {
+    const request = this.#request;
+    if (error !== undefined && request !== undefined && this.#out.takeBack()) {
+      return this.#answerInstead(request, error);
+    }
     this.#out.drop();
     // Where only the end shows how long the body is, an orderly end would make it whole.
     if (this.#replyLeft < 0 && !this.#chunks) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
+  }
+
+  /** Of a reply that broke off, nothing has gone out. */
+  #answerInstead(request: ProxyRequest, error: MeshError): void {
+    const { head, status, body } = OwnHead.ofError(
+      error,
+      request.exhausted,
+      this.trust.givesReasons,
+    );
+    const { observed } = request;
+    if (observed !== undefined) observed.sentBytes = 0;
+    request.sentStatus = status;
+    request.isReplied = true;
+    request.isBroken = false;
+    this.head(head, false);
+    this.data(body, 0, body.length);
+    this.end(undefined);
   }
 
   upgraded(head: ReplyHead): void {

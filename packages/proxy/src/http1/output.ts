@@ -34,6 +34,7 @@ export class Output implements FieldVisitor {
   #run: Buffer | undefined = undefined;
   #runStart = 0;
   #runEnd = 0;
+  #canTakeBack = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -47,6 +48,18 @@ export class Output implements FieldVisitor {
   /** Nothing waits. */
   get isEmpty(): boolean {
     return this.#socket.writableLength === 0;
+  }
+
+  /** What is gathered from now on can be taken back until some of it is written. */
+  begin(): void {
+    this.#canTakeBack = true;
+  }
+
+  /** True: nothing was written since `begin`, and what was gathered is forgotten. */
+  takeBack(): boolean {
+    const can = this.#canTakeBack;
+    if (can) this.drop();
+    return can;
   }
 
   #reserve(bytes: number): void {
@@ -191,6 +204,7 @@ export class Output implements FieldVisitor {
   flush(): boolean {
     if (holder === this) {
       holder = undefined;
+      this.#canTakeBack = false;
       if (length > 0) {
         const bytes = slab.subarray(0, length);
         length = 0;
