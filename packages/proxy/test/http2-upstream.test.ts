@@ -19,7 +19,7 @@ import {
   WINDOW_UPDATE,
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
-import { ask2, client2 } from "./support/http2.ts";
+import { ask2, client2, origin2 } from "./support/http2.ts";
 import { proxied } from "./support/proxied.ts";
 
 const OK = { ":status": "200" };
@@ -196,6 +196,43 @@ describe("what was not processed is sent again, what may have been is not", () =
     });
     expect((await ask2(wrong.session)).headers[":status"]).toBe(502);
   });
+});
+
+it("uploads that their server does not take leave the window of the client's connection as it was", async () => {
+  const initialWindowSize = 4;
+  const full = await h2Peer(async (connection) => {
+    await connection.open(settings(initialWindowSize, 0));
+    for (;;) {
+      const id = await connection.request();
+      // Until the client has sent all of the body, of which the proxy holds what it has no room for.
+      await connection.raw.pause(20);
+      await connection.write(head(id, { ":status": "507" }, true));
+    }
+  });
+  const echo = await origin2((stream) => {
+    let bytes = 0;
+    stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+    stream.on("end", () => {
+      if (stream.destroyed) return;
+      stream.respond();
+      stream.end(String(bytes));
+    });
+  });
+  const { port } = await proxied(
+    {
+      full: { http2: true, discovery: { static: [full.address] } },
+      orders: { http2: true, discovery: { static: [echo.address] } },
+    },
+    { spoken: "http2" },
+  );
+  const session = client2(port);
+  const body = Buffer.alloc(120_000, "x");
+  // Of each some 50 KB are held when its reply comes; the window of a connection is a megabyte.
+  for (let i = 0; i < 40; i++) {
+    const reply = await ask2(session, { ":method": "POST", ":authority": "full" }, body);
+    expect(reply.headers[":status"]).toBe(507);
+  }
+  expect(String((await ask2(session, { ":method": "POST" }, body)).body)).toBe("120000");
 });
 
 describe("servers that are unusual, or flood", () => {
