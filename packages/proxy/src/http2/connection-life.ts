@@ -270,7 +270,6 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
         return this.fail(ERROR.flowControl, "a window is larger than 2^31-1");
       }
     }
-    if (change > 0) this.sending.pump();
     return true;
   }
 }
