@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   answerAll,
   block,
+  DATA,
   data,
   END_HEADERS,
   END_STREAM,
@@ -13,14 +14,18 @@ import {
   HEADERS,
   oddPeer,
   ok,
+  PREFACE,
   reset,
+  RST_STREAM,
   settings,
+  takeFrames,
   words,
   WINDOW_UPDATE,
+  type Frame,
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
-import { ask2, client2 } from "./support/http2.ts";
-import { exchangeRaw, proxied, repliesIn } from "./support/proxied.ts";
+import { ask2, client2, origin2 } from "./support/http2.ts";
+import { exchangeRaw, proxied, rawClient, repliesIn } from "./support/proxied.ts";
 
 const OK = { ":status": "200" };
 
@@ -39,7 +44,7 @@ async function before(script: (connection: H2Connection) => Promise<void>, more:
     },
     { spoken: "http2" },
   );
-  return { session: client2(port), peer, mesh };
+  return { session: client2(port), peer, mesh, port };
 }
 
 /** Answers its first request with these frames, each list in a packet of its own, and everything after it well. */
@@ -233,6 +238,77 @@ describe("what was not processed is sent again, what may have been is not", () =
     });
     expect((await ask2(wrong.session)).headers[":status"]).toBe(502);
   });
+});
+
+it("uploads that their server does not take leave the window of the client's connection as it was", async () => {
+  const initialWindowSize = 4;
+  const full = await h2Peer(async (connection) => {
+    await connection.open(settings(initialWindowSize, 0));
+    for (;;) {
+      const id = await connection.request();
+      // Until the client has sent all of the body, of which the proxy holds what it has no room for.
+      await connection.raw.pause(20);
+      await connection.write(head(id, { ":status": "507" }, true));
+    }
+  });
+  const echo = await origin2((stream) => {
+    let bytes = 0;
+    stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+    stream.on("end", () => {
+      if (stream.destroyed) return;
+      stream.respond();
+      stream.end(String(bytes));
+    });
+  });
+  const { port } = await proxied(
+    {
+      full: { http2: true, discovery: { static: [full.address] } },
+      orders: { http2: true, discovery: { static: [echo.address] } },
+    },
+    { spoken: "http2" },
+  );
+  const session = client2(port);
+  const body = Buffer.alloc(120_000, "x");
+  // Of each some 50 KB are held when its reply comes; the window of a connection is a megabyte.
+  for (let i = 0; i < 40; i++) {
+    const reply = await ask2(session, { ":method": "POST", ":authority": "full" }, body);
+    expect(reply.headers[":status"]).toBe(507);
+  }
+  expect(String((await ask2(session, { ":method": "POST" }, body)).body)).toBe("120000");
+});
+
+it("a reply that is whole while the upload still runs arrives, although its server closes and its client reads slowly", async () => {
+  const { port } = await before(async (connection) => {
+    await connection.open();
+    const id = await connection.request();
+    const body = [data(id, Buffer.alloc(16_000, "x")), data(id, "end", true)];
+    await connection.write(head(id, OK), ...body);
+    connection.raw.fin();
+  });
+  const client = await rawClient(port);
+  const frames: Frame[] = [];
+  let rest: Buffer = Buffer.alloc(0);
+  client.on("data", (chunk: Buffer) => {
+    rest = takeFrames(Buffer.concat([rest, chunk]), (one) => frames.push(one));
+  });
+  const ask = { ":method": "POST", ":scheme": "http", ":path": "/", ":authority": "orders" };
+  const initialWindowSize = 4;
+  // A client that has no window for the body yet, and whose own body begins, and does not end.
+  client.write(
+    Buffer.concat([PREFACE, settings(initialWindowSize, 0), head(1, ask), data(1, "a")]),
+  );
+  await expect.poll(() => frames.some(({ type }) => type === HEADERS)).toBe(true);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  client.write(settings(initialWindowSize, 65_535));
+  const ofStream = (): Frame[] =>
+    frames.filter(({ id, type }) => id === 1 && type !== WINDOW_UPDATE);
+  await expect.poll(() => ofStream().at(-1)?.type).toBe(RST_STREAM);
+  const body = Buffer.concat(
+    ofStream().flatMap(({ type, payload }) => (type === DATA ? [payload] : [])),
+  );
+  expect([body.length, String(body.subarray(-3))]).toEqual([16_003, "end"]);
+  // No error: what the client still has to send is not wanted.
+  expect(ofStream().at(-1)!.payload.readUInt32BE(0)).toBe(0);
 });
 
 describe("servers that are unusual, or flood", () => {

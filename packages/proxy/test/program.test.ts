@@ -100,6 +100,28 @@ describe("the end", () => {
     expect(await program.ended).toEqual({ code: 0, signal: null });
   });
 
+  it("does not wait for an access log whose reader has gone", async () => {
+    const { address } = await listening((socket) =>
+      socket.on("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")),
+    );
+    const args = ["--listen", "127.0.0.1:0=web", "--to", `web=${address}`];
+    const program = new Program([...args, "--access-log", "json", "--drain-grace", "20s"]);
+    const proxy = await program.address("outbound-web");
+    program.child.stdout!.destroy();
+    const ask = async (): Promise<void> => {
+      const client = new Client(proxy).send(
+        "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n",
+      );
+      await client.until(({ text }) => text.endsWith("ok"), "the reply");
+      client.end();
+    };
+    await ask();
+    await program.until(({ stderr }) => stderr.includes("access_log.failed"), "the failure");
+    await ask();
+    expect(await program.kill("SIGINT").ended).toEqual({ code: 0, signal: null });
+    expect(program.stderr).not.toContain("the grace is over");
+  });
+
   it("L2 PT: comes at once with the second signal", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const program = new Program([

@@ -53,10 +53,6 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
   protected abstract isIdle(id: number): boolean;
   protected abstract settingsChanged(): void;
   protected abstract goawayReceived(lastStream: number, code: number): void;
-  /** Its peer has reset it with NO_ERROR. True: only because the rest of what this side sends is not wanted (§8.1). */
-  protected stopsUpload(_stream: Http2Stream): boolean {
-    return false;
-  }
 
   // ── reading ──────────────────────────────────────────────────────────────────────────────────
 
@@ -281,7 +277,7 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
       this.closeStream(stream);
       return this.reads;
     }
-    if (code === ERROR.none && this.stopsUpload(stream)) {
+    if (code === ERROR.none && this.isAnswered(stream)) {
       // All of the reply is here; what has not gone on yet still does.
       this.closeStream(stream);
       return this.reads;
@@ -308,6 +304,8 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     if (!settings.read(bytes, from, to)) return false;
     writeSettingsAck(this.out);
     this.flush();
+    // Behind the acknowledgement: before it peers that enforce their settings by it, as nghttp2 does, would see too much.
+    this.sending.pump();
     settings.settled = true;
     this.settingsChanged();
     return this.reads;

@@ -322,7 +322,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
   }
 
   /** A server may have answered before it has read all (faults G15). */
-  protected override stopsUpload(stream: Http2Stream): boolean {
+  protected override isAnswered(stream: Http2Stream): boolean {
     return stream.remoteEnded;
   }
 
