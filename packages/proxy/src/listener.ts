@@ -12,6 +12,7 @@ import {
   type Mesh,
   type Posture,
   type ReplayMemory,
+  type ResetTrigger,
   type Runtime,
   type ServerPeer,
   type SharedServerSnapshot,
@@ -69,8 +70,8 @@ export interface FrontParts extends RequestOwner {
   count(reason: CutReason): void;
   /** A connection of the listener, for its drain. Gives what is called when it has closed. */
   opened(connection: FrontConnection, socket: Socket, spoken: SpokenProtocol): () => void;
-  /** A client has reset a stream of HTTP/2 before its end. */
-  streamReset(): void;
+  /** A stream of HTTP/2 was reset before its end, by that side. */
+  streamReset(by: ResetTrigger): void;
   /** It ends for that. */
   closing(socket: Socket, trigger: CloseTrigger): void;
   /** The listener is leaving: replies say so. */

@@ -14,6 +14,7 @@ import {
   type Mesh,
   type OptionKinds,
   type ReplayMemory,
+  type ResetTrigger,
   type Runtime,
   type ServerPeer,
   type SharedServerSnapshot,
@@ -289,8 +290,8 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     };
   }
 
-  streamReset(): void {
-    this.#core.connections?.reset("client");
+  streamReset(by: ResetTrigger): void {
+    this.#core.connections?.reset(by);
   }
 
   closing(socket: Socket, trigger: CloseTrigger): void {

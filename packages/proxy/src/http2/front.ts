@@ -307,7 +307,7 @@ export class Http2FrontConnection
   }
 
   protected streamReset(stream: Http2Stream, byPeer: boolean): void {
-    if (byPeer) this.front.parts.streamReset();
+    this.front.parts.streamReset(byPeer ? "client" : "server");
     const { request } = stream as FrontStream;
     const startedAt = request?.startedAt ?? NaN;
     this.front.misuse.reset(
@@ -583,6 +583,7 @@ class FrontStream extends Http2Stream implements ReplySink, BodySource {
   stalled(): void {
     this.#connection.front.parts.count("write_stall");
     if (this.request !== undefined) this.request.cut = "write_stall";
+    this.#connection.front.parts.streamReset("server");
     this.reset(ERROR.cancel);
     this.#gone("the client takes nothing of the reply");
   }
