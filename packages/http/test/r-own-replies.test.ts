@@ -159,7 +159,7 @@ function expectAllCut(report: Report, paths: readonly string[]): void {
 }
 
 /** These answer behind the end of their requests. */
-const LATE = ["/unread", "/busy"];
+const LATE = new Set(["/unread", "/busy"]);
 const SETTLE_MS = 20_000;
 
 /** All handlers have heard of the end, and have answered it. */
@@ -170,7 +170,7 @@ async function settled(server: Running, paths: readonly string[]): Promise<Repor
     const isOver = paths.every((path) => {
       const notes = report.notes[path]!;
       const heard = notes.includes("close") && notes.includes("response close");
-      return heard && (!LATE.includes(path) || notes.includes("answered"));
+      return heard && (!LATE.has(path) || notes.includes("answered"));
     });
     if (isOver || performance.now() > endsAt) break;
     await sleep(20);
