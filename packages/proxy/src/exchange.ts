@@ -138,7 +138,7 @@ export class Exchange implements AttemptCanceller, Reply {
     const { request, attempt } = this;
     const { fields } = request.head;
     const { headers, call } = attempt;
-    if (headers === undefined) fields.visit(visitor);
+    if (headers === undefined) visitor.fields(fields);
     else {
       fields.visitWithout(headers.taken, visitor);
       const { given } = headers;
