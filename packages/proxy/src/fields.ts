@@ -112,7 +112,7 @@ export class Fields {
       const start = at[i]!;
       const valueEnd = at[i + 3]!;
       // `name: value`, which is how it will be sent.
-      const isLine = start >= 0 && at[i + 2]! === at[i + 1]! + 2;
+      const isLine = start >= 0 && at[i + 2] === at[i + 1]! + 2;
       if (isLine && linesStart >= 0 && start === linesEnd + 2) {
         linesEnd = valueEnd;
         continue;

@@ -202,11 +202,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
     const { method, bodyLength, upgrade } = head;
     this.#isHead = method === "HEAD";
     this.#upgrade = upgrade;
-    out.line(method);
-    if (head.targetStart >= 0) {
-      out.line(" ");
-      out.copy(head.fields.bytes, head.targetStart, head.targetEnd);
-    } else out.line(` ${head.target}`);
+    if (head.lineStart >= 0) out.copy(head.fields.bytes, head.lineStart, head.targetEnd);
+    else out.line(`${method} ${head.target}`);
     const { authority } = exchange;
     if (authority !== this.#authority) {
       this.#authority = authority;
