@@ -159,10 +159,10 @@ export class Exchange implements AttemptCanceller, Reply {
     const { deadlineAt } = call;
     if (deadlineAt !== Infinity) {
       const leftMs = deadlineAt - (attempt.sentAt || attempt.startedAt);
-      visitor.text(TIMEOUT_MS, String(Math.max(1, Math.ceil(leftMs))));
+      visitor.text(TIMEOUT_MS, `${Math.max(1, Math.ceil(leftMs))}`);
     }
     if (attempt.announcedNumber > 1) visitor.text(ATTEMPT, String(attempt.announcedNumber));
-    visitor.text(HOPS, String(request.hops + 1));
+    visitor.text(HOPS, `${request.hops + 1}`);
     if (request.priority !== "normal") visitor.text(PRIORITY, request.priority);
   }
 

@@ -478,7 +478,7 @@ export class Http1Front
       if (saidLength >= 0) out.text("content-length", String(saidLength));
       this.#replyLeft = 0;
     } else if (bodyLength !== UNKNOWN_LENGTH) {
-      out.text("content-length", String(bodyLength));
+      out.text("content-length", `${bodyLength}`);
       this.#replyLeft = bodyLength;
     } else if (saidLength === 0) {
       out.text("content-length", "0");

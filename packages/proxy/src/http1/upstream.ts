@@ -223,7 +223,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
         this.#sendsChunks = true;
         out.line("transfer-encoding: chunked\r\n\r\n");
       } else {
-        out.text("content-length", String(bodyLength));
+        out.text("content-length", `${bodyLength}`);
         out.line("\r\n");
       }
     } else if (body === undefined && hasBodyByMethod(method)) out.line("content-length: 0\r\n\r\n");
