@@ -28,8 +28,10 @@ export class Field {
   }
 }
 
-/** Takes the fields of a message, in their order. Must not throw. */
+/** Takes fields that are sent. Must not throw. */
 export interface FieldVisitor {
+  /** Those of a message, in their order: by `visit`, or as its codec can do better. */
+  fields(fields: Fields): void;
   /** Pieces of `bytes`, which are valid during the call. */
   piece(
     bytes: Buffer,
@@ -42,6 +44,12 @@ export interface FieldVisitor {
   field(field: Field): void;
   /** One that was made for this message alone. */
   text(name: string, value: string): void;
+}
+
+/** A visitor that sends lines as HTTP/1 has them. */
+export interface LineVisitor extends FieldVisitor {
+  /** Lines that lie one behind the other in `bytes` as they will be sent, without the end of the last. */
+  lines(bytes: Buffer, start: number, end: number): void;
 }
 
 /** Numbers of a field in `at`: where name and value begin and end. A `Field` has -1 and its place in `own`. */
@@ -90,6 +98,33 @@ export class Fields {
       if (start < 0) visitor.field(this.#own[at[i + 1]!]!);
       else visitor.piece(bytes, start, at[i + 1]!, at[i + 2]!, at[i + 3]!);
     }
+  }
+
+  /** As `visit`, for who writes HTTP/1: what was read from it is nearly always one piece of lines. */
+  visitLines(visitor: LineVisitor): void {
+    const at = this.#at;
+    const { bytes } = this;
+    const end = this.count * NUMBERS;
+    // Of the lines that are gathered; -1: there are none.
+    let linesStart = -1;
+    let linesEnd = -1;
+    for (let i = 0; i < end; i += NUMBERS) {
+      const start = at[i]!;
+      const valueEnd = at[i + 3]!;
+      // `name: value`, which is how it will be sent.
+      const isLine = start >= 0 && at[i + 2] === at[i + 1]! + 2;
+      if (isLine && linesStart >= 0 && start === linesEnd + 2) {
+        linesEnd = valueEnd;
+        continue;
+      }
+      if (linesStart >= 0) visitor.lines(bytes, linesStart, linesEnd);
+      linesStart = isLine ? start : -1;
+      linesEnd = valueEnd;
+      if (isLine) continue;
+      if (start < 0) visitor.field(this.#own[at[i + 1]!]!);
+      else visitor.piece(bytes, start, at[i + 1]!, at[i + 2]!, valueEnd);
+    }
+    if (linesStart >= 0) visitor.lines(bytes, linesStart, linesEnd);
   }
 
   /** As `visit`, without those whose names are in `taken`. */

@@ -127,7 +127,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     if (request.isGrpc) request.methods = GrpcMethods.of(service.config);
     call.traceId = request.traceId;
     request.call = call;
-    if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
+    call.startedAt = request.startedAt || this.#runtime.now();
+    if (inheritFrom(request, call, call.startedAt)) request.adopt(call);
     let sent: Promise<Exchange>;
     try {
       sent = service.current(call);

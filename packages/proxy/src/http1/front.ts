@@ -440,7 +440,7 @@ export class Http1Front
   #writeOwn({ head, body }: OwnHead): void {
     const out = this.#out;
     out.line(statusLine(head.status));
-    head.fields.visit(out);
+    out.fields(head.fields);
     out.line(`content-length: ${body.length}\r\nconnection: close\r\n\r\n`);
     if (!this.#isHead) out.copy(body, 0, body.length);
     out.flush();
@@ -457,7 +457,7 @@ export class Http1Front
     }
     const out = this.#out;
     out.line(statusLine(head.status));
-    head.fields.visit(out);
+    out.fields(head.fields);
     out.line("\r\n");
     out.flush();
   }
@@ -473,12 +473,12 @@ export class Http1Front
     this.#replyLeft = -1;
     out.begin();
     out.line(statusLine(status));
-    head.fields.visit(out);
+    out.fields(head.fields);
     if (this.#isHead || status === 204 || status === 304) {
       if (saidLength >= 0) out.text("content-length", String(saidLength));
       this.#replyLeft = 0;
     } else if (bodyLength !== UNKNOWN_LENGTH) {
-      out.text("content-length", String(bodyLength));
+      out.text("content-length", `${bodyLength}`);
       this.#replyLeft = bodyLength;
     } else if (saidLength === 0) {
       out.text("content-length", "0");
@@ -564,7 +564,7 @@ export class Http1Front
   upgraded(head: ReplyHead): void {
     const out = this.#out;
     out.line(statusLine(101));
-    head.fields.visit(out);
+    out.fields(head.fields);
     out.line(`connection: upgrade\r\nupgrade: ${head.upgrade}\r\n\r\n`);
     this.#phase = PHASE.tunnel;
     this.#keepAlive = this.#chunks = false;

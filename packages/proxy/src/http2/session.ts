@@ -394,6 +394,7 @@ function limitsOf(service: ServiceConfig): ConnectionLimits {
 function headBytesOf(exchange: Exchange): number {
   let total = OWN_FIELDS_BYTES;
   const visitor: FieldVisitor = {
+    fields: (fields) => fields.visit(visitor),
     piece: (_, nameStart, nameEnd, valueStart, valueEnd) => {
       total += nameEnd - nameStart + (valueEnd - valueStart) + FIELD_OVERHEAD;
     },
