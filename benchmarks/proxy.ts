@@ -37,7 +37,7 @@ const WARM_REQUESTS = 100_000;
 const QUICK_WARM_REQUESTS = 30_000;
 const ENDPOINTS = 3;
 const IDLE = 1_000;
-const NODE_PEERS = ["httpxy", "http-proxy-3"] as const;
+const NODE_PEERS = ["httpxy", "http-proxy-3", "@fastify/http-proxy"] as const;
 
 interface Took {
   readonly p50Us: number;

@@ -147,7 +147,7 @@ export class Call<Req = unknown> {
   served: Served | undefined = undefined;
   previousAdopted: Call | undefined = undefined;
   nextAdopted: Call | undefined = undefined;
-  /** Writer: telemetry. */
+  /** Writers: protocol, where it has just read the clock; telemetry. */
   startedAt = 0;
   /**
    * The sampled trace that its measurements are examples of; undefined: it is in none. Writers: protocol, and an

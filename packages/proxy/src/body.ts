@@ -38,6 +38,7 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
   /** What has come and no attempt has taken. Writer: here. */
   unsentBytes = 0;
   #isFull = false;
+  #isClosed = false;
   #readers = 0;
 
   constructor(source: BodySource, memory: ReplayMemory, maxBytes?: number) {
@@ -52,7 +53,8 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
     this.writtenBytes += chunk.length;
     this.unsentBytes += chunk.length;
     this.#buffer.write(chunk);
-    if (this.unsentBytes < HIGH_WATER_BYTES) return true;
+    // Of what is dropped there is never too much: who waited would wait for ever.
+    if (this.#isClosed || this.unsentBytes < HIGH_WATER_BYTES) return true;
     this.#isFull = true;
     return false;
   }
@@ -110,6 +112,7 @@ export class RequestBody implements ReplayOwner<Buffer, ReplayConsumer> {
 
   /** The call is over: nothing is kept, and what the client goes on to send is dropped. Idempotent. */
   close(): void {
+    this.#isClosed = true;
     this.#buffer.close();
     if (this.#isFull) this.#makeRoom();
   }

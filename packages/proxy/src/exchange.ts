@@ -138,7 +138,7 @@ export class Exchange implements AttemptCanceller, Reply {
     const { request, attempt } = this;
     const { fields } = request.head;
     const { headers, call } = attempt;
-    if (headers === undefined) fields.visit(visitor);
+    if (headers === undefined) visitor.fields(fields);
     else {
       fields.visitWithout(headers.taken, visitor);
       const { given } = headers;
@@ -159,10 +159,10 @@ export class Exchange implements AttemptCanceller, Reply {
     const { deadlineAt } = call;
     if (deadlineAt !== Infinity) {
       const leftMs = deadlineAt - (attempt.sentAt || attempt.startedAt);
-      visitor.text(TIMEOUT_MS, String(Math.max(1, Math.ceil(leftMs))));
+      visitor.text(TIMEOUT_MS, `${Math.max(1, Math.ceil(leftMs))}`);
     }
     if (attempt.announcedNumber > 1) visitor.text(ATTEMPT, String(attempt.announcedNumber));
-    visitor.text(HOPS, String(request.hops + 1));
+    visitor.text(HOPS, `${request.hops + 1}`);
     if (request.priority !== "normal") visitor.text(PRIORITY, request.priority);
   }
 
@@ -213,7 +213,6 @@ export class Exchange implements AttemptCanceller, Reply {
   replied(head: ReplyHead): void {
     if (this.#done) return;
     const { attempt } = this;
-    const now = this.#runtime.now();
     this.head = head;
     const { status } = head;
     const grpcStatus = this.#isGrpc ? this.#grpcStatusOf(head) : -1;
@@ -225,13 +224,8 @@ export class Exchange implements AttemptCanceller, Reply {
       attempt.callerFault = isCallerFault(status);
     }
     if (outcome === "overloaded") attempt.busyForMs = this.retryAfterMs ?? 0;
-    attempt.answered(now);
-    const { bodyIdleMs } = this.config.timeouts;
-    // A stream of gRPC may be silent for as long as both sides like.
-    if (!this.#isGrpc && attempt.call.deadlineAt - now > bodyIdleMs) {
-      this.#lastByteAt = now;
-      this.#idle = this.#runtime.after(bodyIdleMs, lookIdle, this);
-    }
+    // The instant is for observers.
+    attempt.answered(attempt.observed === undefined ? 0 : this.#runtime.now());
     this.#verdict = outcome;
     this.#isPaused = true;
     this.#resolve(this);
@@ -260,10 +254,21 @@ export class Exchange implements AttemptCanceller, Reply {
     this.#sink?.flush();
   }
 
-  /** Its body has begun, and has not ended: one that ends in the same turn has begun with its end. */
+  /**
+   * Its body has begun, and has not ended, so it may stall from here on. One that ends in the same turn has begun with
+   * its end, and needs no clock.
+   */
   #begun(): void {
     const { attempt } = this;
-    if (attempt.answeredAt === 0) attempt.answeredAt = this.#runtime.now();
+    if (attempt.answeredAt !== 0) return;
+    const now = this.#runtime.now();
+    attempt.answeredAt = now;
+    const { bodyIdleMs } = this.config.timeouts;
+    // A stream of gRPC may be silent for as long as both sides like.
+    if (!this.#isGrpc && attempt.call.deadlineAt - now > bodyIdleMs) {
+      this.#lastByteAt = now;
+      this.#idle = this.#runtime.after(bodyIdleMs, lookIdle, this);
+    }
   }
 
   /** All of the reply is here. */
@@ -347,7 +352,7 @@ export class Exchange implements AttemptCanceller, Reply {
     const sink = this.#sink;
     if (sink !== undefined) {
       this.request.isBroken = outcome !== "abandoned";
-      sink.fail();
+      sink.fail(error);
     }
     attempt.settle(outcome);
   }
@@ -390,7 +395,7 @@ export class Exchange implements AttemptCanceller, Reply {
     this.#sink = sink;
     // It failed between its head and now.
     if (this.#done) {
-      if (this.attempt.error !== undefined) sink.fail();
+      if (this.attempt.error !== undefined) sink.fail(this.attempt.error);
       return;
     }
     this.resume();

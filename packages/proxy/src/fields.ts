@@ -28,8 +28,10 @@ export class Field {
   }
 }
 
-/** Takes the fields of a message, in their order. Must not throw. */
+/** Takes fields that are sent. Must not throw. */
 export interface FieldVisitor {
+  /** Those of a message, in their order: by `visit`, or as its codec can do better. */
+  fields(fields: Fields): void;
   /** Pieces of `bytes`, which are valid during the call. */
   piece(
     bytes: Buffer,
@@ -42,6 +44,12 @@ export interface FieldVisitor {
   field(field: Field): void;
   /** One that was made for this message alone. */
   text(name: string, value: string): void;
+}
+
+/** A visitor that sends lines as HTTP/1 has them. */
+export interface LineVisitor extends FieldVisitor {
+  /** Lines that lie one behind the other in `bytes` as they will be sent, without the end of the last. */
+  lines(bytes: Buffer, start: number, end: number): void;
 }
 
 /** Numbers of a piece: where name and value begin and end. */
@@ -91,6 +99,27 @@ export class Fields {
     const at = this.#at;
     const i = n * NUMBERS;
     visitor.piece(this.bytes, at[i]!, at[i + 1]!, at[i + 2]!, at[i + 3]!);
+  }
+
+  /** As `visit`, for who writes HTTP/1: what was read from it is nearly always one piece of lines. */
+  visitLines(visitor: LineVisitor): void {
+    const at = this.#at;
+    const { bytes } = this;
+    // Of the lines that are gathered; -1: there are none.
+    let linesStart = -1;
+    let linesEnd = -1;
+    for (let n = 0; n < this.count; n++) {
+      const i = n * NUMBERS;
+      // `name: value`, which is how it will be sent.
+      const isLine = this.#own[n] === undefined && at[i + 2] === at[i + 1]! + 2;
+      if (!isLine || linesStart < 0 || at[i] !== linesEnd + 2) {
+        if (linesStart >= 0) visitor.lines(bytes, linesStart, linesEnd);
+        linesStart = isLine ? at[i]! : -1;
+      }
+      if (isLine) linesEnd = at[i + 3]!;
+      else this.#visit(n, visitor);
+    }
+    if (linesStart >= 0) visitor.lines(bytes, linesStart, linesEnd);
   }
 
   /** As `visit`, without those whose names are in `taken`. */

@@ -127,7 +127,8 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     if (request.isGrpc) request.methods = GrpcMethods.of(service.config);
     call.traceId = request.traceId;
     request.call = call;
-    if (inheritFrom(request, call, request.startedAt || this.#runtime.now())) request.adopt(call);
+    call.startedAt = request.startedAt || this.#runtime.now();
+    if (inheritFrom(request, call, call.startedAt)) request.adopt(call);
     let sent: Promise<Exchange>;
     try {
       sent = service.current(call);
@@ -163,13 +164,16 @@ export class Forward implements ServerProtocol<ProxyRequest> {
 
   #breakOff({ sink }: ProxyRequest, exchange: Exchange): void {
     exchange.abandon();
-    sink.fail();
+    sink.fail(undefined);
   }
 
   #reply(request: ProxyRequest, exchange: Exchange): void {
     const { sink } = request;
     request.body?.commit();
     if (request.phase === "ended") return exchange.abandon();
+    const { error } = exchange.attempt;
+    // It has broken off before anything of it could be passed on.
+    if (error !== undefined) return this.#answer(request, error);
     const head = exchange.head!;
     request.exchange = exchange;
     const { via } = request.owner;
@@ -200,7 +204,7 @@ export class Forward implements ServerProtocol<ProxyRequest> {
     try {
       this.#answer(request, error);
     } catch (again) {
-      Defects.of(this.#runtime).end(again, { destroy: () => request.sink.fail() });
+      Defects.of(this.#runtime).end(again, { destroy: () => request.sink.fail(undefined) });
     }
   }
 

@@ -2,6 +2,7 @@
  * The two halves of a request that is forwarded, as their codecs implement them: where its reply goes, and the
  * connection that it is sent on. HTTP/1 and HTTP/2 implement both, so every way from one to the other is there.
  */
+import type { MeshError } from "@inmesh/core/spi";
 import type { Fields } from "./fields.ts";
 import type { ReplyHead } from "./message.ts";
 
@@ -21,8 +22,11 @@ export interface ReplySink {
   flush(): void;
   /** `trailers`: undefined: there are none. */
   end(trailers: Fields | undefined): void;
-  /** The rest of the reply will not come: the client has to see that it is not whole. */
-  fail(): void;
+  /**
+   * The rest of the reply will not come: the client has to see that it is not whole. Where nothing of it has gone out, the codec
+   * may answer with this error instead. Undefined: it may not, because of an error of the proxy's own.
+   */
+  fail(error: MeshError | undefined): void;
   /** 101: what follows are bytes of another protocol, in both directions, until their ends. */
   upgraded(head: ReplyHead): void;
 }

@@ -12,6 +12,7 @@ import {
   type Mesh,
   type Posture,
   type ReplayMemory,
+  type ResetTrigger,
   type Runtime,
   type ServerPeer,
   type SharedServerSnapshot,
@@ -69,8 +70,8 @@ export interface FrontParts extends RequestOwner {
   count(reason: CutReason): void;
   /** A connection of the listener, for its drain. Gives what is called when it has closed. */
   opened(connection: FrontConnection, socket: Socket, spoken: SpokenProtocol): () => void;
-  /** A client has reset a stream of HTTP/2 before its end. */
-  streamReset(): void;
+  /** A stream of HTTP/2 was reset before its end, by that side. */
+  streamReset(by: ResetTrigger): void;
   /** It ends for that. */
   closing(socket: Socket, trigger: CloseTrigger): void;
   /** The listener is leaving: replies say so. */
@@ -106,8 +107,11 @@ export interface ListenerOptions {
    * it does not, and leaves what others said there.
    */
   readonly via?: string;
-  /** Called once, when it leaves: no further connection may be accepted. Default: nothing. */
-  readonly stopListening?: () => void;
+  /**
+   * Called when it leaves, perhaps again when it has left: no further connection may be accepted. Those that it is given before
+   * what this gives resolves, which must not reject, are served all the same. Default: nothing.
+   */
+  readonly stopListening?: () => void | Promise<void>;
 }
 
 export interface ProxyOptions {

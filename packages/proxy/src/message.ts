@@ -77,6 +77,7 @@ export class RequestHead {
   glitch: Glitch | undefined = undefined;
   #seen = 0;
   #targetStart = 0;
+  #pathEnd = 0;
   #targetEnd = 0;
   #target: string | undefined = undefined;
   #path: string | undefined = undefined;
@@ -114,21 +115,30 @@ export class RequestHead {
     this.#targetStart = this.#targetEnd = -1;
   }
 
-  /** The target is a piece of `fields.bytes`: no text is made before one is asked for. */
-  setTargetPiece(start: number, end: number): void {
+  /** The target is a piece of `fields.bytes`, of which the path ends first: no text is made before one is asked for. */
+  setTargetPiece(start: number, pathEnd: number, end: number): void {
     this.#targetStart = start;
+    this.#pathEnd = pathEnd;
     this.#targetEnd = end;
     this.#target = this.#path = undefined;
   }
 
   /** The target without its query: each route that it is compared with asks. */
   get path(): string {
-    return (this.#path ??= pathOf(this.target));
+    const start = this.#targetStart;
+    return (this.#path ??=
+      start < 0 ? pathOf(this.target) : this.fields.bytes.toString("latin1", start, this.#pathEnd));
   }
 
   /** Where it stands in `fields.bytes`; -1: it is a text. */
   get targetStart(): number {
     return this.#targetStart;
+  }
+
+  /** Where the method stands there, and behind it, after one space, the target; -1: the target is a text. */
+  get lineStart(): number {
+    const start = this.#targetStart;
+    return start < 0 ? -1 : start - 1 - this.method.length;
   }
 
   get targetEnd(): number {

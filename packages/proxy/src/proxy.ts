@@ -14,6 +14,7 @@ import {
   type Mesh,
   type OptionKinds,
   type ReplayMemory,
+  type ResetTrigger,
   type Runtime,
   type ServerPeer,
   type SharedServerSnapshot,
@@ -137,6 +138,8 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   readonly #reader: RequestReader;
   readonly #http2: Http2Front;
   readonly #open = new Set<FrontConnection>();
+  /** Of some that were accepted last it is not known yet whether they are HTTP. */
+  #mayGetMore = false;
   #clock: Timer | undefined = undefined;
 
   constructor(mesh: Mesh, options: ListenerOptions) {
@@ -212,7 +215,9 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
       size: this.#open.size,
       limit: settings.limits.maxConnections,
     }));
-    core.leavesBy(this, settings.options.idleWaitMs ?? IDLE_WAIT_MS, () => stopListening?.());
+    core.leavesBy(this, settings.options.idleWaitMs ?? IDLE_WAIT_MS, () =>
+      this.#stop(stopListening),
+    );
   }
 
   handle(socket: Socket, first: Buffer | undefined, spoken: SpokenProtocol): void {
@@ -236,7 +241,7 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#open.size + (this.#mayGetMore ? 1 : 0);
   }
 
   get readiness(): string {
@@ -281,12 +286,12 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
     this.#clock ??= this.runtime.after(LOOK_MS, look, this);
     return () => {
       this.#open.delete(connection);
-      if (this.#open.size === 0) this.onEmpty?.();
+      if (this.size === 0) this.onEmpty?.();
     };
   }
 
-  streamReset(): void {
-    this.#core.connections?.reset("client");
+  streamReset(by: ResetTrigger): void {
+    this.#core.connections?.reset(by);
   }
 
   closing(socket: Socket, trigger: CloseTrigger): void {
@@ -301,6 +306,16 @@ class Listener implements ProxyListener, FrontParts, LeavingConnections {
   }
 
   // ── for the drain ────────────────────────────────────────────────────────────────────────────
+
+  #stop(stopListening: ListenerOptions["stopListening"]): void {
+    const stopped = stopListening?.();
+    if (stopped === undefined) return;
+    this.#mayGetMore = true;
+    void stopped.then(() => {
+      this.#mayGetMore = false;
+      if (this.size === 0) this.onEmpty?.();
+    });
+  }
 
   leave(): void {
     this.isLeaving = true;

@@ -80,7 +80,7 @@ export class ProxyRequest extends ServedCall implements RoutedRequest {
   isReplied = false;
   /** What its route has added to its head. */
   #addedBytes = 0;
-  /** The reply broke off, and its server is at fault. Writer: exchange. */
+  /** The reply broke off, and its server is at fault. Writers: exchange, codecs that answer with the error instead. */
   isBroken = false;
 
   constructor(

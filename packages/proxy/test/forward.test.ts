@@ -5,8 +5,15 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { promisify } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
+import {
+  exchangeRaw,
+  listening,
+  proxied,
+  rawClient,
+  repliesIn,
+  type Proxied,
+} from "./support/proxied.ts";
 import { freeAddress } from "../../../scripts/free-port.ts";
-import { exchangeRaw, listening, proxied, rawClient, repliesIn } from "./support/proxied.ts";
 
 const run = promisify(execFile);
 
@@ -535,6 +542,58 @@ describe("H7 P11: other protocols", () => {
     ]);
     const wrong = await exchangeRaw(port, ask("wrong"));
     expect(repliesIn(wrong.text)).toMatchObject([{ status: 502 }]);
+  });
+});
+
+describe("H23 P11: a reply whose body turns out to be none", () => {
+  const HEAD = "HTTP/1.1 200 OK\r\nX-Reply: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const ASKED = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n";
+
+  /** A server that writes these pieces, each in a packet of its own. */
+  async function before(...pieces: string[]): Promise<Proxied> {
+    const server = createTcpServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", async () => {
+        for (const piece of pieces) {
+          socket.write(piece, "latin1");
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      });
+    });
+    const address = `127.0.0.1:${await listening(server)}`;
+    onTestFinished(() => void server.close());
+    return await proxied({ orders: { discovery: { static: [address] }, retry: { attempts: 1 } } });
+  }
+
+  it.each([
+    ["a chunk without a size", "zz\r\n"],
+    ["a bad chunk behind a good one", "5\r\nhello\r\n-1\r\n"],
+    ["a chunk that is longer than its size", "2\r\nhello\r\n0\r\n\r\n"],
+    ["a trailer that says a length", "2\r\nok\r\n0\r\nContent-Length: 3\r\n\r\n"],
+    ["a trailer that is no field", "2\r\nok\r\n0\r\nno field\r\n\r\n"],
+  ])("%s in the packet of its head: 502, and the client's connection stays", async (_, bytes) => {
+    const { port, mesh } = await before(HEAD + bytes);
+    const { text, closed } = await exchangeRaw(port, `${ASKED}GET / HTTP/1.1\r\nHost: no\r\n\r\n`, {
+      until: (all) => all.includes("no_route"),
+    });
+    const replies = repliesIn(text);
+    expect(replies.map(({ status }) => status)).toEqual([502, 404]);
+    expect(replies[0]).toMatchObject({ body: "malformed_response\n" });
+    expect(replies[0]!.head).toContain("x-mesh-error: malformed_response");
+    expect(replies[0]!.head).not.toContain("x-reply");
+    expect(closed).toBe(false);
+    const statuses = mesh
+      .metrics()
+      .filter(({ name }) => name === "http.server.request.duration")
+      .map(({ labels }) => labels["http.response.status_code"]);
+    expect(statuses).toEqual(["502", "404"]);
+  });
+
+  it("in a later packet: the reply breaks off, and does not look whole", async () => {
+    const { port } = await before(`${HEAD}5\r\nhello\r\n`, "zz\r\n");
+    const { text, closed } = await exchangeRaw(port, ASKED);
+    expect(text).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*5\r\nhello\r\n$/);
+    expect(closed).toBe(true);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Section G of the fault matrix, mesh-proxy: clients of HTTP/2 that reset, stall, leave or break rules, before servers of either version. */
+import type { ClientHttp2Session } from "node:http2";
 import { describe, expect, it } from "vitest";
 import { FastRuntime } from "../../http/test/support/fast-runtime.ts";
 import { H2Client } from "../../http/test/support/h2-client.ts";
@@ -19,7 +20,7 @@ import {
   words,
 } from "../../http/test/support/h2-peer.ts";
 import { RawClient } from "../../http/test/support/raw-client.ts";
-import { ask2, client2, origin1, origin2 } from "./support/http2.ts";
+import { client2, open2, origin1, origin2, replyOf } from "./support/http2.ts";
 import type { ProxiedOptions } from "./support/proxied.ts";
 import { through, upOf, type Surface } from "./support/surfaces.ts";
 
@@ -184,29 +185,42 @@ describe.each(["P21", "P22"] as const)("clients of HTTP/2, %s", (surface) => {
   });
 
   it("G12 P21, G12 P22: connections of clients end by their age, under load: no request fails", async () => {
-    const { port, refused } = await before(surface, {
+    const { port, reached, refused } = await before(surface, {
       listener: { limits: { maxConnectionAgeMs: 100 } },
     });
-    let connections = 0;
+    const sessions: ClientHttp2Session[] = [];
+    let unsent = 0;
+    const open = (): ClientHttp2Session => {
+      const session = client2(port);
+      sessions.push(session);
+      return session;
+    };
     const endsAt = performance.now() + 2_500;
     const seen: string[] = [];
     await Promise.all(
       Array.from({ length: 3 }, async () => {
-        let session = client2(port);
-        connections++;
-        while (performance.now() < endsAt || connections < 5) {
-          if (session.closed || session.destroyed) {
-            session = client2(port);
-            connections++;
-          }
-          const { headers, body } = await ask2(session, { ":method": "POST" }, "x");
-          seen.push(`${headers[":status"]} ${String(body)}`);
+        let session = open();
+        while (performance.now() < endsAt || sessions.length < 5) {
+          if (session.closed || session.destroyed) session = open();
+          const stream = open2(session, { ":method": "POST" }, { endStream: false });
+          let isUnsent = false;
+          stream.on("frameError", () => (isUnsent = true));
+          const reply = replyOf(stream);
+          stream.end("x");
+          const { headers, body } = await reply;
+          // Node writes nothing of a request that still waits to be written when GOAWAY comes, and ends it by
+          // itself. On a busy machine it waits for long; the proxy never hears of it.
+          if (isUnsent && headers[":status"] === undefined) unsent++;
+          else seen.push(`${headers[":status"]} ${String(body)}`);
           await new Promise((resolve) => setTimeout(resolve, 2));
         }
       }),
     );
     expect(new Set(seen)).toEqual(new Set(["200 ok"]));
-    expect(connections).toBeGreaterThanOrEqual(5);
+    expect(unsent).toBeLessThan(seen.length);
+    // What has left a client has come to the server once, and has been answered.
+    expect(reached).toHaveLength(seen.length);
+    expect(sessions.length).toBeGreaterThanOrEqual(5);
     expect(refused()).toEqual({});
   });
 

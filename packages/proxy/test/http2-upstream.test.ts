@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   answerAll,
   block,
+  DATA,
   data,
   END_HEADERS,
   END_STREAM,
@@ -13,16 +14,19 @@ import {
   HEADERS,
   oddPeer,
   ok,
+  PREFACE,
   reset,
   RST_STREAM,
+  settings,
+  takeFrames,
   words,
   WINDOW_UPDATE,
   type Frame,
   type H2Connection,
 } from "../../http/test/support/h2-peer.ts";
 import { FLOODS, repeat, TOO_MANY } from "./support/floods.ts";
-import { ask2, client2, open2, replyOf } from "./support/http2.ts";
-import { proxied } from "./support/proxied.ts";
+import { ask2, client2, open2, origin2, replyOf } from "./support/http2.ts";
+import { exchangeRaw, proxied, rawClient, repliesIn } from "./support/proxied.ts";
 
 const OK = { ":status": "200" };
 
@@ -41,16 +45,21 @@ async function before(script: (connection: H2Connection) => Promise<void>, more:
     },
     { spoken: "http2" },
   );
-  return { session: client2(port), peer, mesh };
+  return { session: client2(port), peer, mesh, port };
 }
 
-/** Answers its first request with these frames, and everything after it well. */
-function once(frames: (id: number) => Buffer[]) {
+/** Answers its first request with these frames, each list in a packet of its own, and everything after it well. */
+function once(...packets: ((id: number) => Buffer[])[]) {
   return async (connection: H2Connection): Promise<void> => {
     await connection.open();
     const id = await connection.request();
-    if (connection.number === 1) await connection.write(...frames(id));
-    else await connection.write(ok(id));
+    if (connection.number !== 1) await connection.write(ok(id));
+    else {
+      for (const [n, frames] of packets.entries()) {
+        if (n > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+        await connection.write(...frames(id));
+      }
+    }
     await answerAll(connection);
   };
 }
@@ -60,6 +69,23 @@ function lengths(id: number, ...all: readonly string[]): Buffer {
   const fields = all.map((length) => block({ "content-length": length }));
   return frame(HEADERS, END_HEADERS, id, Buffer.concat([block(OK), ...fields]));
 }
+describe("G16 P12: a reply that is broken off", () => {
+  it("in the packet of its head is 502 to a client over HTTP/1, whose connection stays", async () => {
+    const peer = await h2Peer(once((id) => [head(id, OK), data(id, "some"), reset(id, 2)]));
+    const { port } = await proxied({
+      orders: {
+        http2: true,
+        discovery: { static: [peer.address] },
+        retry: { attempts: 1 },
+      },
+    });
+    const bytes = "GET / HTTP/1.1\r\nHost: orders\r\n\r\n".repeat(2);
+    const { text } = await exchangeRaw(port, bytes, { until: (all) => all.includes(" 200 ") });
+    const [bad, good] = repliesIn(text);
+    expect(bad).toMatchObject({ status: 502, body: "reset_mid_response\n" });
+    expect(good!.status).toBe(200);
+  });
+});
 
 describe("G16 P22: replies that are none", () => {
   it.each<[string, (id: number) => Buffer[]]>([
@@ -114,7 +140,7 @@ describe("G16 P22: replies that are none", () => {
     expect(good.headers[":status"]).toBe(200);
   });
 
-  it.each<[string, (id: number) => Buffer[]]>([
+  describe.each<[string, (id: number) => Buffer[]]>([
     [
       "a body longer than its length",
       (id) => [head(id, { ...OK, "content-length": "1" }), data(id, "ab", true)],
@@ -132,11 +158,25 @@ describe("G16 P22: replies that are none", () => {
       "trailers with a pseudo-header",
       (id) => [head(id, OK), data(id, "part"), head(id, { ":status": "200" }, true)],
     ],
-  ])("%s: the client's stream is reset, too", async (_, frames) => {
-    const { session } = await before(once(frames));
-    const bad = await ask2(session);
-    expect(bad.code).not.toBe(0);
-    expect((await ask2(session)).headers[":status"]).toBe(200);
+  ])("%s", (_, frames) => {
+    it("in the packet of its head: 502", async () => {
+      const { session } = await before(once(frames));
+      expect((await ask2(session)).headers[":status"]).toBe(502);
+      expect((await ask2(session)).headers[":status"]).toBe(200);
+    });
+
+    it("in a later packet: the client's stream is reset, too", async () => {
+      const { session } = await before(
+        once(
+          (id) => frames(id).slice(0, 1),
+          (id) => frames(id).slice(1),
+        ),
+      );
+      const bad = await ask2(session);
+      expect(bad.headers[":status"]).toBe(200);
+      expect(bad.code).not.toBe(0);
+      expect((await ask2(session)).headers[":status"]).toBe(200);
+    });
   });
 
   it.each([
@@ -216,6 +256,77 @@ describe("what was not processed is sent again, what may have been is not", () =
     });
     expect((await ask2(wrong.session)).headers[":status"]).toBe(502);
   });
+});
+
+it("uploads that their server does not take leave the window of the client's connection as it was", async () => {
+  const initialWindowSize = 4;
+  const full = await h2Peer(async (connection) => {
+    await connection.open(settings(initialWindowSize, 0));
+    for (;;) {
+      const id = await connection.request();
+      // Until the client has sent all of the body, of which the proxy holds what it has no room for.
+      await connection.raw.pause(20);
+      await connection.write(head(id, { ":status": "507" }, true));
+    }
+  });
+  const echo = await origin2((stream) => {
+    let bytes = 0;
+    stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+    stream.on("end", () => {
+      if (stream.destroyed) return;
+      stream.respond();
+      stream.end(String(bytes));
+    });
+  });
+  const { port } = await proxied(
+    {
+      full: { http2: true, discovery: { static: [full.address] } },
+      orders: { http2: true, discovery: { static: [echo.address] } },
+    },
+    { spoken: "http2" },
+  );
+  const session = client2(port);
+  const body = Buffer.alloc(120_000, "x");
+  // Of each some 50 KB are held when its reply comes; the window of a connection is a megabyte.
+  for (let i = 0; i < 40; i++) {
+    const reply = await ask2(session, { ":method": "POST", ":authority": "full" }, body);
+    expect(reply.headers[":status"]).toBe(507);
+  }
+  expect(String((await ask2(session, { ":method": "POST" }, body)).body)).toBe("120000");
+});
+
+it("a reply that is whole while the upload still runs arrives, although its server closes and its client reads slowly", async () => {
+  const { port } = await before(async (connection) => {
+    await connection.open();
+    const id = await connection.request();
+    const body = [data(id, Buffer.alloc(16_000, "x")), data(id, "end", true)];
+    await connection.write(head(id, OK), ...body);
+    connection.raw.fin();
+  });
+  const client = await rawClient(port);
+  const frames: Frame[] = [];
+  let rest: Buffer = Buffer.alloc(0);
+  client.on("data", (chunk: Buffer) => {
+    rest = takeFrames(Buffer.concat([rest, chunk]), (one) => frames.push(one));
+  });
+  const ask = { ":method": "POST", ":scheme": "http", ":path": "/", ":authority": "orders" };
+  const initialWindowSize = 4;
+  // A client that has no window for the body yet, and whose own body begins, and does not end.
+  client.write(
+    Buffer.concat([PREFACE, settings(initialWindowSize, 0), head(1, ask), data(1, "a")]),
+  );
+  await expect.poll(() => frames.some(({ type }) => type === HEADERS)).toBe(true);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  client.write(settings(initialWindowSize, 65_535));
+  const ofStream = (): Frame[] =>
+    frames.filter(({ id, type }) => id === 1 && type !== WINDOW_UPDATE);
+  await expect.poll(() => ofStream().at(-1)?.type).toBe(RST_STREAM);
+  const body = Buffer.concat(
+    ofStream().flatMap(({ type, payload }) => (type === DATA ? [payload] : [])),
+  );
+  expect([body.length, String(body.subarray(-3))]).toEqual([16_003, "end"]);
+  // No error: what the client still has to send is not wanted.
+  expect(ofStream().at(-1)!.payload.readUInt32BE(0)).toBe(0);
 });
 
 describe("servers that are unusual, or flood", () => {

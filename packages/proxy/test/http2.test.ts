@@ -426,3 +426,45 @@ describe("a drain", () => {
     await drained;
   });
 });
+
+describe("windows that are opened by settings while bodies wait: what they let through comes behind the acknowledgement", () => {
+  const body = Buffer.alloc(20_000, "x");
+  const waits = (): Promise<Origin> =>
+    origin2((stream) => {
+      stream.respond();
+      stream.end(body);
+    });
+
+  it("of a client, as nghttp2 insists", async () => {
+    const { port } = await proxied(orders(await waits()), {
+      spoken,
+    });
+    const session = client2(port);
+    session.settings({ initialWindowSize: 0 });
+    await once(session, "localSettings");
+    const stream = open2(session, {});
+    const reply = replyOf(stream);
+    await once(stream, "response");
+    session.settings({ initialWindowSize: 65_535 });
+    const { body: got, code } = await reply;
+    expect([got.length, code]).toEqual([body.length, 0]);
+  });
+
+  it("of a server", async () => {
+    const origin = await origin2(
+      (stream) => {
+        let bytes = 0;
+        stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+        stream.on("end", () => {
+          stream.respond();
+          stream.end(String(bytes));
+        });
+        stream.session!.settings({ initialWindowSize: 65_535 });
+      },
+      { initialWindowSize: 0 },
+    );
+    const { port } = await proxied(orders(origin), { spoken });
+    const reply = await ask2(client2(port), { ":method": "POST" }, body);
+    expect(String(reply.body)).toBe(String(body.length));
+  });
+});

@@ -2,8 +2,13 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer, get, type IncomingMessage } from "node:http";
-import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
+import { createServer, get, type IncomingMessage, type ServerResponse } from "node:http";
+import {
+  connect as connectHttp2,
+  createServer as createHttp2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from "node:http2";
 import type { AddressInfo, Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -150,6 +155,51 @@ describe("a listener that says what is spoken", () => {
   });
 });
 
+describe("a client over HTTP/1 that leaves behind a whole request", () => {
+  const REQUESTS = {
+    GET: "GET / HTTP/1.1\r\nHost: web\r\n\r\n",
+    "POST with a length": "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 3\r\n\r\nabc",
+    "POST in chunks":
+      "POST / HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "two requests": "GET / HTTP/1.1\r\nHost: web\r\n\r\n".repeat(2),
+  };
+  const LEAVES = {
+    FIN: (client: Client) => void client.end(),
+    RST: (client: Client) => void client.socket.resetAndDestroy(),
+  };
+
+  it.each([false, true])(
+    "ends its call at once, by FIN and by RST; HTTP/2 to the server: %s",
+    async (http2) => {
+      let [asked, gone] = [0, 0];
+      const serve = (
+        request: IncomingMessage | Http2ServerRequest,
+        response: ServerResponse | Http2ServerResponse,
+      ): void => {
+        asked++;
+        request.resume();
+        response.on("close", () => gone++);
+      };
+      const server = http2 ? createHttp2Server(serve) : createServer(serve);
+      const { portOf, mesh } = await proxyOf(
+        { web: { discovery: { static: [await at(server)] }, http2, timeouts: { request: "10m" } } },
+        { all: { listen: "127.0.0.1:0", service: "web" } },
+      );
+      let sent = 0;
+      for (const [name, request] of Object.entries(REQUESTS)) {
+        for (const [how, leave] of Object.entries(LEAVES)) {
+          const client = new Client(`127.0.0.1:${portOf("all")}`).send(request);
+          await expect.poll(() => asked, { message: `${name} ${how}` }).toBe(++sent);
+          leave(client);
+          await expect.poll(() => gone, { message: `${name} ${how}`, timeout: 10_000 }).toBe(sent);
+        }
+      }
+      const [service] = mesh.snapshot().services;
+      expect(service!.endpoints[0]!.inFlight).toBe(0);
+    },
+  );
+});
+
 describe("H8 P11: CONNECT, where it is allowed", () => {
   const through = async (port: number, ...pieces: string[]): Promise<Client> => {
     const client = new Client(`127.0.0.1:${port}`);
@@ -277,6 +327,39 @@ describe("leaving", () => {
     await silent.until(() => silent.text === "hello ");
     silent.end();
     await drained;
+  });
+
+  it("L6 P11: a request whose first bytes come while it leaves is answered, with its address moved by a change or at its end", async () => {
+    const web = createServer((_request, response) => response.end("ok"));
+    const services = { web: { discovery: { static: [await at(web)] } } };
+    const configured = (listen: string): Record<string, object> => ({
+      all: { listen, service: "web", detectTimeout: "20s" },
+    });
+    const servers = { all: { discoveryWait: "0s", idleWait: "0s" } };
+    const [x, y] = [await freeAddress(), await freeAddress()];
+    const { proxy, mesh } = await proxyOf(services, configured(x), { servers });
+    const undecided = async (address: string): Promise<Client> => {
+      const client = new Client(address).send("GE");
+      const before = proxy.connections;
+      await once(client.socket, "connect");
+      await expect.poll(() => proxy.connections).toBe(before + 1);
+      return client;
+    };
+    const moved = await undecided(x);
+    mesh.update({ services, servers, proxy: { listeners: configured(y) } } as object);
+    await expect.poll(() => proxy.listeners[0]!.address).toBe(y);
+    const last = await undecided(y);
+    const closed = proxy.close(20_000);
+    // Everything that waits for nothing has had its turn.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    for (const client of [moved, last]) {
+      client.send("T / HTTP/1.1\r\nHost: web\r\n\r\n");
+      await client.until(() => client.text.endsWith("ok"));
+      expect(client.text).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*connection: close\r\n/);
+      await client.until(() => client.ended);
+      client.end();
+    }
+    await closed;
   });
 
   it("loses no request while the configuration of its listener changes under load", async () => {

@@ -100,6 +100,28 @@ describe("the end", () => {
     expect(await program.ended).toEqual({ code: 0, signal: null });
   });
 
+  it("does not wait for an access log whose reader has gone", async () => {
+    const { address } = await listening((socket) =>
+      socket.on("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")),
+    );
+    const args = ["--listen", "127.0.0.1:0=web", "--to", `web=${address}`];
+    const program = new Program([...args, "--access-log", "json", "--drain-grace", "20s"]);
+    const proxy = await program.address("outbound-web");
+    program.child.stdout!.destroy();
+    const ask = async (): Promise<void> => {
+      const client = new Client(proxy).send(
+        "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n",
+      );
+      await client.until(({ text }) => text.endsWith("ok"), "the reply");
+      client.end();
+    };
+    await ask();
+    await program.until(({ stderr }) => stderr.includes("access_log.failed"), "the failure");
+    await ask();
+    expect(await program.kill("SIGINT").ended).toEqual({ code: 0, signal: null });
+    expect(program.stderr).not.toContain("the grace is over");
+  });
+
   it("L2 PT: comes at once with the second signal", async () => {
     const server = await listening((socket) => socket.write("hello"));
     const program = new Program([
@@ -498,6 +520,55 @@ describe("an address for administration", () => {
     expect(events).toContain("proxy.listening");
   });
 
+  it("says of each mistake in it which option it is, and what to do", async () => {
+    const path = folder();
+    writeFileSync(join(path, "short"), "short\n");
+    const args = ["--listen", "127.0.0.1:0=db", "--to", "db=127.0.0.1:9"];
+    const none = join(path, "none");
+    const cases: readonly (readonly [readonly string[], number, readonly string[]])[] = [
+      [
+        ["--admin", "127.0.0.1:0", "--admin-token-file", join(none, "token")],
+        EXIT.failed,
+        [`--admin-token-file "${none}/token": cannot be written: ENOENT`, "make the folder first"],
+      ],
+      [
+        ["--admin", "127.0.0.1:0", "--admin-token-file", join(path, "short")],
+        EXIT.failed,
+        [
+          `--admin-token-file "${path}/short": its first line must have 16 to 512 characters`,
+          "name a file that this user may read",
+        ],
+      ],
+      [
+        ["--admin", `unix:${none}/admin.sock`],
+        EXIT.unreachable,
+        [
+          `--admin: unix:${none}/admin.sock is in a folder that does not exist`,
+          "make the folder first",
+        ],
+      ],
+      [
+        ["--admin", `unix:/tmp/${"a".repeat(100)}`],
+        EXIT.failed,
+        [`--admin "/tmp/aaa`, "must have 1 to 103 bytes"],
+      ],
+      [
+        ["--admin-token-file", join(path, "short")],
+        EXIT.usage,
+        ["--admin-token-file is for the admin address, and --admin does not name one"],
+      ],
+    ];
+    for (const [more, code, texts] of cases) {
+      const program = new Program([...args, ...more]);
+      expect(await program.ended, more.join(" ")).toEqual({ code, signal: null });
+      for (const text of texts) expect(program.stderr).toContain(text);
+      expect(program.stderr).not.toContain("mesh.admin");
+    }
+    const program = new Program([...args, "--admin", "127.0.0.1:0"]);
+    await program.until(({ stderr }) => stderr.includes("inmesh stat"));
+    expect(program.stderr).toContain("printed on a terminal alone: --admin-token-file <file>");
+  });
+
   it("L10 P11: that is in use is said, with what to do, and the proxy does not start; a stale socket is replaced", async () => {
     const path = join(folder(), "admin.sock");
     const server = await origin1((_, response) => response.end("ok"));
@@ -509,6 +580,7 @@ describe("an address for administration", () => {
     expect(await onPort.ended).toEqual({ code: EXIT.conflict, signal: null });
     expect(onPort.stderr).toContain(`--admin: ${taken.address} is in use (EADDRINUSE)`);
     expect(onPort.stderr).toContain("next  stop what listens there");
+    expect(onPort.stderr).not.toContain("--reuse-port");
 
     // What a process that was killed leaves behind.
     const one = createServer();

@@ -67,6 +67,8 @@ export class Lines {
   #isAsked = false;
   /** The stream asked to wait. */
   #isFull = false;
+  /** It has taken nothing since it failed. That of a process whose reader has gone (EPIPE) says to be writable all the same. */
+  #hasFailed = false;
   /** Writes that the stream has not finished. */
   #unfinished = 0;
   #idle: (() => void) | undefined = undefined;
@@ -119,7 +121,8 @@ export class Lines {
     this.#unfinished++;
     try {
       // What is no stream of Node may give nothing back, and has no `drain` then.
-      const accepted: unknown = this.#stream.write(text, () => {
+      const accepted: unknown = this.#stream.write(text, (error) => {
+        if (error == null) this.#hasFailed = false;
         this.#unfinished--;
         this.#isIdle();
       });
@@ -138,6 +141,7 @@ export class Lines {
   }
 
   failed(error: unknown): void {
+    this.#hasFailed = true;
     this.#log?.write("access_log.failed", () => `its stream failed: ${messageOf(error)}`);
   }
 
@@ -159,6 +163,8 @@ export class Lines {
         resolve();
       };
       this.#write();
+      // Nothing will come of what waits.
+      if (this.#hasFailed) this.#idle?.();
     });
   }
 }

@@ -33,6 +33,30 @@ it("B7 CO: above the limit until it is a twentieth below it, checked while reque
   expect(looks).toBe(before + 1);
 });
 
+it("B7 CO: where less than half of the limit is in use it is read a fifth as often, and at once more often again", async () => {
+  const runtime = new SimRuntime(1);
+  let looks = 0;
+  let ratio = 0.44;
+  const heap = new HeapWatch(0.9, runtime, () => {
+    looks++;
+    return ratio;
+  });
+  const looksIn = async (ms: number): Promise<number> => {
+    const before = looks;
+    for (let passed = 0; passed < ms; passed += 5) {
+      heap.exceeded();
+      await runtime.advance(5);
+    }
+    return looks - before;
+  };
+  // The first look comes soon, whatever it will find.
+  expect(await looksIn(20)).toBe(1);
+  expect(await looksIn(1_000)).toBe(10);
+  ratio = 0.46;
+  expect(await looksIn(100)).toBe(1);
+  expect(await looksIn(1_000)).toBe(50);
+});
+
 it("B7 CO: of this process there is a share between 0 and 1, and a full heap refuses every request", async () => {
   const runtime = new SimRuntime(1);
   const limits = { maxInFlight: 10, maxLoopDelayMs: Infinity };

@@ -6,8 +6,11 @@
  */
 import type { Runtime } from "../runtime/runtime.ts";
 
-/** The heap is read this often; each reading costs 10 µs. */
+/** The heap is read this often; each reading costs 10 µs, and more where requests take the caches of the core. */
 const LOOK_MS = 20;
+/** As long as less than half of the limit is in use: nothing fills the rest before the next look. */
+const CALM_LOOK_MS = 100;
+const CALM_SHARE = 0.5;
 /** Recovered only when it is this far below the limit: no flapping around it. */
 const RECOVERED_RATIO = 0.95;
 
@@ -19,6 +22,8 @@ export class HeapWatch {
   #looking = false;
   #used = false;
   #over = false;
+  /** At the last look; none was shortly before: infinite. */
+  #lastRatio = Infinity;
 
   /** `usedRatio`: what is in use of what there may be, 0 to 1. */
   constructor(limitRatio: number, runtime: Runtime, usedRatio: () => number = oldHeapRatio()) {
@@ -41,13 +46,17 @@ export class HeapWatch {
 
   #arm(): void {
     this.#looking = true;
-    this.#runtime.after(LOOK_MS, this.#onLook, this);
+    const isCalm = this.#lastRatio < this.#limitRatio * CALM_SHARE;
+    this.#runtime.after(isCalm ? CALM_LOOK_MS : LOOK_MS, this.#onLook, this);
   }
 
   #look(): void {
-    this.#over = this.#usedRatio() > this.#limitRatio * (this.#over ? RECOVERED_RATIO : 1);
+    const ratio = this.#usedRatio();
+    this.#over = ratio > this.#limitRatio * (this.#over ? RECOVERED_RATIO : 1);
+    this.#lastRatio = ratio;
     if (!this.#used) {
       this.#looking = false; // until the next request
+      this.#lastRatio = Infinity;
       return;
     }
     this.#used = false;

@@ -257,7 +257,7 @@ export function callRecord<Req extends HeadFacts, R extends Reply, S>(
   // Its work is the same for every call, so nothing but the two callbacks is made for one.
   return (inner: Handler<Call<Req>, R>) =>
     (call: Call<Req>): Promise<R> => {
-      call.startedAt = runtime.now();
+      if (call.startedAt === 0) call.startedAt = runtime.now();
       call.recorder = record;
       active.add(call);
       if (observers.attached !== undefined) observers.callStarted(call, service);

@@ -43,6 +43,10 @@ async function textOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
+function closeOf(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => response.once("close", () => resolve()));
+}
+
 /** All that a handler may do with its reply. */
 function answer(response: ServerResponse): void {
   response.statusCode = 201;
@@ -86,21 +90,24 @@ const HANDLERS: Record<string, (request: IncomingMessage, response: ServerRespon
     answer(response);
   },
   async "/unread"(_request, response) {
-    for (let i = 0; i < 20; i++) {
-      await sleep(50);
-      if (response.destroyed || response.closed) break;
-    }
+    await closeOf(response);
     await sleep(100);
     answer(response);
+    noter("/unread")("answered");
   },
   async "/busy"(request, response) {
     request.resume();
-    for (let i = 0; i < 300; i++) {
+    let isOver = false;
+    void closeOf(response).then(() => (isOver = true));
+    // It is at work when its request is ended, however long that takes, and behind that.
+    for (let i = 0, turnsBehind = 0; turnsBehind < 50; i++) {
       await sleep(2);
       response.setHeader("x-turn", i);
       response.getHeaders();
+      if (isOver) turnsBehind++;
     }
     answer(response);
+    noter("/busy")("answered");
   },
   "/paused"(request) {
     request.once("data", () => request.pause());

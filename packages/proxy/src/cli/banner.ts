@@ -4,6 +4,9 @@ import type { ListenerConfig } from "../serve/section.ts";
 import type { ShownListener } from "../workers/messages.ts";
 import { lacksServices, NO_SERVICES, whereTo } from "./look.ts";
 
+const NEW_TOKEN =
+  "its token is a new one, which is printed on a terminal alone: --admin-token-file <file> keeps one";
+
 /** How to reach the API of the process. */
 export interface ShownAdmin {
   readonly address: string;
@@ -33,6 +36,7 @@ export function banner(
     lines.push(`  ${"admin".padEnd(width)}  ${admin.address}`);
     const token = admin.tokenFile === undefined ? "" : ` --token-file ${admin.tokenFile}`;
     lines.push(`  ${" ".repeat(width)}  try  inmesh stat --admin ${admin.address}${token}`);
+    if (admin.tokenFile === undefined) lines.push(`  ${" ".repeat(width)}  ${NEW_TOKEN}`);
   }
   return lines.map((line) => output.safe(line)).join("\n");
 }

@@ -58,7 +58,7 @@ export const OPTIONS = {
     env: "INMESH_ADMIN_TOKEN_FILE",
     completes: "file",
     meaning:
-      "The token that readers of the admin address need. Default: a new one, which is shown at the start if that is a terminal.",
+      "The token that readers of the admin address need. Default: a new one at each start, which is printed if stderr is a terminal.",
   },
   "metrics-open": {
     type: "flag",

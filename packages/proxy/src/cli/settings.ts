@@ -86,6 +86,10 @@ export function settingsOf(values: Given, env: Env): Settings {
   if (admin === undefined && values["metrics-open"]) {
     mistakes.push("--metrics-open is for the admin address, and --admin does not name one");
   }
+  // That of the environment may be for `inmesh` as well.
+  if (admin === undefined && values["admin-token-file"] !== undefined) {
+    mistakes.push("--admin-token-file is for the admin address, and --admin does not name one");
+  }
   const workers = values.workers ?? countIn(env, "INMESH_PROXY_WORKERS", mistakes) ?? 1;
   if (workers > MAX_WORKERS) {
     mistakes.push(`--workers must be at most ${MAX_WORKERS} (got ${workers})`);

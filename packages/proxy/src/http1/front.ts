@@ -4,7 +4,14 @@
  * waits where the server does.
  */
 import type { Socket } from "node:net";
-import { ConnectionPeer, endOfAge, Tally, type ServerPeer, type Trust } from "@inmesh/core/spi";
+import {
+  ConnectionPeer,
+  endOfAge,
+  Tally,
+  type MeshError,
+  type ServerPeer,
+  type Trust,
+} from "@inmesh/core/spi";
 import { REFUSALS, type CutReason } from "@inmesh/http/spi/codec";
 import { RequestBody, type BodySource } from "../body.ts";
 import { onEvent } from "../defects.ts";
@@ -433,7 +440,7 @@ export class Http1Front
   #writeOwn({ head, body }: OwnHead): void {
     const out = this.#out;
     out.line(statusLine(head.status));
-    head.fields.visit(out);
+    out.fields(head.fields);
     out.line(`content-length: ${body.length}\r\nconnection: close\r\n\r\n`);
     if (!this.#isHead) out.copy(body, 0, body.length);
     out.flush();
@@ -450,7 +457,7 @@ export class Http1Front
     }
     const out = this.#out;
     out.line(statusLine(head.status));
-    head.fields.visit(out);
+    out.fields(head.fields);
     out.line("\r\n");
     out.flush();
   }
@@ -464,13 +471,14 @@ export class Http1Front
     if (this.#request?.head.upgrade !== undefined) this.#keepAlive = false;
     this.#chunks = false;
     this.#replyLeft = -1;
+    out.begin();
     out.line(statusLine(status));
-    head.fields.visit(out);
+    out.fields(head.fields);
     if (this.#isHead || status === 204 || status === 304) {
       if (saidLength >= 0) out.text("content-length", String(saidLength));
       this.#replyLeft = 0;
     } else if (bodyLength !== UNKNOWN_LENGTH) {
-      out.text("content-length", String(bodyLength));
+      out.text("content-length", `${bodyLength}`);
       this.#replyLeft = bodyLength;
     } else if (saidLength === 0) {
       out.text("content-length", "0");
@@ -525,17 +533,38 @@ export class Http1Front
     this.#next();
   }
 
-  fail(): void {
+  fail(error: MeshError | undefined): void {
+    const request = this.#request;
+    if (error !== undefined && request !== undefined && this.#out.takeBack()) {
+      return this.#answerInstead(request, error);
+    }
     this.#out.drop();
     // Where only the end shows how long the body is, an orderly end would make it whole.
     if (this.#replyLeft < 0 && !this.#chunks) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 
+  /** Of a reply that broke off, nothing has gone out. */
+  #answerInstead(request: ProxyRequest, error: MeshError): void {
+    const { head, status, body } = OwnHead.ofError(
+      error,
+      request.exhausted,
+      this.trust.givesReasons,
+    );
+    const { observed } = request;
+    if (observed !== undefined) observed.sentBytes = 0;
+    request.sentStatus = status;
+    request.isReplied = true;
+    request.isBroken = false;
+    this.head(head, false);
+    this.data(body, 0, body.length);
+    this.end(undefined);
+  }
+
   upgraded(head: ReplyHead): void {
     const out = this.#out;
     out.line(statusLine(101));
-    head.fields.visit(out);
+    out.fields(head.fields);
     out.line(`connection: upgrade\r\nupgrade: ${head.upgrade}\r\n\r\n`);
     this.#phase = PHASE.tunnel;
     this.#keepAlive = this.#chunks = false;

@@ -5,7 +5,7 @@
  * has not, another one takes its place until then.
  */
 import type { Socket } from "node:net";
-import type { Field, Fields, FieldVisitor } from "../fields.ts";
+import type { Field, Fields, LineVisitor } from "../fields.ts";
 import { afterSent, copyOf, free, writeAndFree } from "../spent.ts";
 import { COLON, CR, LF, SPACE } from "./lexer.ts";
 
@@ -28,12 +28,9 @@ let length = 0;
 /** Whose bytes are in the slab. */
 let holder: Output | undefined;
 
-export class Output implements FieldVisitor {
+export class Output implements LineVisitor {
   readonly #socket: Socket;
-  /** Of the run of field lines that is being gathered: they lie one behind the other, as they will be sent. */
-  #run: Buffer | undefined = undefined;
-  #runStart = 0;
-  #runEnd = 0;
+  #canTakeBack = false;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -49,6 +46,18 @@ export class Output implements FieldVisitor {
     return this.#socket.writableLength === 0;
   }
 
+  /** What is gathered from now on can be taken back until some of it is written. */
+  begin(): void {
+    this.#canTakeBack = true;
+  }
+
+  /** True: nothing was written since `begin`, and what was gathered is forgotten. */
+  takeBack(): boolean {
+    const can = this.#canTakeBack;
+    if (can) this.drop();
+    return can;
+  }
+
   #reserve(bytes: number): void {
     if (holder !== this) {
       holder?.flush();
@@ -61,9 +70,12 @@ export class Output implements FieldVisitor {
     }
   }
 
+  fields(fields: Fields): void {
+    fields.visitLines(this);
+  }
+
   /** ASCII, or Latin-1. */
   text(name: string, value: string): void {
-    this.#endRun();
     this.#reserve(name.length + value.length + 4);
     put(name);
     slab[length++] = COLON;
@@ -84,18 +96,6 @@ export class Output implements FieldVisitor {
     valueStart: number,
     valueEnd: number,
   ): void {
-    if (valueStart === nameEnd + 2) {
-      if (bytes === this.#run && nameStart === this.#runEnd + 2) {
-        this.#runEnd = valueEnd;
-        return;
-      }
-      this.#endRun();
-      this.#run = bytes;
-      this.#runStart = nameStart;
-      this.#runEnd = valueEnd;
-      return;
-    }
-    this.#endRun();
     this.#reserve(valueEnd - nameStart + 4);
     putPiece(bytes, nameStart, nameEnd);
     slab[length++] = COLON;
@@ -105,26 +105,21 @@ export class Output implements FieldVisitor {
     slab[length++] = LF;
   }
 
-  #endRun(): void {
-    const run = this.#run;
-    if (run === undefined) return;
-    this.#run = undefined;
-    this.#reserve(this.#runEnd - this.#runStart + 2);
-    putPiece(run, this.#runStart, this.#runEnd);
+  lines(bytes: Buffer, start: number, end: number): void {
+    this.#reserve(end - start + 2);
+    putPiece(bytes, start, end);
     slab[length++] = CR;
     slab[length++] = LF;
   }
 
   /** A line of a head, or what ends it. ASCII, or Latin-1. */
   line(text: string): void {
-    this.#endRun();
     this.#reserve(text.length);
     put(text);
   }
 
   /** A piece of text that stands in `bytes`. */
   copy(bytes: Buffer, start: number, end: number): void {
-    this.#endRun();
     this.#reserve(end - start);
     putPiece(bytes, start, end);
   }
@@ -134,7 +129,6 @@ export class Output implements FieldVisitor {
    * nothing reads them afterwards, and they are freed, in a later turn, when they have been sent.
    */
   whole(bytes: Buffer, spent: boolean): boolean {
-    this.#endRun();
     if (bytes.length < DIRECT_BYTES) {
       this.copy(bytes, 0, bytes.length);
       return true;
@@ -148,7 +142,6 @@ export class Output implements FieldVisitor {
 
   /** A piece of a body, whose bytes are good for this call alone. */
   data(bytes: Buffer, start: number, end: number): void {
-    this.#endRun();
     if (end - start < DIRECT_BYTES) return this.copy(bytes, start, end);
     let at = start;
     while (at < end) {
@@ -161,7 +154,6 @@ export class Output implements FieldVisitor {
 
   /** The line in front of a chunk. */
   chunkSize(size: number): void {
-    this.#endRun();
     this.#reserve(18);
     let digits = 1;
     for (let rest = size; rest >= 16; rest = Math.floor(rest / 16)) digits++;
@@ -183,7 +175,7 @@ export class Output implements FieldVisitor {
   lastChunk(trailers: Fields | undefined): void {
     if (trailers === undefined) return this.line("0\r\n\r\n");
     this.line("0\r\n");
-    trailers.visit(this);
+    this.fields(trailers);
     this.line("\r\n");
   }
 
@@ -191,6 +183,7 @@ export class Output implements FieldVisitor {
   flush(): boolean {
     if (holder === this) {
       holder = undefined;
+      this.#canTakeBack = false;
       if (length > 0) {
         const bytes = slab.subarray(0, length);
         length = 0;
@@ -220,7 +213,6 @@ export class Output implements FieldVisitor {
 
   /** Bytes that were gathered are forgotten: the connection ends. */
   drop(): void {
-    this.#run = undefined;
     if (holder !== this) return;
     holder = undefined;
     length = 0;

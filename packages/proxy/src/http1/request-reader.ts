@@ -156,6 +156,7 @@ export class RequestReader extends FieldLexer {
     if (bytes[at] === SLASH) {
       let allowed = IN_PATH;
       let before = SLASH;
+      let pathEnd = -1;
       at++;
       for (; at < end; at++) {
         const byte = bytes[at]!;
@@ -168,11 +169,12 @@ export class RequestReader extends FieldLexer {
         } else if (byte === QUERY && allowed === IN_PATH) {
           allowed = IN_QUERY;
           before = QUERY;
+          pathEnd = at;
         } else break;
       }
       if (at >= end) return this.#longTarget(at - targetStart);
       if (bytes[at] !== SPACE) return this.#badTarget(bytes, at, end);
-      head.setTargetPiece(targetStart, at);
+      head.setTargetPiece(targetStart, pathEnd < 0 ? at : pathEnd, at);
       if (at - targetStart > this.#rules.limits.maxTargetBytes) {
         this.refusal = REFUSALS.target_too_long;
       }

@@ -202,11 +202,8 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
     const { method, bodyLength, upgrade } = head;
     this.#isHead = method === "HEAD";
     this.#upgrade = upgrade;
-    out.line(method);
-    if (head.targetStart >= 0) {
-      out.line(" ");
-      out.copy(head.fields.bytes, head.targetStart, head.targetEnd);
-    } else out.line(` ${head.target}`);
+    if (head.lineStart >= 0) out.copy(head.fields.bytes, head.lineStart, head.targetEnd);
+    else out.line(`${method} ${head.target}`);
     const { authority } = exchange;
     if (authority !== this.#authority) {
       this.#authority = authority;
@@ -226,7 +223,7 @@ export class Http1Upstream implements Wire, ReplayConsumer, BodyTarget, Flushed 
         this.#sendsChunks = true;
         out.line("transfer-encoding: chunked\r\n\r\n");
       } else {
-        out.text("content-length", String(bodyLength));
+        out.text("content-length", `${bodyLength}`);
         out.line("\r\n");
       }
     } else if (body === undefined && hasBodyByMethod(method)) out.line("content-length: 0\r\n\r\n");

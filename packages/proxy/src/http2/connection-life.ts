@@ -109,6 +109,10 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
   protected abstract flooded(kind: FloodKind | "head_too_large"): void;
   /** The highest stream of the peer that was or will be looked at, for GOAWAY. */
   protected abstract readonly lastPeerStream: number;
+  /** All that is wanted of its peer has come, and what this side still sends is of no use (§8.1): no end can break it off. */
+  protected isAnswered(_stream: Http2Stream): boolean {
+    return false;
+  }
   /** `fault` was set; streams end next. */
   protected faulted(): void {}
   protected abstract connectionClosed(): void;
@@ -267,8 +271,11 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
     for (const stream of this.open.all()) {
       // Where one of them is what went wrong, the others still have to hear of it.
       try {
-        this.forgetStream(stream);
-        stream.broken(undefined);
+        if (this.isAnswered(stream)) this.closeStream(stream);
+        else {
+          this.forgetStream(stream);
+          stream.broken(undefined);
+        }
       } catch (error) {
         Defects.of(this.runtime).note(error);
       }
@@ -342,7 +349,6 @@ export abstract class ConnectionLife implements StreamOwner, SendingOwner, Setti
         return this.fail(ERROR.flowControl, "a window is larger than 2^31-1");
       }
     }
-    if (change > 0) this.sending.pump();
     return true;
   }
 }

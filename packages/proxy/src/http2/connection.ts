@@ -338,6 +338,8 @@ export abstract class Http2Connection extends ConnectionLife implements FrameTak
     if (!settings.read(bytes, from, to)) return false;
     writeSettingsAck(this.out);
     this.flush();
+    // Behind the acknowledgement: before it peers that enforce their settings by it, as nghttp2 does, would see too much.
+    this.sending.pump();
     settings.settled = true;
     this.settingsChanged();
     return this.reads;

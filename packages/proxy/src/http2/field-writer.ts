@@ -1,5 +1,5 @@
 /** Writes the fields of a message as HPACK has them, wherever they came from. */
-import type { Field, FieldVisitor } from "../fields.ts";
+import type { Field, Fields, FieldVisitor } from "../fields.ts";
 import type { HpackEncoder } from "./hpack-encoder.ts";
 import { fieldOf, HpackField, INDEXED, readField, readName, type Name } from "./hpack-fields.ts";
 import type { Outgoing } from "./outgoing.ts";
@@ -22,6 +22,10 @@ export class FieldWriter implements FieldVisitor {
 
   #pass(field: HpackField): void {
     if (field.key !== this.without) this.#encoder.encode(field, this.#out);
+  }
+
+  fields(fields: Fields): void {
+    fields.visit(this);
   }
 
   field(field: Field): void {

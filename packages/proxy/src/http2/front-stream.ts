@@ -222,6 +222,7 @@ export class FrontStream extends Http2Stream implements ReplySink, BodySource {
   stalled(): void {
     this.#connection.parts.count("write_stall");
     if (this.request !== undefined) this.request.cut = "write_stall";
+    this.#connection.parts.streamReset("server");
     this.reset(ERROR.cancel);
     this.#gone("the client takes nothing of the reply");
   }

@@ -305,7 +305,7 @@ export class Http2FrontConnection
   }
 
   protected streamReset(stream: Http2Stream, byPeer: boolean): void {
-    if (byPeer) this.front.parts.streamReset();
+    this.front.parts.streamReset(byPeer ? "client" : "server");
     const { request } = stream as FrontStream;
     const startedAt = request?.startedAt ?? NaN;
     this.front.misuse.reset(

@@ -56,6 +56,7 @@ export interface SessionStreamOwner extends StreamOwner, SessionEnd {
 export function headBytesOf(exchange: Exchange): number {
   let total = OWN_FIELDS_BYTES;
   const visitor: FieldVisitor = {
+    fields: (fields) => fields.visit(visitor),
     piece: (_, nameStart, nameEnd, valueStart, valueEnd) => {
       total += nameEnd - nameStart + (valueEnd - valueStart) + FIELD_OVERHEAD;
     },

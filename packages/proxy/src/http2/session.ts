@@ -283,6 +283,11 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
     else this.#owner.roomChanged(this);
   }
 
+  /** A server may have answered before it has read all (faults G15). */
+  protected override isAnswered(stream: Http2Stream): boolean {
+    return stream.remoteEnded;
+  }
+
   /**
    * A server that has answered may want no more of the upload, and says so by this reset (RFC 9113 §8.1, faults G15). The
    * RFC means a reply whose END_STREAM has come. Node's server may send the reset in the place of it, so
@@ -291,7 +296,7 @@ export class Http2Session extends Http2Connection implements SessionEnd, PooledS
    * client of Go see it so, while Node's, which relies on nghttp2, passes on a part as if it were all.
    */
   protected override isEndedByReset(stream: Http2Stream): boolean {
-    return stream.remoteEnded || stream.isWhole;
+    return this.isAnswered(stream) || stream.isWhole;
   }
 
   protected streamReset(stream: Http2Stream, byPeer: boolean): void {

@@ -1,4 +1,8 @@
 /** Why an address could not be listened on, in one line that says what to do. */
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+
+const UNIX = "unix:";
 
 interface Cause {
   /** `taken`: another process has it; `denied`: not with this user's rights; `failed`: anything else. */
@@ -64,7 +68,9 @@ export class ListenError extends Error {
   }
 
   static of(cause: Error, address: string): ListenError {
-    const { code = "UNKNOWN" } = cause as NodeJS.ErrnoException;
+    let { code = "UNKNOWN" } = cause as NodeJS.ErrnoException;
+    // Node says so of a folder that is not there, too.
+    if (code === "EACCES" && address.startsWith(UNIX) && !hasFolder(address)) code = "ENOENT";
     const known = CAUSES[code] ?? {
       kind: "failed",
       what: "cannot be listened on",
@@ -72,4 +78,8 @@ export class ListenError extends Error {
     };
     return new ListenError(address, code, known, cause);
   }
+}
+
+function hasFolder(address: string): boolean {
+  return existsSync(dirname(address.slice(UNIX.length)));
 }

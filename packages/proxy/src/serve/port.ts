@@ -176,7 +176,9 @@ export class Port {
           ...(posture !== undefined && { posture }),
           ...(via !== undefined && { via }),
           stopListening: () => {
-            if (this.#halves.http === http) this.#listener.stopListening();
+            if (this.#halves.http !== http) return undefined;
+            this.#listener.stopListening();
+            return this.#listener.decided();
           },
         },
       ],

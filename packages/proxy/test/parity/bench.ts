@@ -292,6 +292,11 @@ export class Bench {
     return this.#served.state;
   }
 
+  /** By that server, or listener, by reason. */
+  get refused(): Readonly<Record<string, number>> {
+    return this.#served.refused as Record<string, number>;
+  }
+
   /** Attempts that wait for a connection. */
   get queued(): number {
     return this.#gauge("inmesh.queue.depth");

@@ -3,10 +3,11 @@
  * real sockets: what callers get, what servers see, and what the mesh says of it in tap, access log, metrics, snapshot and
  * log. What is not the same is listed in differences.ts, or the suite fails; so does what is listed and the same.
  */
+import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
 import { Bench, type Way } from "./bench.ts";
 import { compare, listedAt, type Found } from "./compare.ts";
-import { DIFFERENCES, type Place } from "./differences.ts";
+import { DIFFERENCES, differenceRows, type Place } from "./differences.ts";
 import type { Evidence } from "./evidence.ts";
 import { shownWay, waysOf, type Scenario } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
@@ -65,6 +66,14 @@ describe("the mesh in a program and in the proxy", () => {
     // What is otherwise in every scenario is no news of this one.
     if (places.every((one) => one.some(isEverywhere))) same++;
     expect(found.filter(isUnlisted)).toEqual([]);
+  });
+
+  it("the page shows what is listed", () => {
+    const page = readFileSync(
+      new URL("../../../../docs/reference/proxy.md", import.meta.url),
+      "utf8",
+    );
+    expect(page).toContain(`\n|---|---|---|\n${differenceRows().join("\n")}\n\n`);
   });
 
   afterAll(() => {

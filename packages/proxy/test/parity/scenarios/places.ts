@@ -1,8 +1,11 @@
-/** Where endpoints are and who announces them: the registry, zones, servers that drain; and requests that come around. */
-import { mkdtempSync, rmSync } from "node:fs";
+/** Where endpoints are and who announces them: SRV records, the registry, zones, servers that drain; and requests that come around. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createMesh, meshServer } from "@inmesh/http";
+import { dnsDiscovery } from "../../../../core/src/discovery/dns/dns.ts";
+import { StubResolver } from "../../../../core/src/discovery/dns/resolver.ts";
+import { DnsServer } from "../../../../core/src/testing/dns-server.ts";
 import { meshGrpcServer } from "../../../../grpc/src/index.ts";
 import { freeAddress } from "../../../../../scripts/free-port.ts";
 import { until } from "../bench.ts";
@@ -88,6 +91,44 @@ export const PLACES: readonly Scenario[] = [
       await bench.askTimes(9);
       bench.note("zones", JSON.stringify(bench.mesh.snapshot().services[0]!.zones));
     },
+  },
+  {
+    id: "discovery: SRV records, with weights",
+    kind: "outbound",
+    run: (bench) =>
+      inFolder(async (folder) => {
+        const a = await bench.upstream("a", good);
+        // DNS has no order: endpoints are in that of their addresses.
+        let b = await bench.upstream("b", good);
+        while (b.address < a.address) b = await bench.upstream("b", good);
+        const servers = [a, b];
+        const dns = await DnsServer.start();
+        const name = "_http._tcp.orders.test";
+        const record = { name, type: "SRV", class: "IN", ttl: 60 } as const;
+        dns.set(name, "SRV", {
+          answers: servers.map(({ port }, i) => ({
+            ...record,
+            data: { target: `${i}.test`, port, priority: 1, weight: i + 1 },
+          })),
+          additionals: servers.map((_, i) => ({
+            name: `${i}.test`,
+            type: "A",
+            class: "IN",
+            ttl: 60,
+            data: "127.0.0.1",
+          })),
+        });
+        const resolvConfPath = join(folder, "resolv.conf");
+        writeFileSync(resolvConfPath, `nameserver 127.0.0.1#${dns.port}\n`);
+        const { runtime } = bench;
+        const resolver = new StubResolver(runtime, { resolvConfPath });
+        await bench.start({
+          services: { orders: bench.service([], { discovery: { srv: name } }) },
+          mesh: { discovery: () => dnsDiscovery({ kind: "srv", name }, { runtime, resolver }) },
+        });
+        await bench.askTimes(6);
+        await dns.close();
+      }),
   },
   {
     id: "discovery: a server that announces itself in the registry of the machine",

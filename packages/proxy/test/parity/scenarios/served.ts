@@ -1,7 +1,18 @@
 /** An application that is called: what its server, or the proxy before it, lets through. */
+import { H2Client } from "../../../../http/test/support/h2-client.ts";
+import {
+  frame,
+  head,
+  settings,
+  WINDOW_UPDATE,
+  words,
+} from "../../../../http/test/support/h2-peer.ts";
 import { until } from "../bench.ts";
 import type { Scenario } from "../scenario.ts";
 import type { Arrived } from "../upstream.ts";
+
+const INITIAL_WINDOW_SIZE = 4;
+const GET = { ":method": "GET", ":scheme": "http", ":path": "/", ":authority": "orders" };
 
 const good = (request: Arrived): void => request.reply(200, "good");
 
@@ -216,6 +227,34 @@ export const SERVED: readonly Scenario[] = [
         pieces: ["half", ""],
       });
     },
+  },
+  {
+    id: "served: a client that opens its window byte by byte",
+    kind: "inbound",
+    down: [2],
+    run: async (bench) => {
+      const limits = {
+        writeStallTimeoutMs: 500,
+        minReplyRate: 5_000,
+        headersCheckMs: 100,
+        // On a busy machine it would be refused instead.
+        maxLoopDelayMs: 60_000,
+      };
+      await bench.start({ posture: "mesh", limits }, (request) =>
+        request.reply(200, "x".repeat(1 << 20)),
+      );
+      const client = await H2Client.to(Number(bench.address.split(":")[1]));
+      client.send(settings(INITIAL_WINDOW_SIZE, 1), head(1, GET, true));
+      const timer = setInterval(() => client.send(frame(WINDOW_UPDATE, 0, 1, words(1))), 50);
+      try {
+        await until(() => (bench.refused["write_stall"] ?? 0) > 0);
+      } finally {
+        clearInterval(timer);
+        client.raw.socket.destroy();
+      }
+    },
+    // How much it took until then depends on the time, and so does what its end meets on the way.
+    varies: /[sS]entBytes$|\.http\.response\.body\.size$|^metric inmesh\.connection\.closed/,
   },
   {
     id: "served: the client goes before there is a reply",
