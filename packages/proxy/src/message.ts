@@ -45,6 +45,8 @@ export function isAnyClient(trust: Trust): boolean {
   return !trust.baggage;
 }
 
+const GRPC_TYPE = /^application\/grpc(?:[+; ]|$)/i;
+
 export class RequestHead {
   readonly fields: Fields = new Fields();
   /** As sent: `GET`. */
@@ -145,10 +147,9 @@ export class RequestHead {
     return this.#targetEnd;
   }
 
-  /** Its type says so. */
+  /** Its type says so. That of gRPC-Web does not: its status stands in its body, so it is HTTP like any other. */
   get isGrpc(): boolean {
-    if (this.method !== "POST") return false;
-    return this.fields.get("content-type")?.startsWith("application/grpc") === true;
+    return this.method === "POST" && GRPC_TYPE.test(this.fields.get("content-type") ?? "");
   }
 
   /**

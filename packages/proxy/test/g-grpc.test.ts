@@ -52,6 +52,33 @@ const vouched = {
   breaker: { consecutiveFailures: 0, successRatio: 0 },
 };
 
+describe("types", () => {
+  it("one of gRPC-Web is HTTP: its status stands in its body, and none in its head is no failure", async () => {
+    const origin = await origin2((stream, headers) => {
+      stream.respond({ ":status": 200, "content-type": headers["content-type"] });
+      stream.end("body and status");
+    });
+    const { call, mesh } = await before(origin.address);
+    const types = ["application/grpc-web+proto", "application/grpc-web-text", "application/json"];
+    const seen: string[] = [];
+    const tap = mesh.tap({ limit: 2 * (types.length + 2) });
+    const reading = (async () => {
+      for await (const event of tap) {
+        if (event.event !== "call" || event.direction !== "outbound") continue;
+        seen.push(`${event.protocol} ${event.outcome}`);
+      }
+    })();
+    for (const type of types)
+      expect((await call({ "content-type": type })).body.toString()).toBe("body and status");
+    // Of these no status has come, which is a failure of the server.
+    for (const type of ["application/grpc+proto", "application/grpc; charset=utf-8"]) {
+      await call({ "content-type": type });
+    }
+    await reading;
+    expect(seen).toEqual([...types.map(() => "http success"), "grpc failure", "grpc failure"]);
+  });
+});
+
 describe("messages", () => {
   it("G6 P22: one that is larger than anyone takes goes on as it comes: it is never put together", async () => {
     const got: Buffer[] = [];
