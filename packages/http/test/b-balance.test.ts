@@ -1,7 +1,11 @@
 /** Section B of the fault matrix, library client: what balancing, breakers and budget do on real sockets. */
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { ServiceInput } from "@inmesh/core";
 import type { MeshClient } from "@inmesh/http";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { startChild } from "./support/children.ts";
 import { discovered, infoOf, TestDiscovery } from "./support/discovery.ts";
 import {
@@ -127,44 +131,77 @@ describe("B: overload and balancing, library client", () => {
     expect(took.sort((a, b) => a - b)[25]).toBeLessThan(5);
   });
 
-  /** A process of its own, which goes on while this one stands still. */
-  const late = (ms: number): ReturnType<typeof startChild> =>
+  /**
+   * A process of its own, which goes on while this one stands still. Answers ten calls together, `ms` after the last
+   * has come. Makes a file in `directory` when they have come, `arrived`, and one when they have their replies, `answered`.
+   */
+  const late = (ms: number, directory: string): ReturnType<typeof startChild> =>
     startChild(`
+      const note = (name) => require("node:fs").writeFileSync(${JSON.stringify(directory)} + "/" + name, "");
       let requests = 0;
+      let replies = 0;
+      const waiting = [];
       const server = require("node:http").createServer((request, response) => {
         if (request.url === "/count") return response.end(String(requests));
         requests++;
         if (request.url === "/warm") return setTimeout(() => response.end("ok"), 50);
-        setTimeout(() => response.end("ok"), ${ms});
+        response.on("finish", () => ++replies === 10 && note("answered"));
+        if (waiting.push(response) < 10) return;
+        note("arrived");
+        setTimeout(() => waiting.forEach((one) => one.end("ok")), ${ms});
       });
       server.keepAliveTimeout = 65_000;
       server.listen(0, "127.0.0.1", () => ready(server.address().port));
     `);
 
-  /** A client with ten connections, which then makes ten calls and stands still for half a second. */
+  const STALL_MS = 1_200;
+
+  /** And for as long after it as `goesOn` says. */
+  function standStill(goesOn: () => boolean): void {
+    const word = new Int32Array(new SharedArrayBuffer(4));
+    Atomics.wait(word, 0, 0, STALL_MS);
+    for (let i = 0; i < 400 && goesOn(); i++) Atomics.wait(word, 0, 0, 50);
+  }
+
+  interface StalledCalls {
+    readonly client: MeshClient;
+    readonly results: string[];
+    readonly received: number;
+    readonly stalledMs: number;
+  }
+
+  /**
+   * A client with ten connections, which then makes ten calls and stands still; `untilAnswered`: until the server,
+   * which may be slow to run on a busy machine, has sent its replies.
+   */
   async function stalledCalls(
     ms: number,
     input: ServiceInput,
-  ): Promise<{ client: MeshClient; results: string[]; received: number }> {
-    await using server = await late(ms);
+    untilAnswered: boolean,
+  ): Promise<StalledCalls> {
+    const directory = await mkdtemp(join(tmpdir(), "inmesh-stall-"));
+    onTestFinished(() => rm(directory, { recursive: true, force: true }));
+    await using server = await late(ms, directory);
     const client = clientOf([`127.0.0.1:${server.port}`], input);
     const text = async (path: string): Promise<string> => (await client.fetch(path)).text();
     await Promise.all(Array.from({ length: 10 }, () => text("/warm")));
     const calls = Array.from({ length: 10 }, () =>
       text("/").catch((error: { reason: string }) => error.reason),
     );
-    // Until the requests have left; the stall would hold them back too.
-    await sleep(10);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+    // The stall would hold back what has not left.
+    await until(() => existsSync(join(directory, "arrived")));
+    const stalledAt = performance.now();
+    standStill(() => untilAnswered && !existsSync(join(directory, "answered")));
+    const stalledMs = performance.now() - stalledAt;
     const results = await Promise.all(calls);
     await sleep(50);
-    return { client, results, received: Number(await text("/count")) };
+    return { client, results, received: Number(await text("/count")), stalledMs };
   }
 
   it("B5 LC: our loop stalls: replies that came meanwhile are delivered, nothing is repeated", async () => {
     // All timeouts are over when the loop comes back, and the replies lie in the sockets.
-    for (const timeouts of [{ requestMs: 300 }, { backendRequestMs: 300 }]) {
-      const { client, results, received } = await stalledCalls(100, { timeouts });
+    for (const timeouts of [{ requestMs: 1_000 }, { backendRequestMs: 1_000 }]) {
+      const { client, results, received, stalledMs } = await stalledCalls(100, { timeouts }, true);
       expect(results).toEqual(Array.from({ length: 10 }, () => "ok"));
       expect(received).toBe(20);
       expect(counted(client.mesh, "inmesh.attempts", { outcome: "timeout" })).toBe(0);
@@ -173,13 +210,17 @@ describe("B: overload and balancing, library client", () => {
         breaker: { state: "closed", consecutiveFailures: 0 },
         penaltyMs: 0,
       });
-      // Its own 100 ms, not the half second that we were away.
-      expect(endpointsOf(client)[0]!.latencyMs).toBeLessThan(300);
+      // Its own 100 ms, not the time that we were away.
+      expect(endpointsOf(client)[0]!.latencyMs).toBeLessThan(stalledMs);
     }
   });
 
   it("B5 LC: our loop stalls: deadlines missed meanwhile are not charged", async () => {
-    const { client, results } = await stalledCalls(2_000, { timeouts: { requestMs: 300 } });
+    const { client, results } = await stalledCalls(
+      5_000,
+      { timeouts: { requestMs: 1_000 } },
+      false,
+    );
     expect(results).toEqual(Array.from({ length: 10 }, () => "call_deadline"));
     expect(counted(client.mesh, "inmesh.attempts", { outcome: "timeout" })).toBe(0);
     expect(counted(client.mesh, "inmesh.attempts", { outcome: "abandoned" })).toBe(10);
