@@ -33,7 +33,7 @@ const BARS = { haproxy: 1.6, envoy: 0.6, nodeBest: 0.6, addedP50Us: 60, rssMb: 9
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CONNECTIONS = 32;
 /** Until V8 has compiled what is hot: on one core its compiler waits for its turn like everything else. */
-const WARM_REQUESTS = 100_000;
+const WARM_REQUESTS = 200_000;
 const QUICK_WARM_REQUESTS = 30_000;
 const ENDPOINTS = 3;
 const IDLE = 1_000;

@@ -89,7 +89,7 @@ function passedByNode(raw: readonly string[]): string[] {
 
 /** Why what llhttp accepts is malformed here: each is a rule of RFC 9112 that it is lenient about. */
 const STRICTER: readonly (readonly [string, RegExp])[] = [
-  ["more than one space in the request line", /^(?:\r\n)*[^\r\n]*(?: {2,}|\t)[^\r\n]*HTTP/],
+  ["more than one space in the request line", /^(?:\r\n)*[^\r\n]*(?: {2,}|\t)/],
   ["more than four empty lines in front", /^(?:\r\n){5}/],
   ["an empty line of CR or LF alone in front", /^(?:\r\n)*(?:\r(?!\n)|\n)/],
   ["no list of tokens in Connection", /\r\nconnection:/i],
