@@ -97,7 +97,11 @@ export class MeshClient {
     const { name } = service;
     let request: HttpRequest;
     try {
-      if (typeof path !== "string" || path.charCodeAt(0) !== 47) throw badPath(name, path);
+      if (typeof path !== "string" || path.charCodeAt(0) !== 47) {
+        // It may be there under another name, which says more.
+        if (path === undefined) checkInit(name, init);
+        throw badPath(name, path);
+      }
       checkPath(name, path);
       checkInit(name, init);
       const { json, method = "GET" } = init;

@@ -23,6 +23,8 @@ const OPTIONS: Readonly<Record<keyof RequestInit, true>> = {
 
 /** What others call it, or where it is said. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
+  url: 'did you mean "path"?',
+  uri: 'did you mean "path"?',
   timeout: 'did you mean "timeoutMs"?',
   data: 'did you mean "json", or "body"?',
   params: 'did you mean "query"?',
