@@ -557,7 +557,7 @@ export class Http1Front
     request.isReplied = true;
     request.isBroken = false;
     this.head(head, false);
-    this.data(body, 0, body.length);
+    if (!this.#isHead) this.data(body, 0, body.length);
     this.end(undefined);
   }
 
