@@ -1,5 +1,6 @@
 /** An application of gRPC that is called: its server in the mesh of a program, or a bare one behind a listener of the proxy. */
 import { until } from "../bench.ts";
+import { leastImportantFirst } from "../least-important.ts";
 import type { ServeCall } from "../grpc.ts";
 import type { Scenario } from "../scenario.ts";
 
@@ -37,25 +38,11 @@ export const SERVED_GRPC: readonly Scenario[] = [
     await bench.startGrpc({ posture: "mesh" }, good);
     await bench.ask({ path: "absent" });
   }),
-  scenario("too many calls are in progress, the least important go first", async (bench) => {
-    let release = (): void => {};
-    const held = new Promise<void>((resolve) => (release = resolve));
-    let begun = 0;
-    await bench.startGrpc({ posture: "mesh", limits: { maxInFlight: 5 } }, (call) => {
-      begun++;
-      void held.then(() => good(call));
-    });
-    const first = Array.from({ length: 4 }, () => bench.ask());
-    await until(() => begun === 4);
-    await bench.ask({ headers: { "x-mesh-priority": "sheddable" } });
-    const fifth = bench.ask();
-    await until(() => begun === 5);
-    await bench.ask();
-    const critical = bench.ask({ headers: { "x-mesh-priority": "critical" } });
-    await until(() => begun === 6);
-    release();
-    await Promise.all([...first, fifth, critical]);
-  }),
+  scenario("too many calls are in progress, the least important go first", (bench) =>
+    leastImportantFirst(bench, (options, take) =>
+      bench.startGrpc(options, (call) => take(() => good(call))),
+    ),
+  ),
   ...(["edge", "local", "mesh"] as const).map((posture) =>
     scenario(`no call is allowed, posture ${posture}`, async (bench) => {
       await bench.startGrpc({ posture, limits: { maxInFlight: 0 } }, good);

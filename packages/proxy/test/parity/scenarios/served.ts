@@ -8,6 +8,7 @@ import {
   words,
 } from "../../../../http/test/support/h2-peer.ts";
 import { until } from "../bench.ts";
+import { leastImportantFirst } from "../least-important.ts";
 import type { Scenario } from "../scenario.ts";
 import type { Arrived } from "../upstream.ts";
 
@@ -43,25 +44,10 @@ export const SERVED: readonly Scenario[] = [
   {
     id: "served: too many requests in progress, the least important go first",
     kind: "inbound",
-    run: async (bench) => {
-      let release = (): void => {};
-      const held = new Promise<void>((resolve) => (release = resolve));
-      let begun = 0;
-      await bench.start({ posture: "mesh", limits: { maxInFlight: 5 } }, (request) => {
-        begun++;
-        void held.then(() => request.reply(200, "held"));
-      });
-      const first = Array.from({ length: 4 }, () => bench.ask());
-      await until(() => begun === 4);
-      await bench.ask({ headers: { "x-mesh-priority": "sheddable" } });
-      const fifth = bench.ask();
-      await until(() => begun === 5);
-      await bench.ask();
-      const critical = bench.ask({ headers: { "x-mesh-priority": "critical" } });
-      await until(() => begun === 6);
-      release();
-      await Promise.all([...first, fifth, critical]);
-    },
+    run: (bench) =>
+      leastImportantFirst(bench, (options, take) =>
+        bench.start(options, (request) => take(() => request.reply(200, "held"))),
+      ),
   },
   ...(["edge", "local", "mesh"] as const).map((posture): Scenario => ({
     id: `served: no request is allowed, posture ${posture}`,
